@@ -1,0 +1,78 @@
+"""Everything that can go wrong for a reason outside this program, and its exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value stands: a file (or ``command line``), its line and its column, both from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a spec: where, which key, what, and how to mend it."""
+
+    place: Place
+    path: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.place}: {self.path}: " if self.path else f"{self.place}: "
+        return where + self.message + (f". {self.hint}" if self.hint else "")
+
+
+class GdcliError(Exception):
+    """An error that the user, a file or the machine causes; printed as one message, never as a traceback."""
+
+    exit_code = 1
+
+
+class SpecError(GdcliError):
+    """A spec, option, path or name that cannot be used. Carries every problem found, not only the first."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Problem | Iterable[Problem] | str) -> None:
+        if isinstance(problems, Problem):
+            problems = (problems,)
+        self.problems: tuple[Problem, ...] = () if isinstance(problems, str) else tuple(problems)
+        super().__init__(problems if isinstance(problems, str) else "\n".join(map(str, self.problems)))
+
+
+class RunError(GdcliError):
+    """A run that started and failed."""
+
+    exit_code = 1
+
+
+class MachineError(GdcliError):
+    """What the machine lacks: room on the disk, a right to write, an optional package."""
+
+    exit_code = 3
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a sentence with the known name nearest to a misspelled one, else the list of them.
+
+    >>> nearest("adm", ["sgd", "adam"])
+    "Did you mean 'adam'?"
+    >>> nearest("qqq", ["sgd", "adam"])
+    'Known: adam, sgd'
+    """
+    names: Sequence[str] = sorted(set(known))
+    close = get_close_matches(name, names, n=1, cutoff=0.6) or get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean '{close[0]}'?"
+    return f"Known: {', '.join(names[:40])}" if names else ""
