@@ -1,0 +1,1 @@
+"""The one engine that trains everything: flat parameters, kernels, the loop."""

@@ -1,0 +1,194 @@
+"""Kernels: one interface, forward and backward of one batch, the gradient written into theta's flat gradient.
+
+``single`` is the backward pass by hand for one run, in autograd's order of operations, so that it has the bits of the
+plain torch loop without building a graph. ``autograd`` serves every other model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from gdcli.engine.theta import Theta
+from gdcli.zoo.activations import ACTIVATIONS, Activation
+from gdcli.zoo.losses import Loss
+from gdcli.zoo.models import Affine, Chain
+
+Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Forward = Callable[[Tensor], Tensor]
+
+
+class Kernel(Protocol):
+    """Forward and backward of one model with one loss on theta's first run."""
+
+    def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return loss (0-dim) and output [B, O] of a batch x [B, D], y [B, O]; write the gradient into theta."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output [B, O] for x [B, D], without training (dropout off, no graph)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One affine layer on theta: a = f(x Wᵀ + b), and where its gradients go (None: frozen)."""
+
+    weight: Tensor  # [O, I]
+    bias: Tensor | None  # [O] or [1]
+    weight_gradient: Tensor | None
+    bias_gradient: Tensor | None
+    activation: Activation
+
+
+def layers_on(theta: Theta, chain: Chain) -> list[Layer]:
+    """Bind a chain's layers to their views of theta."""
+    slots = {slot.name: slot for slot in theta.slots}
+
+    def bind(affine: Affine) -> Layer:
+        weight, bias = slots[f"{affine.name}weight"], slots.get(f"{affine.name}bias")
+        return Layer(
+            theta.view(weight),
+            None if bias is None else theta.view(bias),
+            theta.gradient_view(weight),
+            None if bias is None else theta.gradient_view(bias),
+            ACTIVATIONS[affine.activation](),
+        )
+
+    return [bind(affine) for affine in chain.layers]
+
+
+def chain_forward(layers: Sequence[Layer]) -> Forward:
+    """Return the forward pass x [B, D] -> [B, O] by torch's public functions, as a plain script writes it."""
+    plan = [(layer.weight, layer.bias, layer.activation.forward) for layer in layers]
+    linear = torch.nn.functional.linear
+
+    def forward(x: Tensor) -> Tensor:
+        for weight, bias, activation in plan:
+            x = linear(x, weight, bias)
+            if activation is not None:
+                x = activation(x)
+        return x
+
+    return forward
+
+
+class Single:
+    """Backward by hand for one run: δ_L = dL/do · f'(z_L), δ_k = δ_{k+1} W_{k+1} · f'(z_k), dW_k = δ_kᵀ a_{k−1}, db_k = Σ δ_k.
+
+    The products are torch's mm and addmm with the operands as autograd has them. A plan per batch size holds the
+    buffers of δ, their transposed views and the loss's constants.
+    """
+
+    def __init__(self, theta: Theta, chain: Chain, loss: Loss) -> None:
+        self._layers = layers_on(theta, chain)
+        self._loss = loss
+        self._plans: dict[int, Step] = {}
+        self.forward: Forward = chain_forward(self._layers)
+
+    def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return loss and output of a batch; write the gradient into theta."""
+        plan = self._plans.get(len(x))
+        if plan is None:
+            plan = self._plans[len(x)] = self._plan(x, y)
+        return plan(x, y)
+
+    def _plan(self, x: Tensor, y: Tensor) -> Step:
+        value = self._loss.value
+        derivative = self._loss.derivative(self.forward(x))
+        forward = [
+            (layer.bias, layer.weight, layer.weight.t(), layer.activation.forward) for layer in self._layers
+        ]
+        backward = list(reversed([_back(layer, x, k) for k, layer in enumerate(self._layers_trained())]))
+        addmm, mm = torch.addmm, torch.mm
+
+        def step(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            a = x
+            trail: list[tuple[Tensor, Tensor, Tensor]] = []  # input [B, I], weighted sum [B, O], output [B, O]
+            for bias, _, transposed, activation in forward:
+                z = mm(a, transposed) if bias is None else addmm(bias, a, transposed)
+                trail.append((a, z, a := z if activation is None else activation(z)))
+            loss = value(a, y)
+            if backward:
+                d = derivative(a, y)
+                for back in backward:
+                    d = back(d, *trail.pop())
+            return loss, a
+
+        return step
+
+    def _layers_trained(self) -> list[Layer]:
+        """Return all layers if any parameter is trained: below the first trained one δ is not needed."""
+        return self._layers if any(_trained(layer) for layer in self._layers) else []
+
+
+def _trained(layer: Layer) -> bool:
+    return layer.weight_gradient is not None or layer.bias_gradient is not None
+
+
+def _back(layer: Layer, x: Tensor, depth: int) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+    """Return (d, a_in, z, a_out) -> gradient at the layer's input, which also writes the layer's gradients."""
+    mm, total = torch.mm, torch.sum
+    weight, into_weight, into_bias = layer.weight, layer.weight_gradient, layer.bias_gradient
+    activation = layer.activation.backward
+    delta = x.new_empty((len(x), weight.shape[0]))  # δ [B, O]
+    transposed = delta.t()
+    # a bias of shape [1] is shared: its gradient is the sum over the units too
+    axes = (0, 1) if into_bias is not None and into_bias.shape != weight.shape[:1] else 0
+    is_first = depth == 0
+
+    def back(d: Tensor, a_in: Tensor, z: Tensor, a_out: Tensor) -> Tensor:
+        if activation is not None:
+            d = activation(d, z, a_out, delta)
+            d_t = transposed
+        else:
+            d_t = d.t()
+        if into_weight is not None:
+            mm(d_t, a_in, out=into_weight)
+        if into_bias is not None:
+            total(d, axes, out=into_bias)
+        return d if is_first else mm(d, weight)
+
+    return back
+
+
+class Autograd:
+    """Gradients by torch.autograd for any forward function of leaf tensors that are views of theta.
+
+    Gradients are fetched from autograd's engine and copied into theta's flat gradient; torch.autograd.grad does the
+    same behind checks that cost a fifth of a small step.
+    """
+
+    def __init__(self, theta: Theta, leaves: Sequence[Tensor], forward: Forward, loss: Callable[..., Tensor]) -> None:
+        self._forward, self._loss = forward, loss
+        self._leaves = tuple(leaf for leaf in leaves if leaf.requires_grad)
+        self._into = [view for slot in theta.slots if (view := theta.gradient_view(slot)) is not None]
+        self._one: Tensor | None = None
+
+    def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return loss and output of a batch; write the gradient into theta."""
+        output = self._forward(x)
+        loss = self._loss(output, y)
+        if self._leaves:
+            if self._one is None:
+                self._one = torch.ones_like(loss)
+            gradients = _run_backward((loss,), (self._one,), self._leaves)
+            torch._foreach_copy_(self._into, gradients)
+        return loss.detach(), output.detach()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output for x without a graph."""
+        with torch.no_grad():
+            return self._forward(x)
+
+
+def leaves_on(theta: Theta) -> list[Tensor]:
+    """Return theta's parameters as leaves of autograd's graph, in the model's order."""
+    return [theta.view(slot).detach().requires_grad_(slot.trained) for slot in theta.slots]
+
+
+def _run_backward(outputs: tuple[Tensor, ...], seeds: tuple[Tensor, ...], leaves: tuple[Tensor, ...]) -> Any:
+    engine = torch.autograd.Variable._execution_engine  # type: ignore[attr-defined]  # what autograd.grad itself calls
+    return engine.run_backward(outputs, seeds, False, False, leaves, allow_unreachable=True, accumulate_grad=False)

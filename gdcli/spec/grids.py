@@ -1,0 +1,363 @@
+"""The values of a sweep's axis, from the text of the command line or the spec.
+
+A grid knows its length by arithmetic, so that one of 10^18 points is refused before a list is built. The arithmetic is
+decimal, on the numbers as written: `range(0,4.1,0.1)` is 0.0, 0.1, ..., 4.0 and not 0.30000000000000004.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Context, Decimal, localcontext
+from functools import partial
+from typing import Any
+
+from gdcli.errors import SpecError, nearest
+from gdcli.spec.scalars import UnreadableError, bad_characters, named, resolve, shown
+
+Value = float | int | str | bool
+
+FORMS = "Forms: 0.1,0.01 or 0:4.1:0.1 or range(0,4.1,0.1) or linspace(0,4,41) or logspace(-4,-1,4)"
+MAX_TEXT = 10_000
+MAX_NUMBER = 100  # characters of one number, so that exact arithmetic stays instant
+_PRECISION = Context(prec=50)  # enough to round to the nearest float64, and the same on every machine
+_NUMBER = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_CALL = re.compile(r"([A-Za-z_]\w*)\s*\((.*)\)", re.DOTALL)
+_NAMED = re.compile(r"\s*([A-Za-z_][\w.:]*(?:\[[0-9, ]*\])?)\s*=(.*)", re.DOTALL)
+_CLOSES = {")": "(", "]": "["}
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The points of one axis: how many, the text that says them, and the list when it is asked for.
+
+    >>> grid = parse("range(0,4.1,0.1)")
+    >>> grid.length, grid.values()[:4], grid.values()[-1]
+    (41, [0.0, 0.1, 0.2, 0.3], 4.0)
+    """
+
+    length: int
+    text: str
+    _build: Callable[[], list[Value]] = field(repr=False, compare=False)
+
+    def values(self) -> list[Value]:
+        """Build the list. Look at the length first."""
+        return self._build()
+
+
+def parse(text: str) -> Grid:
+    """Read a grid: a list, a range, or one of linspace, logspace and geomspace. Raises SpecError.
+
+    >>> [parse(text).values() for text in ("sgd,adam", "1:4:1", "logspace(-3,-1,3)", "geomspace(1,4,3)")]
+    [['sgd', 'adam'], [1, 2, 3], [0.001, 0.01, 0.1], [1.0, 2.0, 4.0]]
+    """
+    text = _checked(text)
+    if call := _CALL.fullmatch(text):
+        return _call(call[1], call[2], text)
+    parts = [part.strip() for part in text.split(":")]
+    if len(parts) > 1 and _NUMBER.fullmatch(parts[0]) and "," not in text:
+        return _range(parts, text)
+    return _list([_word(part, text) for part in _split(text, text)], text)
+
+
+def parse_zip(text: str) -> dict[str, Grid]:
+    """Read grids that advance together: `zip(NAME=GRID,NAME=GRID,...)`, all of one length. Raises SpecError.
+
+    >>> {name: grid.values() for name, grid in parse_zip("zip(a=0.1,0.2,b=1:3:1)").items()}
+    {'a': [0.1, 0.2], 'b': [1, 2]}
+    """
+    text = _checked(text)
+    call = _CALL.fullmatch(text)
+    if call is None or call[1] != "zip":
+        raise _error("not a zip", text, "Write zip(a=0.1,0.2,b=1,2)")
+    grids: dict[str, Grid] = {}
+    for name, grid in _named_parts(call[2], text):
+        if name in grids:
+            raise _error(f"the name '{shown(name)}' is given twice", text)
+        grids[name] = parse(grid)
+    if len({grid.length for grid in grids.values()}) > 1:
+        lengths = ", ".join(f"{name} has {grid.length}" for name, grid in grids.items())
+        raise _error(f"the grids of a zip must have one length; {shown(lengths, 200)}", text)
+    return grids
+
+
+def from_spec(value: Any) -> Grid:
+    """Read the value of a parameter in a spec's sweep: a grid's text, a list, or a mapping. Raises SpecError.
+
+    The mapping is `{values: [...]}`, or `{min, max, count, distribution}` with evenly spaced points, both ends
+    included: `uniform` (the default) on the values, `log_uniform_values` on their logarithms, `int_uniform` rounded
+    to integers (all of them where there is no count).
+
+    >>> from_spec({"min": 1e-4, "max": 1, "distribution": "log_uniform_values", "count": 5}).values()
+    [0.0001, 0.001, 0.01, 0.1, 1.0]
+    """
+    if isinstance(value, str):
+        return parse(value)
+    if isinstance(value, dict):
+        return _distribution(value) if "values" not in value else _values(value)
+    return _list([_scalar(item) for item in (value if isinstance(value, list | tuple) else [value])])
+
+
+# ---- text -------------------------------------------------------------------------------------------------------
+
+
+def _error(message: str, text: str, hint: str = "") -> SpecError:
+    got = f" (got {shown(text)})" if text.strip() else ""
+    return SpecError(message + got + (f". {hint}" if hint else ""))
+
+
+def _checked(text: str) -> str:
+    if len(text) > MAX_TEXT:
+        raise _error(f"a grid's text has at most {MAX_TEXT:,} characters", text)
+    if bad := sorted(bad_characters(text)):
+        raise _error(named(bad[0]), text)
+    if not text.strip():
+        raise _error("the grid is empty", text, FORMS)
+    return text.strip()
+
+
+def _split(text: str, whole: str) -> list[str]:
+    """Split at the commas outside of brackets; the whole is what a message shows."""
+    parts, opened = [""], ""
+    for character in text:
+        if character in "([":
+            opened += character
+        elif character in ")]":
+            if not opened.endswith(_CLOSES[character]):
+                raise _error(f"the bracket '{character}' closes nothing", whole)
+            opened = opened[:-1]
+        if character == "," and not opened:
+            parts.append("")
+        else:
+            parts[-1] += character
+    if opened:
+        raise _error(f"the bracket '{opened[-1]}' is not closed", whole)
+    parts = [part.strip() for part in parts]
+    if "" in parts:
+        raise _error("a value is missing beside a comma" if len(parts) > 1 else "the grid is empty", whole)
+    return parts
+
+
+def _named_parts(text: str, whole: str) -> Iterator[tuple[str, str]]:
+    """Yield name and grid of `a=0.1,0.2,b=1,2`: a comma that no NAME= follows belongs to the grid."""
+    name, items = "", list[str]()
+    for part in _split(text, whole):
+        if match := _NAMED.fullmatch(part):
+            if items:
+                yield name, ",".join(items)
+            name, items = match[1], [match[2]]
+        elif name:
+            items.append(part)
+        else:
+            raise _error("a zip begins with NAME=", whole, "Write zip(a=0.1,0.2,b=1,2)")
+    yield name, ",".join(items)
+
+
+def _word(part: str, text: str) -> Value:
+    if re.search(r"[()\[\]{}\"'=]", part):
+        raise _error(f"'{shown(part)}' is neither a number nor a word", text, FORMS)
+    if ":" in part and _NUMBER.fullmatch(part.split(":")[0].strip()):
+        raise _error(f"the range '{shown(part)}' cannot stand in a list", text)
+    try:
+        value = resolve(part)
+    except UnreadableError as problem:
+        raise SpecError(problem.message) from None
+    return _scalar(value if value is not None else part, text)
+
+
+def _scalar(value: Any, text: str | None = None) -> Value:
+    got = str(value) if text is None else text
+    if not isinstance(value, bool | int | float | str) or value in ("null", "~", "Null", "NULL"):
+        raise _error("a grid holds numbers, words, true and false", got)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _error("a number must be finite", got)
+    if isinstance(value, str) and value.lower() in ("nan", "inf", "+inf", "-inf", "infinity", "-infinity"):
+        raise _error("a number must be finite", got)
+    return value
+
+
+def _number(text: str, whole: str) -> Decimal:
+    """Return the number exactly as written, once it is known to be one that a float64 holds."""
+    if not _NUMBER.fullmatch(text):
+        finite = text.lower().lstrip("+-.") not in ("nan", "inf", "infinity")
+        raise _error(f"'{shown(text)}' is not a number" if finite else "a number must be finite", whole)
+    if len(text) > MAX_NUMBER:
+        raise _error(f"a number has at most {MAX_NUMBER} characters", text)
+    value = float(text)
+    is_zero = not re.search("[1-9]", re.split("[eE]", text)[0])
+    if math.isinf(value) or (value == 0) != is_zero:
+        raise _error(f"'{shown(text)}' is beyond a float64", whole)
+    return Decimal(0) if is_zero else Decimal(text)  # 0e-999999999 would ask for as many digits
+
+
+def _count(text: str, whole: str) -> int:
+    count = _number(text, whole)
+    if count < 1 or count != int(count):
+        raise _error(f"the count must be an integer of at least 1, not {shown(text)}", whole)
+    return int(count)
+
+
+# ---- forms ------------------------------------------------------------------------------------------------------
+
+
+def _list(values: list[Value], text: str = "") -> Grid:
+    if not values:
+        raise SpecError(f"the grid is empty. {FORMS}")
+    return Grid(len(values), text or ",".join(map(_as_text, values)), partial(list, values))
+
+
+def _as_text(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _call(name: str, inside: str, text: str) -> Grid:
+    if name == "zip":
+        raise _error("a zip gives several parameters at once", text, "Give it alone, without a parameter's name")
+    if name not in _FUNCTIONS:
+        raise _error(f"no grid is called '{shown(name)}'", text, nearest(name, _FUNCTIONS))
+    return _FUNCTIONS[name](_split(inside, text), text)
+
+
+def _range(parts: Sequence[str], text: str) -> Grid:
+    """start, stop, step: start + i * step for i = 0, 1, ... before stop; step is 1 if it is not given."""
+    if not 2 <= len(parts) <= 3:
+        raise _error("a range has a start, a stop and a step", text, "Write range(0,4.1,0.1) or 0:4.1:0.1")
+    parts = parts if len(parts) == 3 else [*parts, "1"]
+    (start, stop, step), exponent = _aligned([_number(part, text) for part in parts])
+    if step == 0:
+        raise _error("the step of a range must not be 0", text)
+    if start == stop:
+        raise _error("the grid is empty: its start is its stop, which is excluded", text)
+    if (stop > start) != (step > 0):
+        raise _error("the grid is empty: the step leads away from the stop", text, "Change the sign of the step")
+    length = -((start - stop) // step)
+    if all(re.fullmatch(r"[-+]?[0-9]+", part) for part in parts):
+        return Grid(length, text, partial(_integers, start, step, length))
+    return Grid(length, text, partial(_decimals, start, step, length, exponent))
+
+
+def _integers(start: int, step: int, length: int) -> list[Value]:
+    return list(range(start, start + step * length, step))
+
+
+def _decimals(start: int, step: int, length: int, exponent: int) -> list[Value]:
+    return [float(f"{start + i * step}e{exponent}") for i in range(length)]
+
+
+def _aligned(numbers: Sequence[Decimal]) -> tuple[list[int], int]:
+    """Return integers and one power of ten that make up the numbers exactly."""
+    exponents = [int(number.as_tuple().exponent) for number in numbers]
+    lowest = min(exponents)
+    digits = [int(number.scaleb(-exponent, _WIDE)) for number, exponent in zip(numbers, exponents, strict=True)]
+    return [d * 10 ** (e - lowest) for d, e in zip(digits, exponents, strict=True)], lowest
+
+
+_WIDE = Context(prec=MAX_NUMBER)  # no number has more digits, so that nothing is rounded
+
+
+def _linspace(parts: Sequence[str], text: str) -> Grid:
+    """start, stop, count: start + (stop - start) * i / (count - 1), rounded once."""
+    start, stop, count = _ends(parts, text, "linspace(0,4,41)")
+    (first, last), exponent = _aligned([start, stop])
+    return Grid(count, text, partial(_even, first, last, count, exponent))
+
+
+def _ends(parts: Sequence[str], text: str, example: str) -> tuple[Decimal, Decimal, int]:
+    if len(parts) != 3:
+        raise _error("a first value, a last value and a count are needed", text, f"Write {example}")
+    return _number(parts[0], text), _number(parts[1], text), _count(parts[2], text)
+
+
+def _even(start: int, stop: int, count: int, exponent: int) -> list[Value]:
+    gaps = max(count - 1, 1)
+    up, down = 10 ** max(exponent, 0), gaps * 10 ** max(-exponent, 0)
+    # the quotient of two integers is rounded correctly, so that 0.1 prints as 0.1
+    return [(start * (gaps - i) + stop * i) * up / down for i in range(count)]
+
+
+def _logspace(parts: Sequence[str], text: str) -> Grid:
+    """low, high, count: ten to the powers of linspace(low, high, count)."""
+    low, high, count = _ends(parts, text, "logspace(-4,-1,4)")
+    if max(low, high) > 308 or min(low, high) < -307:
+        raise _error("the exponents of a logspace lie between -307 and 308", text)
+    return Grid(count, text, partial(_powers, low, high, count))
+
+
+def _geomspace(parts: Sequence[str], text: str) -> Grid:
+    """start, stop, count: start * (stop / start) ** (i / (count - 1)), the ends exact."""
+    start, stop, count = _ends(parts, text, "geomspace(1e-4,1e-1,4)")
+    if start <= 0 or stop <= 0:
+        raise _error("the values of a geomspace must be above 0", text)
+    return Grid(count, text, partial(_geometric, start, stop, count))
+
+
+def _geometric(start: Decimal, stop: Decimal, count: int) -> list[Value]:
+    values = _powers(start.log10(_PRECISION), stop.log10(_PRECISION), count)
+    return [float(start), *values[1:-1], float(stop)][:count]
+
+
+def _powers(low: Decimal, high: Decimal, count: int) -> list[Value]:
+    gaps = max(count - 1, 1)
+    with localcontext(_PRECISION):
+        return [float(Decimal(10) ** ((low * (gaps - i) + high * i) / gaps)) for i in range(count)]
+
+
+_FUNCTIONS: dict[str, Callable[[Sequence[str], str], Grid]] = {
+    "range": _range,
+    "linspace": _linspace,
+    "logspace": _logspace,
+    "geomspace": _geomspace,
+}
+
+
+# ---- the spec's mapping -----------------------------------------------------------------------------------------
+
+_KEYS = ("min", "max", "count", "distribution")
+_DISTRIBUTIONS = {"uniform": "linspace", "log_uniform_values": "geomspace", "int_uniform": "int_uniform"}
+
+
+def _values(value: dict[str, Any]) -> Grid:
+    if len(value) > 1 or not isinstance(value["values"], list | tuple):
+        raise SpecError("'values' takes a list, and no key beside it. Write {values: [0.1, 0.01]}")
+    return from_spec(value["values"])
+
+
+def _distribution(value: dict[str, Any]) -> Grid:
+    for key in value:
+        if key not in _KEYS:
+            raise SpecError(f"a grid has no key '{shown(str(key))}'. {nearest(str(key), (*_KEYS, 'values'))}")
+    name = value.get("distribution", "uniform")
+    if not isinstance(name, str) or name not in _DISTRIBUTIONS:
+        raise SpecError(f"no distribution is called '{shown(str(name))}'. {nearest(str(name), _DISTRIBUTIONS)}")
+    needed = _KEYS[:2] if name == "int_uniform" else _KEYS[:3]
+    if missing := [key for key in needed if key not in value]:
+        raise SpecError(f"the grid's key '{missing[0]}' is missing. Write {{min: 0, max: 1, count: 11}}")
+    parts = [_number_text(value[key], key) for key in _KEYS if key in value and key != "distribution"]
+    text = f"{_DISTRIBUTIONS[name]}({','.join(parts)})"
+    if float(parts[0]) > float(parts[1]):
+        raise _error("min is above max", text)
+    return _int_uniform(parts, text) if name == "int_uniform" else _FUNCTIONS[_DISTRIBUTIONS[name]](parts, text)
+
+
+def _number_text(value: Any, key: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise SpecError(f"the grid's key '{key}' takes a number (got {shown(str(value))})")
+    return repr(value)
+
+
+def _int_uniform(parts: Sequence[str], text: str) -> Grid:
+    low, high = (_number(part, text) for part in parts[:2])
+    if low != int(low) or high != int(high):
+        raise _error("min and max of int_uniform must be integers", text)
+    first, last = int(low), int(high)
+    count = _count(parts[2], text) if len(parts) == 3 else last - first + 1
+    if count > last - first + 1:
+        raise _error(f"there are only {last - first + 1:,} integers from min to max", text)
+    return Grid(count, text, partial(_rounded, first, last, count))
+
+
+def _rounded(first: int, last: int, count: int) -> list[Value]:
+    gaps = max(count - 1, 1)
+    return [first + (2 * (last - first) * i + gaps) // (2 * gaps) for i in range(count)]

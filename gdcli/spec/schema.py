@@ -1,0 +1,474 @@
+"""The spec: what each key takes, from a document with places to one frozen :class:`RunSpec`.
+
+Every problem is found in one reading. Sections of fixed shape are pydantic models here; ingredients (model, loss,
+optimizer, data) are checked against the signatures of the zoo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from dataclasses import replace as replace_fields
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Len, Lt
+from pydantic import AfterValidator, BaseModel, Field
+
+from gdcli.errors import Place, Problem, SpecError, nearest
+from gdcli.spec.document import Node
+from gdcli.spec.signature import STRICT, Complaint, Integer, Path, arguments, check, got
+from gdcli.styles import STYLES
+from gdcli.zoo.data import GENERATORS, DatasetName
+from gdcli.zoo.losses import LOSSES
+from gdcli.zoo.models import MODELS
+from gdcli.zoo.naming import ArgumentError
+from gdcli.zoo.optimizers import OPTIMIZERS
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+MAX_SEED = 2**63 - 1
+NOT_YET = {
+    "scheduler": "learning-rate schedules are not in this version",
+    "checkpoint": "checkpoints are not in this version",
+}
+
+Positive = Annotated[float, Gt(0)]
+Count = Annotated[Integer, Ge(1)]
+
+
+class Section(BaseModel):
+    """A part of the spec with keys of its own: strict types, no unknown keys, no change after it is made."""
+
+    model_config = STRICT
+
+
+class Batch(Section):
+    """How the rows of an epoch are cut into steps."""
+
+    mode: Literal["full", "stochastic", "mini-batch"] = "full"
+    size: Count = 32  # rows a step in mode mini-batch
+    shuffle: bool | None = None
+    drop_last: bool = False
+
+    def rows(self, samples: int) -> int:
+        """Rows a step."""
+        return min({"full": samples, "stochastic": 1, "mini-batch": self.size}[self.mode], samples)
+
+    def steps(self, samples: int) -> int:
+        """Steps an epoch; 1 for an objective, which has no samples."""
+        if samples == 0:
+            return 1
+        rows = self.rows(samples)
+        return samples // rows if self.drop_last else -(-samples // rows)
+
+
+class Stop(Section):
+    """When to stop before the last epoch. Checked at the end of each epoch, but max_steps and max_seconds every step."""
+
+    loss: float | None = None
+    gradient_norm: Annotated[float, Ge(0)] | None = None
+    max_steps: Count | None = None
+    max_seconds: Positive | None = None
+    patience: Count | None = None
+
+
+def _known_style(style: str) -> str:
+    if style not in STYLES:
+        raise ValueError(f"unknown style. {nearest(style, STYLES)}")
+    return style
+
+
+class Print(Section):
+    """What is printed: the style, and the number or row whose prediction is shown before and after training."""
+
+    style: Annotated[str, AfterValidator(_known_style), Field(json_schema_extra={"enum": sorted(STYLES)})] | None = None
+    predict: Any = None
+
+
+class Record(Section):
+    """What gradients.csv holds, and every how many steps."""
+
+    gradients: Literal["auto", "values", "norms", "none"] = "auto"
+    every: Count = 1
+
+
+class Sweep(Section):
+    """What `gdcli sweep` does when the command line names no axis."""
+
+    parameters: Annotated[dict[str, Any], Len(1)]
+
+
+class Compare(Section):
+    """What `gdcli compare` does when the command line names no axis."""
+
+    optimizers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    batches: list[Any] = Field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Ingredient:
+    """A named ingredient of the zoo with all its arguments, defaults filled in."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Where the rows come from: ``inline``, ``file``, ``generate`` (arguments hold its kind) or ``dataset``."""
+
+    source: str
+    arguments: Mapping[str, Any]
+    standardize: bool = False
+    validation: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The model, what its parameters start from, and which of them are not trained."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    init: Mapping[str, Any] = field(default_factory=dict)
+    freeze: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """The optimizer, and the settings of groups of parameters, by name or glob."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class Settings(Section):
+    """The keys at the top of a spec that hold one value each."""
+
+    name: Annotated[str, Field(pattern=f"^{NAME}$")]
+    description: str | None = None
+    epochs: Annotated[Integer, Ge(0)] = 1
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda|cuda:[0-9]{1,3}|mps|auto)$")] = "cpu"
+    dtype: Literal["float32", "float64"] = "float32"
+    seed: Annotated[Integer, Ge(0), Le(MAX_SEED)] = 0
+    threads: Annotated[Integer, Ge(1), Le(1024)] | Literal["auto"] = "auto"
+    engine: Literal["auto", "by_hand", "autograd"] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """One experiment, checked: everything below may rely on it. ``document`` keeps the places for later messages."""
+
+    settings: Settings
+    data: Data | None
+    model: Model
+    loss: Ingredient | None
+    optimizer: Optimizer | None
+    batch: Batch
+    stop: Stop
+    print: Print
+    record: Record
+    sweep: Sweep | None
+    compare: Compare | None
+    document: Node = field(compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The experiment's name, also of its folder."""
+        return self.settings.name
+
+    @property
+    def style(self) -> str:
+        """The style that is printed: as given, else `trace` for an objective and `epoch` for the rest."""
+        return self.print.style or ("trace" if self.model.name == "objective" else "epoch")
+
+    def with_settings(self, **changes: Any) -> RunSpec:
+        """Return the spec with other top-level settings."""
+        return replace_fields(self, settings=self.settings.model_copy(update=changes))
+
+    def problem(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> Problem:
+        """Return a problem at the place of a key, or of the nearest key above it that the document has."""
+        return problem_at(self.document, Complaint(path, message, hint, at_key))
+
+
+def problem_at(document: Node, complaint: Complaint) -> Problem:
+    """Give a complaint its place: of the key or value at its path, or of the nearest one above that exists."""
+    path = complaint.path
+    place, known = document.place, 0
+    node = document
+    for step in path:
+        child = node.find((step,))
+        if child is None:
+            break
+        known += 1
+        at_key = isinstance(node.value, dict) and (complaint.at_key or known < len(path))
+        place = node.value[step].key if at_key else child.place  # type: ignore[index,call-overload]  # find() found it
+        node = child
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+    return Problem(place, text, complaint.message, complaint.hint)
+
+
+def parse(document: Node, stem: str) -> RunSpec:
+    """Check a document and return the spec; ``stem`` is its name when it gives none.
+
+    Raises SpecError with every problem of every section.
+    """
+    return _Reading(document, stem).spec()
+
+
+_SECTIONS: dict[str, type[Section]] = {
+    "batch": Batch, "stop": Stop, "print": Print, "record": Record, "sweep": Sweep, "compare": Compare,
+}  # fmt: skip
+INGREDIENTS = ("data", "model", "loss", "optimizer")
+KEYS = (*Settings.model_fields, *INGREDIENTS, *_SECTIONS)
+
+
+class _Reading:
+    """One reading of a document: sections are checked one by one, complaints collected."""
+
+    def __init__(self, document: Node, stem: str) -> None:
+        self.document, self.stem = document, stem
+        self.raw: dict[str, Any] = document.plain()
+        self.complaints: list[Complaint] = []
+
+    def complain(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> None:
+        self.complaints.append(Complaint(path, message, hint, at_key))
+
+    def below(self, path: Path, complaints: list[Complaint]) -> None:
+        self.complaints += [item._replace(path=(*path, *item.path)) for item in complaints]
+
+    def spec(self) -> RunSpec:
+        for key in self.raw:
+            if key not in KEYS:
+                self.complain((key,), NOT_YET.get(key, "unknown key"), "" if key in NOT_YET else nearest(key, KEYS), at_key=True)
+        settings = self.settings()
+        data, model, loss, optimizer = self.data(), self.model(), self.loss(), self.optimizer()
+        sections = {key: self.section(key, kind) for key, kind in _SECTIONS.items()}
+        self.predict()
+        self.across()
+        if self.complaints or settings is None or model is None:
+            raise SpecError(sorted((problem_at(self.document, c) for c in self.complaints), key=_by_place))
+        return RunSpec(settings, data, model, loss, optimizer, **sections, document=self.document)  # type: ignore[arg-type]  # by key
+
+    def settings(self) -> Settings | None:
+        given = {key: self.raw[key] for key in Settings.model_fields if key in self.raw}
+        checked, complaints = check(Settings, {"name": self.stem, **given})
+        for item in complaints:
+            if item.path[0] == "name":
+                item = item._replace(message=f"must match {NAME} {got(given.get('name', self.stem))}", at_key=False)
+            elif item.path[0] == "threads":
+                item = Complaint(("threads",), f"must be an integer from 1 to 1024, or auto {got(given['threads'])}")
+            elif item.path[0] == "device" and isinstance(given["device"], str):
+                hint = nearest(given["device"], ("cpu", "cuda", "cuda:0", "mps", "auto"))
+                item = Complaint(("device",), f"unknown device {got(given['device'])}", hint)
+            if item not in self.complaints:
+                self.complaints.append(item)
+        return checked  # type: ignore[return-value]  # a Settings
+
+    def section(self, key: str, kind: type[Section]) -> Section | None:
+        value = self.raw.get(key)
+        if value is None and key in ("sweep", "compare"):
+            return None
+        if key == "batch" and isinstance(value, str):
+            value = {"mode": value}
+        if value is None and key not in self.raw:
+            value = {}
+        if not isinstance(value, dict):
+            self.complain((key,), f"must be a mapping {got(value)}")
+            return None
+        checked, complaints = check(kind, value)
+        if key == "batch" and self.raw.get("batch") == value.get("mode"):  # the short form has no key of its own
+            complaints = [item._replace(path=()) for item in complaints]
+        self.below((key,), complaints)
+        return checked  # type: ignore[return-value]  # a kind
+
+    def named(self, key: str, kind: str, table: Mapping[str, Any], tag: str) -> tuple[str, dict[str, Any]] | None:
+        """Return the name of an ingredient and its other keys, from ``key: NAME`` or ``key: {tag: NAME, ...}``."""
+        value = self.raw[key]
+        if isinstance(value, str):
+            name, rest, path = value, {}, (key,)
+        elif isinstance(value, dict):
+            rest = {k: v for k, v in value.items() if k != tag}
+            name, path = value.get(tag), (key, tag)
+            if tag not in value:
+                self.complain((key, tag), f"is required: the name of a {kind}", at_key=True)
+                return None
+        else:
+            self.complain((key,), f"must be the name of a {kind}, or a mapping with '{tag}' {got(value)}")
+            return None
+        if not isinstance(name, str) or name not in table:
+            self.complain(path, f"unknown {kind} {got(name)}", nearest(str(name), table))
+            return None
+        return name, rest
+
+    def data(self) -> Data | None:
+        value = self.raw.get("data")
+        if "data" not in self.raw:
+            return None
+        if not isinstance(value, dict):
+            self.complain(("data",), f"must be a mapping {got(value)}")
+            return None
+        common, complaints = check(_Common, {k: value[k] for k in _Common.model_fields if k in value})
+        self.below(("data",), complaints)
+        rest = {k: v for k, v in value.items() if k not in _Common.model_fields}
+        sources = [key for key in ("x", "file", "generate", "dataset") if key in rest]
+        if len(sources) != 1:
+            what = "has more than one source: " + ", ".join(sources) if sources else "has no source"
+            hint = "Give one of x and y, file, generate, dataset"
+            for key in rest if not sources else ():
+                self.complain(("data", key), "unknown key", nearest(key, _SOURCE_KEYS), at_key=True)
+            self.complain(("data",), what, hint, at_key=True)
+            return None
+        name, given = self.source(sources[0], rest)
+        if given is None or common is None:
+            return None
+        return Data(name, given, **common.model_dump())
+
+    def source(self, source: str, rest: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
+        if source == "generate":
+            self.below(("data",), check(_Generate, rest)[1])
+            inner = rest["generate"]
+            if not isinstance(inner, dict):
+                self.complain(("data", "generate"), f"must be a mapping with 'kind' {got(inner)}")
+                return source, None
+            kind = inner.get("kind")
+            if kind not in GENERATORS:
+                at_key = "kind" not in inner
+                message = "is required: what to generate" if at_key else f"unknown generator {got(kind)}"
+                self.complain(("data", "generate", "kind"), message, nearest(str(kind), GENERATORS), at_key=at_key)
+                return source, None
+            settings = {k: v for k, v in inner.items() if k != "kind"}
+            values, complaints = arguments(GENERATORS[kind], settings)
+            self.below(("data", "generate"), complaints)
+            return source, None if complaints else {"kind": kind, **values}
+        model = {"x": _Inline, "file": _File, "dataset": _Dataset}[source]
+        checked, complaints = check(model, rest)
+        self.below(("data",), complaints)
+        name = "inline" if source == "x" else source
+        return name, None if checked is None else checked.model_dump()
+
+    def model(self) -> Model | None:
+        if "model" not in self.raw:
+            self.complain(("model",), "is required")
+            return None
+        found = self.named("model", "model", MODELS, "type")
+        if found is None:
+            return None
+        name, rest = found
+        init, freeze = rest.pop("init", {}), rest.pop("freeze", [])
+        values, complaints = arguments(MODELS[name], rest)
+        self.below(("model",), complaints)
+        if not isinstance(init, dict):
+            self.complain(("model", "init"), f"must be a mapping of parameter names {got(init)}")
+            init = {}
+        if isinstance(freeze, str):
+            freeze = [freeze]
+        if not isinstance(freeze, list) or not all(isinstance(item, str) for item in freeze):
+            self.complain(("model", "freeze"), f"must be a list of parameter names or globs {got(freeze)}")
+            freeze = []
+        return None if complaints else Model(name, values, init, tuple(freeze))
+
+    def loss(self) -> Ingredient | None:
+        if "loss" not in self.raw:
+            return None
+        found = self.named("loss", "loss", LOSSES, "name")
+        if found is None:
+            return None
+        values, complaints = arguments(LOSSES[found[0]], found[1])
+        self.below(("loss",), complaints)
+        return None if complaints else Ingredient(found[0], values)
+
+    def optimizer(self) -> Optimizer | None:
+        if "optimizer" not in self.raw:
+            return None
+        found = self.named("optimizer", "optimizer", OPTIMIZERS, "name")
+        if found is None:
+            return None
+        name, rest = found
+        groups = rest.pop("groups", {})
+        values = self.optimizer_arguments(name, rest, ("optimizer",))
+        return None if values is None else Optimizer(name, values, self.groups(name, groups, values))
+
+    def optimizer_arguments(self, name: str, given: dict[str, Any], path: Path) -> dict[str, Any] | None:
+        values, complaints = arguments(OPTIMIZERS[name], given)
+        self.below(path, complaints)
+        if complaints:
+            return None
+        try:
+            OPTIMIZERS[name](**values)
+        except ValueError as error:  # rules between arguments
+            self.complain(path, str(error), at_key=True)
+            return None
+        return values
+
+    def groups(self, name: str, groups: Any, values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        if not isinstance(groups, dict):
+            self.complain(("optimizer", "groups"), f"must be a mapping of parameter names or globs {got(groups)}")
+            return {}
+        for pattern, settings in groups.items():
+            path = ("optimizer", "groups", pattern)
+            if not isinstance(settings, dict):
+                self.complain(path, f"must be a mapping of the optimizer's arguments {got(settings)}")
+            else:
+                given, complaints = arguments(OPTIMIZERS[name], settings, partial=True)
+                self.below(path, complaints)
+                if not complaints:
+                    self.optimizer_arguments(name, {**values, **given}, path)
+        return {pattern: dict(settings) for pattern, settings in groups.items() if isinstance(settings, dict)}
+
+    def predict(self) -> None:
+        value = self.raw["print"].get("predict") if isinstance(self.raw.get("print"), dict) else None
+        row = value if isinstance(value, list) else [value]
+        if value is not None and not (row and all(type(item) in (int, float) for item in row)):
+            self.complain(("print", "predict"), f"must be a number or a row of numbers {got(value)}")
+
+    def across(self) -> None:
+        """Check what depends on several sections."""
+        model = self.raw.get("model")
+        objective = isinstance(model, dict) and model.get("type") == "objective"
+        for key in ("data", "loss"):
+            if objective and key in self.raw:
+                self.complain((key,), f"an objective has no {key}: its value is the loss", at_key=True)
+            elif not objective and "model" in self.raw and key not in self.raw:
+                self.complain((key,), "is required, unless the model is an objective")
+        no_update = self.raw.get("epochs", 1) == 0 or "sweep" in self.raw or "compare" in self.raw
+        if "optimizer" not in self.raw and not no_update:
+            self.complain(("optimizer",), "is required, unless epochs is 0")
+        batch = self.raw.get("batch")
+        if objective and batch not in (None, "full", {"mode": "full"}):
+            self.complain(("batch",), "an objective has no data to cut into batches", at_key=True)
+
+
+class _Common(Section):
+    standardize: bool = False
+    validation: Annotated[float, Gt(0), Lt(1)] | None = None
+
+
+class _Inline(Section):
+    x: list[Any]
+    y: list[Any]
+
+
+class _File(Section):
+    file: Annotated[str, Len(1)]
+    features: list[str] | None = None
+    target: str | list[str]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+
+
+class _Dataset(Section):
+    dataset: DatasetName
+
+
+class _Generate(Section):
+    generate: Any
+
+
+_SOURCE_KEYS = {key for kind in (_Common, _Inline, _File, _Dataset, _Generate) for key in kind.model_fields}
+
+
+def _by_place(problem: Problem) -> tuple[int, int]:
+    on_command_line = problem.place.file == Place("command line", 1, 1).file
+    return (10**9 if on_command_line else problem.place.line, problem.place.column)
+
+
+__all__ = ["ArgumentError", "RunSpec", "parse"]

@@ -1,0 +1,171 @@
+"""A function's keyword-only arguments as YAML keys: its signature is the schema.
+
+The annotations (annotated_types' bounds, ``OneOf`` names) become a strict pydantic model, from which the checks, the
+messages and the JSON Schema follow, so that adding an ingredient is one function and its name in a table.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Annotated, Any, NamedTuple, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema, create_model
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from gdcli.errors import nearest
+from gdcli.spec.document import shown
+from gdcli.zoo.naming import OneOf
+
+STRICT = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+Path: TypeAlias = tuple[str | int, ...]
+
+
+class Complaint(NamedTuple):
+    """What is wrong below one section of a spec."""
+
+    path: Path
+    message: str
+    hint: str = ""
+    at_key: bool = False  # the key itself is meant, not its value
+
+
+def got(value: Any) -> str:
+    """Return ``(got VALUE)``, safe to print and cut to a line.
+
+    >>> got("1e-3x"), got([1, 2])
+    ("(got '1e-3x')", '(got [1, 2])')
+    """
+    return f"(got '{shown(value)}')" if isinstance(value, str) else f"(got {shown(_json(value))})"
+
+
+def _json(value: Any) -> str:
+    """Write a value as the spec does: true, null, 0.5."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_json, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_json(item)}' for key, item in value.items())}}}"
+    return {True: "true", False: "false", None: "null"}[value] if value is None or value is True or value is False else str(value)
+
+
+def whole(value: Any) -> Any:
+    """Return 1e3 as the integer 1000; anything else as it is.
+
+    >>> whole(1e3), whole(1.5), whole("1")
+    (1000, 1.5, '1')
+    """
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Integer = Annotated[int, BeforeValidator(whole)]
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _named(one_of: OneOf) -> tuple[Any, ...]:
+    def known(value: Any) -> Any:
+        if isinstance(value, str) and value not in one_of.names:
+            raise PydanticCustomError("unknown_name", "{kind}", {"kind": one_of.kind, "names": sorted(one_of.names)})
+        return value
+
+    return BeforeValidator(known), WithJsonSchema({"type": "string", "enum": sorted(one_of.names)})
+
+
+def adapt(annotation: Any) -> Any:
+    """Return an annotation as pydantic is to check it: whole floats as integers, lists as tuples, known names only."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation is int:
+        return Integer
+    if origin is Annotated:
+        bounds = [part for item in arguments[1:] for part in (_named(item) if isinstance(item, OneOf) else (item,))]
+        return Annotated[(adapt(arguments[0]), *bounds)]
+    if origin is tuple:
+        return Annotated[tuple[tuple(map(adapt, arguments))], BeforeValidator(_tuple)]  # type: ignore[misc]  # made at run time
+    if origin in (Union, types.UnionType):
+        return Union[tuple(map(adapt, arguments))]  # noqa: UP007 - made at run time
+    if origin in (list, dict):
+        return origin[tuple(map(adapt, arguments))]
+    return annotation
+
+
+@cache
+def arguments_model(function: Callable[..., Any]) -> type[BaseModel]:
+    """Return the strict model of a function's keyword-only arguments."""
+    hints = get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {
+        name: (adapt(hints[name]), ... if parameter.default is parameter.empty else parameter.default)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    return create_model(function.__name__, __config__=STRICT, **fields)
+
+
+def check(model: type[BaseModel], values: Mapping[str, Any]) -> tuple[BaseModel | None, list[Complaint]]:
+    """Return the checked model, or None and every complaint."""
+    try:
+        return model.model_validate(values), []
+    except ValidationError as error:
+        return None, [_complaint(detail, model) for detail in error.errors(include_url=False)]
+
+
+def arguments(
+    function: Callable[..., Any], values: Mapping[str, Any], *, partial: bool = False
+) -> tuple[dict[str, Any], list[Complaint]]:
+    """Return all of a function's arguments, defaults filled in, or every complaint.
+
+    With ``partial`` only those given are returned, and none need be: the settings of a group of parameters.
+    """
+    checked, complaints = check(arguments_model(function), values)
+    if partial:
+        complaints = [complaint for complaint in complaints if complaint.message != _MISSING]
+    if checked is None:
+        return {}, complaints
+    names = type(checked).model_fields
+    return {name: getattr(checked, name) for name in names if not partial or name in values}, complaints
+
+
+_MISSING = "is required"
+
+# pydantic's error types in our words; {…} are filled from the error's context
+_WORDS = {
+    "missing": _MISSING,
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be less than {lt}",
+    "int_type": "must be an integer",
+    "int_from_float": "must be an integer",
+    "float_type": "must be a number",
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "too_short": "needs at least {min_length} entries",
+    "too_long": "takes at most {max_length} entries",
+    "string_pattern_mismatch": "must match {pattern}",
+    "finite_number": "must be a finite number",
+    "int_parsing_size": "is too large",
+}
+
+
+def _complaint(detail: ErrorDetails, model: type[BaseModel]) -> Complaint:
+    kind, path, context = detail["type"], tuple(detail["loc"]), detail.get("ctx", {})
+    given = " " + got(detail["input"])
+    if kind == "extra_forbidden":
+        return Complaint(path, "unknown key", nearest(str(path[-1]), model.model_fields), at_key=True)
+    if kind == "missing":
+        return Complaint(path, _MISSING, at_key=True)
+    if kind in ("unknown_name", "literal_error"):
+        expected = str(context.get("expected", "")).replace(" or ", ",").split(",")
+        names = context.get("names") or [name.strip("' ") for name in expected]
+        what = f"unknown {context['kind']}" if "kind" in context else "unknown name"
+        return Complaint(path, what + given, nearest(str(detail["input"]), names))
+    message = _WORDS[kind].format(**context) if kind in _WORDS else detail["msg"].removeprefix("Value error, ")
+    hint = "Quote it to make it text" if kind == "string_type" and not isinstance(detail["input"], list | dict) else ""
+    return Complaint(path, message + given, hint)

@@ -1,0 +1,1 @@
+"""The named ingredients of an experiment: plain functions, one table per kind."""

@@ -1,0 +1,235 @@
+"""Losses: the value as torch computes it, the derivative at the output by hand, and what the styles call them.
+
+Each function returns a :class:`Loss`. With o the model's output and t the target, both [B, O], N = B·O; means are over
+all N elements, for classes over the B rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from annotated_types import Gt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Pointwise = Callable[["Tensor", "Tensor"], "Tensor"]  # (output, target) -> Tensor
+Targets = Literal["values", "probabilities", "classes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One loss.
+
+    ``value`` (output, target) -> 0-dim, differentiable by autograd. ``derivative(output)`` binds to a batch's shape
+    and returns (output, target) -> dL/do [B, O], a new tensor: the numbers of the equation are made tensors once,
+    since a Python number in a tensor operation costs more than the operation.
+    """
+
+    value: Pointwise
+    derivative: Callable[[Tensor], Pointwise]
+    grad_fn: str
+    label: str = ""  # what the style `sweep` prints; the loss's name when empty
+
+
+def _scaled(difference: Pointwise, factor: Callable[[int], float]) -> Callable[[Tensor], Pointwise]:
+    """Return the binding of ``factor(N) · difference(o, t)``."""
+
+    def bind(output: Tensor) -> Pointwise:
+        number = factor(output.numel())
+        if number == 1:
+            return difference
+        scale = output.new_tensor(number)
+        return lambda o, t: difference(o, t).mul_(scale)
+
+    return bind
+
+
+def mse() -> Loss:
+    """Mean squared error: L = Σ(o − t)² / N; dL/do = 2 (o − t) / N. Source: torch.nn.MSELoss."""
+    import torch
+
+    aten = torch.ops.aten.mse_loss.default
+    return Loss(lambda o, t: aten(o, t, 1), _scaled(torch.sub, lambda n: 2 / n), "MseLoss", label="MSE")
+
+
+def half_mse() -> Loss:
+    """Half the mean squared error: L = Σ(o − t)² / 2 / N; dL/do = (o − t) / N."""
+    import torch
+
+    return Loss(lambda o, t: ((o - t) ** 2 / 2).mean(), _scaled(torch.sub, lambda n: 1 / n), "Mean")
+
+
+def sse() -> Loss:
+    """Sum of squared errors: L = Σ(o − t)²; dL/do = 2 (o − t)."""
+    import torch
+
+    return Loss(lambda o, t: torch.sum((o - t) ** 2), _scaled(torch.sub, lambda n: 2), "Sum")
+
+
+def half_sse() -> Loss:
+    """Half the sum of squared errors: L = Σ(o − t)² / 2; dL/do = o − t."""
+    import torch
+
+    return Loss(lambda o, t: torch.sum((o - t) ** 2) / 2, _scaled(torch.sub, lambda n: 1), "Div")
+
+
+def mae() -> Loss:
+    """Mean absolute error: L = Σ|o − t| / N; dL/do = sign(o − t) / N. Source: torch.nn.L1Loss."""
+    import torch
+
+    return Loss(
+        lambda o, t: (o - t).abs().mean(), _scaled(lambda o, t: torch.sub(o, t).sgn_(), lambda n: 1 / n), "Mean"
+    )
+
+
+def smooth_l1(*, beta: Annotated[float, Gt(0)] = 1.0) -> Loss:
+    """Smooth L1: with e = o − t, the mean of e² / (2β) where |e| < β, else |e| − β/2.
+
+    dL/do = e / (β N) where |e| < β, else sign(e) / N. Source: Girshick 2015; torch.nn.SmoothL1Loss.
+    """
+    import torch
+
+    def bind(output: Tensor) -> Pointwise:
+        mean, width = output.new_tensor(1 / output.numel()), output.new_tensor(beta)
+
+        def derivative(o: Tensor, t: Tensor) -> Tensor:
+            e = torch.sub(o, t)
+            return torch.where(e.abs() < width, e * mean / width, e.sgn() * mean)
+
+        return derivative
+
+    return Loss(lambda o, t: torch.nn.functional.smooth_l1_loss(o, t, beta=beta), bind, "SmoothL1Loss")
+
+
+def huber(*, delta: Annotated[float, Gt(0)] = 1.0) -> Loss:
+    """Huber: with e = o − t, the mean of e² / 2 where |e| < δ, else δ (|e| − δ/2).
+
+    dL/do = min(max(−δ, e), δ) / N. Source: Huber 1964; torch.nn.HuberLoss.
+    """
+    import torch
+
+    def bind(output: Tensor) -> Pointwise:
+        mean, width = output.new_tensor(1 / output.numel()), output.new_tensor(delta)
+
+        def derivative(o: Tensor, t: Tensor) -> Tensor:
+            e = torch.sub(o, t)
+            return torch.where(e.abs() < width, e * mean, e.sgn() * mean * width)
+
+        return derivative
+
+    return Loss(lambda o, t: torch.nn.functional.huber_loss(o, t, delta=delta), bind, "HuberLoss")
+
+
+def bce() -> Loss:
+    """Binary cross-entropy of probabilities o: L = −Σ(t log o + (1 − t) log(1 − o)) / N, logs from −100 on.
+
+    dL/do = (o − t) / (max(o (1 − o), 1e-12) N). Source: torch.nn.BCELoss.
+    """
+    import torch
+
+    def bind(output: Tensor) -> Pointwise:
+        one, count = output.new_tensor(1), output.new_tensor(output.numel())
+
+        def derivative(o: Tensor, t: Tensor) -> Tensor:
+            return torch.sub(o, t).div_(torch.sub(one, o).mul_(o).clamp_(min=1e-12)).div_(count)
+
+        return derivative
+
+    return Loss(torch.nn.functional.binary_cross_entropy, bind, "BinaryCrossEntropy")
+
+
+def bce_with_logits() -> Loss:
+    """Binary cross-entropy of logits o: that of σ(o), computed without overflow.
+
+    dL/do = (σ(o) − t) / N. Source: torch.nn.BCEWithLogitsLoss.
+    """
+    import torch
+
+    def bind(output: Tensor) -> Pointwise:
+        count = output.new_tensor(output.numel())
+        return lambda o, t: torch.sigmoid(o).sub_(t).div_(count)
+
+    return Loss(
+        torch.nn.functional.binary_cross_entropy_with_logits,
+        bind,
+        "BinaryCrossEntropyWithLogits",
+    )
+
+
+def cross_entropy() -> Loss:
+    """Cross-entropy of logits o with class c: L = −Σ_b log softmax(o_b)[c_b] / B.
+
+    dL/do = (softmax(o) − onehot(c)) / B; with rows of class probabilities t instead of indices,
+    L = −ΣΣ t log softmax(o) / B. Source: torch.nn.CrossEntropyLoss.
+    """
+    import torch
+
+    value = torch.nn.functional.cross_entropy
+    log_softmax, through_log_softmax = torch.log_softmax, torch.ops.aten._log_softmax_backward_data.default
+    through_nll = nll().derivative
+
+    def bind(output: Tensor) -> Pointwise:
+        at_log = through_nll(output)
+
+        def derivative(o: Tensor, t: Tensor) -> Tensor:
+            log_p = log_softmax(o, 1)  # [B, C]
+            return through_log_softmax(at_log(log_p, t), log_p, 1, o.dtype)
+
+        return derivative
+
+    return Loss(value, bind, "NllLoss")
+
+
+def nll() -> Loss:
+    """Negative log-likelihood of log-probabilities o with class c: L = −Σ_b o_b[c_b] / B.
+
+    dL/do = −onehot(c) / B. Source: torch.nn.NLLLoss.
+    """
+    import torch
+
+    def bind(output: Tensor) -> Pointwise:
+        minus_mean = output.new_tensor(-1 / output.shape[0])
+
+        def derivative(o: Tensor, t: Tensor) -> Tensor:
+            if t.is_floating_point():  # rows of class probabilities, for cross_entropy
+                return t * minus_mean
+            return torch.zeros_like(o).scatter_(1, t.unsqueeze(1), minus_mean.expand(len(t), 1))
+
+        return derivative
+
+    return Loss(torch.nn.functional.nll_loss, bind, "NllLoss")
+
+
+def kl_div() -> Loss:
+    """Kullback-Leibler divergence of log-probabilities o from probabilities t: L = Σ t (log t − o) / N.
+
+    dL/do = −t / N: the mean over all elements, torch's default. Source: torch.nn.KLDivLoss.
+    """
+    import torch
+
+    def value(o: Tensor, t: Tensor) -> Tensor:
+        # torch's own function, less the warning that its mean over elements is not the mathematical mean over rows
+        return (torch.xlogy(t, t) - t * o).mean()
+
+    return Loss(value, _scaled(lambda o, t: -t, lambda n: 1 / n), "Mean")
+
+
+LOSSES: dict[str, Callable[..., Loss]] = {
+    function.__name__: function
+    for function in (
+        mse, mae, smooth_l1, huber, cross_entropy, bce, bce_with_logits, nll, kl_div, sse, half_sse, half_mse,
+    )
+}  # fmt: skip
+
+# What the targets of each loss are where they are not plain values: a spec is checked against it without torch.
+TARGETS: dict[str, Targets] = {
+    "cross_entropy": "classes",
+    "nll": "classes",
+    "bce": "probabilities",
+    "bce_with_logits": "probabilities",
+    "kl_div": "probabilities",
+}
+

@@ -1,0 +1,197 @@
+"""Models: what each is made of, as data. The engine builds the tensors, so that shapes are known without torch.
+
+A model is a function of the data's sizes and of its YAML keys; it returns a :class:`Chain` (affine layers and
+activations, whose backward pass is written out by hand), a :class:`Stack` (torch's own layers, through autograd) or an
+:class:`Objective` (a function of its variables, without data).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from annotated_types import Len
+
+from gdcli.errors import nearest
+from gdcli.zoo import objectives
+from gdcli.zoo.activations import ACTIVATIONS
+from gdcli.zoo.naming import ArgumentError, OneOf, Width
+
+ActivationName = Annotated[str, OneOf("activation", ACTIVATIONS)]
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What a model learns of the data: features a row, and outputs a row (classes for a classification loss)."""
+
+    inputs: int
+    outputs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """One layer a = activation(x Wᵀ + b): W [outputs, inputs], b [outputs] or [1], shared by the layer's units."""
+
+    name: str  # prefix of its parameters: "linear1." or ""
+    inputs: int
+    outputs: int
+    bias: bool
+    activation: str
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each parameter by its full name."""
+        shapes: dict[str, tuple[int, ...]] = {f"{self.name}weight": (self.outputs, self.inputs)}
+        if self.bias:
+            shapes[f"{self.name}bias"] = (self.outputs,)
+        return shapes
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Affine layers one after the other; without any the model is the identity."""
+
+    layers: tuple[Affine, ...]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each parameter by its full name, in the model's order."""
+        return {name: shape for layer in self.layers for name, shape in layer.shapes.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class TorchLayer:
+    """One layer of a sequential model: its name, torch's class, and the class's keyword arguments."""
+
+    name: str
+    layer: str
+    arguments: Mapping[str, Any]
+    path: tuple[str | int, ...]  # where the spec names it, for messages
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Torch's own layers one after the other, as nn.Sequential runs them."""
+
+    layers: tuple[TorchLayer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A function of named variables: the loss is its value, there are no data."""
+
+    expression: objectives.Expression
+    start: Mapping[str, float]
+    constants: Mapping[str, float]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every variable is a scalar."""
+        return dict.fromkeys(self.start, ())
+
+
+Architecture = Chain | Stack | Objective
+
+
+def linear(
+    data: Sizes, *, in_features: Width | None = None, out_features: Width | None = None, bias: bool = True
+) -> Chain:
+    """Linear model: o = x Wᵀ + b; parameters weight [out, in], bias [out]. Sizes come from the data when absent.
+
+    Source: torch.nn.Linear.
+    """
+    return Chain((Affine("", in_features or data.inputs, out_features or data.outputs, bias, "none"),))
+
+
+def mlp(
+    data: Sizes,
+    *,
+    layers: Annotated[list[Width], Len(2)],
+    activation: ActivationName = "relu",
+    output_activation: ActivationName = "none",
+    bias: bool = True,
+) -> Chain:
+    """Multilayer perceptron: a₀ = x, aₖ = f(aₖ₋₁ Wₖᵀ + bₖ); parameters linear1.weight, linear1.bias, linear2.weight, ...
+
+    ``layers`` lists the units from input to output, [2, 2, 2] has two weight matrices.
+    """
+    last = len(layers) - 1
+    return Chain(
+        tuple(
+            Affine(f"linear{k}.", layers[k - 1], layers[k], bias, output_activation if k == last else activation)
+            for k in range(1, last + 1)
+        )
+    )
+
+
+def identity(data: Sizes) -> Chain:
+    """The data's x is the output: a loss by itself, o = x. No parameters."""
+    return Chain(())
+
+
+LAYERS = frozenset(
+    "Linear Bilinear Identity Flatten Unflatten Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d MaxPool1d MaxPool2d "
+    "AvgPool1d AvgPool2d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d BatchNorm1d "
+    "BatchNorm2d LayerNorm GroupNorm RMSNorm Dropout Dropout1d Dropout2d AlphaDropout ReLU LeakyReLU ReLU6 ELU SELU "
+    "CELU GELU Sigmoid Hardsigmoid Tanh Hardtanh SiLU Hardswish Mish Softplus Softsign LogSigmoid Tanhshrink "
+    "Softshrink Hardshrink PReLU Softmax LogSoftmax Threshold".split()
+)
+"""The classes of torch.nn that a sequential model may name: tensor in, tensor out, no code from the spec."""
+
+
+def sequential(data: Sizes, *, layers: Annotated[list[Any], Len(1, 1000)]) -> Stack:
+    """Torch's layers in a row: names of classes, or {layer: Linear, name: hidden, in_features: 2, ...}.
+
+    A layer without a name is named by its index. Raises ArgumentError for an unknown class or a repeated name.
+    Source: torch.nn.Sequential.
+    """
+    built: list[TorchLayer] = []
+    for index, entry in enumerate(layers):
+        layer = _torch_layer(index, entry)
+        if any(layer.name == other.name for other in built):
+            raise ArgumentError(("layers", index), f"a second layer named '{layer.name}'")
+        built.append(layer)
+    return Stack(tuple(built))
+
+
+def _torch_layer(index: int, entry: Any) -> TorchLayer:
+    path: tuple[str | int, ...] = ("layers", index)
+    arguments = {"layer": entry} if isinstance(entry, str) else dict(entry) if isinstance(entry, dict) else {}
+    kind, name = arguments.pop("layer", None), arguments.pop("name", str(index))
+    if not isinstance(kind, str):
+        raise ArgumentError(path, "must be the name of a torch layer, or a mapping with 'layer'")
+    if kind not in LAYERS:
+        raise ArgumentError(path, f"unknown torch layer (got '{kind}')", nearest(kind, LAYERS))
+    if not isinstance(name, str) or not name.replace("_", "a").isalnum():
+        raise ArgumentError((*path, "name"), "a layer's name has letters, digits and _ only")
+    return TorchLayer(name, kind, arguments, path)
+
+
+def objective(
+    data: Sizes, *, expression: str, start: Annotated[dict[str, float], Len(1, 1000)], constants: dict[str, float] = {}
+) -> Objective:
+    """A function to minimise, written out: L = expression of the variables in start, with named constants.
+
+    Raises ArgumentError for a text outside the grammar, and for a name that is neither variable nor constant.
+    """
+    try:
+        parsed = objectives.parse(expression)
+    except objectives.ExpressionError as error:
+        raise ArgumentError(("expression",), f"{error}, at character {error.column}") from None
+    used = objectives.names(parsed)
+    for name in sorted(used - set(start) - set(constants) - set(objectives.CONSTANTS)):
+        raise ArgumentError(
+            ("expression",), f"'{name}' is neither in start nor in constants", nearest(name, {*start, *constants})
+        )
+    for name in start:
+        if name in constants:
+            raise ArgumentError(("constants", name), f"'{name}' is a variable of start already")
+        if name not in used:
+            raise ArgumentError(("start", name), f"'{name}' does not occur in the expression")
+    return Objective(parsed, start, constants)
+
+
+MODELS: dict[str, Callable[..., Architecture]] = {
+    function.__name__: function for function in (linear, mlp, sequential, identity, objective)
+}

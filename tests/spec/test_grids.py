@@ -1,0 +1,243 @@
+"""Grids against closed forms, their lengths without their lists, and each error."""
+
+from __future__ import annotations
+
+import math
+import time
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gdcli.errors import SpecError
+from gdcli.spec.grids import from_spec, parse, parse_zip
+
+
+def typed(values: list[Any]) -> list[tuple[type, Any]]:
+    return [(type(value), value) for value in values]
+
+
+VALUES: dict[str, list[Any]] = {
+    "0.1,0.01": [0.1, 0.01],
+    "0.1": [0.1],
+    " 1 , 2 ": [1, 2],
+    "sgd,adam": ["sgd", "adam"],
+    "true,false": [True, False],
+    "full,mini-batch:32": ["full", "mini-batch:32"],
+    "1e-3,0x10,1": [1e-3, 16, 1],
+    "1:4:1": [1, 2, 3],
+    "1:4": [1, 2, 3],
+    "range(5, 0, -2)": [5, 3, 1],
+    "range(0,1,0.25)": [0.0, 0.25, 0.5, 0.75],
+    "range(0,3.0,1)": [0.0, 1.0, 2.0],
+    "range(1,1.5,1e-1)": [1.0, 1.1, 1.2, 1.3, 1.4],
+    "range(-0.1,0.25,.1)": [-0.1, 0.0, 0.1, 0.2],
+    "range(0,0.3,0.1)": [0.0, 0.1, 0.2],
+    "range(0,0.30000000000000001,0.1)": [0.0, 0.1, 0.2, 0.3],
+    "linspace(0,1,5)": [0.0, 0.25, 0.5, 0.75, 1.0],
+    "linspace(1,0,2)": [1.0, 0.0],
+    "linspace(3,4,1)": [3.0],
+    "linspace(2,2,2)": [2.0, 2.0],
+    "logspace(-4,-1,4)": [1e-4, 1e-3, 1e-2, 1e-1],
+    "logspace(0,308,2)": [1.0, 1e308],
+    "geomspace(1e-4,1e-1,4)": [1e-4, 1e-3, 1e-2, 1e-1],
+    "geomspace(1,16,5)": [1.0, 2.0, 4.0, 8.0, 16.0],
+    "geomspace(3,5,1)": [3.0],
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), VALUES.items())
+def test_values_of_each_form(text: str, expected: list[Any]) -> None:
+    grid = parse(text)
+    assert typed(grid.values()) == typed(expected)
+    assert grid.length == len(expected)
+    assert grid.text == text.strip()
+
+
+@pytest.mark.parametrize("text", ["0:4.1:0.1", "range(0,4.1,0.1)", "linspace(0,4,41)"])
+def test_the_documents_sweep_has_41_values_that_print_as_written(text: str) -> None:
+    assert list(map(repr, parse(text).values())) == [f"{i // 10}.{i % 10}" for i in range(41)]
+
+
+ERRORS = {
+    "": "empty",
+    " ": "empty",
+    "0.1,": "missing beside a comma",
+    ",": "missing beside a comma",
+    "range(0,1,)": "missing beside a comma",
+    "range()": "empty",
+    "range(1)": "a start, a stop and a step",
+    "1:2:3:4": "a start, a stop and a step",
+    "range(0,1,0)": "must not be 0",
+    "range(0,1,0e-999999999)": "must not be 0",
+    "range(0,1,-1)": "the step leads away",
+    "range(1,0,1)": "the step leads away",
+    "1:1:1": "stop, which is excluded",
+    "range(0,x,1)": "'x' is not a number",
+    "range(0,1e999,1)": "beyond a float64",
+    "range(0,1,1e-400)": "beyond a float64",
+    "range(0,inf,1)": "must be finite",
+    "0:nan:1": "must be finite",
+    "nan,1": "must be finite",
+    ".inf": "must be finite",
+    "-inf": "must be finite",
+    "1e999": "too large",
+    "010": "leading zero",
+    "linspace(0,1)": "a first value, a last value and a count",
+    "linspace(0,1,0)": "integer of at least 1",
+    "linspace(0,1,-3)": "integer of at least 1",
+    "linspace(0,1,2.5)": "integer of at least 1",
+    "linspace(0,1,many)": "not a number",
+    "geomspace(0,1,3)": "above 0",
+    "geomspace(1,-1,3)": "above 0",
+    "logspace(0,309,3)": "between -307 and 308",
+    "logspace(-400,0,3)": "between -307 and 308",
+    "linspce(0,1,3)": "Did you mean 'linspace'",
+    "eval(1)": "no grid is called 'eval'",
+    "range(0,1,1": "'\\(' is not closed",
+    "0.1)": "'\\)' closes nothing",
+    "range(0,1],1)": "closes nothing",
+    "[1,2]": "neither a number nor a word",
+    "1,range(0,1,1)": "neither a number nor a word",
+    "1,0:4:1": "cannot stand in a list",
+    "a\x1b": r"U\+001B",
+    "null,1": "numbers, words",
+    "zip(a=1,b=2)": "several parameters",
+    "x" * 10_001: "10,000",
+    "range(0," + "1" * 101 + ",1)": "at most 100 characters",
+}
+
+
+@pytest.mark.parametrize(("text", "message"), ERRORS.items())
+def test_each_error_says_what_is_wrong_on_one_printable_line(text: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message) as caught:
+        parse(text)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
+
+
+def test_a_huge_grid_has_its_length_at_once() -> None:
+    start = time.perf_counter()
+    assert parse("range(0,1e18,1)").length == 10**18
+    assert parse("range(0,1,1e-19)").length == 10**19
+    assert parse("range(0,1e300,1e-300)").length == 10**600
+    assert parse("linspace(0,1,1e18)").length == 10**18
+    assert parse("geomspace(1,2,1000000000)").length == 10**9
+    assert from_spec({"min": 0, "max": 10**18, "distribution": "int_uniform"}).length == 10**18 + 1
+    assert time.perf_counter() - start < 0.1
+
+
+decimals = st.decimals(-100, 100, places=2)
+
+
+@settings(max_examples=80, deadline=None)
+@given(decimals, decimals, st.decimals("0.05", 10, places=2), st.booleans())
+def test_a_range_is_start_plus_i_steps_before_the_stop(a: Decimal, b: Decimal, step: Decimal, down: bool) -> None:
+    start, stop, step = (max(a, b), min(a, b), -step) if down else (min(a, b), max(a, b), step)
+    if start == stop:
+        return
+    grid = parse(f"{start}:{stop}:{step}")
+    count = math.ceil((stop - start) / step)
+    assert grid.values() == [float(start + i * step) for i in range(count)]
+    assert grid.length == count
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.integers(2, 40))
+def test_linspace_is_numpys_with_exact_ends(start: float, stop: float, count: int) -> None:
+    values = parse(f"linspace({start!r},{stop!r},{count})").values()
+    assert (values[0], values[-1], len(values)) == (start, stop, count)
+    np.testing.assert_allclose(np.array(values), np.linspace(start, stop, count), rtol=1e-12, atol=1e-9)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(1e-300, 1e300), st.floats(1e-300, 1e300), st.integers(2, 20))
+def test_geomspace_is_numpys_with_exact_ends(start: float, stop: float, count: int) -> None:
+    values = parse(f"geomspace({start!r},{stop!r},{count})").values()
+    assert (values[0], values[-1], len(values)) == (start, stop, count)
+    np.testing.assert_allclose(np.array(values), np.geomspace(start, stop, count), rtol=1e-11)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=20) | st.lists(st.sampled_from([*"0123456789.,:()-e ", "range(", "zip(a="])).map("".join))
+def test_any_text_is_a_grid_or_an_error(text: str) -> None:
+    for reader in (parse, parse_zip):
+        try:
+            grid = reader(text)
+        except SpecError:
+            continue
+        assert not hasattr(grid, "length") or grid.length >= 1
+
+
+def test_a_zip_splits_at_the_commas_before_names() -> None:
+    found = {name: grid.values() for name, grid in parse_zip("zip(weight[0,0]=0.1,0.2, key:lr=1:3:1)").items()}
+    assert found == {"weight[0,0]": [0.1, 0.2], "key:lr": [1, 2]}
+    assert parse_zip("zip(a=linspace(0,1,3),b=1:4:1)")["a"].values() == [0.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("zip(a=1,2,b=1)", "one length; a has 2, b has 1"),
+        ("zip(a=1,a=2)", "given twice"),
+        ("zip(1,2)", "begins with NAME="),
+        ("zip()", "empty"),
+        ("zip(a=,b=1)", "empty"),
+        ("zip(a=1", "not a zip"),
+        ("1,2", "not a zip"),
+    ],
+)
+def test_errors_of_zip(text: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        parse_zip(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("range(0,3,1)", [0, 1, 2]),
+        (0.5, [0.5]),
+        ([1, 2.5, "a", True], [1, 2.5, "a", True]),
+        ({"values": [1, 2]}, [1, 2]),
+        ({"min": 0, "max": 1, "count": 3}, [0.0, 0.5, 1.0]),
+        ({"min": 0, "max": 1, "count": 3, "distribution": "uniform"}, [0.0, 0.5, 1.0]),
+        ({"min": 1e-4, "max": 1, "count": 5, "distribution": "log_uniform_values"}, [1e-4, 1e-3, 1e-2, 0.1, 1.0]),
+        ({"min": 1, "max": 10, "count": 4, "distribution": "int_uniform"}, [1, 4, 7, 10]),
+        ({"min": 1, "max": 4, "count": 3, "distribution": "int_uniform"}, [1, 3, 4]),
+        ({"min": 1, "max": 3, "distribution": "int_uniform"}, [1, 2, 3]),
+    ],
+)
+def test_grids_of_the_spec(value: Any, expected: list[Any]) -> None:
+    grid = from_spec(value)
+    assert typed(grid.values()) == typed(expected)
+    assert grid.length == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([], "empty"),
+        (None, "numbers, words"),
+        ([[1]], "numbers, words"),
+        ([float("nan")], "finite"),
+        ({"values": 3}, "takes a list"),
+        ({"values": [1], "min": 0}, "no key beside"),
+        ({"mn": 0}, "Did you mean 'min'"),
+        ({"min": 0, "count": 2}, "'max' is missing"),
+        ({"min": 0, "max": 1}, "'count' is missing"),
+        ({"min": 2, "max": 1, "count": 2}, "min is above max"),
+        ({"min": "a", "max": 1, "count": 2}, "'min' takes a number"),
+        ({"min": 0, "max": True, "count": 2}, "'max' takes a number"),
+        ({"min": 0, "max": 1, "count": 1.5}, "integer of at least 1"),
+        ({"min": 0, "max": 1, "count": 3, "distribution": "int_uniform"}, "only 2 integers"),
+        ({"min": 0.5, "max": 1, "distribution": "int_uniform"}, "must be integers"),
+        ({"min": 0, "max": 1, "count": 3, "distribution": "log_uniform_values"}, "above 0"),
+        ({"min": 0, "max": 1, "count": 3, "distribution": ["x"]}, "no distribution is called"),
+    ],
+)
+def test_errors_of_grids_of_the_spec(value: Any, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        from_spec(value)

@@ -1,0 +1,476 @@
+"""The data sources: closed forms, seeds, shapes, and an error with its place for data that cannot be used."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import pickle
+import sys
+import time
+import typing
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gdcli.errors import MachineError
+from gdcli.zoo import data
+from gdcli.zoo.data import GENERATORS, DataError, Table, dataset, generator, inline, points, read_file, split
+
+HOUSES = Path(__file__).parents[2] / "experiments" / "house_price.csv"
+REQUIRED: dict[str, dict[str, Any]] = {
+    "linear": {"weights": [2.0, -3.4], "bias": 4.2},
+    "polynomial": {"coefficients": [1.0, 0.0, -2.0]},
+}
+
+
+def made(kind: str, seed: int = 0, **arguments: Any) -> Table:
+    settings = REQUIRED.get(kind, {}) | arguments
+    return GENERATORS[kind](generator(seed, "data"), generator(seed, "noise"), **settings)
+
+
+def noisy(kind: str, amount: float) -> dict[str, Any]:
+    return {"spread" if kind == "blobs" else "noise": amount}
+
+
+# --- generators
+
+
+def test_without_noise_a_line_is_met_exactly() -> None:
+    table = made("linear", n=1000)
+    x1, x2 = table.x.T
+    assert np.array_equal(table.y[:, 0], 2.0 * x1 + -3.4 * x2 + 4.2)
+    assert table.x.shape == (1000, 2)
+    assert table.y.shape == (1000, 1)
+
+
+def test_without_noise_a_polynomial_is_met_exactly() -> None:
+    table = made("polynomial")
+    assert np.array_equal(table.y, (-2.0 * table.x + 0.0) * table.x + 1.0)
+
+
+def test_without_noise_a_wave_is_met_exactly() -> None:
+    table = made("sine", amplitude=2.0, frequency=3.0, phase=0.5)
+    assert np.array_equal(table.y, 2.0 * np.sin(2 * math.pi * 3.0 * table.x + 0.5))
+
+
+def test_the_noise_has_the_deviation_asked_for() -> None:
+    residual = made("linear", n=20_000, noise=0.5).y - made("linear", n=20_000).y
+    assert residual.std() == pytest.approx(0.5, rel=0.02)
+    assert residual.mean() == pytest.approx(0, abs=0.02)
+
+
+def test_spirals_without_noise_lie_on_their_arms() -> None:
+    table = made("spirals", classes=3, turns=1.5)
+    radius = np.hypot(*table.x.T)
+    angle = np.arctan2(table.x[:, 1], table.x[:, 0])
+    turned = angle - 2 * math.pi * (1.5 * radius + table.y / 3)
+    assert np.allclose(np.cos(turned), 1)
+
+
+def test_moons_without_noise_lie_on_two_half_circles() -> None:
+    table = made("moons")
+    upper, lower = table.x[table.y == 0], table.x[table.y == 1]
+    assert np.allclose(np.hypot(*upper.T), 1)
+    assert (upper[:, 1] >= 0).all()
+    assert np.allclose(np.hypot(*(lower - [1, 0.5]).T), 1)
+    assert (lower[:, 1] <= 0.5).all()
+
+
+def test_xor_is_the_truth_table() -> None:
+    table = made("xor")
+    assert table.x.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert table.y.tolist() == [0, 1, 1, 0]
+
+
+def test_blobs_without_spread_are_their_centres() -> None:
+    table = made("blobs", classes=4, features=5, spread=0.0)
+    assert table.x.shape == (300, 5)
+    assert len(np.unique(table.x, axis=0)) == 4
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_a_seed_gives_the_same_data_and_another_seed_other_data(kind: str) -> None:
+    first, again, other = (made(kind, seed, **noisy(kind, 0.1)) for seed in (7, 7, 8))
+    assert first.x.tobytes() == again.x.tobytes()
+    assert first.y.tobytes() == again.y.tobytes()
+    assert first.x.tobytes() + first.y.tobytes() != other.x.tobytes() + other.y.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["linear", "polynomial", "sine"])
+def test_the_points_are_the_same_with_and_without_noise(kind: str) -> None:
+    assert np.array_equal(made(kind, noise=0.0).x, made(kind, noise=3.0).x)
+
+
+@pytest.mark.parametrize("kind", ["blobs", "spirals", "moons", "xor"])
+def test_noise_moves_the_same_points(kind: str) -> None:
+    still, small, large = (made(kind, **noisy(kind, amount)).x for amount in (0.0, 1.0, 2.0))
+    assert np.allclose(large - still, 2 * (small - still))
+
+
+@pytest.mark.parametrize(("kind", "classes"), [("blobs", 3), ("spirals", 2), ("moons", 2), ("xor", 2)])
+def test_every_class_has_its_share(kind: str, classes: int) -> None:
+    table = made(kind, n=302)
+    assert table.classes == classes
+    assert table.y.dtype == np.int64
+    counts = np.bincount(table.y.astype(np.int64))
+    assert len(counts) == classes
+    assert counts.max() - counts.min() <= 2
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_points_bounds_what_is_made_and_names_are_complete(kind: str) -> None:
+    table = made(kind, n=50)
+    assert table.x.size + table.y.size <= points(kind, REQUIRED.get(kind, {}) | {"n": 50}) <= 3 * 50 + 6
+    assert len(table.features) == table.x.shape[1]
+    assert table.targets == ("y",)
+
+
+def test_points_allocates_nothing() -> None:
+    assert points("blobs", {"n": 10**18, "features": 10**6, "classes": 2}) == 10**18 * (10**6 + 1) + 2 * 10**6
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_a_generators_signature_is_resolvable(kind: str) -> None:
+    hints = typing.get_type_hints(GENERATORS[kind], include_extras=True)
+    assert hints["n"].__metadata__
+    assert hints["return"] is Table
+
+
+@pytest.mark.parametrize(("x", "low", "high"), [({"uniform": (0, 2)}, 0, 2), ({"normal": (5, 0)}, 5, 5)])
+def test_x_follows_its_distribution(x: Any, low: float, high: float) -> None:
+    drawn = made("linear", weights=[1.0], n=1000, x=x).x
+    assert low <= drawn.min() <= drawn.max() <= high
+
+
+@pytest.mark.parametrize(
+    "x", [{}, {"uniform": (0, 1), "normal": (0, 1)}, {"uniform": (1, 0)}, {"normal": (0, -1)}], ids=str
+)
+def test_a_distribution_that_cannot_be_is_refused(x: Any) -> None:
+    with pytest.raises(ValueError, match=r"^x"):
+        made("linear", x=x)
+
+
+def test_the_purposes_of_a_seed_are_independent() -> None:
+    first = {generator(seed, purpose).bytes(8) for seed in (0, 1, 2**40, 2**63 - 1) for purpose in data._TAGS}
+    assert len(first) == 16
+
+
+# --- inline
+
+
+def test_inline_numbers_are_one_column_and_rows_are_rows() -> None:
+    table = inline([1, 2.5], [[1, 2], [3, 4]], classes=False)
+    assert table.x.tolist() == [[1.0], [2.5]]
+    assert table.y.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    assert (table.features, table.targets, table.classes) == (("x",), ("y[0]", "y[1]"), 0)
+
+
+def test_inline_classes_are_indices_or_probabilities() -> None:
+    indices = inline([[1, 2], [3, 4]], [2, 0], classes=True)
+    assert (indices.y.tolist(), indices.y.dtype.name, indices.classes) == ([2, 0], "int64", 3)
+    soft = inline([1], [[0.2, 0.8]], classes=True)
+    assert (soft.y.tolist(), soft.classes) == ([[0.2, 0.8]], 2)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "classes", "path", "message"),
+    [
+        ([], [1], False, ("x",), "at least one"),
+        ([1], [], True, ("y",), "at least one"),
+        (3, [1], False, ("x",), "needs a list"),
+        ([[]], [1], False, ("x", 0), "empty row"),
+        ([[1, 2], [3]], [1, 2], False, ("x", 1), "a row of 1 numbers where the first has 2"),
+        ([[1, 2], 3], [1, 2], False, ("x", 1), "a number among rows"),
+        ([1, [2]], [1, 2], False, ("x", 1), "a list where"),
+        ([[[1]]], [1], False, ("x", 0, 0), "a list where"),
+        ([1, "a\x1b"], [1, 2], False, ("x", 1), r"\x1b"),
+        ([1, None], [1, 2], False, ("x", 1), "not a number"),
+        ([1, True], [1, 2], False, ("x", 1), "not a number"),
+        ([10**5000], [1], False, ("x", 0), "too large"),
+        ([1, 2], [1], False, ("y",), "x has 2 rows and y has 1"),
+        ([1, 2], [0, -1], True, ("y", 1), "from 0"),
+        ([1], [10**5000], True, ("y", 0), "from 0"),
+        ([1, 2], [0, 1.0], True, ("y", 1), "whole number"),
+        ([1, 2], [0, True], True, ("y", 1), "whole number"),
+    ],
+)
+def test_inline_data_that_cannot_be_is_refused_at_its_place(
+    x: Any, y: Any, classes: bool, path: tuple[str | int, ...], message: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        inline(x, y, classes)
+    assert caught.value.path == path
+    assert message in str(caught.value)
+
+
+nested = st.recursive(
+    st.one_of(st.integers(), st.floats(), st.booleans(), st.none(), st.text(max_size=3)),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(nested, max_size=4), st.lists(nested, max_size=4), st.booleans())
+def test_inline_gives_a_table_or_a_data_error(x: list[Any], y: list[Any], classes: bool) -> None:
+    try:
+        table = inline(x, y, classes)
+    except DataError:
+        return
+    assert len(table.x) == len(table.y) == len(x)
+
+
+# --- files
+
+
+def csv_file(folder: Path, text: str | bytes, name: str = "t.csv") -> Path:
+    path = folder / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def test_house_price_reads() -> None:
+    table = read_file(HOUSES, ["area", "age"], "price", classes=False)
+    assert (table.x.shape, table.y.shape) == ((200, 2), (200, 1))
+    design = np.column_stack([table.x, np.ones(200)])
+    area, age, _ = np.linalg.lstsq(design, table.y[:, 0], rcond=None)[0]
+    assert area == pytest.approx(3.1, abs=0.1)
+    assert age == pytest.approx(-1.4, abs=0.3)
+
+
+def test_csv_takes_a_byte_order_mark_quotes_blanks_and_any_line_end(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, '\ufeffa, b ,"c"\r\n1, 2,"3"\r\n\r\n4e0,5,-6\r\n')
+    table = read_file(path, None, "b", classes=False)
+    assert (table.features, table.targets) == (("a", "c"), ("b",))
+    assert table.x.tolist() == [[1, 3], [4, -6]]
+    assert table.y.tolist() == [[2], [5]]
+
+
+def test_a_csv_column_that_is_not_wanted_may_hold_text(tmp_path: Path) -> None:
+    table = read_file(csv_file(tmp_path, 'a,town,y\n1,"Ulm, Donau",2\n3,Kiel,4.5\n'), ["a"], "y", classes=False)
+    assert (table.x.tolist(), table.y.tolist()) == ([[1], [3]], [[2], [4.5]])
+
+
+def test_features_keep_the_order_asked_for(tmp_path: Path) -> None:
+    table = read_file(csv_file(tmp_path, "a,b,c\n1,2,3\n"), ["c", "a"], ["b", "a"], classes=False)
+    assert (table.x.tolist(), table.y.tolist()) == ([[3, 1]], [[2, 1]])
+
+
+def test_a_class_column_becomes_indices_and_several_probabilities(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "a,k,p,q\n1,0,.5,.5\n2,2,1,0\n")
+    indices = read_file(path, ["a"], "k", classes=True)
+    assert (indices.y.tolist(), indices.y.dtype.name, indices.classes) == ([0, 2], "int64", 3)
+    assert read_file(path, ["a"], ["p", "q"], classes=True).classes == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "features", "target", "message"),
+    [
+        ("", None, "y", "is empty"),
+        ("x,y\n", None, "y", "no rows"),
+        ("x,y\n1,2\n\n3,abc\n", None, "y", "line 4, column 'y': 'abc' is not a number"),
+        ('x,y\n"1\n",2\n3,\n', None, "y", "line 4, column 'y': '' is not a number"),
+        ("x,y\n1_000,2\n", None, "y", "'1_000' is not a number"),
+        ("x,y\n\x1b[2J,2\n", None, "y", r"'\x1b[2J' is not a number"),
+        ("x,y\n1,2\n3\n", None, "y", "line 3 has 1 cells, the header has 2"),
+        ("x,y\n1,2,3\n", None, "y", "line 2 has 3 cells"),
+        ("x,x,y\n1,2,3\n", None, "y", "'x' stands twice"),
+        ("area,price\n1,2\n", ["aera"], "price", "Did you mean 'area'?"),
+        ("area,price\n1,2\n", ["area"], "prize", "Did you mean 'price'?"),
+        ("y\n1\n", None, "y", "no column is left"),
+        ("x,y\n1,2\n", [], "y", "no column is left"),
+        (b"x,y\n1,\xff\n", None, "y", "not UTF-8"),
+        ('x,y\n1,"2', None, "y", "line 2: unexpected end of data"),
+        ('"x,y\n1,2\n', None, "y", "line 1: unexpected end of data"),
+        ("x,y\n١,2\n", None, "y", "line 2, column 'x'"),
+        ("x," * 10_000 + "y\n", None, "y", "10,001 columns"),
+        ("x,y\n" + "a" * 200_000 + ",2\n", None, "y", "line 2"),
+    ],
+)
+def test_a_csv_file_that_cannot_be_used_says_where(
+    tmp_path: Path, text: str | bytes, features: list[str] | None, target: str, message: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        read_file(csv_file(tmp_path, text), features, target, classes=False)
+    assert message in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("label", ["1.5", "-1", "nan", "1e300"])
+def test_a_label_that_is_no_class_index_is_refused(tmp_path: Path, label: str) -> None:
+    with pytest.raises(DataError, match="row 2, column 'k': a class index") as caught:
+        read_file(csv_file(tmp_path, f"x,k\n1,0\n2,{label}\n"), None, "k", classes=True)
+    assert caught.value.path == ("target",)
+
+
+def test_a_missing_feature_is_named_by_its_place(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        read_file(csv_file(tmp_path, "a,b\n1,2\n"), ["a", "c"], "b", classes=False)
+    assert caught.value.path == ("features", 1)
+
+
+def test_only_a_regular_file_of_bounded_size_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "link.csv").symlink_to(csv_file(tmp_path, "x,y\n1,2\n"))
+    monkeypatch.setattr(data, "MAX_FILE_BYTES", 10)
+    csv_file(tmp_path, "x,y\n1,2\n3,4\n", "large.csv")
+    cases = {
+        "none.csv": "there is no file",
+        "folder.csv": "directory",
+        "pipe.csv": "not a regular file",
+        "link.csv": "it is a link",
+        "large.csv": "12 bytes, more than 10",
+        "t.txt": "must end in .csv or .npz",
+        "\0.csv": "cannot read",
+    }
+    for name, message in cases.items():
+        with pytest.raises(DataError, match=message):
+            read_file(tmp_path / name, None, "y", classes=False)
+
+
+def test_a_hundred_thousand_rows_read_in_a_moment(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((100_000, 3))
+    text = "a,b,y\n" + "".join(f"{a!r},{b!r},{y!r}\n" for a, b, y in values.tolist())
+    path = csv_file(tmp_path, text)
+    start = time.perf_counter()
+    table = read_file(path, None, "y", classes=False)
+    assert time.perf_counter() - start < 3  # a third of a second on a slow idle core
+    assert np.array_equal(np.column_stack([table.x, table.y]), values)
+
+
+def npz_file(folder: Path, **arrays: Any) -> Path:
+    np.savez(folder / "t.npz", **arrays)
+    return folder / "t.npz"
+
+
+def test_npz_arrays_are_columns_or_matrices(tmp_path: Path) -> None:
+    path = npz_file(tmp_path, x=np.arange(6, dtype=np.int32).reshape(3, 2), a=np.ones(3), y=np.array([0, 1, 1]))
+    table = read_file(path, None, "y", classes=True)
+    assert table.features == ("x[0]", "x[1]", "a")
+    assert table.x.tolist() == [[0, 1, 1], [2, 3, 1], [4, 5, 1]]
+    assert (table.y.tolist(), table.classes) == ([0, 1, 1], 2)
+    assert read_file(path, ["x"], "a", classes=False).x.shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.ones(3), "y": np.ones(2)}, "the features have 3 rows"),
+        ({"x": np.ones(3), "a": np.ones(2), "y": np.ones(3)}, "columns of different length"),
+        ({"x": np.array([print, None, 1], dtype=object), "y": np.ones(3)}, "holds object"),
+        ({"x": np.array(["a"]), "y": np.ones(1)}, "not real numbers"),
+        ({"x": np.ones(3) * 1j, "y": np.ones(3)}, "not real numbers"),
+        ({"x": np.ones((2, 2, 2)), "y": np.ones(2)}, "not [n] or [n, d]"),
+        ({"x": np.ones((0, 2)), "y": np.ones(0)}, "not [n] or [n, d]"),
+        ({"x": np.ones(3), "z": np.ones(3)}, "no column 'y'"),
+    ],
+)
+def test_an_npz_file_that_cannot_be_used_is_refused(tmp_path: Path, arrays: Any, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read_file(npz_file(tmp_path, **arrays), None, "y", classes=False)
+    assert message in str(caught.value)
+
+
+def test_an_array_that_claims_a_huge_shape_is_refused_before_it_is_allocated(tmp_path: Path) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**12,)})
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", header.getvalue())
+        archive.writestr("y.npy", header.getvalue())
+    with pytest.raises(DataError, match="larger than the file may hold"):
+        read_file(tmp_path / "bomb.npz", ["x"], "y", classes=False)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 255))
+def test_a_damaged_npz_file_gives_a_table_or_a_data_error(
+    tmp_path_factory: pytest.TempPathFactory, place: int, flip: int
+) -> None:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, x=np.arange(4.0), y=np.arange(4.0))
+    content = bytearray(stream.getvalue())
+    content[place % len(content)] ^= flip
+    path = csv_file(tmp_path_factory.getbasetemp(), bytes(content), "damaged.npz")
+    try:
+        assert read_file(path, ["x"], "y", classes=False).x.shape == (4, 1)
+    except DataError as error:
+        assert str(error).isprintable()  # noqa: PT017  either outcome is right
+
+
+# --- data sets
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "columns", "classes"),
+    [
+        ("iris", 150, 4, 3),
+        ("wine", 178, 13, 3),
+        ("digits", 1797, 64, 10),
+        ("breast_cancer", 569, 30, 2),
+        ("diabetes", 442, 10, 0),
+    ],
+)
+def test_a_data_set_has_its_known_size(name: Any, rows: int, columns: int, classes: int) -> None:
+    table = dataset(name)
+    assert table.x.shape == (rows, columns)
+    assert (table.x.dtype.name, table.classes, len(table.features)) == ("float64", classes, columns)
+    assert table.y.shape == ((rows,) if classes else (rows, 1))
+    if classes:
+        assert np.unique(table.y).tolist() == list(range(classes))
+
+
+def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(MachineError, match=r'pip install "gradient-descent-cli\[datasets\]"'):
+        dataset("iris")
+
+
+# --- preparation
+
+
+def test_standardize_by_hand() -> None:
+    table = inline([[1, 0.1], [3, 0.1], [5, 0.1]], [1, 2, 3], classes=False)
+    scale = data.scale(table)
+    assert scale.mean.tolist() == [3, 0.1]
+    assert scale.deviation.tolist() == [math.sqrt(8 / 3), 1]
+    result = data.standardize(table, scale)
+    assert result.x.tolist() == [[-2 / math.sqrt(8 / 3), 0], [0, 0], [2 / math.sqrt(8 / 3), 0]]
+    assert result.y is table.y
+
+
+def test_validation_rows_take_the_training_rows_scale() -> None:
+    training, validation = inline([0, 2], [0, 0], classes=False), inline([4], [0], classes=False)
+    assert data.standardize(validation, data.scale(training)).x.tolist() == [[3]]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(2, 60), st.floats(0.01, 0.99), st.integers(0, 2**63 - 1))
+def test_a_split_is_a_partition_in_the_tables_order(n: int, fraction: float, seed: int) -> None:
+    table = inline(list(range(n)), [2 * value for value in range(n)], classes=False)
+    if not 1 <= round(fraction * n) < n:
+        with pytest.raises(DataError, match="leaves no row"):
+            split(table, fraction, generator(seed, "split"))
+        return
+    training, validation = split(table, fraction, generator(seed, "split"))
+    assert len(validation.x) == round(fraction * n)
+    for part in (training, validation):
+        assert (np.diff(part.x[:, 0]) > 0).all()
+        assert np.array_equal(part.y, 2 * part.x)
+    assert sorted([*training.x[:, 0], *validation.x[:, 0]]) == list(range(n))
+
+
+def test_class_indices_become_a_column_of_numbers() -> None:
+    table = data.as_numbers(made("xor"))
+    assert (table.y.tolist(), table.classes) == ([[0.0], [1.0], [1.0], [0.0]], 0)
+
+
+def test_a_data_error_survives_pickling() -> None:
+    error = pickle.loads(pickle.dumps(DataError(("x", 1), "an empty row")))
+    assert (error.path, str(error)) == (("x", 1), "an empty row")
