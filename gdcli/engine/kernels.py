@@ -101,7 +101,9 @@ class Single:
         forward = [
             (layer.bias, layer.weight, layer.weight.t(), layer.activation.forward) for layer in self._layers
         ]
-        backward = list(reversed([_back(layer, x, k) for k, layer in enumerate(self._layers_trained())]))
+        trained = [k for k, layer in enumerate(self._layers) if _is_trained(layer)]
+        first = trained[0] if trained else len(self._layers)  # below it no gradient is needed
+        backward = [_back(layer, x, is_first=k == first) for k, layer in enumerate(self._layers) if k >= first][::-1]
         addmm, mm = torch.addmm, torch.mm
 
         def step(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,25 +121,21 @@ class Single:
 
         return step
 
-    def _layers_trained(self) -> list[Layer]:
-        """Return all layers if any parameter is trained: below the first trained one δ is not needed."""
-        return self._layers if any(_trained(layer) for layer in self._layers) else []
 
-
-def _trained(layer: Layer) -> bool:
+def _is_trained(layer: Layer) -> bool:
     return layer.weight_gradient is not None or layer.bias_gradient is not None
 
 
-def _back(layer: Layer, x: Tensor, depth: int) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+def _back(layer: Layer, x: Tensor, *, is_first: bool) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
     """Return (d, a_in, z, a_out) -> gradient at the layer's input, which also writes the layer's gradients."""
     mm, total = torch.mm, torch.sum
     weight, into_weight, into_bias = layer.weight, layer.weight_gradient, layer.bias_gradient
     activation = layer.activation.backward
     delta = x.new_empty((len(x), weight.shape[0]))  # δ [B, O]
     transposed = delta.t()
-    # a bias of shape [1] is shared: its gradient is the sum over the units too
-    axes = (0, 1) if into_bias is not None and into_bias.shape != weight.shape[:1] else 0
-    is_first = depth == 0
+    axes: tuple[int, ...] = (0,)
+    if into_bias is not None and into_bias.shape != weight.shape[:1]:  # [1], shared: summed over the units too
+        axes, into_bias = (0, 1), into_bias.view(())
 
     def back(d: Tensor, a_in: Tensor, z: Tensor, a_out: Tensor) -> Tensor:
         if activation is not None:
@@ -161,8 +159,15 @@ class Autograd:
     same behind checks that cost a fifth of a small step.
     """
 
-    def __init__(self, theta: Theta, leaves: Sequence[Tensor], forward: Forward, loss: Callable[..., Tensor]) -> None:
-        self._forward, self._loss = forward, loss
+    def __init__(
+        self,
+        theta: Theta,
+        leaves: Sequence[Tensor],
+        forward: Forward,
+        loss: Callable[..., Tensor],
+        module: torch.nn.Module | None = None,
+    ) -> None:
+        self._forward, self._loss, self._module = forward, loss, module
         self._leaves = tuple(leaf for leaf in leaves if leaf.requires_grad)
         self._into = [view for slot in theta.slots if (view := theta.gradient_view(slot)) is not None]
         self._one: Tensor | None = None
@@ -179,9 +184,14 @@ class Autograd:
         return loss.detach(), output.detach()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the output for x without a graph."""
+        """Return the output for x without a graph, torch's own layers in evaluation mode."""
         with torch.no_grad():
-            return self._forward(x)
+            if self._module is None:
+                return self._forward(x)
+            self._module.eval()
+            output = self._forward(x)
+            self._module.train()
+            return output
 
 
 def leaves_on(theta: Theta) -> list[Tensor]:

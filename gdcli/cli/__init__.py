@@ -1,0 +1,92 @@
+"""The command line: one file per command, each a thin function; :func:`main` is the one error boundary."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from gdcli.errors import GdcliError
+
+
+def app():  # type: ignore[no-untyped-def]  # Typer's type would import it for those who only want main
+    """Return the Typer application with every command."""
+    import typer
+
+    from gdcli.cli import compare, cp, run, schema, sweep, validate
+
+    application = typer.Typer(
+        name="gdcli",
+        help="Gradient-descent and backpropagation experiments from one YAML file, exact to the digit.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @application.callback(invoke_without_command=True)
+    def options(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+        if version:
+            from gdcli import __version__
+
+            print(__version__)
+            raise typer.Exit
+
+    for command in (run.run, sweep.sweep, compare.compare, validate.validate, schema.schema, cp.cp):
+        application.command()(command)
+    return application
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code; every foreseen error is one message on standard error."""
+    import typer
+
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = typer.main.get_command(app())(args=argv, prog_name="gdcli", standalone_mode=False)
+        sys.stdout.flush()
+        return int(code or 0)
+    except typer.Exit as done:
+        return done.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except BrokenPipeError:
+        _no_more_output()
+        return 0
+    except GdcliError as error:
+        return _told(str(error), error.exit_code)
+    except OSError as error:
+        return _told(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), 3)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # Typer's usage errors have it; anything else is a bug of ours
+            return _bug()
+        return _told(f"{error.format_message()} Try 'gdcli --help'.", 2)
+
+
+def _told(message: str, code: int) -> int:
+    from gdcli.spec.scalars import shown
+
+    lines = [shown(line, limit=2000) for line in message.splitlines()]
+    try:
+        print("\n".join(lines), file=sys.stderr)
+    except OSError:
+        return code
+    return code
+
+
+def _bug() -> int:
+    import traceback
+
+    traceback.print_exc()
+    print("This is a bug in gdcli: please report the lines above with the spec and the command.", file=sys.stderr)
+    return 70
+
+
+def _no_more_output() -> None:
+    """Let nothing more reach a closed standard output, not even Python's flush at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""What several commands share: reading a spec, output that survives a closed pipe, signals, progress."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gdcli.errors import GdcliError, MachineError, SpecError
+
+if TYPE_CHECKING:
+    from types import FrameType, ModuleType
+
+    from gdcli.engine.train import Interrupt
+    from gdcli.records import StepBlock
+    from gdcli.spec.bundled import Source
+    from gdcli.spec.document import Node
+    from gdcli.spec.load import Loaded
+    from gdcli.spec.schema import RunSpec
+
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder for the records.")]
+SeedOption = Annotated[int | None, typer.Option(help="Override the spec's seed.")]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N, mps or auto; overrides the spec's device.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print the product only: no progress, no paths.")]
+PlotOption = Annotated[bool, typer.Option("--plot/--no-plot", help="Draw the pictures.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+NoLimitsOption = Annotated[bool, typer.Option("--no-limits", help="Allow sizes beyond the built-in limits.")]
+
+
+def engine() -> ModuleType:
+    """Import and return `gdcli.execute`, and with it torch.
+
+    Garbage collection during the import would look again and again at a million objects that all stay: without it,
+    and with them set aside for good, the command starts a tenth faster.
+    """
+    gc.disable()
+    from gdcli import execute
+
+    gc.freeze()
+    gc.enable()
+    return execute
+
+
+def split_spec(words: Sequence[str], default: str | None = None) -> tuple[str, list[str]]:
+    """Return SPEC and the overrides; a first word with ``=`` is an override, and then the default spec is meant."""
+    if words and "=" not in words[0]:
+        return words[0], list(words[1:])
+    if default is None:
+        raise SpecError("which spec? gdcli run SPEC [key=value ...]; 'gdcli cp' lists the bundled ones")
+    return default, list(words)
+
+
+def read_spec(spec: str, overrides: Sequence[str], seed: int | None, device: str | None, command: str) -> tuple[Source, Node]:
+    """Return a spec's source and its document with the overrides put in."""
+    from gdcli.spec import bundled, document
+    from gdcli.spec import overrides as overriding
+
+    source = bundled.find(spec)
+    extra = [f"seed={seed}"] if seed is not None else []
+    extra += [f"device={device}"] if device is not None else []
+    for word in overrides:
+        if "=" not in word:
+            raise SpecError(f"an override is key=value (got '{word}')")
+    return source, overriding.apply(document.read(source.text, source.shown), [*overrides, *extra], command=command)
+
+
+def parse(source: Source, document: Node) -> RunSpec:
+    """Check a document; its name is the file's stem when it gives none."""
+    from gdcli.spec import schema
+
+    return schema.parse(document, source.path.stem)
+
+
+def load(source: Source, spec: RunSpec, *, bounded: bool) -> Loaded:
+    """Read the data of a spec and check everything against everything."""
+    from gdcli.spec.load import load as load_spec
+
+    return load_spec(spec, source.path.parent, bounded=bounded)
+
+
+def require_optimizer(spec: RunSpec) -> None:
+    """Refuse a spec that cannot be trained: one for `sweep` or `compare` only."""
+    if spec.optimizer is None and spec.settings.epochs > 0:
+        hint = f"This spec is for: gdcli {'compare' if spec.compare else 'sweep'}" if spec.compare or spec.sweep else ""
+        raise SpecError(spec.problem(("optimizer",), "is required to train", hint))
+
+
+class Output:
+    """Standard output as UTF-8 whatever the locale; once its reader is gone, what follows is dropped quietly."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def __call__(self, text: str) -> None:
+        if self.closed:
+            return
+        try:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(text.encode())
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            self.closed = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:
+            self.closed = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise MachineError(f"cannot write standard output: {error.strerror}") from None
+
+
+def arguments() -> list[str]:
+    """Return the command line without the program's own path."""
+    return sys.argv[1:]
+
+
+def note(text: str) -> None:
+    """Print a line to standard error."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def warn(text: str) -> None:
+    """Print a warning to standard error."""
+    note(f"warning: {text}")
+
+
+def shown_path(path: Path) -> str:
+    """Return a path as the user would type it: relative where it lies below the current folder."""
+    with contextlib.suppress(ValueError):
+        return os.fspath(path.absolute().relative_to(Path.cwd()))
+    return os.fspath(path)
+
+
+@contextlib.contextmanager
+def signals() -> Iterator[tuple[Interrupt, list[int]]]:
+    """Yield the flag that SIGINT and SIGTERM set, and the signals that came; a second one stops at once."""
+    from gdcli.engine.train import Interrupt
+
+    interrupt, came = Interrupt(), []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if interrupt.requested:
+            raise KeyboardInterrupt
+        interrupt.requested = True
+
+    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupt, came
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def stopped_code(came: Sequence[int]) -> int:
+    """Return 130 for SIGINT and 143 for SIGTERM."""
+    return 128 + came[0] if came else 130
+
+
+class Progress:
+    """A Rich progress bar on standard error, on a terminal only and for work over a second."""
+
+    AFTER_SECONDS = 1.0
+
+    def __init__(self, total: int, *, quiet: bool, unit: str = "epoch") -> None:
+        self._total, self._unit = total, unit
+        self._wanted = not quiet and sys.stderr.isatty()
+        self._begun = time.perf_counter()
+        self._steps = 0
+        self._bar: Any = None
+        self._task: Any = None
+
+    def block(self, block: StepBlock) -> None:
+        """Show the state after a block."""
+        self._steps += len(block.step)
+        seconds = time.perf_counter() - self._begun
+        if self._wanted and seconds > self.AFTER_SECONDS:
+            self._show(int(block.epoch[-1]), float(block.loss[-1]), self._steps / seconds)
+
+    def _show(self, done: int, loss: float, rate: float) -> None:
+        if self._bar is None:
+            self._start()
+        self._bar.update(self._task, completed=done, loss=f"loss {loss:.6g}", rate=f"{rate:,.0f} steps/s")
+        if not self._bar.live.is_started:
+            self._bar.start()
+
+    def _start(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = (
+            TextColumn(self._unit), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[loss]}"),
+            TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
+        )  # fmt: skip
+        self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task("", total=self._total, loss="", rate="")
+
+    def hide(self) -> None:
+        """Take the bar off the screen, for text or for good; the next block shows it again."""
+        if self._bar is not None and self._bar.live.is_started:
+            self._bar.stop()
+
+
+__all__ = ["GdcliError", "Output", "Progress"]

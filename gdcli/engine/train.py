@@ -1,0 +1,451 @@
+"""The loop: a generator of column blocks. Early stop, divergence and Ctrl-C are a `break` in one `for`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gdcli.engine.build import Built, Step
+from gdcli.records import Event, Floats, Outcome, Prediction, Start, Status, StepBlock
+from gdcli.zoo.activations import ACTIVATIONS
+from gdcli.zoo.models import Chain
+
+MAX_BLOCK_STEPS = 1024
+BLOCK_SCALARS = 2**20
+"""A block of gradients holds at most this many numbers: 8 MiB in float64."""
+BLOCK_SECONDS = 0.5
+"""A block is handed on at least this often, so that files and the progress bar keep up with slow steps."""
+VALUES_UP_TO = 1000
+"""Trained scalars up to which `record.gradients: auto` keeps every value."""
+
+Keep = Literal["values", "norms", "none"]
+
+
+@dataclass(slots=True)
+class Interrupt:
+    """Set by a signal; the loop stops after the step that it is in."""
+
+    requested: bool = False
+
+
+@dataclass(slots=True)
+class _Rows:
+    """The columns of a block while it grows."""
+
+    steps: list[Step] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+    parameters: list[Tensor] = field(default_factory=list)
+    loss_after: list[float] = field(default_factory=list)
+    full_loss: list[float] = field(default_factory=list)
+
+
+def keep_of(built: Built) -> Keep:
+    """Return what is kept of the gradients: as the spec says, auto by the number of trained scalars."""
+    wanted = built.loaded.spec.record.gradients
+    if wanted == "auto":
+        return "values" if built.theta.size <= VALUES_UP_TO else "norms"
+    return wanted
+
+
+def train(built: Built, columns: Iterable[str] = (), interrupt: Interrupt | None = None) -> Iterator[Event]:
+    """Train and yield Start, then StepBlocks, then Outcome.
+
+    ``columns`` names the optional columns of StepBlock that the caller wants besides those of `record`.
+    """
+    return _Loop(built, frozenset(columns), interrupt or Interrupt()).events()
+
+
+class _Loop:
+    """One run in progress. The state that the next step depends on is theta, the rules' state and the batch order."""
+
+    def __init__(self, built: Built, columns: frozenset[str], interrupt: Interrupt) -> None:
+        self.built, self.columns, self.interrupt = built, columns, interrupt
+        self.spec = built.loaded.spec
+        self.stop = self.spec.stop
+        self.keep: Keep = "values" if "gradients" in columns else keep_of(built)
+        self.lr = built.updates[0].lr if built.updates else float("nan")
+        self.full_batch = built.batches.per_epoch == 1 and not built.batches.shuffle
+        self.per_epoch_loss = "full_loss" in columns or self.stop.loss is not None or self.stop.patience is not None
+        self.per_epoch_loss &= self.spec.settings.epochs > 0
+        self.steps = self.epochs = self.best_step = 0
+        self.best, self.best_epoch_loss, self.stale = float("inf"), float("inf"), 0
+        self.status: Status | None = None
+        self.message = ""
+        self.bad_loss = float("nan")
+        self.deadline = time.perf_counter() + (self.stop.max_seconds or float("inf"))
+        self._buffers()
+
+    def _buffers(self) -> None:
+        """Make the block's buffers once: gradient rows [K, T], or norms [K, N]."""
+        theta = self.built.theta
+        width = max(theta.size if self.keep == "values" else len(theta.trained), 1)
+        if "parameters" in self.columns:
+            width += theta.values.shape[1]
+        self.capacity = max(1, min(MAX_BLOCK_STEPS, BLOCK_SCALARS // width, self._all_steps()))
+        shape = (self.capacity, theta.size if self.keep == "values" else len(theta.trained))
+        self.kept = theta.values.new_empty(shape)
+        self.rows = self.kept.unbind(0)
+        self.parts = [theta.gradient[0, slot.start : slot.stop] for slot in theta.trained]
+
+    def _all_steps(self) -> int:
+        return max(1, self.spec.settings.epochs * self.built.batches.per_epoch)
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    def events(self) -> Iterator[Event]:
+        yield self.start()
+        if self.spec.settings.epochs == 0:
+            yield self.evaluation()
+        else:
+            steps = self.order()
+            while self.status is None:
+                block = self.block(steps)
+                if block is None:
+                    self.status, self.message = "finished", f"all {self.spec.settings.epochs} epochs"
+                else:
+                    yield block
+        yield self.outcome()
+
+    def order(self) -> Iterator[Step]:
+        for epoch in range(1, self.spec.settings.epochs + 1):
+            yield from self.built.batches.epoch(epoch)
+
+    def start(self) -> Start:
+        spec, model = self.spec, self.built.loaded.architecture
+        last = model.layers[-1].activation if isinstance(model, Chain) and model.layers else ""
+        return Start(
+            loss=spec.loss.name if spec.loss else "objective",
+            loss_grad_fn=self.built.loss.grad_fn if self.built.loss else "",
+            output_grad_fn=(ACTIVATIONS[last]().grad_fn or "Addmm") if last else "",
+            dtype=spec.settings.dtype,
+            parameters=self.built.theta.parameters(),
+            samples=self.built.loaded.samples,
+            prediction=self.prediction(),
+        )
+
+    def prediction(self) -> Prediction | None:
+        asked = self.spec.print.predict
+        if asked is None:
+            return None
+        row = asked if isinstance(asked, list) else [asked]
+        x = torch.tensor([row], dtype=self.built.dtype, device=self.built.device)
+        output = self.built.kernel.forward(x)[0].cpu().numpy()
+        return Prediction(tuple(asked) if isinstance(asked, list) else asked, output)
+
+    def evaluation(self) -> StepBlock:
+        """One forward and backward on all data, no update: row 0."""
+        batches = self.built.batches
+        rows = _Rows()
+        self.forward_backward(Step(0, 0, True, batches.x, batches.y, slice(None)), 0, rows)
+        if "parameters" in self.columns:
+            rows.parameters.append(self.built.theta.values[0].clone())
+        block = self.columns_of(rows, first=0)
+        self.status, self.message = "finished", "one forward and backward pass, no update"
+        self.check(block, rows, None)
+        return block
+
+    # --- one block ----------------------------------------------------------------------------------------------------
+
+    def forward_backward(self, step: Step, k: int, rows: _Rows) -> None:
+        loss, output = self.built.kernel.step(step.x, step.y)
+        rows.steps.append(step)
+        rows.losses.append(loss)
+        if self.keep == "values":
+            self.rows[k].copy_(self.built.theta.gradient[0])
+        else:
+            for part, into in zip(self.parts, self.rows[k].unbind(0), strict=True):
+                torch.linalg.vector_norm(part, out=into)
+        if "output" in self.columns:
+            rows.outputs.append(output)
+
+    def block(self, steps: Iterator[Step]) -> StepBlock | None:
+        """Run up to K steps and return their columns; None when there are no more."""
+        snapshot = self.snapshot()
+        rows, first = _Rows(), self.steps + 1
+        updates = [(update.bound.update, update.lr) for update in self.built.updates]
+        until = time.perf_counter() + BLOCK_SECONDS
+        kernel_step, interrupt = self.built.kernel.step, self.interrupt
+        plain = self.keep == "values" and "output" not in self.columns
+        gradient, targets = self.built.theta.gradient[0], self.rows
+        after = self.after_update if self.columns or self._stops() or self.per_epoch_loss else None
+        add_step, add_loss = rows.steps.append, rows.losses.append
+        t = self.steps
+        for k, step in enumerate(islice(steps, self.capacity)):
+            t += 1
+            if plain:
+                loss, _ = kernel_step(step.x, step.y)
+                targets[k].copy_(gradient)
+                add_step(step)
+                add_loss(loss)
+            else:
+                self.forward_backward(step, k, rows)
+            for update, lr in updates:
+                update(lr, t)
+            if after is not None:
+                self.steps = t
+                after(step, rows)
+                if self.status is not None:
+                    break
+            if interrupt.requested:
+                self.status, self.message = "interrupted", f"interrupted after step {t}"
+                break
+            if time.perf_counter() > until:
+                break
+        if not rows.steps:
+            return None
+        self.steps = t
+        self.epochs = rows.steps[-1].epoch - (not rows.steps[-1].last)
+        return self.checked(rows, first, snapshot)
+
+    def _stops(self) -> bool:
+        return any(value is not None for value in self.stop.model_dump().values())
+
+    def after_update(self, step: Step, rows: _Rows) -> None:
+        """Take the columns that need the updated parameters, and see whether to stop."""
+        if "parameters" in self.columns:
+            rows.parameters.append(self.built.theta.values[0].clone())
+        nan = float("nan")
+        if "loss_after" in self.columns:
+            rows.loss_after.append(self.loss_of(step.x, step.y) if step.last else nan)
+        epoch_loss = nan
+        if self.per_epoch_loss and step.last:
+            epoch_loss = self.full_loss()
+        rows.full_loss.append(epoch_loss)
+        if step.last:
+            self.end_of_epoch(step, epoch_loss, rows)
+        if self.stop.max_steps is not None and self.steps >= self.stop.max_steps:
+            self.finish("stopped", f"max_steps reached at step {self.steps}")
+        elif time.perf_counter() > self.deadline:
+            self.finish("stopped", f"max_seconds reached at step {self.steps}")
+
+    def finish(self, status: Status, message: str) -> None:
+        if self.status is None:
+            self.status, self.message = status, message
+
+    def end_of_epoch(self, step: Step, epoch_loss: float, rows: _Rows) -> None:
+        """Check `stop` once an epoch; with one step an epoch, the step's own gradient is that of the full data."""
+        stop, epoch = self.stop, step.epoch
+        if stop.gradient_norm is not None:
+            if not self.full_batch:
+                self.built.kernel.step(self.built.batches.x, self.built.batches.y)
+            norm = float(torch.linalg.vector_norm(self.built.theta.gradient[0]))
+            if norm <= stop.gradient_norm:
+                self.finish("stopped", f"gradient norm {norm:.3g} <= {stop.gradient_norm:g} at epoch {epoch}")
+        if stop.loss is not None and epoch_loss <= stop.loss:
+            self.finish("stopped", f"loss {epoch_loss:.6g} <= {stop.loss:g} at epoch {epoch}")
+        if stop.patience is not None:
+            watched = self.loss_of(*self.built.validation) if self.built.validation else epoch_loss
+            self.stale = 0 if watched < self.best_epoch_loss else self.stale + 1
+            self.best_epoch_loss = min(watched, self.best_epoch_loss)
+            if self.stale >= stop.patience:
+                self.finish("stopped", f"no better loss in {stop.patience} epochs, at epoch {epoch}")
+
+    # --- divergence ---------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Callable[[], None]:
+        """Return a function that puts everything that the next step depends on back to now."""
+        theta, state = self.built.theta.values, [v for u in self.built.updates for v in u.bound.state.values()]
+        module = self.built.module
+        state += [] if module is None else list(module.buffers())
+        saved, copies = theta.clone(), [tensor.clone() for tensor in state]
+        random = torch.get_rng_state() if module is not None else None
+
+        def restore() -> None:
+            theta.copy_(saved)
+            for tensor, copy in zip(state, copies, strict=True):
+                tensor.copy_(copy)
+            if random is not None:
+                torch.set_rng_state(random)
+
+        return restore
+
+    def checked(self, rows: _Rows, first: int, restore: Callable[[], None]) -> StepBlock:
+        block = self.columns_of(rows, first)
+        return self.check(block, rows, restore)
+
+    def check(self, block: StepBlock, rows: _Rows, restore: Callable[[], None] | None) -> StepBlock:
+        """Cut the block at its first step whose loss or gradient is not finite, and take back the updates from there on.
+
+        Looking once a block keeps the loop free of a synchronisation every step; what came after the bad step is
+        undone by repeating the good ones from the block's start, which gives the same bits.
+        """
+        finite = np.isfinite(block.loss) & np.isfinite(block.gradient_norm)
+        if finite.all():
+            self.note_best(block)
+            return block
+        k = int(np.argmin(finite))
+        self.status, self.bad_loss = "diverged", float(block.loss[k])
+        self.message = self.why(block, k)
+        if restore is not None:
+            restore()
+            start = int(block.step[0])
+            for j, step in enumerate(rows.steps[:k]):
+                self.built.kernel.step(step.x, step.y)
+                for update in self.built.updates:
+                    update.bound.update(update.lr, start + j)
+        self.steps = int(block.step[k])
+        self.epochs = max(0, int(block.epoch[k]) - 1)
+        return _cut(block, k + 1)
+
+    def why(self, block: StepBlock, k: int) -> str:
+        trained = self.built.theta.trained
+        names = []
+        for j, slot in enumerate(trained):
+            part = block.norms[k, j] if block.norms is not None else None
+            if part is None and block.gradients is not None:
+                part = block.gradients[k, slot.start : slot.stop]
+            if part is not None and not np.isfinite(part).all():
+                names.append(slot.name)
+        what = f"the loss is {block.loss[k]}" if not np.isfinite(block.loss[k]) else f"the loss is {block.loss[k]:.6g}"
+        if names:
+            what += f" and the gradient of {', '.join(names[:3])} is not finite"
+        return f"diverged at step {block.step[k]} (epoch {block.epoch[k]}): {what}. Try a smaller lr"
+
+    def note_best(self, block: StepBlock) -> None:
+        """Keep the lowest loss of the whole set seen so far, and its step."""
+        if block.full_loss is not None and not np.isnan(block.full_loss).all():
+            k = int(np.nanargmin(block.full_loss))
+            value, step = float(block.full_loss[k]), int(block.step[k])
+        elif self.full_batch:
+            k = int(np.argmin(block.loss))
+            value, step = float(block.loss[k]), max(0, int(block.step[k]) - 1)  # before this step's update
+        else:
+            return
+        if value < self.best:
+            self.best, self.best_step = value, step
+
+    # --- columns ------------------------------------------------------------------------------------------------------
+
+    def columns_of(self, rows: _Rows, first: int) -> StepBlock:
+        """Bring a block to the host: one copy of the losses and one of the gradients."""
+        count = len(rows.steps)
+        losses = torch.stack(rows.losses).cpu().numpy().astype(np.float64)
+        kept = self.kept[:count].cpu().numpy()
+        norms = _norms(kept)
+        values = None
+        if self.keep == "values":
+            values = kept.copy() if self.kept.device.type == "cpu" else kept
+        rows_of = np.array([(step.epoch, step.batch, step.last) for step in rows.steps], dtype=np.int64).T
+        return StepBlock(
+            step=np.arange(first, first + count, dtype=np.int64),
+            epoch=rows_of[0],
+            batch=rows_of[1],
+            last=rows_of[2].astype(bool),
+            loss=losses,
+            lr=np.full(count, self.lr),
+            gradient_norm=norms,
+            gradients=values,
+            norms=kept.astype(np.float64) if self.keep != "values" else None,
+            loss_after=np.array(rows.loss_after) if rows.loss_after else None,
+            full_loss=np.array(rows.full_loss) if self.per_epoch_loss and rows.full_loss else None,
+            sample=self.samples(rows) if "sample" in self.columns else None,
+            output=tuple(output.cpu().numpy() for output in rows.outputs) if rows.outputs else None,
+            parameters=self.states(rows) if rows.parameters else None,
+        )
+
+    def states(self, rows: _Rows) -> Floats:
+        return torch.stack(rows.parameters).cpu().numpy()[:, self.built.theta.model_order]
+
+    def samples(self, rows: _Rows) -> tuple[Floats, Floats]:
+        """Return the rows of x and y as the spec has them, before any rounding to the run's dtype."""
+        table = self.built.loaded.training
+        assert table is not None
+        index = np.concatenate([np.arange(len(table.x))[_on_host(step.rows)] for step in rows.steps])
+        y = table.y[index].astype(np.float64)
+        return table.x[index], y if y.ndim == 2 else y[:, None]
+
+    # --- evaluation ---------------------------------------------------------------------------------------------------
+
+    def loss_of(self, x: Tensor, y: Tensor) -> float:
+        """Return the loss on some rows. Synchronises with the device."""
+        output = self.built.kernel.forward(x)
+        with torch.no_grad():
+            return float(output if self.built.loss is None else self.built.loss.value(output, y))
+
+    def full_loss(self) -> float:
+        return self.loss_of(self.built.batches.x, self.built.batches.y)
+
+    def outcome(self) -> Outcome:
+        assert self.status is not None
+        diverged = self.status == "diverged"
+        loss = self.bad_loss if diverged else self.full_loss()
+        if loss < self.best:
+            self.best, self.best_step = loss, self.steps
+        return Outcome(
+            status=self.status,
+            message=self.message,
+            steps=self.steps,
+            epochs=self.epochs,
+            loss=loss,
+            best_loss=self.best,
+            best_step=self.best_step,
+            parameters=self.built.theta.parameters(),
+            metrics={} if diverged else self.metrics(),
+            prediction=self.prediction(),
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """Return accuracy for class targets, and the same on the validation rows with their loss."""
+        built, found = self.built, {}
+        accuracy = _ACCURACY.get(self.spec.loss.name if self.spec.loss else "")
+        if accuracy is not None and built.batches.y.ndim == (1 if accuracy is _by_class else 2):
+            found["accuracy"] = accuracy(built.kernel.forward(built.batches.x), built.batches.y)
+        if built.validation is not None:
+            x, y = built.validation
+            found["validation_loss"] = self.loss_of(x, y)
+            if "accuracy" in found and accuracy is not None:
+                found["validation_accuracy"] = accuracy(built.kernel.forward(x), y)
+        return found
+
+
+def _by_class(output: Tensor, y: Tensor) -> float:
+    return float((output.argmax(1) == y).double().mean())
+
+
+_ACCURACY: dict[str, Callable[[Tensor, Tensor], float]] = {
+    "cross_entropy": _by_class,
+    "nll": _by_class,
+    "bce": lambda output, y: float(((output > 0.5) == (y > 0.5)).double().mean()),
+    "bce_with_logits": lambda output, y: float(((output > 0) == (y > 0.5)).double().mean()),
+}
+
+
+def _on_host(rows: Any) -> Any:
+    return rows.cpu().numpy() if isinstance(rows, Tensor) else rows
+
+
+def _norms(kept: Floats) -> Floats:
+    """Return the l2 norm of each row in float64, scaled where its squares would overflow. Each row by itself.
+
+    >>> _norms(np.array([[3.0, 4.0], [3e200, 4e200]])).tolist()
+    [5.0, 5e+200]
+    """
+    wide = kept.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms: Floats = np.sqrt(np.add.reduce(wide * wide, axis=1))
+        for k in np.flatnonzero(np.isinf(norms)):
+            largest = np.abs(wide[k]).max()
+            if np.isfinite(largest):
+                norms[k] = largest * np.sqrt(np.add.reduce((wide[k] / largest) ** 2))
+    return norms
+
+
+def _cut(block: StepBlock, count: int) -> StepBlock:
+    """Return the first steps of a block."""
+
+    def part(column: Any) -> Any:
+        if column is None:
+            return None
+        if isinstance(column, tuple) and block.sample is column:
+            return tuple(each[:count] for each in column)
+        return column[:count]
+
+    return StepBlock(**{name: part(getattr(block, name)) for name in StepBlock.__slots__})

@@ -1,0 +1,56 @@
+"""Where a spec comes from: a file, or the name of one that ships with the package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gdcli.errors import Problem, SpecError, nearest
+from gdcli.errors import Place as Position
+from gdcli.spec.document import MAX_BYTES
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A spec's text and where it was found."""
+
+    path: Path
+    shown: str  # as messages name it
+    text: bytes
+
+
+def folder() -> Path:
+    """Return the folder of the bundled specs: in the package once installed, at the top level in a checkout."""
+    installed = _PACKAGE / "experiments"
+    return installed if installed.is_dir() else _PACKAGE.parent / "experiments"
+
+
+def names() -> list[str]:
+    """Return the names of the bundled specs."""
+    return sorted(path.stem for path in folder().glob("*.yaml"))
+
+
+def find(spec: str) -> Source:
+    """Return a spec by its path or its bundled name; a file in the current folder wins over a bundled name.
+
+    Raises SpecError if there is neither, or if it is no readable file of at most 256 KiB.
+    """
+    path = Path(spec)
+    if not path.is_file() and "/" not in spec and not spec.endswith((".yaml", ".yml")):
+        bundled = folder() / f"{spec}.yaml"
+        if spec in names():
+            return Source(bundled, bundled.name, bundled.read_bytes())
+        if not path.exists():
+            raise SpecError(f"there is no file '{spec}' and no bundled spec of that name. {nearest(spec, names())}")
+    if path.is_dir():
+        raise SpecError(f"'{spec}' is a folder, not a spec")
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise SpecError(f"cannot read '{spec}': {error.strerror}") from None
+    if len(text) > MAX_BYTES:
+        raise SpecError(Problem(Position(spec, 1, 1), "", f"larger than {MAX_BYTES:,} bytes", "Put the data in a CSV file"))
+    return Source(path, spec, text)

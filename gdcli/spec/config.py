@@ -1,0 +1,83 @@
+"""A spec with every default filled in, as plain data: what config.yaml holds, and what names a run's folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from gdcli.spec.load import Loaded
+from gdcli.spec.schema import RunSpec
+
+
+def filled_in(spec: RunSpec) -> dict[str, Any]:
+    """Return the spec as nested data with all defaults, ``auto`` left as it is, keys in the order of the contract."""
+    settings = {key: value for key, value in spec.settings.model_dump().items() if value is not None}
+    found: dict[str, Any] = {"name": settings.pop("name")}
+    if "description" in settings:
+        found["description"] = settings.pop("description")
+    if spec.data is not None:
+        found["data"] = _data(spec)
+    model: dict[str, Any] = {"type": spec.model.name, **_given(spec.model.arguments)}
+    if spec.model.init:
+        model["init"] = dict(spec.model.init)
+    if spec.model.freeze:
+        model["freeze"] = list(spec.model.freeze)
+    found["model"] = model
+    if spec.loss is not None:
+        found["loss"] = {"name": spec.loss.name, **_given(spec.loss.arguments)}
+    if spec.optimizer is not None:
+        found["optimizer"] = {"name": spec.optimizer.name, **_given(spec.optimizer.arguments)}
+        if spec.optimizer.groups:
+            found["optimizer"]["groups"] = {key: dict(value) for key, value in spec.optimizer.groups.items()}
+    found["epochs"] = settings.pop("epochs")
+    if spec.data is not None:
+        batch = spec.batch.model_dump()
+        if batch["shuffle"] is None:
+            batch["shuffle"] = batch["mode"] == "mini-batch"
+        found["batch"] = batch
+    found |= settings
+    if stop := {key: value for key, value in spec.stop.model_dump().items() if value is not None}:
+        found["stop"] = stop
+    found["print"] = {"style": spec.style} | ({"predict": spec.print.predict} if spec.print.predict is not None else {})
+    found["record"] = spec.record.model_dump()
+    for key, section in (("sweep", spec.sweep), ("compare", spec.compare)):
+        if section is not None:
+            found[key] = section.model_dump()
+    return _plain(found)  # type: ignore[no-any-return]  # a dict stays a dict
+
+
+def resolved(loaded: Loaded, *, device: str, threads: int, engine: str, keep: str) -> dict[str, Any]:
+    """Return :func:`filled_in` with every ``auto`` resolved; a data file by its whole path and digest."""
+    found = filled_in(loaded.spec) | {"device": device, "threads": threads, "engine": engine}
+    found["record"] = {**found["record"], "gradients": keep}
+    if loaded.data_file is not None:
+        found["data"] = {**found["data"], "file": str(loaded.data_file), "sha256": loaded.data_sha256}
+    return found
+
+
+def digest(filled: dict[str, Any]) -> str:
+    """Return 8 hex digits of a filled-in spec, whatever the order of its keys."""
+    text = json.dumps(filled, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _data(spec: RunSpec) -> dict[str, Any]:
+    assert spec.data is not None
+    given = _given(spec.data.arguments)
+    found = {"generate": given} if spec.data.source == "generate" else given
+    found["standardize"] = spec.data.standardize
+    if spec.data.validation is not None:
+        found["validation"] = spec.data.validation
+    return found
+
+
+def _given(arguments: Any) -> dict[str, Any]:
+    return {key: value for key, value in dict(arguments).items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, at every depth."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

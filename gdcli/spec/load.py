@@ -1,0 +1,363 @@
+"""A spec with its data and its shapes: what depends on several sections at once, still without torch.
+
+>>> from gdcli.spec.document import read
+>>> from gdcli.spec.schema import parse
+>>> text = "{data: {x: [1, 2], y: [2, 4]}, model: linear, loss: mse, optimizer: sgd}"
+>>> load(parse(read(text, "f"), "line"), Path()).architecture.shapes
+{'weight': (1, 1), 'bias': (1,)}
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from math import isfinite, prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gdcli.errors import GdcliError, Problem, SpecError, nearest
+from gdcli.spec import limits
+from gdcli.spec.schema import RunSpec
+from gdcli.spec.schema import Path as KeyPath
+from gdcli.spec.signature import got
+from gdcli.styles import STYLES
+from gdcli.zoo import data as sources
+from gdcli.zoo.losses import TARGETS
+from gdcli.zoo.models import MODELS, Architecture, Chain, Objective, Sizes, Stack
+from gdcli.zoo.naming import ArgumentError
+
+DISTRIBUTIONS = ("normal", "uniform")
+INIT_NAMES = (
+    "zeros", "ones", "normal", "uniform", "eye", "orthogonal", "xavier_uniform", "xavier_normal", "kaiming_uniform",
+    "kaiming_normal", "trunc_normal",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A spec that can be run: its training and validation rows (None for an objective) and its model's make-up."""
+
+    spec: RunSpec
+    training: sources.Table | None
+    validation: sources.Table | None
+    architecture: Architecture
+    warnings: tuple[str, ...] = ()
+    data_file: Path | None = None  # resolved
+    data_sha256: str = ""
+
+    @property
+    def samples(self) -> int:
+        """Rows of training data; 0 for an objective."""
+        return 0 if self.training is None else len(self.training.x)
+
+
+def load(spec: RunSpec, base: Path, *, bounded: bool = True) -> Loaded:
+    """Read or make the data, work out the shapes and check everything against everything.
+
+    ``base`` is the folder that a data file's path is relative to; without ``bounded`` size limits do not count.
+    Raises SpecError with every problem; MachineError if an optional package is missing.
+    """
+    problems: list[Problem] = []
+    if bounded:
+        problems += _too_large_data(spec)
+        if problems:
+            raise SpecError(problems)
+    file = _data_file(spec, base)
+    table = _table(spec, file, problems)
+    if problems:
+        raise SpecError(problems)
+    training, validation = _prepared(spec, table, problems) if table is not None else (None, None)
+    architecture = _architecture(spec, training, problems)
+    if problems or architecture is None:
+        raise SpecError(problems)
+    loaded = Loaded(spec, training, validation, architecture, tuple(_warnings(spec, training)), file, _digest(file))
+    problems += _shapes(loaded)
+    problems += _names(loaded)
+    problems += _style(loaded)
+    if bounded:
+        problems += _too_large(loaded)
+    problems += _too_long(loaded) if bounded else []
+    if problems:
+        raise SpecError(problems)
+    return loaded
+
+
+# --- data -------------------------------------------------------------------------------------------------------------
+
+
+def _too_large_data(spec: RunSpec) -> list[Problem]:
+    if spec.data is None or spec.data.source != "generate":
+        return []
+    arguments = dict(spec.data.arguments)
+    count = sources.points(arguments.pop("kind"), arguments)
+    if count <= limits.MAX_POINTS:
+        return []
+    what = f"{count:,} numbers, more than {limits.MAX_POINTS:,}"
+    return [spec.problem(("data", "generate", "n"), what, limits.RAISE)]
+
+
+def _data_file(spec: RunSpec, base: Path) -> Path | None:
+    if spec.data is None or spec.data.source != "file":
+        return None
+    return (base / spec.data.arguments["file"]).absolute()
+
+
+def _digest(file: Path | None) -> str:
+    return "" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _table(spec: RunSpec, file: Path | None, problems: list[Problem]) -> sources.Table | None:
+    """Return all rows of the spec's source, or None with the problem noted (or for an objective)."""
+    if spec.data is None:
+        return None
+    prefix: KeyPath = ("data", "generate") if spec.data.source == "generate" else ("data",)
+    try:
+        table = _read(spec, file)
+    except ArgumentError as error:
+        problems.append(spec.problem((*prefix, *error.path), error.message))
+        return None
+    except ValueError as error:
+        problems.append(spec.problem(prefix, str(error), at_key=True))
+        return None
+    if not np.isfinite(table.x).all() or not np.isfinite(table.y).all():
+        problems.append(spec.problem(prefix, "the data hold values that are not finite"))
+        return None
+    return table
+
+
+def _read(spec: RunSpec, file: Path | None) -> sources.Table:
+    assert spec.data is not None
+    classes = spec.loss is not None and TARGETS.get(spec.loss.name) == "classes"
+    given = dict(spec.data.arguments)
+    if file is not None:
+        expected = given.get("sha256")
+        table = sources.read_file(file, given["features"], given["target"], classes)
+        if expected and _digest(file) != expected:
+            raise ArgumentError(("sha256",), "the file has changed since this digest was taken")
+        return table
+    if spec.data.source == "inline":
+        return sources.inline(given["x"], given["y"], classes)
+    if spec.data.source == "dataset":
+        return sources.dataset(given["dataset"])
+    seed = spec.settings.seed
+    make = sources.GENERATORS[given.pop("kind")]
+    return make(sources.generator(seed, "data"), sources.generator(seed, "noise"), **given)
+
+
+def _prepared(
+    spec: RunSpec, table: sources.Table, problems: list[Problem]
+) -> tuple[sources.Table | None, sources.Table | None]:
+    """Return training and validation rows, split and standardized as the spec says."""
+    assert spec.data is not None
+    table = _suited(spec, table)
+    training, validation = table, None
+    if spec.data.validation is not None:
+        try:
+            training, validation = sources.split(
+                table, spec.data.validation, sources.generator(spec.settings.seed, "split")
+            )
+        except ArgumentError as error:
+            problems.append(spec.problem(("data", *error.path), error.message))
+            return None, None
+    if spec.data.standardize:
+        by = sources.scale(training)
+        training = sources.standardize(training, by)
+        validation = validation and sources.standardize(validation, by)
+    return training, validation
+
+
+def _suited(spec: RunSpec, table: sources.Table) -> sources.Table:
+    """Class indices [n] become numbers [n, 1] for a loss that is not one of classes."""
+    wants_classes = spec.loss is not None and TARGETS.get(spec.loss.name) == "classes"
+    if table.y.ndim == 1 and not wants_classes:
+        return replace(table, y=table.y.astype(np.float64)[:, None], classes=0)
+    return table
+
+
+# --- model ------------------------------------------------------------------------------------------------------------
+
+
+def _architecture(spec: RunSpec, training: sources.Table | None, problems: list[Problem]) -> Architecture | None:
+    sizes = Sizes(0, 0)
+    if training is not None:
+        outputs = training.classes or (training.y.shape[1] if training.y.ndim == 2 else 1)
+        sizes = Sizes(training.x.shape[1], outputs)
+    try:
+        return MODELS[spec.model.name](sizes, **spec.model.arguments)
+    except ArgumentError as error:
+        problems.append(spec.problem(("model", *error.path), error.message, error.hint))
+    return None
+
+
+def _shapes(loaded: Loaded) -> list[Problem]:
+    """Check the data against the model and the loss."""
+    spec, table, model = loaded.spec, loaded.training, loaded.architecture
+    if table is None or spec.loss is None:
+        return []
+    problems = _targets(spec, table)
+    if not isinstance(model, Chain) or problems:
+        return problems
+    features = table.x.shape[1]
+    inputs, outputs = (model.layers[0].inputs, model.layers[-1].outputs) if model.layers else (features, features)
+    if inputs != features:
+        path: KeyPath = ("model", "layers", 0) if spec.model.name == "mlp" else ("model", "in_features")
+        problems.append(spec.problem(path, f"the model takes {inputs} inputs, the data have {features}"))
+    problems += _outputs(spec, table, outputs)
+    return problems
+
+
+def _outputs(spec: RunSpec, table: sources.Table, outputs: int) -> list[Problem]:
+    last: dict[str, KeyPath] = {"linear": ("model", "out_features"), "identity": ("data", "y")}
+    path = last.get(spec.model.name, ("model", "layers", len(spec.model.arguments.get("layers", ())) - 1))
+    if table.y.ndim == 1:
+        highest = int(table.y.max())
+        if highest >= outputs:
+            row = int(table.y.argmax())
+            where: KeyPath = ("data", "y", row) if spec.data and spec.data.source == "inline" else path
+            return [spec.problem(where, f"class {highest} does not exist: the model has {outputs} outputs, from 0")]
+    elif table.y.shape[1] != outputs:
+        return [spec.problem(path, f"the model gives {outputs} outputs, the data have {table.y.shape[1]} targets")]
+    return []
+
+
+def _targets(spec: RunSpec, table: sources.Table) -> list[Problem]:
+    assert spec.loss is not None
+    kind = TARGETS.get(spec.loss.name, "values")
+    if kind == "classes" and spec.loss.name == "nll" and table.y.ndim == 2:
+        return [spec.problem(("data", "y"), "nll takes class indices: a list of integers")]
+    if kind == "probabilities" and (table.y.min() < 0 or table.y.max() > 1):
+        return [spec.problem(("data", "y"), f"{spec.loss.name} takes targets from 0 to 1 {got(_outside(table))}")]
+    if spec.loss.name == "bce" and spec.model.name == "identity" and (table.x.min() < 0 or table.x.max() > 1):
+        return [spec.problem(("data", "x"), "bce takes outputs from 0 to 1; for logits use bce_with_logits")]
+    return []
+
+
+def _outside(table: sources.Table) -> float:
+    return float(table.y.max() if table.y.max() > 1 else table.y.min())
+
+
+def _names(loaded: Loaded) -> list[Problem]:
+    """Check init, freeze and groups against the model's parameters; torch's own layers are checked when built."""
+    spec, model = loaded.spec, loaded.architecture
+    if isinstance(model, Stack):
+        return []
+    shapes = model.shapes
+    problems = []
+    for pattern, value in spec.model.init.items():
+        path = ("model", "init", pattern)
+        matches = match(pattern, shapes)
+        if not matches:
+            problems.append(spec.problem(path, "no parameter of that name", nearest(pattern, shapes), at_key=True))
+        for name in matches:
+            problem = init_problem(value, shapes[name])
+            if problem:
+                problems.append(spec.problem(path, f"{problem} for {name} {list(shapes[name])}"))
+                break
+    for index, pattern in enumerate(spec.model.freeze):
+        if not match(pattern, shapes):
+            problems.append(
+                spec.problem(("model", "freeze", index), f"no parameter of that name {got(pattern)}", nearest(pattern, shapes))
+            )
+    for pattern in spec.optimizer.groups if spec.optimizer else ():
+        if not match(pattern, shapes):
+            path = ("optimizer", "groups", pattern)
+            problems.append(spec.problem(path, "no parameter of that name", nearest(pattern, shapes), at_key=True))
+    return problems
+
+
+def match(pattern: str, names: Mapping[str, Any]) -> list[str]:
+    """Return the parameters that a name or glob means.
+
+    >>> match("linear1.*", {"linear1.weight": 0, "linear1.bias": 0, "linear2.bias": 0})
+    ['linear1.weight', 'linear1.bias']
+    """
+    return [name for name in names if name == pattern or fnmatchcase(name, pattern)]
+
+
+def init_problem(value: Any, shape: tuple[int, ...]) -> str:
+    """Return what is wrong with a start value for a parameter of that shape, or nothing."""
+    if type(value) in (int, float):
+        return "" if isfinite(value) else "not a finite number"
+    if isinstance(value, str):
+        return "" if value in INIT_NAMES else f"unknown initialisation {got(value)}. {nearest(value, INIT_NAMES)}"
+    if isinstance(value, dict):
+        return _distribution_problem(value)
+    if not isinstance(value, list):
+        return f"must be a number, nested lists, a distribution or a name {got(value)}"
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (ValueError, TypeError):
+        return "must be nested lists of numbers, rows of equal length"
+    shared = len(shape) == 1 and array.shape == (1,)  # one bias for the whole layer
+    return "" if array.shape == shape or shared else f"has shape {list(array.shape)}, which does not fit"
+
+
+def _distribution_problem(value: dict[str, Any]) -> str:
+    if len(value) != 1 or next(iter(value)) not in DISTRIBUTIONS:
+        return f"must be one of {{normal: [mean, std]}} and {{uniform: [low, high]}} {got(value)}"
+    ((name, pair),) = value.items()
+    if not (isinstance(pair, list) and len(pair) == 2 and all(type(number) in (int, float) for number in pair)):
+        return f"{name} takes two numbers {got(pair)}"
+    if name == "normal" and pair[1] < 0:
+        return f"normal takes a standard deviation of at least 0 {got(pair[1])}"
+    return f"uniform takes low and high in order {got(pair)}" if name == "uniform" and pair[0] > pair[1] else ""
+
+
+# --- printing and size ------------------------------------------------------------------------------------------------
+
+
+def _style(loaded: Loaded) -> list[Problem]:
+    """Check that the spec can supply the columns that its style prints."""
+    spec, columns = loaded.spec, STYLES[loaded.spec.style].columns
+    path = ("print", "style")
+    problems = []
+    if "sample" in columns and (loaded.samples == 0 or spec.batch.rows(loaded.samples) != 1):
+        problems.append(spec.problem(path, f"the style {spec.style} prints single samples", "Set batch: stochastic"))
+    if spec.style in ("manual", "autograd") and not isinstance(loaded.architecture, Stack):
+        trained = [name for name in loaded.architecture.shapes if not any(match(f, {name: 0}) for f in spec.model.freeze)]
+        count = sum(prod(loaded.architecture.shapes[name]) for name in trained)
+        if count != 1:
+            problems.append(spec.problem(path, f"the style {spec.style} prints one gradient, the model has {count}"))
+    if spec.style == "trace" and not isinstance(loaded.architecture, Objective):
+        problems.append(spec.problem(path, "the style trace prints the variables of an objective"))
+    if spec.style == "epoch" and spec.settings.epochs == 0:
+        problems.append(spec.problem(path, "the style epoch prints one line an epoch, and epochs is 0", "Use loss"))
+    predict = spec.print.predict
+    width = 1 if not isinstance(predict, list) else len(predict)
+    if predict is not None and (loaded.training is None or width != loaded.training.x.shape[1]):
+        features = 0 if loaded.training is None else loaded.training.x.shape[1]
+        problems.append(spec.problem(("print", "predict"), f"has {width} numbers, a row of the data has {features}"))
+    return problems
+
+
+def _too_large(loaded: Loaded) -> list[Problem]:
+    model = loaded.architecture
+    count = 0 if isinstance(model, Stack) else sum(map(prod, model.shapes.values()))
+    if count <= limits.MAX_PARAMETERS:
+        return []
+    what = f"the model has {count:,} parameters, more than {limits.MAX_PARAMETERS:,}"
+    key: KeyPath = ("model", "layers") if loaded.spec.model.name == "mlp" else ("model",)
+    return [loaded.spec.problem(key, what, limits.RAISE)]
+
+
+def _too_long(loaded: Loaded) -> list[Problem]:
+    spec = loaded.spec
+    steps = spec.settings.epochs * spec.batch.steps(loaded.samples)
+    if steps <= limits.MAX_STEPS:
+        return []
+    what = f"{spec.settings.epochs:,} epochs are {steps:,} steps, more than {limits.MAX_STEPS:,}"
+    return [spec.problem(("epochs",), what, limits.RAISE)]
+
+
+def _warnings(spec: RunSpec, training: sources.Table | None) -> list[str]:
+    if training is None or spec.batch.mode != "mini-batch" or spec.batch.size <= len(training.x):
+        return []
+    problem = spec.problem(("batch", "size"), f"{spec.batch.size} rows a step, the data have {len(training.x)}: one step an epoch")
+    return [str(problem)]
+
+
+__all__ = ["GdcliError", "Loaded", "init_problem", "load", "match"]

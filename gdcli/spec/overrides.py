@@ -1,0 +1,134 @@
+"""Overrides from the command line: ``key=value`` puts a value into the document before it is checked."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from gdcli.errors import Place, Problem, SpecError, nearest
+from gdcli.spec.document import Entry, Node, read_value
+from gdcli.spec.schema import INGREDIENTS, Batch, Print, Record, Settings, Stop
+from gdcli.zoo.data import GENERATORS
+from gdcli.zoo.losses import LOSSES
+from gdcli.zoo.models import MODELS
+from gdcli.zoo.optimizers import OPTIMIZERS
+
+COMMAND_LINE = "command line"
+
+# The key under which the short form `optimizer: sgd` holds its name, once another key joins it.
+_SHORT = {"optimizer": "name", "loss": "name", "batch": "mode", "model": "type"}
+
+
+def _keys_of(functions: Iterable[Any]) -> set[str]:
+    """Return all YAML keys of some functions of the zoo: their keyword-only arguments."""
+    return {
+        name
+        for function in functions
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+
+
+@cache
+def schema_keys() -> tuple[str, ...]:
+    """Return the dotted path of every key of the spec, those under groups, sweep and compare not counted."""
+    paths = {*Settings.model_fields, *INGREDIENTS, "batch", "stop", "print", "record"}
+    for section, names in {
+        "batch": Batch.model_fields,
+        "stop": Stop.model_fields,
+        "print": Print.model_fields,
+        "record": Record.model_fields,
+        "data": ("x", "y", "file", "features", "target", "sha256", "generate", "dataset", "standardize", "validation"),
+        "data.generate": {"kind", *_keys_of(GENERATORS.values())},
+        "model": {"type", "init", "freeze", *_keys_of(MODELS.values())},
+        "loss": {"name", *_keys_of(LOSSES.values())},
+        "optimizer": {"name", "groups", *_keys_of(OPTIMIZERS.values())},
+    }.items():
+        paths |= {f"{section}.{name}" for name in names}
+    return tuple(sorted(paths))
+
+
+def resolve(name: str) -> str:
+    """Return the full path of a key: exact, or the only one that ends in the name. Raises SpecError (text only).
+
+    >>> resolve("lr"), resolve("optimizer.lr"), resolve("epochs")
+    ('optimizer.lr', 'optimizer.lr', 'epochs')
+    """
+    keys = schema_keys()
+    if name in keys or name.startswith(("sweep.", "compare.", "optimizer.groups.", "model.init.", "model.start.")):
+        return name
+    if name.startswith(("model.constants.", "data.generate.x.")):
+        return name
+    found = [key for key in keys if key.endswith(f".{name}")]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise SpecError(f"'{name}' could be {' or '.join(found)}. Write the whole path")
+    suffixes = {key.rsplit(".", 1)[-1] for key in keys}
+    raise SpecError(f"unknown key '{name}'. {nearest(name, {*keys, *suffixes})}")
+
+
+def split_override(text: str) -> tuple[str, str]:
+    """Return key and value text of ``key=value``. Raises SpecError without a key."""
+    key, _, value = text.partition("=")
+    if not key.strip():
+        raise SpecError(f"an override is key=value (got '{text}')")
+    return key.strip(), value
+
+
+def apply(document: Node, overrides: Sequence[str], *, command: str = "run") -> Node:
+    """Return the document with each ``key=value`` put in, at places on the command line.
+
+    Raises SpecError with all problems of the overrides: an unknown or ambiguous key, a value that is no YAML, and a
+    comma-separated list of values, which is a sweep.
+    """
+    problems: list[Problem] = []
+    for text in overrides:
+        key, value = split_override(text)
+        try:
+            path = resolve(key)
+            node = read_value(value, COMMAND_LINE, column=len(text) - len(value) + 1)
+            if _is_list_of_values(path, value):
+                raise SpecError(f"{key} has several values: gdcli {command} takes one. gdcli sweep --param {text} runs each")
+            document = put(document, path.split("."), node, Place(COMMAND_LINE, 1, 1))
+        except SpecError as error:
+            problems += error.problems or [Problem(Place(COMMAND_LINE, 1, 1), key, str(error))]
+    if problems:
+        raise SpecError(problems)
+    return document
+
+
+def _is_list_of_values(path: str, value: str) -> bool:
+    return "," in value and not value.lstrip().startswith(("[", "{", '"', "'")) and path not in _TEXTS
+
+
+_TEXTS = ("description", "model.expression", "data.file")
+
+
+def put(node: Node, path: Sequence[str], value: Node, key: Place) -> Node:
+    """Return a copy of a mapping node with the value at a path; a short form on the way becomes a mapping.
+
+    Raises SpecError where a list or a number is in the way.
+    """
+    head, rest = path[0], path[1:]
+    if not isinstance(node.value, dict):
+        raise SpecError(f"'{head}' cannot be set below a value that is not a mapping")
+    old = node.value.get(head)
+    if rest:
+        below = old.node if old is not None else Node(key, {})
+        if not isinstance(below.value, dict):
+            below = Node(below.place, {_SHORT[head]: Entry(below.place, below)} if head in _SHORT else {})
+        value = put(below, rest, value, key)
+    return replace(node, value={**node.value, head: Entry(old.key if old is not None else key, value)})
+
+
+def as_node(value: Any, place: Place) -> Node:
+    """Return plain data as a node, all of it at one place."""
+    if isinstance(value, dict):
+        return Node(place, {key: Entry(place, as_node(item, place)) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return Node(place, tuple(as_node(item, place) for item in value))
+    return Node(place, value, str(value))
