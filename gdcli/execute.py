@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gdcli import __version__, plots, store
 from gdcli.engine.build import Built, build, resolve_threads
 from gdcli.engine.train import Interrupt, keep_of, train
 from gdcli.errors import RunError
-from gdcli.records import Floats, Outcome, Start, StepBlock
+from gdcli.records import Outcome, Start, StepBlock
 from gdcli.spec import config
 from gdcli.spec.document import write
 from gdcli.spec.load import Loaded
@@ -78,10 +79,11 @@ class Finished:
 
     start: Start
     outcome: Outcome
-    losses: Floats  # [steps] of every step, before its update
+    losses: NDArray[np.float64]  # [steps] of every step, before its update
     steps_per_epoch: int
     weights_hash: str  # of the start values
-    order_hash: str  # of data and batch order
+    data_hash: str  # of the training rows
+    order_hash: str  # of the first epoch's batches
     folder: Path | None = None
 
     def summary(self) -> dict[str, Any]:
@@ -154,10 +156,10 @@ def run(
 def _follow(built: Built, events: Iterator[Any], folder: Path | None, watch: Watch, keep: str) -> Finished:
     """Hand each event to the style, the files and the onlooker."""
     spec = built.loaded.spec
-    weights, order = _hashes(built)
+    hashes = _hashes(built)
     start = next(events)
     style = STYLES[spec.style].text
-    losses: list[Floats] = []
+    losses: list[NDArray[np.float64]] = []
     outcome: Outcome | None = None
     recorder = None
     if folder is not None:
@@ -181,7 +183,7 @@ def _follow(built: Built, events: Iterator[Any], folder: Path | None, watch: Wat
         for event in events:
             say(event)
             if isinstance(event, StepBlock):
-                losses.append(event.loss)
+                losses.append(event.loss.astype(np.float64))
                 if recorder is not None:
                     recorder.block(event if keep != "norms" else _with_norms(event, start))
                 if watch.block is not None:
@@ -193,7 +195,7 @@ def _follow(built: Built, events: Iterator[Any], folder: Path | None, watch: Wat
             recorder.close()
     assert outcome is not None
     all_losses = np.concatenate(losses) if losses else np.empty(0)
-    return Finished(start, outcome, all_losses, built.batches.per_epoch, weights, order, folder)
+    return Finished(start, outcome, all_losses, built.batches.per_epoch, *hashes, folder)
 
 
 def _with_norms(block: StepBlock, start: Start) -> StepBlock:
@@ -206,16 +208,16 @@ def _with_norms(block: StepBlock, start: Start) -> StepBlock:
     return StepBlock(**{**{name: getattr(block, name) for name in StepBlock.__slots__}, "norms": norms})
 
 
-def _hashes(built: Built) -> tuple[str, str]:
-    """Return 8 hex digits of the start values, and of the data with the order of the first epoch."""
+def _hashes(built: Built) -> tuple[str, str, str]:
+    """Return 8 hex digits each of the start values, of the data, and of the first epoch's batches."""
     weights = hashlib.sha256(built.theta.values[0].cpu().numpy().tobytes())
-    table, order = built.loaded.training, hashlib.sha256()
+    table, data, order = built.loaded.training, hashlib.sha256(), hashlib.sha256()
     if table is not None:
-        order.update(np.ascontiguousarray(table.x).tobytes() + np.ascontiguousarray(table.y).tobytes())
+        data.update(np.ascontiguousarray(table.x).tobytes() + np.ascontiguousarray(table.y).tobytes())
         if built.batches.shuffle:
             order.update(generator(built.loaded.spec.settings.seed, "shuffle").permutation(len(table.x)).tobytes())
         order.update(str((built.batches.rows, built.batches.per_epoch)).encode())
-    return weights.hexdigest()[:8], order.hexdigest()[:8]
+    return weights.hexdigest()[:8], data.hexdigest()[:8], order.hexdigest()[:8]
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -352,13 +354,15 @@ def run_all(
 
 
 def _folder_name(number: int, label: str, count: int) -> str:
-    safe = "".join(letter if letter.isalnum() and letter.isascii() or letter in "._=-" else "_" for letter in label)[:48]
+    safe = "".join(letter if (letter.isalnum() and letter.isascii()) or letter in "._=-" else "_" for letter in label)[
+        :48
+    ]
     return f"{number:0{len(str(count))}d}-{safe}"
 
 
 def result_header(axes: Sequence[str]) -> list[str]:
     """Return the columns of results.csv."""
-    return ["run", *axes, "status", "final_loss", "best_loss", "steps", "epochs", "weights", "order"]
+    return ["run", *axes, "status", "final_loss", "best_loss", "steps", "epochs", "weights", "data", "order"]
 
 
 def result_row(number: int, result: Result) -> list[Any]:
@@ -366,10 +370,9 @@ def result_row(number: int, result: Result) -> list[Any]:
     finished = result.finished
     values = [value if isinstance(value, int | float | str) else str(value) for value in result.planned.values]
     if finished is None:
-        return [number, *values, "failed", None, None, None, None, None, None]
+        return [number, *values, "failed", *[None] * 7]
     outcome, loss = finished.outcome, result.loss
     best = outcome.best_loss if np.isfinite(outcome.best_loss) else None
     shown = loss if np.isfinite(loss) else None
     row: list[Any] = [number, *values, outcome.status, shown, best, outcome.steps, outcome.epochs]
-    return [*row, finished.weights_hash, finished.order_hash]
-
+    return [*row, finished.weights_hash, finished.data_hash, finished.order_hash]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gdcli.errors import Place, Problem, SpecError, nearest
+from gdcli.errors import Place, SpecError, nearest
 from gdcli.spec import grids, limits
 from gdcli.spec.document import Node
 from gdcli.spec.grids import Grid
@@ -149,7 +149,9 @@ def optimizers(text: str, spec: RunSpec) -> dict[str, tuple[dict[str, Any], str]
         label, *settings = part.strip().split(":")
         label, equals, name = label.partition("=")
         if label in found:
-            raise SpecError(f"--optimizers: the label '{label}' is given twice. A label of your own: {label}2={name or label}")
+            raise SpecError(
+                f"--optimizers: the label '{label}' is given twice. A label of your own: {label}2={name or label}"
+            )
         given = _settings(label, settings)
         if not equals and label in block:
             entry = {"name": label, **block[label], **given}
@@ -158,7 +160,9 @@ def optimizers(text: str, spec: RunSpec) -> dict[str, tuple[dict[str, Any], str]
             entry = {"name": name or label, **given}
             origin = "given" if "lr" in given else "default"
         if entry["name"] not in OPTIMIZERS:
-            raise SpecError(f"--optimizers: unknown optimizer '{entry['name']}'. {nearest(entry['name'], {*OPTIMIZERS, *block})}")
+            raise SpecError(
+                f"--optimizers: unknown optimizer '{entry['name']}'. {nearest(entry['name'], {*OPTIMIZERS, *block})}"
+            )
         found[label] = (entry, origin)
     return found
 
@@ -238,6 +242,3 @@ def _batch_label(value: Any) -> str:
 def loaded_as(loaded: Loaded, spec: RunSpec) -> Loaded:
     """Return the same data and model under another spec, which differs in optimizer or batch alone."""
     return replace(loaded, spec=spec)
-
-
-__all__ = ["Axis", "Contender", "Problem", "along", "axes", "contenders", "points"]

@@ -518,16 +518,25 @@ def _span(axes: Axes, x: Array, *, log: bool = False, whole: bool = False) -> No
 
 
 def _log_axis(axis: XAxis | YAxis, low: float, high: float) -> None:
-    from matplotlib.ticker import LogLocator, NullLocator
+    from matplotlib.ticker import FixedLocator, NullLocator
 
     scale = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale
     scale("log")
     _set_bounds(axis, low, high)
-    axis.set_major_locator(
-        LogLocator(subs=(1, 2, 5) if high < 2000 * low else (1,), numticks=9 if high >= 2000 * low else 12)
-    )
+    axis.set_major_locator(FixedLocator(_log_ticks(low, high)))  # its own locator overflows where limits are far
     axis.set_major_formatter(_formatter(log=True))
     axis.set_minor_locator(NullLocator())  # they say little, and a drawing with them takes half as long again
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 of each power of ten, or so many powers as have room."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    if high < 2000 * low:
+        ticks = [float(f"{digit}e{power}") for power in powers for digit in (1, 2, 5)]
+    else:
+        stride = -(-len(powers) // 9)
+        ticks = [float(f"1e{power}") for power in powers if power % stride == 0]
+    return [tick for tick in ticks if low <= tick <= high]
 
 
 def _ticks_at(axes: Axes, values: Array, log: bool) -> None:

@@ -113,7 +113,9 @@ class Log:
 class Recorder:
     """Writes log.txt, steps.csv and gradients.csv of one run, block by block."""
 
-    def __init__(self, folder: Path, parameters: Sequence[Parameter], *, values: bool, gradients: bool, every: int) -> None:
+    def __init__(
+        self, folder: Path, parameters: Sequence[Parameter], *, values: bool, gradients: bool, every: int
+    ) -> None:
         self._every, self._values = every, values
         self._log = Log(folder / "log.txt")
         self._steps = Log(folder / "steps.csv")

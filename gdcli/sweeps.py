@@ -43,7 +43,9 @@ class Grid:
                 for value, loss in zip(self.points[:, 0].tolist(), self.loss.tolist(), strict=True)
             )
         k = self.lowest
-        where = ", ".join(f"{axis.name}={value!r}" for axis, value in zip(self.axes, self.points[k].tolist(), strict=True))
+        where = ", ".join(
+            f"{axis.name}={value!r}" for axis, value in zip(self.axes, self.points[k].tolist(), strict=True)
+        )
         return f"{len(self.loss):,} points, lowest {self.loss_name} {tables.number(float(self.loss[k]))} at {where}\n"
 
     @property
@@ -54,7 +56,9 @@ class Grid:
     def json(self, folder: Path) -> str:
         """Return the grid as one JSON document."""
         names = [axis.name for axis in self.axes]
-        return store.json_text({"folder": str(folder), "axes": names, "points": self.points.tolist(), "loss": self.loss.tolist()})
+        return store.json_text(
+            {"folder": str(folder), "axes": names, "points": self.points.tolist(), "loss": self.loss.tolist()}
+        )
 
     def csv(self) -> bytes:
         """Return results.csv: a column per axis, and the loss."""
@@ -111,7 +115,9 @@ def _head(loaded: Loaded, origin: Origin, output: Path, axes: Sequence[str]) -> 
 def _grid_picture(grid: Grid, loaded: Loaded) -> bytes:
     label, title = execute.loss_label(loaded), loaded.spec.name
     if len(grid.axes) == 1:
-        return plots.sweep_curve(grid.axes[0].name, grid.points[:, 0].tolist(), grid.loss, title=title, loss_label=label)
+        return plots.sweep_curve(
+            grid.axes[0].name, grid.points[:, 0].tolist(), grid.loss, title=title, loss_label=label
+        )
     first, second = (np.unique(grid.points[:, k]) for k in (0, 1))
     lengths = [axis.grid.length for axis in grid.axes]
     values = grid.loss.reshape(lengths).T  # [second, first]
@@ -166,17 +172,20 @@ class Many:
     @property
     def ranked(self) -> list[Result]:
         """Results by final loss, diverged and failed ones last."""
-        return sorted(self.results, key=lambda result: (not np.isfinite(result.loss), result.loss if np.isfinite(result.loss) else 0))
+        return sorted(
+            self.results,
+            key=lambda result: (not np.isfinite(result.loss), result.loss if np.isfinite(result.loss) else 0),
+        )
 
     def table(self) -> str:
         """Return the table that is printed: a row per run, in the order asked for."""
-        header = [*self.axes, "final loss", "best loss", "steps", "epochs", "status", "start", "data"]
+        header = [*self.axes, "final loss", "best loss", "steps", "epochs", "status", "weights", "data", "order"]
         places = {"label": "optimizer" if self.comparison else "label", "lr_from": "lr from"}
         rows = []
         for result in self.results:
             row = execute.result_row(0, result)[1:]
-            values, (status, final, best, steps, epochs, weights, order) = row[:-7], row[-7:]
-            rows.append([*values, final, best, steps, epochs, status, weights or "-", order or "-"])
+            values, (status, final, best, steps, epochs, *hashes) = row[:-8], row[-8:]
+            rows.append([*values, final, best, steps, epochs, status, *(value or "-" for value in hashes)])
         return tables.aligned([places.get(name, name) for name in header], rows)
 
     def json(self) -> str:
@@ -187,14 +196,7 @@ class Many:
 
     def _picture(self) -> bytes:
         label, title = execute.loss_label(self.loaded), self.loaded.spec.name
-        if self.comparison:
-            curves = [
-                plots.Curve(r.planned.label, np.arange(1.0, len(r.finished.losses) + 1), r.finished.losses)
-                for r in self.results
-                if r.finished is not None
-            ]
-            return plots.comparison(curves, title=title, loss_label=label)
-        if len(self.axes) == 1:
+        if len(self.axes) == 1 and not self.comparison:
             values = [result.planned.values[0] for result in self.results]
             losses_ = np.array([result.loss for result in self.results])
             return plots.sweep_runs(self.axes[0], values, losses_, title=title, loss_label=label)
@@ -207,5 +209,3 @@ class Many:
 
 
 _STATUSES = ("finished", "stopped", "diverged", "interrupted", "failed")
-
-__all__ = ["Grid", "Many", "evaluate", "record_grid"]

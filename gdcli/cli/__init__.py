@@ -6,13 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 
+import typer
+
 from gdcli.errors import GdcliError
 
 
-def app():  # type: ignore[no-untyped-def]  # Typer's type would import it for those who only want main
+def app() -> typer.Typer:
     """Return the Typer application with every command."""
-    import typer
-
     from gdcli.cli import compare, cp, run, schema, sweep, validate
 
     application = typer.Typer(
@@ -39,8 +39,6 @@ def app():  # type: ignore[no-untyped-def]  # Typer's type would import it for t
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; every foreseen error is one message on standard error."""
-    import typer
-
     argv = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = typer.main.get_command(app())(args=argv, prog_name="gdcli", standalone_mode=False)

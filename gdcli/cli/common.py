@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gdcli.errors import GdcliError, MachineError, SpecError
+from gdcli.errors import MachineError, SpecError
 
 if TYPE_CHECKING:
     from types import FrameType, ModuleType
@@ -58,7 +58,9 @@ def split_spec(words: Sequence[str], default: str | None = None) -> tuple[str, l
     return default, list(words)
 
 
-def read_spec(spec: str, overrides: Sequence[str], seed: int | None, device: str | None, command: str) -> tuple[Source, Node]:
+def read_spec(
+    spec: str, overrides: Sequence[str], seed: int | None, device: str | None, command: str
+) -> tuple[Source, Node]:
     """Return a spec's source and its document with the overrides put in."""
     from gdcli.spec import bundled, document
     from gdcli.spec import overrides as overriding
@@ -100,6 +102,7 @@ class Output:
         self.closed = False
 
     def __call__(self, text: str) -> None:
+        """Write a text; quietly nothing once the reader is gone. Raises MachineError for a full disk."""
         if self.closed:
             return
         try:
@@ -207,6 +210,3 @@ class Progress:
         """Take the bar off the screen, for text or for good; the next block shows it again."""
         if self._bar is not None and self._bar.live.is_started:
             self._bar.stop()
-
-
-__all__ = ["GdcliError", "Output", "Progress"]

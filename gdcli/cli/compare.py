@@ -44,7 +44,11 @@ def compare(
     many = Many(
         loaded,
         [
-            execute.Planned(row.label, (row.label, row.spec.optimizer.arguments["lr"], row.lr_from), plan.loaded_as(loaded, row.spec))
+            execute.Planned(
+                row.label,
+                (row.label, row.spec.optimizer.arguments["lr"], row.lr_from),
+                plan.loaded_as(loaded, row.spec),
+            )
             for row in rows
             if row.spec.optimizer is not None
         ],

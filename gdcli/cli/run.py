@@ -11,7 +11,9 @@ from gdcli.cli import common
 
 
 def run(
-    words: Annotated[list[str], typer.Argument(metavar="SPEC [KEY=VALUE]...", help="A YAML file or a bundled name, and overrides.")],
+    words: Annotated[
+        list[str], typer.Argument(metavar="SPEC [KEY=VALUE]...", help="A YAML file or a bundled name, and overrides.")
+    ],
     output: common.OutputOption = Path("runs"),
     seed: common.SeedOption = None,
     device: common.DeviceOption = None,

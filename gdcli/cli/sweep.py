@@ -63,10 +63,11 @@ def expanded(axes: Sequence[Axis]) -> str:
     """Return each point of the product on a line: ``w=0.0``."""
     from itertools import product
 
-    lines = []
-    for values in product(*(axis.grid.values() for axis in axes)):
-        lines.append(" ".join(f"{axis.name}={value}" for axis, value in zip(axes, values, strict=True)) + "\n")
-    return "".join(lines)
+    names = [axis.name for axis in axes]
+    points = product(*(axis.grid.values() for axis in axes))
+    return "".join(
+        " ".join(f"{name}={value}" for name, value in zip(names, point, strict=True)) + "\n" for point in points
+    )
 
 
 class Job:

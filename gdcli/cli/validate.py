@@ -11,7 +11,9 @@ from gdcli.errors import SpecError
 
 
 def validate(
-    words: Annotated[list[str], typer.Argument(metavar="SPEC... [KEY=VALUE]...", help="Specs, and overrides for them.")],
+    words: Annotated[
+        list[str], typer.Argument(metavar="SPEC... [KEY=VALUE]...", help="Specs, and overrides for them.")
+    ],
     json: common.JsonOption = False,
     no_limits: common.NoLimitsOption = False,
 ) -> int:

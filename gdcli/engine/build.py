@@ -13,9 +13,9 @@ from torch import Tensor
 
 from gdcli.engine.kernels import Autograd, Kernel, Single, chain_forward, layers_on, leaves_on
 from gdcli.engine.theta import Slot, Theta, segments
-from gdcli.errors import Problem, SpecError, nearest
+from gdcli.errors import SpecError
 from gdcli.spec import limits
-from gdcli.spec.load import Loaded, init_problem, match
+from gdcli.spec.load import Loaded, match, name_problems
 from gdcli.spec.schema import Batch, RunSpec
 from gdcli.zoo import objectives
 from gdcli.zoo.data import generator
@@ -84,7 +84,9 @@ def start_values(loaded: Loaded, dtype: torch.dtype) -> tuple[dict[str, Tensor],
     else:
         module = _module(loaded, model, dtype)
         values = {name: parameter.detach() for name, parameter in module.named_parameters()}
-        _check_names(loaded.spec, values)
+        shapes = {name: tuple(value.shape) for name, value in values.items()}
+        if problems := name_problems(loaded.spec, shapes):  # the names of torch's layers are known only now
+            raise SpecError(problems)
     for pattern, value in loaded.spec.model.init.items():
         for name in match(pattern, values):
             values[name] = _initialised(values[name], value)
@@ -147,24 +149,6 @@ def _dry_run(loaded: Loaded, model: Stack, module: torch.nn.Module, dtype: torch
         raise SpecError(spec.problem(("model", "layers", last), what))
 
 
-def _check_names(spec: RunSpec, values: Mapping[str, Tensor]) -> None:
-    """Check init, freeze and groups against the parameters of torch's layers, whose names only now are known."""
-    problems: list[Problem] = []
-    patterns = [(("model", "init", key), key) for key in spec.model.init]
-    patterns += [(("model", "freeze", str(k)), key) for k, key in enumerate(spec.model.freeze)]
-    patterns += [(("optimizer", "groups", key), key) for key in (spec.optimizer.groups if spec.optimizer else ())]
-    for path, pattern in patterns:
-        if not match(pattern, values):
-            hint = nearest(pattern, values)
-            problems.append(spec.problem(path, f"no parameter of the name '{pattern}'", hint, at_key=True))
-    for pattern, value in spec.model.init.items():
-        for name in match(pattern, values):
-            if what := init_problem(value, tuple(values[name].shape)):
-                problems.append(spec.problem(("model", "init", pattern), f"{what} for {name} {[*values[name].shape]}"))
-    if problems:
-        raise SpecError(problems)
-
-
 def _initialised(tensor: Tensor, value: Any) -> Tensor:
     if isinstance(value, list):
         return torch.tensor(value, dtype=tensor.dtype)
@@ -212,7 +196,7 @@ class Batches:
         last = self.per_epoch - 1
         if self.shuffle and len(self.x):
             order = torch.from_numpy(self._generator.permutation(len(self.x)))
-            for k, rows in enumerate(order.to(self.x.device).split(self.rows)[: self.per_epoch]):
+            for k, rows in enumerate(torch.split(order.to(self.x.device), self.rows)[: self.per_epoch]):
                 x, y = self.x.index_select(0, rows), self.y.index_select(0, rows)
                 yield Step(number, k + 1, k == last, x, y, rows)
             return
@@ -289,9 +273,7 @@ def _tensors(table: Any, dtype: torch.dtype, device: torch.device, spec: RunSpec
     return x, torch.as_tensor(np.ascontiguousarray(table.y)).to(device, torch.int64 if classes else dtype)
 
 
-def _kernel(
-    loaded: Loaded, theta: Theta, module: torch.nn.Module | None, loss: Loss | None
-) -> tuple[Kernel, str]:
+def _kernel(loaded: Loaded, theta: Theta, module: torch.nn.Module | None, loss: Loss | None) -> tuple[Kernel, str]:
     model, engine = loaded.architecture, loaded.spec.settings.engine
     if isinstance(model, Chain) and engine != "autograd":
         assert loss is not None

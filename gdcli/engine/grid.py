@@ -64,7 +64,7 @@ def _chain(built: Built, model: Chain, theta: Tensor) -> Tensor:
     assert built.loss is not None
     if a.ndim == 2:  # no layers: every point has the same output
         a = a.expand(len(theta), *a.shape)
-    return torch.vmap(built.loss.value, in_dims=(0, None))(a, built.batches.y)  # type: ignore[no-any-return]  # [R]
+    return torch.vmap(built.loss.value, in_dims=(0, None))(a, built.batches.y)  # [R]
 
 
 def _one_by_one(built: Built, theta: Tensor) -> Tensor:

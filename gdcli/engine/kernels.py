@@ -76,7 +76,9 @@ def chain_forward(layers: Sequence[Layer]) -> Forward:
 
 
 class Single:
-    """Backward by hand for one run: δ_L = dL/do · f'(z_L), δ_k = δ_{k+1} W_{k+1} · f'(z_k), dW_k = δ_kᵀ a_{k−1}, db_k = Σ δ_k.
+    """Backward by hand for one run.
+
+    δ_L = dL/do · f'(z_L), δ_k = δ_{k+1} W_{k+1} · f'(z_k), dW_k = δ_kᵀ a_{k−1}, db_k = Σ δ_k.
 
     The products are torch's mm and addmm with the operands as autograd has them. A plan per batch size holds the
     buffers of δ, their transposed views and the loss's constants.
@@ -98,9 +100,7 @@ class Single:
     def _plan(self, x: Tensor, y: Tensor) -> Step:
         value = self._loss.value
         derivative = self._loss.derivative(self.forward(x))
-        forward = [
-            (layer.bias, layer.weight, layer.weight.t(), layer.activation.forward) for layer in self._layers
-        ]
+        forward = [(layer.bias, layer.weight, layer.weight.t(), layer.activation.forward) for layer in self._layers]
         trained = [k for k, layer in enumerate(self._layers) if _is_trained(layer)]
         first = trained[0] if trained else len(self._layers)  # below it no gradient is needed
         backward = [_back(layer, x, is_first=k == first) for k, layer in enumerate(self._layers) if k >= first][::-1]

@@ -272,7 +272,7 @@ class _Loop:
         return self.check(block, rows, restore)
 
     def check(self, block: StepBlock, rows: _Rows, restore: Callable[[], None] | None) -> StepBlock:
-        """Cut the block at its first step whose loss or gradient is not finite, and take back the updates from there on.
+        """Cut the block at its first step whose loss or gradient is not finite, and take back the later updates.
 
         Looking once a block keeps the loop free of a synchronisation every step; what came after the bad step is
         undone by repeating the good ones from the block's start, which gives the same bits.
@@ -444,8 +444,8 @@ def _cut(block: StepBlock, count: int) -> StepBlock:
     def part(column: Any) -> Any:
         if column is None:
             return None
-        if isinstance(column, tuple) and block.sample is column:
-            return tuple(each[:count] for each in column)
         return column[:count]
 
-    return StepBlock(**{name: part(getattr(block, name)) for name in StepBlock.__slots__})
+    columns = {name: part(getattr(block, name)) for name in StepBlock.__slots__ if name != "sample"}
+    sample = None if block.sample is None else (block.sample[0][:count], block.sample[1][:count])
+    return StepBlock(**columns, sample=sample)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gdcli.errors import Problem, SpecError, nearest
-from gdcli.errors import Place as Position
+from gdcli.errors import Place, Problem, SpecError, nearest
 from gdcli.spec.document import MAX_BYTES
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -52,5 +51,7 @@ def find(spec: str) -> Source:
     except OSError as error:
         raise SpecError(f"cannot read '{spec}': {error.strerror}") from None
     if len(text) > MAX_BYTES:
-        raise SpecError(Problem(Position(spec, 1, 1), "", f"larger than {MAX_BYTES:,} bytes", "Put the data in a CSV file"))
+        raise SpecError(
+            Problem(Place(spec, 1, 1), "", f"larger than {MAX_BYTES:,} bytes", "Put the data in a CSV file")
+        )
     return Source(path, spec, text)

@@ -65,7 +65,7 @@ def digest(filled: dict[str, Any]) -> str:
 def _data(spec: RunSpec) -> dict[str, Any]:
     assert spec.data is not None
     given = _given(spec.data.arguments)
-    found = {"generate": given} if spec.data.source == "generate" else given
+    found: dict[str, Any] = {"generate": given} if spec.data.source == "generate" else given
     found["standardize"] = spec.data.standardize
     if spec.data.validation is not None:
         found["validation"] = spec.data.validation

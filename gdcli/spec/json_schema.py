@@ -279,6 +279,3 @@ def _section(definitions: _Definitions, key: str, section: type[BaseModel]) -> S
     if key in ("sweep", "compare"):  # null is as good as absent
         return {**description, "anyOf": [own, {"type": "null"}]}
     return {**description, **own}
-
-
-__all__ = ["json_schema"]

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from gdcli.errors import GdcliError, Problem, SpecError, nearest
+from gdcli.errors import Problem, SpecError, nearest
 from gdcli.spec import limits
 from gdcli.spec.schema import RunSpec
-from gdcli.spec.schema import Path as KeyPath
+from gdcli.spec.signature import Path as KeyPath
 from gdcli.spec.signature import got
 from gdcli.styles import STYLES
 from gdcli.zoo import data as sources
@@ -76,7 +76,8 @@ def load(spec: RunSpec, base: Path, *, bounded: bool = True) -> Loaded:
         raise SpecError(problems)
     loaded = Loaded(spec, training, validation, architecture, tuple(_warnings(spec, training)), file, _digest(file))
     problems += _shapes(loaded)
-    problems += _names(loaded)
+    if not isinstance(architecture, Stack):  # torch's own layers are checked when they are built
+        problems += name_problems(spec, architecture.shapes)
     problems += _style(loaded)
     if bounded:
         problems += _too_large(loaded)
@@ -103,7 +104,8 @@ def _too_large_data(spec: RunSpec) -> list[Problem]:
 def _data_file(spec: RunSpec, base: Path) -> Path | None:
     if spec.data is None or spec.data.source != "file":
         return None
-    return (base / spec.data.arguments["file"]).absolute()
+    name: str = spec.data.arguments["file"]
+    return (base / name).absolute()
 
 
 def _digest(file: Path | None) -> str:
@@ -240,12 +242,8 @@ def _outside(table: sources.Table) -> float:
     return float(table.y.max() if table.y.max() > 1 else table.y.min())
 
 
-def _names(loaded: Loaded) -> list[Problem]:
-    """Check init, freeze and groups against the model's parameters; torch's own layers are checked when built."""
-    spec, model = loaded.spec, loaded.architecture
-    if isinstance(model, Stack):
-        return []
-    shapes = model.shapes
+def name_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> list[Problem]:
+    """Return what is wrong with init, freeze and groups for a model whose parameters have these shapes."""
     problems = []
     for pattern, value in spec.model.init.items():
         path = ("model", "init", pattern)
@@ -260,7 +258,9 @@ def _names(loaded: Loaded) -> list[Problem]:
     for index, pattern in enumerate(spec.model.freeze):
         if not match(pattern, shapes):
             problems.append(
-                spec.problem(("model", "freeze", index), f"no parameter of that name {got(pattern)}", nearest(pattern, shapes))
+                spec.problem(
+                    ("model", "freeze", index), f"no parameter of that name {got(pattern)}", nearest(pattern, shapes)
+                )
             )
     for pattern in spec.optimizer.groups if spec.optimizer else ():
         if not match(pattern, shapes):
@@ -318,7 +318,9 @@ def _style(loaded: Loaded) -> list[Problem]:
     if "sample" in columns and (loaded.samples == 0 or spec.batch.rows(loaded.samples) != 1):
         problems.append(spec.problem(path, f"the style {spec.style} prints single samples", "Set batch: stochastic"))
     if spec.style in ("manual", "autograd") and not isinstance(loaded.architecture, Stack):
-        trained = [name for name in loaded.architecture.shapes if not any(match(f, {name: 0}) for f in spec.model.freeze)]
+        trained = [
+            name for name in loaded.architecture.shapes if not any(match(f, {name: 0}) for f in spec.model.freeze)
+        ]
         count = sum(prod(loaded.architecture.shapes[name]) for name in trained)
         if count != 1:
             problems.append(spec.problem(path, f"the style {spec.style} prints one gradient, the model has {count}"))
@@ -356,8 +358,7 @@ def _too_long(loaded: Loaded) -> list[Problem]:
 def _warnings(spec: RunSpec, training: sources.Table | None) -> list[str]:
     if training is None or spec.batch.mode != "mini-batch" or spec.batch.size <= len(training.x):
         return []
-    problem = spec.problem(("batch", "size"), f"{spec.batch.size} rows a step, the data have {len(training.x)}: one step an epoch")
+    problem = spec.problem(
+        ("batch", "size"), f"{spec.batch.size} rows a step, the data have {len(training.x)}: one step an epoch"
+    )
     return [str(problem)]
-
-
-__all__ = ["GdcliError", "Loaded", "init_problem", "load", "match"]

@@ -92,7 +92,9 @@ def apply(document: Node, overrides: Sequence[str], *, command: str = "run") -> 
             path = resolve(key)
             node = read_value(value, COMMAND_LINE, column=len(text) - len(value) + 1)
             if _is_list_of_values(path, value):
-                raise SpecError(f"{key} has several values: gdcli {command} takes one. gdcli sweep --param {text} runs each")
+                raise SpecError(
+                    f"{key} has several values: gdcli {command} takes one. gdcli sweep --param {text} runs each"
+                )
             document = put(document, path.split("."), node, Place(COMMAND_LINE, 1, 1))
         except SpecError as error:
             problems += error.problems or [Problem(Place(COMMAND_LINE, 1, 1), key, str(error))]

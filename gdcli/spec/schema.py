@@ -21,7 +21,6 @@ from gdcli.styles import STYLES
 from gdcli.zoo.data import GENERATORS, DatasetName
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS
-from gdcli.zoo.naming import ArgumentError
 from gdcli.zoo.optimizers import OPTIMIZERS
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -62,7 +61,7 @@ class Batch(Section):
 
 
 class Stop(Section):
-    """When to stop before the last epoch. Checked at the end of each epoch, but max_steps and max_seconds every step."""
+    """When to stop before the last epoch: checked once an epoch, max_steps and max_seconds every step."""
 
     loss: float | None = None
     gradient_norm: Annotated[float, Ge(0)] | None = None
@@ -193,15 +192,15 @@ class RunSpec:
 def problem_at(document: Node, complaint: Complaint) -> Problem:
     """Give a complaint its place: of the key or value at its path, or of the nearest one above that exists."""
     path = complaint.path
-    place, known = document.place, 0
+    place = document.place
     node = document
-    for step in path:
+    for known, step in enumerate(path, 1):
         child = node.find((step,))
         if child is None:
             break
-        known += 1
-        at_key = isinstance(node.value, dict) and (complaint.at_key or known < len(path))
-        place = node.value[step].key if at_key else child.place  # type: ignore[index,call-overload]  # find() found it
+        place = child.place
+        if isinstance(node.value, dict) and (complaint.at_key or known < len(path)):
+            place = node.value[str(step)].key
         node = child
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
     return Problem(place, text, complaint.message, complaint.hint)
@@ -239,7 +238,9 @@ class _Reading:
     def spec(self) -> RunSpec:
         for key in self.raw:
             if key not in KEYS:
-                self.complain((key,), NOT_YET.get(key, "unknown key"), "" if key in NOT_YET else nearest(key, KEYS), at_key=True)
+                self.complain(
+                    (key,), NOT_YET.get(key, "unknown key"), "" if key in NOT_YET else nearest(key, KEYS), at_key=True
+                )
         settings = self.settings()
         data, model, loss, optimizer = self.data(), self.model(), self.loss(), self.optimizer()
         sections = {key: self.section(key, kind) for key, kind in _SECTIONS.items()}
@@ -284,6 +285,8 @@ class _Reading:
     def named(self, key: str, kind: str, table: Mapping[str, Any], tag: str) -> tuple[str, dict[str, Any]] | None:
         """Return the name of an ingredient and its other keys, from ``key: NAME`` or ``key: {tag: NAME, ...}``."""
         value = self.raw[key]
+        name: Any
+        path: Path
         if isinstance(value, str):
             name, rest, path = value, {}, (key,)
         elif isinstance(value, dict):
@@ -340,8 +343,8 @@ class _Reading:
             values, complaints = arguments(GENERATORS[kind], settings)
             self.below(("data", "generate"), complaints)
             return source, None if complaints else {"kind": kind, **values}
-        model = {"x": _Inline, "file": _File, "dataset": _Dataset}[source]
-        checked, complaints = check(model, rest)
+        kinds: dict[str, type[Section]] = {"x": _Inline, "file": _File, "dataset": _Dataset}
+        checked, complaints = check(kinds[source], rest)
         self.below(("data",), complaints)
         name = "inline" if source == "x" else source
         return name, None if checked is None else checked.model_dump()
@@ -469,6 +472,3 @@ _SOURCE_KEYS = {key for kind in (_Common, _Inline, _File, _Dataset, _Generate) f
 def _by_place(problem: Problem) -> tuple[int, int]:
     on_command_line = problem.place.file == Place("command line", 1, 1).file
     return (10**9 if on_command_line else problem.place.line, problem.place.column)
-
-
-__all__ = ["ArgumentError", "RunSpec", "parse"]

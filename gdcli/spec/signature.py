@@ -47,7 +47,11 @@ def _json(value: Any) -> str:
         return f"[{', '.join(map(_json, value))}]"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key}: {_json(item)}' for key, item in value.items())}}}"
-    return {True: "true", False: "false", None: "null"}[value] if value is None or value is True or value is False else str(value)
+    return (
+        {True: "true", False: "false", None: "null"}[value]
+        if value is None or value is True or value is False
+        else str(value)
+    )
 
 
 def whole(value: Any) -> Any:

@@ -70,9 +70,7 @@ def elu() -> Activation:
     import torch
 
     aten = torch.ops.aten.elu_backward.grad_input
-    return Activation(
-        torch.nn.functional.elu, lambda d, z, a, out: aten(d, 1.0, 1, 1, False, z, grad_input=out), "Elu"
-    )
+    return Activation(torch.nn.functional.elu, lambda d, z, a, out: aten(d, 1.0, 1, 1, False, z, grad_input=out), "Elu")
 
 
 _SELU_ALPHA = 1.6732632423543772848170429916717
@@ -169,9 +167,7 @@ def softplus() -> Activation:
     import torch
 
     aten = torch.ops.aten.softplus_backward.grad_input
-    return Activation(
-        torch.nn.functional.softplus, lambda d, z, a, out: aten(d, z, 1, 20, grad_input=out), "Softplus"
-    )
+    return Activation(torch.nn.functional.softplus, lambda d, z, a, out: aten(d, z, 1, 20, grad_input=out), "Softplus")
 
 
 def softsign() -> Activation:

@@ -232,4 +232,3 @@ TARGETS: dict[str, Targets] = {
     "bce_with_logits": "probabilities",
     "kl_div": "probabilities",
 }
-

@@ -112,7 +112,7 @@ def mlp(
     output_activation: ActivationName = "none",
     bias: bool = True,
 ) -> Chain:
-    """Multilayer perceptron: a₀ = x, aₖ = f(aₖ₋₁ Wₖᵀ + bₖ); parameters linear1.weight, linear1.bias, linear2.weight, ...
+    """Multilayer perceptron: a₀ = x, aₖ = f(aₖ₋₁ Wₖᵀ + bₖ); parameters linear1.weight, linear1.bias, ...
 
     ``layers`` lists the units from input to output, [2, 2, 2] has two weight matrices.
     """
@@ -130,13 +130,14 @@ def identity(data: Sizes) -> Chain:
     return Chain(())
 
 
-LAYERS = frozenset(
-    "Linear Bilinear Identity Flatten Unflatten Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d MaxPool1d MaxPool2d "
-    "AvgPool1d AvgPool2d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d BatchNorm1d "
-    "BatchNorm2d LayerNorm GroupNorm RMSNorm Dropout Dropout1d Dropout2d AlphaDropout ReLU LeakyReLU ReLU6 ELU SELU "
-    "CELU GELU Sigmoid Hardsigmoid Tanh Hardtanh SiLU Hardswish Mish Softplus Softsign LogSigmoid Tanhshrink "
-    "Softshrink Hardshrink PReLU Softmax LogSoftmax Threshold".split()
-)
+LAYERS = frozenset((
+    "Linear", "Bilinear", "Identity", "Flatten", "Unflatten", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d",
+    "ConvTranspose2d", "MaxPool1d", "MaxPool2d", "AvgPool1d", "AvgPool2d", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "BatchNorm1d", "BatchNorm2d", "LayerNorm", "GroupNorm", "RMSNorm",
+    "Dropout", "Dropout1d", "Dropout2d", "AlphaDropout", "ReLU", "LeakyReLU", "ReLU6", "ELU", "SELU", "CELU",
+    "GELU", "Sigmoid", "Hardsigmoid", "Tanh", "Hardtanh", "SiLU", "Hardswish", "Mish", "Softplus", "Softsign",
+    "LogSigmoid", "Tanhshrink", "Softshrink", "Hardshrink", "PReLU", "Softmax", "LogSoftmax", "Threshold",
+))  # fmt: skip
 """The classes of torch.nn that a sequential model may name: tensor in, tensor out, no code from the spec."""
 
 
@@ -169,12 +170,17 @@ def _torch_layer(index: int, entry: Any) -> TorchLayer:
 
 
 def objective(
-    data: Sizes, *, expression: str, start: Annotated[dict[str, float], Len(1, 1000)], constants: dict[str, float] = {}
+    data: Sizes,
+    *,
+    expression: str,
+    start: Annotated[dict[str, float], Len(1, 1000)],
+    constants: dict[str, float] | None = None,
 ) -> Objective:
     """A function to minimise, written out: L = expression of the variables in start, with named constants.
 
     Raises ArgumentError for a text outside the grammar, and for a name that is neither variable nor constant.
     """
+    constants = constants or {}
     try:
         parsed = objectives.parse(expression)
     except objectives.ExpressionError as error:

@@ -1,0 +1,65 @@
+"""The loops one would write by hand, as the other side of the ratios: they print nothing and keep nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn, optim
+
+
+class Net(nn.Module):
+    """Document 4's 2-2-2 net."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(2, 2)
+        self.linear2 = nn.Linear(2, 2)
+        self.linear1.weight.data = torch.tensor([[0.15, 0.20], [0.25, 0.30]])
+        self.linear2.weight.data = torch.tensor([[0.40, 0.45], [0.50, 0.55]])
+        self.linear1.bias.data = torch.tensor([0.35])
+        self.linear2.bias.data = torch.tensor([0.60])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.sigmoid(self.linear1(x))
+        return torch.sigmoid(self.linear2(x))
+
+
+OPTIMIZERS = {
+    "sgd": lambda parameters: optim.SGD(parameters, lr=0.5),
+    "momentum": lambda parameters: optim.SGD(parameters, lr=0.5, momentum=0.9),
+    "adam": lambda parameters: optim.Adam(parameters, lr=0.01),
+}
+
+
+class Small:
+    """The 2-2-2 net with one sample, to be trained in slices."""
+
+    def __init__(self, optimizer: str) -> None:
+        self.x = torch.tensor([[0.05, 0.10]])
+        self.y = torch.tensor([[0.01, 0.99]])
+        self.model = Net()
+        self.criterion = nn.MSELoss()
+        self.optimizer = OPTIMIZERS[optimizer](self.model.parameters())
+
+    def train(self, steps: int) -> None:
+        x, y, model, criterion, optimizer = self.x, self.y, self.model, self.criterion, self.optimizer
+        for _ in range(steps):
+            output = model(x)
+            loss = criterion(output, y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+
+def mlp_epoch(rows: Any, classes: Any, batch: int = 64) -> None:
+    """Train a 784-256-10 perceptron for one epoch from arrays; every batch is a draw of the shuffled rows."""
+    x, y = torch.as_tensor(rows, dtype=torch.float32), torch.as_tensor(classes)
+    model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
+    criterion = nn.CrossEntropyLoss()
+    optimizer = optim.SGD(model.parameters(), lr=0.01)
+    for chosen in torch.randperm(len(x)).split(batch):
+        loss = criterion(model(x[chosen]), y[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()

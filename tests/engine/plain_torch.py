@@ -1,0 +1,123 @@
+"""What the engine is held against: plain torch loops, written with torch's public interface alone; and a way to run
+a spec through the whole engine, from its text on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gdcli.engine.build import Built, build
+from gdcli.engine.train import Interrupt, train
+from gdcli.records import Outcome, Start, StepBlock
+from gdcli.spec.document import read
+from gdcli.spec.load import load
+from gdcli.spec.schema import parse
+from gdcli.zoo.data import generator
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+Spec = dict[str, Any]
+Call = Callable[..., Any]
+Layers = Sequence[tuple[nn.Linear, Call | None]]
+
+
+# --- the engine -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Trained:
+    """All that a run gave: its blocks' columns joined."""
+
+    built: Built
+    start: Start
+    blocks: list[StepBlock]
+    outcome: Outcome
+
+    def column(self, name: str) -> Any:
+        parts = [getattr(block, name) for block in self.blocks]
+        return np.concatenate(parts)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        return {p.name: torch.from_numpy(p.values) for p in self.outcome.parameters}
+
+
+def built(spec: Spec) -> Built:
+    """From the document's text to tensors. JSON is YAML."""
+    return build(load(parse(read(json.dumps(spec), "test.yaml"), "test"), Path()))
+
+
+def trained(spec: Spec, columns: Iterable[str] = (), interrupt: Interrupt | None = None) -> Trained:
+    made = built(spec)
+    start, *blocks, outcome = train(made, columns, interrupt)
+    assert isinstance(start, Start)
+    assert isinstance(outcome, Outcome)
+    return Trained(made, start, blocks, outcome)  # type: ignore[arg-type]
+
+
+# --- plain torch ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Plain:
+    """What a plain loop gave: the loss and the gradient of each step, the weights after each."""
+
+    losses: list[float]
+    gradients: list[Tensor]  # flat, in the order of the parameters that are trained
+    weights: list[list[Tensor]]
+
+
+def mlp(sizes: Sequence[int], dtype: torch.dtype, seed: int = 0, bias: bool = True) -> list[nn.Linear]:
+    torch.manual_seed(seed)
+    return [nn.Linear(i, o, bias=bias, dtype=dtype) for i, o in zip(sizes, sizes[1:], strict=False)]
+
+
+def chained(layers: Sequence[nn.Linear], activations: Sequence[Call | None]) -> Call:
+    def forward(x: Tensor) -> Tensor:
+        for layer, activation in zip(layers, activations, strict=True):
+            x = layer(x) if activation is None else activation(layer(x))
+        return x
+
+    return forward
+
+
+def loop(
+    parameters: Sequence[Tensor],
+    forward: Call,
+    loss: Call,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterable[tuple[Tensor, Tensor]],
+) -> Plain:
+    result = Plain([], [], [])
+    for x, y in batches:
+        optimizer.zero_grad()
+        value = loss(forward(x), y)
+        value.backward()
+        wanted = [p for p in parameters if p.requires_grad]
+        result.gradients.append(torch.cat([p.grad.flatten() for p in wanted if p.grad is not None]))
+        result.losses.append(value.item())
+        optimizer.step()
+        result.weights.append([p.detach().clone() for p in parameters])
+    return result
+
+
+def batches(
+    x: Tensor, y: Tensor, size: int, epochs: int, *, shuffle: bool = False, seed: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    drawn = generator(seed, "shuffle")
+    for _ in range(epochs):
+        order = torch.from_numpy(drawn.permutation(len(x))) if shuffle else torch.arange(len(x))
+        for k in range(0, len(x), size):
+            yield x[order[k : k + size]], y[order[k : k + size]]
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Equal to the bit, the sign of zero and the payload of NaN included."""
+    whole = {torch.float32: torch.int32, torch.float64: torch.int64}[a.dtype]
+    return a.dtype == b.dtype and a.shape == b.shape and torch.equal(a.view(whole), b.view(whole))
