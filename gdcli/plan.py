@@ -12,10 +12,10 @@ import numpy as np
 
 from gdcli.errors import Place, SpecError, nearest
 from gdcli.spec import grids, limits
-from gdcli.spec.document import Node
+from gdcli.spec.document import MAX_VALUES, Node, shown
 from gdcli.spec.grids import Grid
 from gdcli.spec.load import Loaded
-from gdcli.spec.overrides import COMMAND_LINE, as_node, put, resolve
+from gdcli.spec.overrides import COMMAND_LINE, as_node, put, resolve, steps_of
 from gdcli.spec.schema import RunSpec
 from gdcli.zoo.models import Architecture, Stack
 from gdcli.zoo.optimizers import OPTIMIZERS
@@ -48,7 +48,20 @@ def axes(loaded: Loaded, asked: Sequence[str]) -> list[Axis]:
             if name in wanted:
                 raise SpecError(f"--param {name} is given twice")
             wanted[name] = grid
-    return [Axis(name.partition(":")[2] or name, *_target(name, loaded), grid) for name, grid in wanted.items()]
+    found: dict[str, Axis] = {}
+    for name, grid in wanted.items():
+        axis = Axis(name.partition(":")[2] or name, *_target(name, loaded), grid)
+        if axis.target in found:
+            raise SpecError(f"--param {axis.name} and --param {found[axis.target].name} are both {axis.target}")
+        if axis.kind == "parameter" and not _of_numbers(grid):
+            raise SpecError(f"--param {axis.name}: a parameter of the model takes numbers (got {shown(grid.text)})")
+        found[axis.target] = axis
+    return list(found.values())
+
+
+def _of_numbers(grid: Grid) -> bool:
+    """Say whether a grid is of numbers; only a written list, which is short, can hold anything else."""
+    return grid.length > MAX_VALUES or all(type(value) in (int, float) for value in grid.values())
 
 
 def _named(text: str, block: Mapping[str, Any]) -> list[tuple[str, Grid]]:
@@ -81,7 +94,10 @@ def _target(name: str, loaded: Loaded) -> tuple[str, Literal["parameter", "key"]
         return resolve(bare), "key"
     except SpecError as error:
         hint = nearest(bare, scalars)
-        raise SpecError(f"--param {bare}: {error}" + (f" Parameters: {hint}" if "Did" in hint else "")) from None
+        if force == "" and (hint.startswith("Did") or (scalars and "Did you mean" not in str(error))):
+            what = f"neither a parameter of the model nor a key of the spec. {hint}"
+            raise SpecError(f"--param {bare}: {what}") from None
+        raise SpecError(f"--param {bare}: {error}") from None
 
 
 def scalar_names(architecture: Architecture) -> dict[str, str]:
@@ -119,7 +135,7 @@ def along(document: Node, found: Sequence[Axis]) -> list[tuple[str, tuple[Any, .
     for values in product(*(axis.grid.values() for axis in found)):
         changed = document
         for axis, value in zip(found, values, strict=True):
-            changed = put(changed, axis.target.split("."), as_node(value, HERE), HERE)
+            changed = put(changed, steps_of(axis.target), as_node(value, HERE), HERE)
         label = ",".join(f"{axis.name}={value}" for axis, value in zip(found, values, strict=True))
         planned.append((label, values, changed))
     return planned
@@ -175,7 +191,10 @@ def _settings(label: str, texts: Sequence[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise SpecError(f"--optimizers {label}: a setting is :KEY=VALUE (got '{text}')")
-        settings[key] = read_value(value, COMMAND_LINE).plain()
+        try:
+            settings[key] = read_value(value, COMMAND_LINE).plain()
+        except SpecError as error:
+            raise SpecError(f"--optimizers {label}: {key}: {error.problems[0].message}") from None
     return settings
 
 
@@ -216,7 +235,8 @@ def contenders(
     for (label, row), (cut_label, cut) in product(rows.items() or [("", None)], cuts.items() or [("", None)]):
         changed = document
         if row is not None:
-            changed = put(changed, ["optimizer"], as_node(row[0], _place_of(document, label)), HERE)
+            place = HERE if by_optimizer is not None else _place_of(document, label)
+            changed = put(changed, ["optimizer"], as_node(row[0], place), HERE)
         if cut is not None:
             changed = put(changed, ["batch"], as_node(cut, HERE), HERE)
         origin = row[1] if row is not None else "spec"

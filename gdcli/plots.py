@@ -209,9 +209,10 @@ def _surface_figure(names: tuple[str, str], x: Array, y: Array, loss: Array, tit
     from matplotlib import colormaps
     from matplotlib.colors import LogNorm, Normalize
 
-    x, columns = np.unique(np.asarray(x, np.float64), return_index=True)
-    y, rows = np.unique(np.asarray(y, np.float64), return_index=True)
-    z = _drawable(loss)[np.ix_(rows, columns)]
+    x, columns = np.unique(_drawable(x), return_index=True)
+    y, rows = np.unique(_drawable(y), return_index=True)
+    rows, columns = rows[np.isfinite(y)], columns[np.isfinite(x)]
+    x, y, z = x[np.isfinite(x)], y[np.isfinite(y)], _drawable(loss)[np.ix_(rows, columns)]
     axes = _axes(title, names[0], names[1], above=20, right=90)
     axes.grid(False)
     axes.set_facecolor(GRID)
@@ -656,7 +657,7 @@ def _clean(text: str) -> str:
     """The text on one line: no control or invisible characters, '?' for each that the font cannot show."""
     font = _font()
     kept = []
-    for character in text[:2000]:  # no picture has room for more
+    for character in text if len(text) <= 500 else text[:300] + text[-200:]:  # two lines have room for less
         kind = unicodedata.category(character)
         if character.isspace() or kind in ("Zl", "Zp"):
             kept.append(" ")
@@ -677,9 +678,10 @@ def _width(text: str, size: float) -> float:
 def _fit(text: str, size: float, width: float) -> str:
     """The text, its middle left out where it is wider than so many points: labels often differ at their ends."""
     text = _clean(text)
-    if _width(text, size) <= width:
+    most = int(width / size * 4)  # no letter is narrower than a quarter of its size
+    if len(text) <= most and _width(text, size) <= width:
         return text
-    low, high = 0, len(text)  # characters kept
+    low, high = 0, min(len(text), most)  # characters kept
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if _width(_cut(text, middle), size) <= width else (low, middle)
@@ -694,7 +696,7 @@ def _cut(text: str, keep: int) -> str:
 def _lines(text: str, size: float, width: float) -> list[str]:
     """The text on one line or two, broken at a space where it has one in reach."""
     text = _clean(text)
-    if _width(text, size) <= width:
+    if len(text) <= width / size * 4 and _width(text, size) <= width:
         return [text]
     end = len(_fit_start(text, size, width))
     space = text.rfind(" ", end // 2, end + 1)
@@ -703,7 +705,7 @@ def _lines(text: str, size: float, width: float) -> list[str]:
 
 
 def _fit_start(text: str, size: float, width: float) -> str:
-    low, high = 1, len(text)
+    low, high = 1, min(len(text), int(width / size * 4))
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if _width(text[:middle], size) <= width else (low, middle)

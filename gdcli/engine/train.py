@@ -296,17 +296,20 @@ class _Loop:
         return _cut(block, k + 1)
 
     def why(self, block: StepBlock, k: int) -> str:
-        trained = self.built.theta.trained
-        names = []
-        for j, slot in enumerate(trained):
-            part = block.norms[k, j] if block.norms is not None else None
-            if part is None and block.gradients is not None:
-                part = block.gradients[k, slot.start : slot.stop]
-            if part is not None and not np.isfinite(part).all():
-                names.append(slot.name)
+        """Say in one line which step, loss and parameter it was; the largest gradient's where all are finite."""
+        sizes: dict[str, float] = {}
+        for j, slot in enumerate(self.built.theta.trained):
+            if block.norms is not None:
+                sizes[slot.name] = float(block.norms[k, j])
+            elif block.gradients is not None:
+                sizes[slot.name] = float(np.abs(block.gradients[k, slot.start : slot.stop]).max())
+        names = [name for name, size in sizes.items() if not np.isfinite(size)]
         what = f"the loss is {block.loss[k]}" if not np.isfinite(block.loss[k]) else f"the loss is {block.loss[k]:.6g}"
         if names:
             what += f" and the gradient of {', '.join(names[:3])} is not finite"
+        elif sizes:
+            largest = max(sizes, key=lambda name: sizes[name])
+            what += f", the largest gradient is that of {largest} ({sizes[largest]:.3g})"
         return f"diverged at step {block.step[k]} (epoch {block.epoch[k]}): {what}. Try a smaller lr"
 
     def note_best(self, block: StepBlock) -> None:

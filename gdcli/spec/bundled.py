@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from gdcli.errors import Place, Problem, SpecError, nearest
-from gdcli.spec.document import MAX_BYTES
+from gdcli.spec.document import MAX_BYTES, shown
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -36,20 +37,22 @@ def find(spec: str) -> Source:
 
     Raises SpecError if there is neither, or if it is no readable file of at most 256 KiB.
     """
-    path = Path(spec)
+    path, name = Path(spec), shown(spec, 200)
+    if not spec or len(os.fsencode(path.name)) > 255:
+        raise SpecError(f"this cannot be the name of a file (got '{name}')")
     if not path.is_file() and "/" not in spec and not spec.endswith((".yaml", ".yml")):
         bundled = folder() / f"{spec}.yaml"
         if spec in names():
             return Source(bundled, bundled.name, bundled.read_bytes())
         if not path.exists():
-            raise SpecError(f"there is no file '{spec}' and no bundled spec of that name. {nearest(spec, names())}")
+            raise SpecError(f"there is no file '{name}' and no bundled spec of that name. {nearest(spec, names())}")
     if path.is_dir():
-        raise SpecError(f"'{spec}' is a folder, not a spec")
+        raise SpecError(f"'{name}' is a folder, not a spec")
     try:
         with path.open("rb") as stream:
             text = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise SpecError(f"cannot read '{spec}': {error.strerror}") from None
+        raise SpecError(f"cannot read '{name}': {error.strerror}") from None
     if len(text) > MAX_BYTES:
         raise SpecError(
             Problem(Place(spec, 1, 1), "", f"larger than {MAX_BYTES:,} bytes", "Put the data in a CSV file")

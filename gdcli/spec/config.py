@@ -52,7 +52,10 @@ def resolved(loaded: Loaded, *, device: str, threads: int, engine: str, keep: st
     found = filled_in(loaded.spec) | {"device": device, "threads": threads, "engine": engine}
     found["record"] = {**found["record"], "gradients": keep}
     if loaded.data_file is not None:
-        found["data"] = {**found["data"], "file": str(loaded.data_file), "sha256": loaded.data_sha256}
+        exact = {"file": str(loaded.data_file), "sha256": loaded.data_sha256}
+        # in the order that a spec which gives the digest has, so that a config run again writes the same bytes
+        common = {key: found["data"].pop(key) for key in ("standardize", "validation") if key in found["data"]}
+        found["data"] = {**found["data"], **exact, **common}
     return found
 
 

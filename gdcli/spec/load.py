@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from math import isfinite, prod
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ INIT_NAMES = (
     "zeros", "ones", "normal", "uniform", "eye", "orthogonal", "xavier_uniform", "xavier_normal", "kaiming_uniform",
     "kaiming_normal", "trunc_normal",
 )  # fmt: skip
+_OF_MATRICES = frozenset(INIT_NAMES) - {"zeros", "ones", "normal", "uniform", "trunc_normal"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ def load(spec: RunSpec, base: Path, *, bounded: bool = True) -> Loaded:
     problems += _shapes(loaded)
     if not isinstance(architecture, Stack):  # torch's own layers are checked when they are built
         problems += name_problems(spec, architecture.shapes)
+    problems += _engine(loaded)
     problems += _style(loaded)
     if bounded:
         problems += _too_large(loaded)
@@ -98,7 +100,9 @@ def _too_large_data(spec: RunSpec) -> list[Problem]:
     if count <= limits.MAX_POINTS:
         return []
     what = f"{count:,} numbers, more than {limits.MAX_POINTS:,}"
-    return [spec.problem(("data", "generate", "n"), what, limits.RAISE)]
+    path = ("data", "generate", "n")
+    given = spec.document.find(path) is not None
+    return [spec.problem(path if given else path[:2], what, limits.RAISE)]
 
 
 def _data_file(spec: RunSpec, base: Path) -> Path | None:
@@ -118,12 +122,15 @@ def _table(spec: RunSpec, file: Path | None, problems: list[Problem]) -> sources
         return None
     prefix: KeyPath = ("data", "generate") if spec.data.source == "generate" else ("data",)
     try:
-        table = _read(spec, file)
-    except ArgumentError as error:
+        with np.errstate(all="ignore"):  # what overflows is refused below
+            table = _read(spec, file)
+    except (ArgumentError, sources.DataError) as error:
         problems.append(spec.problem((*prefix, *error.path), error.message))
         return None
-    except ValueError as error:
-        problems.append(spec.problem(prefix, str(error), at_key=True))
+    except (ValueError, OverflowError) as error:  # a generator's: 'x: uniform needs low <= high', or numpy's
+        key, _, what = str(error).partition(": ")
+        named = key in spec.data.arguments
+        problems.append(spec.problem((*prefix, key) if named else prefix, what if named else str(error)))
         return None
     if not np.isfinite(table.x).all() or not np.isfinite(table.y).all():
         problems.append(spec.problem(prefix, "the data hold values that are not finite"))
@@ -162,13 +169,16 @@ def _prepared(
             training, validation = sources.split(
                 table, spec.data.validation, sources.generator(spec.settings.seed, "split")
             )
-        except ArgumentError as error:
+        except sources.DataError as error:
             problems.append(spec.problem(("data", *error.path), error.message))
             return None, None
     if spec.data.standardize:
-        by = sources.scale(training)
-        training = sources.standardize(training, by)
-        validation = validation and sources.standardize(validation, by)
+        with np.errstate(all="ignore"):
+            by = sources.scale(training)
+            training = sources.standardize(training, by)
+            validation = validation and sources.standardize(validation, by)
+        if not (np.isfinite(by.mean).all() and np.isfinite(by.deviation).all()):
+            problems.append(spec.problem(("data", "standardize"), "the data are too large to standardize"))
     return training, validation
 
 
@@ -251,7 +261,7 @@ def name_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> list[
         if not matches:
             problems.append(spec.problem(path, "no parameter of that name", nearest(pattern, shapes), at_key=True))
         for name in matches:
-            problem = init_problem(value, shapes[name])
+            problem = init_problem(value, shapes[name], spec.settings.dtype)
             if problem:
                 problems.append(spec.problem(path, f"{problem} for {name} {list(shapes[name])}"))
                 break
@@ -278,33 +288,62 @@ def match(pattern: str, names: Mapping[str, Any]) -> list[str]:
     return [name for name in names if name == pattern or fnmatchcase(name, pattern)]
 
 
-def init_problem(value: Any, shape: tuple[int, ...]) -> str:
+def init_problem(value: Any, shape: tuple[int, ...], dtype: str) -> str:
     """Return what is wrong with a start value for a parameter of that shape, or nothing."""
+    largest = float(np.finfo(dtype).max)
     if type(value) in (int, float):
-        return "" if isfinite(value) else "not a finite number"
+        return "" if abs(value) <= largest else f"a number beyond {dtype} {got(value)}"
     if isinstance(value, str):
-        return "" if value in INIT_NAMES else f"unknown initialisation {got(value)}. {nearest(value, INIT_NAMES)}"
+        if value not in INIT_NAMES:
+            return f"unknown initialisation {got(value)}. {nearest(value, INIT_NAMES)}"
+        flat = len(shape) < 2 or (value == "eye" and len(shape) > 2)
+        return f"{value} needs a matrix" if value in _OF_MATRICES and flat else ""
     if isinstance(value, dict):
-        return _distribution_problem(value)
+        return _distribution_problem(value, largest)
     if not isinstance(value, list):
         return f"must be a number, nested lists, a distribution or a name {got(value)}"
     try:
-        array = np.array(value, dtype=np.float64)
-    except (ValueError, TypeError):
+        array = np.array(value, dtype=np.float64) if _holds_numbers(value) else None
+    except ValueError:  # ragged
+        array = None
+    if array is None:
         return "must be nested lists of numbers, rows of equal length"
+    if array.size and np.abs(array).max() > largest:
+        return f"a number beyond {dtype}"
     shared = len(shape) == 1 and array.shape == (1,)  # one bias for the whole layer
     return "" if array.shape == shape or shared else f"has shape {list(array.shape)}, which does not fit"
 
 
-def _distribution_problem(value: dict[str, Any]) -> str:
+def _holds_numbers(value: Any) -> bool:
+    return all(map(_holds_numbers, value)) if isinstance(value, list) else type(value) in (int, float)
+
+
+def _distribution_problem(value: dict[str, Any], largest: float) -> str:
     if len(value) != 1 or next(iter(value)) not in DISTRIBUTIONS:
         return f"must be one of {{normal: [mean, std]}} and {{uniform: [low, high]}} {got(value)}"
     ((name, pair),) = value.items()
     if not (isinstance(pair, list) and len(pair) == 2 and all(type(number) in (int, float) for number in pair)):
         return f"{name} takes two numbers {got(pair)}"
+    if max(map(abs, pair)) > largest / 2:  # so that their difference is a number too
+        return f"{name} takes numbers of at most {largest / 2:.3g} {got(pair)}"
     if name == "normal" and pair[1] < 0:
         return f"normal takes a standard deviation of at least 0 {got(pair[1])}"
     return f"uniform takes low and high in order {got(pair)}" if name == "uniform" and pair[0] > pair[1] else ""
+
+
+def _engine(loaded: Loaded) -> list[Problem]:
+    """Check what torch's own layers and an objective cannot have."""
+    spec, model = loaded.spec, loaded.architecture
+    problems = []
+    if spec.settings.engine == "by_hand" and not isinstance(model, Chain):
+        what = f"the model {spec.model.name} has no backward pass written out by hand"
+        problems.append(spec.problem(("engine",), what, "Use auto or autograd"))
+    for layer in model.layers if isinstance(model, Stack) else ():
+        for key in ("device", "dtype"):
+            if key in layer.arguments:
+                what, hint = f"a layer has no {key} of its own", f"Set {key} at the top of the spec"
+                problems.append(spec.problem(("model", *layer.path, key), what, hint, at_key=True))
+    return problems
 
 
 # --- printing and size ------------------------------------------------------------------------------------------------
@@ -326,14 +365,25 @@ def _style(loaded: Loaded) -> list[Problem]:
             problems.append(spec.problem(path, f"the style {spec.style} prints one gradient, the model has {count}"))
     if spec.style == "trace" and not isinstance(loaded.architecture, Objective):
         problems.append(spec.problem(path, "the style trace prints the variables of an objective"))
+    if "output" in columns and loaded.training is None:
+        problems.append(spec.problem(path, f"the style {spec.style} prints outputs, and an objective has none"))
     if spec.style == "epoch" and spec.settings.epochs == 0:
-        problems.append(spec.problem(path, "the style epoch prints one line an epoch, and epochs is 0", "Use loss"))
+        where = path if spec.print.style else ("epochs",)
+        hint = "Set print: {style: loss}"
+        problems.append(spec.problem(where, "the style epoch prints one line an epoch, and epochs is 0", hint))
     predict = spec.print.predict
-    width = 1 if not isinstance(predict, list) else len(predict)
-    if predict is not None and (loaded.training is None or width != loaded.training.x.shape[1]):
-        features = 0 if loaded.training is None else loaded.training.x.shape[1]
-        problems.append(spec.problem(("print", "predict"), f"has {width} numbers, a row of the data has {features}"))
+    if predict is not None and loaded.training is None:
+        problems.append(spec.problem(("print", "predict"), "an objective has no input to predict from"))
+    elif predict is not None and loaded.training is not None:
+        width, features = len(predict) if isinstance(predict, list) else 1, loaded.training.x.shape[1]
+        if width != features:
+            what = f"has {_numbers(width)}, a row of the data has {features}"
+            problems.append(spec.problem(("print", "predict"), what))
     return problems
+
+
+def _numbers(count: int) -> str:
+    return f"{count} number" if count == 1 else f"{count} numbers"
 
 
 def _too_large(loaded: Loaded) -> list[Problem]:

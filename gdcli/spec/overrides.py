@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from gdcli.errors import Place, Problem, SpecError, nearest
-from gdcli.spec.document import Entry, Node, read_value
+from gdcli.spec.document import Entry, Node, read_value, shown
 from gdcli.spec.schema import INGREDIENTS, Batch, Print, Record, Settings, Stop
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
@@ -67,8 +67,24 @@ def resolve(name: str) -> str:
         return found[0]
     if found:
         raise SpecError(f"'{name}' could be {' or '.join(found)}. Write the whole path")
-    suffixes = {key.rsplit(".", 1)[-1] for key in keys}
-    raise SpecError(f"unknown key '{name}'. {nearest(name, {*keys, *suffixes})}")
+    hint = nearest(name, {*keys, *(key.rsplit(".", 1)[-1] for key in keys)})
+    if not hint.startswith("Did"):
+        hint = nearest(name, [key for key in keys if "." not in key])
+    raise SpecError(f"unknown key '{shown(name)}'. {hint}")
+
+
+def steps_of(path: str) -> list[str]:
+    """Return the keys of a dotted path; the name of a parameter is one key, dots and all.
+
+    >>> steps_of("optimizer.lr"), steps_of("model.init.linear1.weight"), steps_of("optimizer.groups.linear1.*.lr")
+    (['optimizer', 'lr'], ['model', 'init', 'linear1.weight'], ['optimizer', 'groups', 'linear1.*', 'lr'])
+    """
+    for prefix in ("model.init.", "optimizer.groups."):
+        if path.startswith(prefix):
+            name, dot, last = path.removeprefix(prefix).rpartition(".")
+            tail = [name + dot + last] if prefix == "model.init." else [part for part in (name, last) if part]
+            return [*prefix.rstrip(".").split("."), *tail]
+    return path.split(".")
 
 
 def split_override(text: str) -> tuple[str, str]:
@@ -95,12 +111,17 @@ def apply(document: Node, overrides: Sequence[str], *, command: str = "run") -> 
                 raise SpecError(
                     f"{key} has several values: gdcli {command} takes one. gdcli sweep --param {text} runs each"
                 )
-            document = put(document, path.split("."), node, Place(COMMAND_LINE, 1, 1))
+            document = put(document, steps_of(path), node, Place(COMMAND_LINE, 1, 1))
         except SpecError as error:
-            problems += error.problems or [Problem(Place(COMMAND_LINE, 1, 1), key, str(error))]
+            problems += [replace(each, path=_below(key, each.path)) for each in error.problems]
+            problems += [] if error.problems else [Problem(Place(COMMAND_LINE, 1, 1), "", str(error))]
     if problems:
         raise SpecError(problems)
     return document
+
+
+def _below(key: str, path: str) -> str:
+    return f"{shown(key)}.{path}" if path and path[0] != "[" else f"{shown(key)}{path}"
 
 
 def _is_list_of_values(path: str, value: str) -> bool:

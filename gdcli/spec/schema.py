@@ -13,8 +13,10 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Len, Lt
 from pydantic import AfterValidator, BaseModel, Field
+from pydantic_core import PydanticCustomError
 
 from gdcli.errors import Place, Problem, SpecError, nearest
+from gdcli.spec import grids
 from gdcli.spec.document import Node
 from gdcli.spec.signature import STRICT, Complaint, Integer, Path, arguments, check, got
 from gdcli.styles import STYLES
@@ -72,7 +74,7 @@ class Stop(Section):
 
 def _known_style(style: str) -> str:
     if style not in STYLES:
-        raise ValueError(f"unknown style. {nearest(style, STYLES)}")
+        raise PydanticCustomError("unknown_name", "{kind}", {"kind": "style", "names": sorted(STYLES)})
     return style
 
 
@@ -197,6 +199,8 @@ def problem_at(document: Node, complaint: Complaint) -> Problem:
     for known, step in enumerate(path, 1):
         child = node.find((step,))
         if child is None:
+            if isinstance(step, int) and not isinstance(node.value, tuple):  # `freeze: bias` stands for [bias]
+                path, place = path[: known - 1], node.place
             break
         place = child.place
         if isinstance(node.value, dict) and (complaint.at_key or known < len(path)):
@@ -245,6 +249,8 @@ class _Reading:
         data, model, loss, optimizer = self.data(), self.model(), self.loss(), self.optimizer()
         sections = {key: self.section(key, kind) for key, kind in _SECTIONS.items()}
         self.predict()
+        self.grids()
+        self.contenders()
         self.across()
         if self.complaints or settings is None or model is None:
             raise SpecError(sorted((problem_at(self.document, c) for c in self.complaints), key=_by_place))
@@ -293,10 +299,10 @@ class _Reading:
             rest = {k: v for k, v in value.items() if k != tag}
             name, path = value.get(tag), (key, tag)
             if tag not in value:
-                self.complain((key, tag), f"is required: the name of a {kind}", at_key=True)
+                self.complain((key, tag), f"is required: the name of {_a(kind)}", at_key=True)
                 return None
         else:
-            self.complain((key,), f"must be the name of a {kind}, or a mapping with '{tag}' {got(value)}")
+            self.complain((key,), f"must be the name of {_a(kind)}, or a mapping with '{tag}' {got(value)}")
             return None
         if not isinstance(name, str) or name not in table:
             self.complain(path, f"unknown {kind} {got(name)}", nearest(str(name), table))
@@ -318,6 +324,8 @@ class _Reading:
             what = "has more than one source: " + ", ".join(sources) if sources else "has no source"
             hint = "Give one of x and y, file, generate, dataset"
             for key in rest if not sources else ():
+                if key in _SOURCE_KEYS:
+                    continue
                 self.complain(("data", key), "unknown key", nearest(key, _SOURCE_KEYS), at_key=True)
             self.complain(("data",), what, hint, at_key=True)
             return None
@@ -334,17 +342,17 @@ class _Reading:
                 self.complain(("data", "generate"), f"must be a mapping with 'kind' {got(inner)}")
                 return source, None
             kind = inner.get("kind")
-            if kind not in GENERATORS:
+            if not isinstance(kind, str) or kind not in GENERATORS:
                 at_key = "kind" not in inner
                 message = "is required: what to generate" if at_key else f"unknown generator {got(kind)}"
                 self.complain(("data", "generate", "kind"), message, nearest(str(kind), GENERATORS), at_key=at_key)
                 return source, None
             settings = {k: v for k, v in inner.items() if k != "kind"}
-            values, complaints = arguments(GENERATORS[kind], settings)
+            values, complaints = arguments(GENERATORS[kind], settings, beside=["kind"])
             self.below(("data", "generate"), complaints)
             return source, None if complaints else {"kind": kind, **values}
         kinds: dict[str, type[Section]] = {"x": _Inline, "file": _File, "dataset": _Dataset}
-        checked, complaints = check(kinds[source], rest)
+        checked, complaints = check(kinds[source], rest, _Common.model_fields)
         self.below(("data",), complaints)
         name = "inline" if source == "x" else source
         return name, None if checked is None else checked.model_dump()
@@ -358,7 +366,7 @@ class _Reading:
             return None
         name, rest = found
         init, freeze = rest.pop("init", {}), rest.pop("freeze", [])
-        values, complaints = arguments(MODELS[name], rest)
+        values, complaints = arguments(MODELS[name], rest, beside=("type", "init", "freeze"))
         self.below(("model",), complaints)
         if not isinstance(init, dict):
             self.complain(("model", "init"), f"must be a mapping of parameter names {got(init)}")
@@ -376,7 +384,7 @@ class _Reading:
         found = self.named("loss", "loss", LOSSES, "name")
         if found is None:
             return None
-        values, complaints = arguments(LOSSES[found[0]], found[1])
+        values, complaints = arguments(LOSSES[found[0]], found[1], beside=["name"])
         self.below(("loss",), complaints)
         return None if complaints else Ingredient(found[0], values)
 
@@ -392,7 +400,7 @@ class _Reading:
         return None if values is None else Optimizer(name, values, self.groups(name, groups, values))
 
     def optimizer_arguments(self, name: str, given: dict[str, Any], path: Path) -> dict[str, Any] | None:
-        values, complaints = arguments(OPTIMIZERS[name], given)
+        values, complaints = arguments(OPTIMIZERS[name], given, beside=("name", "groups"))
         self.below(path, complaints)
         if complaints:
             return None
@@ -423,6 +431,40 @@ class _Reading:
         row = value if isinstance(value, list) else [value]
         if value is not None and not (row and all(type(item) in (int, float) for item in row)):
             self.complain(("print", "predict"), f"must be a number or a row of numbers {got(value)}")
+
+    def grids(self) -> None:
+        """Check the grids of the sweep block."""
+        block = self.raw["sweep"].get("parameters") if isinstance(self.raw.get("sweep"), dict) else None
+        for name, value in block.items() if isinstance(block, dict) else ():
+            try:
+                grids.from_spec(value)
+            except SpecError as error:
+                self.complain(("sweep", "parameters", name), str(error))
+
+    def contenders(self) -> None:
+        """Check the optimizers and batch modes of the compare block."""
+        block = self.raw.get("compare")
+        rows, cuts = (block.get("optimizers"), block.get("batches")) if isinstance(block, dict) else ({}, [])
+        for label, settings in rows.items() if isinstance(rows, dict) else ():
+            path: Path = ("compare", "optimizers", label)
+            if not isinstance(settings, dict):
+                continue  # complained of with the section
+            name = settings.get("name", label)
+            if not isinstance(name, str) or name not in OPTIMIZERS:
+                given, where = ("name" in settings), (*path, "name") if "name" in settings else path
+                self.complain(where, f"unknown optimizer {got(name)}", nearest(str(name), OPTIMIZERS), at_key=not given)
+            else:
+                rest = {key: value for key, value in settings.items() if key not in ("name", "groups")}
+                self.optimizer_arguments(name, rest, path)
+        for index, value in enumerate(cuts) if isinstance(cuts, list) else ():
+            if isinstance(value, str | dict):
+                complaints = check(Batch, {"mode": value} if isinstance(value, str) else value)[1]
+                short = [item._replace(path=()) for item in complaints]  # the short form has no key of its own
+                self.below(("compare", "batches", index), short if isinstance(value, str) else complaints)
+            else:
+                self.complain(
+                    ("compare", "batches", index), f"must be a batch mode, or a mapping with 'mode' {got(value)}"
+                )
 
     def across(self) -> None:
         """Check what depends on several sections."""
@@ -467,6 +509,10 @@ class _Generate(Section):
 
 
 _SOURCE_KEYS = {key for kind in (_Common, _Inline, _File, _Dataset, _Generate) for key in kind.model_fields}
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
 def _by_place(problem: Problem) -> tuple[int, int]:

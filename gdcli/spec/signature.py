@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, NamedTuple, TypeAlias, Union, get_args, get_origin, get_type_hints
 
@@ -19,7 +19,8 @@ from gdcli.errors import nearest
 from gdcli.spec.document import shown
 from gdcli.zoo.naming import OneOf
 
-STRICT = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+# defaults are checked too, so that a default 0 of a float is 0.0 like a given one: config.yaml has one form
+STRICT = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 Path: TypeAlias = tuple[str | int, ...]
 
 
@@ -66,8 +67,13 @@ def whole(value: Any) -> Any:
 Integer = Annotated[int, BeforeValidator(whole)]
 
 
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _tuple(length: int) -> BeforeValidator:
+    def checked(value: Any) -> Any:
+        if isinstance(value, list) and len(value) != length:
+            raise PydanticCustomError("length", "needs {length} entries", {"length": length})
+        return tuple(value) if isinstance(value, list) else value
+
+    return BeforeValidator(checked)
 
 
 def _named(one_of: OneOf) -> tuple[Any, ...]:
@@ -88,7 +94,7 @@ def adapt(annotation: Any) -> Any:
         bounds = [part for item in arguments[1:] for part in (_named(item) if isinstance(item, OneOf) else (item,))]
         return Annotated[(adapt(arguments[0]), *bounds)]
     if origin is tuple:
-        return Annotated[tuple[tuple(map(adapt, arguments))], BeforeValidator(_tuple)]  # type: ignore[misc]  # made at run time
+        return Annotated[tuple[tuple(map(adapt, arguments))], _tuple(len(arguments))]  # type: ignore[misc]  # made at run time
     if origin in (Union, types.UnionType):
         return Union[tuple(map(adapt, arguments))]  # noqa: UP007 - made at run time
     if origin in (list, dict):
@@ -108,22 +114,43 @@ def arguments_model(function: Callable[..., Any]) -> type[BaseModel]:
     return create_model(function.__name__, __config__=STRICT, **fields)
 
 
-def check(model: type[BaseModel], values: Mapping[str, Any]) -> tuple[BaseModel | None, list[Complaint]]:
-    """Return the checked model, or None and every complaint."""
+def check(
+    model: type[BaseModel], values: Mapping[str, Any], beside: Iterable[str] = ()
+) -> tuple[BaseModel | None, list[Complaint]]:
+    """Return the checked model, or None and every complaint; ``beside`` are the section's keys checked elsewhere."""
     try:
         return model.model_validate(values), []
     except ValidationError as error:
-        return None, [_complaint(detail, model) for detail in error.errors(include_url=False)]
+        known = [*model.model_fields, *beside]
+        return None, _one_each([_complaint(detail, values, known) for detail in error.errors(include_url=False)])
+
+
+def _one_each(complaints: list[Complaint]) -> list[Complaint]:
+    """Keep one complaint of a value that is none of several types: the deepest, since it came nearest."""
+    kept: dict[Path, Complaint] = {}
+    for item in complaints:
+        if not any(other.path[: len(item.path)] == item.path and other.path != item.path for other in complaints):
+            first = kept.get(item.path)
+            kept[item.path] = item if first is None else _either(first, item)
+    return list(kept.values())
+
+
+def _either(first: Complaint, second: Complaint) -> Complaint:
+    """Return 'must be text or a list (got 3)' of two complaints about one value."""
+    what, _, given = second.message.removeprefix("must be ").partition(" (got ")
+    return first._replace(
+        message=f"{first.message.partition(' (got ')[0]} or {what}" + (f" (got {given}" if given else "")
+    )
 
 
 def arguments(
-    function: Callable[..., Any], values: Mapping[str, Any], *, partial: bool = False
+    function: Callable[..., Any], values: Mapping[str, Any], *, partial: bool = False, beside: Iterable[str] = ()
 ) -> tuple[dict[str, Any], list[Complaint]]:
     """Return all of a function's arguments, defaults filled in, or every complaint.
 
     With ``partial`` only those given are returned, and none need be: the settings of a group of parameters.
     """
-    checked, complaints = check(arguments_model(function), values)
+    checked, complaints = check(arguments_model(function), values, beside)
     if partial:
         complaints = [complaint for complaint in complaints if complaint.message != _MISSING]
     if checked is None:
@@ -150,26 +177,49 @@ _WORDS = {
     "tuple_type": "must be a list",
     "dict_type": "must be a mapping",
     "model_type": "must be a mapping",
-    "too_short": "needs at least {min_length} entries",
-    "too_long": "takes at most {max_length} entries",
+    "too_short": "needs at least {min_length} {entries}",
+    "too_long": "takes at most {max_length} {entries}",
+    "string_too_short": "must not be empty",
     "string_pattern_mismatch": "must match {pattern}",
     "finite_number": "must be a finite number",
     "int_parsing_size": "is too large",
 }
 
 
-def _complaint(detail: ErrorDetails, model: type[BaseModel]) -> Complaint:
-    kind, path, context = detail["type"], tuple(detail["loc"]), detail.get("ctx", {})
+def _complaint(detail: ErrorDetails, values: Mapping[str, Any], known: Iterable[str]) -> Complaint:
+    kind, context = detail["type"], {name: _bound(value) for name, value in detail.get("ctx", {}).items()}
     given = " " + got(detail["input"])
-    if kind == "extra_forbidden":
-        return Complaint(path, "unknown key", nearest(str(path[-1]), model.model_fields), at_key=True)
     if kind == "missing":
-        return Complaint(path, _MISSING, at_key=True)
+        return Complaint(tuple(detail["loc"]), _MISSING, at_key=True)
+    path = _path(detail["loc"], values)
+    if kind == "extra_forbidden":
+        return Complaint(path, "unknown key", nearest(str(path[-1]), known), at_key=True)
     if kind in ("unknown_name", "literal_error"):
         expected = str(context.get("expected", "")).replace(" or ", ",").split(",")
         names = context.get("names") or [name.strip("' ") for name in expected]
         what = f"unknown {context['kind']}" if "kind" in context else "unknown name"
-        return Complaint(path, what + given, nearest(str(detail["input"]), names))
+        return Complaint(path, what + given, nearest(str(detail["input"]), names), at_key="[key]" in detail["loc"])
+    context["entries"] = "entry" if 1 in (context.get("min_length"), context.get("max_length")) else "entries"
     message = _WORDS[kind].format(**context) if kind in _WORDS else detail["msg"].removeprefix("Value error, ")
     hint = "Quote it to make it text" if kind == "string_type" and not isinstance(detail["input"], list | dict) else ""
     return Complaint(path, message + given, hint)
+
+
+def _bound(value: Any) -> Any:
+    """Return a bound as it is read: 0 and not 0.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _path(location: tuple[str | int, ...], values: Mapping[str, Any]) -> Path:
+    """Return the part of pydantic's location that the values have, without its words for types and keys."""
+    found: list[str | int] = []
+    value: Any = values
+    for step in location:
+        if isinstance(value, Mapping) and step in value:
+            value = value[str(step)]
+        elif isinstance(value, list | tuple) and isinstance(step, int):
+            value = value[step]
+        else:
+            break
+        found.append(step)
+    return tuple(found)

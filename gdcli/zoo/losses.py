@@ -123,6 +123,9 @@ def huber(*, delta: Annotated[float, Gt(0)] = 1.0) -> Loss:
     return Loss(lambda o, t: torch.nn.functional.huber_loss(o, t, delta=delta), bind, "HuberLoss")
 
 
+_BCE_FLOOR = 9.999999960041972e-13  # 1e-12 as float32 has it: torch's constant, in float64 too
+
+
 def bce() -> Loss:
     """Binary cross-entropy of probabilities o: L = −Σ(t log o + (1 − t) log(1 − o)) / N, logs from −100 on.
 
@@ -134,7 +137,7 @@ def bce() -> Loss:
         one, count = output.new_tensor(1), output.new_tensor(output.numel())
 
         def derivative(o: Tensor, t: Tensor) -> Tensor:
-            return torch.sub(o, t).div_(torch.sub(one, o).mul_(o).clamp_(min=1e-12)).div_(count)
+            return torch.sub(o, t).div_(torch.sub(one, o).mul_(o).clamp_(min=_BCE_FLOOR)).div_(count)
 
         return derivative
 

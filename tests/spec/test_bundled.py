@@ -154,7 +154,7 @@ def test_the_regressions_draw_the_rows_of_document_two() -> None:
 def test_full_batches_can_reach_the_gradient_norm_in_time() -> None:
     experiment = loaded("gd_variants")
     spec, table = experiment.spec, experiment.training
-    assert spec.stop.gradient_norm == 1e-8
+    assert spec.stop.gradient_norm == 1e-9
     assert spec.compare is not None
     assert spec.compare.batches == ["full", "stochastic", {"mode": "mini-batch", "size": 16}]
     assert table is not None

@@ -121,6 +121,7 @@ REFUSED: list[tuple[str, tuple[str | int, ...], Any]] = [
     ("mlp", ("data", "validation"), 1),
     ("mlp", ("data", "dataset"), "mnist"),
     ("gd_variants", ("data", "generate", "kind"), "line"),
+    ("gd_variants", ("data", "generate", "kind"), []),
     ("gd_variants", ("data", "generate", "weights"), ABSENT),
     ("gd_variants", ("data", "generate", "n"), 0),
     ("gd_variants", ("data", "generate", "x"), {"uniform": [0]}),
@@ -196,10 +197,11 @@ SPECS = st.sampled_from(
 
 
 def paths(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    """Return the path of every value below this one, but not inside init, whose arrays the parser reads by numpy."""
+    """Return the path of every value but init, which in a sequential model only the engine checks."""
     below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    below = [(key, inner) for key, inner in below if key != "init"]
     found = [(*path, key) for key, _ in below]
-    return found + [deeper for key, inner in below if key != "init" for deeper in paths(inner, (*path, key))]
+    return found + [deeper for key, inner in below for deeper in paths(inner, (*path, key))]
 
 
 @given(SPECS, st.integers(0, 1000), VALUES)

@@ -1,0 +1,271 @@
+"""What a user can get wrong on the command line: exit 2, one clear line, no traceback, nothing written."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gdcli.cli import main
+from gdcli.errors import MachineError, SpecError
+from gdcli.spec import bundled
+from gdcli.spec.document import read
+from gdcli.spec.load import load
+from gdcli.spec.schema import parse
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def _told(words: list[str], capsys: Capture) -> str:
+    """Return what a refused command line writes to standard error."""
+    code = main(words)
+    printed = capsys.readouterr()
+    assert (code, printed.out) == (2, ""), printed.err
+    assert "Traceback" not in printed.err
+    assert not list(Path.cwd().iterdir())
+    return printed.err.rstrip("\n")
+
+
+OVERRIDES = [
+    ("optimizer.lrr=1", "command line:1:1: unknown key 'optimizer.lrr'. Did you mean 'optimizer.lr'?"),
+    ("epoch=1", "command line:1:1: unknown key 'epoch'. Did you mean 'epochs'?"),
+    ("qqq=1", "command line:1:1: unknown key 'qqq'. Known: batch, data, description, device"),
+    ("bias=true", "command line:1:1: 'bias' could be data.generate.bias or model.bias. Write the whole path"),
+    ("hello", "an override is key=value (got 'hello')"),
+    ("=1", "an override is key=value (got '=1')"),
+    ("epochs=-1", "command line:1:8: epochs: must be at least 0 (got -1)"),
+    ("epochs=010", "command line:1:8: epochs: a number with a leading zero could be read as 8 (octal) or as 10"),
+    ("lr=abc", "command line:1:4: optimizer.lr: must be a number (got 'abc')"),
+    ("lr=[1", "command line:1:4: lr: the bracket that opens here is not closed"),
+    ("lr=", "command line:1:4: optimizer.lr: must be a number (got null)"),
+    ("model.layers=[2,0,2]", "command line:1:17: model.layers[1]: must be at least 1 (got 0)"),
+    ("optimizer=sdg", "command line:1:11: optimizer: unknown optimizer (got 'sdg'). Did you mean 'sgd'?"),
+    ("lr=&a 1", "command line:1:4: lr: anchors are refused (got &a)"),
+    ("epochs.x=1", "command line:1:1: unknown key 'epochs.x'"),
+    (
+        "lr=0.1,0.01",
+        "command line:1:1: lr has several values: gdcli run takes one. gdcli sweep --param lr=0.1,0.01 runs each",
+    ),
+]
+
+
+@pytest.mark.parametrize(("word", "expected"), OVERRIDES, ids=[word for word, _ in OVERRIDES])
+def test_an_override_that_cannot_be(word: str, expected: str, capsys: Capture) -> None:
+    told = _told(["run", "backprop_2x2", word], capsys)
+    assert told.startswith(expected)
+    assert "\n" not in told
+
+
+def test_all_bad_overrides_are_told_at_once(capsys: Capture) -> None:
+    told = _told(["run", "backprop_2x2", "lrr=1", "epochs=010", "lr=[1"], capsys)
+    assert len(told.splitlines()) == 3
+
+
+SWEEPS = [
+    (
+        ["--param", "wight=0,1"],
+        "--param wight: neither a parameter of the model nor a key of the spec. Did you mean 'weight",
+    ),
+    (["--param", "q=0,1"], "--param q: neither a parameter of the model nor a key of the spec. Known: w, weight[0,0]"),
+    (["--param", "param:lr=1"], "--param lr: the model has no such parameter. Known: w, weight[0,0]"),
+    (["--param", "key:w=1"], "--param w: unknown key 'w'."),
+    (["--param", "parm:w=1"], "--param parm:w: 'parm:' is neither 'param:' nor 'key:'"),
+    (["backprop_2x2"], "which parameter? Give --param NAME=GRID, or a sweep block in the spec"),
+    (["backprop_2x2", "--param", "lr"], "--param lr: needs a grid: --param 'lr=range(0, 4.1, 0.1)'"),
+    (["--param", "w="], "--param w: the grid is empty. Forms: "),
+    (["--param", "w=range(0,1,0)"], "--param w: the step of a range must not be 0 (got range(0,1,0))"),
+    (["--param", "w=rnge(0,1,1)"], "--param w: no grid is called 'rnge' (got rnge(0,1,1)). Did you mean 'range'?"),
+    (["--param", "w=a,b"], "--param w: a parameter of the model takes numbers (got a,b)"),
+    (["--param", "w=linspace(0,1,1000000000)"], "1,000,000,000 points are more than 10,000,000. --max-runs raises it"),
+    (
+        ["backprop_2x2", "--param", "lr=linspace(0,1,100000)", "--param", "seed=0:10000:1"],
+        "1,000,000,000 points are more than 10,000. --max-runs raises it",
+    ),
+    (["--param", "w=0,1", "--param", "w=2,3"], "--param w is given twice"),
+    (["--param", "w=0,1", "--param", "weight[0,0]=2,3"], "--param weight[0,0] and --param w are both weight[0,0]"),
+    (
+        ["backprop_2x2", "--param", "lr=0,1", "--param", "optimizer.lr=0,1"],
+        "--param optimizer.lr and --param lr are both optimizer.lr",
+    ),
+    (
+        ["backprop_2x2", "--param", "lr=0,1", "--param", "linear1.bias[0]=0,1"],
+        "a sweep is over parameters of the model or over keys of the spec, not both",
+    ),
+    (["backprop_2x2", "--param", "lr=-1,0.1"], "command line:1:1: optimizer.lr: must be at least 0 (got -1)"),
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), SWEEPS, ids=[" ".join(words) for words, _ in SWEEPS])
+def test_a_sweep_that_cannot_be(words: list[str], expected: str, capsys: Capture) -> None:
+    told = _told(["sweep", *words], capsys)
+    assert told.startswith(expected)
+    assert "\n" not in told
+
+
+COMPARISONS = [
+    (["--optimizers", "sgd,sgd"], "--optimizers: the label 'sgd' is given twice. A label of your own: sgd2=sgd"),
+    (["--optimizers", "adm"], "--optimizers: unknown optimizer 'adm'. Did you mean 'adam'?"),
+    (["--optimizers", "fast=adm"], "--optimizers: unknown optimizer 'adm'. Did you mean 'adam'?"),
+    (["--optimizers", "sgd:lr"], "--optimizers sgd: a setting is :KEY=VALUE (got 'lr')"),
+    (["--optimizers", "sgd:lr=[1"], "--optimizers sgd: lr: the bracket that opens here is not closed"),
+    (["--optimizers", "sgd:lr=-1"], "command line:1:1: optimizer.lr: must be at least 0 (got -1)"),
+    (["--optimizers", "sgd:lrr=1"], "command line:1:1: optimizer.lrr: unknown key. Did you mean 'lr'?"),
+    (["--optimizers", ""], "--optimizers: unknown optimizer ''. Known: adadelta"),
+    (["--batches", "fll"], "--batches: unknown mode 'fll'. Did you mean 'full'?"),
+    (["--batches", "full,full"], "--batches: 'full' is given twice"),
+    (["--batches", "mini-batch:0"], "--batches: 'mini-batch:0' is not mini-batch:SIZE with a size of at least 1"),
+    (["backprop_2x2"], "what to compare? Give --optimizers sgd,adam or --batches full,stochastic, or a compare block"),
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), COMPARISONS, ids=[" ".join(words) for words, _ in COMPARISONS])
+def test_a_comparison_that_cannot_be(words: list[str], expected: str, capsys: Capture) -> None:
+    told = _told(["compare", *words], capsys)
+    assert told.startswith(expected)
+    assert "\n" not in told
+
+
+LINES = [
+    (
+        ["run", "backprop_2x"],
+        "there is no file 'backprop_2x' and no bundled spec of that name. Did you mean 'backprop_2x2'?",
+    ),
+    (["run", "."], "'.' is a folder, not a spec"),
+    (["run", ""], "this cannot be the name of a file (got '')"),
+    (["run", "x" * 300], "this cannot be the name of a file (got 'xxx"),
+    (["run", "a\nb"], "there is no file 'a\\nb' and no bundled spec of that name. Known: "),
+    (["run", "nowhere.yaml"], "cannot read 'nowhere.yaml': No such file or directory"),
+    (["run", "nowhere/x.yaml"], "cannot read 'nowhere/x.yaml': No such file or directory"),
+    (["run", "backprop_2x2", "--bogus"], "No such option: --bogus"),
+    (["run"], "Missing argument 'SPEC [KEY=VALUE]...'"),
+    (["bogus"], "No such command 'bogus'"),
+    (["sweep", "--param"], "Option '--param' requires an argument"),
+    (["schema", "x"], "Got unexpected extra argument"),
+    (["run", "backprop_2x2", "--seed", "x"], "Invalid value for '--seed'"),
+    (["run", "backprop_2x2", "--seed", "-1"], "command line:1:6: seed: must be at least 0 (got -1)"),
+    (["run", "backprop_2x2", "--device", "gpu"], "command line:1:8: device: unknown device (got 'gpu')"),
+    (["cp", "backprop"], "there is no bundled spec 'backprop'. Did you mean 'backprop_2x2'?"),
+    (["run", "\x1b[31m"], "there is no file '\\x1b[31m'"),
+    (["run", "backprop_2x2", "--\x1b[31m"], "No such option: --\\x1b[31m"),
+    (["run", "backprop_2x2", "\x1b[31m=1"], "command line:1:1: unknown key '\\x1b[31m'"),
+    (["run", "backprop_2x2", "lr=\x1b[31m"], "command line:1:4: lr: the control character U+001B is refused"),
+    (["sweep", "--param", "\x1b[31m=1"], "--param \\x1b[31m: "),
+    (["compare", "--optimizers", "\x1b[31m"], "--optimizers: unknown optimizer '\\x1b[31m'"),
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), LINES, ids=[ascii(" ".join(words))[:40] for words, _ in LINES])
+def test_a_command_line_that_cannot_be(words: list[str], expected: str, capsys: Capture) -> None:
+    told = _told(words, capsys)
+    assert told.startswith(expected)
+    assert told.isprintable()  # one line, and nothing of the user's text that a terminal would act on
+
+
+def test_a_folder_as_spec(capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.yaml").mkdir()
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert _told(["run", "../mine.yaml"], capsys) == "'../mine.yaml' is a folder, not a spec"
+
+
+def test_cp_does_not_overwrite(capsys: Capture, tmp_path: Path) -> None:
+    target = tmp_path / "backprop_2x2.yaml"
+    target.write_text("mine")
+    assert main(["cp", "backprop_2x2"]) == 2
+    assert capsys.readouterr().err == "backprop_2x2.yaml is there already. --force overwrites it\n"
+    assert target.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "words", [["run", "backprop_2x"], ["run", "bad.yaml"], ["run", "backprop_2x2", "--bo\x1b[31mgus"]]
+)
+def test_as_a_process(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("lr:0.1\n")
+    started = time.perf_counter()
+    command = [sys.executable, "-X", "importtime", "-m", "gdcli", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=False)
+    told = re.sub(rb"(?m)^import time:.*\n", b"", done.stderr)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert told.count(b"\n") == 1
+    assert b"Traceback" not in told
+    assert b"\x1b" not in told
+    assert not re.search(rb"\| +(torch|matplotlib)$", done.stderr, re.MULTILINE)  # known without them
+    assert os.listdir(tmp_path) == ["bad.yaml"]
+    assert time.perf_counter() - started < 60
+
+
+# --- mutations ----------------------------------------------------------------------------------------------------------
+
+MUTATIONS = 300
+_TOKEN = re.compile(r"[\w.+-]+|[^\w\s]|\s+")
+_WORDS = (
+    "-1",
+    "0",
+    "1e3",
+    "1.5",
+    "true",
+    "null",
+    "[]",
+    "{}",
+    "[[1, 2]]",
+    "x",
+    "'",
+    '"',
+    "&a",
+    "*a",
+    "!t",
+    "010",
+    ".nan",
+)
+_SIGNS = (*"[]{},:-#'\"&*!|>%@`?\t\n\r 0\\", "\0", "\x1b", "\u202e", "\ufeff", "é", "\U0001f600")
+
+
+def _mutated(text: str, rng: random.Random) -> str:
+    """Delete, repeat, replace or swap one token, line or character."""
+    kind = rng.choice(("token", "line", "character"))
+    parts = {"token": _TOKEN.findall, "line": lambda t: t.splitlines(keepends=True), "character": list}[kind](text)
+    at, other = rng.randrange(len(parts)), rng.randrange(len(parts))
+    match rng.choice(("delete", "repeat", "replace", "swap")):
+        case "delete":
+            del parts[at]
+        case "repeat":
+            parts.insert(at, parts[at])
+        case "replace":
+            parts[at] = rng.choice(_SIGNS if kind == "character" else _WORDS)
+        case "swap":
+            parts[at], parts[other] = parts[other], parts[at]
+    return "".join(parts)
+
+
+def test_mutations_of_the_bundled_specs_raise_only_what_is_foreseen() -> None:
+    rng = random.Random(20240601)
+    names = bundled.names()
+    folder, refused = bundled.folder(), 0
+    for number in range(MUTATIONS):
+        text = (folder / f"{names[number % len(names)]}.yaml").read_text(encoding="utf-8")
+        for _ in range(rng.randint(1, 3)):
+            text = _mutated(text, rng)
+        lines = len(re.split(r"\r\n?|\n", text))
+        try:
+            load(parse(read(text.encode(), "mutant.yaml"), "mutant"), folder)
+        except SpecError as error:
+            refused += 1
+            assert error.problems, text
+            assert all(1 <= each.place.line <= lines and each.place.column >= 1 for each in error.problems), text
+            assert all(str(each).isprintable() and len(str(each)) < 2_000 for each in error.problems), text
+        except MachineError:
+            pass
+        except Exception as error:
+            raise AssertionError(f"mutation {number} raised {error!r}:\n{text}") from error
+    assert refused > MUTATIONS / 4  # the mutations do break the specs

@@ -1,0 +1,166 @@
+"""Whole processes: what is imported, signals, pipes, an installed wheel."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import GOLDEN, only_folder
+
+GDCLI = [sys.executable, "-m", "gdcli"]
+LONG = ("run", "linear_manual", "epochs=2000000", "print.style=epoch", "record.gradients=none", "--no-plot")
+
+
+def modules_after(*arguments: str) -> set[str]:
+    code = f"import sys; from gdcli.cli import main; main({[*arguments]!r}); print(*sys.modules, file=sys.stderr)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(ended.stderr.splitlines()[-1].split())
+
+
+def test_help_imports_neither_torch_nor_matplotlib_nor_pydantic() -> None:
+    loaded = modules_after("--help")
+    assert "typer" in loaded
+    assert not loaded & {"torch", "matplotlib", "pydantic", "numpy", "yaml"}
+
+
+def test_validate_imports_neither_torch_nor_matplotlib() -> None:
+    loaded = modules_after("validate", "backprop_2x2")
+    assert "pydantic" in loaded
+    assert not loaded & {"torch", "matplotlib"}
+
+
+def test_bad_spec_is_refused_without_torch(tmp_path: Path) -> None:
+    spec = tmp_path / "bad.yaml"
+    spec.write_text("model: mlpp\n")
+    assert "torch" not in modules_after("run", str(spec))
+
+
+def started(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start a run and wait until it has written steps."""
+    process = subprocess.Popen([*GDCLI, *arguments], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    until = time.monotonic() + 60
+    while time.monotonic() < until and process.poll() is None:
+        logs = list(folder.glob("runs/*/*/steps.csv"))
+        if logs and logs[0].stat().st_size > 1000:
+            return process
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError(f"the run did not start: {process.communicate()}")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_in_order(tmp_path: Path, number: int, code: int) -> None:
+    process = started(tmp_path, *LONG)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    folder = only_folder(tmp_path / "runs")
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["status"] == "interrupted"
+    lines = (folder / "steps.csv").read_text().splitlines()
+    assert lines[-1].startswith(f"{summary['steps']},")
+    assert len(lines) == summary["steps"] + 1
+    assert b"interrupted after step" in err
+
+
+def test_a_reader_that_leaves_does_not_end_the_run(tmp_path: Path) -> None:
+    command = " ".join([*GDCLI, "run", "momentum_2x2", "epochs=20000", "--no-plot"])
+    ended = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command} | head -1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "0 tensor(0.2984, grad_fn=<MseLossBackward0>)\n"
+    summary = json.loads((only_folder(tmp_path / "runs") / "summary.json").read_text())
+    assert summary["steps"] == 20000
+
+
+def test_full_standard_output_is_one_line_and_exit_3(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [*GDCLI, "run", "backprop_2x2", "--no-plot"],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 3
+    assert "cannot write standard output" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def on_terminal(folder: Path, *arguments: str) -> tuple[int, str]:
+    """Run with standard error on a terminal; return exit code and what it showed."""
+    master, slave = pty.openpty()
+    with (folder / "out").open("wb") as out:
+        process = subprocess.Popen(
+            [*GDCLI, *arguments], cwd=folder, stdout=out, stderr=slave, env={**os.environ, "TERM": "xterm"}
+        )
+    os.close(slave)
+    shown = b""
+    while True:
+        if select.select([master], [], [], 0.1)[0]:
+            try:
+                shown += os.read(master, 65536)
+            except OSError:
+                break
+        elif process.poll() is not None:
+            break
+    os.close(master)
+    return process.wait(), shown.decode(errors="replace")
+
+
+def test_progress_on_a_terminal_only(tmp_path: Path) -> None:
+    code, shown = on_terminal(tmp_path, "run", "linear_manual", "epochs=6000", "--no-plot")
+    assert code == 0
+    assert "steps/s" in shown
+    piped = subprocess.run(
+        [*GDCLI, "run", "linear_manual", "epochs=6000", "--no-plot"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "steps/s" not in piped.stderr + piped.stdout
+    assert piped.stdout == (tmp_path / "out").read_text()
+
+
+def test_an_installed_wheel_runs_a_bundled_spec_in_an_empty_folder(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "-q",
+        "-w",
+        str(tmp_path),
+        str(root),
+    ]
+    subprocess.run(build, check=True, capture_output=True)
+    wheel = next(tmp_path.glob("gradient_descent_cli-*.whl"))
+    site, empty = tmp_path / "site", tmp_path / "empty"
+    empty.mkdir()
+    install = [sys.executable, "-m", "pip", "install", "--no-deps", "-q", "--target", str(site), str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
+    ended = subprocess.run(
+        [*GDCLI, "run", "backprop_2x2", "--no-plot"],
+        cwd=empty, env={**os.environ, "PYTHONPATH": str(site)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ended.stdout == (GOLDEN / "backprop_2x2.txt").read_text()
+    assert (site / "gdcli" / "experiments" / "house_price.csv").is_file()

@@ -1,0 +1,144 @@
+"""The run folder: complete, exact to the bit, the same bytes again."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gdcli import store
+from gdcli.engine.build import build
+from gdcli.engine.train import train
+from gdcli.records import StepBlock
+from gdcli.spec import bundled, document, load, schema
+from tests.conftest import GOLDEN, only_folder
+
+FILES = {
+    "spec.yaml", "config.yaml", "log.txt", "steps.csv", "gradients.csv", "loss.png", "summary.json", "timing.json",
+    "environment.json",
+}  # fmt: skip
+
+
+def blocks_of(name: str) -> list[StepBlock]:
+    source = bundled.find(name)
+    spec = schema.parse(document.read(source.text, source.shown), name)
+    events = train(build(load.load(spec, source.path.parent)), {"gradients"})
+    return [event for event in events if isinstance(event, StepBlock)]
+
+
+def test_all_files_of_a_run(gdcli) -> None:
+    assert gdcli("run", "backprop_2x2").code == 0
+    folder = only_folder(Path("runs"))
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{8}", folder.name)
+    assert (folder / "spec.yaml").read_bytes() == bundled.find("backprop_2x2").text
+    assert (folder / "steps.csv").read_text().startswith("step,epoch,batch,loss,lr,gradient_norm\n1,1,1,0.29837")
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["status"] == "finished"
+    assert summary["parameters"]["linear1.bias"] == [pytest.approx(0.3406, abs=5e-5)]  # the document's state dict
+
+
+def test_gradients_of_linear_manual_are_the_documents_thirty(gdcli) -> None:
+    assert gdcli("run", "linear_manual", "--no-plot").code == 0
+    table = pd.read_csv(only_folder(Path("runs")) / "gradients.csv")
+    printed = [line.split()[-1] for line in (GOLDEN / "linear_manual.txt").read_text().splitlines() if "grad:" in line]
+    assert len(printed) == 30
+    assert table["weight[0,0]"].tolist() == [float(text) for text in printed]
+
+
+@pytest.mark.parametrize("name", ["linear_manual", "momentum_2x2", "rosenbrock", "linear_regression"])
+def test_columns_read_by_pandas_have_the_engines_bits(gdcli, name: str) -> None:
+    assert gdcli("run", name, "--no-plot").code == 0
+    folder, blocks = only_folder(Path("runs")), blocks_of(name)
+    steps = pd.read_csv(folder / "steps.csv")
+    gradients = pd.read_csv(folder / "gradients.csv")
+    for column in ("loss", "lr", "gradient_norm"):
+        assert steps[column].to_numpy().tobytes() == np.concatenate([getattr(b, column) for b in blocks]).tobytes()
+    engine = np.concatenate([block.gradients for block in blocks]).astype(np.float64)
+    assert np.ascontiguousarray(gradients.iloc[:, 1:].to_numpy()).tobytes() == engine.tobytes()
+    assert gradients["step"].tolist() == steps["step"].tolist()
+
+
+def fresh(folder: Path, *arguments: str, **environment: str) -> None:
+    folder.mkdir(parents=True)
+    command = [sys.executable, "-m", "gdcli", *arguments]
+    subprocess.run(command, cwd=folder, env={**os.environ, **environment}, check=True, capture_output=True)
+
+
+def contents(folder: Path, *without: str) -> dict[str, bytes]:
+    root = only_folder(folder / "runs")
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.name not in ("timing.json", *without)
+    }
+
+
+@pytest.mark.parametrize("name", ["backprop_2x2", "house_price"])
+def test_the_same_bytes_in_fresh_processes_and_other_folders(tmp_path: Path, name: str) -> None:
+    fresh(tmp_path / "one", "run", name, PYTHONHASHSEED="1", TZ="UTC", COLUMNS="40", LC_ALL="C")
+    fresh(tmp_path / "two" / "deeper", "run", name, PYTHONHASHSEED="2", TZ="Asia/Tokyo", COLUMNS="200")
+    first = contents(tmp_path / "one")
+    assert set(first) == FILES - {"timing.json"}
+    assert first == contents(tmp_path / "two" / "deeper")
+    config = only_folder(tmp_path / "one" / "runs") / "config.yaml"
+    fresh(tmp_path / "three", "run", str(config))
+    # the spec as given is another file now, and the command line names it
+    told = ("spec.yaml", "environment.json")
+    assert contents(tmp_path / "one", *told) == contents(tmp_path / "three", *told)
+
+
+def test_comparison_has_the_same_bytes_again(gdcli) -> None:
+    found = []
+    for output in ("a", "b"):
+        assert gdcli("compare", "--optimizers", "sgd,adam", "-o", output).code == 0
+        root = only_folder(Path(output))
+        files = [path for path in sorted(root.rglob("*")) if path.is_file()]
+        assert len(files) > 15
+        kept = [path for path in files if path.name not in ("timing.json", "environment.json")]
+        found.append({str(path.relative_to(root)): path.read_bytes() for path in kept})
+    assert found[0] == found[1]
+
+
+def test_a_folder_is_never_reused(tmp_path: Path) -> None:
+    import time
+
+    now = time.localtime(0)
+    names = [store.claim(tmp_path, "name", "0123abcd", now).name for _ in range(3)]
+    assert names[1:] == [f"{names[0]}-2", f"{names[0]}-3"]
+
+
+def test_floats_are_written_as_text_that_reads_back_to_the_bit() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((500, 4)) * 10.0 ** rng.integers(-300, 300, (500, 4))
+    values[0] = [0.0, -0.0, 5e-324, 1.7976931348623157e308]
+    text = store.float_rows(np.arange(500), values).decode()
+    back = np.array([[float(cell) for cell in line.split(",")[1:]] for line in text.splitlines()])
+    assert back.tobytes() == values.tobytes()
+
+
+def test_rows_with_numbers_that_are_not_finite() -> None:
+    text = store.float_rows(np.array([1, 2]), np.array([[1.5, np.nan], [np.inf, -np.inf]])).decode()
+    assert text == "1,1.5,nan\n2,inf,-inf\n"
+
+
+def test_diverged_run_keeps_its_files_and_exits_with_1(gdcli) -> None:
+    answer = gdcli("run", "linear_manual", "lr=1e3", "epochs=200")
+    assert answer.code == 1
+    assert re.search(r"diverged at step \d+ \(epoch \d+\).*weight", answer.err)
+    folder = only_folder(Path("runs"))
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["status"] == "diverged"
+    assert summary["final_loss"] is None
+    assert {path.name for path in folder.iterdir()} == FILES
+    steps = pd.read_csv(folder / "steps.csv")
+    assert len(steps) == summary["steps"]
+    assert not np.isfinite(steps[["loss", "gradient_norm"]].iloc[-1]).all()
+    assert np.isfinite(steps[["loss", "gradient_norm"]].iloc[:-1]).all(axis=None)
