@@ -1,4 +1,4 @@
-"""Measure gdcli against what one would write by hand. Run: make bench, or python benchmarks/bench.py [--quick] [WORD ...]
+"""Measure gdcli against what one would write by hand. Run: make bench, or benchmarks/bench.py [--quick] [WORD ...]
 
 Every line is a ratio of two medians taken in one run, both sides in turn (A B A B), on one thread. Where both sides are
 loops they take turns block by block inside one process, so that a machine that slows down slows both. What the two
@@ -20,13 +20,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 GDCLI = str(Path(sys.executable).parent / "gdcli")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 os.environ.update(ENVIRONMENT)  # before torch is imported
-STEPS = 10_000
+STEPS, QUICK_STEPS = 10_000, 3_000
+WARM_UP = 300
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def printed(command: list[str]) -> bytes:
     return done.stdout
 
 
-def processes(repetitions: int) -> Iterator[Pairs]:
+def processes(repetitions: int, steps: int) -> Iterator[Pairs]:
     without = Pairs("gdcli run backprop_2x2 --no-plot, process", 0.65)
     plotted = Pairs("gdcli run backprop_2x2, process", 0.9)
     with tempfile.TemporaryDirectory() as folder:
@@ -92,11 +94,11 @@ def processes(repetitions: int) -> Iterator[Pairs]:
     yield plotted
 
 
-def helps(repetitions: int) -> Iterator[Pairs]:
+def helps(repetitions: int, steps: int) -> Iterator[Pairs]:
     pairs = Pairs("gdcli --help, process, to a one-command Typer program", 1.3)
     ours, plain = [GDCLI, "--help"], [sys.executable, str(HERE / "one_command.py"), "--help"]
     printed(ours), printed(plain)
-    for _ in range(4 * repetitions):
+    for _ in range(3 * repetitions):
         pairs.add(seconds_of(ours), seconds_of(plain))
     yield pairs
 
@@ -143,7 +145,9 @@ RULES = {
     "adam": "{name: adam, lr: 0.01}",
 }
 
-Slice = Callable[[int], None]
+Slice = Callable[[int], None]  # takes so many steps
+Slices = Callable[[Slice], None]  # takes all its steps, calling back after each block with its length
+Found = dict[str, Any]
 
 
 def loaded(text: str):  # type: ignore[no-untyped-def]
@@ -153,26 +157,33 @@ def loaded(text: str):  # type: ignore[no-untyped-def]
     return load(schema.parse(document.read(text, "bench.yaml"), "bench"), HERE)
 
 
-def in_turn(ours: Callable[[Slice], None], plain: Slice) -> tuple[float, float]:
-    """Return the seconds of both sides; ``ours`` calls its argument after each block, for as many steps of the other."""
-    spent = 0.0
+def in_turn(ours: Callable[[Slice], None], plain: Slice, pairs: Pairs) -> None:
+    """Add a pair of seconds per step for each block; ``ours`` calls its argument after each, and the other side follows.
+
+    What comes before the first block counts to the first, what comes after the last to the last.
+    """
+    begun, last = time.perf_counter(), 1
 
     def turn(steps: int) -> None:
-        nonlocal spent
-        begun = time.perf_counter()
+        nonlocal begun, last
+        last = steps
+        half = time.perf_counter()
         plain(steps)
-        spent += time.perf_counter() - begun
+        end = time.perf_counter()
+        pairs.add((half - begun) / steps, (end - half) / steps)
+        begun = time.perf_counter()
 
-    begun = time.perf_counter()
     ours(turn)
-    return time.perf_counter() - begun - spent, spent
+    pairs.ours[-1] += (time.perf_counter() - begun) / last
 
 
-def engine_alone(spec, found: dict[str, object]) -> Callable[[Slice], None]:  # type: ignore[no-untyped-def]
+def engine_alone(spec) -> tuple[Found, Slices]:  # type: ignore[no-untyped-def]
     """Build and train; every gradient of every step stays in memory."""
     from gdcli.engine.build import build
     from gdcli.engine.train import train
     from gdcli.records import StepBlock
+
+    found: Found = {}
 
     def run(turn: Slice) -> None:
         blocks = []
@@ -183,12 +194,14 @@ def engine_alone(spec, found: dict[str, object]) -> Callable[[Slice], None]:  # 
         found["steps"] = sum(len(block.gradients) for block in blocks)
         found["parameters"] = event.parameters
 
-    return run
+    return found, run
 
 
-def whole_run(spec, found: dict[str, object], root: str) -> Callable[[Slice], None]:  # type: ignore[no-untyped-def]
+def whole_run(spec, root: str) -> tuple[Found, Slices]:  # type: ignore[no-untyped-def]
     """Train with text and CSV files written and the text printed to nowhere."""
     from gdcli import execute
+
+    found: Found = {}
 
     def run(turn: Slice) -> None:
         folder = Path(tempfile.mkdtemp(dir=root))
@@ -200,44 +213,46 @@ def whole_run(spec, found: dict[str, object], root: str) -> Callable[[Slice], No
             found["steps"] = sum(1 for _ in stream) - 1
         found["parameters"] = finished.outcome.parameters
 
-    return run
+    return found, run
 
 
-def same_weights(found: dict[str, object], model) -> bool:  # type: ignore[no-untyped-def]
-    state = model.state_dict()
-    return found["steps"] == STEPS and all((state[p.name].numpy() == p.values).all() for p in found["parameters"])
-
-
-def small_pairs(
-    repetitions: int, pairs: Pairs, rule: str, make: Callable[[dict[str, object]], Callable[[Slice], None]]
-) -> Pairs:
+def small_pairs(steps: int, pairs: Pairs, rule: str, make: Callable[[int], tuple[Found, Slices]]) -> Pairs:
+    """Fill the pairs from one run of each side, after a short one that warms up; both must end at the same bits."""
     from plain_loops import Small
 
-    for repetition in range(repetitions + 1):
-        other, found = Small(rule), {}
-        both = in_turn(make(found), other.train)
-        assert same_weights(found, other.model), "the two sides end at different weights"
-        if repetition:  # the first one warms up
-            pairs.add(*both)
+    for count in (WARM_UP, steps):
+        del pairs.ours[:], pairs.plain[:]
+        other = Small(rule)
+        found, ours = make(count)
+        in_turn(ours, other.train, pairs)
+        state = other.model.state_dict()
+        assert found["steps"] == count
+        assert all((state[each.name].numpy() == each.values).all() for each in found["parameters"]), "other weights"
     return pairs
 
 
-def engines(repetitions: int) -> Iterator[Pairs]:
+def engines(repetitions: int, steps: int) -> Iterator[Pairs]:
     for engine, bars in (("by_hand", (0.2, 0.2, 0.25)), ("autograd", (0.5, 0.5, 0.5))):
         for (rule, settings), bar in zip(RULES.items(), bars, strict=True):
-            spec = loaded(SMALL % (settings, STEPS, engine))
+
+            def make(count: int, settings: str = settings, engine: str = engine) -> tuple[Found, Slices]:
+                return engine_alone(loaded(SMALL % (settings, count, engine)))
+
             pairs = Pairs(f"engine, 2-2-2, {rule}, {engine}, all gradients kept", bar)
-            yield small_pairs(repetitions, pairs, rule, lambda found, spec=spec: engine_alone(spec, found))
+            yield small_pairs(steps, pairs, rule, make)
 
 
-def whole(repetitions: int) -> Iterator[Pairs]:
-    spec = loaded(SMALL % (RULES["sgd"], STEPS, "auto"))
+def whole(repetitions: int, steps: int) -> Iterator[Pairs]:
     pairs = Pairs("whole run, 2-2-2, sgd, text and CSV written", 0.45)
     with tempfile.TemporaryDirectory() as root:
-        yield small_pairs(repetitions, pairs, "sgd", lambda found: whole_run(spec, found, root))
+
+        def make(count: int) -> tuple[Found, Slices]:
+            return whole_run(loaded(SMALL % (RULES["sgd"], count, "auto")), root)
+
+        yield small_pairs(steps, pairs, "sgd", make)
 
 
-def mlps(repetitions: int) -> Iterator[Pairs]:
+def mlps(repetitions: int, steps: int) -> Iterator[Pairs]:
     from plain_loops import mlp_epoch
 
     from gdcli.engine.build import build
@@ -298,18 +313,18 @@ def results(rows: list[tuple[str, ...]], repetitions: int) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure gdcli against what one would write by hand.")
     parser.add_argument("words", nargs="*", metavar="WORD", help=f"only these items: {', '.join(ITEMS)}")
-    parser.add_argument("--quick", action="store_true", help="2 pairs each instead of 5")
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions and steps")
     arguments = parser.parse_args()
     if unknown := [word for word in arguments.words if word not in ITEMS]:
         parser.error(f"there is no item {', '.join(unknown)}")
-    repetitions = 2 if arguments.quick else 5
+    repetitions, steps = (2, QUICK_STEPS) if arguments.quick else (5, STEPS)
 
     import torch
 
     torch.set_num_threads(1)
     found: list[Pairs] = []
     for name in arguments.words or ITEMS:
-        for pairs in ITEMS[name](repetitions):
+        for pairs in ITEMS[name](repetitions, steps):
             found.append(pairs)
             print(f"{pairs.what}: {pairs.ratio:.3f}", file=sys.stderr, flush=True)
     rows = [pairs.cells() for pairs in found]

@@ -172,9 +172,9 @@ def test_a_million_steps_are_thinned_fast_and_keep_their_extremes() -> None:
     loss = noisy(1_000_000)
     loss[123_456], loss[654_321] = 1e-9, 1e9
     steps = np.arange(1, 1e6 + 1)
-    start = time.perf_counter()
+    start = time.process_time()
     check(plots.loss_curve(Curve("", steps, loss), title="", steps_per_epoch=1000, **LABEL))
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     x, y = plots._thin(steps, loss, plots.POINTS)
     assert len(x) <= plots.POINTS + 2
     assert (x[0], x[-1], y.min(), y.max()) == (1, 1e6, 1e-9, 1e9)
