@@ -158,7 +158,7 @@ def loaded(text: str):  # type: ignore[no-untyped-def]
 
 
 def in_turn(ours: Callable[[Slice], None], plain: Slice, pairs: Pairs) -> None:
-    """Add a pair of seconds per step for each block; ``ours`` calls its argument after each, and the other side follows.
+    """Add seconds per step, block by block; ``ours`` calls its argument after each, then the other side follows.
 
     What comes before the first block counts to the first, what comes after the last to the last.
     """

@@ -61,10 +61,10 @@ def loss_curve(
         return _png(_loss_figure(curve, title, loss_label, steps_per_epoch, validation))
 
 
-def comparison(curves: Sequence[Curve], *, title: str, loss_label: str) -> bytes:
-    """The loss of several runs over their steps; a run that diverged leaves the picture with a cross."""
+def comparison(curves: Sequence[Curve], *, title: str, loss_label: str, x_label: str = "step") -> bytes:
+    """The loss of several runs over their steps, or what ``x_label`` says; a run that diverged leaves the picture with a cross."""
     with _fixed():
-        return _png(_comparison_figure(curves, title, loss_label))
+        return _png(_comparison_figure(curves, title, loss_label, x_label))
 
 
 def sweep_curve(name: str, values: Sequence[float], loss: Array, *, title: str, loss_label: str) -> bytes:
@@ -114,12 +114,12 @@ def _loss_figure(
     return _finish(axes, "best")
 
 
-def _comparison_figure(curves: Sequence[Curve], title: str, loss_label: str) -> Figure:
+def _comparison_figure(curves: Sequence[Curve], title: str, loss_label: str, x_label: str = "step") -> Figure:
     shown = [curves[index] for index in _spread(len(curves), CURVES)]
     outside = 4 < len(shown) <= MANY
     names = [_fit(curve.label, TEXT, 130 if outside else 200) for curve in shown]
     right = 55 + max(_width(name, TEXT) for name in names) if outside else 0.0
-    axes = _axes(title, "step", loss_label, right=right)
+    axes = _axes(title, x_label, loss_label, right=right)
     data = [(np.asarray(curve.steps, np.float64), _drawable(curve.loss)) for curve in shown]
     _scale(axes.yaxis, *_worth_seeing([loss for _, loss in data]))
     _span(axes, np.concatenate([steps for steps, _ in data]) if data else np.zeros(0), whole=True)
@@ -227,6 +227,8 @@ def _surface_figure(names: tuple[str, str], x: Array, y: Array, loss: Array, tit
     keep = _spread(len(y), CELLS, int(row)), _spread(len(x), CELLS, int(column))
     x, y, z = x[keep[1]], y[keep[0]], np.ma.masked_invalid(z[np.ix_(*keep)])
     low, high = float(z.min()), float(z.max())
+    if low == 0 < high:  # a minimum of exactly 0 on the grid takes the colour of the next smallest
+        z, low = np.ma.clip(z, z[z > 0].min(), None), float(z[z > 0].min())
     log = low > 0 and high > 100 * low
     if low == high:
         low, high = low - 0.5 * abs(low or 1), high + 0.5 * abs(high or 1)

@@ -15,7 +15,7 @@ from gdcli import execute, plots, store, tables
 from gdcli.engine.build import build, resolve_threads
 from gdcli.engine.grid import losses
 from gdcli.engine.train import Interrupt
-from gdcli.execute import Origin, Planned, Result, Timing, Watch
+from gdcli.execute import Finished, Origin, Planned, Result, Timing, Watch
 from gdcli.plan import Axis
 from gdcli.spec import config
 from gdcli.spec.document import write
@@ -200,12 +200,21 @@ class Many:
             values = [result.planned.values[0] for result in self.results]
             losses_ = np.array([result.loss for result in self.results])
             return plots.sweep_runs(self.axes[0], values, losses_, title=title, loss_label=label)
-        curves = [
-            plots.Curve(r.planned.label, np.arange(1.0, len(r.finished.losses) + 1), r.finished.losses)
-            for r in self.results
-            if r.finished is not None
-        ]
-        return plots.comparison(curves, title=title, loss_label=label)
+        runs = [(r.planned.label, r.finished) for r in self.results if r.finished is not None]
+        if all(run.steps_per_epoch == 1 for _, run in runs):
+            curves = [plots.Curve(name, np.arange(1.0, len(run.losses) + 1), run.losses) for name, run in runs]
+            return plots.comparison(curves, title=title, loss_label=label)
+        curves = [_per_epoch(name, run) for name, run in runs]
+        return plots.comparison(curves, title=title, loss_label=f"{label}, mean of the epoch", x_label="epoch")
+
+
+def _per_epoch(name: str, run: Finished) -> plots.Curve:
+    """Return the mean loss of each epoch: the losses of single small batches would hide each other."""
+    starts = np.arange(0, len(run.losses), run.steps_per_epoch)
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = np.add.reduceat(run.losses, starts) if len(starts) else np.empty(0)
+    counts = np.diff([*starts, len(run.losses)])
+    return plots.Curve(name, np.arange(1.0, len(starts) + 1), sums / counts)
 
 
 _STATUSES = ("finished", "stopped", "diverged", "interrupted", "failed")

