@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
+import pydantic
 import torch
+import yaml
 from numpy.typing import NDArray
 
 from gdcli import __version__, plots, store
@@ -238,10 +241,11 @@ def _write_head(folder: Path, loaded: Loaded, built: Built, origin: Origin, *, t
 
 def environment(origin: Origin, device: torch.device, threads: int) -> dict[str, Any]:
     """Return what a result may depend on besides the spec."""
-    packages = ("torch", "numpy", "typer", "pydantic", "PyYAML", "matplotlib")
+    loaded = {"torch": torch, "numpy": np, "pydantic": pydantic, "PyYAML": yaml, "orjson": orjson}
     return {
         "versions": {"gdcli": __version__, "python": platform.python_version()}
-        | {package: metadata.version(package) for package in packages},
+        | {name: str(module.__version__) for name, module in loaded.items()}
+        | {"matplotlib": metadata.version("matplotlib")},  # not imported, it may not be needed
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "threads": threads,

@@ -62,7 +62,7 @@ def loss_curve(
 
 
 def comparison(curves: Sequence[Curve], *, title: str, loss_label: str, x_label: str = "step") -> bytes:
-    """The loss of several runs over their steps, or what ``x_label`` says; a run that diverged leaves the picture with a cross."""
+    """The loss of several runs over steps or what ``x_label`` says; a diverged run leaves the picture with a cross."""
     with _fixed():
         return _png(_comparison_figure(curves, title, loss_label, x_label))
 
@@ -227,8 +227,9 @@ def _surface_figure(names: tuple[str, str], x: Array, y: Array, loss: Array, tit
     keep = _spread(len(y), CELLS, int(row)), _spread(len(x), CELLS, int(column))
     x, y, z = x[keep[1]], y[keep[0]], np.ma.masked_invalid(z[np.ix_(*keep)])
     low, high = float(z.min()), float(z.max())
-    if low == 0 < high:  # a minimum of exactly 0 on the grid takes the colour of the next smallest
-        z, low = np.ma.clip(z, z[z > 0].min(), None), float(z[z > 0].min())
+    least = float(z[z > 0].min()) if low == 0 < high else low
+    if high > 100 * least > 0:  # on a log scale a minimum of exactly 0 takes the colour of the next smallest
+        z, low = np.ma.clip(z, least, None), least
     log = low > 0 and high > 100 * low
     if low == high:
         low, high = low - 0.5 * abs(low or 1), high + 0.5 * abs(high or 1)

@@ -305,6 +305,15 @@ def test_a_surface_marks_its_minimum_and_labels_axes_and_colours() -> None:
     assert type(log.axes[0].collections[0].norm).__name__ == "LogNorm"
 
 
+def test_a_surface_with_a_zero_has_a_log_scale_where_its_other_values_span_much_and_only_there() -> None:
+    for high, norm, low in ((1000.0, "LogNorm", 1.0), (50.0, "Normalize", 0.0)):
+        loss = np.array([[0.0, 1.0], [2.0, high]])
+        figure = plots._surface_figure(("w", "b"), np.arange(2.0), np.arange(2.0), loss, "", "loss")
+        mesh = figure.axes[0].collections[0]
+        assert (type(mesh.norm).__name__, mesh.norm.vmin) == (norm, low)
+        assert legend(figure) == ["minimum 0 at w = 0, b = 0"]
+
+
 def test_a_surface_keeps_its_values_when_rows_are_not_in_order() -> None:
     loss = np.arange(6.0).reshape(2, 3)
     figure = plots._surface_figure(("w", "b"), np.array([3.0, 1, 2]), np.array([5.0, 4]), loss, "", "loss")

@@ -37,9 +37,16 @@ def app() -> typer.Typer:
     return application
 
 
+# Neither pydantic nor torch is to look through all installed packages for plugins, and run what it finds: a spec is
+# read the same way everywhere, and the search takes longer than the rest of a small run.
+_NO_PLUGINS = {"PYDANTIC_DISABLE_PLUGINS": "__all__", "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; every foreseen error is one message on standard error."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
+    for variable, value in _NO_PLUGINS.items():
+        os.environ.setdefault(variable, value)
     try:
         code = typer.main.get_command(app())(args=argv, prog_name="gdcli", standalone_mode=False)
         sys.stdout.flush()
