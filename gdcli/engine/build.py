@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -166,15 +166,12 @@ def _initialised(tensor: Tensor, value: Any) -> Tensor:
 # --- batches ----------------------------------------------------------------------------------------------------------
 
 
-class Step(NamedTuple):
-    """One step's place and rows."""
+class Rows(NamedTuple):
+    """One step's rows of the training data."""
 
-    epoch: int  # from 1
-    batch: int  # from 1
-    last: bool  # of its epoch
     x: Tensor  # [B, D]
     y: Tensor  # [B, O] or [B]
-    rows: Any  # a slice, or an index [B]
+    index: Any  # where they stand in the data: a slice, or positions [B]
 
 
 class Batches:
@@ -189,31 +186,27 @@ class Batches:
         self.per_epoch = batch.steps(samples)
         self.shuffle = batch.mode == "mini-batch" if batch.shuffle is None else batch.shuffle
         self._generator = generator(seed, "shuffle")
-        self._views: list[tuple[Tensor, Tensor, slice]] = []
+        self._views: list[Rows] = []
 
-    def epoch(self, number: int) -> Iterator[Step]:
-        """Yield the steps of one epoch; a shuffled epoch draws its order when it starts."""
-        last = self.per_epoch - 1
+    def epoch(self) -> Iterable[Rows]:
+        """Return the steps of the next epoch; a shuffled epoch draws its order when it starts."""
         if self.shuffle and len(self.x):
-            order = torch.from_numpy(self._generator.permutation(len(self.x)))
-            for k, rows in enumerate(torch.split(order.to(self.x.device), self.rows)[: self.per_epoch]):
-                x, y = self.x.index_select(0, rows), self.y.index_select(0, rows)
-                yield Step(number, k + 1, k == last, x, y, rows)
-            return
-        if self.per_epoch <= self.CACHED:
-            self._views = self._views or [self._cut(k) for k in range(self.per_epoch)]
-            for k, (x, y, part) in enumerate(self._views):
-                yield Step(number, k + 1, k == last, x, y, part)
-            return
-        for k in range(self.per_epoch):
-            x, y, part = self._cut(k)
-            yield Step(number, k + 1, k == last, x, y, part)
+            order = torch.from_numpy(self._generator.permutation(len(self.x))).to(self.x.device)
+            return map(self._picked, torch.split(order, self.rows)[: self.per_epoch])
+        if self.per_epoch > self.CACHED:
+            return map(self._cut, range(self.per_epoch))
+        if not self._views:
+            self._views = [self._cut(k) for k in range(self.per_epoch)]
+        return self._views
 
-    def _cut(self, k: int) -> tuple[Tensor, Tensor, slice]:
+    def _picked(self, index: Tensor) -> Rows:
+        return Rows(self.x.index_select(0, index), self.y.index_select(0, index), index)
+
+    def _cut(self, k: int) -> Rows:
         part = slice(k * self.rows, (k + 1) * self.rows)
         if self.rows >= len(self.x):
-            return self.x, self.y, slice(None)
-        return self.x[part], self.y[part], part
+            return Rows(self.x, self.y, slice(None))
+        return Rows(self.x[part], self.y[part], part)
 
 
 # --- the whole --------------------------------------------------------------------------------------------------------

@@ -26,7 +26,10 @@ class Kernel(Protocol):
     """Forward and backward of one model with one loss on theta's first run."""
 
     def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return loss (0-dim) and output [B, O] of a batch x [B, D], y [B, O]; write the gradient into theta."""
+        """Return loss (0-dim) and output [B, O] of a batch x [B, D], y [B, O]; write the gradient into theta.
+
+        Either may still carry autograd's graph: detach what is kept.
+        """
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output [B, O] for x [B, D], without training (dropout off, no graph)."""
@@ -92,9 +95,10 @@ class Single:
 
     def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return loss and output of a batch; write the gradient into theta."""
-        plan = self._plans.get(len(x))
+        rows = x.shape[0]
+        plan = self._plans.get(rows)
         if plan is None:
-            plan = self._plans[len(x)] = self._plan(x, y)
+            plan = self._plans[rows] = self._plan(x, y)
         return plan(x, y)
 
     def _plan(self, x: Tensor, y: Tensor) -> Step:
@@ -181,7 +185,7 @@ class Autograd:
                 self._one = torch.ones_like(loss)
             gradients = _run_backward((loss,), (self._one,), self._leaves)
             torch._foreach_copy_(self._into, gradients)
-        return loss.detach(), output.detach()
+        return loss, output
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output for x without a graph, torch's own layers in evaluation mode."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gdcli.engine.build import Built, Step
+from gdcli.engine.build import Built, Rows
 from gdcli.records import Event, Floats, Outcome, Prediction, Start, Status, StepBlock
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.models import Chain
@@ -36,10 +36,10 @@ class Interrupt:
 
 
 @dataclass(slots=True)
-class _Rows:
+class _Columns:
     """The columns of a block while it grows."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Rows] = field(default_factory=list)
     losses: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
     parameters: list[Tensor] = field(default_factory=list)
@@ -114,9 +114,9 @@ class _Loop:
                     yield block
         yield self.outcome()
 
-    def order(self) -> Iterator[Step]:
-        for epoch in range(1, self.spec.settings.epochs + 1):
-            yield from self.built.batches.epoch(epoch)
+    def order(self) -> Iterator[Rows]:
+        epochs = range(self.spec.settings.epochs)
+        return chain.from_iterable(self.built.batches.epoch() for _ in epochs)
 
     def start(self) -> Start:
         spec, model = self.spec, self.built.loaded.architecture
@@ -143,8 +143,8 @@ class _Loop:
     def evaluation(self) -> StepBlock:
         """One forward and backward on all data, no update: row 0."""
         batches = self.built.batches
-        rows = _Rows()
-        self.forward_backward(Step(0, 0, True, batches.x, batches.y, slice(None)), 0, rows)
+        rows = _Columns()
+        self.forward_backward(Rows(batches.x, batches.y, slice(None)), 0, rows)
         if "parameters" in self.columns:
             rows.parameters.append(self.built.theta.values[0].clone())
         block = self.columns_of(rows, first=0)
@@ -154,7 +154,7 @@ class _Loop:
 
     # --- one block ----------------------------------------------------------------------------------------------------
 
-    def forward_backward(self, step: Step, k: int, rows: _Rows) -> None:
+    def forward_backward(self, step: Rows, k: int, rows: _Columns) -> None:
         loss, output = self.built.kernel.step(step.x, step.y)
         rows.steps.append(step)
         rows.losses.append(loss)
@@ -164,12 +164,12 @@ class _Loop:
             for part, into in zip(self.parts, self.rows[k].unbind(0), strict=True):
                 torch.linalg.vector_norm(part, out=into)
         if "output" in self.columns:
-            rows.outputs.append(output)
+            rows.outputs.append(output.detach())
 
-    def block(self, steps: Iterator[Step]) -> StepBlock | None:
+    def block(self, steps: Iterator[Rows]) -> StepBlock | None:
         """Run up to K steps and return their columns; None when there are no more."""
         snapshot = self.snapshot()
-        rows, first = _Rows(), self.steps + 1
+        rows, first = _Columns(), self.steps + 1
         updates = [(update.bound.update, update.lr) for update in self.built.updates]
         until = time.perf_counter() + BLOCK_SECONDS
         kernel_step, interrupt = self.built.kernel.step, self.interrupt
@@ -202,25 +202,25 @@ class _Loop:
         if not rows.steps:
             return None
         self.steps = t
-        self.epochs = rows.steps[-1].epoch - (not rows.steps[-1].last)
+        self.epochs = t // self.built.batches.per_epoch
         return self.checked(rows, first, snapshot)
 
     def _stops(self) -> bool:
         return any(value is not None for value in self.stop.model_dump().values())
 
-    def after_update(self, step: Step, rows: _Rows) -> None:
+    def after_update(self, step: Rows, rows: _Columns) -> None:
         """Take the columns that need the updated parameters, and see whether to stop."""
+        last, nan = self.steps % self.built.batches.per_epoch == 0, float("nan")
         if "parameters" in self.columns:
             rows.parameters.append(self.built.theta.values[0].clone())
-        nan = float("nan")
         if "loss_after" in self.columns:
-            rows.loss_after.append(self.loss_of(step.x, step.y) if step.last else nan)
+            rows.loss_after.append(self.loss_of(step.x, step.y) if last else nan)
         epoch_loss = nan
-        if self.per_epoch_loss and step.last:
+        if self.per_epoch_loss and last:
             epoch_loss = self.full_loss()
         rows.full_loss.append(epoch_loss)
-        if step.last:
-            self.end_of_epoch(step, epoch_loss, rows)
+        if last:
+            self.end_of_epoch(self.steps // self.built.batches.per_epoch, epoch_loss)
         if self.stop.max_steps is not None and self.steps >= self.stop.max_steps:
             self.finish("stopped", f"max_steps reached at step {self.steps}")
         elif time.perf_counter() > self.deadline:
@@ -230,9 +230,9 @@ class _Loop:
         if self.status is None:
             self.status, self.message = status, message
 
-    def end_of_epoch(self, step: Step, epoch_loss: float, rows: _Rows) -> None:
+    def end_of_epoch(self, epoch: int, epoch_loss: float) -> None:
         """Check `stop` once an epoch; with one step an epoch, the step's own gradient is that of the full data."""
-        stop, epoch = self.stop, step.epoch
+        stop = self.stop
         if stop.gradient_norm is not None:
             if not self.full_batch:
                 self.built.kernel.step(self.built.batches.x, self.built.batches.y)
@@ -267,11 +267,11 @@ class _Loop:
 
         return restore
 
-    def checked(self, rows: _Rows, first: int, restore: Callable[[], None]) -> StepBlock:
+    def checked(self, rows: _Columns, first: int, restore: Callable[[], None]) -> StepBlock:
         block = self.columns_of(rows, first)
         return self.check(block, rows, restore)
 
-    def check(self, block: StepBlock, rows: _Rows, restore: Callable[[], None] | None) -> StepBlock:
+    def check(self, block: StepBlock, rows: _Columns, restore: Callable[[], None] | None) -> StepBlock:
         """Cut the block at its first step whose loss or gradient is not finite, and take back the later updates.
 
         Looking once a block keeps the loop free of a synchronisation every step; what came after the bad step is
@@ -327,21 +327,24 @@ class _Loop:
 
     # --- columns ------------------------------------------------------------------------------------------------------
 
-    def columns_of(self, rows: _Rows, first: int) -> StepBlock:
+    def columns_of(self, rows: _Columns, first: int) -> StepBlock:
         """Bring a block to the host: one copy of the losses and one of the gradients."""
         count = len(rows.steps)
-        losses = torch.stack(rows.losses).cpu().numpy().astype(np.float64)
+        losses = torch.stack(rows.losses).detach().cpu().numpy().astype(np.float64)
         kept = self.kept[:count].cpu().numpy()
         norms = _norms(kept)
         values = None
         if self.keep == "values":
             values = kept.copy() if self.kept.device.type == "cpu" else kept
-        rows_of = np.array([(step.epoch, step.batch, step.last) for step in rows.steps], dtype=np.int64).T
+        step, per_epoch = np.arange(first, first + count, dtype=np.int64), self.built.batches.per_epoch
+        epoch, batch = (step - 1) // per_epoch + 1, (step - 1) % per_epoch + 1
+        if first == 0:  # the evaluation, which belongs to no epoch
+            epoch, batch = np.zeros(1, np.int64), np.zeros(1, np.int64)
         return StepBlock(
-            step=np.arange(first, first + count, dtype=np.int64),
-            epoch=rows_of[0],
-            batch=rows_of[1],
-            last=rows_of[2].astype(bool),
+            step=step,
+            epoch=epoch,
+            batch=batch,
+            last=(batch == per_epoch) | (step == 0),
             loss=losses,
             lr=np.full(count, self.lr),
             gradient_norm=norms,
@@ -354,14 +357,14 @@ class _Loop:
             parameters=self.states(rows) if rows.parameters else None,
         )
 
-    def states(self, rows: _Rows) -> Floats:
+    def states(self, rows: _Columns) -> Floats:
         return torch.stack(rows.parameters).cpu().numpy()[:, self.built.theta.model_order]
 
-    def samples(self, rows: _Rows) -> tuple[Floats, Floats]:
+    def samples(self, rows: _Columns) -> tuple[Floats, Floats]:
         """Return the rows of x and y as the spec has them, before any rounding to the run's dtype."""
         table = self.built.loaded.training
         assert table is not None
-        index = np.concatenate([np.arange(len(table.x))[_on_host(step.rows)] for step in rows.steps])
+        index = np.concatenate([np.arange(len(table.x))[_on_host(step.index)] for step in rows.steps])
         y = table.y[index].astype(np.float64)
         return table.x[index], y if y.ndim == 2 else y[:, None]
 
