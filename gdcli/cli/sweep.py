@@ -27,7 +27,7 @@ def sweep(
         list[str] | None, typer.Option("--param", "-p", help="NAME or NAME=GRID; several give their product.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the expanded points and exit.")] = False,
-    max_runs: Annotated[int | None, typer.Option(help="Most runs, or points, to allow.")] = None,
+    max_runs: Annotated[int | None, typer.Option(min=1, help="Most runs, or points, to allow.")] = None,
     output: common.OutputOption = Path("runs"),
     seed: common.SeedOption = None,
     device: common.DeviceOption = None,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gdcli.engine.kernels import Autograd, Kernel, Single, chain_forward, layers_on, leaves_on
+from gdcli.engine.kernels import Autograd, Kernel, Single, chain_on_leaves, leaves_on
 from gdcli.engine.theta import Slot, Theta, segments
 from gdcli.errors import SpecError
 from gdcli.spec import limits
@@ -274,25 +274,26 @@ def _kernel(loaded: Loaded, theta: Theta, module: torch.nn.Module | None, loss: 
     if engine == "by_hand":
         what = f"the backward pass of a {loaded.spec.model.name} model is not written out by hand"
         raise SpecError(loaded.spec.problem(("engine",), what, "Use auto or autograd"))
-    leaves = leaves_on(theta)
+    leaves = leaves_on(theta, transposed=isinstance(model, Chain))
     if isinstance(model, Objective):
-        value = objectives.compile_(model.expression, tuple(model.start), model.constants)
+        value = compiled(loaded.spec, model)
         return Autograd(theta, leaves, lambda x: value(leaves), lambda output, y: output), "autograd"
     assert loss is not None
     if isinstance(model, Chain):
-        layers = [
-            layer.__class__(*by_leaf, None, None, layer.activation)
-            for layer, by_leaf in zip(layers_on(theta, model), _pairs(theta, model, leaves), strict=True)
-        ]
-        return Autograd(theta, leaves, chain_forward(layers), loss.value), "autograd"
+        named = {slot.name: leaf for slot, leaf in zip(theta.slots, leaves, strict=True)}
+        return Autograd(theta, leaves, chain_on_leaves(model, named), loss.value), "autograd"
     assert module is not None
     _bind(module, theta, leaves)
     return Autograd(theta, leaves, module, loss.value, module), "autograd"
 
 
-def _pairs(theta: Theta, model: Chain, leaves: list[Tensor]) -> list[tuple[Tensor, Tensor | None]]:
-    by_name = {slot.name: leaf for slot, leaf in zip(theta.slots, leaves, strict=True)}
-    return [(by_name[f"{layer.name}weight"], by_name.get(f"{layer.name}bias")) for layer in model.layers]
+def compiled(spec: RunSpec, model: Objective) -> Callable[..., Tensor]:
+    """Return an objective's expression as a function of its variables. Raises SpecError for constants that fail."""
+    try:
+        return objectives.compile_(model.expression, tuple(model.start), model.constants)
+    except objectives.ExpressionError as error:
+        what = f"{error}, at character {error.column}"
+        raise SpecError(spec.problem(("model", "expression"), what)) from None
 
 
 def _bind(module: torch.nn.Module, theta: Theta, leaves: list[Tensor]) -> None:

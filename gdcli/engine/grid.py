@@ -9,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gdcli.engine.build import Built
-from gdcli.zoo import objectives
+from gdcli.engine.build import Built, compiled
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.models import Chain, Objective
 
@@ -40,7 +39,7 @@ def _chunk(built: Built, columns: list[int], points: NDArray[np.float64]) -> NDA
     model = built.loaded.architecture
     with torch.no_grad():
         if isinstance(model, Objective):
-            value = objectives.compile_(model.expression, tuple(model.start), model.constants)
+            value = compiled(built.loaded.spec, model)
             variables = [theta[:, slot.start] for slot in built.theta.slots]
             found = value(variables).expand(len(points))
         elif isinstance(model, Chain):

@@ -6,7 +6,7 @@ plain torch loop without building a graph. ``autograd`` serves every other model
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,6 +20,10 @@ from gdcli.zoo.models import Affine, Chain
 
 Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 Forward = Callable[[Tensor], Tensor]
+Pointwise = Callable[..., Tensor]
+
+KEPT_DIFFERENCES = 256
+"""A batch's outputs up to which the differences of a block's steps are kept: 1 MiB a block in float32."""
 
 
 class Kernel(Protocol):
@@ -28,8 +32,12 @@ class Kernel(Protocol):
     def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return loss (0-dim) and output [B, O] of a batch x [B, D], y [B, O]; write the gradient into theta.
 
-        Either may still carry autograd's graph: detach what is kept.
+        Either may still carry autograd's graph: detach what is kept. In place of the loss there may be what
+        :meth:`losses` makes it of.
         """
+
+    def losses(self, steps: Sequence[Tensor]) -> Tensor:
+        """Return the losses [K] of K steps from what :meth:`step` gave for each."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output [B, O] for x [B, D], without training (dropout off, no graph)."""
@@ -94,16 +102,35 @@ class Single:
         self.forward: Forward = chain_forward(self._layers)
 
     def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return loss and output of a batch; write the gradient into theta."""
+        """Return loss, or difference, and output of a batch; write the gradient into theta."""
         rows = x.shape[0]
         plan = self._plans.get(rows)
         if plan is None:
             plan = self._plans[rows] = self._plan(x, y)
         return plan(x, y)
 
+    def losses(self, steps: Sequence[Tensor]) -> Tensor:
+        """Return the losses [K] of K steps, worked out at once where differences o − t [B, O] were kept."""
+        squares = self._loss.of_differences
+        if squares is None or not steps[0].ndim:
+            return torch.stack([*steps])
+        if len({step.shape for step in steps}) == 1:
+            return squares.losses(torch.stack([*steps]).flatten(1))
+        return torch.cat([squares.losses(step.reshape(1, -1)) for step in steps])
+
+    def _loss_and_derivative(self, output: Tensor) -> tuple[Pointwise, Pointwise]:
+        """Return (o, t) -> loss or difference, and (that, o, t) -> dL/do, for batches of this shape."""
+        squares, derivative = self._loss.of_differences, self._loss.derivative(output)
+        if squares is None or output.numel() > KEPT_DIFFERENCES:
+            return self._loss.value, lambda loss, o, t: derivative(o, t)
+        number = squares.factor(output.numel())
+        if number == 1:
+            return torch.sub, lambda d, o, t: d
+        scale, mul = output.new_tensor(number), torch.mul
+        return torch.sub, lambda d, o, t: mul(d, scale)
+
     def _plan(self, x: Tensor, y: Tensor) -> Step:
-        value = self._loss.value
-        derivative = self._loss.derivative(self.forward(x))
+        value, derivative = self._loss_and_derivative(self.forward(x))
         forward = [(layer.bias, layer.weight, layer.weight.t(), layer.activation.forward) for layer in self._layers]
         trained = [k for k, layer in enumerate(self._layers) if _is_trained(layer)]
         first = trained[0] if trained else len(self._layers)  # below it no gradient is needed
@@ -118,7 +145,7 @@ class Single:
                 trail.append((a, z, a := z if activation is None else activation(z)))
             loss = value(a, y)
             if backward:
-                d = derivative(a, y)
+                d = derivative(loss, a, y)
                 for back in backward:
                     d = back(d, *trail.pop())
             return loss, a
@@ -136,10 +163,12 @@ def _back(layer: Layer, x: Tensor, *, is_first: bool) -> Callable[[Tensor, Tenso
     weight, into_weight, into_bias = layer.weight, layer.weight_gradient, layer.bias_gradient
     activation = layer.activation.backward
     delta = x.new_empty((len(x), weight.shape[0]))  # δ [B, O]
-    transposed = delta.t()
     axes: tuple[int, ...] = (0,)
     if into_bias is not None and into_bias.shape != weight.shape[:1]:  # [1], shared: summed over the units too
         axes, into_bias = (0, 1), into_bias.view(())
+    elif into_bias is not None and activation is not None and len(x) == 1:
+        delta, into_bias = into_bias.view(1, -1), None  # the sum over one row is the row: δ is made where it goes
+    transposed = delta.t()
 
     def back(d: Tensor, a_in: Tensor, z: Tensor, a_out: Tensor) -> Tensor:
         if activation is not None:
@@ -173,7 +202,12 @@ class Autograd:
     ) -> None:
         self._forward, self._loss, self._module = forward, loss, module
         self._leaves = tuple(leaf for leaf in leaves if leaf.requires_grad)
-        self._into = [view for slot in theta.slots if (view := theta.gradient_view(slot)) is not None]
+        into = [view for slot in theta.slots if (view := theta.gradient_view(slot)) is not None]
+        # a leaf may be the transpose of its parameter, and then so is its gradient
+        pairs = zip(into, self._leaves, strict=True)
+        self._into = [
+            view if view.shape == leaf.shape and view.stride() == leaf.stride() else view.t() for view, leaf in pairs
+        ]
         self._one: Tensor | None = None
 
     def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -187,6 +221,10 @@ class Autograd:
             torch._foreach_copy_(self._into, gradients)
         return loss, output
 
+    def losses(self, steps: Sequence[Tensor]) -> Tensor:
+        """Return the losses [K] of K steps."""
+        return torch.stack([*steps]).detach()
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the output for x without a graph, torch's own layers in evaluation mode."""
         with torch.no_grad():
@@ -198,11 +236,35 @@ class Autograd:
             return output
 
 
-def leaves_on(theta: Theta) -> list[Tensor]:
-    """Return theta's parameters as leaves of autograd's graph, in the model's order."""
-    return [theta.view(slot).detach().requires_grad_(slot.trained) for slot in theta.slots]
+def chain_on_leaves(chain: Chain, leaves: Mapping[str, Tensor]) -> Forward:
+    """Return the forward pass on leaves of autograd's graph, each weight transposed, [I, O].
+
+    nn.functional.linear takes a weight's transpose in every pass, one node more per layer, forward and backward. With
+    the transpose as the leaf, the products and their order are the same.
+    """
+    plan = [
+        (leaves[f"{layer.name}weight"], leaves.get(f"{layer.name}bias"), ACTIVATIONS[layer.activation]().forward)
+        for layer in chain.layers
+    ]
+    addmm, mm = torch.addmm, torch.mm
+
+    def forward(x: Tensor) -> Tensor:
+        for weight, bias, activation in plan:
+            x = mm(x, weight) if bias is None else addmm(bias, x, weight)
+            if activation is not None:
+                x = activation(x)
+        return x
+
+    return forward
+
+
+def leaves_on(theta: Theta, *, transposed: bool = False) -> list[Tensor]:
+    """Return theta's parameters as leaves of autograd's graph, in the model's order; matrices transposed if asked."""
+    views = [theta.view(slot) for slot in theta.slots]
+    turned = [view.t() if transposed and view.ndim == 2 else view for view in views]
+    return [view.detach().requires_grad_(slot.trained) for view, slot in zip(turned, theta.slots, strict=True)]
 
 
 def _run_backward(outputs: tuple[Tensor, ...], seeds: tuple[Tensor, ...], leaves: tuple[Tensor, ...]) -> Any:
-    engine = torch.autograd.Variable._execution_engine  # type: ignore[attr-defined]  # what autograd.grad itself calls
+    engine = torch.autograd.Variable._execution_engine  # what autograd.grad itself calls
     return engine.run_backward(outputs, seeds, False, False, leaves, allow_unreachable=True, accumulate_grad=False)

@@ -330,7 +330,7 @@ class _Loop:
     def columns_of(self, rows: _Columns, first: int) -> StepBlock:
         """Bring a block to the host: one copy of the losses and one of the gradients."""
         count = len(rows.steps)
-        losses = torch.stack(rows.losses).detach().cpu().numpy().astype(np.float64)
+        losses = self.built.kernel.losses(rows.losses).cpu().numpy().astype(np.float64)
         kept = self.kept[:count].cpu().numpy()
         norms = _norms(kept)
         values = None
@@ -370,11 +370,14 @@ class _Loop:
 
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
-    def loss_of(self, x: Tensor, y: Tensor) -> float:
-        """Return the loss on some rows. Synchronises with the device."""
-        output = self.built.kernel.forward(x)
+    def loss_at(self, output: Tensor, y: Tensor) -> float:
+        """Return the loss of an output. Synchronises with the device."""
         with torch.no_grad():
             return float(output if self.built.loss is None else self.built.loss.value(output, y))
+
+    def loss_of(self, x: Tensor, y: Tensor) -> float:
+        """Return the loss on some rows."""
+        return self.loss_at(self.built.kernel.forward(x), y)
 
     def full_loss(self) -> float:
         return self.loss_of(self.built.batches.x, self.built.batches.y)
@@ -382,7 +385,7 @@ class _Loop:
     def outcome(self) -> Outcome:
         assert self.status is not None
         diverged = self.status == "diverged"
-        loss = self.bad_loss if diverged else self.full_loss()
+        loss, metrics = (self.bad_loss, {}) if diverged else self.final()
         if loss < self.best:
             self.best, self.best_step = loss, self.steps
         return Outcome(
@@ -394,22 +397,25 @@ class _Loop:
             best_loss=self.best,
             best_step=self.best_step,
             parameters=self.built.theta.parameters(),
-            metrics={} if diverged else self.metrics(),
+            metrics=metrics,
             prediction=self.prediction(),
         )
 
-    def metrics(self) -> dict[str, float]:
-        """Return accuracy for class targets, and the same on the validation rows with their loss."""
+    def final(self) -> tuple[float, dict[str, float]]:
+        """Return the loss of the whole training set, and the metrics: accuracy, and both on the validation rows."""
         built, found = self.built, {}
         accuracy = _ACCURACY.get(self.spec.loss.name if self.spec.loss else "")
-        if accuracy is not None and built.batches.y.ndim == (1 if accuracy is _by_class else 2):
-            found["accuracy"] = accuracy(built.kernel.forward(built.batches.x), built.batches.y)
+        x, y = built.batches.x, built.batches.y
+        output = built.kernel.forward(x)
+        if accuracy is not None and y.ndim == (1 if accuracy is _by_class else 2):
+            found["accuracy"] = accuracy(output, y)
         if built.validation is not None:
-            x, y = built.validation
-            found["validation_loss"] = self.loss_of(x, y)
+            x, target = built.validation
+            held_out = built.kernel.forward(x)
+            found["validation_loss"] = self.loss_at(held_out, target)
             if "accuracy" in found and accuracy is not None:
-                found["validation_accuracy"] = accuracy(built.kernel.forward(x), y)
-        return found
+                found["validation_accuracy"] = accuracy(held_out, target)
+        return self.loss_at(output, y), found
 
 
 def _by_class(output: Tensor, y: Tensor) -> float:

@@ -189,7 +189,8 @@ def logsigmoid() -> Activation:
 
     def backward(d: Tensor, z: Tensor, a: Tensor, out: Tensor) -> Tensor:
         buffer = torch.ops.aten.log_sigmoid_forward(z)[1]  # exp(−|z|) on CPU, empty on CUDA
-        return torch.ops.aten.log_sigmoid_backward.grad_input(d.clone(), z, buffer, grad_input=out)
+        torch.ops.aten.log_sigmoid_backward.grad_input(d.clone(), z, buffer, grad_input=out)
+        return out
 
     return Activation(torch.nn.functional.logsigmoid, backward, "LogSigmoid")
 
@@ -209,7 +210,8 @@ def softmax() -> Activation:
     import torch
 
     def backward(d: Tensor, z: Tensor, a: Tensor, out: Tensor) -> Tensor:
-        return torch.ops.aten._softmax_backward_data.out(d.clone(), a, -1, a.dtype, grad_input=out)
+        torch.ops.aten._softmax_backward_data.out(d.clone(), a, -1, a.dtype, grad_input=out)
+        return out
 
     return Activation(lambda z: torch.softmax(z, -1), backward, "Softmax")
 
@@ -219,7 +221,8 @@ def log_softmax() -> Activation:
     import torch
 
     def backward(d: Tensor, z: Tensor, a: Tensor, out: Tensor) -> Tensor:
-        return torch.ops.aten._log_softmax_backward_data.out(d.clone(), a, -1, a.dtype, out=out)
+        torch.ops.aten._log_softmax_backward_data.out(d.clone(), a, -1, a.dtype, out=out)
+        return out
 
     return Activation(lambda z: torch.log_softmax(z, -1), backward, "LogSoftmax")
 

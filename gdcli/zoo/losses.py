@@ -20,6 +20,18 @@ Targets = Literal["values", "probabilities", "classes"]
 
 
 @dataclass(frozen=True, slots=True)
+class OfDifferences:
+    """A loss that is a sum over (o − t)² times a number: dL/do = ``factor(N)`` (o − t), a number times the difference.
+
+    ``losses`` takes the differences of K steps at once, [K, N] -> [K], with the bits of ``Loss.value`` on each row: the
+    loop keeps the difference, which the derivative needs anyway, and need not work out a loss every step.
+    """
+
+    factor: Callable[[int], float]
+    losses: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
 class Loss:
     """One loss.
 
@@ -31,7 +43,15 @@ class Loss:
     value: Pointwise
     derivative: Callable[[Tensor], Pointwise]
     grad_fn: str
-    label: str = ""  # what the style `sweep` prints; the loss's name when empty
+    of_differences: OfDifferences | None = None
+
+
+def _squared(
+    value: Pointwise, grad_fn: str, factor: Callable[[int], float], losses: Callable[[Tensor], Tensor]
+) -> Loss:
+    import torch
+
+    return Loss(value, _scaled(torch.sub, factor), grad_fn, OfDifferences(factor, losses))
 
 
 def _scaled(difference: Pointwise, factor: Callable[[int], float]) -> Callable[[Tensor], Pointwise]:
@@ -52,7 +72,12 @@ def mse() -> Loss:
     import torch
 
     aten = torch.ops.aten.mse_loss.default
-    return Loss(lambda o, t: aten(o, t, 1), _scaled(torch.sub, lambda n: 2 / n), "MseLoss", label="MSE")
+    return _squared(
+        lambda o, t: aten(o, t, 1),
+        "MseLoss",
+        lambda n: 2 / n,
+        lambda d: torch.sum(torch.square(d), 1).div_(d.new_tensor(d.shape[1])),
+    )
 
 
 def half_mse() -> Loss:
@@ -66,14 +91,16 @@ def sse() -> Loss:
     """Sum of squared errors: L = Σ(o − t)²; dL/do = 2 (o − t)."""
     import torch
 
-    return Loss(lambda o, t: torch.sum((o - t) ** 2), _scaled(torch.sub, lambda n: 2), "Sum")
+    return _squared(lambda o, t: torch.sum((o - t) ** 2), "Sum", lambda n: 2, lambda d: torch.sum(torch.square(d), 1))
 
 
 def half_sse() -> Loss:
     """Half the sum of squared errors: L = Σ(o − t)² / 2; dL/do = o − t."""
     import torch
 
-    return Loss(lambda o, t: torch.sum((o - t) ** 2) / 2, _scaled(torch.sub, lambda n: 1), "Div")
+    return _squared(
+        lambda o, t: torch.sum((o - t) ** 2) / 2, "Div", lambda n: 1, lambda d: torch.sum(torch.square(d), 1) / 2
+    )
 
 
 def mae() -> Loss:
@@ -174,7 +201,8 @@ def cross_entropy() -> Loss:
 
         def derivative(o: Tensor, t: Tensor) -> Tensor:
             log_p = log_softmax(o, 1)  # [B, C]
-            return through_log_softmax(at_log(log_p, t), log_p, 1, o.dtype)
+            gradient: Tensor = through_log_softmax(at_log(log_p, t), log_p, 1, o.dtype)
+            return gradient
 
         return derivative
 

@@ -17,7 +17,7 @@ from gdcli.engine.build import Built, build
 from gdcli.engine.train import Interrupt, train
 from gdcli.records import Outcome, Start, StepBlock
 from gdcli.spec.document import read
-from gdcli.spec.load import load
+from gdcli.spec.load import Loaded, load
 from gdcli.spec.schema import parse
 from gdcli.zoo.data import generator
 
@@ -48,9 +48,13 @@ class Trained:
         return {p.name: torch.from_numpy(p.values) for p in self.outcome.parameters}
 
 
+def loaded(spec: Spec) -> Loaded:
+    """From the document's text on. JSON is YAML."""
+    return load(parse(read(json.dumps(spec), "test.yaml"), "test"), Path())
+
+
 def built(spec: Spec) -> Built:
-    """From the document's text to tensors. JSON is YAML."""
-    return build(load(parse(read(json.dumps(spec), "test.yaml"), "test"), Path()))
+    return build(loaded(spec))
 
 
 def trained(spec: Spec, columns: Iterable[str] = (), interrupt: Interrupt | None = None) -> Trained:
