@@ -277,7 +277,9 @@ def _kernel(loaded: Loaded, theta: Theta, module: torch.nn.Module | None, loss: 
     leaves = leaves_on(theta, transposed=isinstance(model, Chain))
     if isinstance(model, Objective):
         value = compiled(loaded.spec, model)
-        return Autograd(theta, leaves, lambda x: value(leaves), lambda output, y: output), "autograd"
+        bare = isinstance(model.expression, objectives.Name)  # x by itself: the loss must not be theta's own memory
+        objective = (lambda x: value(leaves).clone()) if bare else (lambda x: value(leaves))
+        return Autograd(theta, leaves, objective, lambda output, y: output), "autograd"
     assert loss is not None
     if isinstance(model, Chain):
         named = {slot.name: leaf for slot, leaf in zip(theta.slots, leaves, strict=True)}

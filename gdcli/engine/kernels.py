@@ -163,11 +163,13 @@ def _back(layer: Layer, x: Tensor, *, is_first: bool) -> Callable[[Tensor, Tenso
     weight, into_weight, into_bias = layer.weight, layer.weight_gradient, layer.bias_gradient
     activation = layer.activation.backward
     delta = x.new_empty((len(x), weight.shape[0]))  # δ [B, O]
-    axes: tuple[int, ...] = (0,)
+    axes: int | tuple[int, int] = 0
+    zero = None
     if into_bias is not None and into_bias.shape != weight.shape[:1]:  # [1], shared: summed over the units too
         axes, into_bias = (0, 1), into_bias.view(())
     elif into_bias is not None and activation is not None and len(x) == 1:
-        delta, into_bias = into_bias.view(1, -1), None  # the sum over one row is the row: δ is made where it goes
+        # the sum over one row is 0 + δ, which differs from δ in the sign of a zero alone: δ is made where it goes
+        delta, into_bias, zero = into_bias.view(1, -1), None, x.new_zeros(())
     transposed = delta.t()
 
     def back(d: Tensor, a_in: Tensor, z: Tensor, a_out: Tensor) -> Tensor:
@@ -180,7 +182,10 @@ def _back(layer: Layer, x: Tensor, *, is_first: bool) -> Callable[[Tensor, Tenso
             mm(d_t, a_in, out=into_weight)
         if into_bias is not None:
             total(d, axes, out=into_bias)
-        return d if is_first else mm(d, weight)
+        below = d if is_first else mm(d, weight)
+        if zero is not None:
+            d.add_(zero)  # last: the products take δ as it is
+        return below
 
     return back
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ class Plain:
 
 def mlp(sizes: Sequence[int], dtype: torch.dtype, seed: int = 0, bias: bool = True) -> list[nn.Linear]:
     torch.manual_seed(seed)
-    return [nn.Linear(i, o, bias=bias, dtype=dtype) for i, o in zip(sizes, sizes[1:], strict=False)]
+    return [nn.Linear(i, o, bias=bias, dtype=dtype) for i, o in pairwise(sizes)]
 
 
 def chained(layers: Sequence[nn.Linear], activations: Sequence[Call | None]) -> Call:

@@ -264,15 +264,17 @@ def test_the_losses_of_many_steps_are_those_of_each_step_alone(case: str, dtype:
     """Whatever the engine puts off to the end of a block: bit by bit, for batches of equal and of different sizes."""
     torch.manual_seed(12)
     outputs = 1 if CASES[case].targets in ("values", "probabilities") else 3
-    sizes = sorted({1, 2, 3, *(16 * k + j for k in range(1, 17) for j in (-1, 0, 1)), 300, 1000})
+    sizes = (1, 2, 3, 7, 8, 16, 17, 31, 64, 100, 129, 255, 256, 257, 1000)
     most = targets(CASES[case].targets, 1000, outputs, DTYPES[dtype])
     made = engine_for(Chain(()), CASES[case], torch.zeros(1, outputs, dtype=DTYPES[dtype]), most, engine="by_hand")
     mixed, alone = [], []
     for size in sizes:
         steps, expected = [], []
-        for _ in range(3 if size % 16 else 40):
-            o = torch.rand(size, outputs, dtype=DTYPES[dtype]) if case == "bce" else torch.randn(
-                size, outputs, dtype=DTYPES[dtype]
+        for _ in range(150 if size < 4 else 5):
+            o = (
+                torch.rand(size, outputs, dtype=DTYPES[dtype])
+                if case == "bce"
+                else torch.randn(size, outputs, dtype=DTYPES[dtype])
             )
             t = targets(CASES[case].targets, size, outputs, DTYPES[dtype])
             steps.append(made.kernel.step(o, t)[0])
@@ -280,9 +282,8 @@ def test_the_losses_of_many_steps_are_those_of_each_step_alone(case: str, dtype:
         assert same_bits(made.kernel.losses(steps), torch.stack(expected)), size
         mixed += steps[:1]
         alone += expected[:1]
-    assert same_bits(made.kernel.losses(mixed[:2] + mixed[2:3] * 3), torch.stack(alone[:2] + alone[2:3] * 3))
-    if all(step.ndim for step in mixed) or not any(step.ndim for step in mixed):
-        assert same_bits(made.kernel.losses(mixed), torch.stack(alone))
+    small = [k for k, size in enumerate(sizes) if size < 100]  # as the last batch of an epoch, which has fewer rows
+    assert same_bits(made.kernel.losses([mixed[k] for k in small]), torch.stack([alone[k] for k in small]))
 
 
 # --- activations ------------------------------------------------------------------------------------------------------
