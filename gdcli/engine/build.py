@@ -26,6 +26,9 @@ from gdcli.zoo.optimizers import OPTIMIZERS, Bound
 # A multiply-add is one weight seen by one row; below this a second thread costs more than it brings.
 THREADS_FROM = 10**7
 
+# The physical cores that this process may use, as torch counts them before anyone sets a number.
+CORES = torch.get_num_threads()
+
 
 def resolve_device(spec: RunSpec) -> torch.device:
     """Return the device, ``auto`` resolved to the first accelerator that is there. Raises SpecError if it is not."""
@@ -55,7 +58,7 @@ def resolve_threads(loaded: Loaded) -> int:
         weights = sum(_weights(layer) for layer in loaded.architecture.layers)
     else:
         weights = sum(layer.inputs * layer.outputs for layer in loaded.architecture.layers)
-    return torch.get_num_threads() if rows * weights >= THREADS_FROM else 1
+    return CORES if rows * weights >= THREADS_FROM else 1
 
 
 def _weights(layer: TorchLayer) -> int:

@@ -235,7 +235,7 @@ class _Loop:
         stop = self.stop
         if stop.gradient_norm is not None:
             if not self.full_batch:
-                self.built.kernel.step(self.built.batches.x, self.built.batches.y)
+                self.full_gradient()
             norm = float(torch.linalg.vector_norm(self.built.theta.gradient[0]))
             if norm <= stop.gradient_norm:
                 self.finish("stopped", f"gradient norm {norm:.3g} <= {stop.gradient_norm:g} at epoch {epoch}")
@@ -247,6 +247,15 @@ class _Loop:
             self.best_epoch_loss = min(watched, self.best_epoch_loss)
             if self.stale >= stop.patience:
                 self.finish("stopped", f"no better loss in {stop.patience} epochs, at epoch {epoch}")
+
+    def full_gradient(self) -> None:
+        """Write the gradient of the full data into theta; torch's own layers neither draw dropout nor learn from it."""
+        module = self.built.module
+        if module is not None:
+            module.eval()
+        self.built.kernel.step(self.built.batches.x, self.built.batches.y)
+        if module is not None:
+            module.train()
 
     # --- divergence ---------------------------------------------------------------------------------------------------
 
@@ -293,6 +302,8 @@ class _Loop:
                     update.bound.update(update.lr, start + j)
         self.steps = int(block.step[k])
         self.epochs = max(0, int(block.epoch[k]) - 1)
+        if k:
+            self.note_best(_cut(block, k))
         return _cut(block, k + 1)
 
     def why(self, block: StepBlock, k: int) -> str:

@@ -98,11 +98,24 @@ class Sweep(Section):
     parameters: Annotated[dict[str, Any], Len(1)]
 
 
+def _only(value: object, otherwise: str) -> AfterValidator:
+    """Take one value of a key whose others a later version will take."""
+
+    def check_value(given: Any) -> Any:
+        if given != value:
+            raise ValueError(otherwise)
+        return given
+
+    return AfterValidator(check_value)
+
+
 class Compare(Section):
     """What `gdcli compare` does when the command line names no axis."""
 
     optimizers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     batches: list[Any] = Field(default_factory=list)
+    seeds: Annotated[Integer, _only(1, "more than one seed is not in this version")] = 1
+    closed_form: Annotated[bool, _only(False, "the closed form is not in this version")] = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,17 +175,16 @@ def test_200_steps_of_mini_batches(rule: str, settings: dict[str, Any], size: in
     plain = loop(parameters, forward, nn.MSELoss(), optimizer, mini_batches(size, shuffle, dtype))
     assert len(plain.losses) >= 200
     spec = mini_batch_spec(size, shuffle, activation, dtype, optimizer={"name": rule, **settings})
-    for engine in ENGINES:
+    for engine in ENGINES if size == 4 else ENGINES[:1]:
         assert_same(trained({**spec, "engine": engine}, ["gradients"]), plain, names_of(3))
 
 
 # --- groups, freeze ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rule", ["sgd", "adam", "rmsprop", "asgd"])
-def test_groups_are_torchs_parameter_groups(rule: str, dtype: str, engine: str) -> None:
+def test_groups_are_torchs_parameter_groups(rule: str, dtype: str) -> None:
     layers = mlp(SIZES, DTYPES[dtype], seed=11)
     first, second, third = layers
     parameters = [p for layer in layers for p in layer.parameters()]
@@ -198,19 +197,18 @@ def test_groups_are_torchs_parameter_groups(rule: str, dtype: str, engine: str) 
     forward = chained(layers, [torch.tanh, torch.tanh, None])
     plain = loop(parameters, forward, nn.MSELoss(), optimizer, mini_batches(10, True, dtype))
     patterns = {"*.bias": {"lr": 0.02, "weight_decay": 0.1}, "linear1.*": {"lr": 0.001}}  # the last that matches
-    spec = mini_batch_spec(
-        10, True, "tanh", dtype, engine=engine, optimizer={"name": rule, "lr": 0.01, "groups": patterns}
-    )
-    assert_same(trained(spec, ["gradients"]), plain, names_of(3))
+    rule_with_groups = {"name": rule, "lr": 0.01, "groups": patterns}
+    for engine in ENGINES:
+        spec = mini_batch_spec(10, True, "tanh", dtype, engine=engine, optimizer=rule_with_groups)
+        assert_same(trained(spec, ["gradients"]), plain, names_of(3))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     "frozen",
     [["linear1.weight"], ["linear1.*"], ["*.bias"], ["linear2.*"], ["linear3.*", "linear1.bias"], ["linear[12].*"]],
     ids=" ".join,
 )
-def test_freeze_is_requires_grad_false(frozen: list[str], engine: str) -> None:
+def test_freeze_is_requires_grad_false(frozen: list[str]) -> None:
     layers = mlp(SIZES, torch.float32, seed=11)
     parameters = [p for layer in layers for p in layer.parameters()]
     of = {  # the patterns by hand
@@ -223,11 +221,13 @@ def test_freeze_is_requires_grad_false(frozen: list[str], engine: str) -> None:
     optimizer = optimizer_of("adam", {"lr": 0.01}, [p for p in parameters if p.requires_grad])
     forward = chained(layers, [torch.relu, torch.relu, None])
     plain = loop(parameters, forward, nn.MSELoss(), optimizer, mini_batches(10, False, "float32"))
-    spec = mini_batch_spec(10, False, "relu", "float32", engine=engine, optimizer={"name": "adam", "lr": 0.01})
-    spec["model"]["freeze"] = frozen
-    run = trained(spec, ["gradients"])
-    assert_same(run, plain, names_of(3))
-    assert [p.trained for p in run.outcome.parameters] == [p.requires_grad for p in parameters]
+    for engine in ENGINES:
+        adam = {"name": "adam", "lr": 0.01}
+        spec = mini_batch_spec(10, False, "relu", "float32", engine=engine, optimizer=adam)
+        spec["model"]["freeze"] = frozen
+        run = trained(spec, ["gradients"])
+        assert_same(run, plain, names_of(3))
+        assert [p.trained for p in run.outcome.parameters] == [p.requires_grad for p in parameters]
 
 
 def test_the_column_of_parameters_has_every_step_in_the_models_order_with_the_frozen() -> None:

@@ -126,7 +126,6 @@ def test_blocks_hold_every_step_once_and_the_same_whatever_their_size(
             assert (ours.best_loss, ours.best_step) == (theirs.best_loss, theirs.best_step)
 
 
-@pytest.mark.xfail(strict=True, reason="the finite steps of the block that diverges do not count for the best loss")
 def test_the_best_loss_of_a_run_that_diverges_is_of_its_finite_steps() -> None:
     run = trained({**FULL, "optimizer": {"name": "sgd", "lr": 30.0, "momentum": 0.5}, "epochs": 400})
     assert run.outcome.status == "diverged"
@@ -389,6 +388,14 @@ def test_stop_gradient_norm_with_mini_batches_is_of_the_whole_set_and_leaves_the
     assert (run.outcome.status, run.outcome.epochs) == ("stopped", expected + 1)
     assert run.outcome.steps == 3 * (expected + 1)
     np.testing.assert_array_equal(run.column("parameters"), free.column("parameters")[: run.outcome.steps])
+
+
+def test_a_stop_that_is_not_reached_leaves_a_model_with_dropout_as_it_was() -> None:
+    layers = [{"layer": "Linear", "in_features": 3, "out_features": 2}, "Dropout"]
+    spec = spec_of(model={"type": "sequential", "layers": layers})
+    free, watched = trained(spec), trained({**spec, "stop": {"gradient_norm": 0.0}})
+    assert watched.outcome.status == "finished"
+    assert watched.column("loss").tolist() == free.column("loss").tolist()
 
 
 @pytest.mark.parametrize("steps", [1, 7, 36, 1000])
