@@ -15,7 +15,7 @@ from torch import Tensor
 from gdcli.engine.build import Built, Rows
 from gdcli.records import Event, Floats, Outcome, Prediction, Start, Status, StepBlock
 from gdcli.zoo.activations import ACTIVATIONS
-from gdcli.zoo.models import Chain
+from gdcli.zoo.models import Affine, Chain
 
 MAX_BLOCK_STEPS = 1024
 BLOCK_SCALARS = 2**20
@@ -120,11 +120,11 @@ class _Loop:
 
     def start(self) -> Start:
         spec, model = self.spec, self.built.loaded.architecture
-        last = model.layers[-1].activation if isinstance(model, Chain) and model.layers else ""
+        last = model.layers[-1] if isinstance(model, Chain) and model.layers else None
         return Start(
             loss=spec.loss.name if spec.loss else "objective",
             loss_grad_fn=self.built.loss.grad_fn if self.built.loss else "",
-            output_grad_fn=(ACTIVATIONS[last]().grad_fn or "Addmm") if last else "",
+            output_grad_fn="" if last is None else ACTIVATIONS[last.activation]().grad_fn or _product(last),
             dtype=spec.settings.dtype,
             parameters=self.built.theta.parameters(),
             samples=self.built.loaded.samples,
@@ -427,6 +427,11 @@ class _Loop:
             if "accuracy" in found and accuracy is not None:
                 found["validation_accuracy"] = accuracy(held_out, target)
         return self.loss_at(output, y), found
+
+
+def _product(layer: Affine) -> str:
+    """Return torch's node of a layer without activation."""
+    return "Addmm" if layer.bias else "Mm"
 
 
 def _by_class(output: Tensor, y: Tensor) -> float:
