@@ -213,7 +213,7 @@ def _with_norms(block: StepBlock, start: Start) -> StepBlock:
 
 def _hashes(built: Built) -> tuple[str, str, str]:
     """Return 8 hex digits each of the start values, of the data, and of the first epoch's batches."""
-    weights = hashlib.sha256(built.theta.values[0].cpu().numpy().tobytes())
+    weights = hashlib.sha256(built.theta.values[0].cpu().numpy()[built.theta.model_order].tobytes())
     table, data, order = built.loaded.training, hashlib.sha256(), hashlib.sha256()
     if table is not None:
         data.update(np.ascontiguousarray(table.x).tobytes() + np.ascontiguousarray(table.y).tobytes())

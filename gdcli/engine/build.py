@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gdcli.engine.kernels import Autograd, Kernel, Single, chain_on_leaves, leaves_on
-from gdcli.engine.theta import Slot, Theta, segments
+from gdcli.engine.theta import ALIGNMENT, Slot, Theta, segments
 from gdcli.errors import SpecError
 from gdcli.spec import limits
 from gdcli.spec.load import Loaded, match, name_problems
@@ -209,7 +209,15 @@ class Batches:
         part = slice(k * self.rows, (k + 1) * self.rows)
         if self.rows >= len(self.x):
             return Rows(self.x, self.y, slice(None))
-        return Rows(self.x[part], self.y[part], part)
+        return Rows(aligned(self.x[part]), aligned(self.y[part]), part)
+
+
+def aligned(tensor: Tensor) -> Tensor:
+    """Return a tensor that begins where memory of its own would, as a batch does that a loader puts together.
+
+    On some processors a matrix product rounds by another order where an operand begins elsewhere.
+    """
+    return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
 
 
 # --- the whole --------------------------------------------------------------------------------------------------------
@@ -266,7 +274,8 @@ def _tensors(table: Any, dtype: torch.dtype, device: torch.device, spec: RunSpec
         return empty, empty
     classes = TARGETS.get(spec.loss.name if spec.loss else "") == "classes" and table.y.ndim == 1
     x = torch.as_tensor(np.ascontiguousarray(table.x)).to(device, dtype)
-    return x, torch.as_tensor(np.ascontiguousarray(table.y)).to(device, torch.int64 if classes else dtype)
+    y = torch.as_tensor(np.ascontiguousarray(table.y)).to(device, torch.int64 if classes else dtype)
+    return aligned(x), aligned(y)
 
 
 def _kernel(loaded: Loaded, theta: Theta, module: torch.nn.Module | None, loss: Loss | None) -> tuple[Kernel, str]:

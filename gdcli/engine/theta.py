@@ -2,6 +2,10 @@
 
 The trained parameters come first, each a contiguous stretch, in the model's order; the frozen ones follow. A model's
 weights are views of theta, so an update of the flat tensor is an update of the model.
+
+One run, and fleets whose runs lead, have theta as [R, P]; each parameter begins at a multiple of 64 bytes, as a tensor
+of its own does, since matrix products round differently where their operands are not aligned. A fleet whose runs are
+innermost has it as [P, R].
 """
 
 from __future__ import annotations
@@ -12,40 +16,53 @@ from math import prod
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gdcli.records import Floats, Parameter
 
+ALIGNMENT = 64  # bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where one parameter lies in theta."""
+    """Where one parameter lies in theta: its scalars from start to stop, then a gap of zeros up to end."""
 
     name: str
     shape: tuple[int, ...]
     trained: bool
     start: int
     stop: int
+    end: int
 
 
 class Theta:
-    """Flat parameters [R, P] and flat gradient [R, T] of the T trained scalars, with a view per parameter."""
+    """Parameters [R, P] and gradient [R, T] of the trained scalars, gaps included, with a view per parameter.
 
-    def __init__(self, initial: Mapping[str, Tensor], frozen: Iterable[str] = (), *, runs: int = 1) -> None:
-        frozen = frozenset(frozen)
-        offset, places = 0, {}
-        for name in (*(n for n in initial if n not in frozen), *(n for n in initial if n in frozen)):
-            size = prod(initial[name].shape)
-            places[name] = Slot(name, tuple(initial[name].shape), name not in frozen, offset, offset + size)
-            offset += size
-        self.slots: tuple[Slot, ...] = tuple(places[name] for name in initial)  # the model's order
-        self.trained: tuple[Slot, ...] = tuple(slot for slot in self.slots if slot.trained)
-        self.size = sum(slot.stop - slot.start for slot in self.trained)  # T
+    ``stored`` and ``stored_gradient`` are the tensors as they lie in memory: the same two, or transposed.
+    """
+
+    def __init__(
+        self, initial: Mapping[str, Tensor], frozen: Iterable[str] = (), *, runs: int = 1, innermost: bool = False
+    ) -> None:
         example = next(iter(initial.values()), torch.empty(0))
-        self.values: Tensor = example.new_empty((runs, offset))  # [R, P]
-        self.gradient: Tensor = example.new_zeros((runs, self.size))  # [R, T]
-        for name, slot in places.items():
-            self.values[:, slot.start : slot.stop] = initial[name].reshape(-1)
+        self.innermost = innermost
+        unit = 1 if innermost else ALIGNMENT // example.element_size()
+        self.slots = _slots({name: tuple(value.shape) for name, value in initial.items()}, frozenset(frozen), unit)
+        self.trained: tuple[Slot, ...] = tuple(slot for slot in self.slots if slot.trained)
+        self.size = sum(prod(slot.shape) for slot in self.trained)
+        self.room = max((slot.end for slot in self.trained), default=0)  # T
+        width = max((slot.end for slot in self.slots), default=0)  # P
+        self.stored: Tensor = example.new_zeros((width, runs) if innermost else (runs, width))
+        self.stored_gradient: Tensor = example.new_zeros((self.room, runs) if innermost else (runs, self.room))
+        self.values: Tensor = self.stored.t() if innermost else self.stored  # [R, P]
+        self.gradient: Tensor = self.stored_gradient.t() if innermost else self.stored_gradient  # [R, T]
+        self.fill(slice(None), initial)
+
+    def fill(self, runs: slice | list[int], initial: Mapping[str, Tensor]) -> None:
+        """Set all parameters of some runs."""
+        for slot in self.slots:
+            self.values[runs, slot.start : slot.stop] = initial[slot.name].reshape(-1)
 
     def view(self, slot: Slot, run: int = 0) -> Tensor:
         """Return one run's parameter in its own shape; writing to it writes to theta."""
@@ -55,31 +72,68 @@ class Theta:
         """Return where one run's gradient of a parameter is to be written; None for a frozen one."""
         return self.gradient[run, slot.start : slot.stop].view(slot.shape) if slot.trained else None
 
+    def of_all(self, slot: Slot) -> Tensor:
+        """Return a parameter of all runs, [R, *shape] or [*shape, R]."""
+        return self._of_all(self.stored, slot)
+
+    def gradient_of_all(self, slot: Slot) -> Tensor | None:
+        """Return where the gradient of a parameter of all runs is to be written; None for a frozen one."""
+        return self._of_all(self.stored_gradient, slot) if slot.trained else None
+
+    def _of_all(self, stored: Tensor, slot: Slot) -> Tensor:
+        if self.innermost:
+            return stored[slot.start : slot.stop].view(*slot.shape, -1)
+        return stored[:, slot.start : slot.stop].view(-1, *slot.shape)
+
+    def stretch(self, start: int, end: int) -> tuple[Tensor, Tensor]:
+        """Return a stretch of neighbouring parameters and of their gradient, of all runs, as they lie in memory."""
+        if self.innermost:
+            return self.stored[start:end], self.stored_gradient[start:end]
+        return self.stored[:, start:end], self.stored_gradient[:, start:end]
+
     @property
     def model_order(self) -> list[int]:
         """Positions in theta of all scalars in the model's order."""
         return [index for slot in self.slots for index in range(slot.start, slot.stop)]
 
+    @property
+    def columns(self) -> NDArray[np.int64]:
+        """Positions in the gradient of the trained scalars, without the gaps."""
+        return np.array([index for slot in self.trained for index in range(slot.start, slot.stop)], dtype=np.int64)
+
     def parameters(self, run: int = 0) -> tuple[Parameter, ...]:
         """Return one run's parameters as records. Synchronises with the device."""
-        flat: Floats = self.values[run].cpu().numpy()
+        return self.as_parameters(self.values[run].cpu().numpy())
+
+    def as_parameters(self, flat: Floats) -> tuple[Parameter, ...]:
+        """Return a row [P] of theta as records."""
         return tuple(
             Parameter(slot.name, np.array(flat[slot.start : slot.stop]).reshape(slot.shape), slot.trained)
             for slot in self.slots
         )
 
 
-def segments(slots: Sequence[Slot], group_of: Sequence[int]) -> list[tuple[int, int, int]]:
-    """Merge neighbouring trained slots of one group: (group, start, stop), as few stretches as there can be.
+def _slots(shapes: Mapping[str, tuple[int, ...]], frozen: frozenset[str], unit: int) -> tuple[Slot, ...]:
+    offset, places = 0, {}
+    for name in (*(n for n in shapes if n not in frozen), *(n for n in shapes if n in frozen)):
+        stop = offset + prod(shapes[name])
+        end = -(-stop // unit) * unit
+        places[name] = Slot(name, shapes[name], name not in frozen, offset, stop, end)
+        offset = end
+    return tuple(places[name] for name in shapes)  # the model's order
 
-    >>> a, b = Slot("a", (2,), True, 0, 2), Slot("b", (3,), True, 2, 5)
+
+def segments(slots: Sequence[Slot], group_of: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Merge neighbouring trained slots of one group: (group, start, end), as few stretches as there can be.
+
+    >>> a, b = Slot("a", (2,), True, 0, 2, 16), Slot("b", (3,), True, 16, 19, 32)
     >>> segments([a, b], [0, 0]), segments([a, b], [0, 1])
-    ([(0, 0, 5)], [(0, 0, 2), (1, 2, 5)])
+    ([(0, 0, 32)], [(0, 0, 16), (1, 16, 32)])
     """
     merged: list[tuple[int, int, int]] = []
     for slot, group in zip(slots, group_of, strict=True):
         if merged and merged[-1][0] == group and merged[-1][2] == slot.start:
-            merged[-1] = (group, merged[-1][1], slot.stop)
+            merged[-1] = (group, merged[-1][1], slot.end)
         else:
-            merged.append((group, slot.start, slot.stop))
+            merged.append((group, slot.start, slot.end))
     return merged

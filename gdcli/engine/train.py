@@ -86,12 +86,13 @@ class _Loop:
     def _buffers(self) -> None:
         """Make the block's buffers once: gradient rows [K, T], or norms [K, N]."""
         theta = self.built.theta
-        width = max(theta.size if self.keep == "values" else len(theta.trained), 1)
+        width = max(theta.room if self.keep == "values" else len(theta.trained), 1)
         if "parameters" in self.columns:
             width += theta.values.shape[1]
         self.capacity = max(1, min(MAX_BLOCK_STEPS, BLOCK_SCALARS // width, self._all_steps()))
-        shape = (self.capacity, theta.size if self.keep == "values" else len(theta.trained))
+        shape = (self.capacity, theta.room if self.keep == "values" else len(theta.trained))
         self.kept = theta.values.new_empty(shape)
+        self.real = theta.columns
         self.rows = self.kept.unbind(0)
         self.parts = [theta.gradient[0, slot.start : slot.stop] for slot in theta.trained]
 
@@ -236,7 +237,8 @@ class _Loop:
         if stop.gradient_norm is not None:
             if not self.full_batch:
                 self.full_gradient()
-            norm = float(torch.linalg.vector_norm(self.built.theta.gradient[0]))
+            gradient = self.built.theta.gradient[0]
+            norm = float(torch.linalg.vector_norm(gradient[torch.from_numpy(self.real).to(gradient.device)]))
             if norm <= stop.gradient_norm:
                 self.finish("stopped", f"gradient norm {norm:.3g} <= {stop.gradient_norm:g} at epoch {epoch}")
         if stop.loss is not None and epoch_loss <= stop.loss:
@@ -309,11 +311,14 @@ class _Loop:
     def why(self, block: StepBlock, k: int) -> str:
         """Say in one line which step, loss and parameter it was; the largest gradient's where all are finite."""
         sizes: dict[str, float] = {}
+        first = 0
         for j, slot in enumerate(self.built.theta.trained):
+            count = slot.stop - slot.start
             if block.norms is not None:
                 sizes[slot.name] = float(block.norms[k, j])
             elif block.gradients is not None:
-                sizes[slot.name] = float(np.abs(block.gradients[k, slot.start : slot.stop]).max())
+                sizes[slot.name] = float(np.abs(block.gradients[k, first : first + count]).max())
+            first += count
         names = [name for name, size in sizes.items() if not np.isfinite(size)]
         what = f"the loss is {block.loss[k]}" if not np.isfinite(block.loss[k]) else f"the loss is {block.loss[k]:.6g}"
         if names:
@@ -343,10 +348,8 @@ class _Loop:
         count = len(rows.steps)
         losses = self.built.kernel.losses(rows.losses).cpu().numpy().astype(np.float64)
         kept = self.kept[:count].cpu().numpy()
+        kept = np.take(kept, self.real, axis=1) if self.keep == "values" else kept.copy()
         norms = _norms(kept)
-        values = None
-        if self.keep == "values":
-            values = kept.copy() if self.kept.device.type == "cpu" else kept
         step, per_epoch = np.arange(first, first + count, dtype=np.int64), self.built.batches.per_epoch
         epoch, batch = (step - 1) // per_epoch + 1, (step - 1) % per_epoch + 1
         if first == 0:  # the evaluation, which belongs to no epoch
@@ -359,7 +362,7 @@ class _Loop:
             loss=losses,
             lr=np.full(count, self.lr),
             gradient_norm=norms,
-            gradients=values,
+            gradients=kept if self.keep == "values" else None,
             norms=kept.astype(np.float64) if self.keep != "values" else None,
             loss_after=np.array(rows.loss_after) if rows.loss_after else None,
             full_loss=np.array(rows.full_loss) if self.per_epoch_loss and rows.full_loss else None,

@@ -1,7 +1,8 @@
 """Losses: the value as torch computes it, the derivative at the output by hand, and what the styles call them.
 
 Each function returns a :class:`Loss`. With o the model's output and t the target, both [B, O], N = B·O; means are over
-all N elements, for classes over the B rows.
+all N elements, for classes over the B rows. Derivative and terms also take the outputs of R runs at once, with an axis
+of runs in front or, for losses without classes, at the end.
 """
 
 from __future__ import annotations
@@ -32,26 +33,44 @@ class OfDifferences:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """A loss as a sum of terms over a number: L = Σ terms / ``divisor(n)``, n the number of terms.
+
+    ``each`` (output, target) gives a term for each element, or for each row where the targets are classes.
+    """
+
+    each: Pointwise
+    divisor: Callable[[int], float] = float
+
+
+@dataclass(frozen=True, slots=True)
 class Loss:
     """One loss.
 
-    ``value`` (output, target) -> 0-dim, differentiable by autograd. ``derivative(output)`` binds to a batch's shape
-    and returns (output, target) -> dL/do [B, O], a new tensor: the numbers of the equation are made tensors once,
-    since a Python number in a tensor operation costs more than the operation.
+    ``value`` (output, target) -> 0-dim, differentiable by autograd. ``derivative(output)`` binds to the output [B, O]
+    of one run's batch and returns (output, target) -> dL/do, a new tensor: the numbers of the equation are made tensors
+    once, since a Python number in a tensor operation costs more than the operation. ``terms`` give the losses of many
+    runs at once.
     """
 
     value: Pointwise
     derivative: Callable[[Tensor], Pointwise]
     grad_fn: str
+    terms: Terms
     of_differences: OfDifferences | None = None
 
 
 def _squared(
-    value: Pointwise, grad_fn: str, factor: Callable[[int], float], losses: Callable[[Tensor], Tensor]
+    value: Pointwise,
+    grad_fn: str,
+    factor: Callable[[int], float],
+    losses: Callable[[Tensor], Tensor],
+    divisor: Callable[[int], float],
 ) -> Loss:
     import torch
 
-    return Loss(value, _scaled(torch.sub, factor), grad_fn, OfDifferences(factor, losses))
+    terms = Terms(lambda o, t: torch.square(o - t), divisor)
+    return Loss(value, _scaled(torch.sub, factor), grad_fn, terms, OfDifferences(factor, losses))
 
 
 def _scaled(difference: Pointwise, factor: Callable[[int], float]) -> Callable[[Tensor], Pointwise]:
@@ -78,6 +97,7 @@ def mse() -> Loss:
         "MseLoss",
         lambda n: 2 / n,
         lambda d: torch.sum(torch.square(d), 1).div_(d.new_tensor(d.shape[1])),
+        float,
     )
 
 
@@ -85,14 +105,21 @@ def half_mse() -> Loss:
     """Half the mean squared error: L = Σ(o − t)² / 2 / N; dL/do = (o − t) / N."""
     import torch
 
-    return Loss(lambda o, t: ((o - t) ** 2 / 2).mean(), _scaled(torch.sub, lambda n: 1 / n), "Mean")
+    terms = Terms(lambda o, t: (o - t) ** 2 / 2)
+    return Loss(lambda o, t: terms.each(o, t).mean(), _scaled(torch.sub, lambda n: 1 / n), "Mean", terms)
 
 
 def sse() -> Loss:
     """Sum of squared errors: L = Σ(o − t)²; dL/do = 2 (o − t)."""
     import torch
 
-    return _squared(lambda o, t: torch.sum((o - t) ** 2), "Sum", lambda n: 2, lambda d: torch.sum(torch.square(d), 1))
+    return _squared(
+        lambda o, t: torch.sum((o - t) ** 2),
+        "Sum",
+        lambda n: 2,
+        lambda d: torch.sum(torch.square(d), 1),
+        lambda n: 1,
+    )
 
 
 def half_sse() -> Loss:
@@ -100,7 +127,11 @@ def half_sse() -> Loss:
     import torch
 
     return _squared(
-        lambda o, t: torch.sum((o - t) ** 2) / 2, "Div", lambda n: 1, lambda d: torch.sum(torch.square(d), 1) / 2
+        lambda o, t: torch.sum((o - t) ** 2) / 2,
+        "Div",
+        lambda n: 1,
+        lambda d: torch.sum(torch.square(d), 1) / 2,
+        lambda n: 2,
     )
 
 
@@ -108,9 +139,9 @@ def mae() -> Loss:
     """Mean absolute error: L = Σ|o − t| / N; dL/do = sign(o − t) / N. Source: torch.nn.L1Loss."""
     import torch
 
-    return Loss(
-        lambda o, t: (o - t).abs().mean(), _scaled(lambda o, t: torch.sub(o, t).sgn_(), lambda n: 1 / n), "Mean"
-    )
+    terms = Terms(lambda o, t: (o - t).abs())
+    derivative = _scaled(lambda o, t: torch.sub(o, t).sgn_(), lambda n: 1 / n)
+    return Loss(lambda o, t: terms.each(o, t).mean(), derivative, "Mean", terms)
 
 
 def smooth_l1(*, beta: Annotated[float, Gt(0)] = 1.0) -> Loss:
@@ -120,14 +151,36 @@ def smooth_l1(*, beta: Annotated[float, Gt(0)] = 1.0) -> Loss:
     """
     import torch
 
-    aten = torch.ops.aten.smooth_l1_loss_backward.default
+    aten, function = torch.ops.aten.smooth_l1_loss_backward.default, torch.nn.functional.smooth_l1_loss
+    terms = Terms(lambda o, t: function(o, t, beta=beta, reduction="none"))
+    return Loss(
+        lambda o, t: function(o, t, beta=beta),
+        _by_primitive(lambda factor, o, t, reduction: aten(factor, o, t, reduction, beta)),
+        "SmoothL1Loss",
+        terms,
+    )
+
+
+def _by_primitive(primitive: Callable[..., Tensor]) -> Callable[[Tensor], Pointwise]:
+    """Return the binding of torch's backward of a mean over elements, (factor, o, t, reduction) -> dL/do.
+
+    Its vectorised loop and its loop for the remaining elements round differently from a formula, so it is called as
+    autograd calls it for one run, as a mean (1). For many runs the mean is not over all elements: 1/N is the factor of
+    the unreduced loss (0).
+    """
 
     def bind(output: Tensor) -> Pointwise:
-        one = output.new_ones(())
-        # torch's primitive: its vectorised loop and its loop for the remaining elements round differently
-        return lambda o, t: aten(one, o, t, 1, beta)
+        one, share = output.new_ones(()), output.new_tensor(1 / output.numel())
+        shape = output.shape
 
-    return Loss(lambda o, t: torch.nn.functional.smooth_l1_loss(o, t, beta=beta), bind, "SmoothL1Loss")
+        def derivative(o: Tensor, t: Tensor) -> Tensor:
+            if o.shape == shape:
+                return primitive(one, o, t.expand_as(o), 1)
+            return primitive(share, o, t.expand_as(o), 0)
+
+        return derivative
+
+    return bind
 
 
 def huber(*, delta: Annotated[float, Gt(0)] = 1.0) -> Loss:
@@ -137,13 +190,14 @@ def huber(*, delta: Annotated[float, Gt(0)] = 1.0) -> Loss:
     """
     import torch
 
-    aten = torch.ops.aten.huber_loss_backward.default
-
-    def bind(output: Tensor) -> Pointwise:
-        one = output.new_ones(())
-        return lambda o, t: aten(one, o, t, 1, delta)  # torch's primitive, as for smooth_l1
-
-    return Loss(lambda o, t: torch.nn.functional.huber_loss(o, t, delta=delta), bind, "HuberLoss")
+    aten, function = torch.ops.aten.huber_loss_backward.default, torch.nn.functional.huber_loss
+    terms = Terms(lambda o, t: function(o, t, delta=delta, reduction="none"))
+    return Loss(
+        lambda o, t: function(o, t, delta=delta),
+        _by_primitive(lambda factor, o, t, reduction: aten(factor, o, t, reduction, delta)),
+        "HuberLoss",
+        terms,
+    )
 
 
 _BCE_FLOOR = 9.999999960041972e-13  # 1e-12 as float32 has it: torch's constant, in float64 too
@@ -164,7 +218,8 @@ def bce() -> Loss:
 
         return derivative
 
-    return Loss(torch.nn.functional.binary_cross_entropy, bind, "BinaryCrossEntropy")
+    function = torch.nn.functional.binary_cross_entropy
+    return Loss(function, bind, "BinaryCrossEntropy", _unreduced(function))
 
 
 def bce_with_logits() -> Loss:
@@ -178,11 +233,12 @@ def bce_with_logits() -> Loss:
         count = output.new_tensor(output.numel())
         return lambda o, t: torch.sigmoid(o).sub_(t).div_(count)
 
-    return Loss(
-        torch.nn.functional.binary_cross_entropy_with_logits,
-        bind,
-        "BinaryCrossEntropyWithLogits",
-    )
+    function = torch.nn.functional.binary_cross_entropy_with_logits
+    return Loss(function, bind, "BinaryCrossEntropyWithLogits", _unreduced(function))
+
+
+def _unreduced(function: Callable[..., Tensor]) -> Terms:
+    return Terms(lambda o, t: function(o, t.expand_as(o), reduction="none"))
 
 
 def cross_entropy() -> Loss:
@@ -201,13 +257,21 @@ def cross_entropy() -> Loss:
         at_log = through_nll(output)
 
         def derivative(o: Tensor, t: Tensor) -> Tensor:
-            log_p = log_softmax(o, 1)  # [B, C]
-            gradient: Tensor = through_log_softmax(at_log(log_p, t), log_p, 1, o.dtype)
+            log_p = log_softmax(o, -1)  # [B, C]
+            gradient: Tensor = through_log_softmax(at_log(log_p, t), log_p, -1, o.dtype)
             return gradient
 
         return derivative
 
-    return Loss(value, bind, "NllLoss")
+    terms = Terms(lambda o, t: _of_classes(log_softmax(o, -1), t))
+    return Loss(value, bind, "NllLoss", terms)
+
+
+def _of_classes(log_p: Tensor, t: Tensor) -> Tensor:
+    """Return −log p[c] of each row, or −Σ t log p where the targets are rows of class probabilities."""
+    if t.is_floating_point():
+        return -(t * log_p).sum(-1)
+    return -log_p.gather(-1, t.expand(log_p.shape[:-1]).unsqueeze(-1)).squeeze(-1)
 
 
 def nll() -> Loss:
@@ -223,11 +287,12 @@ def nll() -> Loss:
         def derivative(o: Tensor, t: Tensor) -> Tensor:
             if t.is_floating_point():  # rows of class probabilities, for cross_entropy
                 return t * minus_mean
-            return torch.zeros_like(o).scatter_(1, t.unsqueeze(1), minus_mean.expand(len(t), 1))
+            place = t.expand(o.shape[:-1]).unsqueeze(-1)
+            return torch.zeros_like(o).scatter_(-1, place, minus_mean.expand(place.shape))
 
         return derivative
 
-    return Loss(torch.nn.functional.nll_loss, bind, "NllLoss")
+    return Loss(torch.nn.functional.nll_loss, bind, "NllLoss", Terms(_of_classes))
 
 
 def kl_div() -> Loss:
@@ -237,11 +302,10 @@ def kl_div() -> Loss:
     """
     import torch
 
-    def value(o: Tensor, t: Tensor) -> Tensor:
-        # torch's own function, less the warning that its mean over elements is not the mathematical mean over rows
-        return (torch.xlogy(t, t) - t * o).mean()
-
-    return Loss(value, _scaled(lambda o, t: -t, lambda n: 1 / n), "Mean")
+    # torch's own function, less the warning that its mean over elements is not the mathematical mean over rows
+    terms = Terms(lambda o, t: torch.xlogy(t, t) - t * o)
+    derivative = _scaled(lambda o, t: -t.expand_as(o), lambda n: 1 / n)
+    return Loss(lambda o, t: terms.each(o, t).mean(), derivative, "Mean", terms)
 
 
 LOSSES: dict[str, Callable[..., Loss]] = {
