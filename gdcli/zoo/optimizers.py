@@ -4,24 +4,28 @@ Calling one of them checks its settings and gives a `Rule`; the rule, bound once
 of their gradient, is one step in place. The operations and their order are those of torch with ``foreach=False``,
 on CPU and on an accelerator. A step may raise what torch's own step raises for absurd settings: ArithmeticError where
 Python's arithmetic overflows or divides by zero, RuntimeError where lr does not fit the dtype.
+
+A rule also steps a fleet, R runs in one tensor, p [P, R] or [R, P]. Every setting that is a number may then be a
+float64 array that broadcasts against p, (R,) or (R, 1), also within betas, etas and step_sizes, and so may the learning
+rate of a step if some setting is one. `gdcli.zoo.arithmetic` says how, and what is promised of the bits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
+import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
+
+from gdcli.zoo.arithmetic import Arithmetic, Setting, Update, arithmetic_of, is_zero
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 NonNegative = Annotated[float, Ge(0)]
 Beta = Annotated[float, Ge(0), Lt(1)]
-
-Update = Callable[[float, int], None]
-"""One step in place, from the learning rate of this step and the number of this step, counted from 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,98 +50,83 @@ class Rule(Protocol):
         """Bind to parameters p [P], updated in place, and to their gradient g [P], never changed.
 
         Both stay the same buffers for the whole run. p takes no part in autograd, or the steps run under ``no_grad``.
+        ValueError if a fleet has a momentum or weight_decay of zero in some of its runs only.
         """
         ...
 
 
-# A Python number as the operand of mul_, div_ or add_ costs more than twice the operation, since it is wrapped into a
-# tensor each time; as alpha= or value= it costs nothing. Hence the two helpers.
+def _bias(beta: float, t: int) -> float:
+    """Return 1 − βᵗ, what an average that began at zero falls short by after t steps."""
+    return 1 - beta**t
 
 
-def _constant(p: Tensor, value: float) -> Tensor:
-    """Return a number as an operand for p: 0-dim, of its dtype, with the bits that the bare number would give.
-
-    It lies on the host for every device, as a bare number does: accelerators divide by a host number through its
-    reciprocal, which rounds differently from dividing by a tensor of their own.
-    """
-    return p.new_tensor(value, device="cpu")
+def _root_of_bias(beta: float, t: int) -> float:
+    """Return √(1 − βᵗ)."""
+    root: float = (1 - beta**t) ** 0.5
+    return root
 
 
-def _variable(operand: Tensor) -> Any:
-    """Return the cell of an operand on the host: ``cell[()] = number`` sets it for far less than ``fill_`` does."""
-    return operand.numpy()
-
-
-def _in_turn(*updates: Update) -> Update:
-    """Return one update that makes all of these in order."""
-    if len(updates) == 1:
-        return updates[0]
-
-    def update(lr: float, t: int) -> None:
-        for each in updates:
-            each(lr, t)
-
-    return update
-
-
-def _direction(p: Tensor, g: Tensor, weight_decay: float, maximize: bool) -> tuple[Tensor, list[Update]]:
+def _direction(
+    of: Arithmetic, p: Tensor, g: Tensor, weight_decay: Setting, maximize: bool
+) -> tuple[Tensor, list[Update]]:
     """Return d = ±g + λθ and the updates that fill it: none where d is g itself."""
     import torch
 
-    if not maximize and weight_decay == 0:
+    absent = is_zero("weight_decay", weight_decay)
+    if not maximize and absent:
         return g, []
     d = torch.empty_like(g)
+    add_decay = of.add(d, p) if maximize else of.add(g, p, out=d)
 
-    def negate(lr: float, t: int) -> None:
+    def negate(lr: Setting, t: int) -> None:
         torch.neg(g, out=d)
 
-    def negate_and_decay(lr: float, t: int) -> None:
-        torch.neg(g, out=d).add_(p, alpha=weight_decay)
-
-    def decay(lr: float, t: int) -> None:
-        torch.add(g, p, alpha=weight_decay, out=d)
+    def decay(lr: Setting, t: int) -> None:
+        add_decay(alpha=weight_decay)
 
     if not maximize:
         return d, [decay]
-    return d, [negate if weight_decay == 0 else negate_and_decay]
+    return d, [negate] if absent else [negate, decay]
 
 
 def _direction_or_shrink(
-    p: Tensor, g: Tensor, weight_decay: float, maximize: bool, decoupled: bool
+    of: Arithmetic, p: Tensor, g: Tensor, weight_decay: Setting, maximize: bool, decoupled: bool
 ) -> tuple[Tensor, list[Update]]:
     """Return d and its updates; a decoupled decay multiplies θ by 1 - γλ instead of adding λθ to d."""
-    if not decoupled or weight_decay == 0:
-        return _direction(p, g, weight_decay, maximize)
-    d, before = _direction(p, g, 0, maximize)
-    factor = _constant(p, 1)
-    cell = _variable(factor)
+    if not decoupled or is_zero("weight_decay", weight_decay):
+        return _direction(of, p, g, weight_decay, maximize)
+    d, before = _direction(of, p, g, 0, maximize)
+    factor, cell = of.variable()
 
-    def shrink(lr: float, t: int) -> None:
+    def shrink(lr: Setting, t: int) -> None:
         cell[()] = 1 - lr * weight_decay
         p.mul_(factor)
 
     return d, [*before, shrink]
 
 
-def _moments(p: Tensor, d: Tensor, betas: tuple[float, float]) -> tuple[dict[str, Tensor], Update]:
+def _moments(of: Arithmetic, p: Tensor, d: Tensor, betas: tuple[Setting, Setting]) -> tuple[dict[str, Tensor], Update]:
     """Return the state m, v of Adam's family and its update: m ← β₁m + (1 − β₁)d, v ← β₂v + (1 − β₂)d²."""
     import torch
 
     m, v = torch.zeros_like(p), torch.zeros_like(p)
-    weight1, weight2, decay2 = 1 - betas[0], 1 - betas[1], _constant(p, betas[1])
+    blend, add_square = of.lerp(m, d, 1 - betas[0]), of.add_product(v, d, d)
+    decay2, weight2 = of.constant(betas[1]), 1 - betas[1]
 
-    def average(lr: float, t: int) -> None:
-        m.lerp_(d, weight1)
-        v.mul_(decay2).addcmul_(d, d, value=weight2)
+    def average(lr: Setting, t: int) -> None:
+        blend()
+        v.mul_(decay2)
+        add_square(value=weight2)
 
     return {"exp_avg": m, "exp_avg_sq": v}, average
 
 
-def _descend(p: Tensor, d: Tensor) -> Update:
+def _descend(of: Arithmetic, p: Tensor, d: Tensor) -> Update:
     """Return θ ← θ − γd."""
+    add, negative = of.add(p, d), of.negative()
 
-    def update(lr: float, t: int) -> None:
-        p.add_(d, alpha=-lr)
+    def update(lr: Setting, t: int) -> None:
+        add(alpha=negative(lr))
 
     return update
 
@@ -162,31 +151,35 @@ def sgd(
 
     Source: Sutskever et al. 2013, On the importance of initialization and momentum in deep learning; torch.optim.SGD.
     """
-    if nesterov and (momentum <= 0 or dampening != 0):
+    if nesterov and (np.any(np.less_equal(momentum, 0)) or np.any(np.not_equal(dampening, 0))):
         raise ValueError("nesterov needs a momentum above 0 and a dampening of 0")
 
     def bind(p: Tensor, g: Tensor) -> Bound:
         import torch
 
-        d, before = _direction(p, g, weight_decay, maximize)
-        if momentum == 0:
-            return Bound(_in_turn(*before, _descend(p, d)), {})
-        b, mu, weight = torch.zeros_like(p), _constant(p, momentum), 1 - dampening
+        of = arithmetic_of(p, lr, momentum, dampening, weight_decay)
+        d, before = _direction(of, p, g, weight_decay, maximize)
+        if is_zero("momentum", momentum):
+            return Bound(of.in_turn(*before, _descend(of, p, d)), {})
+        b, mu, weight = torch.zeros_like(p), of.constant(momentum), 1 - dampening
+        add = of.add(b, d)
 
-        def accumulate(lr: float, t: int) -> None:
+        def accumulate(lr: Setting, t: int) -> None:
             if t == 1:
                 b.copy_(d)
             else:
-                b.mul_(mu).add_(d, alpha=weight)
+                b.mul_(mu)
+                add(alpha=weight)
 
         if not nesterov:
-            return Bound(_in_turn(*before, accumulate, _descend(p, b)), {"momentum_buffer": b})
+            return Bound(of.in_turn(*before, accumulate, _descend(of, p, b)), {"momentum_buffer": b})
         ahead = torch.empty_like(p)
+        add_momentum = of.add(d, b, out=ahead)
 
-        def look_ahead(lr: float, t: int) -> None:
-            torch.add(d, b, alpha=momentum, out=ahead)
+        def look_ahead(lr: Setting, t: int) -> None:
+            add_momentum(alpha=momentum)
 
-        return Bound(_in_turn(*before, accumulate, look_ahead, _descend(p, ahead)), {"momentum_buffer": b})
+        return Bound(of.in_turn(*before, accumulate, look_ahead, _descend(of, p, ahead)), {"momentum_buffer": b})
 
     return bind
 
@@ -215,15 +208,18 @@ def adagrad(
     def bind(p: Tensor, g: Tensor) -> Bound:
         import torch
 
-        d, before = _direction(p, g, weight_decay, maximize)
-        s, root, epsilon = torch.full_like(p, initial_accumulator_value), torch.empty_like(p), _constant(p, eps)
+        of = arithmetic_of(p, lr, lr_decay, weight_decay, initial_accumulator_value, eps)
+        d, before = _direction(of, p, g, weight_decay, maximize)
+        s, root, epsilon = torch.empty_like(p), torch.empty_like(p), of.constant(eps)
+        of.fill(s)(initial_accumulator_value)
+        add_ratio = of.add_ratio(p, d, root)
 
-        def update(lr: float, t: int) -> None:
+        def update(lr: Setting, t: int) -> None:
             s.addcmul_(d, d)
             torch.sqrt(s, out=root).add_(epsilon)
-            p.addcdiv_(d, root, value=-(lr / (1 + (t - 1) * lr_decay)))
+            add_ratio(value=-(lr / (1 + (t - 1) * lr_decay)))
 
-        return Bound(_in_turn(*before, update), {"sum": s})
+        return Bound(of.in_turn(*before, update), {"sum": s})
 
     return bind
 
@@ -255,40 +251,44 @@ def rmsprop(
     def bind(p: Tensor, g: Tensor) -> Bound:
         import torch
 
-        d, parts = _direction(p, g, weight_decay, maximize)
+        of = arithmetic_of(p, lr, alpha, eps, weight_decay, momentum)
+        d, parts = _direction(of, p, g, weight_decay, maximize)
         v, root, weight = torch.zeros_like(p), torch.empty_like(p), 1 - alpha
-        decay, epsilon = _constant(p, alpha), _constant(p, eps)
+        decay, epsilon, add_square = of.constant(alpha), of.constant(eps), of.add_product(v, d, d)
         state = {"square_avg": v}
 
-        def average(lr: float, t: int) -> None:
-            v.mul_(decay).addcmul_(d, d, value=weight)
+        def average(lr: Setting, t: int) -> None:
+            v.mul_(decay)
+            add_square(value=weight)
 
         parts.append(average)
         if centered:
             a = state["grad_avg"] = torch.zeros_like(p)
+            blend = of.lerp(a, d, weight)
 
-            def scale(lr: float, t: int) -> None:
-                a.lerp_(d, weight)
+            def scale(lr: Setting, t: int) -> None:
+                blend()
                 torch.addcmul(v, a, a, value=-1, out=root).sqrt_().add_(epsilon)
         else:
 
-            def scale(lr: float, t: int) -> None:
+            def scale(lr: Setting, t: int) -> None:
                 torch.sqrt(v, out=root).add_(epsilon)
 
         parts.append(scale)
-        if momentum == 0:
+        if is_zero("momentum", momentum):
+            add_ratio, negative = of.add_ratio(p, d, root), of.negative()
 
-            def descend(lr: float, t: int) -> None:
-                p.addcdiv_(d, root, value=-lr)
+            def descend(lr: Setting, t: int) -> None:
+                add_ratio(value=negative(lr))
 
-            return Bound(_in_turn(*parts, descend), state)
-        b, mu = torch.zeros_like(p), _constant(p, momentum)
+            return Bound(of.in_turn(*parts, descend), state)
+        b, mu = torch.zeros_like(p), of.constant(momentum)
         state["momentum_buffer"] = b
 
-        def accumulate(lr: float, t: int) -> None:
+        def accumulate(lr: Setting, t: int) -> None:
             b.mul_(mu).addcdiv_(d, root)
 
-        return Bound(_in_turn(*parts, accumulate, _descend(p, b)), state)
+        return Bound(of.in_turn(*parts, accumulate, _descend(of, p, b)), state)
 
     return bind
 
@@ -320,24 +320,28 @@ def adam(
     def bind(p: Tensor, g: Tensor) -> Bound:
         import torch
 
-        d, parts = _direction_or_shrink(p, g, weight_decay, maximize, decoupled_weight_decay)
-        state, average = _moments(p, d, betas)
-        (beta1, beta2), (m, v) = betas, state.values()
+        of = arithmetic_of(p, lr, *betas, eps, weight_decay)
+        d, parts = _direction_or_shrink(of, p, g, weight_decay, maximize, decoupled_weight_decay)
+        state, average = _moments(of, p, d, betas)
+        m, v = state.values()
         w = torch.zeros_like(p) if amsgrad else v
-        root, epsilon, correction = torch.empty_like(p), _constant(p, eps), _constant(p, 1)
-        cell = _variable(correction)
+        root, epsilon = torch.empty_like(p), of.constant(eps)
+        bias1, root_of_bias2 = of.each(_bias, betas[0]), of.each(_root_of_bias, betas[1])
+        correct, correction = of.divide(root)
+        add_ratio = of.add_ratio(p, m, root)
 
-        def keep_largest(lr: float, t: int) -> None:
+        def keep_largest(lr: Setting, t: int) -> None:
             torch.maximum(w, v, out=w)
 
-        def descend(lr: float, t: int) -> None:
-            cell[()] = (1 - beta2**t) ** 0.5
-            torch.sqrt(w, out=root).div_(correction).add_(epsilon)
-            p.addcdiv_(m, root, value=-(lr / (1 - beta1**t)))
+        def descend(lr: Setting, t: int) -> None:
+            correction[()] = root_of_bias2(t)
+            torch.sqrt(w, out=root)
+            correct().add_(epsilon)
+            add_ratio(value=-(lr / bias1(t)))
 
         if not amsgrad:
-            return Bound(_in_turn(*parts, average, descend), state)
-        return Bound(_in_turn(*parts, average, keep_largest, descend), {**state, "max_exp_avg_sq": w})
+            return Bound(of.in_turn(*parts, average, descend), state)
+        return Bound(of.in_turn(*parts, average, keep_largest, descend), {**state, "max_exp_avg_sq": w})
 
     return bind
 
@@ -398,19 +402,24 @@ def adadelta(
     def bind(p: Tensor, g: Tensor) -> Bound:
         import torch
 
-        d, before = _direction(p, g, weight_decay, maximize)
+        of = arithmetic_of(p, lr, rho, eps, weight_decay)
+        d, before = _direction(of, p, g, weight_decay, maximize)
         v, u = torch.zeros_like(p), torch.zeros_like(p)
         root, delta = torch.empty_like(p), torch.empty_like(p)
-        decay, epsilon, weight = _constant(p, rho), _constant(p, eps), 1 - rho
+        decay, epsilon, weight = of.constant(rho), of.constant(eps), 1 - rho
+        add_square, add_step = of.add_product(v, d, d), of.add_product(u, delta, delta)
+        add, negative = of.add(p, delta), of.negative()
 
-        def update(lr: float, t: int) -> None:
-            v.mul_(decay).addcmul_(d, d, value=weight)
+        def update(lr: Setting, t: int) -> None:
+            v.mul_(decay)
+            add_square(value=weight)
             torch.add(v, epsilon, out=root).sqrt_()
             torch.add(u, epsilon, out=delta).sqrt_().div_(root).mul_(d)
-            u.mul_(decay).addcmul_(delta, delta, value=weight)
-            p.add_(delta, alpha=-lr)
+            u.mul_(decay)
+            add_step(value=weight)
+            add(alpha=negative(lr))
 
-        return Bound(_in_turn(*before, update), {"square_avg": v, "acc_delta": u})
+        return Bound(of.in_turn(*before, update), {"square_avg": v, "acc_delta": u})
 
     return bind
 
@@ -438,20 +447,27 @@ def adamax(
     def bind(p: Tensor, g: Tensor) -> Bound:
         import torch
 
-        d, before = _direction(p, g, weight_decay, maximize)
+        of = arithmetic_of(p, lr, *betas, eps, weight_decay)
+        d, before = _direction(of, p, g, weight_decay, maximize)
         m, u, size = torch.zeros_like(p), torch.zeros_like(p), torch.empty_like(p)
-        beta1, weight = betas[0], 1 - betas[0]
-        decay, epsilon = _constant(p, betas[1]), _constant(p, eps)
+        decay, epsilon, bias = of.constant(betas[1]), of.constant(eps), of.each(_bias, betas[0])
+        blend, add_ratio = of.lerp(m, d, 1 - betas[0]), of.add_ratio(p, m, u)
 
-        def update(lr: float, t: int) -> None:
-            m.lerp_(d, weight)
+        def update(lr: Setting, t: int) -> None:
+            blend()
             torch.abs(d, out=size).add_(epsilon)
             torch.maximum(u.mul_(decay), size, out=u)
-            p.addcdiv_(m, u, value=-(lr / (1 - beta1**t)))
+            add_ratio(value=-(lr / bias(t)))
 
-        return Bound(_in_turn(*before, update), {"exp_avg": m, "exp_inf": u})
+        return Bound(of.in_turn(*before, update), {"exp_avg": m, "exp_inf": u})
 
     return bind
+
+
+def _nesterov_momentum(beta: float, decay: float, t: int) -> float:
+    """Return NAdam's μₜ = β(1 − 0.96^(tψ)/2)."""
+    mu: float = beta * (1.0 - 0.5 * 0.96 ** (t * decay))
+    return mu
 
 
 def nadam(
@@ -480,29 +496,42 @@ def nadam(
     def bind(p: Tensor, g: Tensor) -> Bound:
         import torch
 
-        d, parts = _direction_or_shrink(p, g, weight_decay, maximize, decoupled_weight_decay)
-        state, average = _moments(p, d, betas)
-        (beta1, beta2), (m, v) = betas, state.values()
-        root, epsilon, correction = torch.empty_like(p), _constant(p, eps), _constant(p, 1)
+        of = arithmetic_of(p, lr, *betas, eps, weight_decay, momentum_decay)
+        d, parts = _direction_or_shrink(of, p, g, weight_decay, maximize, decoupled_weight_decay)
+        state, average = _moments(of, p, d, betas)
+        m, v = state.values()
+        root, epsilon = torch.empty_like(p), of.constant(eps)
+        correct, correction = of.divide(v, out=root)
+        add_gradient, add_average = of.add_ratio(p, d, root), of.add_ratio(p, m, root)
+        momentum, bias2 = of.each(_nesterov_momentum, betas[0], momentum_decay), of.each(_bias, betas[1])
         # of torch's default dtype whatever p has, as torch keeps it: the product's rounding shows in the parameters
-        product = state["mu_product"] = torch.ones((), device="cpu")
-        factor = torch.ones_like(product)
-        correction_cell, factor_cell, product_cell = _variable(correction), _variable(factor), _variable(product)
+        product, factor = of.scalar(1), of.scalar(1)
+        state["mu_product"] = product
+        read_product, factor_cell = of.reader(product), factor.numpy()
 
-        def descend(lr: float, t: int) -> None:
-            mu = beta1 * (1.0 - 0.5 * 0.96 ** (t * momentum_decay))
-            next_mu = beta1 * (1.0 - 0.5 * 0.96 ** ((t + 1) * momentum_decay))
+        def descend(lr: Setting, t: int) -> None:
+            mu, next_mu = momentum(t), momentum(t + 1)
             factor_cell[()] = mu
             product.mul_(factor)
-            so_far = product_cell.item()
-            correction_cell[()] = 1 - beta2**t
-            torch.div(v, correction, out=root).sqrt_().add_(epsilon)
-            p.addcdiv_(d, root, value=-lr * (1.0 - mu) / (1.0 - so_far))
-            p.addcdiv_(m, root, value=-lr * next_mu / (1.0 - so_far * next_mu))
+            so_far = read_product()
+            correction[()] = bias2(t)
+            correct().sqrt_().add_(epsilon)
+            add_gradient(value=-lr * (1.0 - mu) / (1.0 - so_far))
+            add_average(value=-lr * next_mu / (1.0 - so_far * next_mu))
 
-        return Bound(_in_turn(*parts, average, descend), state)
+        return Bound(of.in_turn(*parts, average, descend), state)
 
     return bind
+
+
+def _rectifier(beta: float, t: int) -> float:
+    """Return RAdam's r of β₂, 0 where ρₜ ≤ 5."""
+    longest = 2 / (1 - beta) - 1
+    length = longest - 2 * t * beta**t / (1 - beta**t)
+    if length <= 5.0:
+        return 0.0
+    r: float = ((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)) ** 0.5
+    return r
 
 
 def radam(
@@ -531,32 +560,34 @@ def radam(
     def bind(p: Tensor, g: Tensor) -> Bound:
         import torch
 
-        d, parts = _direction_or_shrink(p, g, weight_decay, maximize, decoupled_weight_decay)
-        state, average = _moments(p, d, betas)
-        (beta1, beta2), (m, v) = betas, state.values()
-        step, scale, epsilon = torch.empty_like(p), torch.empty_like(p), _constant(p, eps)
-        correction, rate, root, rectifier = (_constant(p, 1) for _ in range(4))
-        correction_cell, rate_cell = _variable(correction), _variable(rate)
-        root_cell, rectifier_cell = _variable(root), _variable(rectifier)
-        longest = 2 / (1 - beta2) - 1
+        of = arithmetic_of(p, lr, *betas, eps, weight_decay)
+        d, parts = _direction_or_shrink(of, p, g, weight_decay, maximize, decoupled_weight_decay)
+        state, average = _moments(of, p, d, betas)
+        m, v = state.values()
+        step, scale, epsilon = torch.empty_like(p), torch.empty_like(p), of.constant(eps)
+        bias1, root_of_bias2 = of.each(_bias, betas[0]), of.each(_root_of_bias, betas[1])
+        rectifier_of = of.each(_rectifier, betas[1])
+        correct, correction = of.divide(m, out=step)
+        (rate, rate_cell), (root, root_cell), (rectifier, rectifier_cell) = (of.variable() for _ in range(3))
+        unscale = of.copy_where(scale, of.constant(1))
 
-        def descend(lr: float, t: int) -> None:
-            correction_cell[()] = 1 - beta1**t
+        def descend(lr: Setting, t: int) -> None:
+            correction[()] = bias1(t)
             rate_cell[()] = lr
-            torch.div(m, correction, out=step).mul_(rate)
-            correction2 = 1 - beta2**t
-            length = longest - 2 * t * beta2**t / correction2
-            if length > 5.0:
-                rectifier_cell[()] = (
-                    (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
-                ) ** 0.5
-                root_cell[()] = correction2**0.5
+            correct().mul_(rate)
+            r = rectifier_of(t)
+            if of.some(r):
+                unknown = r == 0
+                rectifier_cell[()] = r + unknown  # 1 in the runs without
+                root_cell[()] = root_of_bias2(t)
                 # a number divided by a tensor is, in torch, the tensor's reciprocal times the number
                 torch.sqrt(v, out=scale).add_(epsilon).reciprocal_().mul_(root)
+                if of.some(unknown):
+                    unscale(unknown)
                 step.mul_(scale).mul_(rectifier)
             p.sub_(step)
 
-        return Bound(_in_turn(*parts, average, descend), state)
+        return Bound(of.in_turn(*parts, average, descend), state)
 
     return bind
 
@@ -581,36 +612,47 @@ def rprop(
     Source: Riedmiller, Braun 1993, A Direct Adaptive Method for Faster Backpropagation Learning: The RPROP Algorithm;
     torch.optim.Rprop.
     """
-    if not 0 < etas[0] < 1 < etas[1]:
+    lowest, highest = np.asarray(etas[0]), np.asarray(etas[1])
+    if not np.all((lowest > 0) & (lowest < 1) & (highest > 1)):
         raise ValueError(f"etas needs a first factor between 0 and 1 and a second above 1, not {etas[0]} and {etas[1]}")
-    if step_sizes[0] > step_sizes[1]:
+    if np.any(np.greater(*step_sizes)):
         raise ValueError(f"step_sizes needs the smallest before the largest, not {step_sizes[0]} and {step_sizes[1]}")
 
     def bind(p: Tensor, g: Tensor) -> Bound:
         import torch
 
-        d, before = _direction(p, g, 0, maximize)
+        of = arithmetic_of(p, lr, *etas, *step_sizes)
+        d, before = _direction(of, p, g, 0, maximize)
         previous, step = torch.zeros_like(p), torch.zeros_like(p)
         sign, mask = torch.empty_like(p), torch.empty_like(p, dtype=torch.bool)
-        zero, shrinking = _constant(p, 0), _constant(p, etas[0])
-        (shrink, grow), (smallest, largest) = etas, step_sizes
+        zero, shrinking = of.constant(0), of.constant(etas[0])
+        shrink, grow = of.fill_where(sign, mask, etas[0]), of.fill_where(sign, mask, etas[1])
+        clamp, begin = of.clamp(step, *step_sizes), of.fill(step)
 
-        def resize(lr: float, t: int) -> None:
+        def resize(lr: Setting, t: int) -> None:
             if t == 1:
-                step.fill_(lr)
+                begin(lr)
             torch.mul(d, previous, out=sign).sign_()
-            sign.masked_fill_(torch.gt(sign, zero, out=mask), grow)
-            sign.masked_fill_(torch.lt(sign, zero, out=mask), shrink)
+            torch.gt(sign, zero, out=mask)
+            grow()
+            torch.lt(sign, zero, out=mask)
+            shrink()
             sign.masked_fill_(torch.eq(sign, zero, out=mask), 1)
-            step.mul_(sign).clamp_(smallest, largest)
+            step.mul_(sign)
+            clamp()
 
-        def descend(lr: float, t: int) -> None:
+        def descend(lr: Setting, t: int) -> None:
             previous.copy_(d).masked_fill_(torch.eq(sign, shrinking, out=mask), 0)
             p.addcmul_(torch.sign(previous, out=sign), step, value=-1)
 
-        return Bound(_in_turn(*before, resize, descend), {"prev": previous, "step_size": step})
+        return Bound(of.in_turn(*before, resize, descend), {"prev": previous, "step_size": step})
 
     return bind
+
+
+def _averaging_weight(t0: float, t: int) -> float:
+    """Return ASGD's μ = 1/max(1, t − t₀)."""
+    return 1 / max(1, t - t0)
 
 
 def asgd(
@@ -637,28 +679,34 @@ def asgd(
     def bind(p: Tensor, g: Tensor) -> Bound:
         import torch
 
-        d, before = _direction(p, g, weight_decay, maximize)
-        ax, gap, factor = torch.zeros_like(p), torch.empty_like(p), _constant(p, 1)
+        of = arithmetic_of(p, lr, lambd, alpha, t0, weight_decay)
+        d, before = _direction(of, p, g, weight_decay, maximize)
+        ax, gap, (factor, factor_cell) = torch.zeros_like(p), torch.empty_like(p), of.variable()
         # of torch's default dtype whatever p has, as torch keeps them, but on the host: no wait for the device
-        eta, mu = torch.zeros((), device="cpu"), torch.ones((), device="cpu")
-        eta_cell, mu_cell, factor_cell = _variable(eta), _variable(mu), _variable(factor)
+        eta, mu = of.scalar(0), of.scalar(1)
+        (eta_cell, mu_cell), (read_eta, read_mu) = (eta.numpy(), mu.numpy()), (of.reader(eta), of.reader(mu))
+        add, weigh, restart = of.add(p, d), of.multiply(gap, mu), of.copy_where(ax, p)
+        weight = of.each(_averaging_weight, t0)
 
-        def descend(lr: float, t: int) -> None:
+        def descend(lr: Setting, t: int) -> None:
             if t == 1:
                 eta_cell[()] = lr
-            size = eta_cell.item()
+            size = read_eta()
             factor_cell[()] = 1 - lambd * size
-            p.mul_(factor).add_(d, alpha=-size)
+            p.mul_(factor)
+            add(alpha=-size)
 
-        def average(lr: float, t: int) -> None:
-            if mu_cell.item() == 1:
-                ax.copy_(p)
-            else:
-                ax.add_(torch.sub(p, ax, out=gap).mul_(mu))
-            eta_cell[()] = lr / (1 + lambd * lr * t) ** alpha
-            mu_cell[()] = 1 / max(1, t - t0)
+        def average(lr: Setting, t: int) -> None:
+            first = read_mu() == 1
+            if not of.every(first):
+                torch.sub(p, ax, out=gap)
+                ax.add_(weigh())
+            if of.some(first):
+                restart(first)
+            eta_cell[()] = lr / of.power(1 + lambd * lr * t, alpha)
+            mu_cell[()] = weight(t)
 
-        return Bound(_in_turn(*before, descend, average), {"eta": eta, "mu": mu, "ax": ax})
+        return Bound(of.in_turn(*before, descend, average), {"eta": eta, "mu": mu, "ax": ax})
 
     return bind
 

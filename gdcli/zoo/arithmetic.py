@@ -1,0 +1,467 @@
+"""What an update rule does with its settings, for one run and for a fleet of runs that differ in them.
+
+A setting is a number, the same for all that p holds, or, in a fleet, a float64 array that holds one number per run and
+broadcasts against p: (R,) for p [P, R], (R, 1) for p [R, P]. `arithmetic_of` chooses, once and for all steps, between
+`Numbers` and `Columns`; a rule is written once, with the operations of `Arithmetic`. What they return is bound to its
+buffers and takes only the setting, under the keyword that torch has for it.
+
+A run has in a fleet the bits that it has where all runs share its settings: the settings meet in float64 as Python's
+numbers do and are rounded once to p's dtype; and each operation on vectors rounds where torch's operation on numbers
+does. Where a single run raises ArithmeticError or RuntimeError for absurd settings, its column becomes inf or NaN.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Setting = float | NDArray[np.float64]
+"""A number, or one number per run. An array is never changed in place: what was made of it is kept by its identity."""
+
+Update = Callable[[Setting, int], None]
+"""One step in place, from the learning rate of this step and the number of this step, counted from 1."""
+
+
+class Arithmetic(Protocol):
+    """The operations on settings, of one binding. All tensors have p's shape, ``out`` defaults to the first."""
+
+    def in_turn(self, *updates: Update) -> Update:
+        """Return one update that makes all of these in order."""
+        ...
+
+    def constant(self, value: Setting) -> Tensor:
+        """Return a setting as an operand for p, of its dtype."""
+        ...
+
+    def variable(self) -> tuple[Tensor, Any]:
+        """Return an operand for p and its cell: ``cell[()] = setting`` sets it."""
+        ...
+
+    def scalar(self, value: float) -> Tensor:
+        """Return a state with one number per run: on the host, of torch's default dtype whatever p has."""
+        ...
+
+    def reader(self, scalar: Tensor) -> Callable[[], Setting]:
+        """Return what reads such a state as a setting."""
+        ...
+
+    def negative(self) -> Callable[[Setting], Setting]:
+        """Return the sign's change, the same object for the same array."""
+        ...
+
+    def power(self, base: Setting, exponent: Setting) -> Setting:
+        """Return base^exponent with the bits of Python's ``**``, from which numpy's differs in the last place."""
+        ...
+
+    def each(self, function: Callable[..., float], *settings: Setting) -> Callable[[int], Setting]:
+        """Return the t ↦ function(*settings, t) of every run, in Python's arithmetic."""
+        ...
+
+    def every(self, condition: object) -> bool:
+        """Return whether the condition holds for all runs."""
+        ...
+
+    def some(self, condition: object) -> bool:
+        """Return whether the condition holds for any run."""
+        ...
+
+    def add(self, a: Tensor, b: Tensor, out: Tensor | None = None) -> Callable[..., Tensor]:
+        """Return out ← a + xb, of ``alpha=x``."""
+        ...
+
+    def add_product(self, a: Tensor, b: Tensor, c: Tensor) -> Callable[..., Tensor]:
+        """Return a ← a + xbc, of ``value=x``."""
+        ...
+
+    def add_ratio(self, a: Tensor, b: Tensor, c: Tensor) -> Callable[..., Tensor]:
+        """Return a ← a + xb/c, of ``value=x``."""
+        ...
+
+    def lerp(self, a: Tensor, b: Tensor, weight: Setting) -> Callable[[], Tensor]:
+        """Return a ← a + w(b − a)."""
+        ...
+
+    def divide(self, a: Tensor, out: Tensor | None = None) -> tuple[Callable[[], Tensor], Any]:
+        """Return out ← a/x and the cell of x."""
+        ...
+
+    def multiply(self, a: Tensor, scalar: Tensor) -> Callable[[], Tensor]:
+        """Return a ← xa, of the state x with one number per run."""
+        ...
+
+    def fill(self, a: Tensor) -> Callable[[Setting], Tensor]:
+        """Return a ← x, of x."""
+        ...
+
+    def fill_where(self, a: Tensor, mask: Tensor, value: Setting) -> Callable[[], Tensor]:
+        """Return a ← x where the mask holds."""
+        ...
+
+    def copy_where(self, a: Tensor, b: Tensor) -> Callable[[Any], None]:
+        """Return a ← b in the runs where the condition holds, of the condition."""
+        ...
+
+    def clamp(self, a: Tensor, smallest: Setting, largest: Setting) -> Callable[[], Tensor]:
+        """Return a ← min(max(a, smallest), largest)."""
+        ...
+
+
+def arithmetic_of(p: Tensor, *settings: Setting) -> Arithmetic:
+    """Return the arithmetic for the parameters p: `Columns` if any setting is an array, else `Numbers`."""
+    shapes = [setting.shape for setting in settings if isinstance(setting, np.ndarray)]
+    return Columns(p, np.broadcast_shapes(*shapes)) if shapes else Numbers(p)
+
+
+def is_zero(name: str, setting: Setting) -> bool:
+    """Return whether a setting is zero, which leaves out a part of its rule: in all runs of a fleet or in none.
+
+    ValueError if the runs differ.
+    """
+    zeros = np.equal(setting, 0)
+    if zeros.any() and not zeros.all():
+        raise ValueError(f"{name} is zero in some runs of the fleet and not in others, which are different rules")
+    return bool(zeros.all())
+
+
+class Numbers:
+    """Settings are Python's numbers.
+
+    A number as the operand of mul_, div_ or add_ costs more than twice the operation, since it is wrapped into a
+    tensor each time; as alpha= or value= it costs nothing. A partial of torch's function costs no call in Python.
+    """
+
+    def __init__(self, p: Tensor) -> None:
+        self._p = p
+        self.power = operator.pow
+        self.every = self.some = operator.truth
+
+    def in_turn(self, *updates: Update) -> Update:
+        """Return one update that makes all of these in order."""
+        if len(updates) == 1:
+            return updates[0]
+
+        def update(lr: Setting, t: int) -> None:
+            for each in updates:
+                each(lr, t)
+
+        return update
+
+    def constant(self, value: Setting) -> Tensor:
+        """Return a number as an operand: 0-dim, with the bits that the bare number would give.
+
+        It lies on the host for every device, as a bare number does: accelerators divide by a host number through its
+        reciprocal, which rounds differently from dividing by a tensor of their own.
+        """
+        return self._p.new_tensor(value, device="cpu")
+
+    def variable(self) -> tuple[Tensor, Any]:
+        """Return an operand on the host and its cell, which sets it for far less than ``fill_`` does."""
+        operand = self.constant(1)
+        return operand, operand.numpy()
+
+    def scalar(self, value: float) -> Tensor:
+        """Return a 0-dim state."""
+        import torch
+
+        return torch.full((), value, dtype=torch.get_default_dtype(), device="cpu")
+
+    def reader(self, scalar: Tensor) -> Callable[[], Setting]:
+        """Return what reads the state as a number."""
+        return scalar.numpy().item
+
+    def negative(self) -> Callable[[Setting], Setting]:
+        """Return −."""
+        negate: Callable[[Any], Any] = operator.neg  # its own type names a protocol that unions do not match
+        return negate
+
+    def each(self, function: Callable[..., float], *settings: Setting) -> Callable[[int], Setting]:
+        """Return t ↦ function(*settings, t)."""
+        return partial(function, *settings)
+
+    def add(self, a: Tensor, b: Tensor, out: Tensor | None = None) -> Callable[..., Tensor]:
+        """Return out ← a + xb."""
+        import torch
+
+        return partial(a.add_, b) if out is None else partial(torch.add, a, b, out=out)
+
+    def add_product(self, a: Tensor, b: Tensor, c: Tensor) -> Callable[..., Tensor]:
+        """Return a ← a + xbc."""
+        return partial(a.addcmul_, b, c)
+
+    def add_ratio(self, a: Tensor, b: Tensor, c: Tensor) -> Callable[..., Tensor]:
+        """Return a ← a + xb/c."""
+        return partial(a.addcdiv_, b, c)
+
+    def lerp(self, a: Tensor, b: Tensor, weight: Setting) -> Callable[[], Tensor]:
+        """Return a ← a + w(b − a)."""
+        return partial(a.lerp_, b, weight)
+
+    def divide(self, a: Tensor, out: Tensor | None = None) -> tuple[Callable[[], Tensor], Any]:
+        """Return out ← a/x and the cell of x."""
+        import torch
+
+        operand, cell = self.variable()
+        return partial(a.div_, operand) if out is None else partial(torch.div, a, operand, out=out), cell
+
+    def multiply(self, a: Tensor, scalar: Tensor) -> Callable[[], Tensor]:
+        """Return a ← xa."""
+        return partial(a.mul_, scalar)
+
+    def fill(self, a: Tensor) -> Callable[[Setting], Tensor]:
+        """Return a ← x."""
+        return partial(a.fill_)
+
+    def fill_where(self, a: Tensor, mask: Tensor, value: Setting) -> Callable[[], Tensor]:
+        """Return a ← x where the mask holds."""
+        return partial(a.masked_fill_, mask, value)
+
+    def copy_where(self, a: Tensor, b: Tensor) -> Callable[[Any], None]:
+        """Return a ← b if the condition holds."""
+
+        def copy(condition: Any) -> None:
+            if condition:
+                a.copy_(b)
+
+        return copy
+
+    def clamp(self, a: Tensor, smallest: Setting, largest: Setting) -> Callable[[], Tensor]:
+        """Return a ← min(max(a, smallest), largest)."""
+        return partial(a.clamp_, smallest, largest)
+
+
+class _Cell:
+    """The setting of an operand that is a vector on p's device.
+
+    An array that is the one set last, as lr is without a schedule, is not sent again.
+    """
+
+    def __init__(self, operand: Tensor, inverse: bool = False) -> None:
+        self._operand, self._host = operand, operand.cpu()  # the same tensor where p lies on the host
+        self._view, self._inverse = self._host.numpy(), inverse
+        self._last: object = None
+
+    def __setitem__(self, key: tuple[()], value: object) -> None:
+        if value is self._last:
+            return
+        self._last = value
+        self._view[key] = value
+        if self._inverse:
+            np.reciprocal(self._view, out=self._view)
+        if self._operand is not self._host:
+            # no wait: out of pageable memory the driver has read all when the call returns
+            self._operand.copy_(self._host, non_blocking=True)
+
+
+class Columns:
+    """Some settings are arrays; those that are numbers still go the way of `Numbers`.
+
+    Every operation rounds where torch's own kernel for a number rounds: a + xb is one fused operation; of xbc and xb/c
+    a processor makes (xb)c and (xb)/c, an accelerator x(bc) and x(b/c). So a bare number and a vector give equal bits,
+    except on an accelerator for a + xbc where x is exactly 1, which torch fuses without rounding bc.
+    """
+
+    def __init__(self, p: Tensor, shape: tuple[int, ...]) -> None:
+        self._p, self._shape, self._numbers = p, shape, Numbers(p)
+        self._on_host = p.device.type == "cpu"
+        self._buffer: Tensor | None = None
+
+    def _scratch(self) -> Tensor:
+        """Return a buffer of p's shape, shared by the operations, none of which leaves anything in it."""
+        import torch
+
+        if self._buffer is None:
+            self._buffer = torch.empty_like(self._p)
+        return self._buffer
+
+    def in_turn(self, *updates: Update) -> Update:
+        """Return one update that makes all of these in order; a run that overflows does not warn, it diverges."""
+        update = self._numbers.in_turn(*updates)
+
+        def quietly(lr: Setting, t: int) -> None:
+            with np.errstate(all="ignore"):
+                update(lr, t)
+
+        return quietly
+
+    def constant(self, value: Setting) -> Tensor:
+        """Return a setting as an operand; a vector lies on p's device."""
+        return self._p.new_tensor(value) if isinstance(value, np.ndarray) else self._numbers.constant(value)
+
+    def variable(self) -> tuple[Tensor, Any]:
+        """Return a vector on p's device and its cell."""
+        operand = self._p.new_ones(self._shape)
+        return operand, _Cell(operand)
+
+    def scalar(self, value: float) -> Tensor:
+        """Return a state with one number per run."""
+        import torch
+
+        return torch.full(self._shape, value, dtype=torch.get_default_dtype(), device="cpu")
+
+    def reader(self, scalar: Tensor) -> Callable[[], Setting]:
+        """Return what reads the state as a fresh array."""
+        return partial(scalar.numpy().astype, np.float64)
+
+    def negative(self) -> Callable[[Setting], Setting]:
+        """Return −, the same object for the same array."""
+        last: list[Setting] = [0.0, -0.0]
+
+        def negate(x: Setting) -> Setting:
+            if x is not last[0]:
+                last[:] = x, -x
+            return last[1]
+
+        return negate
+
+    def power(self, base: Setting, exponent: Setting) -> Setting:
+        """Return base^exponent, run by run."""
+        if not isinstance(base, np.ndarray) and not isinstance(exponent, np.ndarray):
+            return _or_nan(operator.pow, base, exponent)
+        bases, exponents = np.broadcast_arrays(base, exponent)
+        pairs = zip(bases.ravel().tolist(), exponents.ravel().tolist(), strict=True)
+        return np.array([_or_nan(operator.pow, *pair) for pair in pairs]).reshape(bases.shape)
+
+    def each(self, function: Callable[..., float], *settings: Setting) -> Callable[[int], Setting]:
+        """Return t ↦ function(*settings, t), called once per combination of settings that occurs."""
+        if not any(isinstance(setting, np.ndarray) for setting in settings):
+            return partial(_or_nan, function, *settings)
+        columns = np.broadcast_arrays(*settings)
+        rows = np.stack([column.ravel() for column in columns], axis=1)  # [R, settings]
+        unique, place = np.unique(rows, axis=0, return_inverse=True)
+        combinations, place = unique.tolist(), place.reshape(columns[0].shape)
+
+        def results(t: int) -> Setting:
+            return np.array([_or_nan(function, *combination, t) for combination in combinations])[place]
+
+        return results
+
+    def every(self, condition: object) -> bool:
+        """Return whether the condition holds for all runs."""
+        return bool(np.all(condition))  # type: ignore[call-overload]  # a bool or an array of them
+
+    def some(self, condition: object) -> bool:
+        """Return whether the condition holds for any run."""
+        return bool(np.any(condition))  # type: ignore[call-overload]  # a bool or an array of them
+
+    def add(self, a: Tensor, b: Tensor, out: Tensor | None = None) -> Callable[..., Tensor]:
+        """Return out ← a + xb."""
+        import torch
+
+        add_number, target = self._numbers.add(a, b, out), a if out is None else out
+        x, cell = self.variable()
+
+        def add(*, alpha: Setting) -> Tensor:
+            if not isinstance(alpha, np.ndarray):
+                return add_number(alpha=alpha)
+            cell[()] = alpha
+            return torch.addcmul(a, b, x, out=target)
+
+        return add
+
+    def add_product(self, a: Tensor, b: Tensor, c: Tensor) -> Callable[..., Tensor]:
+        """Return a ← a + xbc."""
+        import torch
+
+        add_number, scratch, (x, cell) = self._numbers.add_product(a, b, c), self._scratch(), self.variable()
+        first, last = (x, c) if self._on_host else (c, x)
+
+        def add(*, value: Setting) -> Tensor:
+            if not isinstance(value, np.ndarray):
+                return add_number(value=value)
+            cell[()] = value
+            return a.addcmul_(torch.mul(b, first, out=scratch), last)
+
+        return add
+
+    def add_ratio(self, a: Tensor, b: Tensor, c: Tensor) -> Callable[..., Tensor]:
+        """Return a ← a + xb/c."""
+        import torch
+
+        add_number, scratch, (x, cell) = self._numbers.add_ratio(a, b, c), self._scratch(), self.variable()
+
+        def add(*, value: Setting) -> Tensor:
+            if not isinstance(value, np.ndarray):
+                return add_number(value=value)
+            cell[()] = value
+            if self._on_host:
+                return a.addcdiv_(torch.mul(b, x, out=scratch), c)
+            return a.addcmul_(torch.div(b, c, out=scratch), x)
+
+        return add
+
+    def lerp(self, a: Tensor, b: Tensor, weight: Setting) -> Callable[[], Tensor]:
+        """Return a ← a + w(b − a)."""
+        return (
+            partial(a.lerp_, b, self.constant(weight))
+            if isinstance(weight, np.ndarray)
+            else partial(a.lerp_, b, weight)
+        )
+
+    def divide(self, a: Tensor, out: Tensor | None = None) -> tuple[Callable[[], Tensor], Any]:
+        """Return out ← a/x and the cell of x; accelerators multiply by 1/x, as they do for a number on the host."""
+        import torch
+
+        x, _ = self.variable()
+        operation = torch.div if self._on_host else torch.mul
+        return partial(operation, a, x, out=a if out is None else out), _Cell(x, inverse=not self._on_host)
+
+    def multiply(self, a: Tensor, scalar: Tensor) -> Callable[[], Tensor]:
+        """Return a ← xa; x is rounded to a's dtype first, as a 0-dim tensor is."""
+        x, _ = self.variable()
+
+        def multiply() -> Tensor:
+            return a.mul_(x.copy_(scalar, non_blocking=True))  # no wait: out of pageable memory
+
+        return multiply
+
+    def fill(self, a: Tensor) -> Callable[[Setting], Tensor]:
+        """Return a ← x."""
+        x, cell = self.variable()
+
+        def fill(value: Setting) -> Tensor:
+            cell[()] = value
+            return a.copy_(x)
+
+        return fill
+
+    def fill_where(self, a: Tensor, mask: Tensor, value: Setting) -> Callable[[], Tensor]:
+        """Return a ← x where the mask holds."""
+        import torch
+
+        if not isinstance(value, np.ndarray):
+            return self._numbers.fill_where(a, mask, value)
+        x = self.constant(value)
+        return lambda: torch.where(mask, x, a, out=a)
+
+    def copy_where(self, a: Tensor, b: Tensor) -> Callable[[Any], None]:
+        """Return a ← b in the runs where the condition holds."""
+        import torch
+
+        mask = torch.zeros(self._shape, dtype=torch.bool, device=a.device)
+        cell = _Cell(mask)
+
+        def copy(condition: Any) -> None:
+            cell[()] = condition
+            torch.where(mask, b, a, out=a)
+
+        return copy
+
+    def clamp(self, a: Tensor, smallest: Setting, largest: Setting) -> Callable[[], Tensor]:
+        """Return a ← min(max(a, smallest), largest)."""
+        return partial(a.clamp_, self.constant(smallest), self.constant(largest))
+
+
+def _or_nan(function: Callable[..., float], *arguments: Any) -> float:
+    """Return function(*arguments), NaN where Python's arithmetic overflows or divides by zero."""
+    try:
+        return function(*arguments)
+    except ArithmeticError:
+        return float("nan")
