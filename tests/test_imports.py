@@ -14,7 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     ("errors",),
     ("records",),
-    ("zoo", "reprs", "styles", "store", "tables", "plots"),
+    ("zoo", "reprs", "styles", "store", "tables", "plots", "stats"),
     ("spec",),
     ("plan", "engine"),
     ("execute",),

@@ -43,7 +43,7 @@ def filled_in(spec: RunSpec) -> dict[str, Any]:
     found["record"] = spec.record.model_dump()
     for key, section in (("sweep", spec.sweep), ("compare", spec.compare)):
         if section is not None:
-            found[key] = section.model_dump()
+            found[key] = _given(section.model_dump())
     return _plain(found)  # type: ignore[no-any-return]  # a dict stays a dict
 
 
@@ -54,7 +54,7 @@ def resolved(loaded: Loaded, *, device: str, threads: int, engine: str, keep: st
     if loaded.data_file is not None:
         exact = {"file": str(loaded.data_file), "sha256": loaded.data_sha256}
         # in the order that a spec which gives the digest has, so that a config run again writes the same bytes
-        common = {key: found["data"].pop(key) for key in ("standardize", "validation") if key in found["data"]}
+        common = {key: found["data"].pop(key) for key in ("standardize", "validation", "seed") if key in found["data"]}
         found["data"] = {**found["data"], **exact, **common}
     return found
 
@@ -70,8 +70,9 @@ def _data(spec: RunSpec) -> dict[str, Any]:
     given = _given(spec.data.arguments)
     found: dict[str, Any] = {"generate": given} if spec.data.source == "generate" else given
     found["standardize"] = spec.data.standardize
-    if spec.data.validation is not None:
-        found["validation"] = spec.data.validation
+    for key in ("validation", "seed"):
+        if getattr(spec.data, key) is not None:
+            found[key] = getattr(spec.data, key)
     return found
 
 

@@ -100,6 +100,28 @@ def from_spec(value: Any) -> Grid:
     return _list([_scalar(item) for item in (value if isinstance(value, list | tuple) else [value])])
 
 
+def geometric(low: float, high: float, count: int) -> list[float]:
+    """Return `geomspace(low, high, count)` of two floats above 0.
+
+    >>> geometric(0.001, 1, 4)
+    [0.001, 0.01, 0.1, 1.0]
+    """
+    return [float(value) for value in parse(f"geomspace({low!r},{high!r},{count})").values()]
+
+
+def geometric_beyond(low: float, high: float, count: int, more: int, *, below: bool) -> list[float]:
+    """Return the next points of `geomspace(low, high, count)` below its low or above its high, in ascending order.
+
+    >>> geometric_beyond(0.001, 1, 4, 2, below=True), geometric_beyond(0.001, 1, 4, 2, below=False)
+    ([1e-05, 0.0001], [10.0, 100.0])
+    """
+    with localcontext(_PRECISION):
+        first = Decimal(repr(low)).log10()
+        step = (Decimal(repr(high)).log10() - first) / (count - 1)
+        numbers = range(-more, 0) if below else range(count, count + more)
+        return [float(Decimal(10) ** (first + step * i)) for i in numbers]
+
+
 # ---- text -------------------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,26 @@ def load(spec: RunSpec, base: Path, *, bounded: bool = True) -> Loaded:
     return loaded
 
 
+def draws_data(spec: RunSpec) -> bool:
+    """Say whether the rows, or their split, come from a generator of random numbers: another seed, other data."""
+    return spec.data is not None and (spec.data.source == "generate" or spec.data.validation is not None)
+
+
+def respecified(loaded: Loaded, spec: RunSpec) -> Loaded:
+    """Return the same data and model under a spec that differs in optimizer and seeds alone, and draws the same data.
+
+    Raises SpecError for groups of the optimizer that the model has not.
+    """
+    if spec.optimizer is not None and spec.optimizer.groups and not isinstance(loaded.architecture, Stack):
+        problems = _group_problems(spec, loaded.architecture.shapes)
+        if problems:
+            raise SpecError(problems)
+    return Loaded(
+        spec, loaded.training, loaded.validation, loaded.architecture, loaded.warnings, loaded.data_file,
+        loaded.data_sha256,
+    )  # fmt: skip
+
+
 # --- data -------------------------------------------------------------------------------------------------------------
 
 
@@ -144,17 +165,44 @@ def _read(spec: RunSpec, file: Path | None) -> sources.Table:
     given = dict(spec.data.arguments)
     if file is not None:
         expected = given.get("sha256")
-        table = sources.read_file(file, given["features"], given["target"], classes)
+        table = _file_table(file, given["features"], given["target"], classes)
         if expected and _digest(file) != expected:
             raise ArgumentError(("sha256",), "the file has changed since this digest was taken")
         return table
     if spec.data.source == "inline":
         return sources.inline(given["x"], given["y"], classes)
     if spec.data.source == "dataset":
-        return sources.dataset(given["dataset"])
-    seed = spec.settings.seed
+        return _data_set(given["dataset"])
+    seed = spec.data_seed
     make = sources.GENERATORS[given.pop("kind")]
     return make(sources.generator(seed, "data"), sources.generator(seed, "noise"), **given)
+
+
+# The runs of a sweep ask for the same table again and again; no one writes into its arrays.
+_data_set = lru_cache(maxsize=1)(sources.dataset)
+
+
+def _file_table(file: Path, features: list[str] | None, target: str | list[str], classes: bool) -> sources.Table:
+    """Return a file's rows, those read last if the file is still the same by the system's account."""
+    try:
+        found = file.stat()
+    except OSError:  # its message is read_file's
+        return sources.read_file(file, features, target, classes)
+    stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    columns = None if features is None else tuple(features)
+    return _stamped(file, stamp, columns, target if isinstance(target, str) else tuple(target), classes)
+
+
+@lru_cache(maxsize=1)
+def _stamped(
+    file: Path,
+    stamp: tuple[int, ...],  # only tells files apart
+    features: tuple[str, ...] | None,
+    target: str | tuple[str, ...],
+    classes: bool,
+) -> sources.Table:
+    columns = None if features is None else list(features)
+    return sources.read_file(file, columns, target if isinstance(target, str) else list(target), classes)
 
 
 def _prepared(
@@ -167,7 +215,7 @@ def _prepared(
     if spec.data.validation is not None:
         try:
             training, validation = sources.split(
-                table, spec.data.validation, sources.generator(spec.settings.seed, "split")
+                table, spec.data.validation, sources.generator(spec.data_seed, "split")
             )
         except sources.DataError as error:
             problems.append(spec.problem(("data", *error.path), error.message))
@@ -272,11 +320,17 @@ def name_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> list[
                     ("model", "freeze", index), f"no parameter of that name {got(pattern)}", nearest(pattern, shapes)
                 )
             )
-    for pattern in spec.optimizer.groups if spec.optimizer else ():
-        if not match(pattern, shapes):
-            path = ("optimizer", "groups", pattern)
-            problems.append(spec.problem(path, "no parameter of that name", nearest(pattern, shapes), at_key=True))
-    return problems
+    return problems + _group_problems(spec, shapes)
+
+
+def _group_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> list[Problem]:
+    return [
+        spec.problem(
+            ("optimizer", "groups", pattern), "no parameter of that name", nearest(pattern, shapes), at_key=True
+        )
+        for pattern in (spec.optimizer.groups if spec.optimizer else ())
+        if not match(pattern, shapes)
+    ]
 
 
 def match(pattern: str, names: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from gdcli.errors import Place, Problem, SpecError, nearest
 from gdcli.spec.document import Entry, Node, read_value, shown
-from gdcli.spec.schema import INGREDIENTS, Batch, Print, Record, Settings, Stop
+from gdcli.spec.schema import DATA_KEYS, INGREDIENTS, Batch, Print, Record, Settings, Stop
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS
@@ -41,7 +41,7 @@ def schema_keys() -> tuple[str, ...]:
         "stop": Stop.model_fields,
         "print": Print.model_fields,
         "record": Record.model_fields,
-        "data": ("x", "y", "file", "features", "target", "sha256", "generate", "dataset", "standardize", "validation"),
+        "data": DATA_KEYS,
         "data.generate": {"kind", *_keys_of(GENERATORS.values())},
         "model": {"type", "init", "freeze", *_keys_of(MODELS.values())},
         "loss": {"name", *_keys_of(LOSSES.values())},

@@ -6,7 +6,7 @@ optimizer, data) are checked against the signatures of the zoo.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
 from typing import Annotated, Any, Literal
@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from gdcli.errors import Place, Problem, SpecError, nearest
 from gdcli.spec import grids
 from gdcli.spec.document import Node
-from gdcli.spec.signature import STRICT, Complaint, Integer, Path, arguments, check, got
+from gdcli.spec.signature import STRICT, Complaint, Integer, Path, arguments, check, entries, got
 from gdcli.styles import STYLES
 from gdcli.zoo.data import GENERATORS, DatasetName
 from gdcli.zoo.losses import LOSSES
@@ -34,6 +34,7 @@ NOT_YET = {
 
 Positive = Annotated[float, Gt(0)]
 Count = Annotated[Integer, Ge(1)]
+Seed = Annotated[Integer, Ge(0), Le(MAX_SEED)]
 
 
 class Section(BaseModel):
@@ -98,15 +99,10 @@ class Sweep(Section):
     parameters: Annotated[dict[str, Any], Len(1)]
 
 
-def _only(value: object, otherwise: str) -> AfterValidator:
-    """Take one value of a key whose others a later version will take."""
-
-    def check_value(given: Any) -> Any:
-        if given != value:
-            raise ValueError(otherwise)
-        return given
-
-    return AfterValidator(check_value)
+def _in_order(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] >= ends[1]:
+        raise ValueError("must be low and high in order")
+    return ends
 
 
 class Compare(Section):
@@ -114,8 +110,11 @@ class Compare(Section):
 
     optimizers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     batches: list[Any] = Field(default_factory=list)
-    seeds: Annotated[Integer, _only(1, "more than one seed is not in this version")] = 1
-    closed_form: Annotated[bool, _only(False, "the closed form is not in this version")] = False
+    seeds: Count = 1  # runs of each row, which differ in weights and batch order alone
+    closed_form: bool = False  # the least-squares solution as one more row
+    target: float | None = None  # a loss; the table tells when each row reached it
+    tune: Annotated[Integer, Ge(2)] | None = None  # learning rates that are tried for each optimizer
+    tune_range: Annotated[tuple[Positive, Positive], entries(2), AfterValidator(_in_order)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +133,7 @@ class Data:
     arguments: Mapping[str, Any]
     standardize: bool = False
     validation: float | None = None
+    seed: int | None = None  # of the rows and of the split; None: the spec's
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ class Settings(Section):
     epochs: Annotated[Integer, Ge(0)] = 1
     device: Annotated[str, Field(pattern=r"^(cpu|cuda|cuda:[0-9]{1,3}|mps|auto)$")] = "cpu"
     dtype: Literal["float32", "float64"] = "float32"
-    seed: Annotated[Integer, Ge(0), Le(MAX_SEED)] = 0
+    seed: Seed = 0
     threads: Annotated[Integer, Ge(1), Le(1024)] | Literal["auto"] = "auto"
     engine: Literal["auto", "by_hand", "autograd"] = "auto"
 
@@ -194,6 +194,12 @@ class RunSpec:
     def style(self) -> str:
         """The style that is printed: as given, else `trace` for an objective and `epoch` for the rest."""
         return self.print.style or ("trace" if self.model.name == "objective" else "epoch")
+
+    @property
+    def data_seed(self) -> int:
+        """The seed of generated rows and of the validation split: the data's own, else the spec's."""
+        own = self.data.seed if self.data is not None else None
+        return self.settings.seed if own is None else own
 
     def with_settings(self, **changes: Any) -> RunSpec:
         """Return the spec with other top-level settings."""
@@ -228,7 +234,31 @@ def parse(document: Node, stem: str) -> RunSpec:
 
     Raises SpecError with every problem of every section.
     """
-    return _Reading(document, stem).spec()
+    return _Reading(document, stem, document.plain()).spec()
+
+
+RESPECIFIED = ("optimizer", "seed", "data.seed")
+"""The keys that :func:`respec` reads anew; of the optimizer everything below it too."""
+
+
+def respec(spec: RunSpec, document: Node, keys: Collection[str]) -> RunSpec:
+    """Return the spec of a document that differs from the spec's own below these keys of RESPECIFIED alone.
+
+    Only those are checked, in microseconds whatever the size of the rest. Raises SpecError with every problem.
+    """
+    path = {key: key.split(".") for key in keys}
+    given = {key: node.plain() for key in keys if (node := document.find(path[key])) is not None}
+    reading = _Reading(document, spec.name, {key: value for key, value in given.items() if key != "data.seed"})
+    changes: dict[str, Any] = {"document": document}
+    if "seed" in keys and (settings := reading.settings()) is not None:
+        changes["settings"] = spec.settings.model_copy(update={"seed": settings.seed})
+    if "data.seed" in keys and spec.data is not None:
+        common = reading.common({"seed": given.get("data.seed")})
+        changes["data"] = replace_fields(spec.data, seed=None if common is None else common.seed)
+    if "optimizer" in keys:
+        changes["optimizer"] = reading.optimizer()
+    reading.end()
+    return replace_fields(spec, **changes)
 
 
 _SECTIONS: dict[str, type[Section]] = {
@@ -241,9 +271,8 @@ KEYS = (*Settings.model_fields, *INGREDIENTS, *_SECTIONS)
 class _Reading:
     """One reading of a document: sections are checked one by one, complaints collected."""
 
-    def __init__(self, document: Node, stem: str) -> None:
-        self.document, self.stem = document, stem
-        self.raw: dict[str, Any] = document.plain()
+    def __init__(self, document: Node, stem: str, raw: dict[str, Any]) -> None:
+        self.document, self.stem, self.raw = document, stem, raw
         self.complaints: list[Complaint] = []
 
     def complain(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> None:
@@ -265,9 +294,15 @@ class _Reading:
         self.grids()
         self.contenders()
         self.across()
-        if self.complaints or settings is None or model is None:
-            raise SpecError(sorted((problem_at(self.document, c) for c in self.complaints), key=_by_place))
+        self.end()
+        assert settings is not None
+        assert model is not None
         return RunSpec(settings, data, model, loss, optimizer, **sections, document=self.document)  # type: ignore[arg-type]  # by key
+
+    def end(self) -> None:
+        """Raise SpecError if anything was complained of."""
+        if self.complaints:
+            raise SpecError(sorted((problem_at(self.document, c) for c in self.complaints), key=_by_place))
 
     def settings(self) -> Settings | None:
         given = {key: self.raw[key] for key in Settings.model_fields if key in self.raw}
@@ -329,23 +364,28 @@ class _Reading:
         if not isinstance(value, dict):
             self.complain(("data",), f"must be a mapping {got(value)}")
             return None
-        common, complaints = check(_Common, {k: value[k] for k in _Common.model_fields if k in value})
-        self.below(("data",), complaints)
+        common = self.common({k: value[k] for k in _Common.model_fields if k in value})
         rest = {k: v for k, v in value.items() if k not in _Common.model_fields}
         sources = [key for key in ("x", "file", "generate", "dataset") if key in rest]
         if len(sources) != 1:
             what = "has more than one source: " + ", ".join(sources) if sources else "has no source"
             hint = "Give one of x and y, file, generate, dataset"
             for key in rest if not sources else ():
-                if key in _SOURCE_KEYS:
+                if key in DATA_KEYS:
                     continue
-                self.complain(("data", key), "unknown key", nearest(key, _SOURCE_KEYS), at_key=True)
+                self.complain(("data", key), "unknown key", nearest(key, DATA_KEYS), at_key=True)
             self.complain(("data",), what, hint, at_key=True)
             return None
         name, given = self.source(sources[0], rest)
         if given is None or common is None:
             return None
         return Data(name, given, **common.model_dump())
+
+    def common(self, given: dict[str, Any]) -> _Common | None:
+        """Return the keys of data that every source takes."""
+        checked, complaints = check(_Common, given)
+        self.below(("data",), complaints)
+        return checked  # type: ignore[return-value]  # a _Common
 
     def source(self, source: str, rest: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
         if source == "generate":
@@ -499,6 +539,7 @@ class _Reading:
 class _Common(Section):
     standardize: bool = False
     validation: Annotated[float, Gt(0), Lt(1)] | None = None
+    seed: Seed | None = None
 
 
 class _Inline(Section):
@@ -521,7 +562,7 @@ class _Generate(Section):
     generate: Any
 
 
-_SOURCE_KEYS = {key for kind in (_Common, _Inline, _File, _Dataset, _Generate) for key in kind.model_fields}
+DATA_KEYS = {key for kind in (_Common, _Inline, _File, _Dataset, _Generate) for key in kind.model_fields}
 
 
 def _a(kind: str) -> str:

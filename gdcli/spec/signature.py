@@ -67,7 +67,9 @@ def whole(value: Any) -> Any:
 Integer = Annotated[int, BeforeValidator(whole)]
 
 
-def _tuple(length: int) -> BeforeValidator:
+def entries(length: int) -> BeforeValidator:
+    """Return the validator that takes a list of that length as a tuple."""
+
     def checked(value: Any) -> Any:
         if isinstance(value, list) and len(value) != length:
             raise PydanticCustomError("length", "needs {length} entries", {"length": length})
@@ -94,7 +96,7 @@ def adapt(annotation: Any) -> Any:
         bounds = [part for item in arguments[1:] for part in (_named(item) if isinstance(item, OneOf) else (item,))]
         return Annotated[(adapt(arguments[0]), *bounds)]
     if origin is tuple:
-        return Annotated[tuple[tuple(map(adapt, arguments))], _tuple(len(arguments))]  # type: ignore[misc]  # made at run time
+        return Annotated[tuple[tuple(map(adapt, arguments))], entries(len(arguments))]  # type: ignore[misc]  # made at run time
     if origin in (Union, types.UnionType):
         return Union[tuple(map(adapt, arguments))]  # noqa: UP007 - made at run time
     if origin in (list, dict):

@@ -136,6 +136,14 @@ REFUSED: list[tuple[str, tuple[str | int, ...], Any]] = [
     ("nn_linear", ("record",), {"every": 0}),
     ("linear_sweep", ("sweep",), {}),
     ("optimizers_2x2", ("compare", "optimizer"), {}),
+    ("optimizers_2x2", ("compare", "seeds"), 0),
+    ("optimizers_2x2", ("compare", "closed_form"), 1),
+    ("optimizers_2x2", ("compare", "target"), "low"),
+    ("optimizers_2x2", ("compare", "tune"), 1),
+    ("optimizers_2x2", ("compare", "tune_range"), [0.1]),
+    ("optimizers_2x2", ("compare", "tune_range"), [0, 0.1]),
+    ("gd_variants", ("data", "seed"), -1),
+    ("nn_linear", ("data", "seed"), "one"),
     ("himmelblau", ("loss",), "mse"),
     ("himmelblau", ("batch",), "stochastic"),
     ("himmelblau", ("model", "start"), {}),
@@ -178,6 +186,10 @@ TAKEN: list[tuple[str, tuple[str | int, ...], Any]] = [
     ("linear_manual", ("print", "predict"), [4]),
     ("linear_regression_nn", ("model", "init"), ABSENT),
     ("himmelblau", ("batch",), {"mode": "full"}),
+    ("optimizers_2x2", ("compare",), {"seeds": 1e2, "closed_form": True, "target": 0.5, "tune": 9}),
+    ("optimizers_2x2", ("compare", "tune_range"), [1e-4, 1]),
+    ("gd_variants", ("data", "seed"), 2**63 - 1),
+    ("nn_linear", ("data", "seed"), None),
 ]
 
 

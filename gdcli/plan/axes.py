@@ -1,0 +1,237 @@
+"""The axes of a sweep: scalars of the model or keys of the spec, their grids, and the points of their product.
+
+Axes that a zip names together advance together and count as one factor of the product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby, product
+from math import prod
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gdcli.errors import SpecError, nearest
+from gdcli.plan.points import HERE, Origin, Point
+from gdcli.spec import grids, limits
+from gdcli.spec.document import MAX_VALUES, Node, shown
+from gdcli.spec.grids import Grid
+from gdcli.spec.load import Loaded
+from gdcli.spec.overrides import as_node, put, resolve, steps_of
+from gdcli.spec.schema import RunSpec
+from gdcli.zoo.models import Architecture, Stack
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One axis of a sweep: a scalar of the model, or a key of the spec."""
+
+    name: str  # as asked for, and as it is printed
+    target: str  # weight[0,0], or optimizer.lr
+    kind: Literal["parameter", "key"]
+    grid: Grid
+    factor: int = 0  # of the product; the axes of a zip share one
+    origin: Origin | None = None  # where the file has the grid; None for the command line
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A name and its grid, before it is known what the name means."""
+
+    name: str  # with its param: or key:
+    grid: Grid
+    factor: int
+    key: str = ""  # of the spec's sweep block, where the grid stands
+
+    @property
+    def bare(self) -> str:
+        force, colon, bare = self.name.partition(":")
+        return bare if colon and force in ("param", "key") else self.name
+
+    def refused(self, spec: RunSpec, message: str, *, at_key: bool = True) -> SpecError:
+        """Return the error that says so where the name, or else the grid, was written."""
+        if self.key:
+            return SpecError(spec.problem(("sweep", "parameters", self.key), message, at_key=at_key))
+        return SpecError(f"--param {self.bare}: {message}")
+
+
+def axes(loaded: Loaded, asked: Sequence[str]) -> list[Axis]:
+    """Return the axes of ``NAME``, ``NAME=GRID`` or ``zip(NAME=GRID,...)`` texts; without any, of the sweep block.
+
+    A name is looked for among the model's parameters first, then among the keys of the spec; ``param:`` and ``key:``
+    force it. Raises SpecError for an unknown name, a name without a grid, a repeated axis.
+    """
+    spec = loaded.spec
+    found: dict[str, Axis] = {}
+    for item in _asked(spec, asked):
+        axis = _axis(item, loaded)
+        if axis.target in found:
+            raise _twice(item, spec, axis, found[axis.target])
+        found[axis.target] = axis
+    return list(found.values())
+
+
+def _twice(item: _Asked, spec: RunSpec, axis: Axis, first: Axis) -> SpecError:
+    if item.key and first.origin is not None:  # both in the block
+        return item.refused(spec, f"is {axis.target}, and so is {first.name}")
+    if axis.name == first.name:
+        return SpecError(f"--param {axis.name} is given twice")
+    return SpecError(f"--param {axis.name} and --param {first.name} are both {axis.target}")
+
+
+def _asked(spec: RunSpec, texts: Sequence[str]) -> list[_Asked]:
+    block: Mapping[str, Any] = spec.sweep.parameters if spec.sweep else {}
+    if not texts and not block:
+        raise SpecError("which parameter? Give --param NAME=GRID, or a sweep block in the spec")
+    if not texts:
+        return [_Asked(name, grids.from_spec(value), k, name) for k, (name, value) in enumerate(block.items())]
+    return [item for k, text in enumerate(texts) for item in _named(text, k, block)]
+
+
+def _named(text: str, factor: int, block: Mapping[str, Any]) -> list[_Asked]:
+    name, equals, grid = text.partition("=")
+    if text.lstrip().startswith("zip("):
+        name = "zip"
+    try:
+        if name == "zip":
+            return [_Asked(name, grid, factor) for name, grid in grids.parse_zip(text).items()]
+        if equals:
+            return [_Asked(name, grids.parse(grid), factor)]
+        bare = name.partition(":")[2] or name
+        if bare not in block:
+            raise SpecError(f"needs a grid: --param '{name}=range(0, 4.1, 0.1)'")
+        return [_Asked(name, grids.from_spec(block[bare]), factor, bare)]
+    except SpecError as error:
+        raise SpecError(f"--param {shown(name)}: {error}") from None
+
+
+def _axis(item: _Asked, loaded: Loaded) -> Axis:
+    spec = loaded.spec
+    try:
+        target, kind = _target(item.name, loaded)
+    except SpecError as error:
+        raise item.refused(spec, str(error)) from None
+    if kind == "parameter" and not _of_numbers(item.grid):
+        message = f"a parameter of the model takes numbers (got {shown(item.grid.text)})"
+        raise item.refused(spec, message, at_key=False)
+    origin = None
+    if item.key:
+        here = spec.problem(("sweep", "parameters", item.key), "")
+        origin = Origin(here.place, here.path)
+    return Axis(item.bare, target, kind, item.grid, item.factor, origin)
+
+
+def _of_numbers(grid: Grid) -> bool:
+    """Say whether a grid is of numbers; only a written list, which is short, can hold anything else."""
+    return grid.length > MAX_VALUES or all(type(value) in (int, float) for value in grid.values())
+
+
+def _target(name: str, loaded: Loaded) -> tuple[str, Literal["parameter", "key"]]:
+    force, colon, bare = name.partition(":")
+    if not colon:
+        force, bare = "", name
+    elif force not in ("param", "key"):
+        raise SpecError(f"'{shown(force)}:' is neither 'param:' nor 'key:'")
+    scalars = scalar_names(loaded.architecture)
+    if force != "key" and bare in scalars:
+        return scalars[bare], "parameter"
+    if force == "param":
+        raise SpecError(f"the model has no such parameter. {nearest(bare, scalars)}")
+    try:
+        target = resolve(bare)
+    except SpecError as error:
+        hint = nearest(bare, scalars)
+        if force == "" and (hint.startswith("Did") or (scalars and "Did you mean" not in str(error))):
+            raise SpecError(f"neither a parameter of the model nor a key of the spec. {hint}") from None
+        raise
+    if target.startswith(("sweep.", "compare.")):
+        raise SpecError(f"a single run does not read the key {shown(target)}, so that no value of it changes a run")
+    return target, "key"
+
+
+def scalar_names(architecture: Architecture) -> dict[str, str]:
+    """Return every scalar of a model by the names it answers to; ``w`` and ``b`` too for one input and one output."""
+    if isinstance(architecture, Stack):
+        return {}  # torch's own layers are named when they are built
+    names: dict[str, str] = {}
+    for parameter, shape in architecture.shapes.items():
+        if prod(shape) > limits.MAX_GRID:
+            continue
+        for index in np.ndindex(shape):
+            name = f"{parameter}[{','.join(map(str, index))}]" if index else parameter
+            names[name] = name
+    if set(architecture.shapes) <= {"weight", "bias"} and architecture.shapes.get("weight") == (1, 1):
+        names["w"] = "weight[0,0]"
+        if "bias" in architecture.shapes:
+            names["b"] = "bias[0]"
+    return names
+
+
+def points(found: Sequence[Axis]) -> int:
+    """Return how many points the product of the axes has, without making them."""
+    return prod({axis.factor: axis.grid.length for axis in found}.values())
+
+
+def bounded(count: int, limit: int, option: str) -> None:
+    """Refuse more points or runs than the limit."""
+    if count > limit:
+        raise SpecError(f"{count:,} points are more than {limit:,}. {option} raises it")
+
+
+def product_of(found: Sequence[Axis]) -> Iterator[tuple[grids.Value, ...]]:
+    """Yield each point's values in the order of the axes: the product of the factors, the last one fastest.
+
+    >>> a, b, c = (grids.parse(text) for text in ("1,2", "3,4", "5,6"))
+    >>> zipped = [Axis("a", "a", "key", a), Axis("b", "b", "key", b, 1), Axis("c", "c", "key", c, 1)]
+    >>> list(product_of(zipped))
+    [(1, 3, 5), (1, 4, 6), (2, 3, 5), (2, 4, 6)]
+    """
+    factors = [
+        list(zip(*(axis.grid.values() for axis in group), strict=True))
+        for _, group in groupby(found, lambda axis: axis.factor)
+    ]
+    for parts in product(*factors):
+        yield tuple(chain.from_iterable(parts))
+
+
+def grid_points(found: Sequence[Axis]) -> NDArray[np.float64]:
+    """Return the points of axes of numbers as an array [R, k], a column per axis, in the order of `product_of`."""
+    lengths = {axis.factor: axis.grid.length for axis in found}
+    at = dict(zip(lengths, np.unravel_index(np.arange(points(found)), tuple(lengths.values())), strict=True))
+    columns = [np.array([float(value) for value in axis.grid.values()])[at[axis.factor]] for axis in found]
+    return np.stack(columns, axis=1)
+
+
+def along(found: Sequence[Axis] | Node, old: Sequence[Axis] | None = None) -> list[Any]:
+    """Return the runs of the product of key axes, as Points.
+
+    Until the command line is switched, ``along(document, axes)`` is the old form: label, values and document of each.
+    """
+    if old is None:
+        assert not isinstance(found, Node)
+        return _along(found)
+    assert isinstance(found, Node)
+    return [(point.label, point.values, _changed(found, point)) for point in _along(old)]
+
+
+def _along(found: Sequence[Axis]) -> list[Point]:
+    names, targets = [axis.name for axis in found], [axis.target for axis in found]
+    origins = {axis.target: axis.origin for axis in found if axis.origin is not None}
+    return [
+        Point(
+            ",".join(f"{name}={value}" for name, value in zip(names, values, strict=True)),
+            values,
+            tuple(zip(targets, values, strict=True)),
+            origins,
+        )
+        for values in product_of(found)
+    ]
+
+
+def _changed(document: Node, point: Point) -> Node:
+    for path, value in point.changes:
+        document = put(document, steps_of(path), as_node(value, HERE), HERE)
+    return document

@@ -1,0 +1,98 @@
+"""One run of many, as data, and its spec: what a run does not change is checked and read once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gdcli.errors import Place, Problem, SpecError
+from gdcli.spec.document import Node
+from gdcli.spec.load import Loaded, draws_data, respecified
+from gdcli.spec.overrides import COMMAND_LINE, as_node, put, steps_of
+from gdcli.spec.schema import RESPECIFIED, RunSpec, respec
+
+HERE = Place(COMMAND_LINE, 1, 1)
+KEPT = 8  # data sets of other seeds that stay at hand: the rows of a comparison ask for the same few seeds in turn
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the file asks for a change, for messages: the place, and the path of the key that stands there."""
+
+    place: Place
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One run of a sweep or comparison: what it changes in the base document."""
+
+    label: str
+    values: tuple[Any, ...]  # of the axes, for results.csv
+    changes: tuple[tuple[str, Any], ...]  # dotted path and plain value: ("optimizer.lr", 0.1), ("seed", 3)
+    origins: Mapping[str, Origin] = field(default_factory=dict)  # by dotted path, of changes that the file asks for
+
+
+class Specs:
+    """The runs of one document, each a spec with its data.
+
+    ``base`` is the document as it is, loaded; ``parse`` and ``load`` make another one into that where a run changes
+    more than its optimizer and its seeds.
+    """
+
+    def __init__(
+        self, document: Node, base: Loaded, parse: Callable[[Node], RunSpec], load: Callable[[RunSpec], Loaded]
+    ) -> None:
+        self._document, self._base, self._parse, self._load = document, base, parse, load
+        self._drawn: OrderedDict[int, Loaded] = OrderedDict()  # by the data's seed
+
+    def of(self, point: Point) -> Loaded:
+        """Return a point's spec with its data. Raises SpecError with all problems, at the line that asks for them."""
+        try:
+            return self.at(point.changes)
+        except SpecError as error:
+            if not point.origins or not error.problems:
+                raise
+            raise SpecError([_moved(problem, point.origins) for problem in error.problems]) from None
+
+    def at(self, changes: Sequence[tuple[str, Any]]) -> Loaded:
+        """Return the spec with these changes and its data.
+
+        Raises SpecError with all problems, those of the changes at ``command line``.
+        """
+        document = self._document
+        for path, value in changes:
+            document = put(document, steps_of(path), as_node(value, HERE), HERE)
+        keys = {_key(path) for path, _ in changes}
+        if not keys.issubset(RESPECIFIED) or (self._base.spec.data is None and "data.seed" in keys):
+            return self._load(self._parse(document))
+        spec = respec(self._base.spec, document, keys)
+        return respecified(self._with_data(spec), spec)
+
+    def _with_data(self, spec: RunSpec) -> Loaded:
+        """Return a loaded spec that has the data of this one."""
+        seed = spec.data_seed
+        if seed == self._base.spec.data_seed or not draws_data(spec):
+            return self._base
+        if seed not in self._drawn:
+            self._drawn[seed] = self._load(spec)
+            if len(self._drawn) > KEPT:
+                self._drawn.popitem(last=False)
+        self._drawn.move_to_end(seed)
+        return self._drawn[seed]
+
+
+def _key(path: str) -> str:
+    """Return the key that is checked anew for a change at this path."""
+    return "optimizer" if path.startswith("optimizer.") else path
+
+
+def _moved(problem: Problem, origins: Mapping[str, Origin]) -> Problem:
+    """Return a problem of a change at the key of the file that asks for it."""
+    for path, origin in origins.items():
+        rest = problem.path.removeprefix(path)
+        if problem.place == HERE and problem.path.startswith(path) and rest[:1] in ("", ".", "["):
+            return replace(problem, place=origin.place, path=origin.path + rest)
+    return problem
