@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from gdcli import plots
-from gdcli.plots import Curve
+from gdcli.plots import Curve, canvas, losses, scales, surfaces, sweeps
 
 STEPS = np.arange(1, 101.0)
 EXP = Curve("sgd", STEPS, 16 * 0.9**STEPS)
@@ -36,7 +36,7 @@ LABEL = {"loss_label": "loss (mse)"}
 
 @pytest.fixture(autouse=True)
 def fixed() -> Iterator[None]:
-    with plots._fixed():
+    with canvas.fixed():
         yield
 
 
@@ -75,7 +75,7 @@ def all_five(text: str) -> Iterator[bytes]:
 
 
 def test_loss_curve_has_its_data_labels_and_title() -> None:
-    figure = plots._loss_figure(EXP, "linear_manual", "loss (mse)", 1, None)
+    figure = losses._loss_figure(EXP, "linear_manual", "loss (mse)", 1, None)
     (axes,) = figure.axes
     assert np.array_equal(axes.lines[0].get_xdata(), STEPS)
     assert np.array_equal(axes.lines[0].get_ydata(), EXP.loss)
@@ -97,11 +97,11 @@ def test_loss_curve_has_its_data_labels_and_title() -> None:
     ],
 )
 def test_log_scale_where_it_helps(loss: Any, scale: str) -> None:
-    assert plots._loss_figure(Curve("", STEPS, loss), "", "loss", 1, None).axes[0].get_yscale() == scale
+    assert losses._loss_figure(Curve("", STEPS, loss), "", "loss", 1, None).axes[0].get_yscale() == scale
 
 
 def test_epochs_stand_on_a_second_axis_that_agrees_with_the_steps() -> None:
-    axes = plots._loss_figure(EXP, "", "loss", 10, None).axes[0]
+    axes = losses._loss_figure(EXP, "", "loss", 10, None).axes[0]
     (top,) = axes.child_axes
     assert (axes.get_xlabel(), top.get_xlabel()) == ("step", "epoch")
     top.figure.draw_without_rendering()
@@ -110,23 +110,23 @@ def test_epochs_stand_on_a_second_axis_that_agrees_with_the_steps() -> None:
 
 def test_a_noisy_run_has_the_mean_of_each_complete_epoch_and_a_smooth_one_has_not() -> None:
     loss = noisy(95)
-    figure = plots._loss_figure(Curve("", STEPS[:95], loss), "", "loss", 10, None)
+    figure = losses._loss_figure(Curve("", STEPS[:95], loss), "", "loss", 10, None)
     assert legend(figure) == ["each step", "mean of the epoch"]
     mean = figure.axes[0].lines[1]
     assert np.allclose(mean.get_ydata(), loss[:90].reshape(9, 10).mean(axis=1))
     assert np.allclose(mean.get_xdata(), np.arange(9) * 10 + 5.5)
-    assert legend(plots._loss_figure(EXP, "", "loss", 10, None)) == []
+    assert legend(losses._loss_figure(EXP, "", "loss", 10, None)) == []
 
 
 def test_a_validation_curve_is_drawn_and_within_the_limits() -> None:
-    figure = plots._loss_figure(EXP, "", "loss", 10, (np.array([10.0, 120.0]), np.array([90.0, np.inf])))
+    figure = losses._loss_figure(EXP, "", "loss", 10, (np.array([10.0, 120.0]), np.array([90.0, np.inf])))
     assert legend(figure) == ["training", "validation"]
     assert figure.axes[0].get_ylim()[1] > 90
     assert figure.axes[0].get_xlim()[1] > 120
 
 
 def test_a_diverged_run_ends_with_a_cross_at_its_last_finite_loss() -> None:
-    figure = plots._loss_figure(Curve("", STEPS[:5], np.array([1, 10, 100, np.inf, np.nan])), "", "loss", 1, None)
+    figure = losses._loss_figure(Curve("", STEPS[:5], np.array([1, 10, 100, np.inf, np.nan])), "", "loss", 1, None)
     assert legend(figure) == ["diverged at step 4"]
     cross = figure.axes[0].lines[-1]
     assert (cross.get_marker(), *cross.get_xydata()[0]) == ("x", 3, 100)
@@ -134,16 +134,16 @@ def test_a_diverged_run_ends_with_a_cross_at_its_last_finite_loss() -> None:
 
 def test_one_point_is_a_marker() -> None:
     for loss in (np.array([0.3]), np.array([0.3, np.nan])):
-        line = plots._loss_figure(Curve("", STEPS[: len(loss)], loss), "", "loss", 1, None).axes[0].lines[0]
+        line = losses._loss_figure(Curve("", STEPS[: len(loss)], loss), "", "loss", 1, None).axes[0].lines[0]
         assert line.get_marker() == "o"
         assert line.get_xydata().tolist() == [[1, 0.3]]
 
 
 @pytest.mark.parametrize("loss", [[], [np.nan], [np.inf, -np.inf, np.nan], [1e308, -1e308]])
 def test_nothing_finite_says_so(loss: list[float]) -> None:
-    figure = plots._loss_figure(Curve("", STEPS[: len(loss)], np.array(loss)), "", "loss", 2, None)
+    figure = losses._loss_figure(Curve("", STEPS[: len(loss)], np.array(loss)), "", "loss", 2, None)
     assert "no finite loss" in texts(figure)
-    check(plots._png(figure))
+    check(canvas.to_png(figure))
 
 
 @pytest.mark.parametrize(
@@ -174,8 +174,8 @@ def test_a_million_steps_are_thinned_fast_and_keep_their_extremes() -> None:
     start = time.process_time()
     check(plots.loss_curve(Curve("", steps, loss), title="", steps_per_epoch=1000, **LABEL))
     assert time.process_time() - start < 2
-    x, y = plots._thin(steps, loss, plots.POINTS)
-    assert len(x) <= plots.POINTS + 2
+    x, y = scales.thin(steps, loss, scales.POINTS)
+    assert len(x) <= scales.POINTS + 2
     assert (x[0], x[-1], y.min(), y.max()) == (1, 1e6, 1e-9, 1e9)
     assert np.all(np.diff(x) > 0)
     assert np.array_equal(y, loss[x.astype(int) - 1])
@@ -187,25 +187,25 @@ def test_a_million_steps_are_thinned_fast_and_keep_their_extremes() -> None:
 @pytest.mark.parametrize(("count", "entries"), [(0, 0), (1, 1), (4, 4), (5, 5), (20, 20), (21, 2), (401, 3)])
 def test_a_comparison_of_any_size(count: int, entries: int) -> None:
     curves = [Curve(f"run {index}", STEPS[:5], STEPS[:5] + index) for index in range(count)]
-    figure = plots._comparison_figure(curves, "all", "loss")
+    figure = losses._comparison_figure(curves, "all", "loss")
     names = legend(figure)
     assert len(names) == entries
     if count:
         assert (names[0], names[min(count, entries, 20) - 1 if count <= 20 else 1]) == ("run 0", f"run {count - 1}")
     if count > 400:
         assert names[2] == "400 of 401 drawn"
-    check(plots._png(figure))
+    check(canvas.to_png(figure))
 
 
 def test_up_to_twenty_curves_look_different() -> None:
-    figure = plots._comparison_figure([EXP] * 20, "", "loss")
+    figure = losses._comparison_figure([EXP] * 20, "", "loss")
     assert len({(str(line.get_color()), line.get_linestyle()) for line in figure.axes[0].lines}) == 20
 
 
 def test_a_diverged_run_leaves_the_picture_of_the_others_with_a_cross() -> None:
     wild = Curve("wild", STEPS[:5], np.array([1, 1e10, 1e20, 1e30, np.inf]))
     calm = Curve("calm", STEPS, 1 + 1 / STEPS)
-    figure = plots._comparison_figure([calm, wild], "", "loss")
+    figure = losses._comparison_figure([calm, wild], "", "loss")
     (axes,) = figure.axes
     assert legend(figure) == ["calm", "wild", "diverged"]
     assert axes.get_ylim()[1] < 4
@@ -218,7 +218,7 @@ def test_a_diverged_run_leaves_the_picture_of_the_others_with_a_cross() -> None:
 
 def test_only_diverged_runs_are_seen_whole() -> None:
     wild = Curve("wild", STEPS[:4], np.array([1, 1e10, 1e20, np.inf]))
-    figure = plots._comparison_figure([wild, Curve("gone", STEPS[:1], np.array([np.nan]))], "", "loss")
+    figure = losses._comparison_figure([wild, Curve("gone", STEPS[:1], np.array([np.nan]))], "", "loss")
     assert figure.axes[0].get_ylim()[1] > 1e20
 
 
@@ -226,7 +226,7 @@ def test_only_diverged_runs_are_seen_whole() -> None:
 
 
 def test_a_sweep_marks_its_minimum_whatever_the_order() -> None:
-    figure = plots._numbers_figure("w", np.array([3.0, 1, 2]), np.array([9.0, 4, 0.5]), "", "MSE", trained=False)
+    figure = sweeps._numbers_figure("w", np.array([3.0, 1, 2]), np.array([9.0, 4, 0.5]), "", "MSE", trained=False)
     assert legend(figure) == ["minimum 0.5 at w = 2"]
     assert figure.axes[0].lines[0].get_xdata().tolist() == [1, 2, 3]
     assert figure.axes[0].get_xlabel() == "w"
@@ -249,19 +249,19 @@ def test_a_sweep_marks_its_minimum_whatever_the_order() -> None:
     ],
 )
 def test_a_log_axis_for_values_that_are_log_spaced(values: list[float], log: bool) -> None:
-    figure = plots._numbers_figure("lr", np.array(values, float), np.ones(len(values)), "", "loss", trained=True)
+    figure = sweeps._numbers_figure("lr", np.array(values, float), np.ones(len(values)), "", "loss", trained=True)
     assert figure.axes[0].get_xscale() == ("log" if log else "linear")
 
 
 def test_a_parabola_stays_a_parabola_and_trained_losses_of_all_sizes_get_a_log_scale() -> None:
     w = np.linspace(0, 4, 40)
     for trained, scale in ((False, "linear"), (True, "log")):
-        figure = plots._numbers_figure("w", w, (w - 2) ** 2 + 1e-3, "", "loss", trained=trained)
+        figure = sweeps._numbers_figure("w", w, (w - 2) ** 2 + 1e-3, "", "loss", trained=trained)
         assert figure.axes[0].get_yscale() == scale
 
 
 def test_diverged_values_of_a_sweep_are_crosses_at_the_top() -> None:
-    figure = plots._numbers_figure(
+    figure = sweeps._numbers_figure(
         "lr", np.array([0.1, 1, 10.0]), np.array([0.5, np.inf, np.nan]), "", "loss", trained=True
     )
     assert legend(figure) == ["diverged", "minimum 0.5 at lr = 0.1"]
@@ -269,15 +269,15 @@ def test_diverged_values_of_a_sweep_are_crosses_at_the_top() -> None:
 
 
 def test_words_are_bars_and_numbers_are_not() -> None:
-    figure = plots._words_figure("optimizer", ["sgd", "adam", "lbfgs"], np.array([0.5, -0.25, np.nan]), "", "loss")
+    figure = sweeps._words_figure("optimizer", ["sgd", "adam", "lbfgs"], np.array([0.5, -0.25, np.nan]), "", "loss")
     (axes,) = figure.axes
     assert [bar.get_height() for bar in axes.patches] == [0.5, -0.25]
     assert [text.get_text() for text in axes.get_xticklabels()] == ["sgd", "adam", "lbfgs"]
     assert legend(figure) == ["diverged"]
     assert {"0.5", "−0.25"} <= set(texts(figure))
-    assert plots._numbers([1, 2.5, np.float32(3), 10**30]) is not None
+    assert sweeps._numbers([1, 2.5, np.float32(3), 10**30]) is not None
     for words in ([True, False], ["1"], [None], [[1, 2]], [1, "a"], [float("nan")], [10**400]):
-        assert plots._numbers(words) is None
+        assert sweeps._numbers(words) is None
 
 
 @pytest.mark.parametrize("count", [0, 1, 30, 3000])
@@ -296,19 +296,19 @@ def test_any_number_of_values_is_drawn(count: int) -> None:
 def test_a_surface_marks_its_minimum_and_labels_axes_and_colours() -> None:
     x, y = np.linspace(-1, 1, 21), np.linspace(0, 2, 11)
     loss = np.add.outer((y - 1) ** 2, x**2) - 0.5
-    figure = plots._surface_figure(("w", "b"), x, y, loss, "bowl", "loss (mse)")
+    figure = surfaces._surface_figure(("w", "b"), x, y, loss, "bowl", "loss (mse)")
     axes, bar = figure.axes
     assert legend(figure) == ["minimum −0.5 at w = 0, b = 1"]
     assert (axes.get_xlabel(), axes.get_ylabel(), bar.get_ylabel()) == ("w", "b", "loss (mse)")
     assert type(axes.collections[0].norm).__name__ == "Normalize"
-    log = plots._surface_figure(("w", "b"), x, y, loss + 0.501, "", "loss")
+    log = surfaces._surface_figure(("w", "b"), x, y, loss + 0.501, "", "loss")
     assert type(log.axes[0].collections[0].norm).__name__ == "LogNorm"
 
 
 def test_a_surface_with_a_zero_has_a_log_scale_where_its_other_values_span_much_and_only_there() -> None:
     for high, norm, low in ((1000.0, "LogNorm", 1.0), (50.0, "Normalize", 0.0)):
         loss = np.array([[0.0, 1.0], [2.0, high]])
-        figure = plots._surface_figure(("w", "b"), np.arange(2.0), np.arange(2.0), loss, "", "loss")
+        figure = surfaces._surface_figure(("w", "b"), np.arange(2.0), np.arange(2.0), loss, "", "loss")
         mesh = figure.axes[0].collections[0]
         assert (type(mesh.norm).__name__, mesh.norm.vmin) == (norm, low)
         assert legend(figure) == ["minimum 0 at w = 0, b = 0"]
@@ -316,7 +316,7 @@ def test_a_surface_with_a_zero_has_a_log_scale_where_its_other_values_span_much_
 
 def test_a_surface_keeps_its_values_when_rows_are_not_in_order() -> None:
     loss = np.arange(6.0).reshape(2, 3)
-    figure = plots._surface_figure(("w", "b"), np.array([3.0, 1, 2]), np.array([5.0, 4]), loss, "", "loss")
+    figure = surfaces._surface_figure(("w", "b"), np.array([3.0, 1, 2]), np.array([5.0, 4]), loss, "", "loss")
     assert np.asarray(figure.axes[0].collections[0].get_array()).tolist() == [[4, 5, 3], [1, 2, 0]]
 
 
@@ -343,10 +343,10 @@ def test_no_text_spoils_a_picture(text: str) -> None:
 
 
 def test_text_is_drawn_as_it_is_without_what_cannot_be_drawn() -> None:
-    assert plots._clean("$\\frac \x1b[31m$$") == "$\\frac [31m$$"
-    assert plots._clean(" a\n\tb\u200b\u202e\x00c ") == "a bc"
-    assert plots._clean("漢 Δw é \ud800") == "? Δw é ?"
-    figure = plots._comparison_figure([Curve("$$", STEPS, EXP.loss), Curve("_x", STEPS, EXP.loss)], "$\\frac", "$x_{")
+    assert plots.text.clean("$\\frac \x1b[31m$$") == "$\\frac [31m$$"
+    assert plots.text.clean(" a\n\tb\u200b\u202e\x00c ") == "a bc"
+    assert plots.text.clean("漢 Δw é \ud800") == "? Δw é ?"
+    figure = losses._comparison_figure([Curve("$$", STEPS, EXP.loss), Curve("_x", STEPS, EXP.loss)], "$\\frac", "$x_{")
     assert {"$\\frac", "$x_{", "$$", "\u200a_x"} <= set(texts(figure))
     assert not any(text.get_parse_math() for text in figure.findobj(Text))
 
@@ -354,8 +354,8 @@ def test_text_is_drawn_as_it_is_without_what_cannot_be_drawn() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=60), st.floats(20, 400))
 def test_a_text_fits_its_width(text: str, width: float) -> None:
-    assert plots._width(plots._fit(text, 11, width), 11) <= width
-    assert all(plots._width(line, 14) <= width for line in plots._lines(text, 14, width))
+    assert plots.text.width_of(plots.text.fit(text, 11, width), 11) <= width
+    assert all(plots.text.width_of(line, 14) <= width for line in plots.text.two_lines(text, 14, width))
 
 
 @settings(max_examples=6, deadline=None)
@@ -368,14 +368,14 @@ def test_nothing_is_clipped_and_no_text_is_small() -> None:
     long = "a very long name of a run " * 20
     wild = Curve(long, STEPS, np.append(1e5 * STEPS[:-1] ** -3, np.inf))
     for figure in (
-        plots._loss_figure(wild, long, long, 10, None),
-        plots._comparison_figure([wild] * 20, long, "loss"),
-        plots._comparison_figure([wild] * 3, long, "loss"),
-        plots._numbers_figure(long, STEPS, 1e6 + EXP.loss, long, long, trained=True),
-        plots._words_figure(long, [long + str(index) for index in range(18)], EXP.loss[:18], long, long),
-        plots._surface_figure((long, long), STEPS, STEPS, np.add.outer(STEPS, STEPS) * -1e5, long, long),
+        losses._loss_figure(wild, long, long, 10, None),
+        losses._comparison_figure([wild] * 20, long, "loss"),
+        losses._comparison_figure([wild] * 3, long, "loss"),
+        sweeps._numbers_figure(long, STEPS, 1e6 + EXP.loss, long, long, trained=True),
+        sweeps._words_figure(long, [long + str(index) for index in range(18)], EXP.loss[:18], long, long),
+        surfaces._surface_figure((long, long), STEPS, STEPS, np.add.outer(STEPS, STEPS) * -1e5, long, long),
     ):
-        plots._png(figure)
+        canvas.to_png(figure)
         size, beyond = figure.bbox, ticks_beyond(figure)
         for text in figure.findobj(Text):
             if text.get_text() and text.get_visible():
@@ -413,7 +413,7 @@ def ticks_beyond(figure: Figure) -> list[Text]:
     ],
 )
 def test_labels_of_ticks(values: list[float], log: bool, expected: list[str]) -> None:
-    assert plots._tick_texts(np.array(values, float), log) == expected
+    assert plots.text.tick_texts(np.array(values, float), log) == expected
 
 
 # Bytes and imports
@@ -439,7 +439,7 @@ print(hashlib.sha256(b"".join(pictures)).hexdigest())
 def test_the_bytes_are_the_same_in_every_process_whatever_the_users_settings(tmp_path: Path) -> None:
     settings = "text.usetex: True\nfont.size: 30\nfigure.dpi: 7\nsavefig.bbox: tight\nnonsense: 1\naxes.grid: False\n"
     (tmp_path / "matplotlibrc").write_text(settings)
-    root = str(Path(plots.__file__).parents[1])
+    root = str(Path(plots.__file__).parents[2])
     digests = set()
     for folder, seed, locale in ((root, "1", "C.UTF-8"), (str(tmp_path), "2", "C")):
         environment = {**os.environ, "PYTHONPATH": root, "PYTHONHASHSEED": seed, "LC_ALL": locale, "TZ": f"UTC+{seed}"}

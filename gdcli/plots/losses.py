@@ -1,0 +1,194 @@
+"""The loss over the steps of one run, and of several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .canvas import (
+    CROSS,
+    CURVES,
+    GREY,
+    MANY,
+    NOTE,
+    PALE,
+    PALETTE,
+    draw_cross,
+    draw_line,
+    finish,
+    fixed,
+    looks,
+    new_axes,
+    note,
+    to_png,
+)  # fmt: skip
+from .scales import POINTS, bounds, drawable, set_scale, set_span, spread, thin_at
+from .text import TEXT, Array, fit, formatter, width_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The loss per optimizer step of one run; it may be infinite or NaN at the end, where the run diverged.
+
+    low and high: the ends of a band round it, as a 95 % interval over seeds; NaN where there is none.
+    """
+
+    label: str
+    steps: Array  # [K]
+    loss: Array  # [K]
+    low: Array | None = None  # [K]
+    high: Array | None = None  # [K]
+
+
+def loss_curve(
+    curve: Curve, *, title: str, loss_label: str, steps_per_epoch: int, validation: tuple[Array, Array] | None = None
+) -> bytes:
+    """One run's loss over its steps, with the mean of each epoch where mini-batches make noise."""
+    with fixed():
+        return to_png(_loss_figure(curve, title, loss_label, steps_per_epoch, validation))
+
+
+def comparison(
+    curves: Sequence[Curve], *, title: str, loss_label: str, x_label: str = "step", band_label: str = ""
+) -> bytes:
+    """The loss of several runs over steps or what ``x_label`` says; a diverged run leaves the picture with a cross.
+
+    band_label: what the bands of the curves are, written above the axes where a band is drawn.
+    """
+    with fixed():
+        return to_png(_comparison_figure(curves, title, loss_label, x_label, band_label))
+
+
+def _loss_figure(
+    curve: Curve, title: str, loss_label: str, steps_per_epoch: int, validation: tuple[Array, Array] | None
+) -> Figure:
+    epochs = steps_per_epoch > 1
+    axes = new_axes(title, "step" if epochs else "step (one per epoch)", loss_label, above=34 if epochs else 0)
+    steps, loss = np.asarray(curve.steps, np.float64), drawable(curve.loss)
+    others = (np.asarray(validation[0], np.float64), drawable(validation[1])) if validation else (np.zeros(0),) * 2
+    set_scale(axes.yaxis, np.concatenate([loss, others[1]]))
+    set_span(axes, np.concatenate([steps, others[0]]), whole=True)
+    mean = _epoch_means(steps, loss, steps_per_epoch) if epochs and _noisy(loss) else None
+    light: dict[str, Any] = {"color": PALE, "linewidth": 0.8} if mean else {"color": PALETTE[0], "linewidth": 2.0}
+    draw_line(axes, steps, loss, label="each step" if mean else "training" if validation else "", **light)
+    if mean:
+        draw_line(axes, *mean, label="mean of the epoch", color=PALETTE[0], linewidth=2.2)
+    if validation:
+        draw_line(axes, *others, label="validation", color=PALETTE[1], linewidth=2.0)
+    if len(loss) and not np.isfinite(loss[-1]):
+        draw_cross(axes, steps, loss, PALETTE[1], f"diverged at step {_first_gone(steps, loss):,.0f}")
+    if epochs:
+        _epoch_axis(axes, steps_per_epoch)
+    return finish(axes, "best")
+
+
+def _comparison_figure(
+    curves: Sequence[Curve], title: str, loss_label: str, x_label: str = "step", band_label: str = ""
+) -> Figure:
+    shown = [curves[index] for index in spread(len(curves), CURVES)]
+    few, outside = len(shown) <= MANY, 4 < len(shown) <= MANY
+    names = [fit(curve.label, TEXT, 130 if outside else 200) for curve in shown]
+    right = 55 + max(width_of(name, TEXT) for name in names) if outside else 0.0
+    bands = [_band(curve) for curve in shown] if few else []
+    said = band_label if any(bands) else ""
+    axes = new_axes(title, x_label, loss_label, above=NOTE if said else 0, right=right)
+    data = [(np.asarray(curve.steps, np.float64), drawable(curve.loss)) for curve in shown]
+    worth, rest = _worth_seeing([loss for _, loss in data])
+    ends = [drawable(end) for band in bands if band for end in band]
+    set_scale(axes.yaxis, worth, np.concatenate([rest, *ends]))
+    set_span(axes, np.concatenate([steps for steps, _ in data]) if data else np.zeros(0), whole=True)
+    shade = max(0.07, min(0.18, 0.9 / max(1, len(shown))))  # many bands lie on each other
+    for curve, band, look in zip(shown, bands, looks(len(shown)), strict=False):
+        if band:
+            _draw_band(axes, np.asarray(curve.steps, np.float64), *band, look["color"], shade)
+    _draw_curves(axes, data, [name if few or k in (0, len(shown) - 1) else "" for k, name in enumerate(names)])
+    if len(curves) > len(shown):
+        axes.plot([], [], " ", label=f"{len(shown)} of {len(curves):,} drawn")
+    note(axes, said)
+    return finish(axes, "outside" if outside else "best", lift=NOTE if said else 0)
+
+
+def _draw_curves(axes: Axes, data: Sequence[tuple[Array, Array]], labels: Sequence[str]) -> None:
+    points = max(60, min(POINTS, 60_000 // max(1, len(data))))
+    gone = [bool(len(loss) and not np.isfinite(loss[-1])) for _, loss in data]
+    for (steps, loss), label, look, diverged in zip(data, labels, looks(len(data)), gone, strict=True):
+        draw_line(axes, steps, loss, points, label=label, **look)
+        if diverged:
+            draw_cross(axes, steps, loss, look["color"])
+    if any(gone):
+        axes.plot([], [], label="diverged", **CROSS, color=GREY)
+
+
+def _band(curve: Curve) -> tuple[Array, Array] | None:
+    """The ends of the curve's band, where it has one anywhere."""
+    if curve.low is None or curve.high is None:
+        return None
+    low, high = np.asarray(curve.low, np.float64), np.asarray(curve.high, np.float64)
+    return None if np.isnan(low + high).all() else (low, high)
+
+
+def _draw_band(axes: Axes, steps: Array, low: Array, high: Array, colour: Any, shade: float) -> None:
+    """The band in a pale shade, cut where it leaves the axes; a bar where it has a value at one step alone."""
+    low, high = (np.clip(end, *bounds(axes.yaxis)) for end in (low, high))
+    there = ~np.isnan(low) & ~np.isnan(high)
+    alone = there & ~np.append(there[1:], False) & ~np.append(False, there[:-1])
+    look: dict[str, Any] = {"color": colour, "alpha": shade, "zorder": 1.5}
+    if alone.any():
+        at = np.flatnonzero(alone)[spread(int(alone.sum()), POINTS)]
+        axes.vlines(steps[at], low[at], high[at], linewidth=6, **look)
+    keep = np.union1d(thin_at(np.where(there, low, np.nan), POINTS), thin_at(np.where(there, high, np.nan), POINTS))
+    axes.fill_between(steps[keep], low[keep], high[keep], where=(there & ~alone)[keep].tolist(), linewidth=0, **look)
+
+
+def _worth_seeing(losses: Sequence[Array]) -> tuple[Array, Array]:
+    """The losses that set the scale, and those that may widen it a little: not a diverged run's way to infinity."""
+    steady = [loss for loss in losses if len(loss) and np.isfinite(loss[-1])]
+    rest = [loss for loss in losses if len(loss) and not np.isfinite(loss[-1])]
+    if not steady:
+        return np.concatenate([*rest, np.zeros(0)]), np.zeros(0)
+    starts = [loss[:1] for loss in rest if np.isfinite(loss[0])]
+    return np.concatenate([*steady, *starts]), np.concatenate([*rest, np.zeros(0)])
+
+
+def _noisy(loss: Array) -> bool:
+    """Whether the curve goes up and down all the time, so that only a mean shows where it goes."""
+    change = np.diff(loss)
+    return bool(len(loss) > 20 and np.mean(change[1:] * change[:-1] < 0) > 0.2)
+
+
+def _epoch_means(steps: Array, loss: Array, steps_per_epoch: int) -> tuple[Array, Array] | None:
+    """The mean loss of each complete epoch at the epoch's middle, or None where there are not two."""
+    epoch = (steps - 1) // steps_per_epoch
+    firsts = np.flatnonzero(np.diff(epoch, prepend=np.nan) != 0)
+    counts = np.diff(firsts, append=len(steps))
+    whole = counts == steps_per_epoch
+    if whole.sum() < 2:
+        return None
+    means = np.add.reduceat(loss, firsts) / counts
+    return (epoch[firsts] * steps_per_epoch + (steps_per_epoch + 1) / 2)[whole], means[whole]
+
+
+def _first_gone(steps: Array, loss: Array) -> float:
+    """The first step of the stretch without a value that ends the run."""
+    finite = np.flatnonzero(np.isfinite(loss))
+    return float(steps[finite[-1] + 1 if len(finite) else 0])
+
+
+def _epoch_axis(axes: Axes, steps_per_epoch: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    top = axes.secondary_xaxis(
+        "top",
+        functions=(lambda step: np.divide(step, steps_per_epoch), lambda epoch: np.multiply(epoch, steps_per_epoch)),
+    )
+    whole = bounds(axes.xaxis)[1] > 1.5 * steps_per_epoch
+    top.xaxis.set_major_locator(MaxNLocator(8, integer=whole, steps=[1, 2, 2.5, 5, 10], min_n_ticks=1))
+    top.xaxis.set_major_formatter(formatter())
+    top.set_xlabel("epoch", fontsize=TEXT + 1)
