@@ -95,4 +95,83 @@ class Outcome:
     prediction: Prediction | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FleetBlock:
+    """K optimizer steps of R runs as columns, runs on the second axis. A column that no one asked for is None."""
+
+    step: Integers  # [K]
+    epoch: Integers  # [K]
+    batch: Integers  # [K]
+    last: NDArray[np.bool_]  # [K]
+    count: Integers  # [R] steps of this block that the run made: K, fewer in the block in which it ended, then 0
+    loss: Floats  # [K, R]
+    lr: Floats  # [R]
+    gradients: Floats | None = None  # [K, R, P]
+    norms: Floats | None = None  # [K, R, N]
+    loss_after: Floats | None = None  # [K, R]
+    full_loss: Floats | None = None  # [K, R]
+    sample: tuple[Floats, Floats] | None = None  # x [K, D] and y [K, O]: the same rows for all runs
+    output: Floats | None = None  # [K, R, B, O]
+    parameters: Floats | None = None  # [K, R, P + frozen]
+
+    def of_run(self, run: int) -> StepBlock | None:
+        """Return one run's block; None where it made no step."""
+        count = int(self.count[run])
+        if not count:
+            return None
+
+        def part(column: Floats | None) -> Any:
+            return None if column is None else np.ascontiguousarray(column[:count, run])
+
+        gradients, norms = part(self.gradients), part(self.norms)
+        kept = norms if gradients is None else gradients
+        return StepBlock(
+            step=self.step[:count],
+            epoch=self.epoch[:count],
+            batch=self.batch[:count],
+            last=self.last[:count],
+            loss=part(self.loss),
+            lr=np.full(count, self.lr[run]),
+            gradient_norm=np.full(count, np.nan) if kept is None else l2_norms(kept),
+            gradients=gradients,
+            norms=None if norms is None else norms.astype(np.float64),
+            loss_after=part(self.loss_after),
+            full_loss=part(self.full_loss),
+            sample=None if self.sample is None else (self.sample[0][:count], self.sample[1][:count]),
+            output=None if self.output is None else tuple(self.output[:count, run]),
+            parameters=part(self.parameters),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FleetOutcome:
+    """How R runs ended, as columns."""
+
+    status: tuple[Status, ...]
+    message: tuple[str, ...]
+    steps: Integers  # [R]
+    epochs: Integers  # [R]
+    loss: Floats  # [R]
+    best_loss: Floats  # [R]
+    best_step: Integers  # [R]
+    values: Floats  # [R, P] rows of theta, see Theta.as_parameters
+    metrics: Mapping[str, Floats]  # [R] each
+
+
 Event = Start | StepBlock | Outcome
+
+
+def l2_norms(kept: Floats) -> Floats:
+    """Return the l2 norm of each row of kept [K, P] in float64, scaled where its squares would overflow.
+
+    >>> l2_norms(np.array([[3.0, 4.0], [3e200, 4e200]])).tolist()
+    [5.0, 5e+200]
+    """
+    wide = kept.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms: Floats = np.sqrt(np.add.reduce(wide * wide, axis=1))
+        for k in np.flatnonzero(np.isinf(norms)):
+            largest = np.abs(wide[k]).max()
+            if np.isfinite(largest):
+                norms[k] = largest * np.sqrt(np.add.reduce((wide[k] / largest) ** 2))
+    return norms

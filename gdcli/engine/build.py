@@ -261,14 +261,15 @@ def build(loaded: Loaded) -> Built:
         theta.slots = theta.trained = ()
     loss = LOSSES[spec.loss.name](**spec.loss.arguments) if spec.loss else None
     kernel, name = _kernel(loaded, theta, module, loss)
-    x, y = _tensors(loaded.training, dtype, device, spec)
-    validation = None if loaded.validation is None else _tensors(loaded.validation, dtype, device, spec)
+    x, y = tensors_of(loaded.training, dtype, device, spec)
+    validation = None if loaded.validation is None else tensors_of(loaded.validation, dtype, device, spec)
     updates = () if spec.settings.epochs == 0 or spec.optimizer is None else _updates(spec, theta)
     batches = Batches(x, y, spec.batch, spec.settings.seed)
     return Built(loaded, device, dtype, theta, kernel, name, loss, updates, batches, validation, module)
 
 
-def _tensors(table: Any, dtype: torch.dtype, device: torch.device, spec: RunSpec) -> tuple[Tensor, Tensor]:
+def tensors_of(table: Any, dtype: torch.dtype, device: torch.device, spec: RunSpec) -> tuple[Tensor, Tensor]:
+    """Return rows as tensors x [N, D] and y [N, O], or [N] for classes; empty ones without data."""
     if table is None:
         empty = torch.empty(0, dtype=dtype, device=device)
         return empty, empty

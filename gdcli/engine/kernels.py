@@ -222,7 +222,7 @@ class Autograd:
         if self._leaves:
             if self._one is None:
                 self._one = torch.ones_like(loss)
-            gradients = _run_backward((loss,), (self._one,), self._leaves)
+            gradients = run_backward((loss,), (self._one,), self._leaves)
             torch._foreach_copy_(self._into, gradients)
         return loss, output
 
@@ -270,6 +270,7 @@ def leaves_on(theta: Theta, *, transposed: bool = False) -> list[Tensor]:
     return [view.detach().requires_grad_(slot.trained) for view, slot in zip(turned, theta.slots, strict=True)]
 
 
-def _run_backward(outputs: tuple[Tensor, ...], seeds: tuple[Tensor, ...], leaves: tuple[Tensor, ...]) -> Any:
+def run_backward(outputs: tuple[Tensor, ...], seeds: tuple[Tensor, ...], leaves: tuple[Tensor, ...]) -> Any:
+    """Return the gradients of outputs at leaves, by autograd's engine itself."""
     engine = torch.autograd.Variable._execution_engine  # what autograd.grad itself calls
     return engine.run_backward(outputs, seeds, False, False, leaves, allow_unreachable=True, accumulate_grad=False)

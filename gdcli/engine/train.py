@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gdcli.engine.build import Built, Rows
-from gdcli.records import Event, Floats, Outcome, Prediction, Start, Status, StepBlock
+from gdcli.records import Event, Floats, Outcome, Prediction, Start, Status, StepBlock, l2_norms
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.models import Affine, Chain
 
@@ -349,7 +349,7 @@ class _Loop:
         losses = self.built.kernel.losses(rows.losses).cpu().numpy().astype(np.float64)
         kept = self.kept[:count].cpu().numpy()
         kept = np.take(kept, self.real, axis=1) if self.keep == "values" else kept.copy()
-        norms = _norms(kept)
+        norms = l2_norms(kept)
         step, per_epoch = np.arange(first, first + count, dtype=np.int64), self.built.batches.per_epoch
         epoch, batch = (step - 1) // per_epoch + 1, (step - 1) % per_epoch + 1
         if first == 0:  # the evaluation, which belongs to no epoch
@@ -378,7 +378,7 @@ class _Loop:
         """Return the rows of x and y as the spec has them, before any rounding to the run's dtype."""
         table = self.built.loaded.training
         assert table is not None
-        index = np.concatenate([np.arange(len(table.x))[_on_host(step.index)] for step in rows.steps])
+        index = np.concatenate([np.arange(len(table.x))[on_host(step.index)] for step in rows.steps])
         y = table.y[index].astype(np.float64)
         return table.x[index], y if y.ndim == 2 else y[:, None]
 
@@ -418,10 +418,10 @@ class _Loop:
     def final(self) -> tuple[float, dict[str, float]]:
         """Return the loss of the whole training set, and the metrics: accuracy, and both on the validation rows."""
         built, found = self.built, {}
-        accuracy = _ACCURACY.get(self.spec.loss.name if self.spec.loss else "")
+        accuracy = ACCURACY.get(self.spec.loss.name if self.spec.loss else "")
         x, y = built.batches.x, built.batches.y
         output = built.kernel.forward(x)
-        if accuracy is not None and y.ndim == (1 if accuracy is _by_class else 2):
+        if accuracy is not None and y.ndim == (1 if accuracy is by_class else 2):
             found["accuracy"] = accuracy(output, y)
         if built.validation is not None:
             x, target = built.validation
@@ -437,36 +437,22 @@ def _product(layer: Affine) -> str:
     return "Addmm" if layer.bias else "Mm"
 
 
-def _by_class(output: Tensor, y: Tensor) -> float:
+def by_class(output: Tensor, y: Tensor) -> float:
+    """Return the share of rows whose largest output is that of their class."""
     return float((output.argmax(1) == y).double().mean())
 
 
-_ACCURACY: dict[str, Callable[[Tensor, Tensor], float]] = {
-    "cross_entropy": _by_class,
-    "nll": _by_class,
+ACCURACY: dict[str, Callable[[Tensor, Tensor], float]] = {
+    "cross_entropy": by_class,
+    "nll": by_class,
     "bce": lambda output, y: float(((output > 0.5) == (y > 0.5)).double().mean()),
     "bce_with_logits": lambda output, y: float(((output > 0) == (y > 0.5)).double().mean()),
 }
 
 
-def _on_host(rows: Any) -> Any:
+def on_host(rows: Any) -> Any:
+    """Return positions of rows as numpy takes them."""
     return rows.cpu().numpy() if isinstance(rows, Tensor) else rows
-
-
-def _norms(kept: Floats) -> Floats:
-    """Return the l2 norm of each row in float64, scaled where its squares would overflow. Each row by itself.
-
-    >>> _norms(np.array([[3.0, 4.0], [3e200, 4e200]])).tolist()
-    [5.0, 5e+200]
-    """
-    wide = kept.astype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        norms: Floats = np.sqrt(np.add.reduce(wide * wide, axis=1))
-        for k in np.flatnonzero(np.isinf(norms)):
-            largest = np.abs(wide[k]).max()
-            if np.isfinite(largest):
-                norms[k] = largest * np.sqrt(np.add.reduce((wide[k] / largest) ** 2))
-    return norms
 
 
 def _cut(block: StepBlock, count: int) -> StepBlock:

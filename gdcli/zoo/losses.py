@@ -152,7 +152,7 @@ def smooth_l1(*, beta: Annotated[float, Gt(0)] = 1.0) -> Loss:
     import torch
 
     aten, function = torch.ops.aten.smooth_l1_loss_backward.default, torch.nn.functional.smooth_l1_loss
-    terms = Terms(lambda o, t: function(o, t, beta=beta, reduction="none"))
+    terms = Terms(lambda o, t: function(o, t.expand_as(o), beta=beta, reduction="none"))
     return Loss(
         lambda o, t: function(o, t, beta=beta),
         _by_primitive(lambda factor, o, t, reduction: aten(factor, o, t, reduction, beta)),
@@ -191,7 +191,7 @@ def huber(*, delta: Annotated[float, Gt(0)] = 1.0) -> Loss:
     import torch
 
     aten, function = torch.ops.aten.huber_loss_backward.default, torch.nn.functional.huber_loss
-    terms = Terms(lambda o, t: function(o, t, delta=delta, reduction="none"))
+    terms = Terms(lambda o, t: function(o, t.expand_as(o), delta=delta, reduction="none"))
     return Loss(
         lambda o, t: function(o, t, delta=delta),
         _by_primitive(lambda factor, o, t, reduction: aten(factor, o, t, reduction, delta)),

@@ -1,0 +1,1 @@
+"""Fleets: many runs of one structure, trained together in one theta."""

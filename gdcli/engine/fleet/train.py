@@ -1,0 +1,457 @@
+"""The fleet's loop: the loop of `gdcli.engine.train` for R runs at once, a generator of column blocks.
+
+Every run ends by itself: diverged, stopped or finished. One that has ended is computed on and not looked at; its
+parameters are kept from the step at which it ended.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gdcli.engine.build import Rows
+from gdcli.engine.fleet.build import Fleet
+from gdcli.engine.train import (
+    ACCURACY,
+    BLOCK_SCALARS,
+    BLOCK_SECONDS,
+    MAX_BLOCK_STEPS,
+    Interrupt,
+    by_class,
+    on_host,
+)
+from gdcli.records import FleetBlock, FleetOutcome, Floats, Parameter, Prediction, Start, Status
+
+Keep = Literal["values", "norms", "none"]
+
+
+@dataclass(slots=True)
+class _Columns:
+    """The columns of a block while it grows."""
+
+    steps: list[Rows] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+    parameters: list[Tensor] = field(default_factory=list)
+    loss_after: list[Floats] = field(default_factory=list)
+    full_loss: list[Floats] = field(default_factory=list)
+
+
+def train_fleet(
+    fleet: Fleet, columns: Iterable[str] = (), keep: Keep = "none", interrupt: Interrupt | None = None
+) -> Iterator[FleetBlock | FleetOutcome]:
+    """Train and yield FleetBlocks, then a FleetOutcome.
+
+    ``columns`` names the optional columns of FleetBlock that the caller wants besides those of ``keep``: every
+    gradient, the norm of each parameter's, or nothing.
+    """
+    return _FleetLoop(fleet, frozenset(columns), keep, interrupt or Interrupt()).events()
+
+
+class _FleetLoop:
+    """Runs in progress. ``open`` are those that have not ended."""
+
+    def __init__(self, fleet: Fleet, columns: frozenset[str], keep: Keep, interrupt: Interrupt) -> None:
+        self.fleet, self.columns, self.interrupt = fleet, columns, interrupt
+        self.theta, self.runs = fleet.theta, fleet.runs
+        self.spec = fleet.members[0].spec
+        self.stop = self.spec.stop
+        self.keep: Keep = "values" if "gradients" in columns else keep
+        self.per_epoch = fleet.batches.per_epoch
+        self.full_batch = self.per_epoch == 1 and not fleet.batches.shuffle
+        self.per_epoch_loss = "full_loss" in columns or self.stop.loss is not None or self.stop.patience is not None
+        self.lr = (
+            np.broadcast_to(np.asarray(fleet.updates[0].lr).reshape(-1), (fleet.theta.values.shape[0],)).copy()
+            if fleet.updates
+            else np.full(fleet.theta.values.shape[0], np.nan)
+        )
+        self.open = np.ones(self.runs, dtype=bool)
+        self.status: list[Status] = ["finished"] * self.runs
+        self.message = [f"all {self.spec.settings.epochs} epochs"] * self.runs
+        self.steps = np.zeros(self.runs, dtype=np.int64)
+        self.epochs = np.zeros(self.runs, dtype=np.int64)
+        self.best = np.full(self.runs, np.inf)
+        self.best_step = np.zeros(self.runs, dtype=np.int64)
+        self.bad_loss = np.full(self.runs, np.nan)
+        self.kept_values: dict[int, Floats] = {}
+        self.best_epoch_loss, self.stale = np.full(self.runs, np.inf), np.zeros(self.runs, dtype=np.int64)
+        self.t = 0
+        self.interrupted = False
+        self._buffers()
+
+    def _buffers(self) -> None:
+        """Make the block's buffers once: gradients, norms of each parameter's, or the largest entry of all."""
+        theta = self.theta
+        runs = theta.values.shape[0]
+        width = {"values": theta.room, "norms": len(theta.trained), "none": 1}[self.keep]
+        extra = theta.values.shape[1] if "parameters" in self.columns else 0
+        steps = self.spec.settings.epochs * self.per_epoch
+        self.capacity = max(1, min(MAX_BLOCK_STEPS, BLOCK_SCALARS // (runs * max(width + extra, 1)), steps))
+        self.shape = (self.capacity, *(theta.stored_gradient.shape if self.keep == "values" else (width, runs)))
+        self.on_host = theta.stored.device.type == "cpu"
+        self.axis = 0 if theta.innermost else 1
+        parts = [theta.stretch(slot.start, slot.stop)[1] for slot in theta.trained]
+        self.parts = parts if self.keep == "norms" else [theta.stored_gradient]
+
+    def fresh(self) -> tuple[Tensor, list[Any], Callable[[Any, Any], Any], Any]:
+        """Return a block's memory, its rows, and what copies the gradient to one: it is handed on with the block."""
+        kept, gradient = self.theta.stored.new_empty(self.shape), self.theta.stored_gradient
+        if self.keep != "values":
+            return kept, [row.unbind(0) for row in kept], Tensor.copy_, gradient
+        if self.on_host:  # numpy's copy of a small tensor costs half of torch's
+            return kept, list(kept.numpy()), np.copyto, gradient.numpy()
+        return kept, list(kept), Tensor.copy_, gradient
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    def events(self) -> Iterator[FleetBlock | FleetOutcome]:
+        epochs = range(self.spec.settings.epochs)
+        steps = chain.from_iterable(self.fleet.batches.epoch() for _ in epochs)
+        while self.open.any() and not self.interrupted:
+            with np.errstate(all="ignore"):
+                block = self.block(steps)
+            if block is None:
+                break
+            yield block
+        yield self.outcome()
+
+    def block(self, steps: Iterator[Rows]) -> FleetBlock | None:
+        """Run up to K steps and return their columns; None when there are no more."""
+        restore, rows, first = self.snapshot(), _Columns(), self.t + 1
+        count = np.where(self.open, self.capacity + 1, 0)  # cut below
+        until = time.perf_counter() + BLOCK_SECONDS
+        self.kept, targets, copy, gradient = self.fresh()
+        kernel_step = self.fleet.kernel.step
+        updates = [(update.bound.update, update.lr) for update in self.fleet.updates]
+        after = self.after_update if self.columns or self.stops() or self.per_epoch_loss else None
+        keep_values, with_output = self.keep == "values", "output" in self.columns
+        largest = float("inf") if self.keep == "none" else 2
+        norm, add_step, add_loss = torch.linalg.vector_norm, rows.steps.append, rows.losses.append
+        t = self.t
+        for k, step in enumerate(islice(steps, self.capacity)):
+            t += 1
+            loss, output = kernel_step(step.x, step.y)
+            if keep_values:
+                copy(targets[k], gradient)
+            else:
+                for part, into in zip(self.parts, targets[k], strict=True):
+                    norm(part, largest, self.axis, out=into)
+            add_step(step)
+            add_loss(loss)
+            if with_output:
+                rows.outputs.append(self.fleet.kernel.by_run(output)[: self.runs].clone())
+            for update, lr in updates:
+                update(lr, t)
+            if after is not None:
+                self.t = t
+                after(step, rows, count)
+                if not self.open.any():
+                    break
+            if self.interrupt.requested:
+                self.interrupted = True
+                break
+            if time.perf_counter() > until:
+                break
+        if not rows.steps:
+            return None
+        self.t = t
+        return self.finished_block(rows, first, count, restore)
+
+    def stops(self) -> bool:
+        return any(value is not None for value in self.stop.model_dump().values())
+
+    def after_update(self, step: Rows, rows: _Columns, count: NDArray[np.int64]) -> None:
+        """Take the columns that need the updated parameters, and see which runs stop."""
+        last, nan = self.t % self.per_epoch == 0, np.full(self.runs, np.nan)
+        if "parameters" in self.columns:
+            rows.parameters.append(self.theta.values[: self.runs].clone())
+        if "loss_after" in self.columns:
+            rows.loss_after.append(self.loss_of(step) if last else nan)
+        epoch_loss = self.loss_of(self.fleet.batches.whole()) if self.per_epoch_loss and last else nan
+        rows.full_loss.append(epoch_loss)
+        if last:
+            self.end_of_epoch(self.t // self.per_epoch, epoch_loss, rows, count)
+        if self.stop.max_steps is not None and self.t >= self.stop.max_steps:
+            self.end(self.open.copy(), lambda run: f"max_steps reached at step {self.t}", rows, count)
+
+    def end_of_epoch(self, epoch: int, loss: Floats, rows: _Columns, count: NDArray[np.int64]) -> None:
+        stop = self.stop
+        if stop.gradient_norm is not None:
+            if not self.full_batch:
+                whole = self.fleet.batches.whole()
+                self.fleet.kernel.step(whole.x, whole.y)
+            norms = torch.linalg.vector_norm(self.theta.stored_gradient, 2, self.axis)[: self.runs].cpu().numpy()
+            bound = f"{stop.gradient_norm:g} at epoch {epoch}"
+            self.end(norms <= stop.gradient_norm, lambda run: f"gradient norm {norms[run]:.3g} <= {bound}", rows, count)
+        if stop.loss is not None:
+            reached = f"{stop.loss:g} at epoch {epoch}"
+            self.end(loss <= stop.loss, lambda run: f"loss {loss[run]:.6g} <= {reached}", rows, count)
+        if stop.patience is not None:
+            held_out = self.fleet.validation
+            watched = loss if held_out is None else self.loss_of(held_out)
+            better = watched < self.best_epoch_loss
+            self.stale = np.where(better, 0, self.stale + 1)
+            self.best_epoch_loss = np.where(better, watched, self.best_epoch_loss)
+            why = f"no better loss in {stop.patience} epochs, at epoch {epoch}"
+            self.end(self.stale >= stop.patience, lambda run: why, rows, count)
+
+    def end(
+        self, which: NDArray[np.bool_], why: Callable[[int], str], rows: _Columns, count: NDArray[np.int64]
+    ) -> None:
+        """Stop some runs after the step that was just made."""
+        for run in np.flatnonzero(which & self.open):
+            self.status[run], self.message[run] = "stopped", why(int(run))
+            self.steps[run], self.epochs[run] = self.t, self.t // self.per_epoch
+            self.kept_values[int(run)] = self.values_of(int(run))
+            count[run] = len(rows.steps)
+            self.open[run] = False
+
+    def values_of(self, run: int) -> Floats:
+        values: Floats = self.theta.values[run].cpu().numpy().copy()
+        return values
+
+    # --- divergence ---------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Callable[[], None]:
+        """Return a function that puts everything that the next step depends on back to now."""
+        tensors = [self.theta.stored, *(v for u in self.fleet.updates for v in u.bound.state.values())]
+        copies = [tensor.clone() for tensor in tensors]
+
+        def restore() -> None:
+            for tensor, copy in zip(tensors, copies, strict=True):
+                tensor.copy_(copy)
+
+        return restore
+
+    def finished_block(
+        self, rows: _Columns, first: int, count: NDArray[np.int64], restore: Callable[[], None]
+    ) -> FleetBlock:
+        """Bring the block to the host, and end the runs that diverged in it."""
+        made = len(rows.steps)
+        block = self.columns_of(rows, first)
+        kept = block.norms if block.gradients is None else block.gradients
+        assert kept is not None
+        finite = np.isfinite(block.loss)  # [K, R]
+        if not np.isfinite(float(self.kept[:made].sum())):  # as a rule it is, and that is all there is to see
+            finite &= np.isfinite(kept).all(axis=2)
+        count = np.minimum(count, made)
+        bad = np.where(finite.all(0), made, np.argmin(finite, axis=0))  # first step that is not finite
+        diverged = bad < count
+        if diverged.any():
+            self.diverge(block, rows, np.flatnonzero(diverged), bad, restore)
+            count = np.where(diverged, bad + 1, count)
+        self.note_best(block, np.where(diverged, bad, count))
+        self.steps[self.open], self.epochs[self.open] = self.t, self.t // self.per_epoch
+        if self.interrupted:
+            for run in np.flatnonzero(self.open):
+                self.status[run], self.message[run] = "interrupted", f"interrupted after step {self.t}"
+        return replace(block, count=count, norms=None if self.keep == "none" else block.norms)
+
+    def diverge(
+        self, block: FleetBlock, rows: _Columns, runs: NDArray[np.int64], bad: NDArray[np.int64],
+        restore: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """End runs at their first step that is not finite: its row is kept, its update and the later ones are not.
+
+        The parameters before that update come from repeating the block from its start, which gives the same bits.
+        """
+        after = self.snapshot()
+        restore()
+        due: dict[int, list[int]] = {}
+        for run in runs.tolist():
+            due.setdefault(int(bad[run]), []).append(run)
+        start = int(block.step[0])
+        for k in range(max(due) + 1):
+            for run in due.get(k, ()):
+                self.kept_values[run] = self.values_of(run)
+            self.fleet.kernel.step(rows.steps[k].x, rows.steps[k].y)
+            for update in self.fleet.updates:
+                update.bound.update(update.lr, start + k)
+        after()
+        for k, ended in due.items():
+            for run in ended:
+                self.status[run], self.bad_loss[run] = "diverged", float(block.loss[k, run])
+                self.message[run] = self.why(block, k, run)
+                self.steps[run], self.epochs[run] = int(block.step[k]), max(0, int(block.epoch[k]) - 1)
+                self.open[run] = False
+
+    def why(self, block: FleetBlock, k: int, run: int) -> str:
+        """Say in one line which step and loss it was, and the parameters where they are known."""
+        loss = block.loss[k, run]
+        what = f"the loss is {loss}" if not np.isfinite(loss) else f"the loss is {loss:.6g}"
+        norms = block.norms
+        if norms is None and block.gradients is not None:
+            norms = self.norms_of_values(block.gradients)
+        if norms is not None:
+            sizes = dict(zip([slot.name for slot in self.theta.trained], norms[k, run].tolist(), strict=True))
+            names = [name for name, size in sizes.items() if not np.isfinite(size)]
+            if names:
+                what += f" and the gradient of {', '.join(names[:3])} is not finite"
+            elif sizes:
+                name = max(sizes, key=lambda each: sizes[each])
+                what += f", the largest gradient is that of {name} ({sizes[name]:.3g})"
+        elif np.isfinite(loss):
+            what += " and the gradient is not finite"
+        return f"diverged at step {block.step[k]} (epoch {block.epoch[k]}): {what}. Try a smaller lr"
+
+    def norms_of_values(self, gradients: Floats) -> Floats:
+        ends = np.cumsum([slot.stop - slot.start for slot in self.theta.trained])[:-1]
+        return np.stack([np.abs(part).max(-1) for part in np.split(gradients, ends, axis=-1)], axis=-1)
+
+    def note_best(self, block: FleetBlock, good: NDArray[np.int64]) -> None:
+        """Keep the lowest loss of the whole set seen so far, and its step; ``good`` [R] steps count."""
+        if self.per_epoch_loss and block.full_loss is not None:
+            losses, before = block.full_loss, 0
+        elif self.full_batch:
+            losses, before = block.loss, 1  # before this step's update
+        else:
+            return
+        counted = np.arange(len(block.step))[:, None] < good
+        losses = np.where(counted & ~np.isnan(losses), losses, np.inf)
+        k = np.argmin(losses, axis=0)
+        value, step = np.min(losses, axis=0), np.maximum(block.step[k] - before, 0)
+        better = value < self.best
+        self.best, self.best_step = np.where(better, value, self.best), np.where(better, step, self.best_step)
+
+    # --- columns ------------------------------------------------------------------------------------------------------
+
+    def columns_of(self, rows: _Columns, first: int) -> FleetBlock:
+        """Bring a block to the host: one copy of the losses and one of the gradients."""
+        made, runs = len(rows.steps), self.runs
+        losses = self.fleet.kernel.losses(rows.losses)[:, :runs].cpu().numpy().astype(np.float64)
+        kept = self.kept[:made].cpu().numpy()  # [K, P, R] or [K, R, P], norms [K, N, R]
+        if self.keep != "values" or self.theta.innermost:
+            kept = kept.swapaxes(1, 2)
+        kept = kept[:, :runs]
+        if self.keep == "values" and not self.theta.innermost:
+            kept = np.take(kept, self.theta.columns, axis=2)
+        step = np.arange(first, first + made, dtype=np.int64)
+        batch = (step - 1) % self.per_epoch + 1
+        return FleetBlock(
+            step=step,
+            epoch=(step - 1) // self.per_epoch + 1,
+            batch=batch,
+            last=batch == self.per_epoch,
+            count=np.full(runs, made),
+            loss=losses,
+            lr=self.lr[:runs],
+            gradients=kept if self.keep == "values" else None,
+            norms=kept if self.keep != "values" else None,
+            loss_after=np.array(rows.loss_after) if rows.loss_after else None,
+            full_loss=np.array(rows.full_loss) if self.per_epoch_loss and rows.full_loss else None,
+            sample=self.samples(rows) if "sample" in self.columns else None,
+            output=torch.stack(rows.outputs).cpu().numpy() if rows.outputs else None,
+            parameters=self.states(rows) if rows.parameters else None,
+        )
+
+    def states(self, rows: _Columns) -> Floats:
+        return torch.stack(rows.parameters).cpu().numpy()[:, :, self.theta.model_order]
+
+    def samples(self, rows: _Columns) -> tuple[Floats, Floats]:
+        """Return the rows of x and y as the spec has them: of steps whose rows are the same for all runs."""
+        table = self.fleet.members[0].training
+        assert table is not None
+        index = np.concatenate([np.arange(len(table.x))[on_host(step.index)] for step in rows.steps])
+        y = table.y[index].astype(np.float64)
+        return table.x[index], y if y.ndim == 2 else y[:, None]
+
+    # --- evaluation ---------------------------------------------------------------------------------------------------
+
+    def loss_of(self, rows: Rows) -> Floats:
+        """Return the losses [R] on some rows. Synchronises with the device."""
+        kernel = self.fleet.kernel
+        with torch.no_grad():
+            return self.to_host(kernel.loss_of(kernel.forward(rows.x), rows.y))
+
+    def to_host(self, column: Tensor) -> Floats:
+        found: Floats = column[: self.runs].cpu().numpy().astype(np.float64)
+        return found
+
+    def outcome(self) -> FleetOutcome:
+        loss, metrics = self.final()
+        diverged = np.array([status == "diverged" for status in self.status])
+        loss = np.where(diverged, self.bad_loss, loss)
+        better = loss < self.best
+        return FleetOutcome(
+            status=tuple(self.status),
+            message=tuple(self.message),
+            steps=self.steps,
+            epochs=self.epochs,
+            loss=loss,
+            best_loss=np.where(better, loss, self.best),
+            best_step=np.where(better, self.steps, self.best_step),
+            values=self.theta.values[: self.runs].cpu().numpy().copy(),
+            metrics=metrics,
+        )
+
+    def final(self) -> tuple[Floats, dict[str, Floats]]:
+        """Return the losses of the whole training set, and the metrics: accuracy, and both on the validation rows.
+
+        Theta gets the parameters back that the runs had when they ended.
+        """
+        for run, values in self.kept_values.items():
+            self.theta.values[run] = torch.from_numpy(values).to(self.theta.values.device)
+        kernel, found = self.fleet.kernel, {}
+        accuracy = ACCURACY.get(self.spec.loss.name if self.spec.loss else "")
+        whole = self.fleet.batches.whole()
+        with torch.no_grad():
+            output = kernel.forward(whole.x)
+            loss = self.to_host(kernel.loss_of(output, whole.y))
+            classes = self.fleet.members[0].training
+            kind = 1 if accuracy is by_class else 2
+            wanted = accuracy is not None and classes is not None and classes.y.ndim == kind
+            if wanted and accuracy is not None:
+                found["accuracy"] = self.accuracies(accuracy, output, whole, "training")
+            if self.fleet.validation is not None:
+                held_out = self.fleet.validation
+                output = kernel.forward(held_out.x)
+                found["validation_loss"] = self.to_host(kernel.loss_of(output, held_out.y))
+                if wanted and accuracy is not None:
+                    found["validation_accuracy"] = self.accuracies(accuracy, output, held_out, "validation")
+        return loss, found
+
+    def accuracies(self, accuracy: Callable[[Tensor, Tensor], float], output: Tensor, rows: Rows, which: str) -> Floats:
+        """Return each run's accuracy, by the function that `run` takes."""
+        outputs = self.fleet.kernel.by_run(output)
+        found = []
+        for run in range(self.runs):
+            table = getattr(self.fleet.members[run], which)
+            y = torch.as_tensor(np.ascontiguousarray(table.y)).to(outputs.device)
+            found.append(accuracy(outputs[run], y))
+        return np.array(found)
+
+
+def start_of(fleet: Fleet, run: int, start: Start) -> Start:
+    """Return a run's Start from that of a run of the same structure."""
+    return Start(
+        loss=start.loss,
+        loss_grad_fn=start.loss_grad_fn,
+        output_grad_fn=start.output_grad_fn,
+        dtype=start.dtype,
+        parameters=fleet.theta.parameters(run),
+        samples=start.samples,
+        prediction=prediction(fleet, run),
+    )
+
+
+def prediction(fleet: Fleet, run: int) -> Prediction | None:
+    """Return a run's output for the number or row that the spec asks for."""
+    asked = fleet.members[run].spec.print.predict
+    if asked is None:
+        return None
+    row = asked if isinstance(asked, list) else [asked]
+    x = torch.tensor([row], dtype=fleet.theta.stored.dtype, device=fleet.device)
+    arranged, _ = fleet.kernel.arranged(x, x)
+    output: Any = fleet.kernel.by_run(fleet.kernel.forward(arranged))[run, 0].cpu().numpy()
+    return Prediction(tuple(asked) if isinstance(asked, list) else asked, output)
+
+
+__all__ = ["FleetBlock", "FleetOutcome", "Parameter", "prediction", "start_of", "train_fleet"]
