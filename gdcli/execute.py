@@ -7,10 +7,11 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,11 @@ from numpy.typing import NDArray
 from gdcli import __version__, plots, store
 from gdcli.engine.build import Built, build, resolve_threads
 from gdcli.engine.train import Interrupt, keep_of, train
-from gdcli.errors import RunError
-from gdcli.records import Outcome, Start, StepBlock
+from gdcli.records import Event, Floats, Outcome, Start, StepBlock
 from gdcli.spec import config
 from gdcli.spec.document import write
 from gdcli.spec.load import Loaded
+from gdcli.spec.schema import RunSpec
 from gdcli.styles import STYLES
 from gdcli.zoo.data import generator
 
@@ -44,6 +45,7 @@ class Watch:
     text: Callable[[str], None] | None = None
     block: Callable[[StepBlock], None] | None = None
     warning: Callable[[str], None] | None = None
+    columns: frozenset[str] = frozenset()  # of the blocks, besides those of the style
 
 
 @dataclass(slots=True)
@@ -142,8 +144,9 @@ def run(
         if watch.warning is not None:
             watch.warning(warning)
     if folder is not None:
-        _write_head(folder, loaded, built, origin, threads=threads, keep=keep)
-    events = train(built, STYLES[spec.style].columns, interrupt)
+        device, engine = built.device, built.kernel_name
+        write_head(folder, loaded, origin, device=device, threads=threads, engine=engine, keep=keep)
+    events = train(built, STYLES[spec.style].columns | watch.columns, interrupt)
     with timing.phase("train"):
         finished = _follow(built, events, folder, watch, keep)
     timing.steps = finished.outcome.steps
@@ -151,8 +154,7 @@ def run(
         if plot:
             with timing.phase("plot"):
                 _plot(loaded, finished, folder, watch)
-        store.replace(folder / "timing.json", timing.text())
-        store.replace(folder / "summary.json", store.json_text(finished.summary()))
+        write_end(folder, finished, timing)
     return finished
 
 
@@ -161,44 +163,69 @@ def _follow(built: Built, events: Iterator[Any], folder: Path | None, watch: Wat
     spec = built.loaded.spec
     hashes = _hashes(built)
     start = next(events)
-    style = STYLES[spec.style].text
     losses: list[NDArray[np.float64]] = []
     outcome: Outcome | None = None
-    recorder = None
-    if folder is not None:
-        recorder = store.Recorder(
-            folder,
-            start.parameters,
-            values=keep == "values",
-            gradients=keep != "none" and any(p.trained for p in start.parameters),
-            every=spec.record.every,
-        )
-
-    def say(event: Any) -> None:
-        text = style(event, start)
-        if recorder is not None:
-            recorder.text(text)
-        if watch.text is not None and text:
-            watch.text(text)
-
+    writer = Writer(spec, start, folder, keep, watch.text)
     try:
-        say(start)
+        writer.text(start)
         for event in events:
-            say(event)
+            writer.text(event)
             if isinstance(event, StepBlock):
                 losses.append(event.loss.astype(np.float64))
-                if recorder is not None:
-                    recorder.block(event if keep != "norms" else _with_norms(event, start))
+                writer.block(event)
                 if watch.block is not None:
                     watch.block(event)
             else:
                 outcome = event
     finally:
-        if recorder is not None:
-            recorder.close()
+        writer.close()
     assert outcome is not None
     all_losses = np.concatenate(losses) if losses else np.empty(0)
     return Finished(start, outcome, all_losses, built.batches.per_epoch, *hashes, folder)
+
+
+class Writer:
+    """Turns a run's events into the text of its style and, with a folder, into its files."""
+
+    def __init__(
+        self, spec: RunSpec, start: Start, folder: Path | None, keep: str, say: Callable[[str], None] | None = None
+    ) -> None:
+        self._style, self._start, self._keep, self._say = STYLES[spec.style].text, start, keep, say
+        self._recorder = None
+        if folder is not None:
+            self._recorder = store.Recorder(
+                folder,
+                start.parameters,
+                values=keep == "values",
+                gradients=keep != "none" and any(p.trained for p in start.parameters),
+                every=spec.record.every,
+            )
+
+    def text(self, event: Event) -> None:
+        """Write what the style says of an event."""
+        if self._recorder is None and self._say is None:
+            return
+        text = self._style(event, self._start)
+        if self._recorder is not None:
+            self._recorder.text(text)
+        if self._say is not None and text:
+            self._say(text)
+
+    def block(self, block: StepBlock) -> None:
+        """Append a block's rows to the CSV files."""
+        if self._recorder is not None:
+            self._recorder.block(block if self._keep != "norms" else _with_norms(block, self._start))
+
+    def close(self) -> None:
+        """Flush and close the files."""
+        if self._recorder is not None:
+            self._recorder.close()
+
+
+def write_end(folder: Path, finished: Finished, timing: Timing) -> None:
+    """Write the times, and last the summary, which is the mark of a run that ended."""
+    store.replace(folder / "timing.json", timing.text())
+    store.replace(folder / "summary.json", store.json_text(finished.summary()))
 
 
 def _with_norms(block: StepBlock, start: Start) -> StepBlock:
@@ -213,14 +240,31 @@ def _with_norms(block: StepBlock, start: Start) -> StepBlock:
 
 def _hashes(built: Built) -> tuple[str, str, str]:
     """Return 8 hex digits each of the start values, of the data, and of the first epoch's batches."""
-    weights = hashlib.sha256(built.theta.values[0].cpu().numpy()[built.theta.model_order].tobytes())
-    table, data, order = built.loaded.training, hashlib.sha256(), hashlib.sha256()
+    weights = weights_hash(built.theta.values[0].cpu().numpy()[built.theta.model_order])
+    return weights, data_hash(built.loaded), order_hash(built.loaded)
+
+
+def weights_hash(values: Floats) -> str:
+    """Return 8 hex digits of start values in the model's order."""
+    return hashlib.sha256(values.tobytes()).hexdigest()[:8]
+
+
+def data_hash(loaded: Loaded) -> str:
+    """Return 8 hex digits of the training rows."""
+    table, data = loaded.training, hashlib.sha256()
     if table is not None:
         data.update(np.ascontiguousarray(table.x).tobytes() + np.ascontiguousarray(table.y).tobytes())
-        if built.batches.shuffle:
-            order.update(generator(built.loaded.spec.settings.seed, "shuffle").permutation(len(table.x)).tobytes())
-        order.update(str((built.batches.rows, built.batches.per_epoch)).encode())
-    return weights.hexdigest()[:8], data.hexdigest()[:8], order.hexdigest()[:8]
+    return data.hexdigest()[:8]
+
+
+def order_hash(loaded: Loaded) -> str:
+    """Return 8 hex digits of the first epoch's batches."""
+    order, batch, samples = hashlib.sha256(), loaded.spec.batch, loaded.samples
+    if samples:
+        if batch.shuffles:
+            order.update(generator(loaded.spec.settings.seed, "shuffle").permutation(samples).tobytes())
+        order.update(str((batch.rows(samples), batch.steps(samples))).encode())
+    return order.hexdigest()[:8]
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -231,12 +275,14 @@ def new_folder(output: Path, name: str, filled: Mapping[str, Any]) -> Path:
     return store.claim(output, name, config.digest(dict(filled)), time.localtime())
 
 
-def _write_head(folder: Path, loaded: Loaded, built: Built, origin: Origin, *, threads: int, keep: str) -> None:
-    device = str(built.device)
-    filled = config.resolved(loaded, device=device, threads=threads, engine=built.kernel_name, keep=keep)
+def write_head(
+    folder: Path, loaded: Loaded, origin: Origin, *, device: torch.device, threads: int, engine: str, keep: str
+) -> None:
+    """Write the specs, as given and as resolved, and the environment."""
+    filled = config.resolved(loaded, device=str(device), threads=threads, engine=engine, keep=keep)
     store.replace(folder / "spec.yaml", origin.text)
     store.replace(folder / "config.yaml", write(filled))
-    store.replace(folder / "environment.json", store.json_text(environment(origin, built.device, threads)))
+    store.replace(folder / "environment.json", store.json_text(environment(origin, device, threads)))
 
 
 def environment(origin: Origin, device: torch.device, threads: int) -> dict[str, Any]:
@@ -255,6 +301,7 @@ def environment(origin: Origin, device: torch.device, threads: int) -> dict[str,
     }
 
 
+@cache
 def _git(folder: Path) -> dict[str, Any] | None:
     """Return commit and dirtiness of the checkout that the command ran in, None outside of one."""
     git = shutil.which("git")
@@ -300,83 +347,3 @@ def draw(path: Path, picture: Callable[[], bytes], watch: Watch) -> None:
             watch.warning(f"could not draw {path.name}: {type(error).__name__}: {error}")
         return
     store.replace(path, content)
-
-
-# --- many runs --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """One run of a sweep or a comparison: its label, the values of its axes, and its spec."""
-
-    label: str
-    values: tuple[Any, ...]
-    loaded: Loaded
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A planned run and how it ended; ``error`` says why it could not run."""
-
-    planned: Planned
-    finished: Finished | None
-    error: str = ""
-
-    @property
-    def status(self) -> str:
-        """The run's status; failed when it raised."""
-        return self.finished.outcome.status if self.finished else "failed"
-
-    @property
-    def loss(self) -> float:
-        """The final loss; not finite when the run diverged or failed."""
-        if self.finished is None or self.status == "diverged":
-            return float("nan")
-        return self.finished.outcome.loss
-
-
-FOLDERS = 100
-"""Each run has a sub-folder up to this many runs."""
-
-
-def run_all(
-    planned: Sequence[Planned], folder: Path, origin: Origin, watch: Watch, interrupt: Interrupt, plot: bool
-) -> Iterator[Result]:
-    """Run one after the other, a sub-folder each; a run that fails does not stop the others."""
-    for number, item in enumerate(planned, 1):
-        if interrupt.requested:
-            return
-        sub = folder / _folder_name(number, item.label, len(planned)) if len(planned) <= FOLDERS else None
-        try:
-            if sub is not None:
-                with store.naming(sub):
-                    sub.mkdir()
-            quiet = Watch(block=watch.block, warning=watch.warning)
-            yield Result(item, run(item.loaded, sub, origin, watch=quiet, interrupt=interrupt, plot=plot))
-        except (RunError, RuntimeError, ArithmeticError) as error:
-            yield Result(item, None, f"{type(error).__name__}: {str(error).splitlines()[0]}")
-
-
-def _folder_name(number: int, label: str, count: int) -> str:
-    safe = "".join(letter if (letter.isalnum() and letter.isascii()) or letter in "._=-" else "_" for letter in label)[
-        :48
-    ]
-    return f"{number:0{len(str(count))}d}-{safe}"
-
-
-def result_header(axes: Sequence[str]) -> list[str]:
-    """Return the columns of results.csv."""
-    return ["run", *axes, "status", "final_loss", "best_loss", "steps", "epochs", "weights", "data", "order"]
-
-
-def result_row(number: int, result: Result) -> list[Any]:
-    """Return one run's row of results.csv; no loss where the run diverged or failed."""
-    finished = result.finished
-    values = [value if isinstance(value, int | float | str) else str(value) for value in result.planned.values]
-    if finished is None:
-        return [number, *values, "failed", *[None] * 7]
-    outcome, loss = finished.outcome, result.loss
-    best = outcome.best_loss if np.isfinite(outcome.best_loss) else None
-    shown = loss if np.isfinite(loss) else None
-    row: list[Any] = [number, *values, outcome.status, shown, best, outcome.steps, outcome.epochs]
-    return [*row, finished.weights_hash, finished.data_hash, finished.order_hash]

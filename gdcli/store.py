@@ -192,10 +192,15 @@ def float_rows(steps: np.ndarray[Any, Any], values: Floats) -> bytes:
 
 def csv_text(header: Iterable[str], rows: Iterable[Sequence[Any]]) -> str:
     """Return a small CSV: floats by repr, texts escaped, None empty."""
+    return csv_rows([tuple(header), *rows])
+
+
+def csv_rows(rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows of a CSV, without a header."""
 
     def shown(value: Any) -> str:
         if value is None:
             return ""
         return cell(value) if isinstance(value, str) else repr(value)
 
-    return "".join(",".join(map(shown, row)) + "\n" for row in (tuple(header), *rows))
+    return "".join(",".join(map(shown, row)) + "\n" for row in rows)

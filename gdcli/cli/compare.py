@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from gdcli.cli import common
-from gdcli.cli.sweep import finish
+from gdcli.cli import common, many
+from gdcli.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gdcli.comparison.run import Search
+    from gdcli.spec.load import Loaded
+    from gdcli.spec.schema import Compare
+
+TUNE_RANGE = (1e-4, 1e1)
 
 
 def compare(
@@ -19,6 +28,21 @@ def compare(
         str | None, typer.Option(help="Labels or settings: sgd,adam or momentum=sgd:lr=1:momentum=0.5,adam.")
     ] = None,
     batches: Annotated[str | None, typer.Option(help="Batch modes: full,mini-batch:32,stochastic.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each row: weights and batch order anew.")] = None,
+    redraw_data: Annotated[bool, typer.Option("--redraw-data", help="A seed draws the data anew too.")] = False,
+    tune: Annotated[int | None, typer.Option(help="Learning rates to try for each row, on seeds of their own.")] = None,
+    tune_range: Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="Of --tune. Default: 1e-4,1e1.")] = None,
+    target: Annotated[float | None, typer.Option(help="Count steps, epochs and evaluations to this loss.")] = None,
+    closed_form: Annotated[bool, typer.Option("--closed-form", help="Add the least-squares solution.")] = False,
+    x: Annotated[
+        Literal["steps", "epochs", "evaluations"] | None, typer.Option("--x", help="The axis of the plot.")
+    ] = None,
+    max_runs: many.MaxRunsOption = None,
+    fleet: many.FleetOption = "auto",
+    verify: many.VerifyOption = 0,
+    jobs: many.JobsOption = 1,
+    cluster: many.ClusterOption = None,
+    fail_fast: many.FailFastOption = False,
     output: common.OutputOption = Path("runs"),
     seed: common.SeedOption = None,
     device: common.DeviceOption = None,
@@ -26,38 +50,103 @@ def compare(
     plot: common.PlotOption = True,
     json: common.JsonOption = False,
 ) -> int:
-    """Compare optimizers or batch modes: one run each, a table, one plot, one folder.
+    """Compare optimizers or batch modes: the runs of each row, a table, plots, one folder.
 
     Every row has the same data and start values, shown by a hash. Example: gdcli compare --optimizers sgd,adam
     """
     from gdcli import plan
+    from gdcli.spec import limits
 
     name, overrides = common.split_spec(words or [], "optimizers_2x2")
     source, document = common.read_spec(name, overrides, seed, device, "compare")
     loaded = common.load(source, common.parse(source, document), bounded=True)
-    rows = plan.contenders(document, loaded.spec, optimizers, batches, lambda node: common.parse(source, node))
-    for row in rows:
-        common.require_optimizer(row.spec)
-    execute = common.engine()
-    from gdcli.sweeps import Many
+    block = loaded.spec.compare
+    rows = plan.rows(document, loaded.spec, optimizers, batches)
+    count = seeds or (block.seeds if block else 1)
+    drawn = plan.seeds(count, loaded.spec.settings.seed)
+    search = _search(loaded, block, tune, tune_range, drawn.tuning, redraw=redraw_data)
+    tried = len(search.grid) * len(search.changes) if search else 0
+    plan.bounded(len(rows) * (count + tried), max_runs or limits.MAX_RUNS, "--max-runs")
+    specs = many.specs_of(source, document, loaded)
+    for row in rows:  # before the engine is imported
+        common.require_optimizer(specs.of(row).spec)
+    wanted = closed_form or bool(block and block.closed_form)
+    common.engine()
+    from gdcli.comparison.run import Asked, Comparison
+    from gdcli.execute import Origin
+    from gdcli.many import verify as verified_of
 
-    many = Many(
-        loaded,
-        [
-            execute.Planned(
-                row.label,
-                (row.label, row.spec.optimizer.arguments["lr"], row.lr_from),
-                plan.loaded_as(loaded, row.spec),
-            )
-            for row in rows
-            if row.spec.optimizer is not None
-        ],
-        ["label", "lr", "lr_from"],
-        execute.Origin(source.text, tuple(common.arguments())),
+    if wanted:
+        _require_linear(loaded)
+    aim = target if target is not None else block.target if block else None
+    comparison = Comparison(
+        Asked(
+            loaded, document, rows, drawn.reporting, _changes(loaded, drawn.reporting, redraw=redraw_data),
+            Origin(source.text, tuple(common.arguments())), source.path.parent,
+            many.How(fleet == "auto", jobs, cluster, fail_fast).carried_out(), search, aim, wanted, x, plot, verify > 0,
+        ),
+        lambda points: many.runs_of(specs, points),
         output,
-        comparison=True,
-    )
-    code, folder = finish(many, common.Output(), quiet=quiet, plot=plot, json=json)
-    if not quiet:
-        common.note(f"record: {common.shown_path(folder)}")
-    return code
+    )  # fmt: skip
+    watching, verified = many.Watching(len(rows) * (count + tried), quiet=quiet), None
+    with common.signals() as (interrupt, came):
+        try:
+            comparison.run(interrupt, watching.onlooker())
+        finally:
+            watching.hide()
+        common.Output()(comparison.json() if json else comparison.table())
+        if verify and not came and comparison.plan is not None:
+            verified = verified_of(comparison.plan, comparison.results, verify, interrupt)
+            common.note(verified.text())
+    many.where(comparison.folder, quiet=quiet)
+    return many.exit_code(comparison.results, came, verified)
+
+
+def _changes(loaded: Loaded, seeds: Sequence[int], *, redraw: bool) -> list[tuple[tuple[str, Any], ...]]:
+    """Return what each seed changes: weights and batch order, and the data only where they are to be drawn anew."""
+    base = loaded.spec.settings.seed
+    if list(seeds) == [base]:
+        return [()]
+    pinned = () if redraw or loaded.spec.data is None else (("data.seed", loaded.spec.data_seed),)
+    return [(("seed", seed), *pinned) for seed in seeds]
+
+
+def _search(
+    loaded: Loaded,
+    block: Compare | None,
+    tune: int | None,
+    tune_range: str | None,
+    seeds: Sequence[int],
+    *,
+    redraw: bool,
+) -> Search | None:
+    """Return the learning rates and the seeds of tuning, from the options or the compare block."""
+    from gdcli import plan
+
+    count = tune if tune is not None else block.tune if block else None
+    if count is None:
+        if tune_range is not None:
+            raise SpecError("--tune-range is the range of --tune N, which is not given")
+        return None
+    low, high = _range(tune_range) if tune_range is not None else (block and block.tune_range) or TUNE_RANGE
+    grid = plan.tuning_grid(count, low, high)
+    common.engine()
+    from gdcli.comparison.run import Search
+
+    return Search(grid, _changes(loaded, seeds, redraw=redraw))
+
+
+def _range(text: str) -> tuple[float, float]:
+    parts = text.split(",")
+    try:
+        low, high = map(float, parts)
+    except ValueError:
+        raise SpecError(f"--tune-range takes two numbers, LOW,HIGH (got {text!r})") from None
+    return low, high
+
+
+def _require_linear(loaded: Loaded) -> None:
+    from gdcli.engine.closed_form import why_not
+
+    if reason := why_not(loaded):
+        raise SpecError(f"--closed-form: {reason}")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gdcli.cli import common
+from gdcli.cli import common, many
 from gdcli.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from gdcli.plan import Axis
+    from gdcli.plan import Axis, Point
     from gdcli.spec.bundled import Source
     from gdcli.spec.document import Node
     from gdcli.spec.load import Loaded
@@ -24,10 +24,20 @@ def sweep(
         list[str] | None, typer.Argument(metavar="[SPEC] [KEY=VALUE]...", help="Default: the bundled linear_sweep.")
     ] = None,
     param: Annotated[
-        list[str] | None, typer.Option("--param", "-p", help="NAME or NAME=GRID; several give their product.")
+        list[str] | None,
+        typer.Option("--param", "-p", help="NAME, NAME=GRID or zip(A=GRID,B=GRID); several give their product."),
     ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each point: with the seed and those after it.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the expanded points and exit.")] = False,
-    max_runs: Annotated[int | None, typer.Option(min=1, help="Most runs, or points, to allow.")] = None,
+    trajectory: Annotated[
+        list[str] | None, typer.Option(metavar="RUN", help="A record's folder or a spec: its path on the surface.")
+    ] = None,
+    max_runs: many.MaxRunsOption = None,
+    fleet: many.FleetOption = "auto",
+    verify: many.VerifyOption = 0,
+    jobs: many.JobsOption = 1,
+    cluster: many.ClusterOption = None,
+    fail_fast: many.FailFastOption = False,
     output: common.OutputOption = Path("runs"),
     seed: common.SeedOption = None,
     device: common.DeviceOption = None,
@@ -50,102 +60,107 @@ def sweep(
     if len(kinds) > 1:
         raise SpecError("a sweep is over parameters of the model or over keys of the spec, not both")
     of_parameters = kinds == {"parameter"}
+    if of_parameters and seeds > 1:
+        raise SpecError("--seeds is for runs: a sweep over parameters of the model trains nothing")
+    if trajectory and not (of_parameters and len(axes) == 2):
+        raise SpecError("--trajectory draws on a surface: give two --param of the model")
     limit = max_runs or (limits.MAX_GRID if of_parameters else limits.MAX_RUNS)
-    plan.bounded(plan.points(axes), limit, "--max-runs")
+    plan.bounded(plan.points(axes) * seeds, limit, "--max-runs")
     if dry_run:
-        common.Output()(expanded(axes))
+        common.Output()(expanded(axes, seeds))
         return 0
     job = Job(source, document, loaded, axes, output, quiet=quiet, plot=plot, json=json)
-    return job.parameters() if of_parameters else job.keys()
+    if of_parameters:
+        return job.parameters(trajectory or [])
+    how = many.How(fleet == "auto", jobs, cluster, fail_fast)
+    return job.keys(seeds, how, verify)
 
 
-def expanded(axes: Sequence[Axis]) -> str:
-    """Return each point of the product on a line: ``w=0.0``."""
-    from itertools import product
+def expanded(axes: Sequence[Axis], seeds: int = 1) -> str:
+    """Return each point of the product on a line: ``w=0.0``; with several seeds, each with ``seed+k``."""
+    from gdcli import plan
 
-    names = [axis.name for axis in axes]
-    points = product(*(axis.grid.values() for axis in axes))
-    return "".join(
-        " ".join(f"{name}={value}" for name, value in zip(names, point, strict=True)) + "\n" for point in points
-    )
+    lines = [
+        " ".join(f"{axis.name}={value}" for axis, value in zip(axes, point, strict=True))
+        for point in plan.product_of(axes)
+    ]
+    return "".join(f"{line}{f' seed+{k}' if seeds > 1 else ''}\n" for line in lines for k in range(seeds))
 
 
+@dataclass
 class Job:
     """One sweep: what both kinds share is the folder and where things are printed."""
 
-    def __init__(
-        self,
-        source: Source,
-        document: Node,
-        loaded: Loaded,
-        axes: Sequence[Axis],
-        output: Path,
-        *,
-        quiet: bool,
-        plot: bool,
-        json: bool,
-    ) -> None:
-        self.source, self.document, self.loaded, self.axes = source, document, loaded, axes
-        self.output, self.quiet, self.plot, self.json = output, quiet, plot, json
-        self.out = common.Output()
+    source: Source
+    document: Node
+    loaded: Loaded
+    axes: Sequence[Axis]
+    output: Path
+    quiet: bool
+    plot: bool
+    json: bool
 
-    def parameters(self) -> int:
+    def parameters(self, trajectories: Sequence[str]) -> int:
         """Evaluate the loss over the grid and print it point by point; for a surface, where it is lowest."""
         common.engine()
-        from gdcli.sweeps import evaluate, record_grid
+        from gdcli import surface
+        from gdcli.cli.trajectories import trails
 
-        grid = evaluate(self.loaded, self.axes)
-        folder = record_grid(grid, self.loaded, self._origin(), self.output, plot=self.plot, warning=common.warn)
-        self.out(grid.json(folder) if self.json else grid.text())
-        self._where(folder)
+        drawn = trails(trajectories, self.axes)
+        grid = surface.evaluate(self.loaded, self.axes)
+        folder = surface.record_grid(
+            grid, self.loaded, self._origin(), self.output, drawn, plot=self.plot, warning=common.warn
+        )
+        common.Output()(grid.json(folder) if self.json else grid.text())
+        many.where(folder, quiet=self.quiet)
         return 0
 
-    def keys(self) -> int:
+    def keys(self, seeds: int, how: many.How, verify: int) -> int:
         """Train one run per point; print a table of the results."""
+        runs = many.runs_of(many.specs_of(self.source, self.document, self.loaded), self._points(seeds))
+        from gdcli.many import Plan
+        from gdcli.many import verify as verified_of
+        from gdcli.shards import FOLDERS, Wish
+        from gdcli.sweeps import Sweep
+
+        names = [axis.name for axis in self.axes] + (["seed"] if seeds > 1 else [])
+        curve = self.plot and len(names) > 1 and len(runs) <= FOLDERS
+        wish, base = Wish(curve=curve, parameters=verify > 0), self.source.path.parent
+        plan = Plan(self.loaded, self.document, runs, names, self._origin(), base, how.carried_out(), wish)
+        many.told_of_fleets(plan)
+        sweep, watching, verified = Sweep(plan, self.output), many.Watching(len(runs), quiet=self.quiet), None
+        with common.signals() as (interrupt, came):
+            try:
+                sweep.run(interrupt, watching.onlooker(), plot=self.plot)
+            finally:
+                watching.hide()
+            common.Output()(sweep.json() if self.json else sweep.table())
+            if verify and not came:
+                verified = verified_of(plan, sweep.results, verify, interrupt)
+                common.note(verified.text())
+        many.where(sweep.folder, quiet=self.quiet)
+        return many.exit_code(sweep.results, came, verified)
+
+    def _points(self, seeds: int) -> list[Point]:
         from gdcli import plan
 
-        runs = []
-        for label, values, document in plan.along(self.document, self.axes):
-            spec = common.parse(self.source, document)
-            common.require_optimizer(spec)
-            runs.append((label, values, common.load(self.source, spec, bounded=True)))
-        common.engine()
-        from gdcli.execute import Planned
-        from gdcli.sweeps import Many
-
-        many = Many(
-            self.loaded,
-            [Planned(*run) for run in runs],
-            [axis.name for axis in self.axes],
-            self._origin(),
-            self.output,
-        )
-        code, folder = finish(many, self.out, quiet=self.quiet, plot=self.plot, json=self.json)
-        self._where(folder)
-        return code
+        points, base = plan.along(self.axes), self.loaded.spec.settings.seed
+        if seeds == 1:
+            return points
+        if any(axis.target == "seed" for axis in self.axes):
+            raise SpecError("--seeds and an axis over the seed exclude each other")
+        return [
+            replace(
+                point,
+                label=f"{point.label},seed={seed}",
+                values=(*point.values, seed),
+                changes=(*point.changes, ("seed", seed)),
+            )
+            for point in points
+            for seed in plan.seeds(seeds, base).reporting
+        ]
 
     def _origin(self) -> Any:
         from gdcli.execute import Origin
 
         return Origin(self.source.text, tuple(common.arguments()))
-
-    def _where(self, folder: Path) -> None:
-        if not self.quiet:
-            common.note(f"record: {common.shown_path(folder)}")
-
-
-def finish(many: Any, out: common.Output, *, quiet: bool, plot: bool, json: bool) -> tuple[int, Path]:
-    """Run a sweep's or a comparison's runs, print the table, and return the exit code and the folder."""
-    bar = common.Progress(len(many.planned), quiet=quiet, unit="run")
-    with common.signals() as (interrupt, came):
-        try:
-            many.run(interrupt, warning=common.warn, plot=plot)
-        finally:
-            bar.hide()
-    out(many.json() if json else many.table())
-    for result in many.results:
-        if result.error:
-            common.note(f"{result.planned.label}: failed: {result.error}")
-    if came:
-        return common.stopped_code(came), many.folder
-    return int(any(result.error for result in many.results)), many.folder

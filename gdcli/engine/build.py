@@ -187,7 +187,7 @@ class Batches:
         samples = len(x)
         self.rows = batch.rows(samples) if samples else 1
         self.per_epoch = batch.steps(samples)
-        self.shuffle = batch.mode == "mini-batch" if batch.shuffle is None else batch.shuffle
+        self.shuffle = batch.shuffles
         self._generator = generator(seed, "shuffle")
         self._views: list[Rows] = []
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gdcli.engine.build import Built, Rows
 from gdcli.records import Event, Floats, Outcome, Prediction, Start, Status, StepBlock, l2_norms
+from gdcli.spec.load import Loaded
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.models import Affine, Chain
 
@@ -448,6 +449,17 @@ ACCURACY: dict[str, Callable[[Tensor, Tensor], float]] = {
     "bce": lambda output, y: float(((output > 0.5) == (y > 0.5)).double().mean()),
     "bce_with_logits": lambda output, y: float(((output > 0) == (y > 0.5)).double().mean()),
 }
+
+
+def metric_names(loaded: Loaded) -> list[str]:
+    """Return the metrics that a spec's outcome has, without running it."""
+    accuracy = ACCURACY.get(loaded.spec.loss.name if loaded.spec.loss else "")
+    table = loaded.training
+    has_accuracy = accuracy is not None and table is not None and table.y.ndim == (1 if accuracy is by_class else 2)
+    found = ["accuracy"] if has_accuracy else []
+    if loaded.validation is not None:
+        found += ["validation_loss", *(["validation_accuracy"] if has_accuracy else [])]
+    return found
 
 
 def on_host(rows: Any) -> Any:

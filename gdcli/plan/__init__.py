@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from gdcli.plan.axes import Axis, along, axes, bounded, grid_points, points, product_of, scalar_names
-from gdcli.plan.contenders import Contender, batches, contenders, loaded_as, optimizers, rows
+from gdcli.plan.contenders import batches, optimizers, rows
 from gdcli.plan.points import Point, Specs
 from gdcli.plan.tuning import Seeds, extended, seeds, tuning_grid
 
 __all__ = [
-    "Axis", "Contender", "Point", "Seeds", "Specs", "along", "axes", "batches", "bounded", "contenders", "extended",
-    "grid_points", "loaded_as", "optimizers", "points", "product_of", "rows", "scalar_names", "seeds", "tuning_grid",
+    "Axis", "Point", "Seeds", "Specs", "along", "axes", "batches", "bounded", "extended",
+    "grid_points", "optimizers", "points", "product_of", "rows", "scalar_names", "seeds", "tuning_grid",
 ]  # fmt: skip

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdcli.errors import SpecError, nearest
-from gdcli.plan.points import HERE, Origin, Point
+from gdcli.plan.points import Origin, Point
 from gdcli.spec import grids, limits
-from gdcli.spec.document import MAX_VALUES, Node, shown
+from gdcli.spec.document import MAX_VALUES, shown
 from gdcli.spec.grids import Grid
 from gdcli.spec.load import Loaded
-from gdcli.spec.overrides import as_node, put, resolve, steps_of
+from gdcli.spec.overrides import resolve
 from gdcli.spec.schema import RunSpec
 from gdcli.zoo.models import Architecture, Stack
 
@@ -205,19 +205,8 @@ def grid_points(found: Sequence[Axis]) -> NDArray[np.float64]:
     return np.stack(columns, axis=1)
 
 
-def along(found: Sequence[Axis] | Node, old: Sequence[Axis] | None = None) -> list[Any]:
-    """Return the runs of the product of key axes, as Points.
-
-    Until the command line is switched, ``along(document, axes)`` is the old form: label, values and document of each.
-    """
-    if old is None:
-        assert not isinstance(found, Node)
-        return _along(found)
-    assert isinstance(found, Node)
-    return [(point.label, point.values, _changed(found, point)) for point in _along(old)]
-
-
-def _along(found: Sequence[Axis]) -> list[Point]:
+def along(found: Sequence[Axis]) -> list[Point]:
+    """Return the runs of the product of key axes, the last fastest."""
     names, targets = [axis.name for axis in found], [axis.target for axis in found]
     origins = {axis.target: axis.origin for axis in found if axis.origin is not None}
     return [
@@ -229,9 +218,3 @@ def _along(found: Sequence[Axis]) -> list[Point]:
         )
         for values in product_of(found)
     ]
-
-
-def _changed(document: Node, point: Point) -> Node:
-    for path, value in point.changes:
-        document = put(document, steps_of(path), as_node(value, HERE), HERE)
-    return document

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
 from gdcli.errors import Place, SpecError, nearest
-from gdcli.plan.points import HERE, Origin, Point
+from gdcli.plan.points import Origin, Point
 from gdcli.spec.document import Node
-from gdcli.spec.load import Loaded
-from gdcli.spec.overrides import COMMAND_LINE, as_node, put
+from gdcli.spec.overrides import COMMAND_LINE
 from gdcli.spec.schema import RunSpec
 from gdcli.spec.signature import arguments
 from gdcli.zoo.optimizers import OPTIMIZERS
-
-
-@dataclass(frozen=True, slots=True)
-class Contender:
-    """One row of a comparison."""
-
-    label: str
-    spec: RunSpec
-    lr_from: str  # given, spec, or torch's default
 
 
 def optimizers(text: str, spec: RunSpec) -> dict[str, tuple[dict[str, Any], str]]:
@@ -134,20 +123,6 @@ def _lr(settings: Mapping[str, Any]) -> Any:
     return arguments(OPTIMIZERS[settings["name"]], given)[0].get("lr", given.get("lr"))
 
 
-def contenders(
-    document: Node, spec: RunSpec, by_optimizer: str | None, by_batch: str | None, parse: Callable[[Node], RunSpec]
-) -> list[Contender]:
-    """Return :func:`rows`, each with its spec: the form that the command line uses until it takes the rows."""
-    found = []
-    for point in rows(document, spec, by_optimizer, by_batch):
-        changed = document
-        for path, value in point.changes:
-            place = point.origins[path].place if path in point.origins else HERE
-            changed = put(changed, [path], as_node(value, place), HERE)
-        found.append(Contender(point.label, parse(changed), point.values[2]))
-    return found
-
-
 def _place_of(document: Node, label: str) -> Place | None:
     entry = document.find(("compare", "optimizers", label))
     return None if entry is None else entry.place
@@ -161,8 +136,3 @@ def _batch_label(value: Any) -> str:
     entry = _batch(value)
     size = f":{entry['size']}" if "size" in entry else ""
     return f"{entry.get('mode', 'full')}{size}"
-
-
-def loaded_as(loaded: Loaded, spec: RunSpec) -> Loaded:
-    """Return the same data and model under another spec, which differs in optimizer or batch alone."""
-    return replace(loaded, spec=spec)

@@ -51,6 +51,11 @@ class Batch(Section):
     shuffle: bool | None = None
     drop_last: bool = False
 
+    @property
+    def shuffles(self) -> bool:
+        """Whether each epoch draws an order of its own."""
+        return self.mode == "mini-batch" if self.shuffle is None else self.shuffle
+
     def rows(self, samples: int) -> int:
         """Rows a step."""
         return min({"full": samples, "stochastic": 1, "mini-batch": self.size}[self.mode], samples)

@@ -28,11 +28,10 @@ class Batched:
         self.losses, self.loss_of = self._losses.of_steps, self._losses.of
 
     def arranged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x as [R, B, D], each run's rows at 64 bytes; y as it is, or with an axis of one run in front."""
+        """Return x as [R, B, D] and y, each run's rows at 64 bytes; y with an axis of one run where all share it."""
         if x.ndim == 2:
             return x.expand(self._runs, *x.shape), y.unsqueeze(0)
-        buffer = aligned_buffer(x, x.shape)[1]
-        return buffer.copy_(x), y
+        return apart(x), apart(y)
 
     def by_run(self, output: Tensor) -> Tensor:
         """Return [R, B, O] as it is."""
@@ -86,15 +85,20 @@ def _pass(layers: Sequence[Layer], rows: int, like: Tensor) -> tuple[Pass, list[
 
 
 def aligned_buffer(like: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Return zeros [R, S] and their view as ``shape``, [R, ...]: every run begins at 64 bytes."""
+    """Return zeros [R, S] and their view as ``shape``, [R, ...]: every run has vectors of its own, in pairs."""
     runs, inner = shape[0], shape[1:]
     size = torch.Size(inner).numel()
-    unit = ALIGNMENT // like.element_size()
+    unit = 2 * ALIGNMENT // like.element_size()  # torch's loops take two vectors at a time
     whole = like.new_zeros((runs, -(-size // unit) * unit))
     strides = [1]
     for length in reversed(inner[1:]):
         strides.insert(0, strides[0] * length)
     return whole, whole.as_strided(shape, (whole.shape[1], *strides))
+
+
+def apart(rows: Tensor) -> Tensor:
+    """Return a copy of rows [R, ...] in which every run begins at 64 bytes."""
+    return aligned_buffer(rows, rows.shape)[1].copy_(rows)
 
 
 def _forward(layer: Layer, rows: int, like: Tensor) -> Callable[[Tensor], tuple[tuple[Tensor, ...], Tensor]]:
@@ -115,9 +119,9 @@ def _forward(layer: Layer, rows: int, like: Tensor) -> Callable[[Tensor], tuple[
         else:
             baddbmm(bias, a, transposed, out=z)
         if activation is None:
-            return (whole, whole), z.clone()
+            return (whole, whole), whole.clone().as_strided(z.shape, strides)
         if over_rows:
-            after = activation(z)
+            after = apart(activation(z))
             return (z, after), after
         after = activation(whole)
         return (whole, after), after.as_strided(z.shape, strides)

@@ -31,7 +31,7 @@ from gdcli.spec.schema import RunSpec
 from gdcli.zoo import objectives
 from gdcli.zoo.arithmetic import Setting
 from gdcli.zoo.data import generator
-from gdcli.zoo.losses import LOSSES, Loss
+from gdcli.zoo.losses import LOSSES, TARGETS, Loss
 from gdcli.zoo.models import Chain, Objective, Stack
 from gdcli.zoo.optimizers import OPTIMIZERS, Bound
 
@@ -76,7 +76,9 @@ def structure(loaded: Loaded) -> Hashable:
     rows = None if loaded.training is None else (loaded.training.x.shape, loaded.training.y.shape)
     held_out = None if loaded.validation is None else loaded.validation.x.shape
     sections_text = tuple(str(section) for section in sections)
-    return (_model(loaded), spec.model.freeze, loss, optimizer, common, sections_text, rows, held_out)
+    # a list may make a bias one number for the whole layer
+    lists = tuple((name, np.shape(value)) for name, value in spec.model.init.items() if isinstance(value, list))
+    return (_model(loaded), spec.model.freeze, lists, loss, optimizer, common, sections_text, rows, held_out)
 
 
 def _model(loaded: Loaded) -> Hashable:
@@ -84,7 +86,8 @@ def _model(loaded: Loaded) -> Hashable:
     if isinstance(model, Chain):
         return model
     arguments = {key: value for key, value in loaded.spec.model.arguments.items() if key != "start"}
-    return (loaded.spec.model.name, _frozen(arguments))
+    order = tuple(model.start) if isinstance(model, Objective) else ()
+    return (loaded.spec.model.name, _frozen(arguments), order)
 
 
 def _shape_of(settings: Mapping[str, Any]) -> Hashable:
@@ -137,8 +140,7 @@ class FleetBatches:
         self.samples = members[0].samples
         self.rows = spec.batch.rows(self.samples) if self.samples else 1
         self.per_epoch = spec.batch.steps(self.samples)
-        self.shuffle = spec.batch.mode == "mini-batch" if spec.batch.shuffle is None else spec.batch.shuffle
-        self.shuffle = self.shuffle and self.samples > 0
+        self.shuffle = spec.batch.shuffles and self.samples > 0
         distinct = {id(x): (x, y) for x, y in tables}
         self._same_data = len(distinct) == 1
         places = {key: index for index, key in enumerate(distinct)}
@@ -238,7 +240,7 @@ def build_fleet(members: Sequence[Loaded]) -> Fleet:
     device = resolve_device(spec)
     dtype = torch.float64 if spec.settings.dtype == "float64" else torch.float32
     loss = LOSSES[spec.loss.name](**spec.loss.arguments) if spec.loss else None
-    name = _kernel_name(first, loss)
+    name = kernel_name(first)
     innermost = name in ("written_out", "objective")
     padded = _padded(members, innermost)
     theta, module = _theta(padded, dtype, device, innermost)
@@ -251,15 +253,15 @@ def build_fleet(members: Sequence[Loaded]) -> Fleet:
     )  # fmt: skip
 
 
-def _kernel_name(loaded: Loaded, loss: Loss | None) -> str:
+def kernel_name(loaded: Loaded) -> str:
+    """Return which kernel serves runs of a structure, however many they are."""
     model = loaded.architecture
     if isinstance(model, Objective):
         return "objective"
     if isinstance(model, Stack):
         return "vmap"
-    assert loss is not None
-    assert loaded.training is not None
-    return "written_out" if is_tiny(model, loaded.training.y.ndim == 1) else "batched"
+    assert loaded.spec.loss is not None
+    return "written_out" if is_tiny(model, TARGETS.get(loaded.spec.loss.name) == "classes") else "batched"
 
 
 def _padded(members: Sequence[Loaded], innermost: bool) -> list[Loaded]:

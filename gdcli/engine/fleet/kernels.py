@@ -110,12 +110,15 @@ class FleetLosses:
 
     def of_steps(self, steps: Sequence[Any]) -> Tensor:
         """Return the losses [K, R] of K steps, worked out at once where differences were kept."""
+        if len({(type(step), *step.shape) for step in steps}) > 1:  # the last batch of an epoch may be smaller
+            return torch.cat([self._of_alike([step]) for step in steps])
+        return self._of_alike(steps)
+
+    def _of_alike(self, steps: Sequence[Any]) -> Tensor:
         if isinstance(steps[0], np.ndarray):
             return self._of_differences(torch.from_numpy(np.stack([*steps])))
         if self._loss.of_differences is None or steps[0].ndim == 1:
             return torch.stack([*steps])
-        if len({step.shape for step in steps}) > 1:
-            return torch.cat([self._of_differences(step.unsqueeze(0)) for step in steps])
         return self._of_differences(torch.stack([*steps]))
 
     def _of_differences(self, kept: Tensor) -> Tensor:

@@ -91,15 +91,16 @@ class _FleetLoop:
         """Make the block's buffers once: gradients, norms of each parameter's, or the largest entry of all."""
         theta = self.theta
         runs = theta.values.shape[0]
-        width = {"values": theta.room, "norms": len(theta.trained), "none": 1}[self.keep]
+        parts = [theta.stretch(slot.start, slot.stop)[1] for slot in theta.trained]
+        whole = [theta.stored_gradient] if parts else []  # of nothing there is no largest entry
+        self.parts = parts if self.keep == "norms" else whole
+        width = theta.room if self.keep == "values" else len(self.parts)
         extra = theta.values.shape[1] if "parameters" in self.columns else 0
         steps = self.spec.settings.epochs * self.per_epoch
         self.capacity = max(1, min(MAX_BLOCK_STEPS, BLOCK_SCALARS // (runs * max(width + extra, 1)), steps))
         self.shape = (self.capacity, *(theta.stored_gradient.shape if self.keep == "values" else (width, runs)))
         self.on_host = theta.stored.device.type == "cpu"
         self.axis = 0 if theta.innermost else 1
-        parts = [theta.stretch(slot.start, slot.stop)[1] for slot in theta.trained]
-        self.parts = parts if self.keep == "norms" else [theta.stored_gradient]
 
     def fresh(self) -> tuple[Tensor, list[Any], Callable[[Any, Any], Any], Any]:
         """Return a block's memory, its rows, and what copies the gradient to one: it is handed on with the block."""
@@ -158,12 +159,17 @@ class _FleetLoop:
             if self.interrupt.requested:
                 self.interrupted = True
                 break
-            if time.perf_counter() > until:
+            if (with_output and self.ends_alike(t)) or time.perf_counter() > until:
                 break
         if not rows.steps:
             return None
         self.t = t
         return self.finished_block(rows, first, count, restore)
+
+    def ends_alike(self, t: int) -> bool:
+        """Say whether a block's outputs, one array, end with step t: its batch, or the next one, is a smaller last."""
+        samples, rows = self.fleet.batches.samples, self.fleet.batches.rows
+        return self.per_epoch * rows > samples > 0 and t % self.per_epoch in (0, self.per_epoch - 1)
 
     def stops(self) -> bool:
         return any(value is not None for value in self.stop.model_dump().values())
@@ -287,8 +293,8 @@ class _FleetLoop:
         """Say in one line which step and loss it was, and the parameters where they are known."""
         loss = block.loss[k, run]
         what = f"the loss is {loss}" if not np.isfinite(loss) else f"the loss is {loss:.6g}"
-        norms = block.norms
-        if norms is None and block.gradients is not None:
+        norms = block.norms if self.keep == "norms" else None
+        if block.gradients is not None:
             norms = self.norms_of_values(block.gradients)
         if norms is not None:
             sizes = dict(zip([slot.name for slot in self.theta.trained], norms[k, run].tolist(), strict=True))
@@ -450,7 +456,7 @@ def prediction(fleet: Fleet, run: int) -> Prediction | None:
     row = asked if isinstance(asked, list) else [asked]
     x = torch.tensor([row], dtype=fleet.theta.stored.dtype, device=fleet.device)
     arranged, _ = fleet.kernel.arranged(x, x)
-    output: Any = fleet.kernel.by_run(fleet.kernel.forward(arranged))[run, 0].cpu().numpy()
+    output: Any = fleet.kernel.by_run(fleet.kernel.forward(arranged))[run, 0].cpu().numpy().copy()
     return Prediction(tuple(asked) if isinstance(asked, list) else asked, output)
 
 

@@ -27,9 +27,9 @@ TINY_OPERATIONS = 48
 """Operations of all layers' products, forward and backward, up to which they are written out."""
 
 
-def is_tiny(chain: Chain, targets_are_classes: bool) -> bool:
+def is_tiny(chain: Chain, loss_is_of_classes: bool) -> bool:
     """Say whether a chain's products are written out: few units, no softmax, a loss of elements."""
-    if targets_are_classes or not chain.layers or any(is_over_rows(layer.activation) for layer in chain.layers):
+    if loss_is_of_classes or not chain.layers or any(is_over_rows(layer.activation) for layer in chain.layers):
         return False
     operations = sum(3 * layer.inputs + 2 * layer.outputs for layer in chain.layers)
     return operations <= TINY_OPERATIONS and all(

@@ -1,0 +1,172 @@
+"""What `sweep` and `compare` share: who carries out the runs, what is told while they go on, and how it ends."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from gdcli.cli import common
+from gdcli.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gdcli.many import Carried, Onlooker, Plan, Verified
+    from gdcli.plan import Point, Specs
+    from gdcli.results import Result
+    from gdcli.shards import Run
+    from gdcli.spec.bundled import Source
+    from gdcli.spec.document import Node
+    from gdcli.spec.load import Loaded
+
+JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=1, max=1024, help="Processes to train in.")]
+ClusterOption = Annotated[
+    str | None, typer.Option(help="Train on a Dask cluster: a scheduler's address, or local:N processes.")
+]
+FailFastOption = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")]
+MaxRunsOption = Annotated[int | None, typer.Option(min=1, help="Most runs, or points, to allow.")]
+FleetOption = Annotated[
+    Literal["auto", "off"], typer.Option(help="off trains the runs one by one, exactly as run does.")
+]
+VerifyOption = Annotated[int, typer.Option(min=0, help="Train so many runs again alone; tell the largest difference.")]
+
+
+def specs_of(source: Source, document: Node, loaded: Loaded) -> Specs:
+    """Return what makes a spec of each point."""
+    from gdcli.plan import Specs
+
+    return Specs(
+        document,
+        loaded,
+        lambda node: common.parse(source, node),
+        lambda spec: common.load(source, spec, bounded=True),
+    )
+
+
+def runs_of(specs: Specs, points: Sequence[Point]) -> list[Run]:
+    """Return the runs of points, each checked. Raises SpecError for the first that is no valid spec."""
+    checked = []
+    for number, point in enumerate(points, 1):
+        loaded = specs.of(point)
+        common.require_optimizer(loaded.spec)
+        checked.append((number, point, loaded))
+    common.engine()
+    from gdcli.shards import Run
+
+    return [Run(*each) for each in checked]
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How runs are to be carried out, as the command line says it."""
+
+    fleets: bool
+    jobs: int
+    cluster: str | None
+    fail_fast: bool
+
+    def carried_out(self, *, fleets: bool | None = None) -> Carried:
+        """Return it with its executor. Raises SpecError for processes and a cluster at once."""
+        from gdcli import executors
+        from gdcli.many import Carried
+
+        together = self.fleets if fleets is None else fleets
+        if self.cluster is not None and self.jobs > 1:
+            raise SpecError("--jobs and --cluster exclude each other: a cluster has workers of its own")
+        if self.cluster is not None:
+            local = self.cluster.removeprefix("local:")
+            workers = int(local) if local.isdecimal() else 8
+            return Carried(together, executors.dask(self.cluster), workers, self.fail_fast)
+        executor = executors.here if self.jobs == 1 else executors.processes(self.jobs)
+        return Carried(together, executor, self.jobs, self.fail_fast)
+
+
+class Watching:
+    """A bar on a terminal: runs done, their rate, the time left, the best so far; failures as they come."""
+
+    def __init__(self, total: int, *, quiet: bool) -> None:
+        self._total, self._quiet = total, quiet
+        self._wanted = not quiet and sys.stderr.isatty()
+        self._begun = time.perf_counter()
+        self._best = float("inf")
+        self._bar: Any = None
+        self._task: Any = None
+
+    def onlooker(self) -> Onlooker:
+        """Return who is told."""
+        from gdcli.many import Onlooker
+
+        return Onlooker(self.result, self.warning, self.share)
+
+    def result(self, result: Result) -> None:
+        """Note a result; tell of a failure at once."""
+        self._best = min(self._best, result.rank)
+        if result.status == "failed":
+            self.hide()
+            common.note(f"{result.label}: failed: {result.message}")
+
+    def warning(self, text: str) -> None:
+        """Print a warning."""
+        self.hide()
+        common.warn(text)
+
+    def share(self, done: float) -> None:
+        """Show how far it is, once that takes over a second."""
+        seconds = time.perf_counter() - self._begun
+        if not self._wanted or seconds < common.Progress.AFTER_SECONDS:
+            return
+        if self._bar is None:
+            self._start()
+        best = f"best {self._best:.6g}" if self._best < float("inf") else ""
+        self._bar.update(self._task, completed=done, best=best, rate=f"{done / seconds:,.1f} runs/s")
+        if not self._bar.live.is_started:
+            self._bar.start()
+
+    def _start(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("run {task.completed:,.0f}/{task.total:,}"), BarColumn(), TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[best]}"), TimeRemainingColumn(),
+        )  # fmt: skip
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task("", total=self._total, best="", rate="")
+
+    def hide(self) -> None:
+        """Take the bar off the screen; the next share shows it again."""
+        if self._bar is not None and self._bar.live.is_started:
+            self._bar.stop()
+
+
+def told_of_fleets(plan: Plan) -> None:
+    """Say where this processor's products keep fleets of tiny layers from the bits of `run`."""
+    from gdcli.engine.fleet.build import kernel_name
+    from gdcli.shards import matches_single, shards_of
+
+    for shard in shards_of(plan.runs, fleets=plan.how.fleets, folders=False)[:1]:
+        loaded = shard.runs[0].loaded
+        one_row = loaded.samples and loaded.spec.batch.rows(loaded.samples) == 1
+        if shard.together and one_row and kernel_name(loaded) == "written_out" and not matches_single(shard):
+            common.warn("on this processor the runs of a fleet agree with gdcli run to rounding, not bit by bit")
+
+
+def exit_code(results: Sequence[Result], came: Sequence[int], verified: Verified | None) -> int:
+    """Return 130 or 143 after a signal, 1 when a run failed or one verified is too far off, else 0."""
+    failures = sum(result.status == "failed" for result in results)
+    if failures:
+        common.note(f"{failures:,} of {len(results):,} runs failed")
+    if came:
+        return common.stopped_code(came)
+    return int(failures > 0 or (verified is not None and not verified.largest <= verified.allowed))
+
+
+def where(folder: Path, *, quiet: bool) -> None:
+    """Tell where the record is."""
+    if not quiet:
+        common.note(f"record: {common.shown_path(folder)}")

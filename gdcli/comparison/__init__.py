@@ -1,0 +1,1 @@
+"""Comparisons on equal terms: the same data, start values and batch order, a tuning budget, seeds and intervals."""

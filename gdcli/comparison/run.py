@@ -1,0 +1,240 @@
+"""A comparison from its rows to its folder: tuning, the runs of every seed, table and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gdcli import execute, plots, results, store
+from gdcli.comparison import pictures, table
+from gdcli.comparison.table import Line
+from gdcli.comparison.tuning import Tuned, tune
+from gdcli.engine.closed_form import solve
+from gdcli.engine.train import Interrupt, metric_names
+from gdcli.execute import Origin, Timing, Watch
+from gdcli.many import Carried, Onlooker, Plan, Rows, counts, effort_of, head, run_all
+from gdcli.plan import Point
+from gdcli.results import Effort, Result
+from gdcli.shards import Run, Wish
+from gdcli.spec.document import Node
+from gdcli.spec.load import Loaded
+
+ONE_BY_ONE = 20
+"""Runs up to which a comparison trains each alone, with the bits of `run`; more train as fleets."""
+
+CLOSED_FORM = "closed_form"
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The budget of tuning: the grid of learning rates, and what each tuning seed changes."""
+
+    grid: Sequence[float]
+    changes: Sequence[tuple[tuple[str, Any], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is compared, and how."""
+
+    loaded: Loaded
+    document: Node
+    rows: Sequence[Point]  # values are label, lr and where it is from
+    seeds: Sequence[int]
+    changes: Sequence[tuple[tuple[str, Any], ...]]  # of each reporting seed; one empty tuple for the spec's own
+    origin: Origin
+    base: Path
+    how: Carried
+    search: Search | None = None
+    target: float | None = None
+    closed_form: bool = False
+    x: pictures.X | None = None
+    plot: bool = True
+    verify: bool = False
+
+
+@dataclass(slots=True)
+class Comparison:
+    """One comparison: ``run`` fills results and folder."""
+
+    asked: Asked
+    checked: Callable[[Sequence[Point]], list[Run]]
+    output: Path
+    results: list[Result] = field(default_factory=list)
+    tuned: list[Tuned] = field(default_factory=list)
+    folder: Path = Path()
+    plan: Plan | None = None
+
+    def run(self, interrupt: Interrupt, onlooker: Onlooker) -> None:
+        """Tune, run, write the folder; a run that fails is counted, the others go on."""
+        asked, timing = self.asked, Timing()
+        names = [*self._axes(), *(row.label for row in asked.rows), *map(str, asked.seeds)]
+        self.folder = head(asked.loaded, asked.origin, self.output, names)
+        rows = list(asked.rows)
+        if asked.search is not None:
+            with timing.phase("tuning"):
+                rows = self._tune(asked.search, interrupt, onlooker)
+        self.plan = self._plan(self.checked(self._points(rows)))
+        written = Rows(self.folder / "results.csv", self.plan)
+        try:
+            with timing.phase("runs"):
+                self.results = (
+                    [] if interrupt.requested else run_all(self.plan, self.folder, interrupt, onlooker, written)
+                )
+                if asked.closed_form and not interrupt.requested:
+                    self.results.append(self._solution(len(self.results) + 1))
+                    written.add(self.results[-1])
+        finally:
+            written.close()
+        timing.steps = sum(result.steps or 0 for result in self.results)
+        if asked.plot and self.results:
+            with timing.phase("plot"):
+                self._draw(Watch(warning=onlooker.warning))
+        store.replace(self.folder / "log.txt", self.table())
+        store.replace(self.folder / "timing.json", timing.text())
+        store.replace(self.folder / "summary.json", store.json_text(self._summary(interrupt)))
+
+    # --- what is run --------------------------------------------------------------------------------------------------
+
+    def _axes(self) -> list[str]:
+        return ["label", "lr", "lr_from", *(["seed"] if len(self.asked.seeds) > 1 else [])]
+
+    def _points(self, rows: Sequence[Point]) -> list[Point]:
+        """Return row by row a point per seed."""
+        several = len(self.asked.seeds) > 1
+        return [
+            replace(
+                row,
+                label=f"{row.label} seed={seed}" if several else row.label,
+                values=(*row.values, seed) if several else row.values,
+                changes=(*row.changes, *change),
+            )
+            for row in rows
+            for seed, change in zip(self.asked.seeds, self.asked.changes, strict=True)
+        ]
+
+    def _plan(self, runs: Sequence[Run], *, tuning: bool = False) -> Plan:
+        asked = self.asked
+        two = sum(p.values.size for p in _parameters(asked.loaded)) == 2
+        wish = Wish(
+            curve=asked.plot and not tuning,
+            path=asked.plot and not tuning and two,
+            parameters=asked.verify and not tuning,
+            target=None if tuning else asked.target,
+        )
+        how = replace(asked.how, fleets=asked.how.fleets and len(runs) > ONE_BY_ONE)
+        axes = ["label", "lr", "seed"] if tuning else self._axes()
+        return Plan(asked.loaded, asked.document, runs, axes, asked.origin, asked.base, how, wish, folders=not tuning)
+
+    def _tune(self, search: Search, interrupt: Interrupt, onlooker: Onlooker) -> list[Point]:
+        """Return the rows with the learning rates that were found; tuning.csv and tuning.png tell of all."""
+
+        def train(points: Sequence[Point]) -> list[Result]:
+            if not points or interrupt.requested:
+                return [results.failed(k, p.label, p.values, "interrupted") for k, p in enumerate(points, 1)]
+            found = run_all(self._plan(self.checked(points), tuning=True), None, interrupt, onlooker, None)
+            by_number = {result.number: result for result in found}
+            missing = [results.failed(k, p.label, p.values, "interrupted") for k, p in enumerate(points, 1)]
+            return [by_number.get(result.number, result) for result in missing]
+
+        self.tuned, tried = tune(self.asked.rows, search.grid, search.changes, train)
+        metrics = metric_names(self.asked.loaded)
+        lines = [results.row(result, metrics) for result in tried]
+        store.replace(
+            self.folder / "tuning.csv", store.csv_text(results.header(["label", "lr", "seed"], metrics), lines)
+        )
+        return [_with_lr(row, tuned) for row, tuned in zip(self.asked.rows, self.tuned, strict=True)]
+
+    def _solution(self, number: int) -> Result:
+        found = solve(self.asked.loaded)
+        values = (CLOSED_FORM, None, None, *([None] if len(self.asked.seeds) > 1 else []))
+        return Result(
+            number, CLOSED_FORM, values, "finished", "least squares", found.loss, found.loss, 0, 0,
+            (None, execute.data_hash(self.asked.loaded), None), kernel=CLOSED_FORM,
+        )  # fmt: skip
+
+    # --- what is told -------------------------------------------------------------------------------------------------
+
+    def lines(self) -> list[Line]:
+        """Return the rows of the table, in the order asked for."""
+        assert self.plan is not None
+        runs = {run.number: run for run in self.plan.runs}
+        grouped: dict[str, list[Result]] = {}
+        for result in self.results:
+            grouped.setdefault(str(result.values[0]), []).append(result)
+        found = []
+        for label, members in grouped.items():
+            first = members[0]
+            effort = effort_of(runs[first.number].loaded) if first.number in runs else Effort(0, 1, 1)
+            lr, lr_from = first.values[1], first.values[2] or "-"
+            found.append(Line(label, lr, lr_from, tuple(members), effort))
+        return found
+
+    def table(self) -> str:
+        """Return the table that is printed, and what has to be said of the learning rates."""
+        lines, metrics, target = self.lines(), metric_names(self.asked.loaded), self.asked.target is not None
+        if not lines:
+            return "no run ended\n"
+        several = len(self.asked.seeds) > 1
+        text = (table.several_seeds if several else table.one_seed)(lines, metrics, target=target)
+        if self.asked.search is None:
+            return text + "untuned: --tune N gives every optimizer the same search for its lr\n"
+        count, seeds = len(self.asked.search.grid), len(self.asked.search.changes)
+        text += f"tuned: {count} learning rates each, scored by the mean final loss over {seeds} other seeds\n"
+        for tuned in self.tuned:
+            if tuned.edge:
+                where = "lowest" if tuned.edge == "low" else "highest"
+                text += f"{tuned.label}: lr {tuned.lr:.6g} is the {where} that was tried, the grid was extended once\n"
+        return text
+
+    def _summary(self, interrupt: Interrupt) -> dict[str, Any]:
+        status = "interrupted" if interrupt.requested else "finished"
+        return {"status": status, "runs": len(self.results), **counts(self.results), "rows": self.data()}
+
+    def data(self) -> list[dict[str, Any]]:
+        """Return the table's rows as data."""
+        metrics = metric_names(self.asked.loaded)
+        return table.as_data(self.lines(), metrics, target=self.asked.target is not None)
+
+    def json(self) -> str:
+        """Return results and table as one JSON document."""
+        assert self.plan is not None
+        metrics, target = metric_names(self.asked.loaded), self.asked.target is not None
+        names = results.header(self._axes(), metrics, target=target)
+        runs = {run.number: run.loaded for run in self.plan.runs}
+        rows = [
+            dict(zip(names, results.row(r, metrics, _effort(runs.get(r.number)) if target else None), strict=True))
+            for r in self.results
+        ]
+        return store.json_text({"folder": str(self.folder), "runs": rows, "rows": self.data()})
+
+    def _draw(self, watch: Watch) -> None:
+        asked, lines = self.asked, [line for line in self.lines() if line.label != CLOSED_FORM]
+        execute.draw(self.folder / "compare.png", lambda: pictures.curves(lines, asked.loaded, asked.x), watch)
+        if self.tuned:
+            rows, label = [tuned.curve() for tuned in self.tuned], execute.loss_label(asked.loaded)
+            execute.draw(
+                self.folder / "tuning.png",
+                lambda: plots.sensitivity(rows, title=asked.loaded.spec.name, loss_label=label),
+                watch,
+            )
+        if self.plan is not None and self.plan.wish.path:
+            execute.draw(self.folder / "paths.png", lambda: pictures.paths(lines, asked.loaded) or b"", watch)
+
+
+def _effort(loaded: Loaded | None) -> Effort:
+    return Effort(0, 1, 1) if loaded is None else effort_of(loaded)
+
+
+def _with_lr(row: Point, tuned: Tuned) -> Point:
+    label, _, _ = row.values
+    lr_from = "tuned, edge" if tuned.edge else "tuned"
+    return replace(row, values=(label, tuned.lr, lr_from), changes=(*row.changes, ("optimizer.lr", tuned.lr)))
+
+
+def _parameters(loaded: Loaded) -> Any:
+    from gdcli.engine.build import build
+
+    return build(loaded).theta.parameters()

@@ -1,0 +1,217 @@
+"""Many runs: carried out by whoever executes them, their rows written as they come, some of them verified alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gdcli import execute, results, store
+from gdcli.engine.build import resolve_threads
+from gdcli.engine.train import Interrupt, metric_names
+from gdcli.execute import Origin
+from gdcli.executors import Executor, Text, Work, here
+from gdcli.results import Result
+from gdcli.shards import FOLDERS, Place, Run, Shard, Wish, carry_out, shards_of
+from gdcli.spec import config
+from gdcli.spec.document import Node
+from gdcli.spec.load import Loaded
+from gdcli.spec.writing import write
+
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """How runs are carried out: together or one by one, by whom, and whether the first failure ends it."""
+
+    fleets: bool = True
+    executor: Executor = here
+    workers: int = 1
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The runs of a sweep or a comparison, how they are carried out and what is kept of them."""
+
+    loaded: Loaded  # the base spec
+    document: Node  # the same, overrides put in
+    runs: Sequence[Run]
+    axes: Sequence[str]  # the first columns of results.csv
+    origin: Origin
+    base: Path  # the folder that a data file is relative to
+    how: Carried = field(default_factory=lambda: Carried())
+    wish: Wish = field(default_factory=Wish)
+    folders: bool = True  # a sub-folder a run, up to 100 runs
+
+
+@dataclass(frozen=True, slots=True)
+class Onlooker:
+    """Who is told: of each result as it comes, of warnings, and of the share that is done."""
+
+    result: Callable[[Result], None] = lambda result: None
+    warning: Warn = lambda text: None
+    share: Callable[[float], None] = lambda share: None  # in runs
+
+
+def run_all(
+    plan: Plan, folder: Path | None, interrupt: Interrupt, onlooker: Onlooker, rows: Rows | None
+) -> list[Result]:
+    """Carry out all runs and return the results in the order asked for; ``rows`` gets them in this order too.
+
+    A run that fails does not stop the others, unless the plan says so.
+    """
+    place = Place(folder if plan.folders else None, len(plan.runs), plan.origin)
+    has_folders = place.folder is not None and len(plan.runs) <= FOLDERS
+    shards = shards_of(plan.runs, fleets=plan.how.fleets, workers=plan.how.workers, folders=has_folders)
+    work = Work(shards, place, plan.wish, Text(write(plan.document.plain()), plan.loaded.spec.name, str(plan.base)))
+    shares = [0.0] * len(shards)
+
+    def advance(k: int, share: float) -> None:
+        shares[k] = share
+        onlooker.share(sum(share * len(shard.runs) for share, shard in zip(shares, shards, strict=True)))
+
+    found = []
+    for result in plan.how.executor(work, interrupt, advance):
+        found.append(result)
+        onlooker.result(result)
+        if rows is not None:
+            rows.add(result)
+        if plan.how.fail_fast and result.status == "failed":
+            break
+    return sorted(found, key=lambda result: result.number)
+
+
+class Rows:
+    """results.csv while it grows: a row as soon as all before it are there, so that their order is that of the runs."""
+
+    def __init__(self, path: Path, plan: Plan, *, flush_every: float = 0.5) -> None:
+        self._metrics = metric_names(plan.loaded)
+        self._effort = None if plan.wish.target is None else True
+        self._log = store.Log(path)
+        self._log.write(store.csv_text(results.header(plan.axes, self._metrics, target=bool(self._effort)), []))
+        self._log.flush()
+        self._waiting: dict[int, Result] = {}
+        self._next = 1
+        self._loaded = {run.number: run.loaded for run in plan.runs}
+        self._flushed, self._every = time.perf_counter(), flush_every
+
+    def add(self, result: Result) -> None:
+        """Take a result; write what is in turn."""
+        self._waiting[result.number] = result
+        written = []
+        while self._next in self._waiting:
+            written.append(self._row(self._waiting.pop(self._next)))
+            self._next += 1
+        if written:
+            self._log.write(store.csv_rows(written))
+        if time.perf_counter() - self._flushed > self._every:
+            self._log.flush()
+            self._flushed = time.perf_counter()
+
+    def close(self) -> None:
+        """Write what waits for runs that never came, and close."""
+        self._log.write(store.csv_rows([self._row(self._waiting[number]) for number in sorted(self._waiting)]))
+        self._log.close()
+
+    def _row(self, result: Result) -> list[Any]:
+        loaded = self._loaded.get(result.number)  # none for a row that was not run
+        effort = None if not self._effort else results.Effort(0, 1, 1) if loaded is None else effort_of(loaded)
+        return results.row(result, self._metrics, effort)
+
+
+def effort_of(loaded: Loaded) -> results.Effort:
+    """Return what a spec's steps cost."""
+    batch, samples = loaded.spec.batch, loaded.samples
+    return results.Effort(samples, batch.rows(samples) if samples else 1, batch.steps(samples))
+
+
+def head(loaded: Loaded, origin: Origin, output: Path, axes: Sequence[str]) -> Path:
+    """Claim the folder of many runs and write its specs and environment."""
+    filled = config.filled_in(loaded.spec)
+    folder = execute.new_folder(output, loaded.spec.name, filled | {"axes": list(axes)})
+    store.replace(folder / "spec.yaml", origin.text)
+    store.replace(folder / "config.yaml", write(filled))
+    threads = resolve_threads(loaded)
+    environment = execute.environment(origin, torch.device("cpu"), threads)
+    store.replace(folder / "environment.json", store.json_text(environment))
+    return folder
+
+
+_STATUSES = ("finished", "stopped", "diverged", "interrupted", "failed")
+
+
+def ranked(found: Sequence[Result]) -> list[Result]:
+    """Return results by final loss, diverged and failed ones last."""
+    return sorted(found, key=lambda result: (result.rank, result.number))
+
+
+def counts(found: Sequence[Result]) -> dict[str, int]:
+    """Return how many runs ended in which way."""
+    tally = {name: sum(result.status == name for result in found) for name in _STATUSES}
+    return {name: count for name, count in tally.items() if count}
+
+
+def runs_json(folder: Path, plan: Plan, found: Sequence[Result]) -> str:
+    """Return results as one JSON document."""
+    metrics, target = metric_names(plan.loaded), plan.wish.target is not None
+    names = results.header(plan.axes, metrics, target=target)
+    loaded = {run.number: run.loaded for run in plan.runs}
+    rows = [
+        dict(zip(names, results.row(r, metrics, effort_of(loaded[r.number]) if target else None), strict=True))
+        for r in found
+    ]
+    return store.json_text({"folder": str(folder), "runs": rows})
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """How far runs of fleets are from the same runs alone."""
+
+    runs: int
+    largest: float  # of the parameters, relative to their norm
+    where: str  # the label of the run with the largest difference
+    allowed: float
+
+    def text(self) -> str:
+        """Return one line for people."""
+        if not self.largest:
+            return f"verified {self.runs} runs alone: bit-identical"
+        return f"verified {self.runs} runs alone: largest relative difference {self.largest:.3g}, of {self.where}"
+
+
+ALLOWED = {"float64": 1e-12, "float32": 1e-4}
+
+
+def verify(plan: Plan, found: Sequence[Result], count: int, interrupt: Interrupt) -> Verified:
+    """Run some of a fleet's runs alone, spread over the sweep, and return the largest difference of parameters.
+
+    ‖θ_fleet − θ_alone‖ / ‖θ_alone‖, over runs that ended alike; infinite where they ended differently.
+    """
+    candidates = [result for result in found if result.parameters is not None and result.status != "failed"]
+    chosen = [candidates[k] for k in np.linspace(0, len(candidates) - 1, min(count, len(candidates))).astype(int)]
+    runs = {run.number: run for run in plan.runs}
+    largest, where = 0.0, ""
+    for result in chosen:
+        run = runs[result.number]
+        shard = Shard((run,), together=False)
+        (alone,) = carry_out(shard, Place(None, 1, plan.origin), Wish(parameters=True), interrupt)
+        difference = _difference(result, alone)
+        if difference >= largest:
+            largest, where = difference, result.label
+    return Verified(len(chosen), largest, where, ALLOWED[plan.loaded.spec.settings.dtype])
+
+
+def _difference(ours: Result, alone: Result) -> float:
+    if alone.parameters is None or ours.parameters is None or (ours.status, ours.steps) != (alone.status, alone.steps):
+        return float("inf")
+    a, b = (np.concatenate([p.values.astype(np.float64).ravel() for p in r.parameters or ()]) for r in (ours, alone))
+    if a.tobytes() == b.tobytes():
+        return 0.0
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
