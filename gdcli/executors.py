@@ -329,7 +329,7 @@ def _client(distributed: Any, address: str, processes: int) -> Iterator[Any]:
                         local_directory=scratch,
                     )
                 )
-            client = stack.enter_context(distributed.Client(address, timeout="10s", set_as_default=False))
+            client = stack.enter_context(distributed.Client(address, timeout="10s"))
         except (OSError, TimeoutError, ValueError) as error:
             text = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise MachineError(f"--cluster {address}: no answer from the cluster: {text}") from None
