@@ -124,11 +124,11 @@ def on_terminal(folder: Path, *arguments: str) -> tuple[int, str]:
 
 
 def test_progress_on_a_terminal_only(tmp_path: Path) -> None:
-    code, shown = on_terminal(tmp_path, "run", "linear_manual", "epochs=6000", "--no-plot")
+    code, shown = on_terminal(tmp_path, "run", "linear_manual", "epochs=100000", "--no-plot")
     assert code == 0
     assert "steps/s" in shown
     piped = subprocess.run(
-        [*GDCLI, "run", "linear_manual", "epochs=6000", "--no-plot"],
+        [*GDCLI, "run", "linear_manual", "epochs=100000", "--no-plot"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

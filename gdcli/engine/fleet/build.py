@@ -23,7 +23,7 @@ from gdcli.engine.build import (
 )
 from gdcli.engine.fleet.batched import Batched
 from gdcli.engine.fleet.kernels import FleetKernel
-from gdcli.engine.fleet.others import VMAPPED, Objectives, Vmapped
+from gdcli.engine.fleet.others import Objectives, Vmapped
 from gdcli.engine.fleet.written_out import WIDTH, WrittenOut, is_tiny
 from gdcli.engine.theta import Slot, Theta, segments
 from gdcli.spec.load import Loaded, match
@@ -55,9 +55,8 @@ def why_alone(loaded: Loaded) -> str:
     if spec.settings.engine == "autograd" and isinstance(model, Chain):
         return "engine: autograd is for one run"
     if isinstance(model, Stack):
-        for layer in model.layers:
-            if layer.layer not in VMAPPED:
-                return f"{layer.layer} does not go through vmap"
+        # vmap packs the runs without gaps: where a run lies decides how its products and its vectors' ends are rounded
+        return "torch's own layers round by the runs beside them"
     if isinstance(model, Chain) and not model.layers:
         return "there are no parameters"
     return ""

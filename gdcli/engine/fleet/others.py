@@ -113,12 +113,3 @@ class Vmapped:
         with torch.no_grad():
             found: Tensor = torch.func.vmap(self._loss.value)(output, y)
             return found
-
-
-VMAPPED = frozenset((
-    "Linear", "Bilinear", "Identity", "Flatten", "Unflatten", "Conv1d", "Conv2d", "Conv3d", "AvgPool1d", "AvgPool2d",
-    "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "LayerNorm", "GroupNorm", "RMSNorm", "ReLU", "LeakyReLU", "ReLU6", "ELU",
-    "SELU", "CELU", "GELU", "Sigmoid", "Hardsigmoid", "Tanh", "Hardtanh", "SiLU", "Hardswish", "Mish", "Softplus",
-    "Softsign", "LogSigmoid", "Tanhshrink", "Softshrink", "Hardshrink", "Softmax", "LogSoftmax", "Threshold",
-))  # fmt: skip
-"""Torch's layers that vmap holds for: no randomness, no state besides their parameters."""
