@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -26,21 +27,21 @@ class Net(nn.Module):
 
 
 OPTIMIZERS = {
-    "sgd": lambda parameters: optim.SGD(parameters, lr=0.5),
-    "momentum": lambda parameters: optim.SGD(parameters, lr=0.5, momentum=0.9),
-    "adam": lambda parameters: optim.Adam(parameters, lr=0.01),
+    "sgd": lambda parameters, lr=0.5: optim.SGD(parameters, lr=lr),
+    "momentum": lambda parameters, lr=0.5: optim.SGD(parameters, lr=lr, momentum=0.9),
+    "adam": lambda parameters, lr=0.01: optim.Adam(parameters, lr=lr),
 }
 
 
 class Small:
     """The 2-2-2 net with one sample, to be trained in slices."""
 
-    def __init__(self, optimizer: str) -> None:
+    def __init__(self, optimizer: str, **settings: float) -> None:
         self.x = torch.tensor([[0.05, 0.10]])
         self.y = torch.tensor([[0.01, 0.99]])
         self.model = Net()
         self.criterion = nn.MSELoss()
-        self.optimizer = OPTIMIZERS[optimizer](self.model.parameters())
+        self.optimizer = OPTIMIZERS[optimizer](self.model.parameters(), **settings)
 
     def train(self, steps: int) -> None:
         x, y, model, criterion, optimizer = self.x, self.y, self.model, self.criterion, self.optimizer
@@ -50,6 +51,20 @@ class Small:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+
+    def loss(self) -> float:
+        with torch.no_grad():
+            return float(self.criterion(self.model(self.x), self.y))
+
+
+def small_sweep(optimizer: str, rates: Iterable[float], epochs: int) -> list[float]:
+    """Train the 2-2-2 net with one learning rate after the other; return the last losses."""
+    found = []
+    for rate in rates:
+        small = Small(optimizer, lr=rate)
+        small.train(epochs)
+        found.append(small.loss())
+    return found
 
 
 def mlp_epoch(rows: Any, classes: Any, batch: int = 64) -> None:
@@ -63,3 +78,29 @@ def mlp_epoch(rows: Any, classes: Any, batch: int = 64) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+
+
+class Digits:
+    """A 64-64-10 perceptron on scikit-learn's digits, to be trained with one learning rate and seed."""
+
+    def __init__(self, rows: Any, classes: Any) -> None:
+        self.x, self.y = torch.as_tensor(rows, dtype=torch.float32), torch.as_tensor(classes)
+
+    def train(self, lr: float, seed: int, epochs: int, orders: Sequence[Any] = (), start: Any = None) -> float:
+        """Return the last loss; ``orders`` and ``start`` are another program's, to compare what is computed."""
+        torch.manual_seed(seed)
+        x, y = self.x, self.y
+        model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+        if start is not None:
+            nn.utils.vector_to_parameters(start, model.parameters())
+        criterion = nn.CrossEntropyLoss()
+        optimizer = optim.SGD(model.parameters(), lr=lr)
+        for epoch in range(epochs):
+            order = torch.as_tensor(orders[epoch]) if len(orders) else torch.randperm(len(x))
+            for chosen in order.split(64):
+                loss = criterion(model(x[chosen]), y[chosen])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        with torch.no_grad():
+            return float(criterion(model(x), y))

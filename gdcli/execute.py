@@ -291,7 +291,7 @@ def environment(origin: Origin, device: torch.device, threads: int) -> dict[str,
     return {
         "versions": {"gdcli": __version__, "python": platform.python_version()}
         | {name: str(module.__version__) for name, module in loaded.items()}
-        | {"matplotlib": metadata.version("matplotlib")},  # not imported, it may not be needed
+        | {name: metadata.version(name) for name in ("matplotlib", "scipy")},  # not imported, they may not be needed
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "threads": threads,

@@ -20,8 +20,9 @@ import torch
 
 from gdcli import store
 from gdcli.engine.train import Interrupt
-from gdcli.errors import MachineError
+from gdcli.errors import MachineError, SpecError
 from gdcli.execute import Origin
+from gdcli.lanes import lanes_of, side_by_side
 from gdcli.plan import Point, Specs
 from gdcli.results import Result, failed
 from gdcli.shards import Place, Run, Shard, Wish, carry_out, clear, folder_name
@@ -86,7 +87,12 @@ Executor = Callable[[Work, Interrupt, Callable[[int, float], None]], Iterator[Re
 
 
 def here(work: Work, interrupt: Interrupt, advance: Callable[[int, float], None]) -> Iterator[Result]:
-    """Carry out the shards one after the other in this process."""
+    """Carry out the shards in this process: heavy fleets side by side, all else one after the other."""
+    heavy = [shard for shard in work.shards if shard.together]
+    lanes = lanes_of([run for shard in heavy for run in shard.runs]) if len(heavy) == len(work.shards) > 1 else 1
+    if lanes > 1:
+        yield from side_by_side([*work.shards], work.place, work.wish, interrupt, advance, lanes)
+        return
     for k, shard in enumerate(work.shards):
         if interrupt.requested:
             return
@@ -244,19 +250,24 @@ def _again(k: int, shard: Shard, tries: int, waiting: list[tuple[int, Shard, int
 def dask(address: str) -> Executor:
     """Return the executor on a Dask cluster: ``local:N`` processes on this machine, or a scheduler's address.
 
-    Files come back with the results, so that workers need not share a file system. Raises MachineError without the
-    package, and for a scheduler that does not answer.
+    Files come back with the results, so that workers need not share a file system. Dask gives a shard whose worker
+    dies to others, and gives up those that were with it too: their runs are done one by one at the end, and one whose
+    workers die then as well is failed. Raises SpecError for a
+    number of processes that is none, MachineError without the package and for a scheduler that does not answer.
     """
     kind, _, count = address.partition(":")
     is_local = kind == "local"
     if is_local and not (count.isdecimal() and int(count) >= 1):
-        raise MachineError(f"--cluster {address}: write local:N, with N processes of at least 1")
+        raise SpecError(f"--cluster {address}: write local:N, with N processes of at least 1")
     try:
         import distributed
     except ModuleNotFoundError:
         raise MachineError(
             "--cluster needs Dask, which is not installed: pip install 'gradient-descent-cli[dask]'"
         ) from None
+    if not is_local:  # before a folder is made
+        with _client(distributed, address, 0):
+            pass
 
     def execute(work: Work, interrupt: Interrupt, advance: Callable[[int, float], None]) -> Iterator[Result]:
         with _client(distributed, address, int(count) if is_local else 0) as client:
@@ -265,7 +276,13 @@ def dask(address: str) -> Executor:
                 return client.submit(deliver, work.errand(shard, send=True), pure=False)
 
             tasks = {submit(shard): (k, shard) for k, shard in enumerate(work.shards)}
-            while tasks and not interrupt.requested:
+            suspects: list[tuple[int, Shard]] = []  # runs whose worker died, by their own fault or by a neighbour's
+            careful = False  # only a suspect is at work: no neighbour dies with it
+            while (tasks or suspects) and not interrupt.requested:
+                if not tasks:
+                    careful = True
+                    k, shard = suspects.pop(0)
+                    tasks = {submit(shard): (k, shard)}
                 try:
                     done, _ = distributed.wait(  # type: ignore[no-untyped-call]  # it has no types
                         list(tasks), timeout=0.2, return_when="FIRST_COMPLETED"
@@ -277,9 +294,8 @@ def dask(address: str) -> Executor:
                     try:
                         delivery = future.result()
                     except distributed.KilledWorker:
-                        if len(shard.runs) > 1:  # one of them, or a neighbour on the same worker: each by itself
-                            parts = [replace(shard, runs=(run,)) for run in shard.runs]
-                            tasks |= {submit(part): (k, part) for part in parts}
+                        if not careful:
+                            suspects += [(k, replace(shard, runs=(run,))) for run in shard.runs]
                             continue
                         run = shard.runs[0]
                         died = f"its worker process died {TRIES} times"
@@ -314,6 +330,7 @@ def _client(distributed: Any, address: str, processes: int) -> Iterator[Any]:
         "distributed.worker.daemon": True,
         "distributed.comm.timeouts.connect": "10s",
         "distributed.admin.tick.limit": "1h",
+        "distributed.scheduler.allowed-failures": TRIES - 1,
     }
     with dask.config.set(quiet), contextlib.ExitStack() as stack:
         try:
@@ -329,7 +346,9 @@ def _client(distributed: Any, address: str, processes: int) -> Iterator[Any]:
                         local_directory=scratch,
                     )
                 )
-            client = stack.enter_context(distributed.Client(address, timeout="10s"))
+            client = stack.enter_context(distributed.Client(address, timeout="5s"))
+            if processes:
+                client.run(_start_worker)
         except (OSError, TimeoutError, ValueError) as error:
             text = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise MachineError(f"--cluster {address}: no answer from the cluster: {text}") from None

@@ -16,6 +16,7 @@ from gdcli.engine.build import resolve_threads
 from gdcli.engine.train import Interrupt, metric_names
 from gdcli.execute import Origin
 from gdcli.executors import Executor, Text, Work, here
+from gdcli.lanes import lanes_of
 from gdcli.results import Result
 from gdcli.shards import FOLDERS, Place, Run, Shard, Wish, carry_out, shards_of
 from gdcli.spec import config
@@ -69,7 +70,8 @@ def run_all(
     """
     place = Place(folder if plan.folders else None, len(plan.runs), plan.origin)
     has_folders = place.folder is not None and len(plan.runs) <= FOLDERS
-    shards = shards_of(plan.runs, fleets=plan.how.fleets, workers=plan.how.workers, folders=has_folders)
+    workers = lanes_of([*plan.runs]) if plan.how.executor is here and plan.runs else plan.how.workers
+    shards = shards_of(plan.runs, fleets=plan.how.fleets, workers=workers, folders=has_folders)
     work = Work(shards, place, plan.wish, Text(write(plan.document.plain()), plan.loaded.spec.name, str(plan.base)))
     shares = [0.0] * len(shards)
 
@@ -93,9 +95,9 @@ class Rows:
 
     def __init__(self, path: Path, plan: Plan, *, flush_every: float = 0.5) -> None:
         self._metrics = metric_names(plan.loaded)
-        self._effort = None if plan.wish.target is None else True
+        self._target = plan.wish.target is not None
         self._log = store.Log(path)
-        self._log.write(store.csv_text(results.header(plan.axes, self._metrics, target=bool(self._effort)), []))
+        self._log.write(store.csv_text(results.header(plan.axes, self._metrics, target=self._target), []))
         self._log.flush()
         self._waiting: dict[int, Result] = {}
         self._next = 1
@@ -122,8 +124,8 @@ class Rows:
 
     def _row(self, result: Result) -> list[Any]:
         loaded = self._loaded.get(result.number)  # none for a row that was not run
-        effort = None if not self._effort else results.Effort(0, 1, 1) if loaded is None else effort_of(loaded)
-        return results.row(result, self._metrics, effort)
+        effort = results.Effort(0, 1, 1) if loaded is None else effort_of(loaded)
+        return results.row(result, self._metrics, effort if self._target else None)
 
 
 def effort_of(loaded: Loaded) -> results.Effort:

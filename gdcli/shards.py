@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,11 @@ from gdcli.styles import STYLES
 FOLDERS = 100
 """Each run has a sub-folder up to this many runs."""
 
-CALL = (GdcliError, RuntimeError, ArithmeticError, MemoryError)
-"""What a run may raise without being a bug of ours; a full disk is not among the run's own faults."""
+CALL = (GdcliError, RuntimeError, ArithmeticError, MemoryError, ValueError, TypeError, LookupError)
+"""What a run may raise without taking the others down: torch's layers refuse a batch with any of them.
+
+A full disk is not among the run's own faults.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,14 +262,18 @@ def _result(run: Run, finished: Finished, kept: _Kept, kernel: str) -> Result:
 # --- together ---------------------------------------------------------------------------------------------------------
 
 
+_BUILDING = threading.Lock()  # start values are drawn from torch's one global generator
+
+
 def _fleet(
     runs: Sequence[Run], place: Place, wish: Wish, interrupt: Interrupt, advance: Advance | None
 ) -> Iterator[Result]:
     """Train runs of one structure as one fleet."""
     loaded = runs[0].loaded
-    fleet = build_fleet([run.loaded for run in runs])
     timing, folders = Timing(), [place.of(run) for run in runs]
-    together = _Together(fleet, runs, folders, wish, place.origin)
+    with _BUILDING:
+        fleet = build_fleet([run.loaded for run in runs])
+        together = _Together(fleet, runs, folders, wish, place.origin)
     epochs = loaded.spec.settings.epochs
     outcome: FleetOutcome | None = None
     try:
@@ -352,7 +360,7 @@ class _Together:
             best_loss=float(found.best_loss[k]),
             best_step=int(found.best_step[k]),
             parameters=self.fleet.theta.as_parameters(found.values[k]),
-            metrics={name: float(column[k]) for name, column in found.metrics.items()},
+            metrics={} if found.status[k] == "diverged" else _metrics(found, k),
             prediction=prediction(self.fleet, k),
         )
 
@@ -372,7 +380,7 @@ class _Together:
             steps=int(found.steps[k]),
             epochs=int(found.epochs[k]),
             hashes=self.hashes[k],
-            metrics={name: float(column[k]) for name, column in found.metrics.items()},
+            metrics={} if diverged else _metrics(found, k),
             to_target=hit,
             parameters=self.fleet.theta.as_parameters(found.values[k]) if self.wish.parameters else None,
             kernel=self.fleet.kernel_name,
@@ -411,7 +419,11 @@ class _Member:
         return _result(self.run, finished, self.kept, self.kernel)
 
 
-_ENGINES = {"written_out": "by_hand", "batched": "by_hand", "objective": "autograd", "vmap": "autograd"}
+def _metrics(found: FleetOutcome, k: int) -> dict[str, float]:
+    return {name: float(column[k]) for name, column in found.metrics.items()}
+
+
+_ENGINES = {"written_out": "by_hand", "batched": "by_hand", "objective": "autograd"}
 
 
 def _hashes(runs: Sequence[Run], values: NDArray[Any]) -> list[tuple[str, str, str]]:

@@ -87,13 +87,13 @@ def _in_theta(parameters: Any, target: str) -> str:
 
 def trail(run: Run, targets: Sequence[str]) -> plots.Trail:
     """Train a run and return its path over the named scalars. Raises SpecError for a model without them."""
-    (result,) = carry_out(Shard((run,), together=False), Place(None, 1, Origin(b"", ())), Wish(path=True), Interrupt())
-    if result.path is None:
-        raise RunError(f"--trajectory {run.point.label}: {result.message}")
     names = [name for parameter in build(run.loaded).theta.parameters() for name in parameter.scalars]
     for target in targets:
         if target not in names:
             raise SpecError(f"--trajectory {run.point.label}: the model has no parameter {target}")
+    (result,) = carry_out(Shard((run,), together=False), Place(None, 1, Origin(b"", ())), Wish(path=True), Interrupt())
+    if result.path is None:
+        raise RunError(f"--trajectory {run.point.label}: {result.message}")
     return plots.Trail(run.point.label, result.path[:, [names.index(target) for target in targets]])
 
 

@@ -31,3 +31,27 @@ def test_the_spec_shown_is_valid(gdcli) -> None:
     (spec,) = re.findall(r"^```yaml\n(.*?)^```", README, re.S | re.M)
     Path("line.yaml").write_text(spec)
     assert gdcli("validate", "line.yaml").out == "line.yaml: valid\n"
+
+
+def options(gdcli, command: str) -> set[str]:
+    """The long options that a command's help lists."""
+    answer = gdcli(command, "--help")
+    assert answer.code == 0
+    return set(re.findall(r"--[a-z][a-z-]*", answer.out))
+
+
+def test_the_options_it_names_are_those_of_the_commands(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    known = {command: options(gdcli, command) for command in ("run", "sweep", "compare", "cp", "validate", "schema")}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README))
+    assert named <= set().union(*known.values()) | {"--help"}
+    common = {"--output", "--seed", "--device", "--quiet", "--plot", "--help"}  # of every command that runs anything
+    assert (known["sweep"] | known["compare"]) - common <= named
+
+
+def test_the_map_of_the_code_has_every_module() -> None:
+    (tree,) = re.findall(r"^```\n(experiments/.*?)^```", README, re.S | re.M)
+    package = Path(__file__).parents[1] / "gdcli"
+    modules = {path.name for path in package.glob("[a-z]*.py")}
+    folders = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    assert {name for name in modules | folders if name not in tree} == set()

@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # Typer's usage errors have it; anything else is a bug of ours
             return _bug()
-        return _told(f"{error.format_message().rstrip('.')}. Try 'gdcli --help'.", 2)
+        return _told(f"{error.format_message().replace('Value error, ', '').rstrip('.')}. Try 'gdcli --help'.", 2)
 
 
 def _told(message: str, code: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,7 +14,6 @@ from gdcli.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gdcli.comparison.run import Search
     from gdcli.spec.load import Loaded
     from gdcli.spec.schema import Compare
 
@@ -33,7 +33,9 @@ def compare(
     tune: Annotated[int | None, typer.Option(help="Learning rates to try for each row, on seeds of their own.")] = None,
     tune_range: Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="Of --tune. Default: 1e-4,1e1.")] = None,
     target: Annotated[float | None, typer.Option(help="Count steps, epochs and evaluations to this loss.")] = None,
-    closed_form: Annotated[bool, typer.Option("--closed-form", help="Add the least-squares solution.")] = False,
+    closed_form: Annotated[
+        bool | None, typer.Option("--closed-form/--no-closed-form", help="Add the least-squares solution.")
+    ] = None,
     x: Annotated[
         Literal["steps", "epochs", "evaluations"] | None, typer.Option("--x", help="The axis of the plot.")
     ] = None,
@@ -63,22 +65,28 @@ def compare(
     block = loaded.spec.compare
     rows = plan.rows(document, loaded.spec, optimizers, batches)
     count = seeds or (block.seeds if block else 1)
+    tries = (tune if tune is not None else block.tune if block else None) or 0
+    total = len(rows) * count * (1 + max(tries, 0))
+    plan.bounded(total, max_runs or limits.MAX_RUNS, "--max-runs", "runs")
     drawn = plan.seeds(count, loaded.spec.settings.seed)
-    search = _search(loaded, block, tune, tune_range, drawn.tuning, redraw=redraw_data)
-    tried = len(search.grid) * len(search.changes) if search else 0
-    plan.bounded(len(rows) * (count + tried), max_runs or limits.MAX_RUNS, "--max-runs")
+    grid = _grid(block, tune, tune_range)
     specs = many.specs_of(source, document, loaded)
     for row in rows:  # before the engine is imported
         common.require_optimizer(specs.of(row).spec)
-    wanted = closed_form or bool(block and block.closed_form)
+    wanted = closed_form if closed_form is not None else bool(block and block.closed_form)
+    aim = target if target is not None else block.target if block else None
+    if aim is not None and not isfinite(aim):
+        raise SpecError(f"--target takes a loss (got {aim:g})")
+    if wanted and any(row.label == "closed_form" for row in rows):
+        raise SpecError("the label 'closed_form' is that of the closed form's row: give the optimizer another")
     common.engine()
-    from gdcli.comparison.run import Asked, Comparison
+    from gdcli.comparison.run import Asked, Comparison, Search
     from gdcli.execute import Origin
     from gdcli.many import verify as verified_of
 
     if wanted:
         _require_linear(loaded)
-    aim = target if target is not None else block.target if block else None
+    search = None if grid is None else Search(grid, _changes(loaded, drawn.tuning, redraw=redraw_data))
     comparison = Comparison(
         Asked(
             loaded, document, rows, drawn.reporting, _changes(loaded, drawn.reporting, redraw=redraw_data),
@@ -88,7 +96,7 @@ def compare(
         lambda points: many.runs_of(specs, points),
         output,
     )  # fmt: skip
-    watching, verified = many.Watching(len(rows) * (count + tried), quiet=quiet), None
+    watching, verified = many.Watching(total, quiet=quiet), None
     with common.signals() as (interrupt, came):
         try:
             comparison.run(interrupt, watching.onlooker())
@@ -99,7 +107,7 @@ def compare(
             verified = verified_of(comparison.plan, comparison.results, verify, interrupt)
             common.note(verified.text())
     many.where(comparison.folder, quiet=quiet)
-    return many.exit_code(comparison.results, came, verified)
+    return many.exit_code([*comparison.tuning, *comparison.results], came, verified)
 
 
 def _changes(loaded: Loaded, seeds: Sequence[int], *, redraw: bool) -> list[tuple[tuple[str, Any], ...]]:
@@ -111,16 +119,8 @@ def _changes(loaded: Loaded, seeds: Sequence[int], *, redraw: bool) -> list[tupl
     return [(("seed", seed), *pinned) for seed in seeds]
 
 
-def _search(
-    loaded: Loaded,
-    block: Compare | None,
-    tune: int | None,
-    tune_range: str | None,
-    seeds: Sequence[int],
-    *,
-    redraw: bool,
-) -> Search | None:
-    """Return the learning rates and the seeds of tuning, from the options or the compare block."""
+def _grid(block: Compare | None, tune: int | None, tune_range: str | None) -> list[float] | None:
+    """Return the learning rates of tuning, from the options or the compare block; None without tuning."""
     from gdcli import plan
 
     count = tune if tune is not None else block.tune if block else None
@@ -129,11 +129,7 @@ def _search(
             raise SpecError("--tune-range is the range of --tune N, which is not given")
         return None
     low, high = _range(tune_range) if tune_range is not None else (block and block.tune_range) or TUNE_RANGE
-    grid = plan.tuning_grid(count, low, high)
-    common.engine()
-    from gdcli.comparison.run import Search
-
-    return Search(grid, _changes(loaded, seeds, redraw=redraw))
+    return plan.tuning_grid(count, low, high)
 
 
 def _range(text: str) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gdcli.cli import common
-from gdcli.errors import SpecError
+from gdcli.errors import GdcliError, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,7 +124,7 @@ class Watching:
         if self._bar is None:
             self._start()
         best = f"best {self._best:.6g}" if self._best < float("inf") else ""
-        self._bar.update(self._task, completed=done, best=best, rate=f"{done / seconds:,.1f} runs/s")
+        self._bar.update(self._task, completed=done, done=int(done), best=best, rate=f"{done / seconds:,.1f} runs/s")
         if not self._bar.live.is_started:
             self._bar.start()
 
@@ -132,11 +133,11 @@ class Watching:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
-            TextColumn("run {task.completed:,.0f}/{task.total:,}"), BarColumn(), TextColumn("{task.fields[rate]}"),
+            TextColumn("run {task.fields[done]:,}/{task.total:,}"), BarColumn(), TextColumn("{task.fields[rate]}"),
             TextColumn("{task.fields[best]}"), TimeRemainingColumn(),
         )  # fmt: skip
         self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task("", total=self._total, best="", rate="")
+        self._task = self._bar.add_task("", total=self._total, done=0, best="", rate="")
 
     def hide(self) -> None:
         """Take the bar off the screen; the next share shows it again."""
@@ -152,8 +153,11 @@ def told_of_fleets(plan: Plan) -> None:
     for shard in shards_of(plan.runs, fleets=plan.how.fleets, folders=False)[:1]:
         loaded = shard.runs[0].loaded
         one_row = loaded.samples and loaded.spec.batch.rows(loaded.samples) == 1
-        if shard.together and one_row and kernel_name(loaded) == "written_out" and not matches_single(shard):
-            common.warn("on this processor the runs of a fleet agree with gdcli run to rounding, not bit by bit")
+        if not (shard.together and one_row and kernel_name(loaded) == "written_out"):
+            continue
+        with contextlib.suppress(GdcliError):  # a run that cannot be is told when its turn comes
+            if not matches_single(shard):
+                common.warn("on this processor the runs of a fleet agree with gdcli run to rounding, not bit by bit")
 
 
 def exit_code(results: Sequence[Result], came: Sequence[int], verified: Verified | None) -> int:

@@ -65,7 +65,7 @@ def sweep(
     if trajectory and not (of_parameters and len(axes) == 2):
         raise SpecError("--trajectory draws on a surface: give two --param of the model")
     limit = max_runs or (limits.MAX_GRID if of_parameters else limits.MAX_RUNS)
-    plan.bounded(plan.points(axes) * seeds, limit, "--max-runs")
+    plan.bounded(plan.points(axes) * seeds, limit, "--max-runs", "points" if of_parameters else "runs")
     if dry_run:
         common.Output()(expanded(axes, seeds))
         return 0
@@ -118,12 +118,15 @@ class Job:
     def keys(self, seeds: int, how: many.How, verify: int) -> int:
         """Train one run per point; print a table of the results."""
         runs = many.runs_of(many.specs_of(self.source, self.document, self.loaded), self._points(seeds))
+        from gdcli.engine.build import resolve_device
         from gdcli.many import Plan
         from gdcli.many import verify as verified_of
         from gdcli.shards import FOLDERS, Wish
         from gdcli.sweeps import Sweep
 
         names = [axis.name for axis in self.axes] + (["seed"] if seeds > 1 else [])
+        if not any(axis.target == "device" for axis in self.axes):
+            resolve_device(self.loaded.spec)  # one that is not there would fail every run
         curve = self.plot and len(names) > 1 and len(runs) <= FOLDERS
         wish, base = Wish(curve=curve, parameters=verify > 0), self.source.path.parent
         plan = Plan(self.loaded, self.document, runs, names, self._origin(), base, how.carried_out(), wish)

@@ -31,7 +31,7 @@ def curves(lines: Sequence[Line], loaded: Loaded, x: X | None) -> bytes:
     drawn = [curve for line in lines if (curve := _curve(line, x)) is not None]
     label = loss_label(loaded)
     if x != "steps" and max(per_epoch) > 1:
-        label += ", mean of the epoch"
+        label += ", epoch mean"
     seeds = max(len(line.results) for line in lines)
     band = f"band: 95 % interval of the mean, {seeds} seeds" if seeds > 1 else ""
     return plots.comparison(drawn, title=loaded.spec.name, loss_label=label, x_label=LABELS[x], band_label=band)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,15 @@ class Comparison:
     output: Path
     results: list[Result] = field(default_factory=list)
     tuned: list[Tuned] = field(default_factory=list)
+    tuning: list[Result] = field(default_factory=list)  # of the runs that tuned
     folder: Path = Path()
     plan: Plan | None = None
+    two: bool = False  # parameters, so that paths can be drawn
 
     def run(self, interrupt: Interrupt, onlooker: Onlooker) -> None:
         """Tune, run, write the folder; a run that fails is counted, the others go on."""
         asked, timing = self.asked, Timing()
+        self.two = sum(p.values.size for p in _parameters(asked.loaded)) == 2  # before a folder is made: it may raise
         names = [*self._axes(), *(row.label for row in asked.rows), *map(str, asked.seeds)]
         self.folder = head(asked.loaded, asked.origin, self.output, names)
         rows = list(asked.rows)
@@ -80,12 +84,12 @@ class Comparison:
         written = Rows(self.folder / "results.csv", self.plan)
         try:
             with timing.phase("runs"):
-                self.results = (
-                    [] if interrupt.requested else run_all(self.plan, self.folder, interrupt, onlooker, written)
-                )
-                if asked.closed_form and not interrupt.requested:
-                    self.results.append(self._solution(len(self.results) + 1))
-                    written.add(self.results[-1])
+                if not interrupt.requested and not self._stopped():
+                    self.results = run_all(self.plan, self.folder, interrupt, onlooker, written)
+                if asked.closed_form and not interrupt.requested and not self._stopped():
+                    for result in self._solutions(len(self.plan.runs)):
+                        self.results.append(result)
+                        written.add(result)
         finally:
             written.close()
         timing.steps = sum(result.steps or 0 for result in self.results)
@@ -97,6 +101,10 @@ class Comparison:
         store.replace(self.folder / "summary.json", store.json_text(self._summary(interrupt)))
 
     # --- what is run --------------------------------------------------------------------------------------------------
+
+    def _stopped(self) -> bool:
+        """Say whether a run failed where the first failure ends it all."""
+        return self.asked.how.fail_fast and any(r.status == "failed" for r in [*self.tuning, *self.results])
 
     def _axes(self) -> list[str]:
         return ["label", "lr", "lr_from", *(["seed"] if len(self.asked.seeds) > 1 else [])]
@@ -117,10 +125,9 @@ class Comparison:
 
     def _plan(self, runs: Sequence[Run], *, tuning: bool = False) -> Plan:
         asked = self.asked
-        two = sum(p.values.size for p in _parameters(asked.loaded)) == 2
         wish = Wish(
             curve=asked.plot and not tuning,
-            path=asked.plot and not tuning and two,
+            path=asked.plot and not tuning and self.two,
             parameters=asked.verify and not tuning,
             target=None if tuning else asked.target,
         )
@@ -132,9 +139,10 @@ class Comparison:
         """Return the rows with the learning rates that were found; tuning.csv and tuning.png tell of all."""
 
         def train(points: Sequence[Point]) -> list[Result]:
-            if not points or interrupt.requested:
+            if not points or interrupt.requested or self._stopped():
                 return [results.failed(k, p.label, p.values, "interrupted") for k, p in enumerate(points, 1)]
             found = run_all(self._plan(self.checked(points), tuning=True), None, interrupt, onlooker, None)
+            self.tuning += found
             by_number = {result.number: result for result in found}
             missing = [results.failed(k, p.label, p.values, "interrupted") for k, p in enumerate(points, 1)]
             return [by_number.get(result.number, result) for result in missing]
@@ -147,13 +155,25 @@ class Comparison:
         )
         return [_with_lr(row, tuned) for row, tuned in zip(self.asked.rows, self.tuned, strict=True)]
 
-    def _solution(self, number: int) -> Result:
-        found = solve(self.asked.loaded)
-        values = (CLOSED_FORM, None, None, *([None] if len(self.asked.seeds) > 1 else []))
-        return Result(
-            number, CLOSED_FORM, values, "finished", "least squares", found.loss, found.loss, 0, 0,
-            (None, execute.data_hash(self.asked.loaded), None), kernel=CLOSED_FORM,
-        )  # fmt: skip
+    def _solutions(self, before: int) -> list[Result]:
+        """Return the least-squares solution of each seed's data: its number follows those of the runs before it."""
+        assert self.plan is not None
+        seeds = self.asked.seeds
+        data: dict[int, tuple[float, str]] = {}  # loss and hash, once for seeds that share their rows
+        found = []
+        for number, (seed, run) in enumerate(zip(seeds, self.plan.runs, strict=False), before + 1):  # the first row's
+            table = id(run.loaded.training)
+            if table not in data:
+                data[table] = solve(run.loaded).loss, execute.data_hash(run.loaded)
+            loss, digest = data[table]
+            values = (CLOSED_FORM, None, None, *([seed] if len(seeds) > 1 else []))
+            found.append(
+                Result(
+                    number, CLOSED_FORM, values, "finished", "least squares", loss, loss, 0, 0, (None, digest, None),
+                    kernel=CLOSED_FORM,
+                )
+            )  # fmt: skip
+        return found
 
     # --- what is told -------------------------------------------------------------------------------------------------
 
@@ -180,9 +200,10 @@ class Comparison:
         several = len(self.asked.seeds) > 1
         text = (table.several_seeds if several else table.one_seed)(lines, metrics, target=target)
         if self.asked.search is None:
-            return text + "untuned: --tune N gives every optimizer the same search for its lr\n"
+            searchable = any(path == "optimizer" for row in self.asked.rows for path, _ in row.changes)
+            return text + ("untuned: --tune N gives every optimizer the same search for its lr\n" if searchable else "")
         count, seeds = len(self.asked.search.grid), len(self.asked.search.changes)
-        text += f"tuned: {count} learning rates each, scored by the mean final loss over {seeds} other seeds\n"
+        text += f"tuned: {count} learning rates each, scored by the mean final loss over {_seeds(seeds)}\n"
         for tuned in self.tuned:
             if tuned.edge:
                 where = "lowest" if tuned.edge == "low" else "highest"
@@ -228,9 +249,14 @@ def _effort(loaded: Loaded | None) -> Effort:
     return Effort(0, 1, 1) if loaded is None else effort_of(loaded)
 
 
+def _seeds(count: int) -> str:
+    return "another seed" if count == 1 else f"{count} other seeds"
+
+
 def _with_lr(row: Point, tuned: Tuned) -> Point:
     label, _, _ = row.values
-    lr_from = "tuned, edge" if tuned.edge else "tuned"
+    finite = isfinite(tuned.losses[tuned.best])
+    lr_from = "tuned, edge" if tuned.edge else "tuned" if finite else "tuned, none finite"
     return replace(row, values=(label, tuned.lr, lr_from), changes=(*row.changes, ("optimizer.lr", tuned.lr)))
 
 

@@ -30,6 +30,11 @@ class Line:
         """Return the mean of the best losses."""
         return interval([result.best_loss if isfinite(result.best_loss) else inf for result in self.results]).mean
 
+    def metric(self, name: str) -> float:
+        """Return the mean of a metric; nan where a run failed or has none, inf where one diverged."""
+        values = [result.metrics.get(name) for result in self.results]
+        return interval([value for value in values if value is not None]).mean if None not in values else nan
+
     def reached(self) -> int:
         """Return how many runs reached the target."""
         return sum(result.to_target is not None for result in self.results)
@@ -42,16 +47,28 @@ class Line:
         return steps, epochs, evaluations
 
     def difference(self, first: Line) -> Interval:
-        """Return mean and interval of the paired differences of final losses, seed by seed."""
-        ours, theirs = ([result.rank for result in line.results] for line in (self, first))
-        if not all(map(isfinite, [*ours, *theirs])):
-            return Interval(nan, nan, nan, len(ours))
+        """Return mean and interval of the paired differences of final losses, over the seeds that both rows have."""
+        of_first = {result.values[3:]: result.rank for result in first.results}  # by seed
+        pairs = [(r.rank, of_first[r.values[3:]]) for r in self.results if r.values[3:] in of_first]
+        ours, theirs = [loss for loss, _ in pairs], [loss for _, loss in pairs]
+        if not pairs or not all(map(isfinite, [*ours, *theirs])):
+            return Interval(nan, nan, nan, len(pairs))
         return paired(ours, theirs)
 
 
 def one_seed(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> str:
     """Return the table of one run per row."""
-    names = ["optimizer", "lr", "lr from", "final loss", "best loss", "steps", "epochs", "status", *metrics]
+    names = [
+        "optimizer",
+        "lr",
+        "lr from",
+        "final loss",
+        "best loss",
+        "steps",
+        "epochs",
+        "status",
+        *map(_short, metrics),
+    ]
     names += _TO_TARGET if target else []
     rows = []
     for line in lines:
@@ -64,29 +81,25 @@ def one_seed(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> 
     return tables.aligned([*names, "weights", "data", "order"], rows)
 
 
-_TO_TARGET = ["steps to target", "epochs to target", "evaluations to target"]
+_TO_TARGET = ["to target: steps", "epochs", "evaluations"]
 
 
 def several_seeds(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> str:
     """Return the table of several runs per row: means, 95 % intervals, the paired difference to the first row."""
-    names = ["optimizer", "lr", "lr from", "final loss", "95 % interval", "best loss", *metrics]
+    names = ["optimizer", "lr", "lr from", "final loss", "best loss", *map(_short, metrics)]
     names += [*_TO_TARGET, "reached"] if target else []
-    names += [f"minus {lines[0].label}", "95 % interval", "ended"]
+    names += [f"minus {lines[0].label}", "ended"]
     rows = []
     for line in lines:
         final = line.final()
-        row: list[Any] = [line.label, line.lr, line.lr_from, _mean(final.mean), _ends(final), _mean(line.best())]
-        row += [_mean(interval([r.metrics.get(name, nan) for r in line.results]).mean) for name in metrics]
+        row: list[Any] = [line.label, line.lr, line.lr_from, _with_half(final), _mean(line.best())]
+        row += [_mean(line.metric(name)) for name in metrics]
         if target:
             row += [_count(part.mean) for part in line.to_target()]
             row.append(f"{line.reached()}/{len(line.results)}")
-        if line is lines[0]:
-            row += ["", ""]
-        else:
-            difference = line.difference(lines[0])
-            row += [_mean(difference.mean), _ends(difference)]
+        row.append("" if line is lines[0] else _with_half(line.difference(lines[0])))
         rows.append([*row, _endings(line.results)])
-    return tables.aligned(names, rows)
+    return tables.aligned(names, rows) + "± is half the 95 % interval of the mean over the seeds\n"
 
 
 def _finite(value: float) -> float | None:
@@ -101,8 +114,13 @@ def _count(value: float) -> str:
     return "∞" if value == inf else f"{value:.6g}"
 
 
-def _ends(found: Interval) -> str:
-    return "-" if not isfinite(found.low) else f"{tables.number(found.low)} .. {tables.number(found.high)}"
+def _with_half(found: Interval) -> str:
+    half = f" ± {(found.high - found.low) / 2:.2g}" if isfinite(found.low) else ""
+    return _mean(found.mean) + half
+
+
+def _short(metric: str) -> str:
+    return metric.replace("validation", "val")
 
 
 def _endings(results: Sequence[Result]) -> str:
@@ -124,7 +142,7 @@ def as_data(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> l
             "final_loss": {"mean": final.mean, "low": final.low, "high": final.high},
             "best_loss": line.best(),
         }
-        row |= {name: interval([r.metrics.get(name, nan) for r in line.results]).mean for name in metrics}
+        row |= {name: line.metric(name) for name in metrics}
         if target:
             steps, epochs, evaluations = line.to_target()
             row["to_target"] = {

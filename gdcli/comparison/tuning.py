@@ -64,7 +64,11 @@ def tune(
 
 def _points(row: Point, lrs: Sequence[float], changes: Sequence[tuple[tuple[str, object], ...]]) -> list[Point]:
     return [
-        Point(row.label, (row.label, lr, dict(change)["seed"]), (*row.changes, ("optimizer.lr", lr), *change))
+        Point(
+            f"{row.label} lr={lr:.6g} seed={dict(change)['seed']}",
+            (row.label, lr, dict(change)["seed"]),
+            (*row.changes, ("optimizer.lr", lr), *change),
+        )
         for lr in lrs
         for change in changes
     ]

@@ -112,11 +112,13 @@ class Single:
     def losses(self, steps: Sequence[Tensor]) -> Tensor:
         """Return the losses [K] of K steps, worked out at once where differences o − t [B, O] were kept."""
         squares = self._loss.of_differences
-        if squares is None or not steps[0].ndim:
+        if squares is None:
             return torch.stack([*steps])
         if len({step.shape for step in steps}) == 1:
-            return squares.losses(torch.stack([*steps]).flatten(1))
-        return torch.cat([squares.losses(step.reshape(1, -1)) for step in steps])
+            kept = torch.stack([*steps])
+            return squares.losses(kept.flatten(1)) if kept.ndim > 1 else kept
+        # the last batch of an epoch may be smaller, and then of the kind whose differences are kept
+        return torch.cat([squares.losses(step.reshape(1, -1)) if step.ndim else step.view(1) for step in steps])
 
     def _loss_and_derivative(self, output: Tensor) -> tuple[Pointwise, Pointwise]:
         """Return (o, t) -> loss or difference, and (that, o, t) -> dL/do, for batches of this shape."""

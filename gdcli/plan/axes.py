@@ -175,10 +175,10 @@ def points(found: Sequence[Axis]) -> int:
     return prod({axis.factor: axis.grid.length for axis in found}.values())
 
 
-def bounded(count: int, limit: int, option: str) -> None:
+def bounded(count: int, limit: int, option: str, what: str = "points") -> None:
     """Refuse more points or runs than the limit."""
     if count > limit:
-        raise SpecError(f"{count:,} points are more than {limit:,}. {option} raises it")
+        raise SpecError(f"{count:,} {what} are more than {limit:,}. {option} raises it")
 
 
 def product_of(found: Sequence[Axis]) -> Iterator[tuple[grids.Value, ...]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .scales import POINTS, bounds, thin
+from .scales import POINTS, bounds, spread, thin, thin_at
 from .text import TEXT, TITLE, Array, fit, formatter, two_lines
 
 if TYPE_CHECKING:
@@ -27,10 +27,17 @@ NOTE = 20.0  # points: the room that a note above the axes takes
 CURVES = 400  # drawn at most, when a picture has more
 MANY = 20  # curves up to which each has its own colour, style and legend entry
 
-# Okabe and Ito's colours, which the colour-blind can tell apart, without the yellow that a projector washes out
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-LINES = ("-", "--", ":")
-MARKERS = ("o", "s", "^", "D", "v")
+# Okabe and Ito's colours, which the colour-blind can tell apart, without the yellow that a projector washes out; what
+# looks alike stands far apart
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
+Style = str | tuple[float, tuple[float, ...]]
+LINES: tuple[Style, ...] = (
+    "-", "--", ":", "-.", (0.0, (8.0, 2.0)), (0.0, (5.0, 1.4, 1.0, 1.4, 1.0, 1.4)), (0.0, (2.0, 1.0)),
+)  # fmt: skip
+MARKERS = ("o", "s", "^", "D", "v", "P", "<")
+HANDLE = 3.0  # a legend's line, in heights of its text: as long as the longest pattern needs
+BESIDE, INSIDE = 165.0, 300.0  # points: the widest label of a legend outside of the axes, and in them
+ENTRY = HANDLE * TEXT + 22  # points: what an entry of a legend takes beside its text
 GREY, GRID, PALE = "#666666", "#dddddd", "#9CCFEE"
 
 
@@ -92,10 +99,10 @@ def new_axes(title: str, x: str, y: str, *, above: float = 0, right: float = 0) 
     return axes
 
 
-def finish(axes: Axes, legend: str, *, lift: float = 0) -> Figure:
+def finish(axes: Axes, legend: str, *, lift: float = 0, beside: float = 0) -> Figure:
     """The legend, and as much room on the left as the labels of the ticks take.
 
-    lift: how much higher than the axes a legend outside of them starts, in points.
+    lift, beside: how much higher than the axes and how far from them a legend outside of them starts, in points.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -111,13 +118,13 @@ def finish(axes: Axes, legend: str, *, lift: float = 0) -> Figure:
             "best": {"loc": "best"},
             "outside": {
                 "loc": "upper left",
-                "bbox_to_anchor": (1.01, top),
+                "bbox_to_anchor": (1.01 + beside / (axes.get_position().width * WIDTH), top),
                 "frameon": False,
                 "labelspacing": 0.12,
             },
             "above": {"loc": "lower left", "bbox_to_anchor": (-0.01, 0.99), "frameon": False, "ncols": len(handles)},
         }
-        axes.legend(handles=handles, fontsize=TEXT, borderaxespad=0.3, **places[legend])
+        axes.legend(handles=handles, fontsize=TEXT, borderaxespad=0.3, handlelength=handle_length(axes), **places[legend])
     canvas: Any = FigureCanvasAgg(figure)
     box = axes.yaxis.get_tightbbox(canvas.get_renderer())
     if box is not None:
@@ -125,6 +132,11 @@ def finish(axes: Axes, legend: str, *, lift: float = 0) -> Figure:
         left = place.x0 + (10 - box.x0) / (WIDTH / 72 * DPI)
         axes.set_position((left, place.y0, place.x1 - left, place.height))
     return figure
+
+
+def handle_length(axes: Axes) -> float:
+    """The length of a legend's lines: that of a pattern where there is one to tell, else short."""
+    return HANDLE if any(line.get_linestyle() not in ("-", "None") for line in axes.lines) else 2.0
 
 
 def draw_line(axes: Axes, x: Array, y: Array, points: int = POINTS, *, label: str = "", **look: Any) -> None:
@@ -154,20 +166,40 @@ def draw_cross(axes: Axes, steps: Array, loss: Array, colour: Any, label: str = 
     axes.plot(x, y, label=label, color=colour, clip_on=False, **CROSS)
 
 
-def looks(count: int) -> list[dict[str, Any]]:
-    """Colour, style and width of each of so many curves; no two of up to twenty look the same, nor do neighbours."""
-    if count <= MANY:
-        return [{"color": PALETTE[k % 7], "linestyle": LINES[k % 3], "linewidth": 2.0} for k in range(count)]
+def draw_band(axes: Axes, steps: Array, low: Array, high: Array, colour: Any, shade: float) -> None:
+    """The band in a pale shade, cut where it leaves the axes; a bar where it has a value at one step alone."""
+    low, high = (np.clip(end, *bounds(axes.yaxis)) for end in (low, high))
+    there = ~np.isnan(low) & ~np.isnan(high)
+    alone = there & ~np.append(there[1:], False) & ~np.append(False, there[:-1])
+    look: dict[str, Any] = {"color": colour, "alpha": shade, "zorder": 1.5}
+    if alone.any():
+        at = np.flatnonzero(alone)[spread(int(alone.sum()), POINTS)]
+        axes.vlines(steps[at], low[at], high[at], linewidth=6, **look)
+    keep = np.union1d(thin_at(np.where(there, low, np.nan), POINTS), thin_at(np.where(there, high, np.nan), POINTS))
+    axes.fill_between(steps[keep], low[keep], high[keep], where=(there & ~alone)[keep].tolist(), linewidth=0, **look)
+
+
+def looks(count: int, many: int = MANY) -> list[dict[str, Any]]:
+    """Colour, style and width of each of so many curves; of more than ``many``, a shade in their order.
+
+    Any two of the first seven differ in both colour and style, and no two of up to twenty in neither.
+    """
+    if count <= many:
+        styles = [LINES[(k + k // 7) % 7] for k in range(count)]
+        return [{"color": PALETTE[k % 7], "linestyle": styles[k], "linewidth": 2.0} for k in range(count)]
     from matplotlib import colormaps
 
     shades = [colormaps["viridis"](0.92 * k / (count - 1)) for k in range(count)]
     return [{"color": shade, "linestyle": "-", "linewidth": 1.0} for shade in shades]
 
 
-def note(axes: Axes, text: str, *, lift: float = 4) -> None:
-    """A line of text above the right end of the axes, where their builder left room; nothing for an empty text."""
+def note(axes: Axes, text: str, *, lift: float = 4, beyond: float = 0) -> None:
+    """A line of text above the right end of the axes, where their builder left room; nothing for an empty text.
+
+    beyond: how far to the right of the axes it ends, in points.
+    """
     if not text:
         return
-    room = axes.get_position().width * WIDTH
+    room = axes.get_position().width * WIDTH + beyond
     place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right", "va": "bottom"}
-    axes.annotate(fit(text, TEXT, room), (1, 1), (0, lift), fontsize=TEXT, color=GREY, **place)
+    axes.annotate(fit(text, TEXT, room), (1, 1), (beyond, lift), fontsize=TEXT, color=GREY, **place)

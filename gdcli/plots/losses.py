@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .canvas import (
+    BESIDE,
     CROSS,
     CURVES,
+    ENTRY,
     GREY,
+    HEIGHT,
+    INSIDE,
     MANY,
     NOTE,
     PALE,
     PALETTE,
+    draw_band,
     draw_cross,
     draw_line,
     finish,
@@ -25,12 +30,15 @@ from .canvas import (
     note,
     to_png,
 )  # fmt: skip
-from .scales import POINTS, bounds, drawable, set_scale, set_span, spread, thin_at
+from .scales import POINTS, bounds, drawable, set_scale, set_span, spans, spread
 from .text import TEXT, Array, fit, formatter, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+WIDE = 10  # the largest loss over the least from which on a comparison has a log scale: most ends lie near the least
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +64,21 @@ def loss_curve(
 
 
 def comparison(
-    curves: Sequence[Curve], *, title: str, loss_label: str, x_label: str = "step", band_label: str = ""
+    curves: Sequence[Curve],
+    *,
+    title: str,
+    loss_label: str,
+    x_label: str = "step",
+    band_label: str = "",
+    levels: Sequence[tuple[str, float]] = (),
 ) -> bytes:
     """The loss of several runs over steps or what ``x_label`` says; a diverged run leaves the picture with a cross.
 
     band_label: what the bands of the curves are, written above the axes where a band is drawn.
+    levels: losses to compare with, as the least there is; a thin line each, its name at the right end.
     """
     with fixed():
-        return to_png(_comparison_figure(curves, title, loss_label, x_label, band_label))
+        return to_png(_comparison_figure(curves, title, loss_label, x_label, band_label, levels))
 
 
 def _loss_figure(
@@ -90,29 +105,52 @@ def _loss_figure(
 
 
 def _comparison_figure(
-    curves: Sequence[Curve], title: str, loss_label: str, x_label: str = "step", band_label: str = ""
+    curves: Sequence[Curve],
+    title: str,
+    loss_label: str,
+    x_label: str = "step",
+    band_label: str = "",
+    levels: Sequence[tuple[str, float]] = (),
 ) -> Figure:
     shown = [curves[index] for index in spread(len(curves), CURVES)]
     few, outside = len(shown) <= MANY, 4 < len(shown) <= MANY
-    names = [fit(curve.label, TEXT, 130 if outside else 200) for curve in shown]
-    right = 55 + max(width_of(name, TEXT) for name in names) if outside else 0.0
+    names = [fit(curve.label, TEXT, BESIDE if outside else INSIDE) for curve in shown]
+    references = [(fit(label, TEXT, 120), float(at)) for label, at in levels if np.isfinite(drawable(np.array(at)))]
+    beside = 8 + max(width_of(label, TEXT) for label, _ in references) if references else 0.0
+    right = ENTRY + max(width_of(name, TEXT) for name in names) if outside else 0.0
     bands = [_band(curve) for curve in shown] if few else []
     said = band_label if any(bands) else ""
-    axes = new_axes(title, x_label, loss_label, above=NOTE if said else 0, right=right)
+    axes = new_axes(title, x_label, loss_label, above=NOTE if said else 0, right=max(0, beside + right - 20))
     data = [(np.asarray(curve.steps, np.float64), drawable(curve.loss)) for curve in shown]
     worth, rest = _worth_seeing([loss for _, loss in data])
     ends = [drawable(end) for band in bands if band for end in band]
-    set_scale(axes.yaxis, worth, np.concatenate([rest, *ends]))
+    log = spans(worth, WIDE)
+    set_scale(axes.yaxis, worth, np.concatenate([rest, *ends, np.array([at for _, at in references])]), log=log)
     set_span(axes, np.concatenate([steps for steps, _ in data]) if data else np.zeros(0), whole=True)
     shade = max(0.07, min(0.18, 0.9 / max(1, len(shown))))  # many bands lie on each other
     for curve, band, look in zip(shown, bands, looks(len(shown)), strict=False):
         if band:
-            _draw_band(axes, np.asarray(curve.steps, np.float64), *band, look["color"], shade)
+            draw_band(axes, np.asarray(curve.steps, np.float64), *band, look["color"], shade)
+    _draw_levels(axes, references)
     _draw_curves(axes, data, [name if few or k in (0, len(shown) - 1) else "" for k, name in enumerate(names)])
     if len(curves) > len(shown):
         axes.plot([], [], " ", label=f"{len(shown)} of {len(curves):,} drawn")
     note(axes, said)
-    return finish(axes, "outside" if outside else "best", lift=NOTE if said else 0)
+    return finish(axes, "outside" if outside else "best", lift=NOTE if said else 0, beside=beside)
+
+
+def _draw_levels(axes: Axes, levels: Sequence[tuple[str, float]]) -> None:
+    """A thin grey line at each level that the axes show, its name right of them; names do not touch."""
+    low, high = bounds(axes.yaxis)
+    heights = {at: axes.transAxes.inverted().transform(axes.transData.transform((0, at)))[1] for _, at in levels
+               if low <= at <= high}  # fmt: skip
+    room, free = 1.3 * TEXT / (axes.get_position().height * HEIGHT), -np.inf
+    for label, at in sorted(levels, key=lambda level: level[1]):
+        if at in heights:
+            axes.axhline(at, color=GREY, linewidth=1.0, zorder=1.8, label="_")
+            free = max(heights[at], free + room)
+            place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "center"}
+            axes.annotate(label, (1, free), (4, 0), fontsize=TEXT, color=GREY, **place)
 
 
 def _draw_curves(axes: Axes, data: Sequence[tuple[Array, Array]], labels: Sequence[str]) -> None:
@@ -132,19 +170,6 @@ def _band(curve: Curve) -> tuple[Array, Array] | None:
         return None
     low, high = np.asarray(curve.low, np.float64), np.asarray(curve.high, np.float64)
     return None if np.isnan(low + high).all() else (low, high)
-
-
-def _draw_band(axes: Axes, steps: Array, low: Array, high: Array, colour: Any, shade: float) -> None:
-    """The band in a pale shade, cut where it leaves the axes; a bar where it has a value at one step alone."""
-    low, high = (np.clip(end, *bounds(axes.yaxis)) for end in (low, high))
-    there = ~np.isnan(low) & ~np.isnan(high)
-    alone = there & ~np.append(there[1:], False) & ~np.append(False, there[:-1])
-    look: dict[str, Any] = {"color": colour, "alpha": shade, "zorder": 1.5}
-    if alone.any():
-        at = np.flatnonzero(alone)[spread(int(alone.sum()), POINTS)]
-        axes.vlines(steps[at], low[at], high[at], linewidth=6, **look)
-    keep = np.union1d(thin_at(np.where(there, low, np.nan), POINTS), thin_at(np.where(there, high, np.nan), POINTS))
-    axes.fill_between(steps[keep], low[keep], high[keep], where=(there & ~alone)[keep].tolist(), linewidth=0, **look)
 
 
 def _worth_seeing(losses: Sequence[Array]) -> tuple[Array, Array]:

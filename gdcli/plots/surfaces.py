@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .canvas import GREY, GRID, NOTE, STAR, WIDTH, finish, fixed, new_axes, note, to_png
+from .canvas import DPI, GREY, GRID, NOTE, STAR, WIDTH, finish, fixed, new_axes, note, to_png
 from .scales import bounds, drawable, log_axis, log_spaced, spread
-from .text import TEXT, Array, fit, formatter, number
-from .trails import Trail, draw_trails, room_for
+from .text import TEXT, Array, fit, formatter, number, width_of
+from .trails import GONE, MARKS, Trail, draw_trails, entries
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CELLS = 400  # rows and columns drawn at most
-BAR = 90.0  # points: the room of the colour bar
+BAR = 60.0  # points: the room of the colour bar, before its text is known
+LEVELS = 11  # contours drawn at most
 
 
 def surface(
@@ -47,10 +49,15 @@ def paths(
     title: str,
     loss_label: str,
     minimum: tuple[float, float] | None = None,
+    note: str = "",
 ) -> bytes:
-    """The paths of runs over the contours of the loss [len(y), len(x)], from a hollow circle to a filled one."""
+    """The paths of runs over the contours of the loss [len(y), len(x)], from a hollow circle to a filled one.
+
+    minimum: where the star stands; without it, at the grid's lowest point.
+    note: what has to be said of the paths, in the corner.
+    """
     with fixed():
-        return to_png(_paths_figure(names, x, y, loss, trails, title, loss_label, minimum))
+        return to_png(_paths_figure(names, x, y, loss, trails, title, loss_label, minimum, note))
 
 
 def _surface_figure(
@@ -64,16 +71,20 @@ def _surface_figure(
 ) -> Figure:
     from matplotlib import colormaps
 
-    grid = _grid(x, y, loss)
-    axes = new_axes(title, *names, above=NOTE * (2 if trails else 1), right=BAR + room_for(trails))
-    _draw_grid(axes, grid, loss_label, colormaps["viridis"], "white")
+    grid, legend = _grid(x, y, loss), entries(trails)
+    text = ""
     if grid.best:
         text = f"minimum {number(grid.best[2])} at {fit(names[0], TEXT, 110)} = {number(grid.best[0])}, "
         text += f"{fit(names[1], TEXT, 110)} = {number(grid.best[1])}"
-        text = fit(text, TEXT, axes.get_position().width * WIDTH - 30) if trails else text  # a legend is at the right
-        axes.plot(*grid.best[:2], label=text, **STAR)
+    key = width_of(MARKS + GONE, TEXT) if trails else 0.0  # at the right, above the minimum where both have no room
+    rows = 1 + (bool(trails) and 40 + width_of(text, TEXT) + key > 0.7 * WIDTH + BAR)
+    axes = new_axes(title, *names, above=NOTE * rows + legend.height, right=BAR)
+    beyond = _draw_grid(axes, grid, loss_label, colormaps["viridis"], "white")
+    if grid.best:
+        axes.plot(*grid.best[:2], label=fit(text, TEXT, axes.get_position().width * WIDTH + beyond - 30), **STAR)
     if trails:
-        note(axes, draw_trails(axes, trails, 2 * NOTE), lift=4 + NOTE)
+        said = draw_trails(axes, trails, legend, NOTE * rows + legend.height)
+        note(axes, said, lift=4 + NOTE * (rows - 1), beyond=beyond)
     return finish(axes, "above")
 
 
@@ -86,18 +97,21 @@ def _paths_figure(
     title: str,
     loss_label: str,
     minimum: tuple[float, float] | None = None,
+    text: str = "",
 ) -> Figure:
     from matplotlib.colors import LinearSegmentedColormap
 
-    axes = new_axes(title, *names, above=NOTE, right=BAR + room_for(trails))
+    grid, legend = _grid(x, y, loss), entries(trails)
+    axes = new_axes(title, *names, above=NOTE + legend.height, right=BAR)
     pale = LinearSegmentedColormap.from_list("pale", ["#ffffff", "#b4bac2"])  # low is light, and no colour of a path
-    _draw_grid(axes, _grid(x, y, loss), loss_label, pale, "#8c939c")
-    said = draw_trails(axes, trails, NOTE)
-    if minimum is not None:
-        at = drawable(np.asarray(minimum, np.float64))
-        axes.plot(at[:1], at[1:], **_MINIMUM)
-        said += " · ☆ minimum" if said else "☆ minimum"
-    note(axes, said)
+    beyond = _draw_grid(axes, grid, loss_label, pale, "#8c939c")
+    said = [text, draw_trails(axes, trails, legend, NOTE + legend.height)]
+    at = grid.best[:2] if minimum is None and grid.best else minimum
+    if at is not None:
+        star = drawable(np.asarray(at, np.float64))
+        axes.plot(star[:1], star[1:], **_MINIMUM)
+        said.append("☆ minimum" if minimum else "☆ lowest of the grid")
+    note(axes, " · ".join(filter(None, said)), beyond=beyond)
     return finish(axes, "above")
 
 
@@ -128,27 +142,59 @@ def _grid(x: Array, y: Array, loss: Array) -> _Grid:
     return _Grid(x[keep[1]], y[keep[0]], np.ma.masked_invalid(z[np.ix_(*keep)]), logs, best)
 
 
-def _draw_grid(axes: Axes, grid: _Grid, loss_label: str, shades: Colormap, ink: str) -> None:
-    """The heat map, contours in the ink's colour, and the colour bar."""
+def _draw_grid(axes: Axes, grid: _Grid, loss_label: str, shades: Colormap, ink: str) -> float:
+    """The heat map, contours in the ink's colour, and the colour bar; how far right of the axes it reaches."""
     from matplotlib.colors import LogNorm, Normalize
 
     axes.grid(False)
     axes.set_facecolor(GRID)
     _set_limits(axes, grid)
     if grid.best is None:
-        return
+        return 0.0
     z, low, high, log = _range(grid.loss)
     norm = LogNorm(low, high) if log else Normalize(low, high)
     edges = _edges(grid.x, grid.logs[0]), _edges(grid.y, grid.logs[1])
     mesh = axes.pcolormesh(*edges, z, norm=norm, cmap=shades, shading="flat")
     if min(z.shape) > 1 and z.min() < z.max():
-        levels = np.geomspace(low, high, 12) if log else np.linspace(low, high, 12)
-        if np.all(np.diff(levels) > 0):
-            axes.contour(grid.x, grid.y, z, levels[1:-1], colors=ink, linewidths=0.7, alpha=0.7)
+        levels = _levels(z, low, high, log)
+        if len(levels):
+            axes.contour(grid.x, grid.y, z, levels, colors=ink, linewidths=0.7, alpha=0.7)
     _set_limits(axes, grid)  # a contour plot sets its own
     if np.ma.getmaskarray(z).any():
         axes.plot([], [], "s", color=GRID, markeredgecolor=GREY, markersize=10, label="not finite")
-    _colour_bar(axes, mesh, loss_label, log)
+    return _colour_bar(axes, mesh, loss_label, log)
+
+
+def _levels(z: np.ma.MaskedArray[Any, Any], low: float, high: float, log: bool) -> Array:
+    """The losses of the contours: evenly from the first that the grid resolves, with those that it does not left out.
+
+    Where a valley or a ridge is narrower than the grid's cells, its contour would break into beads.
+    """
+    even = np.geomspace if log else np.linspace
+    tried = even(low, high, 1 + 4 * LEVELS)[1:-1]
+    if not np.all(np.diff(tried) > 0):
+        return np.zeros(0)
+    seen = np.array([_resolved(z.filled(np.inf) < level) for level in tried])
+    start = int(seen.argmax())
+    if not seen.any():
+        return np.zeros(0)
+    chosen = np.unique(np.linspace(start, len(tried) - 1, LEVELS).round().astype(np.int64)) if start > 3 else (
+        np.arange(3, len(tried), 4))  # fmt: skip
+    return np.asarray(tried[chosen[seen[chosen]]], np.float64)
+
+
+def _resolved(inside: NDArray[np.bool_]) -> bool:
+    """Whether nearly all of the region, and of what it leaves, is at least three cells wide."""
+    return all(_opened(part).sum() >= 0.85 * part.sum() > 0 for part in (inside, ~inside))
+
+
+def _opened(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What blocks of 3 by 3 cells cover of the region; beyond the border it goes on."""
+    wide = np.pad(region, 2, mode="edge")
+    for both in (np.logical_and, np.logical_or):
+        wide = both(both(wide[:-2], wide[1:-1]), wide[2:])
+        wide = both(both(wide[:, :-2], wide[:, 1:-1]), wide[:, 2:])
+    return wide
 
 
 def _range(z: np.ma.MaskedArray[Any, Any]) -> tuple[np.ma.MaskedArray[Any, Any], float, float, bool]:
@@ -185,12 +231,23 @@ def _edges(centres: Array, log: bool) -> Array:
     return np.exp(edges) if log else edges
 
 
-def _colour_bar(axes: Axes, mesh: Any, loss_label: str, log: bool) -> None:
-    place = axes.get_position()
-    figure = axes.figure
+def _colour_bar(axes: Axes, mesh: Any, loss_label: str, log: bool) -> float:
+    """The bar right of the axes, both moved as far right as it has room; how far right of the axes it reaches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    place, figure = axes.get_position(), axes.figure
     bar = figure.colorbar(mesh, cax=figure.add_axes((place.x1 + 0.02, place.y0, 0.022, place.height)))
     if log:
         log_axis(bar.ax.yaxis, *bounds(bar.ax.yaxis))
     else:
         bar.ax.yaxis.set_major_formatter(formatter())
     bar.set_label(fit(loss_label, TEXT + 1, 220), fontsize=TEXT + 1)
+    canvas: Any = FigureCanvasAgg(figure)
+    box = bar.ax.get_tightbbox(canvas.get_renderer())
+    if box is None:
+        return 0.0
+    width = figure.bbox.width
+    move = (width - 12 - box.x1) / width
+    axes.set_position((place.x0, place.y0, place.width + move, place.height))
+    bar.ax.set_position((place.x1 + 0.02 + move, place.y0, 0.022, place.height))
+    return float((box.x1 - place.x1 * width) * 72 / DPI)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .canvas import CROSS, CURVES, HEIGHT, MANY, WIDTH, looks
+from .canvas import CROSS, CURVES, ENTRY, HANDLE, HEIGHT, MANY, WIDTH, looks
 from .scales import bounds, drawable, spread
 from .text import TEXT, Array, fit, width_of
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axis import XAxis, YAxis
 
 STOPS = 20_000  # points of a path drawn at most
-LABEL = 140.0  # points: the width of a label at most
+ROW = 15.0  # points: the height of a row of the legend
+MARKS, GONE = "○ start · ● end", " · ✕ diverged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +30,49 @@ class Trail:
     points: Array  # [K, 2]
 
 
-def room_for(trails: Sequence[Trail]) -> float:
-    """The room in points that the legend of the trails takes beside a colour bar."""
-    return 16 + max(width_of(name, TEXT) for name in _names(trails)) if trails else 0.0
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """The legend of the trails: its texts, in so many columns."""
+
+    names: tuple[str, ...]
+    columns: int
+
+    @property
+    def height(self) -> float:
+        """Its height in points."""
+        return ROW * -(-len(self.names) // self.columns)
 
 
-def draw_trails(axes: Axes, trails: Sequence[Trail], lift: float) -> str:
-    """Draw the paths and, so many points above the axes, the top of their legend; return the key of their marks."""
+def entries(trails: Sequence[Trail]) -> Entries:
+    """The legend in as few rows as the picture's width allows, labels cut where that makes it more than three."""
+    for most in (300.0, 200.0, 140.0, 100.0, 75.0):
+        names = _names(trails, most)
+        columns = _columns(names)
+        if len(names) <= 3 * columns:
+            break
+    return Entries(tuple(names), columns)
+
+
+def _columns(names: Sequence[str]) -> int:
+    """How many columns fit side by side, each as wide as its widest name."""
+    widths = np.array([width_of(name, TEXT) for name in names])
+    for count in range(len(names), 1, -1):
+        columns = np.array_split(widths, count)
+        if sum(column.max() + ENTRY for column in columns) <= WIDTH - 20:
+            return count
+    return 1
+
+
+def _names(trails: Sequence[Trail], most: float) -> list[str]:
+    """Every trail, or of many the first, the last and how many are drawn, each at most so many points wide."""
+    if len(trails) <= MANY:
+        return [fit(trail.label, TEXT, most) for trail in trails]
+    said = f"{min(len(trails), CURVES)} of {len(trails):,} drawn"
+    return [*(fit(trail.label, TEXT, most) for trail in (trails[0], trails[-1])), said]
+
+
+def draw_trails(axes: Axes, trails: Sequence[Trail], legend: Entries, lift: float) -> str:
+    """Draw the paths and, from so many points above the axes down, their legend; return the key of their marks."""
     from matplotlib.figure import Figure
 
     shown = [trails[index] for index in spread(len(trails), CURVES)]
@@ -49,19 +86,12 @@ def draw_trails(axes: Axes, trails: Sequence[Trail], lift: float) -> str:
     if trails and isinstance(figure, Figure):
         if len(shown) > MANY:
             handles = [handles[0], handles[-1], *axes.plot([], [], " ")]
-        place: dict[str, Any] = {"loc": "upper left", "frameon": False, "labelspacing": 0.12, "borderaxespad": 0.0}
-        corner = 1 - (26 + room_for(trails)) / WIDTH, axes.get_position().y1 + lift / HEIGHT
-        figure.legend(handles, _names(trails), bbox_to_anchor=corner, fontsize=TEXT, handlelength=1.8, **place)
+        place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, axes.get_position().y1 + lift / HEIGHT)}
+        place |= {"ncols": legend.columns, "handlelength": HANDLE, "columnspacing": 1.2, "handletextpad": 0.6}
+        place |= {"frameon": False, "labelspacing": 0.12, "borderaxespad": 0.0, "borderpad": 0.0}
+        figure.legend(handles, legend.names, fontsize=TEXT, **place)
     gone = any(len(way) and not np.isfinite(way[-1]).all() for way in ways)
-    return ("○ start · ● end" if trails else "") + (" · ✕ diverged" if gone else "")
-
-
-def _names(trails: Sequence[Trail]) -> list[str]:
-    """The entries of the legend: every trail, or of many the first, the last and how many are drawn."""
-    if len(trails) <= MANY:
-        return [fit(trail.label, TEXT, LABEL) for trail in trails]
-    said = f"{min(len(trails), CURVES)} of {len(trails):,} drawn"
-    return [*(fit(trail.label, TEXT, LABEL) for trail in (trails[0], trails[-1])), said]
+    return (MARKS if trails else "") + (GONE if gone else "")
 
 
 def _draw_way(axes: Axes, way: Array, look: dict[str, Any]) -> None:

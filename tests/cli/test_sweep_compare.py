@@ -118,7 +118,8 @@ def test_batch_modes_side_by_side(gdcli) -> None:
     assert answer.code == 0, answer.err
     folder = only_folder(Path("runs"))
     table = pd.read_csv(folder / "results.csv")
-    assert table["steps"].tolist() == [3, 300, 21]
+    assert table["label"].tolist()[:3] == ["full", "stochastic", "mini-batch:16"]
+    assert table["steps"].tolist()[:3] == [3, 300, 21]
     assert table["data"].nunique() == 1
     assert (folder / "compare.png").is_file()
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gdcli import plan
+from gdcli.engine.closed_form import why_not
 from gdcli.spec.bundled import folder, names
 from gdcli.spec.document import read
 from gdcli.spec.load import Loaded, load
@@ -14,10 +16,10 @@ from gdcli.spec.schema import parse
 
 TWO_BY_TWO = ("momentum_2x2", "adagrad_2x2", "rmsprop_2x2", "adam_2x2", "optimizers_2x2")
 NETWORKS = ("backprop_2x2", "backprop_2x2_layers", *TWO_BY_TWO)
-OBJECTIVES = ("chain_rule", "quadratic_bowl", "rosenbrock", "himmelblau")
+OBJECTIVES = ("chain_rule", "quadratic_bowl", "rosenbrock", "rosenbrock_optimizers", "himmelblau")
 NAMES = {
     "linear_sweep", "linear_manual", "linear_autograd", "linear_regression", "linear_regression_nn", "house_price",
-    "softmax_regression", "mlp", "gd_variants", "nn_linear", "loss_mae", "loss_mse", "loss_smooth_l1",
+    "softmax_regression", "mlp", "mlp_digits", "gd_variants", "nn_linear", "loss_mae", "loss_mse", "loss_smooth_l1",
     "loss_cross_entropy", "loss_bce", *NETWORKS, *OBJECTIVES,
 }  # fmt: skip
 
@@ -38,8 +40,10 @@ def test_loads_and_opens_with_what_it_shows(name: str) -> None:
     assert spec.settings.description
     commands = {
         "linear_sweep": "gdcli sweep --param w",
-        "gd_variants": "gdcli compare gd_variants --batches full,stochastic,mini-batch:16",
+        "gd_variants": "gdcli compare gd_variants",
         "optimizers_2x2": "gdcli compare",
+        "rosenbrock_optimizers": "gdcli compare rosenbrock_optimizers",
+        "mlp_digits": "gdcli compare mlp_digits",
     }
     server, shows, command, *rest = (folder() / f"{name}.yaml").read_text().splitlines()
     assert server == "# yaml-language-server: $schema=gdcli.schema.json"
@@ -157,6 +161,8 @@ def test_full_batches_can_reach_the_gradient_norm_in_time() -> None:
     assert spec.stop.gradient_norm == 1e-9
     assert spec.compare is not None
     assert spec.compare.batches == ["full", "stochastic", {"mode": "mini-batch", "size": 16}]
+    assert spec.compare.closed_form
+    assert why_not(experiment) == ""
     assert table is not None
     assert (len(table.x), table.x.min() >= 0, table.x.max() <= 2) == (100, True, True)
     design = np.hstack([table.x, np.ones((100, 1))])
@@ -178,6 +184,34 @@ def test_the_comparison_takes_each_optimizer_from_its_own_experiment() -> None:
     }
 
 
+def test_five_optimizers_start_at_one_point_of_rosenbrocks_surface() -> None:
+    experiment = loaded("rosenbrock_optimizers")
+    spec = experiment.spec
+    assert spec.model.arguments["expression"] == loaded("rosenbrock").spec.model.arguments["expression"]
+    assert [point.label for point in plan.rows(spec.document, spec, None, None)] == [
+        "sgd", "momentum", "adagrad", "rmsprop", "adam",
+    ]  # fmt: skip
+    axes = plan.axes(experiment, [])
+    assert [(axis.target, axis.kind, axis.grid.length) for axis in axes] == [
+        ("x", "parameter", 161),
+        ("y", "parameter", 161),
+    ]
+    lowest = plan.grid_points(axes).tolist().index([1.0, 1.0])  # the grid has the minimum
+    assert lowest == 120 * 161 + 80
+
+
+def test_the_digits_are_tuned_over_the_learning_rate() -> None:
+    experiment = loaded("mlp_digits")
+    comparison = experiment.spec.compare
+    assert comparison is not None
+    assert list(comparison.optimizers) == ["sgd", "momentum", "adam"]
+    assert all("lr" not in settings for settings in comparison.optimizers.values())
+    assert (comparison.seeds, comparison.tune, comparison.tune_range) == (5, 9, (1e-4, 1))
+    (axis,) = plan.axes(experiment, [])
+    assert (axis.target, axis.kind) == ("optimizer.lr", "key")
+    assert axis.grid.values()[::4] == [1e-4, 1e-3, 1e-2, 1e-1, 1]
+
+
 def test_the_chain_rule_freezes_b_at_the_point_of_the_document() -> None:
     model = loaded("chain_rule").spec.model
     assert model.freeze == ("b",)
@@ -185,7 +219,7 @@ def test_the_chain_rule_freezes_b_at_the_point_of_the_document() -> None:
     assert model.arguments["expression"] == "(exp(-(w*x+b)+1))**-1"
 
 
-@pytest.mark.parametrize("name", ["softmax_regression", "mlp"])
+@pytest.mark.parametrize("name", ["softmax_regression", "mlp", "mlp_digits"])
 def test_the_digits_are_divided(name: str) -> None:
     experiment = loaded(name)
     assert experiment.training is not None

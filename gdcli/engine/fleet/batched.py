@@ -37,6 +37,10 @@ class Batched:
         """Return [R, B, O] as it is."""
         return output
 
+    def prepare(self, x: Tensor) -> None:
+        """Make the plan for batches of this shape."""
+        self._plans.setdefault(x.shape, self._plan(x))
+
     def step(self, x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
         """Return losses [R] or differences, and output; write the gradient into theta."""
         plan = self._plans.get(x.shape)
@@ -69,7 +73,7 @@ class Batched:
 
 def _pass(layers: Sequence[Layer], rows: int, like: Tensor) -> tuple[Pass, list[Any]]:
     """Return the forward pass [R, B, D] -> [R, B, O], and its trail: each layer's input, weighted sum and output."""
-    plan = [_forward(layer, rows, like) for layer in layers]
+    plan = [_forward(layer, rows, like, is_last=layer is layers[-1]) for layer in layers]
     trail: list[Any] = []
 
     def forward(x: Tensor) -> Tensor:
@@ -97,11 +101,15 @@ def aligned_buffer(like: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
 
 
 def apart(rows: Tensor) -> Tensor:
-    """Return a copy of rows [R, ...] in which every run begins at 64 bytes."""
+    """Return rows [R, ...] in which every run begins at 64 bytes: a copy, unless they do."""
+    if rows.is_contiguous() and rows[0].numel() * rows.element_size() % (2 * ALIGNMENT) == 0:
+        return rows
     return aligned_buffer(rows, rows.shape)[1].copy_(rows)
 
 
-def _forward(layer: Layer, rows: int, like: Tensor) -> Callable[[Tensor], tuple[tuple[Tensor, ...], Tensor]]:
+def _forward(
+    layer: Layer, rows: int, like: Tensor, *, is_last: bool
+) -> Callable[[Tensor], tuple[tuple[Tensor, ...], Tensor]]:
     """Return a [R, B, I] -> what the way back needs, and the output [R, B, O].
 
     The activation works on whole buffers, whose ends are zeros, so that each run's entries lie in whole vectors.
@@ -111,6 +119,7 @@ def _forward(layer: Layer, rows: int, like: Tensor) -> Callable[[Tensor], tuple[
     transposed, activation = layer.weight.mT, layer.activation.forward
     whole, z = aligned_buffer(like, (runs, rows, outputs))
     strides, over_rows = z.stride(), is_over_rows(layer.name)
+    into = None if is_last else _into(layer, whole)
     bmm, baddbmm = torch.bmm, torch.baddbmm
 
     def forward(a: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -123,10 +132,22 @@ def _forward(layer: Layer, rows: int, like: Tensor) -> Callable[[Tensor], tuple[
         if over_rows:
             after = apart(activation(z))
             return (z, after), after
-        after = activation(whole)
+        after = activation(whole) if into is None else into(whole)
         return (whole, after), after.as_strided(z.shape, strides)
 
     return forward
+
+
+def _into(layer: Layer, whole: Tensor) -> Callable[[Tensor], Tensor] | None:
+    """Return the activation into a buffer of its own, where torch has that; fresh memory costs more than the function.
+
+    An output layer's is new each time, since outputs are handed on.
+    """
+    after = torch.zeros_like(whole)
+    if layer.name == "relu":  # what torch.relu calls
+        return lambda z: torch.clamp_min(z, 0, out=after)
+    function = {"sigmoid": torch.sigmoid, "tanh": torch.tanh}.get(layer.name)
+    return None if function is None else lambda z: function(z, out=after)
 
 
 def _back(layer: Layer, rows: int, like: Tensor, *, is_first: bool) -> Callable[..., Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -23,7 +23,7 @@ from gdcli.engine.build import (
 )
 from gdcli.engine.fleet.batched import Batched
 from gdcli.engine.fleet.kernels import FleetKernel
-from gdcli.engine.fleet.others import Objectives, Vmapped
+from gdcli.engine.fleet.objectives import Objectives
 from gdcli.engine.fleet.written_out import WIDTH, WrittenOut, is_tiny
 from gdcli.engine.theta import Slot, Theta, segments
 from gdcli.spec.load import Loaded, match
@@ -32,7 +32,7 @@ from gdcli.zoo import objectives
 from gdcli.zoo.arithmetic import Setting
 from gdcli.zoo.data import generator
 from gdcli.zoo.losses import LOSSES, TARGETS, Loss
-from gdcli.zoo.models import Chain, Objective, Stack
+from gdcli.zoo.models import Affine, Chain, Objective, Stack
 from gdcli.zoo.optimizers import OPTIMIZERS, Bound
 
 CHUNK_SCALARS = 2**18
@@ -54,12 +54,39 @@ def why_alone(loaded: Loaded) -> str:
         return "stop.max_seconds is about one run's time"
     if spec.settings.engine == "autograd" and isinstance(model, Chain):
         return "engine: autograd is for one run"
-    if isinstance(model, Stack):
+    if isinstance(model, Stack) and chain_of(loaded) is None:
         # vmap packs the runs without gaps: where a run lies decides how its products and its vectors' ends are rounded
         return "torch's own layers round by the runs beside them"
     if isinstance(model, Chain) and not model.layers:
         return "there are no parameters"
     return ""
+
+
+def chain_of(loaded: Loaded) -> Chain | None:
+    """Return a model as affine layers and activations: a chain, or torch's layers where they are no more than that."""
+    model = loaded.architecture
+    if not isinstance(model, Stack):
+        return model if isinstance(model, Chain) else None
+    layers: list[Affine] = []
+    for layer in model.layers:
+        arguments = dict(layer.arguments)
+        if layer.layer == "Linear" and set(arguments) <= {"in_features", "out_features", "bias"}:
+            bias = bool(arguments.get("bias", True))
+            layers.append(Affine(f"{layer.name}.", arguments["in_features"], arguments["out_features"], bias, "none"))
+        elif layer.layer in _ACTIVATIONS and not arguments and layers and layers[-1].activation == "none":
+            layers[-1] = replace(layers[-1], activation=_ACTIVATIONS[layer.layer])
+        elif layer.layer != "Identity":
+            return None
+    return Chain(tuple(layers)) if layers else None
+
+
+_ACTIVATIONS = {
+    "ReLU": "relu", "LeakyReLU": "leaky_relu", "ReLU6": "relu6", "ELU": "elu", "SELU": "selu", "CELU": "celu",
+    "GELU": "gelu", "Sigmoid": "sigmoid", "Hardsigmoid": "hardsigmoid", "Tanh": "tanh", "Hardtanh": "hardtanh",
+    "SiLU": "silu", "Hardswish": "hardswish", "Mish": "mish", "Softplus": "softplus", "Softsign": "softsign",
+    "LogSigmoid": "logsigmoid", "Tanhshrink": "tanhshrink", "Softmax": "softmax", "LogSoftmax": "log_softmax",
+}  # fmt: skip
+"""Torch's classes without arguments of their own, by the activations that are written out by hand."""
 
 
 def structure(loaded: Loaded) -> Hashable:
@@ -117,9 +144,8 @@ def fleets(runs: Sequence[Loaded]) -> tuple[list[list[int]], list[int]]:
 
 def chunk_of(loaded: Loaded) -> int:
     """Return how many runs of a structure are trained at once: what a step touches stays in cache."""
-    model = loaded.architecture
-    if isinstance(model, Stack):
-        return 64
+    model = chain_of(loaded) or loaded.architecture
+    assert not isinstance(model, Stack)
     scalars = sum(int(np.prod(shape)) for shape in model.shapes.values())
     units = sum(layer.outputs + layer.inputs for layer in model.layers) if isinstance(model, Chain) else 1
     rows = loaded.spec.batch.rows(loaded.samples) if loaded.samples else 1
@@ -194,7 +220,8 @@ class FleetBatches:
 
     def _gathered(self, rows: NDArray[np.int64]) -> Rows:
         index = torch.from_numpy(self._offset(rows)).to(self._x.device)  # [R, B]
-        return Rows(*self._kernel.arranged(self._x[index], self._y[index]), torch.from_numpy(rows))
+        x, y = (part.index_select(0, index.view(-1)).view(*index.shape, *part.shape[1:]) for part in (self._x, self._y))
+        return Rows(*self._kernel.arranged(x, y), torch.from_numpy(rows))
 
     def _offset(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         return rows + self._table_of[:, None] * self.samples
@@ -219,7 +246,7 @@ class Fleet:
     device: torch.device
     theta: Theta
     kernel: FleetKernel
-    kernel_name: str  # written_out, batched, objective or vmap
+    kernel_name: str  # written_out, batched or objective
     loss: Loss | None
     updates: tuple[FleetUpdate, ...]
     batches: FleetBatches
@@ -242,10 +269,12 @@ def build_fleet(members: Sequence[Loaded]) -> Fleet:
     name = kernel_name(first)
     innermost = name in ("written_out", "objective")
     padded = _padded(members, innermost)
-    theta, module = _theta(padded, dtype, device, innermost)
-    kernel = _kernel(name, first, theta, module, loss)
+    theta = _theta(padded, dtype, device, innermost)
+    kernel = _kernel(name, first, theta, loss)
     tables = _Tables(dtype, device)
     batches = FleetBatches(kernel, [tables.training(loaded) for loaded in padded], padded)
+    if not batches.shuffle:  # a shuffled epoch would draw its order
+        kernel.prepare(next(iter(batches.epoch())).x)
     return Fleet(
         tuple(members), device, theta, kernel, name, loss, _updates(padded, theta), batches,
         _validation(kernel, [tables.validation(loaded) for loaded in padded]),
@@ -254,13 +283,11 @@ def build_fleet(members: Sequence[Loaded]) -> Fleet:
 
 def kernel_name(loaded: Loaded) -> str:
     """Return which kernel serves runs of a structure, however many they are."""
-    model = loaded.architecture
-    if isinstance(model, Objective):
+    chain = chain_of(loaded)
+    if chain is None:
         return "objective"
-    if isinstance(model, Stack):
-        return "vmap"
     assert loaded.spec.loss is not None
-    return "written_out" if is_tiny(model, TARGETS.get(loaded.spec.loss.name) == "classes") else "batched"
+    return "written_out" if is_tiny(chain, TARGETS.get(loaded.spec.loss.name) == "classes") else "batched"
 
 
 def _padded(members: Sequence[Loaded], innermost: bool) -> list[Loaded]:
@@ -269,9 +296,7 @@ def _padded(members: Sequence[Loaded], innermost: bool) -> list[Loaded]:
     return [*members, *[members[0]] * (count - len(members))]
 
 
-def _theta(
-    members: Sequence[Loaded], dtype: torch.dtype, device: torch.device, innermost: bool
-) -> tuple[Theta, torch.nn.Module | None]:
+def _theta(members: Sequence[Loaded], dtype: torch.dtype, device: torch.device, innermost: bool) -> Theta:
     """Return theta with every run's start values, drawn once for all runs of one seed and start."""
     alike: dict[Hashable, list[int]] = {}
     for position, loaded in enumerate(members):
@@ -279,29 +304,28 @@ def _theta(
         model = loaded.architecture
         start = _frozen(model.start) if isinstance(model, Objective) else None
         alike.setdefault((spec.settings.seed, _frozen(spec.model.init), start), []).append(position)
-    theta, kept = None, None
+    theta = None
     for positions in alike.values():
-        values, module = start_values(members[positions[0]], dtype)
+        values, _ = start_values(members[positions[0]], dtype)
         if theta is None:
             frozen = [n for n in values if any(fnmatchcase(n, f) or n == f for f in members[0].spec.model.freeze)]
             moved = {name: value.to(device) for name, value in values.items()}
-            theta, kept = Theta(moved, frozen, runs=len(members), innermost=innermost), module
+            theta = Theta(moved, frozen, runs=len(members), innermost=innermost)
         else:
             theta.fill(positions, {name: value.to(device) for name, value in values.items()})
     assert theta is not None
-    return theta, kept if kept is None else kept.to(device)
+    return theta
 
 
-def _kernel(name: str, loaded: Loaded, theta: Theta, module: torch.nn.Module | None, loss: Loss | None) -> FleetKernel:
+def _kernel(name: str, loaded: Loaded, theta: Theta, loss: Loss | None) -> FleetKernel:
     model = loaded.architecture
     if isinstance(model, Objective):
         bare = isinstance(model.expression, objectives.Name)
         return Objectives(theta, compiled(loaded.spec, model), bare=bare)
+    chain = chain_of(loaded)
     assert loss is not None
-    if isinstance(model, Stack):
-        assert module is not None
-        return Vmapped(theta, module, loss)
-    return WrittenOut(theta, model, loss) if name == "written_out" else Batched(theta, model, loss)
+    assert chain is not None
+    return WrittenOut(theta, chain, loss) if name == "written_out" else Batched(theta, chain, loss)
 
 
 class _Tables:

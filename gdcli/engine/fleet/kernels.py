@@ -35,6 +35,9 @@ class FleetKernel(Protocol):
     def arranged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return rows as :meth:`step` takes them, from x [B, D] and y [B, O] or [B], or with [R, ...] in front."""
 
+    def prepare(self, x: Tensor) -> None:
+        """Make what :meth:`step` needs for batches of this shape."""
+
     def step(self, x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
         """Return what :meth:`losses` takes, and the output; write the gradient into theta."""
 
@@ -108,9 +111,14 @@ class FleetLosses:
         axes = tuple(axis for axis in range(terms.ndim) if axis != self._axis % output.ndim)
         return torch.sum(terms, axes) / self._loss.terms.divisor(terms.numel() // self._runs)
 
+    def _reduced(self, terms: Tensor, derivative: Tensor) -> tuple[Tensor, Tensor]:
+        """Return losses [R] from a term for each row [R, B], and the derivative as it is."""
+        return torch.sum(terms, 1) / self._loss.terms.divisor(terms.shape[1]), derivative
+
     def of_steps(self, steps: Sequence[Any]) -> Tensor:
         """Return the losses [K, R] of K steps, worked out at once where differences were kept."""
-        if len({(type(step), *step.shape) for step in steps}) > 1:  # the last batch of an epoch may be smaller
+        first = steps[0]  # the last batch of an epoch may be smaller, and then of another kind
+        if not all(step is first or (step.shape == first.shape and type(step) is type(first)) for step in steps):
             return torch.cat([self._of_alike([step]) for step in steps])
         return self._of_alike(steps)
 
@@ -136,7 +144,10 @@ class FleetLosses:
 
     def at_output(self, one_run: Tensor) -> AtOutput:
         """Return (o, t) -> losses or differences, and dL/do, from the shape of one run's output [B, O]."""
-        number, derivative = self.factor(one_run), self._loss.derivative(one_run)
+        number, derivative, joint = self.factor(one_run), self._loss.derivative(one_run), self._loss.joint
+        if joint is not None:
+            both, plain = joint(one_run), lambda o, t: (self.of(o, t), derivative(o, t))
+            return lambda o, t: plain(o, t) if t.is_floating_point() else self._reduced(*both(o, t))
         if number is None:
             return lambda o, t: (self.of(o, t), derivative(o, t))
         sub, mul = torch.sub, torch.mul

@@ -57,6 +57,10 @@ class WrittenOut:
         """Return [O, B, R] as [R, B, O]."""
         return output.permute(2, 1, 0)
 
+    def prepare(self, x: Tensor) -> None:
+        """Make the plan for batches of this shape."""
+        self._plans.setdefault(x.shape, self._plan(x))
+
     def step(self, x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
         """Return losses [R] or differences, and output; write the gradient into theta."""
         if x is not self._rows:
@@ -149,7 +153,12 @@ def _before(layer: Layer, like: Tensor) -> Tensor | None:
     if layer.activation.forward is None or (layer.name == "gelu" and like.dtype == torch.float32):
         return None
     outputs, _, runs = layer.weight.shape
-    return like.new_zeros((outputs, 1, runs, 2))[..., 0]
+    return _apart(like.new_empty((outputs, 1, runs)))
+
+
+def _apart(like: Tensor) -> Tensor:
+    """Return zeros of a tensor's shape that are not neighbours."""
+    return like.new_zeros((*like.shape, 2))[..., 0]
 
 
 def _back(layer: Layer, rows: int, like: Tensor, *, is_first: bool) -> Callable[..., Tensor]:
@@ -208,6 +217,7 @@ class _OneRow:
             trail.append((a, z, after))
             a = after
         self._output = a.unsqueeze(1)
+        self._alone = _apart(self._output)
         self._d = torch.zeros_like(a)
         self._target = np.zeros_like(self._d.numpy())
         self._difference = None if factor is None else np.zeros_like(self._target[:, None])
@@ -233,7 +243,7 @@ class _OneRow:
         for function, a, b, out in self._before:
             function(a, b, out)
         if self._difference is None:
-            kept, d = self._at_output(self._output, y)
+            kept, d = self._at_output(self._alone.copy_(self._output), y)
             self._d.copy_(d.squeeze(1))
         else:
             kept = self._difference.copy()
@@ -254,7 +264,7 @@ class _OneRow:
         """Add z = W a + b, a = f(z); return z and the output, [O, R] each."""
         outputs, inputs, runs = layer.weight.shape
         weight, a_in, add = layer.weight.numpy(), a.numpy(), self._before.append
-        products = np.zeros((outputs, inputs, runs), a_in.dtype)
+        products, zero = np.zeros((outputs, inputs, runs), a_in.dtype), np.zeros((), a_in.dtype)
         before = _before(layer, like)
         z = like.new_zeros((outputs, runs)) if before is None else before[:, 0]
         sums, into = np.zeros((outputs, runs), a_in.dtype), z.numpy()
@@ -264,7 +274,7 @@ class _OneRow:
                 add((np.add, products[o, 0] if i == 1 else sums[o], products[o, i], sums[o]))
             done = sums[o] if inputs > 1 else products[o, 0]
             if layer.bias is None:
-                add((_copy, done, None, into[o]))
+                add((_copy, done, None, into[o]) if inputs == 1 else (np.add, done, zero, into[o]))
             else:
                 bias = layer.bias.numpy()
                 add((np.add, done, bias[o if len(bias) == outputs else 0], into[o]))
@@ -308,6 +318,8 @@ class _OneRow:
         add((_copy, products[0], None, into) if outputs == 1 else (np.add, products[0], products[1], into))
         for o in range(2, outputs):
             add((np.add, into, products[o], into))
+        if outputs > 1:  # a sum begins with 0, so that it is no negative zero
+            add((np.add, into, np.zeros((), into.dtype), into))
         return below
 
     def _bias(self, parts: Any, into: Any) -> None:

@@ -1,0 +1,71 @@
+"""What the tests of many runs share: a record as bytes, and workers that die."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from gdcli.executors import Delivery, Errand, deliver
+from gdcli.plan import Point
+from gdcli.shards import Run, Shard, matches_single
+from gdcli.spec import bundled, document, load, schema
+from tests.conftest import only_folder
+
+OTHER = ("timing.json", "environment.json")
+"""Files that name times and the command line."""
+
+VICTIM = 3
+"""The run at which a worker dies."""
+
+
+def contents(output: Path, *without: str) -> dict[str, bytes]:
+    """All files of the one record below a folder."""
+    root = only_folder(output)
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.name not in (*OTHER, *without)
+    }
+
+
+def has_bits_of_run() -> bool:
+    """Whether fleets of the 2-2-2 net have the bits of `run` on this processor."""
+    source = bundled.find("backprop_2x2")
+    spec = schema.parse(document.read(source.text, source.shown), "backprop_2x2")
+    loaded = load.load(spec, source.path.parent)
+    return matches_single(Shard((Run(1, Point("", (), ()), loaded),), together=True))
+
+
+def require_bits_of_run() -> None:
+    """Skip where this processor's products round otherwise."""
+    if not has_bits_of_run():
+        pytest.skip("fleets agree with run to rounding on this processor")
+
+
+# --- workers: the processes import this module ------------------------------------------------------------------------
+
+
+def _has_victim(errand: Errand) -> bool:
+    return any(number == VICTIM for number, _ in errand.points)
+
+
+def dies_once(errand: Errand) -> Delivery:
+    """Deliver, but die the first time once the victim's work is done and its files are written."""
+    delivery = deliver(errand)
+    if _has_victim(errand):
+        try:
+            Path(os.environ["GDCLI_TEST_MARKER"]).touch(exist_ok=False)
+        except FileExistsError:
+            return delivery
+        os.kill(os.getpid(), signal.SIGKILL)
+    return delivery
+
+
+def dies_always(errand: Errand) -> Delivery:
+    """Deliver, but die at the victim."""
+    if _has_victim(errand):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return deliver(errand)

@@ -1,0 +1,251 @@
+"""Here, in processes and on a Dask cluster: the same bytes, whatever dies on the way."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli import many_runs
+from tests.cli.many_runs import VICTIM, contents
+from tests.conftest import Answer, only_folder
+
+GDCLI = [sys.executable, "-m", "gdcli"]
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*fork.*:DeprecationWarning",  # a test process may have threads
+    "ignore::ResourceWarning",  # of processes that are killed here
+)
+
+SIX = (
+    "sweep", "backprop_2x2", "-p", "lr=0.1,0.5,1", "-p", "seed=1,2", "model.init={}", "epochs=12", "print.style=tensor",
+    "--no-plot",
+)  # fmt: skip
+"""Six runs that train as one fleet, cut into one shard a worker."""
+
+
+@pytest.fixture
+def alone(gdcli) -> dict[str, bytes]:
+    """The record of the six runs, undisturbed and in one process."""
+    assert gdcli(*SIX, "-o", "alone").code == 0
+    found = contents(Path("alone"))
+    assert len(found) == 5 + 6 * 6
+    assert len(set(found["results.csv"].decode().split(","))) > 6 * 2  # no two runs alike
+    return found
+
+
+@pytest.fixture
+def dying(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """Workers that die once; yields the mark of the death."""
+    marker = tmp_path / "died"
+    monkeypatch.setenv("GDCLI_TEST_MARKER", str(marker))
+    monkeypatch.setattr("gdcli.executors.deliver", many_runs.dies_once)
+    yield marker
+    assert marker.exists()
+
+
+def rows_of(output: Path) -> list[dict[str, str]]:
+    with (only_folder(output) / "results.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_processes_leave_the_bytes_of_one_process(gdcli, alone: dict[str, bytes]) -> None:
+    assert gdcli(*SIX, "--jobs", "2", "-o", "two").code == 0
+    assert contents(Path("two")) == alone
+    assert gdcli(*SIX, "--jobs", "6", "-o", "six").code == 0
+    assert contents(Path("six")) == alone
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_leaves_the_bytes_of_one_process(gdcli, alone: dict[str, bytes]) -> None:
+    pytest.importorskip("distributed")
+    answer = gdcli(*SIX, "--cluster", "local:2", "-o", "dask")
+    assert answer.code == 0, answer.err
+    assert contents(Path("dask")) == alone
+
+
+def test_a_process_that_dies_once_loses_nothing(gdcli, alone: dict[str, bytes], dying: Path) -> None:
+    answer = gdcli(*SIX, "--jobs", "2", "-o", "died")
+    assert (answer.code, "failed" in answer.err) == (0, False), answer.err
+    assert contents(Path("died")) == alone
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_s_worker_that_dies_once_loses_nothing(gdcli, alone: dict[str, bytes], dying: Path) -> None:
+    pytest.importorskip("distributed")
+    answer = gdcli(*SIX, "--cluster", "local:2", "-o", "dask")
+    assert (answer.code, "failed" in answer.err) == (0, False), answer.err
+    assert contents(Path("dask")) == alone
+
+
+def check_one_lost(answer: Answer, output: Path, alone: dict[str, bytes], tries: int) -> None:
+    """Only the run that kills its worker is failed; it is told, kept and counted."""
+    assert answer.code == 1, answer.err
+    told = answer.err.splitlines()
+    assert f"lr=0.5,seed=1: failed: its worker process died {tries} times" in told
+    assert "1 of 6 runs failed" in told
+    root = only_folder(output)
+    found, before = (text.decode().splitlines() for text in ((root / "results.csv").read_bytes(), alone["results.csv"]))
+    assert found[VICTIM].startswith(f"{VICTIM},0.5,1,failed,")
+    assert found[:VICTIM] + found[VICTIM + 1 :] == before[:VICTIM] + before[VICTIM + 1 :]
+    good = {name: text for name, text in alone.items() if "/" in name and not name.startswith(str(VICTIM))}
+    assert good == {name: text for name, text in contents(output).items() if "/" in name}
+    assert json.loads((root / "summary.json").read_text())["failed"] == 1
+
+
+def test_a_run_that_kills_every_process_is_the_only_one_lost(
+    gdcli, alone: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gdcli.executors.deliver", many_runs.dies_always)
+    check_one_lost(gdcli(*SIX, "--jobs", "2", "-o", "died"), Path("died"), alone, 3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_that_kills_every_worker_of_a_cluster_is_the_only_one_lost(
+    gdcli, alone: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("gdcli.executors.deliver", many_runs.dies_always)
+    monkeypatch.setattr("gdcli.executors.TRIES", 2)  # a worker takes seconds to start again
+    check_one_lost(gdcli(*SIX, "--cluster", "local:2", "-o", "dask"), Path("dask"), alone, 2)
+
+
+# --- whole processes --------------------------------------------------------------------------------------------------
+
+
+def children_of(process: int) -> list[int]:
+    """The live processes that a process started."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if int(parent) == process and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def started(folder: Path, *arguments: str, rows: int) -> subprocess.Popen[bytes]:
+    """Start a sweep and wait until its results.csv has rows."""
+    process = subprocess.Popen([*GDCLI, *arguments], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    until = time.monotonic() + 60
+    while time.monotonic() < until and process.poll() is None:
+        tables = list(folder.glob("runs/*/*/results.csv"))
+        if tables and tables[0].read_bytes().count(b"\n") > rows:
+            return process
+        time.sleep(0.02)
+    process.kill()
+    raise AssertionError(f"no rows came: {process.communicate()}")
+
+
+SLOW = ("linear_manual", "epochs=5000", "--fleet", "off", "--no-plot", "record.gradients=none", "print.style=epoch")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers in /proc")
+def test_a_process_killed_from_outside_while_results_come(tmp_path: Path) -> None:
+    sweep = ("sweep", *SLOW, "-p", "lr=linspace(0.001,0.01,8)")
+    process = started(tmp_path, *sweep, "--jobs", "2", rows=0)
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("runs/*/*/*/steps.csv")) and time.monotonic() < until:
+        time.sleep(0.01)
+    workers = children_of(process.pid)
+    assert workers
+    os.kill(workers[0], signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert b"failed" not in err
+    other = tmp_path / "undisturbed"
+    other.mkdir()
+    subprocess.run([*GDCLI, *sweep], cwd=other, check=True, capture_output=True)
+    assert contents(tmp_path / "runs") == contents(other / "runs")
+
+
+@pytest.mark.parametrize("how", [(), ("--jobs", "2")], ids=["here", "jobs"])
+def test_ctrl_c_leaves_a_table_that_reads(tmp_path: Path, how: tuple[str, ...]) -> None:
+    process = started(tmp_path, "sweep", *SLOW, "-p", "lr=linspace(0.001,0.01,500)", *how, rows=2)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert b"Traceback" not in err
+    rows = rows_of(tmp_path / "runs")
+    assert 2 <= len(rows) < 500
+    assert [int(row["run"]) for row in rows] == sorted({int(row["run"]) for row in rows})
+    ended = [row for row in rows if row["status"] == "finished"]
+    assert len(ended) >= 2
+    assert all(float(row["final_loss"]) >= 0 for row in ended)
+    assert all(row["status"] == "interrupted" for row in rows if row not in ended)
+    assert json.loads((only_folder(tmp_path / "runs") / "summary.json").read_text())["status"] == "interrupted"
+
+
+def test_results_come_one_by_one_here(tmp_path: Path) -> None:
+    process = started(tmp_path, "sweep", *SLOW, "-p", "lr=linspace(0.001,0.01,12)", rows=1)
+    try:
+        (table,) = tmp_path.glob("runs/*/*/results.csv")
+        assert process.poll() is None
+        early = table.read_bytes()
+        _, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    whole = table.read_bytes()
+    assert whole.startswith(early)
+    assert early.count(b"\n") < whole.count(b"\n") == 13
+
+
+# --- what cannot be ---------------------------------------------------------------------------------------------------
+
+
+def refused(answer: Answer, code: int) -> str:
+    """The one line that a refused command tells; nothing is left behind."""
+    assert (answer.code, answer.out) == (code, ""), answer.err
+    assert not list(Path.cwd().iterdir())
+    (line,) = answer.err.splitlines()
+    return line
+
+
+TWO = ("sweep", "backprop_2x2", "-p", "lr=0.1,0.5")
+
+
+def test_a_cluster_without_dask(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    for command in (TWO, ("compare",)):
+        told = refused(gdcli(*command, "--cluster", "local:2"), 3)
+        assert told == "--cluster needs Dask, which is not installed: pip install 'gradient-descent-cli[dask]'"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_that_does_not_answer(gdcli) -> None:
+    pytest.importorskip("distributed")
+    begun = time.monotonic()
+    told = refused(gdcli("compare", "--tune", "3", "--cluster", "tcp://127.0.0.1:1"), 3)
+    assert told.startswith("--cluster tcp://127.0.0.1:1: no answer from the cluster: ")
+    assert time.monotonic() - begun < 20
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("address", ["nonsense", "foo://a:1"])
+def test_an_address_that_is_none(gdcli, address: str) -> None:
+    pytest.importorskip("distributed")
+    assert refused(gdcli(*TWO, "--cluster", address), 3).startswith(f"--cluster {address}: no answer from the cluster")
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "two", ""])
+def test_a_local_cluster_of_no_processes(gdcli, count: str) -> None:
+    told = refused(gdcli(*TWO, "--cluster", f"local:{count}"), 2)
+    assert told == f"--cluster local:{count}: write local:N, with N processes of at least 1"
+
+
+@pytest.mark.parametrize("command", [TWO, ("compare",)], ids=["sweep", "compare"])
+def test_processes_and_a_cluster_exclude_each_other(gdcli, command: tuple[str, ...]) -> None:
+    assert "--jobs and --cluster exclude each other" in refused(
+        gdcli(*command, "--jobs", "2", "--cluster", "local:2"), 2
+    )

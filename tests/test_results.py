@@ -1,0 +1,87 @@
+"""Rows of results.csv, and what steps cost."""
+
+from __future__ import annotations
+
+import pickle
+from math import inf, isinf, nan
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gdcli.results import Effort, Result, failed, header, row
+from gdcli.shards import folder_name
+
+
+@given(st.integers(1, 50), st.integers(1, 50), st.booleans(), st.integers(0, 300))
+def test_evaluations_are_the_rows_of_the_batches_one_by_one(samples: int, size: int, drop: bool, steps: int) -> None:
+    size = min(size, samples)
+    sizes = [len(range(k, min(k + size, samples))) for k in range(0, samples, size)]
+    if drop:
+        sizes = [each for each in sizes if each == size]
+    counted = sum(sizes[k % len(sizes)] for k in range(steps))
+    effort = Effort(samples, size, len(sizes))
+    assert effort.evaluations(steps) == counted
+    assert effort.of(steps) == (steps, steps / len(sizes), counted)
+
+
+def test_a_target_that_was_never_reached_has_no_effort() -> None:
+    assert Effort(10, 4, 3).of(None) == (None, None, None)
+    assert Effort(10, 4, 3).of(0) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("target", [False, True])
+@pytest.mark.parametrize("metrics", [(), ("validation_loss", "validation_accuracy")])
+def test_a_row_has_a_value_for_every_column(metrics: tuple[str, ...], target: bool) -> None:
+    result = Result(
+        3, "lr=0.1", (0.1, "sgd"), "finished", loss=0.5, best_loss=0.25, steps=20, epochs=10, to_target=7,
+        hashes=("a", "b", "c"), metrics={"validation_accuracy": 0.75},
+    )  # fmt: skip
+    names = header(["lr", "optimizer"], metrics, target=target)
+    values = row(result, metrics, Effort(3, 2, 2) if target else None)
+    found = dict(zip(names, values, strict=True))
+    assert [found[name] for name in ("run", "lr", "optimizer", "status")] == [3, 0.1, "sgd", "finished"]
+    assert [found[name] for name in ("final_loss", "best_loss", "steps", "epochs")] == [0.5, 0.25, 20, 10]
+    assert [found[name] for name in ("weights", "data", "order")] == ["a", "b", "c"]
+    if metrics:
+        assert (found["validation_loss"], found["validation_accuracy"]) == (None, 0.75)
+    if target:
+        assert [found[f"{name}_to_target"] for name in ("steps", "epochs", "evaluations")] == [7, 3.5, 11]
+
+
+@pytest.mark.parametrize("loss", [nan, inf, -inf])
+def test_a_loss_that_is_not_finite_is_no_cell_and_ranks_last(loss: float) -> None:
+    result = Result(1, "", (), "diverged", loss=loss, best_loss=loss)
+    assert row(result)[2:4] == [None, None]
+    assert result.rank == inf
+    assert min([result, Result(2, "", (), "finished", loss=1e300)], key=lambda each: each.rank).number == 2
+
+
+def test_a_run_that_raised_has_its_place_and_nothing_else() -> None:
+    result = failed(4, "lr=9", (9, None), "because")
+    assert (result.status, result.message) == ("failed", "because")
+    assert isinf(result.rank)
+    assert row(result) == [4, 9, None, "failed", None, None, None, None, None, None, None]
+
+
+def test_values_that_are_no_cells_are_text() -> None:
+    assert row(Result(1, "", ([64, 5], {"name": "sgd"}, True, "word", None), "finished"))[1:6] == [
+        "[64, 5]", "{'name': 'sgd'}", True, "word", None,
+    ]  # fmt: skip
+
+
+def test_a_result_comes_back_from_another_process() -> None:
+    result = Result(1, "a", (0.1,), "finished", loss=0.1, losses=np.arange(3.0), metrics={"m": 1.0})
+    back = pickle.loads(pickle.dumps(result))
+    assert row(back, ["m"]) == row(result, ["m"])
+    assert back.losses.tobytes() == result.losses.tobytes()
+
+
+@given(st.text(max_size=200), st.integers(1, 100))
+def test_a_run_s_folder_is_one_name_below_the_record(label: str, number: int) -> None:
+    name = folder_name(number, label, 100)
+    assert name.startswith(f"{number:03d}-")
+    assert len(name) <= 4 + 48
+    assert name.isascii()
+    assert not set(name) & set('/\\:*?"<>| \n\0')
