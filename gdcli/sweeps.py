@@ -15,6 +15,7 @@ from gdcli.execute import Timing, Watch
 from gdcli.many import Onlooker, Plan, Rows, counts, head, ranked, run_all, runs_json
 from gdcli.results import Result
 from gdcli.shards import FOLDERS
+from gdcli.stats import interval
 
 SHOWN = 50
 """Rows of a printed table; a sweep of more shows its best."""
@@ -83,9 +84,54 @@ class Sweep:
             values = [result.values[0] for result in self.results]
             losses_ = np.array([result.loss for result in self.results])
             return plots.sweep_runs(plan.axes[0], values, losses_, title=title, loss_label=label)
-        curves = [
-            plots.Curve(result.label, np.arange(1.0, len(result.losses) + 1), result.losses)
-            for result in self.results
-            if result.losses is not None
-        ]
-        return plots.comparison(curves, title=title, loss_label=label)
+        return _profiles(plan.axes, self.results, title, label)
+
+
+def _profiles(axes: Sequence[str], found: Sequence[Result], title: str, label: str) -> bytes:
+    """Return the picture of a product: the final loss over its first axis of numbers, a line per combination of others.
+
+    An axis of seeds is no combination, the line is the mean over them; nor is one that only repeats another, as in a
+    zip.
+    """
+    columns = dict(zip(axes, zip(*(result.values for result in found), strict=True), strict=True))
+    names = [name for name in axes if name != "seed"] or list(axes)
+    varying = [name for name in names if len({str(value) for value in columns[name]}) > 1] or names
+    x = next((name for name in varying if _of_numbers(columns[name])), varying[0])
+    others = [name for name in varying if len(set(_pairs(columns, x, name))) > len(set(_pairs(columns, x, x)))]
+    lines: dict[tuple[str, ...], dict[Any, list[float]]] = {}
+    for k, result in enumerate(found):
+        line = lines.setdefault(tuple(_word(columns[name][k]) for name in others), {})
+        line.setdefault(_hashable(columns[x][k]), []).append(result.rank)
+    full = [", ".join(map("=".join, zip(others, words, strict=True))) for words in lines]
+    short = len(others) > 1 and max(map(len, full)) > LONG
+    rows = []
+    for words, text, points in zip(lines, full, lines.values(), strict=True):
+        means = [interval(losses_) for losses_ in points.values()]
+        loss, low, high = (np.array([getattr(m, part) for m in means]) for part in ("mean", "low", "high"))
+        rows.append(plots.Profile(", ".join(words) if short else text, list(points), loss, low, high))
+    runs = max(len(losses_) for line in lines.values() for losses_ in line.values())
+    bars = f"bars: 95 % interval of the mean, {runs} {'seeds' if 'seed' in axes else 'runs'}"
+    heading = ", ".join(others) if short else ""
+    return plots.sweep_profiles(
+        rows, title=title, loss_label=f"final {label}", x_label=x, heading=heading, bar_label=bars
+    )
+
+
+LONG = 28
+"""Characters of a line's name up to which it repeats the names of the axes; longer ones have them as a heading."""
+
+
+def _of_numbers(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def _pairs(columns: dict[str, tuple[Any, ...]], x: str, name: str) -> list[tuple[str, str]]:
+    return [(str(a), str(b)) for a, b in zip(columns[x], columns[name], strict=True)]
+
+
+def _hashable(value: Any) -> Any:
+    return value if isinstance(value, int | float | str) and not isinstance(value, bool) else str(value)
+
+
+def _word(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

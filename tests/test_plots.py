@@ -275,9 +275,9 @@ def test_words_are_bars_and_numbers_are_not() -> None:
     assert [text.get_text() for text in axes.get_xticklabels()] == ["sgd", "adam", "lbfgs"]
     assert legend(figure) == ["diverged"]
     assert {"0.5", "−0.25"} <= set(texts(figure))
-    assert sweeps._numbers([1, 2.5, np.float32(3), 10**30]) is not None
+    assert scales.as_numbers([1, 2.5, np.float32(3), 10**30]) is not None
     for words in ([True, False], ["1"], [None], [[1, 2]], [1, "a"], [float("nan")], [10**400]):
-        assert sweeps._numbers(words) is None
+        assert scales.as_numbers(words) is None
 
 
 @pytest.mark.parametrize("count", [0, 1, 30, 3000])

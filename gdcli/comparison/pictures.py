@@ -17,15 +17,20 @@ from gdcli.spec.load import Loaded
 
 X = Literal["steps", "epochs", "evaluations"]
 LABELS = {"steps": "step", "epochs": "epoch", "evaluations": "gradient evaluation"}
-SIDE = 160  # points of the contour's grid, each way
+CLOSED_FORM = "closed_form"  # the label of the least-squares solution
+SIDE = 240  # points of the contour's grid, each way
+WORK = 2e9  # rows of data times points of the grid, at most about so many
 
 
 def curves(lines: Sequence[Line], loaded: Loaded, x: X | None) -> bytes:
     """Return the picture of all loss curves.
 
     Without a choice of x, steps where every row takes one an epoch, else epochs; over epochs and gradient evaluations
-    the losses of an epoch's batches are averaged, those of single small batches would hide each other.
+    the losses of an epoch's batches are averaged, those of single small batches would hide each other. The closed form
+    is a line to compare with.
     """
+    levels = [("closed form", line.final().mean) for line in lines if line.label == CLOSED_FORM]
+    lines = [line for line in lines if line.label != CLOSED_FORM]
     per_epoch = [line.effort.steps_per_epoch for line in lines]
     x = x or ("steps" if max(per_epoch) == 1 else "epochs")
     drawn = [curve for line in lines if (curve := _curve(line, x)) is not None]
@@ -34,7 +39,10 @@ def curves(lines: Sequence[Line], loaded: Loaded, x: X | None) -> bytes:
         label += ", epoch mean"
     seeds = max(len(line.results) for line in lines)
     band = f"band: 95 % interval of the mean, {seeds} seeds" if seeds > 1 else ""
-    return plots.comparison(drawn, title=loaded.spec.name, loss_label=label, x_label=LABELS[x], band_label=band)
+    title = loaded.spec.name
+    return plots.comparison(
+        drawn, title=title, loss_label=label, x_label=LABELS[x], band_label=band, levels=levels
+    )  # fmt: skip
 
 
 def _curve(line: Line, x: X) -> plots.Curve | None:
@@ -80,23 +88,27 @@ def _interval(table: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
 
 def paths(lines: Sequence[Line], loaded: Loaded) -> bytes | None:
     """Return the paths of all rows on one contour of the loss; None where the model has not two parameters."""
-    trails = [
-        plots.Trail(line.label, result.path)
+    drawn = [
+        (line, result.path)
         for line in lines
         if (result := line.results[0]).path is not None and result.path.shape[1] == 2
     ]
-    if not trails:
+    if not drawn:
         return None
+    trails = [plots.Trail(line.label, path) for line, path in drawn]
+    seeds = max(len(line.results) for line, _ in drawn)
     built = build(loaded)
     names = [name for parameter in built.theta.parameters() for name in parameter.scalars]
-    (x, y) = (_axis([trail.points[:, k] for trail in trails]) for k in (0, 1))
+    side = int(np.clip(np.sqrt(WORK / max(1, len(built.batches.x))), 60, SIDE))
+    (x, y) = (_axis([trail.points[:, k] for trail in trails], side) for k in (0, 1))
     points = np.stack([mesh.ravel() for mesh in np.meshgrid(x, y, indexing="ij")], axis=1)
     values = losses(built, names, points).reshape(len(x), len(y)).T
+    note = f"the first of {seeds} seeds" if seeds > 1 else ""
     title, label = loaded.spec.name, loss_label(loaded)
-    return plots.paths((names[0], names[1]), x, y, values, trails, title=title, loss_label=label)
+    return plots.paths((names[0], names[1]), x, y, values, trails, title=title, loss_label=label, note=note)
 
 
-def _axis(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+def _axis(columns: Sequence[NDArray[np.float64]], side: int) -> NDArray[np.float64]:
     """Return the grid of one axis: all paths with a margin, one that runs away cut where most points are."""
     inside = np.concatenate([column[np.isfinite(column)] for column in columns])
     middle = np.concatenate([column[np.isfinite(column)][:1] for column in columns] + [[np.median(inside)]])
@@ -104,4 +116,4 @@ def _axis(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     low = max(inside.min(), min(middle.min(), np.quantile(inside, 0.02)) - spread)
     high = min(inside.max(), max(middle.max(), np.quantile(inside, 0.98)) + spread)
     margin = 0.12 * ((high - low) or 1.0)
-    return np.linspace(low - margin, high + margin, SIDE)
+    return np.linspace(low - margin, high + margin, side)

@@ -232,7 +232,7 @@ class Comparison:
         return store.json_text({"folder": str(self.folder), "runs": rows, "rows": self.data()})
 
     def _draw(self, watch: Watch) -> None:
-        asked, lines = self.asked, [line for line in self.lines() if line.label != CLOSED_FORM]
+        asked, lines = self.asked, self.lines()
         execute.draw(self.folder / "compare.png", lambda: pictures.curves(lines, asked.loaded, asked.x), watch)
         if self.tuned:
             rows, label = [tuned.curve() for tuned in self.tuned], execute.loss_label(asked.loaded)

@@ -10,11 +10,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gdcli.engine.build import Built, compiled
+from gdcli.engine.fleet.written_out import WIDTH, WrittenOut, is_tiny
+from gdcli.engine.theta import Theta
 from gdcli.zoo.activations import ACTIVATIONS
+from gdcli.zoo.losses import Loss
 from gdcli.zoo.models import Chain, Objective
 
 CHUNK_SCALARS = 2**21
 """Numbers of the largest intermediate of a chunk: it stays in cache, and memory is bounded."""
+
+
+CACHED_SCALARS = 2**17
+"""Numbers of a chunk that is evaluated with its runs innermost."""
 
 
 def losses(built: Built, scalars: Sequence[str], points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -22,10 +29,39 @@ def losses(built: Built, scalars: Sequence[str], points: NDArray[np.float64]) ->
     names = [name for parameter in built.theta.parameters() for name in parameter.scalars]
     order = built.theta.model_order
     columns = [order[names.index(name)] for name in scalars]
+    model = built.loaded.architecture
+    if isinstance(model, Chain) and is_tiny(model, built.batches.y.ndim == 1) and built.loss is not None:
+        return _written_out(built, model, built.loss, columns, points)
     width = max([len(built.batches.x), 1]) * _widest(built)
     rows = max(1, CHUNK_SCALARS // (width + built.theta.values.shape[1]))
     found = [_chunk(built, columns, points[k : k + rows]) for k in range(0, len(points), rows)]
     return np.concatenate(found)
+
+
+def _written_out(
+    built: Built, chain: Chain, loss: Loss, columns: list[int], points: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Evaluate tiny layers by the fleets' kernel: every point is a run, a chunk of them stays in cache."""
+    units = sum(layer.outputs + layer.inputs for layer in chain.layers)
+    count = min(len(points), max(1, CACHED_SCALARS // (len(built.batches.x) * units)))
+    count = -(-count // WIDTH) * WIDTH
+    of_one = {slot.name: built.theta.view(slot) for slot in built.theta.slots}
+    theta = Theta(of_one, runs=count, innermost=True)
+    starts = {slot.name: slot.start for slot in theta.slots}
+    rows = [
+        starts[slot.name] + c - slot.start for c in columns for slot in built.theta.slots if slot.start <= c < slot.stop
+    ]
+    kernel = WrittenOut(theta, chain, loss)
+    x, y = kernel.arranged(built.batches.x, built.batches.y)
+    found = torch.empty(len(points), dtype=torch.float64)
+    turned = torch.as_tensor(points.T.copy()).to(theta.stored)  # [k, R]
+    with torch.no_grad(), np.errstate(all="ignore"):
+        for k in range(0, len(points), count):
+            part = turned[:, k : k + count]
+            for row, values in zip(rows, part, strict=True):
+                theta.stored[row, : len(values)] = values
+            found[k : k + count] = kernel.loss_of(kernel.forward(x), y)[: part.shape[1]]
+    return found.numpy()
 
 
 def _widest(built: Built) -> int:

@@ -200,8 +200,10 @@ def product_of(found: Sequence[Axis]) -> Iterator[tuple[grids.Value, ...]]:
 def grid_points(found: Sequence[Axis]) -> NDArray[np.float64]:
     """Return the points of axes of numbers as an array [R, k], a column per axis, in the order of `product_of`."""
     lengths = {axis.factor: axis.grid.length for axis in found}
+    if len(lengths) == 1:
+        return np.stack([axis.grid.array() for axis in found], axis=1)
     at = dict(zip(lengths, np.unravel_index(np.arange(points(found)), tuple(lengths.values())), strict=True))
-    columns = [np.array([float(value) for value in axis.grid.values()])[at[axis.factor]] for axis in found]
+    columns = [axis.grid.array()[at[axis.factor]] for axis in found]
     return np.stack(columns, axis=1)
 
 

@@ -8,9 +8,9 @@ from .losses import Curve, comparison, loss_curve
 from .surfaces import paths, surface
 from .sweeps import sweep_curve, sweep_runs
 from .trails import Trail
-from .tuning import Sensitivity, sensitivity
+from .tuning import Profile, Sensitivity, sensitivity, sweep_profiles
 
 __all__ = [
-    "Curve", "Sensitivity", "Trail", "comparison", "loss_curve", "paths", "sensitivity", "surface", "sweep_curve",
-    "sweep_runs",
+    "Curve", "Profile", "Sensitivity", "Trail", "comparison", "loss_curve", "paths", "sensitivity", "surface",
+    "sweep_curve", "sweep_profiles", "sweep_runs",
 ]  # fmt: skip

@@ -99,7 +99,7 @@ def new_axes(title: str, x: str, y: str, *, above: float = 0, right: float = 0) 
     return axes
 
 
-def finish(axes: Axes, legend: str, *, lift: float = 0, beside: float = 0) -> Figure:
+def finish(axes: Axes, legend: str, *, lift: float = 0, beside: float = 0, heading: str = "") -> Figure:
     """The legend, and as much room on the left as the labels of the ticks take.
 
     lift, beside: how much higher than the axes and how far from them a legend outside of them starts, in points.
@@ -124,7 +124,10 @@ def finish(axes: Axes, legend: str, *, lift: float = 0, beside: float = 0) -> Fi
             },
             "above": {"loc": "lower left", "bbox_to_anchor": (-0.01, 0.99), "frameon": False, "ncols": len(handles)},
         }
-        axes.legend(handles=handles, fontsize=TEXT, borderaxespad=0.3, handlelength=handle_length(axes), **places[legend])
+        look: dict[str, Any] = {"fontsize": TEXT, "handlelength": handle_length(axes), "borderaxespad": 0.3}
+        if heading:
+            look |= {"title": heading, "title_fontsize": TEXT, "alignment": "left"}
+        axes.legend(handles=handles, **look, **places[legend])
     canvas: Any = FigureCanvasAgg(figure)
     box = axes.yaxis.get_tightbbox(canvas.get_renderer())
     if box is not None:

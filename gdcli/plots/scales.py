@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,3 +167,20 @@ def bounds(axis: XAxis | YAxis) -> tuple[float, float]:
 def set_bounds(axis: XAxis | YAxis, low: float, high: float) -> None:
     """Set the limits of the axis."""
     (axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim)(low, high)
+
+
+def as_numbers(values: Sequence[object]) -> Array | None:
+    """The values as numbers; None when one of them is none, as a word, true, or a list."""
+    if not all(isinstance(value, int | float | np.number) and not isinstance(value, bool) for value in values):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        numbers = np.array([_as_float(value) for value in values], np.float64)
+    return numbers if np.all(np.abs(numbers) < HUGE) else None
+
+
+def _as_float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        return math.inf

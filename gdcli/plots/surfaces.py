@@ -234,8 +234,10 @@ def _edges(centres: Array, log: bool) -> Array:
 def _colour_bar(axes: Axes, mesh: Any, loss_label: str, log: bool) -> float:
     """The bar right of the axes, both moved as far right as it has room; how far right of the axes it reaches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     place, figure = axes.get_position(), axes.figure
+    assert isinstance(figure, Figure)
     bar = figure.colorbar(mesh, cax=figure.add_axes((place.x1 + 0.02, place.y0, 0.022, place.height)))
     if log:
         log_axis(bar.ax.yaxis, *bounds(bar.ax.yaxis))

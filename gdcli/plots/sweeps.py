@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .canvas import CROSS, PALETTE, STAR, draw_line, finish, fixed, new_axes, to_png
-from .scales import HUGE, POINTS, bounds, drawable, log_spaced, set_scale, set_span, spans, spread, ticks_at
+from .scales import POINTS, as_numbers, bounds, drawable, log_spaced, set_scale, set_span, spans, spread, ticks_at
 from .text import TEXT, Array, clean, fit, number, width_of
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ def sweep_curve(name: str, values: Sequence[float], loss: Array, *, title: str, 
 
 def sweep_runs(name: str, values: Sequence[object], loss: Array, *, title: str, loss_label: str) -> bytes:
     """The final loss over a key of the spec: points for numbers, bars for words."""
-    numbers = _numbers(values)
+    numbers = as_numbers(values)
     with fixed():
         if numbers is None:
             return to_png(_words_figure(name, [str(value) for value in values], loss, title, loss_label))
@@ -38,7 +36,7 @@ def _numbers_figure(name: str, values: Array, loss: Array, title: str, loss_labe
     x, y = x[order], drawable(loss)[order]
     axes = new_axes(title, name, loss_label, above=20)
     # trained losses differ by orders of magnitude; a parabola should look like one, unless most of it would lie flat
-    helps = spans(y, 50) if trained else spans(y, 50) and np.nanmedian(y) < 0.02 * np.nanmax(y)
+    helps = spans(y, 10) if trained else spans(y, 50) and np.nanmedian(y) < 0.02 * np.nanmax(y)
     set_scale(axes.yaxis, y, log=bool(helps))
     log = log_spaced(x)
     set_span(axes, x, log=log)
@@ -95,20 +93,3 @@ def _words_figure(name: str, words: Sequence[str], loss: Array, title: str, loss
         frame = axes.get_xaxis_transform() if upright else axes.get_yaxis_transform()
         axes.plot(x, up, transform=frame, label="diverged", **CROSS, color=PALETTE[1])
     return finish(axes, "above")
-
-
-def _numbers(values: Sequence[object]) -> Array | None:
-    """The values as numbers; None when one of them is none, as a word, true, or a list."""
-    if not all(isinstance(value, int | float | np.number) and not isinstance(value, bool) for value in values):
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        numbers = np.array([_as_float(value) for value in values], np.float64)
-    return numbers if np.all(np.abs(numbers) < HUGE) else None
-
-
-def _as_float(value: Any) -> float:
-    try:
-        return float(value)
-    except OverflowError:  # an integer of more than 308 digits
-        return math.inf

@@ -86,7 +86,7 @@ SWEEPS = [
     (["--param", "w=range(0,1,0)"], "--param w: the step of a range must not be 0 (got range(0,1,0))"),
     (["--param", "w=rnge(0,1,1)"], "--param w: no grid is called 'rnge' (got rnge(0,1,1)). Did you mean 'range'?"),
     (["--param", "w=a,b"], "--param w: a parameter of the model takes numbers (got a,b)"),
-    (["--param", "w=linspace(0,1,1000000000)"], "1,000,000,000 runs are more than 10,000,000. --max-runs raises it"),
+    (["--param", "w=linspace(0,1,1000000000)"], "1,000,000,000 points are more than 10,000,000. --max-runs raises it"),
     (
         ["backprop_2x2", "--param", "lr=linspace(0,1,100000)", "--param", "seed=0:10000:1"],
         "1,000,000,000 runs are more than 10,000. --max-runs raises it",
