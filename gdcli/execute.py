@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from gdcli import __version__, plots, store
 from gdcli.engine.build import Built, build, resolve_threads
 from gdcli.engine.train import Interrupt, keep_of, train
+from gdcli.errors import GdcliError, RunError
 from gdcli.records import Event, Floats, Outcome, Start, StepBlock
 from gdcli.spec import config
 from gdcli.spec.document import write
@@ -33,6 +34,7 @@ from gdcli.spec.load import Loaded
 from gdcli.spec.schema import RunSpec
 from gdcli.styles import STYLES
 from gdcli.zoo.data import generator
+from gdcli.zoo.models import Stack
 
 SUMMARY_SCALARS = 100
 """Parameters stand in summary.json up to this many scalars."""
@@ -132,7 +134,8 @@ def run(
 
     A caller that claims the folder builds first, so that what only torch can refuse leaves no folder behind.
 
-    Raises SpecError for what only torch knows, MachineError for a file that cannot be written.
+    Raises SpecError for what only torch knows, RunError for a step that torch's own layers refuse, MachineError for a
+    file that cannot be written.
     """
     watch, timing, spec = watch or Watch(), timing or Timing(), loaded.spec
     threads = resolve_threads(loaded)
@@ -147,8 +150,13 @@ def run(
         device, engine = built.device, built.kernel_name
         write_head(folder, loaded, origin, device=device, threads=threads, engine=engine, keep=keep)
     events = train(built, STYLES[spec.style].columns | watch.columns, interrupt)
-    with timing.phase("train"):
-        finished = _follow(built, events, folder, watch, keep)
+    try:
+        with timing.phase("train"):
+            finished = _follow(built, events, folder, watch, keep)
+    except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+        if isinstance(error, GdcliError) or not isinstance(loaded.architecture, Stack):
+            raise
+        raise _refused(error, folder) from None
     timing.steps = finished.outcome.steps
     if folder is not None:
         if plot:
@@ -156,6 +164,14 @@ def run(
                 _plot(loaded, finished, folder, watch)
         write_end(folder, finished, timing)
     return finished
+
+
+def _refused(error: Exception, folder: Path | None) -> RunError:
+    """Return what torch's own layers refuse in the middle of a run, such as one row for a batch norm."""
+    message = f"torch refused a step: {str(error).splitlines()[0]}"
+    if folder is not None:
+        store.replace(folder / "summary.json", store.json_text({"status": "failed", "message": message}))
+    return RunError(message)
 
 
 def _follow(built: Built, events: Iterator[Any], folder: Path | None, watch: Watch, keep: str) -> Finished:
@@ -250,21 +266,21 @@ def weights_hash(values: Floats) -> str:
 
 
 def data_hash(loaded: Loaded) -> str:
-    """Return 8 hex digits of the training rows."""
+    """Return 8 hex digits of the training rows; nothing for an objective."""
     table, data = loaded.training, hashlib.sha256()
     if table is not None:
         data.update(np.ascontiguousarray(table.x).tobytes() + np.ascontiguousarray(table.y).tobytes())
-    return data.hexdigest()[:8]
+    return data.hexdigest()[:8] if table is not None else ""
 
 
 def order_hash(loaded: Loaded) -> str:
-    """Return 8 hex digits of the first epoch's batches."""
+    """Return 8 hex digits of the first epoch's batches; nothing for an objective."""
     order, batch, samples = hashlib.sha256(), loaded.spec.batch, loaded.samples
     if samples:
         if batch.shuffles:
             order.update(generator(loaded.spec.settings.seed, "shuffle").permutation(samples).tobytes())
         order.update(str((batch.rows(samples), batch.steps(samples))).encode())
-    return order.hexdigest()[:8]
+    return order.hexdigest()[:8] if samples else ""
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -197,9 +197,64 @@ def test_a_comparison_of_any_size(count: int, entries: int) -> None:
     check(canvas.to_png(figure))
 
 
-def test_up_to_twenty_curves_look_different() -> None:
+def test_up_to_twenty_curves_look_different_and_the_first_seven_in_colour_and_style() -> None:
     figure = losses._comparison_figure([EXP] * 20, "", "loss")
-    assert len({(str(line.get_color()), line.get_linestyle()) for line in figure.axes[0].lines}) == 20
+    drawn = [(str(line.get_color()), line._unscaled_dash_pattern) for line in figure.axes[0].lines]  # type: ignore[attr-defined]
+    assert len(set(map(repr, drawn))) == 20
+    assert len({colour for colour, _ in drawn[:7]}) == len({repr(style) for _, style in drawn[:7]}) == 7
+    red_green_blue = [np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) for colour, _ in drawn[:6]]
+    distances = [np.abs(a - b).sum() for k, a in enumerate(red_green_blue) for b in red_green_blue[:k]]
+    assert min(distances) > 100  # vermilion and orange are 82 apart: the orange comes seventh
+
+
+def test_a_legend_shows_a_whole_period_of_each_pattern() -> None:
+    for line in losses._comparison_figure([EXP] * 7, "", "loss").axes[0].get_legend().get_lines():
+        _, pattern = line._unscaled_dash_pattern
+        assert sum(pattern or ()) * line.get_linewidth() < np.ptp(line.get_xdata())
+
+
+@pytest.mark.parametrize(
+    ("loss", "scale"), [([45.0, 1], "log"), ([9.0, 1], "linear"), ([45.0, 0], "linear"), ([45.0, 1, -1], "linear")]
+)
+def test_a_comparison_has_a_log_scale_from_a_factor_of_ten(loss: list[float], scale: str) -> None:
+    curves = [Curve("a", STEPS[: len(loss)], np.array(loss)), Curve("b", STEPS[:1], np.array([2.0]))]
+    assert losses._comparison_figure(curves, "", "loss").axes[0].get_yscale() == scale
+
+
+@pytest.mark.parametrize("count", [1, 5, 20])
+def test_levels_are_thin_lines_with_their_names_at_the_right_end(count: int) -> None:
+    levels = [("closed form", 2e-4), ("noise", 2.2e-4), ("gone", np.nan), ("zero", 0.0)]
+    figure = losses._comparison_figure([EXP] * count, "", "loss", levels=levels)
+    (axes,) = figure.axes
+    grey = [line for line in axes.lines if line.get_color() == canvas.GREY]
+    assert [float(line.get_ydata()[0]) for line in grey] == [2e-4, 2.2e-4]
+    assert axes.get_ylim()[0] < 2e-4
+    assert axes.get_yscale() == "log"
+    assert legend(figure) == ["sgd"] * count
+    canvas.to_png(figure)
+    nothing, first, second = (text.get_window_extent() for text in axes.texts)
+    assert [text.get_text() for text in axes.texts] == ["↓ zero", "closed form", "noise"]
+    assert not first.overlaps(second)
+    for box in (nothing, first, second):
+        assert axes.bbox.x1 < box.x0 < box.x1 <= 960
+        assert not box.overlaps(axes.get_legend().get_window_extent())
+
+
+def test_a_level_far_from_the_losses_does_not_press_them_together() -> None:
+    figure = losses._comparison_figure([EXP], "", "loss", levels=[("closed form", 1e-30)])
+    assert figure.axes[0].get_ylim()[0] > 1e-4
+    assert [text.get_text() for text in figure.axes[0].texts] == ["↓ closed form"]
+    flat = losses._comparison_figure([Curve("a", STEPS, 1 + 1 / STEPS)], "", "loss", levels=[("worst", 99.0)])
+    assert [text.get_text() for text in flat.axes[0].texts] == ["↑ worst"]
+    assert flat.axes[0].get_ylim()[1] < 4
+    check(plots.comparison([], title="", levels=[("$$", 1e308), ("漢" * 400, 0.5)], **LABEL))
+
+
+def test_a_label_is_whole_where_there_is_room() -> None:
+    names = [f"lr=0.001,batch.size={size}" for size in (16, 32, 64, 100, 128)]
+    for count in (2, 5):
+        shown = legend(losses._comparison_figure([Curve(name, STEPS, EXP.loss) for name in names[:count]], "", "loss"))
+        assert shown == names[:count]
 
 
 def test_a_diverged_run_leaves_the_picture_of_the_others_with_a_cross() -> None:

@@ -158,7 +158,7 @@ class Comparison:
     def _solutions(self, before: int) -> list[Result]:
         """Return the least-squares solution of each seed's data: its number follows those of the runs before it."""
         assert self.plan is not None
-        seeds = self.asked.seeds
+        seeds, target = self.asked.seeds, self.asked.target
         data: dict[int, tuple[float, str]] = {}  # loss and hash, once for seeds that share their rows
         found = []
         for number, (seed, run) in enumerate(zip(seeds, self.plan.runs, strict=False), before + 1):  # the first row's
@@ -170,7 +170,7 @@ class Comparison:
             found.append(
                 Result(
                     number, CLOSED_FORM, values, "finished", "least squares", loss, loss, 0, 0, (None, digest, None),
-                    kernel=CLOSED_FORM,
+                    to_target=0 if target is not None and loss <= target else None, kernel=CLOSED_FORM,
                 )
             )  # fmt: skip
         return found

@@ -77,7 +77,7 @@ def one_seed(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> 
         row += [result.steps, result.epochs, result.status, *(result.metrics.get(name) for name in metrics)]
         if target:
             row += [_count(part.mean) for part in line.to_target()]
-        rows.append([*row, *(result.hashes or ("-", "-", "-"))])
+        rows.append([*row, *(value or "-" for value in result.hashes or ("", "", ""))])
     return tables.aligned([*names, "weights", "data", "order"], rows)
 
 

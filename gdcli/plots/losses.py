@@ -116,7 +116,7 @@ def _comparison_figure(
     few, outside = len(shown) <= MANY, 4 < len(shown) <= MANY
     names = [fit(curve.label, TEXT, BESIDE if outside else INSIDE) for curve in shown]
     references = [(fit(label, TEXT, 120), float(at)) for label, at in levels if np.isfinite(drawable(np.array(at)))]
-    beside = 8 + max(width_of(label, TEXT) for label, _ in references) if references else 0.0
+    beside = 8 + max(width_of(f"↓ {label}", TEXT) for label, _ in references) if references else 0.0
     right = ENTRY + max(width_of(name, TEXT) for name in names) if outside else 0.0
     bands = [_band(curve) for curve in shown] if few else []
     said = band_label if any(bands) else ""
@@ -125,7 +125,8 @@ def _comparison_figure(
     worth, rest = _worth_seeing([loss for _, loss in data])
     ends = [drawable(end) for band in bands if band for end in band]
     log = spans(worth, WIDE)
-    set_scale(axes.yaxis, worth, np.concatenate([rest, *ends, np.array([at for _, at in references])]), log=log)
+    near = np.array([at for _, at in references if not log or at >= np.nanmin(worth) / 10])  # further is out of sight
+    set_scale(axes.yaxis, worth, np.concatenate([rest, *ends, near]), log=log)
     set_span(axes, np.concatenate([steps for steps, _ in data]) if data else np.zeros(0), whole=True)
     shade = max(0.07, min(0.18, 0.9 / max(1, len(shown))))  # many bands lie on each other
     for curve, band, look in zip(shown, bands, looks(len(shown)), strict=False):
@@ -140,17 +141,18 @@ def _comparison_figure(
 
 
 def _draw_levels(axes: Axes, levels: Sequence[tuple[str, float]]) -> None:
-    """A thin grey line at each level that the axes show, its name right of them; names do not touch."""
+    """A thin grey line at each level, its name at its right end; an arrow says which way one out of sight lies."""
     low, high = bounds(axes.yaxis)
-    heights = {at: axes.transAxes.inverted().transform(axes.transData.transform((0, at)))[1] for _, at in levels
-               if low <= at <= high}  # fmt: skip
     room, free = 1.3 * TEXT / (axes.get_position().height * HEIGHT), -np.inf
     for label, at in sorted(levels, key=lambda level: level[1]):
-        if at in heights:
+        seen = low <= at <= high
+        if seen:
             axes.axhline(at, color=GREY, linewidth=1.0, zorder=1.8, label="_")
-            free = max(heights[at], free + room)
-            place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "center"}
-            axes.annotate(label, (1, free), (4, 0), fontsize=TEXT, color=GREY, **place)
+        edge = axes.transAxes.inverted().transform(axes.transData.transform((0, min(max(at, low), high))))[1]
+        free = max(float(edge), free + room)
+        place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "center"}
+        text = label if seen else f"{'↓' if at < low else '↑'} {label}"
+        axes.annotate(text, (1, free), (4, 0), fontsize=TEXT, color=GREY, **place)
 
 
 def _draw_curves(axes: Axes, data: Sequence[tuple[Array, Array]], labels: Sequence[str]) -> None:

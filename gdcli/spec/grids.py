@@ -144,13 +144,14 @@ def _vectorised(build: Callable[[], list[Value]]) -> NDArray[np.float64] | None:
         largest, scale = max(abs(start), abs(stop)) * gaps, 10 ** abs(exponent)
         if max(largest * 2, largest * scale, gaps * scale) >= 2**53:
             return None
-        numerator = start * (gaps - steps) + stop * steps
-        return numerator * scale / gaps if exponent > 0 else numerator / (gaps * scale)
+        numerator: NDArray[np.float64] = (start * (gaps - steps) + stop * steps).astype(np.float64)
+        even: NDArray[np.float64] = numerator * scale / gaps if exponent > 0 else numerator / (gaps * scale)
+        return even
     start, step, length, exponent = build.args
     scale = 10 ** abs(exponent)
     if max(abs(start) + abs(step) * length, scale) * (scale if exponent > 0 else 1) >= 2**53:
         return None
-    numerator = start + step * np.arange(length, dtype=np.int64)
+    numerator = (start + step * np.arange(length, dtype=np.int64)).astype(np.float64)
     return numerator * float(scale) if exponent > 0 else numerator / scale
 
 

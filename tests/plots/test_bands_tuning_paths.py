@@ -201,7 +201,7 @@ def test_points_outside_leave_the_limits_as_they_are() -> None:
 def test_a_diverged_path_ends_with_a_cross() -> None:
     way = np.array([[0, 0], [1, 2], [np.inf, np.nan]])
     figure = surfaces._paths_figure(("w", "b"), X, Y, BOWL, [Trail("a", way)], "", "loss")
-    assert "○ start · ● end · ✕ diverged" in texts(figure)
+    assert "○ start · ● end · ✕ diverged · ☆ lowest of the grid" in texts(figure)
     assert [line.get_xydata().tolist() for line in figure.axes[0].lines if line.get_marker() == "x"] == [[[1, 2]]]
 
 
@@ -219,10 +219,10 @@ def test_any_number_of_trails_on_both_pictures(count: int) -> None:
         check(canvas.to_png(figure))
         for box in figure.legends:
             extent = box.get_window_extent()
-            assert extent.x1 <= 960
-            assert extent.y0 >= 0
-            bar = figure.axes[-1].get_tightbbox()
-            assert extent.x0 >= bar.x1
+            assert min(extent.x0, 960 - extent.x1, 540 - extent.y1) >= 0
+            assert extent.y0 >= max(axes.get_window_extent().y1 for axes in figure.axes)
+            words = [text.get_window_extent() for text in [*figure.texts, *figure.axes[0].texts] if text.get_text()]
+            assert not any(extent.overlaps(word) for word in words)
 
 
 @pytest.mark.parametrize("points", [np.zeros((0, 2)), WAY[:1], WAY * np.nan, np.array([[v, v] for v in HUGE])])

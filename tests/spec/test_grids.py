@@ -241,3 +241,19 @@ def test_grids_of_the_spec(value: Any, expected: list[Any]) -> None:
 def test_errors_of_grids_of_the_spec(value: Any, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         from_spec(value)
+
+
+numbers = st.decimals(-1000, 1000, allow_nan=False, places=3).map(str) | st.integers(-(10**17), 10**17).map(str)
+
+
+@given(numbers, numbers, st.integers(1, 200))
+def test_the_array_of_a_linspace_has_the_values_to_the_bit(start: str, stop: str, count: int) -> None:
+    grid = parse(f"linspace({start},{stop},{count})")
+    assert grid.array().tolist() == [float(value) for value in grid.values()]
+
+
+@given(st.integers(-(10**6), 10**6), st.integers(1, 300), st.integers(1, 999), st.integers(-9, 9))
+def test_the_array_of_a_range_has_the_values_to_the_bit(start: int, count: int, step: int, exponent: int) -> None:
+    grid = parse(f"range({start}e{exponent},{start + step * count}e{exponent},{step}e{exponent})")
+    assert grid.array().tolist() == [float(value) for value in grid.values()]
+    assert grid.length == count

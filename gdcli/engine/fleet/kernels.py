@@ -147,8 +147,14 @@ class FleetLosses:
         """Return (o, t) -> losses or differences, and dL/do, from the shape of one run's output [B, O]."""
         number, derivative, joint = self.factor(one_run), self._loss.derivative(one_run), self._loss.joint
         if joint is not None:
-            both, plain = joint(one_run), lambda o, t: (self.of(o, t), derivative(o, t))
-            return lambda o, t: plain(o, t) if t.is_floating_point() else self._reduced(*both(o, t))
+            both = joint(one_run)
+
+            def at_classes(o: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+                if t.is_floating_point():  # rows of class probabilities
+                    return self.of(o, t), derivative(o, t)
+                return self._reduced(*both(o, t))
+
+            return at_classes
         if number is None:
             return lambda o, t: (self.of(o, t), derivative(o, t))
         sub, mul = torch.sub, torch.mul
