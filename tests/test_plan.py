@@ -356,3 +356,11 @@ def test_a_grid_goes_on_beyond_the_edge_by_half_as_many_points() -> None:
 def test_a_grid_ends_where_a_float64_does() -> None:
     assert plan.extended([1e300, 1e306], "high") == [1e300, 1e306]
     assert plan.extended([1e-320, 1e-310], "low") == [1e-320, 1e-310]
+
+
+def test_a_key_inside_the_optimizer_outlives_the_change_of_the_optimizer_itself() -> None:
+    specs = Counted(LINE).specs
+    for changes in ([("optimizer.lr", 0.25), ("optimizer", "adam")], [("optimizer", "adam"), ("optimizer.lr", 0.25)]):
+        optimizer = specs.at(changes).spec.optimizer
+        assert optimizer is not None
+        assert (optimizer.name, optimizer.arguments["lr"]) == ("adam", 0.25)

@@ -121,14 +121,13 @@ class Job:
         from gdcli.engine.build import resolve_device
         from gdcli.many import Plan
         from gdcli.many import verify as verified_of
-        from gdcli.shards import FOLDERS, Wish
+        from gdcli.shards import Wish
         from gdcli.sweeps import Sweep
 
         names = [axis.name for axis in self.axes] + (["seed"] if seeds > 1 else [])
         if not any(axis.target == "device" for axis in self.axes):
             resolve_device(self.loaded.spec)  # one that is not there would fail every run
-        curve = self.plot and len(names) > 1 and len(runs) <= FOLDERS
-        wish, base = Wish(curve=curve, parameters=verify > 0), self.source.path.parent
+        wish, base = Wish(parameters=verify > 0), self.source.path.parent
         plan = Plan(self.loaded, self.document, runs, names, self._origin(), base, how.carried_out(), wish)
         many.told_of_fleets(plan)
         sweep, watching, verified = Sweep(plan, self.output), many.Watching(len(runs), quiet=self.quiet), None

@@ -63,6 +63,7 @@ class Specs:
         Raises SpecError with all problems, those of the changes at ``command line``.
         """
         document = self._document
+        changes = sorted(changes, key=lambda change: change[0].count("."))  # optimizer=adam does not undo optimizer.lr
         for path, value in changes:
             document = put(document, steps_of(path), as_node(value, HERE), HERE)
         keys = {_key(path) for path, _ in changes}

@@ -13,8 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from gdcli import plots, sweeps
+from gdcli.comparison import pictures
+from gdcli.comparison.table import Line
 from gdcli.plots import Profile, Trail, canvas, surfaces, tuning
-from gdcli.results import Result
+from gdcli.results import Effort, Result
 from gdcli.stats import interval
 
 LABEL = {"title": "t", "loss_label": "loss"}
@@ -234,3 +236,40 @@ def test_the_lowest_point_of_the_grid_has_the_star_and_the_corner_says_what_it_i
     assert star(minimum=(0.5, 0.25)) == ([[0.5, 0.25]], "○ start · ● end · ☆ minimum")
     assert star(text="the first of 5 seeds")[1].startswith("the first of 5 seeds · ○ start")
     check(plots.paths(("x", "y"), X, Y, VALLEY, [Trail("sgd", WAY)], note="$_^" * 300, **LABEL))
+
+
+# What a comparison passes
+
+
+def row(label: str, seeds: int, loss: float) -> Line:
+    closed = label == "closed_form"
+    more = {} if closed else {"losses": np.array([4.0, loss]), "path": WAY}
+    found = [Result(k, label, (), "finished", loss=loss, **more) for k in range(seeds)]  # type: ignore[arg-type]
+    return Line(label, None, "-", tuple(found), Effort(0, 1, 1))
+
+
+@pytest.mark.parametrize("seeds", [1, 5])
+def test_a_comparison_passes_the_closed_form_as_a_level_and_says_whose_paths_it_draws(
+    monkeypatch: pytest.MonkeyPatch, seeds: int
+) -> None:
+    drawn: dict[str, Any] = {}
+    theta = SimpleNamespace(parameters=lambda: [SimpleNamespace(scalars=["x", "y"])])
+    built = SimpleNamespace(theta=theta, batches=SimpleNamespace(x=[]))
+    monkeypatch.setattr(pictures, "loss_label", lambda loaded: "loss")
+    monkeypatch.setattr(pictures, "build", lambda loaded: built)
+    monkeypatch.setattr(pictures, "losses", lambda built, names, points: (points**2).sum(axis=1))
+    monkeypatch.setattr(plots, "comparison", lambda curves, **settings: drawn.update(settings, curves=curves) or b"a")
+    monkeypatch.setattr(plots, "paths", lambda *given, **settings: drawn.update(settings, given=given) or b"b")
+    loaded: Any = SimpleNamespace(spec=SimpleNamespace(name="t"))
+    lines = [row("sgd", seeds, 2.0), row("closed_form", seeds, 0.125), row("adam", seeds, 1.0)]
+    assert pictures.curves(lines, loaded, None) == b"a"
+    assert [curve.label for curve in drawn["curves"]] == ["sgd", "adam"]
+    assert drawn["levels"] == [("closed form", 0.125)]
+    assert pictures.paths(lines, loaded) == b"b"
+    *_, loss, trails = drawn["given"]
+    assert loss.shape == (240, 240)
+    assert [trail.label for trail in trails] == ["sgd", "adam"]
+    assert drawn["note"] == ("the first of 5 seeds" if seeds == 5 else "")
+    built.batches.x = range(1_000_000)
+    pictures.paths(lines, loaded)
+    assert drawn["given"][3].size * 1e6 < 1e10
