@@ -105,7 +105,7 @@ class FleetBlock:
     last: NDArray[np.bool_]  # [K]
     count: Integers  # [R] steps of this block that the run made: K, fewer in the block in which it ended, then 0
     loss: Floats  # [K, R]
-    lr: Floats  # [R]
+    lr: Floats  # [R], or [K, R] where a schedule changes it
     gradients: Floats | None = None  # [K, R, P]
     norms: Floats | None = None  # [K, R, N]
     loss_after: Floats | None = None  # [K, R]
@@ -131,7 +131,7 @@ class FleetBlock:
             batch=self.batch[:count],
             last=self.last[:count],
             loss=part(self.loss),
-            lr=np.full(count, self.lr[run]),
+            lr=np.full(count, self.lr[run]) if self.lr.ndim == 1 else self.lr[:count, run],
             gradient_norm=np.full(count, np.nan) if kept is None else l2_norms(kept),
             gradients=gradients,
             norms=None if norms is None else norms.astype(np.float64),

@@ -17,7 +17,7 @@ LAYERS = (
     ("zoo", "reprs", "styles", "store", "tables", "plots", "stats", "results"),
     ("spec",),
     ("plan", "engine"),
-    ("execute",),
+    ("execute", "explain"),
     ("shards",),
     ("lanes",),
     ("executors",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from gdcli.engine.kernels import Autograd, Kernel, Single, chain_on_leaves, leaves_on
-from gdcli.engine.theta import ALIGNMENT, Slot, Theta, segments
+from gdcli.engine.rates import stretches
+from gdcli.engine.theta import ALIGNMENT, Theta
 from gdcli.errors import SpecError
 from gdcli.spec import limits
 from gdcli.spec.load import Loaded, match, name_problems
@@ -22,6 +23,7 @@ from gdcli.zoo.data import generator
 from gdcli.zoo.losses import LOSSES, TARGETS, Loss
 from gdcli.zoo.models import Chain, Objective, Stack, TorchLayer
 from gdcli.zoo.optimizers import OPTIMIZERS, Bound
+from gdcli.zoo.schedulers import Schedule
 
 # A multiply-add is one weight seen by one row; below this a second thread costs more than it brings.
 THREADS_FROM = 10**7
@@ -225,10 +227,11 @@ def aligned(tensor: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One group's stretch of theta: its bound rule and its learning rate."""
+    """One group's stretch of theta: its bound rule, its learning rate, and how that changes over the epochs."""
 
     bound: Bound
     lr: float
+    schedule: Schedule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,18 +324,12 @@ def _bind(module: torch.nn.Module, theta: Theta, leaves: list[Tensor]) -> None:
 
 
 def _updates(spec: RunSpec, theta: Theta) -> tuple[Update, ...]:
-    """Bind one rule per stretch of theta whose parameters share a group; the last pattern that matches counts."""
+    """Bind one rule per stretch of theta whose parameters share their settings and their schedule."""
     assert spec.optimizer is not None
-    groups: list[Mapping[str, Any]] = [{}, *spec.optimizer.groups.values()]
-    patterns = list(spec.optimizer.groups)
-
-    def group_of(slot: Slot) -> int:
-        return max((k + 1 for k, pattern in enumerate(patterns) if match(pattern, {slot.name: 0})), default=0)
-
     updates = []
-    for group, start, stop in segments(theta.trained, [group_of(slot) for slot in theta.trained]):
-        settings = {**spec.optimizer.arguments, **groups[group]}
+    for part in stretches(spec, theta.trained):
+        settings = {**spec.optimizer.arguments, **(spec.optimizer.groups[part.group] if part.group else {})}
         rule = OPTIMIZERS[spec.optimizer.name](**settings)
-        bound = rule(theta.values[0, start:stop], theta.gradient[0, start:stop])
-        updates.append(Update(bound, float(settings["lr"])))
+        bound = rule(theta.values[0, part.start : part.end], theta.gradient[0, part.start : part.end])
+        updates.append(Update(bound, float(settings["lr"]), part.schedule))
     return tuple(updates)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gdcli.engine.build import Built, Rows
+from gdcli.engine.rates import Rates, Step
 from gdcli.records import Event, Floats, Outcome, Prediction, Start, Status, StepBlock, l2_norms
 from gdcli.spec.load import Loaded
 from gdcli.zoo.activations import ACTIVATIONS
@@ -46,6 +47,7 @@ class _Columns:
     parameters: list[Tensor] = field(default_factory=list)
     loss_after: list[float] = field(default_factory=list)
     full_loss: list[float] = field(default_factory=list)
+    rates: list[list[Step]] = field(default_factory=list)  # of each step, where there is a schedule
 
 
 def keep_of(built: Built) -> Keep:
@@ -73,6 +75,7 @@ class _Loop:
         self.stop = self.spec.stop
         self.keep: Keep = "values" if "gradients" in columns else keep_of(built)
         self.lr = built.updates[0].lr if built.updates else float("nan")
+        self.rates = Rates([(update.bound.update, update.lr, update.schedule) for update in built.updates])
         self.full_batch = built.batches.per_epoch == 1 and not built.batches.shuffle
         self.per_epoch_loss = "full_loss" in columns or self.stop.loss is not None or self.stop.patience is not None
         self.per_epoch_loss &= self.spec.settings.epochs > 0
@@ -172,7 +175,9 @@ class _Loop:
         """Run up to K steps and return their columns; None when there are no more."""
         snapshot = self.snapshot()
         rows, first = _Columns(), self.steps + 1
-        updates = [(update.bound.update, update.lr) for update in self.built.updates]
+        updates, rates, per_epoch = self.rates.of_epoch(max(self.steps, 0) // self.built.batches.per_epoch), None, 1
+        if self.rates.are_scheduled:
+            rates, per_epoch = rows.rates, self.built.batches.per_epoch
         until = time.perf_counter() + BLOCK_SECONDS
         kernel_step, interrupt = self.built.kernel.step, self.interrupt
         plain = self.keep == "values" and "output" not in self.columns
@@ -189,6 +194,10 @@ class _Loop:
                 add_loss(loss)
             else:
                 self.forward_backward(step, k, rows)
+            if rates is not None:
+                if (t - 1) % per_epoch == 0:
+                    updates = self.rates.of_epoch((t - 1) // per_epoch)
+                rates.append(updates)
             for update, lr in updates:
                 update(lr, t)
             if after is not None:
@@ -301,8 +310,8 @@ class _Loop:
             start = int(block.step[0])
             for j, step in enumerate(rows.steps[:k]):
                 self.built.kernel.step(step.x, step.y)
-                for update in self.built.updates:
-                    update.bound.update(update.lr, start + j)
+                for update, lr in rows.rates[j] if rows.rates else self.rates.of_epoch(0):
+                    update(lr, start + j)
         self.steps = int(block.step[k])
         self.epochs = max(0, int(block.epoch[k]) - 1)
         if k:
@@ -361,7 +370,7 @@ class _Loop:
             batch=batch,
             last=(batch == per_epoch) | (step == 0),
             loss=losses,
-            lr=np.full(count, self.lr),
+            lr=np.array([step[0][1] for step in rows.rates]) if rows.rates else np.full(count, self.lr),
             gradient_norm=norms,
             gradients=kept if self.keep == "values" else None,
             norms=kept.astype(np.float64) if self.keep != "values" else None,

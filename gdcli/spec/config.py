@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from gdcli.spec.load import Loaded
-from gdcli.spec.schema import RunSpec
+from gdcli.spec.schema import Ingredient, RunSpec, Scheduler
 
 
 def filled_in(spec: RunSpec) -> dict[str, Any]:
@@ -30,6 +30,8 @@ def filled_in(spec: RunSpec) -> dict[str, Any]:
         found["optimizer"] = {"name": spec.optimizer.name, **_given(spec.optimizer.arguments)}
         if spec.optimizer.groups:
             found["optimizer"]["groups"] = {key: dict(value) for key, value in spec.optimizer.groups.items()}
+    if spec.scheduler is not None:
+        found["scheduler"] = _scheduler(spec.scheduler)
     found["epochs"] = settings.pop("epochs")
     if spec.data is not None:
         batch = spec.batch.model_dump()
@@ -63,6 +65,16 @@ def digest(filled: dict[str, Any]) -> str:
     """Return 8 hex digits of a filled-in spec, whatever the order of its keys."""
     text = json.dumps(filled, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _scheduler(scheduler: Scheduler) -> dict[str, Any]:
+    def of(item: Ingredient) -> dict[str, Any]:
+        return {"name": item.name, **_given(item.arguments)}
+
+    found = {} if scheduler.base is None else of(scheduler.base)
+    if scheduler.groups:
+        found["groups"] = {pattern: of(item) for pattern, item in scheduler.groups.items()}
+    return found
 
 
 def _data(spec: RunSpec) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import LAYERS, MODELS
 from gdcli.zoo.optimizers import OPTIMIZERS
+from gdcli.zoo.schedulers import SCHEDULERS
 
 Schema: TypeAlias = dict[str, Any]
 _Table: TypeAlias = Mapping[str, Callable[..., Any]]
@@ -71,6 +72,7 @@ def json_schema() -> dict[str, Any]:
         "model": _model(definitions),
         "loss": _ingredient(definitions, "loss", LOSSES, "name", "What is minimised."),
         "optimizer": _optimizer(definitions),
+        "scheduler": _scheduler(definitions),
         **{key: _section(definitions, key, section) for key, section in _SECTIONS.items()},
     }
     return {
@@ -265,6 +267,23 @@ def _optimizer(definitions: _Definitions) -> Schema:
             "additionalProperties": {"type": "object", "properties": settings, "additionalProperties": False},
         }
     return _choice(definitions, "optimizer", schemas, "name", "The update rule.")
+
+
+def _scheduler(definitions: _Definitions) -> Schema:
+    """Return a schedule with its groups, or the groups alone."""
+    alone = _named(definitions, "schedule", SCHEDULERS, "name")
+    one = {"anyOf": [*alone.values(), {"enum": sorted(SCHEDULERS)}]}
+    groups = {
+        "description": "Schedules of groups of parameters, by name or glob.",
+        "type": "object",
+        "additionalProperties": one,
+    }
+    schemas = _named(definitions, "scheduler", SCHEDULERS, "name")
+    for schema in schemas.values():
+        schema["properties"]["groups"] = groups
+    only = {"type": "object", "properties": {"groups": groups}, "required": ["groups"], "additionalProperties": False}
+    chosen = _choice(definitions, "scheduler", schemas, "name", "How the learning rate changes over the epochs.")
+    return {**chosen, "anyOf": [*chosen["anyOf"], only]}
 
 
 def _section(definitions: _Definitions, key: str, section: type[BaseModel]) -> Schema:

@@ -324,11 +324,11 @@ def name_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> list[
 
 
 def _group_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> list[Problem]:
+    grouped = [("optimizer", pattern) for pattern in (spec.optimizer.groups if spec.optimizer else ())]
+    grouped += [("scheduler", pattern) for pattern in (spec.scheduler.groups if spec.scheduler else ())]
     return [
-        spec.problem(
-            ("optimizer", "groups", pattern), "no parameter of that name", nearest(pattern, shapes), at_key=True
-        )
-        for pattern in (spec.optimizer.groups if spec.optimizer else ())
+        spec.problem((key, "groups", pattern), "no parameter of that name", nearest(pattern, shapes), at_key=True)
+        for key, pattern in grouped
         if not match(pattern, shapes)
     ]
 

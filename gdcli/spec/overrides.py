@@ -19,7 +19,7 @@ from gdcli.zoo.optimizers import OPTIMIZERS
 COMMAND_LINE = "command line"
 
 # The key under which the short form `optimizer: sgd` holds its name, once another key joins it.
-_SHORT = {"optimizer": "name", "loss": "name", "batch": "mode", "model": "type"}
+_SHORT = {"optimizer": "name", "scheduler": "name", "loss": "name", "batch": "mode", "model": "type"}
 
 
 def _keys_of(functions: Iterable[Any]) -> set[str]:
@@ -51,6 +51,10 @@ def schema_keys() -> tuple[str, ...]:
     return tuple(sorted(paths))
 
 
+_BELOW = ("sweep.", "compare.", "scheduler.", "optimizer.groups.", "model.init.", "model.start.")
+"""Whole paths below these are taken as they are; a name without its path never means one of them."""
+
+
 def resolve(name: str) -> str:
     """Return the full path of a key: exact, or the only one that ends in the name. Raises SpecError (text only).
 
@@ -58,7 +62,7 @@ def resolve(name: str) -> str:
     ('optimizer.lr', 'optimizer.lr', 'epochs')
     """
     keys = schema_keys()
-    if name in keys or name.startswith(("sweep.", "compare.", "optimizer.groups.", "model.init.", "model.start.")):
+    if name in keys or name.startswith(_BELOW):
         return name
     if name.startswith(("model.constants.", "data.generate.x.")):
         return name
@@ -79,7 +83,7 @@ def steps_of(path: str) -> list[str]:
     >>> steps_of("optimizer.lr"), steps_of("model.init.linear1.weight"), steps_of("optimizer.groups.linear1.*.lr")
     (['optimizer', 'lr'], ['model', 'init', 'linear1.weight'], ['optimizer', 'groups', 'linear1.*', 'lr'])
     """
-    for prefix in ("model.init.", "optimizer.groups."):
+    for prefix in ("model.init.", "optimizer.groups.", "scheduler.groups."):
         if path.startswith(prefix):
             name, dot, last = path.removeprefix(prefix).rpartition(".")
             tail = [name + dot + last] if prefix == "model.init." else [part for part in (name, last) if part]

@@ -24,11 +24,11 @@ from gdcli.zoo.data import GENERATORS, DatasetName
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS
 from gdcli.zoo.optimizers import OPTIMIZERS
+from gdcli.zoo.schedulers import SCHEDULERS
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 MAX_SEED = 2**63 - 1
 NOT_YET = {
-    "scheduler": "learning-rate schedules are not in this version",
     "checkpoint": "checkpoints are not in this version",
 }
 
@@ -160,6 +160,14 @@ class Optimizer:
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Scheduler:
+    """The schedule of the learning rate, and those of groups of parameters, by name or glob."""
+
+    base: Ingredient | None  # None: the groups alone have one
+    groups: Mapping[str, Ingredient] = field(default_factory=dict)
+
+
 class Settings(Section):
     """The keys at the top of a spec that hold one value each."""
 
@@ -182,6 +190,7 @@ class RunSpec:
     model: Model
     loss: Ingredient | None
     optimizer: Optimizer | None
+    scheduler: Scheduler | None
     batch: Batch
     stop: Stop
     print: Print
@@ -269,7 +278,7 @@ def respec(spec: RunSpec, document: Node, keys: Collection[str]) -> RunSpec:
 _SECTIONS: dict[str, type[Section]] = {
     "batch": Batch, "stop": Stop, "print": Print, "record": Record, "sweep": Sweep, "compare": Compare,
 }  # fmt: skip
-INGREDIENTS = ("data", "model", "loss", "optimizer")
+INGREDIENTS = ("data", "model", "loss", "optimizer", "scheduler")
 KEYS = (*Settings.model_fields, *INGREDIENTS, *_SECTIONS)
 
 
@@ -294,6 +303,7 @@ class _Reading:
                 )
         settings = self.settings()
         data, model, loss, optimizer = self.data(), self.model(), self.loss(), self.optimizer()
+        scheduler = self.scheduler()
         sections = {key: self.section(key, kind) for key, kind in _SECTIONS.items()}
         self.predict()
         self.grids()
@@ -302,7 +312,7 @@ class _Reading:
         self.end()
         assert settings is not None
         assert model is not None
-        return RunSpec(settings, data, model, loss, optimizer, **sections, document=self.document)  # type: ignore[arg-type]  # by key
+        return RunSpec(settings, data, model, loss, optimizer, scheduler, **sections, document=self.document)  # type: ignore[arg-type]  # by key
 
     def end(self) -> None:
         """Raise SpecError if anything was complained of."""
@@ -456,6 +466,48 @@ class _Reading:
         groups = rest.pop("groups", {})
         values = self.optimizer_arguments(name, rest, ("optimizer",))
         return None if values is None else Optimizer(name, values, self.groups(name, groups, values))
+
+    def scheduler(self) -> Scheduler | None:
+        if "scheduler" not in self.raw:
+            return None
+        value = self.raw["scheduler"]
+        groups = value.get("groups", {}) if isinstance(value, dict) else {}
+        if not isinstance(groups, dict):
+            self.complain(("scheduler", "groups"), f"must be a mapping of parameter names or globs {got(groups)}")
+            groups = {}
+        base = None
+        if not (isinstance(value, dict) and groups and "name" not in value):
+            base = self.schedule(("scheduler",), value, beside=("groups",))
+        elif extra := [key for key in value if key != "groups"]:
+            self.complain(("scheduler", extra[0]), "needs a name beside it: that of the scheduler", at_key=True)
+        found = {
+            pattern: self.schedule(("scheduler", "groups", pattern), settings) for pattern, settings in groups.items()
+        }
+        return Scheduler(base, {pattern: item for pattern, item in found.items() if item is not None})
+
+    def schedule(self, path: Path, value: Any, beside: tuple[str, ...] = ()) -> Ingredient | None:
+        """Check one schedule: its name, or a mapping of the name and its arguments."""
+        given = {"name": value} if isinstance(value, str) else value
+        if not isinstance(given, dict):
+            self.complain(path, f"must be the name of a scheduler, or a mapping with 'name' {got(value)}")
+            return None
+        name = given.get("name")
+        if not isinstance(name, str) or name not in SCHEDULERS:
+            place = path if isinstance(value, str) or "name" not in given else (*path, "name")
+            what = f"unknown scheduler {got(name)}" if "name" in given else "needs a name: that of the scheduler"
+            self.complain(place, what, nearest(str(name), SCHEDULERS))
+            return None
+        rest = {key: item for key, item in given.items() if key not in ("name", *beside)}
+        values, complaints = arguments(SCHEDULERS[name], rest, beside=("name", *beside))
+        self.below(path, complaints)
+        if complaints:
+            return None
+        try:
+            SCHEDULERS[name](**values)
+        except ValueError as error:
+            self.complain(path, str(error), at_key=True)
+            return None
+        return Ingredient(name, values)
 
     def optimizer_arguments(self, name: str, given: dict[str, Any], path: Path) -> dict[str, Any] | None:
         values, complaints = arguments(OPTIMIZERS[name], given, beside=("name", "groups"))

@@ -25,8 +25,9 @@ from gdcli.engine.fleet.batched import Batched
 from gdcli.engine.fleet.kernels import FleetKernel
 from gdcli.engine.fleet.objectives import Objectives
 from gdcli.engine.fleet.written_out import WIDTH, WrittenOut, is_tiny
-from gdcli.engine.theta import Slot, Theta, segments
-from gdcli.spec.load import Loaded, match
+from gdcli.engine.rates import stretches
+from gdcli.engine.theta import Theta
+from gdcli.spec.load import Loaded
 from gdcli.spec.schema import RunSpec
 from gdcli.zoo import objectives
 from gdcli.zoo.arithmetic import Setting
@@ -34,6 +35,7 @@ from gdcli.zoo.data import generator
 from gdcli.zoo.losses import LOSSES, TARGETS, Loss
 from gdcli.zoo.models import Affine, Chain, Objective, Stack
 from gdcli.zoo.optimizers import OPTIMIZERS, Bound
+from gdcli.zoo.schedulers import Schedule
 
 CHUNK_SCALARS = 2**18
 """Numbers that one step of a chunk touches: they stay in the processor's cache."""
@@ -97,7 +99,7 @@ def structure(loaded: Loaded) -> Hashable:
     groups = tuple((pattern, _shape_of(group)) for pattern, group in spec.optimizer.groups.items())
     loss = (spec.loss.name, _frozen(spec.loss.arguments)) if spec.loss else None
     common = (settings.epochs, settings.device, settings.dtype, settings.threads, settings.engine)
-    sections = (spec.batch, spec.stop, spec.record, spec.style, _frozen(spec.print.predict))
+    sections = (spec.batch, spec.stop, spec.record, spec.style, spec.scheduler, _frozen(spec.print.predict))
     optimizer = (spec.optimizer.name, _shape_of(spec.optimizer.arguments), groups)
     rows = None if loaded.training is None else (loaded.training.x.shape, loaded.training.y.shape)
     held_out = None if loaded.validation is None else loaded.validation.x.shape
@@ -236,6 +238,7 @@ class FleetUpdate:
 
     bound: Bound
     lr: Setting
+    schedule: Schedule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,16 +364,11 @@ def _updates(members: Sequence[Loaded], theta: Theta) -> tuple[FleetUpdate, ...]
     """Bind one rule per stretch of theta whose parameters share a group, its settings vectors where runs differ."""
     optimizer = members[0].spec.optimizer
     assert optimizer is not None
-    patterns = list(optimizer.groups)
-
-    def group_of(slot: Slot) -> int:
-        return max((k + 1 for k, pattern in enumerate(patterns) if match(pattern, {slot.name: 0})), default=0)
-
     updates = []
-    for group, start, end in segments(theta.trained, [group_of(slot) for slot in theta.trained]):
-        settings = _settings(members, patterns[group - 1] if group else None, theta.innermost)
-        bound = OPTIMIZERS[optimizer.name](**settings)(*theta.stretch(start, end))
-        updates.append(FleetUpdate(bound, settings["lr"]))
+    for part in stretches(members[0].spec, theta.trained):
+        settings = _settings(members, part.group, theta.innermost)
+        bound = OPTIMIZERS[optimizer.name](**settings)(*theta.stretch(part.start, part.end))
+        updates.append(FleetUpdate(bound, settings["lr"], part.schedule))
     return tuple(updates)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from gdcli.engine.build import Rows
 from gdcli.engine.fleet.build import Fleet
+from gdcli.engine.rates import Rates, Step
 from gdcli.engine.train import (
     ACCURACY,
     BLOCK_SCALARS,
@@ -29,6 +30,7 @@ from gdcli.engine.train import (
     on_host,
 )
 from gdcli.records import FleetBlock, FleetOutcome, Floats, Parameter, Prediction, Start, Status
+from gdcli.zoo.arithmetic import Setting
 
 Keep = Literal["values", "norms", "none"]
 
@@ -43,6 +45,7 @@ class _Columns:
     parameters: list[Tensor] = field(default_factory=list)
     loss_after: list[Floats] = field(default_factory=list)
     full_loss: list[Floats] = field(default_factory=list)
+    rates: list[list[Step]] = field(default_factory=list)  # of each step, where there is a schedule
 
 
 def train_fleet(
@@ -68,11 +71,9 @@ class _FleetLoop:
         self.per_epoch = fleet.batches.per_epoch
         self.full_batch = self.per_epoch == 1 and not fleet.batches.shuffle
         self.per_epoch_loss = "full_loss" in columns or self.stop.loss is not None or self.stop.patience is not None
-        self.lr = (
-            np.broadcast_to(np.asarray(fleet.updates[0].lr).reshape(-1), (fleet.theta.values.shape[0],)).copy()
-            if fleet.updates
-            else np.full(fleet.theta.values.shape[0], np.nan)
-        )
+        width, first = fleet.theta.values.shape[0], fleet.updates[0].lr if fleet.updates else np.nan
+        self.lr = np.broadcast_to(np.asarray(first, dtype=np.float64).reshape(-1), (width,)).copy()
+        self.rates = Rates([(update.bound.update, update.lr, update.schedule) for update in fleet.updates])
         self.open = np.ones(self.runs, dtype=bool)
         self.status: list[Status] = ["finished"] * self.runs
         self.message = [f"all {self.spec.settings.epochs} epochs"] * self.runs
@@ -135,7 +136,9 @@ class _FleetLoop:
         until = time.perf_counter() + BLOCK_SECONDS
         self.kept, targets, copy, gradient = self.fresh()
         kernel_step = self.fleet.kernel.step
-        updates = [(update.bound.update, update.lr) for update in self.fleet.updates]
+        updates, rates, per_epoch = self.rates.of_epoch(self.t // self.per_epoch), None, self.per_epoch
+        if self.rates.are_scheduled:
+            rates = rows.rates
         after = self.after_update if self.columns or self.stops() or self.per_epoch_loss else None
         keep_values, with_output = self.keep == "values", "output" in self.columns
         add_step, add_loss = rows.steps.append, rows.losses.append
@@ -152,6 +155,10 @@ class _FleetLoop:
             add_loss(loss)
             if with_output:
                 rows.outputs.append(self.fleet.kernel.by_run(output)[: self.runs].clone())
+            if rates is not None:
+                if (t - 1) % per_epoch == 0:
+                    updates = self.rates.of_epoch((t - 1) // per_epoch)
+                rates.append(updates)
             for update, lr in updates:
                 update(lr, t)
             if after is not None:
@@ -282,8 +289,8 @@ class _FleetLoop:
             for run in due.get(k, ()):
                 self.kept_values[run] = self.values_of(run)
             self.fleet.kernel.step(rows.steps[k].x, rows.steps[k].y)
-            for update in self.fleet.updates:
-                update.bound.update(update.lr, start + k)
+            for update, lr in rows.rates[k] if rows.rates else self.rates.of_epoch(0):
+                update(lr, start + k)
         after()
         for k, ended in due.items():
             for run in ended:
@@ -354,7 +361,7 @@ class _FleetLoop:
             last=batch == self.per_epoch,
             count=np.full(runs, made),
             loss=losses,
-            lr=self.lr[:runs],
+            lr=self.lr[:runs] if not rows.rates else np.stack([self.column(step[0][1]) for step in rows.rates]),
             gradients=kept if self.keep == "values" else None,
             norms=kept if self.keep != "values" else None,
             loss_after=np.array(rows.loss_after) if rows.loss_after else None,
@@ -363,6 +370,10 @@ class _FleetLoop:
             output=torch.stack(rows.outputs).cpu().numpy() if rows.outputs else None,
             parameters=self.states(rows) if rows.parameters else None,
         )
+
+    def column(self, lr: Setting) -> Floats:
+        """Return learning rates of a step, one per run."""
+        return np.broadcast_to(np.asarray(lr, dtype=np.float64).reshape(-1), (self.lr.shape[0],))[: self.runs]
 
     def states(self, rows: _Columns) -> Floats:
         return torch.stack(rows.parameters).cpu().numpy()[:, :, self.theta.model_order]

@@ -1,0 +1,69 @@
+"""Groups of parameters: which stretch of theta has which settings and schedule, and the learning rates of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gdcli.engine.theta import Slot, segments
+from gdcli.spec.load import match
+from gdcli.spec.schema import Ingredient, RunSpec
+from gdcli.zoo.arithmetic import Setting, Update
+from gdcli.zoo.schedulers import SCHEDULERS, Schedule
+
+Step = tuple[Update, Setting]
+"""An update rule and the learning rate that it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Neighbouring trained parameters of one group of the optimizer and one of the scheduler."""
+
+    start: int
+    end: int
+    group: str | None  # the pattern in optimizer.groups
+    schedule: Schedule | None
+
+
+def stretches(spec: RunSpec, slots: Sequence[Slot]) -> list[Stretch]:
+    """Return the stretches of theta, as few as there can be; of several patterns that match, the last one counts."""
+    assert spec.optimizer is not None
+    patterns = list(spec.optimizer.groups)
+    scheduled = list(spec.scheduler.groups) if spec.scheduler else []
+    pairs = [(_last(patterns, slot), _last(scheduled, slot)) for slot in slots]
+    kinds = list(dict.fromkeys(pairs))
+    found = []
+    for kind, start, end in segments(slots, [kinds.index(pair) for pair in pairs]):
+        group, plan = kinds[kind]
+        found.append(Stretch(start, end, group, _schedule(spec, plan)))
+    return found
+
+
+def _last(patterns: Sequence[str], slot: Slot) -> str | None:
+    return next((pattern for pattern in reversed(patterns) if match(pattern, {slot.name: 0})), None)
+
+
+def _schedule(spec: RunSpec, pattern: str | None) -> Schedule | None:
+    if spec.scheduler is None:
+        return None
+    chosen: Ingredient | None = spec.scheduler.base if pattern is None else spec.scheduler.groups[pattern]
+    return None if chosen is None else SCHEDULERS[chosen.name](**chosen.arguments)
+
+
+class Rates:
+    """The learning rates as the epochs go on; each epoch's are worked out from those of the epoch before."""
+
+    def __init__(self, updates: Sequence[tuple[Update, Setting, Schedule | None]]) -> None:
+        self._updates, self._lrs = updates, [lr for _, lr, _ in updates]
+        self._epoch = -1
+        self.are_scheduled = any(schedule is not None for _, _, schedule in updates)
+
+    def of_epoch(self, epoch: int) -> list[Step]:
+        """Return the rules with the learning rates of an epoch, counted from 0; epochs are asked for in order."""
+        while self._epoch < epoch:
+            self._epoch += 1
+            self._lrs = [
+                lr if schedule is None else schedule(base, lr, self._epoch)
+                for lr, (_, base, schedule) in zip(self._lrs, self._updates, strict=True)
+            ]
+        return [(update, lr) for (update, _, _), lr in zip(self._updates, self._lrs, strict=True)]
