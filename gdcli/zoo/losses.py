@@ -279,26 +279,31 @@ def _softmax_once(output: Tensor) -> Joint:
     """
     import torch
 
-    share = 1 / output.shape[0]
+    share, minus_one = 1 / output.shape[0], output.new_full((), -1)
+    buffers: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}  # fresh memory each step costs more than the work
 
     def both(o: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        if o.shape not in buffers:
+            buffers[o.shape] = _whole_vectors(o), _whole_vectors(o[..., :1])
+        exponentials, sums = buffers[o.shape]
         largest = o.amax(-1, keepdim=True)  # [R, B, 1]
-        p = _of_whole_vectors(torch.exp, o - largest)
-        total = p.sum(-1, keepdim=True)
+        p, total = (whole[: part.numel()].view(part.shape) for whole, part in ((exponentials, o), (sums, largest)))
+        torch.sub(o, largest, out=p)
+        exponentials.exp_()
+        torch.sum(p, -1, keepdim=True, out=total)
+        p.div_(total)
+        sums.log_()
         place = t.expand(o.shape[:-1]).unsqueeze(-1)
-        terms = _of_whole_vectors(torch.log, total).add_(largest).sub_(o.gather(-1, place)).squeeze(-1)
-        minus = o.new_full((), -1).expand(place.shape)
-        return terms, p.div_(total).scatter_add_(-1, place, minus).mul_(share)
+        terms = (total + largest).sub_(o.gather(-1, place)).squeeze(-1)
+        return terms, p.scatter_add_(-1, place, minus_one.expand(place.shape)).mul_(share)
 
     return both
 
 
-def _of_whole_vectors(function: Callable[..., Tensor], values: Tensor) -> Tensor:
-    """Return an elementwise function of a tensor, all of it by torch's vectorised loop."""
-    count, unit = values.numel(), 128 // values.element_size()
-    padded = values.new_ones(-(-count // unit) * unit)
-    padded[:count] = values.reshape(-1)
-    return function(padded, out=padded)[:count].view(values.shape)
+def _whole_vectors(like: Tensor) -> Tensor:
+    """Return ones for the entries of a tensor and more, so that torch's vectorised loop takes all of them."""
+    unit = 128 // like.element_size()
+    return like.new_ones(-(-like.numel() // unit) * unit)
 
 
 def _of_classes(log_p: Tensor, t: Tensor) -> Tensor:
