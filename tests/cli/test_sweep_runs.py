@@ -450,3 +450,14 @@ def test_a_sweep_that_cannot_be(gdcli, words: list[str], expected: str) -> None:
     (line,) = answer.err.splitlines()
     assert line.startswith(expected)
     assert set(Path.cwd().iterdir()) == before
+
+
+def test_signs_learn_the_exclusive_or_and_a_deep_sigmoid_starts_with_next_to_no_gradient_in_front(gdcli) -> None:
+    """Four layers lie between the first and the last, each with a factor of at most 1/4 from the sigmoid."""
+    assert gdcli("run", "sign_ste", "--no-plot", "-q", "-o", "signs").code == 0
+    found = json.loads((only_folder(Path("signs")) / "summary.json").read_text())
+    assert found["final_loss"] < 1e-3
+    assert gdcli("run", "vanishing_gradient", "epochs=1", "--no-plot", "-q", "-o", "deep").code == 0
+    header, first = (only_folder(Path("deep")) / "gradients.csv").read_text().splitlines()
+    norms = dict(zip(header.split(",")[1:], map(float, first.split(",")[1:]), strict=True))
+    assert norms["linear1.weight"] < norms["linear5.weight"] / 100

@@ -11,7 +11,7 @@ from gdcli import plan
 from gdcli.engine.closed_form import why_not
 from gdcli.spec.bundled import folder, names
 from gdcli.spec.document import read
-from gdcli.spec.load import Loaded, load
+from gdcli.spec.load import Loaded, load, match
 from gdcli.spec.schema import parse
 
 TWO_BY_TWO = ("momentum_2x2", "adagrad_2x2", "rmsprop_2x2", "adam_2x2", "optimizers_2x2")
@@ -20,7 +20,7 @@ OBJECTIVES = ("chain_rule", "quadratic_bowl", "rosenbrock", "rosenbrock_optimize
 NAMES = {
     "linear_sweep", "linear_manual", "linear_autograd", "linear_regression", "linear_regression_nn", "house_price",
     "softmax_regression", "mlp", "mlp_digits", "gd_variants", "nn_linear", "loss_mae", "loss_mse", "loss_smooth_l1",
-    "loss_cross_entropy", "loss_bce", *NETWORKS, *OBJECTIVES,
+    "loss_cross_entropy", "loss_bce", "sign_ste", "vanishing_gradient", "momentum_average", *NETWORKS, *OBJECTIVES,
 }  # fmt: skip
 
 
@@ -44,6 +44,7 @@ def test_loads_and_opens_with_what_it_shows(name: str) -> None:
         "optimizers_2x2": "gdcli compare",
         "rosenbrock_optimizers": "gdcli compare rosenbrock_optimizers",
         "mlp_digits": "gdcli compare mlp_digits",
+        "momentum_average": "gdcli compare momentum_average",
     }
     server, shows, command, *rest = (folder() / f"{name}.yaml").read_text().splitlines()
     assert server == "# yaml-language-server: $schema=gdcli.schema.json"
@@ -226,3 +227,22 @@ def test_the_digits_are_divided(name: str) -> None:
     assert experiment.validation is not None
     assert (len(experiment.training.x), len(experiment.validation.x)) == (1438, 359)
     assert list(experiment.architecture.shapes.values())[-1] == (10,)  # type: ignore[union-attr]
+
+
+def test_the_average_is_the_sum_with_a_dampening_of_its_momentum() -> None:
+    comparison = loaded("momentum_average").spec.compare
+    assert comparison is not None
+    total, average, scaled = (comparison.optimizers[name] for name in ("sum", "average", "scaled_average"))
+    assert average == {**total, "dampening": total["momentum"]}
+    assert scaled == {**average, "lr": pytest.approx(total["lr"] / (1 - total["momentum"]))}
+
+
+def test_the_front_layers_of_the_deep_network_get_a_larger_rate_in_the_middle_of_training() -> None:
+    spec = loaded("vanishing_gradient").spec
+    assert spec.scheduler is not None
+    assert spec.scheduler.base is None
+    ((pattern, schedule),) = spec.scheduler.groups.items()
+    assert [name for name in loaded("vanishing_gradient").architecture.shapes if match(pattern, {name: 0})] == [  # type: ignore[union-attr]
+        "linear1.weight", "linear1.bias", "linear2.weight", "linear2.bias",
+    ]  # fmt: skip
+    assert schedule.arguments == {"milestones": [spec.settings.epochs // 2], "gamma": 10}
