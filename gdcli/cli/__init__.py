@@ -13,7 +13,7 @@ from gdcli.errors import GdcliError
 
 def app() -> typer.Typer:
     """Return the Typer application with every command."""
-    from gdcli.cli import compare, cp, explain, run, schema, sweep, validate
+    from gdcli.cli import catalog, check, compare, cp, ema, explain, run, schema, sweep, validate
 
     application = typer.Typer(
         name="gdcli",
@@ -32,7 +32,11 @@ def app() -> typer.Typer:
             print(__version__)
             raise typer.Exit
 
-    for command in (run.run, sweep.sweep, compare.compare, explain.explain, validate.validate, schema.schema, cp.cp):
+    commands = (
+        run.run, sweep.sweep, compare.compare, explain.explain, check.check, ema.ema, catalog.catalog,
+        validate.validate, schema.schema, cp.cp,
+    )  # fmt: skip
+    for command in commands:
         application.command()(command)
     return application
 

@@ -1,0 +1,80 @@
+"""`gdcli ema`: the exponential moving average of a column of a CSV file."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gdcli.cli import common
+from gdcli.errors import SpecError
+
+if TYPE_CHECKING:
+    from gdcli.ema import Averages
+
+
+def ema(
+    file: Annotated[
+        str, typer.Argument(metavar="[FILE.csv]", help="A CSV file with a header, or a bundled one.")
+    ] = "temperatures",
+    column: Annotated[str | None, typer.Option(help="The column to average. Default: the last.")] = None,
+    beta: Annotated[
+        list[float] | None,
+        typer.Option(help="How much of the average before is kept, 0 to below 1; may be repeated. Default: 0.5, 0.9."),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the records, or a .csv file: the plot goes beside it.")
+    ] = Path("runs"),
+    quiet: common.QuietOption = False,
+    plot: common.PlotOption = True,
+    json: common.JsonOption = False,
+) -> int:
+    """Average a series of numbers: S = beta*S + (1 - beta)*y, the first S is the first y. Prints a CSV.
+
+    Example: gdcli ema temperatures --column temperature --beta 0.5 --beta 0.9
+    """
+    from gdcli import ema as averaging
+
+    found = averaging.average(averaging.read(file, column), beta or [0.5, 0.9])
+    if output.suffix == ".csv" and output.resolve() == Path(file).resolve():
+        raise SpecError(f"--output is the file that is read: {common.shown_path(output)}")
+    table = recorded(found, output)
+    if plot:
+        drawn(found, table.with_suffix(".png"))
+    where = table if output.suffix == ".csv" else table.parent
+    common.Output()(found.json(str(where)) if json else found.csv())
+    if not quiet:
+        common.note(f"record: {common.shown_path(where)}")
+    return 0
+
+
+def recorded(found: Averages, output: Path) -> Path:
+    """Write the CSV, into a folder of its own unless the output is a file; return its path."""
+    from gdcli import store
+
+    if output.suffix == ".csv":
+        store.replace(output, found.csv())
+        return output
+    folder = store.claim(output, "ema", found.digest(), time.localtime())
+    store.replace(folder / "ema.csv", found.csv())
+    store.replace(folder / "summary.json", found.summary())
+    return folder / "ema.csv"
+
+
+def drawn(found: Averages, path: Path) -> None:
+    """Draw the series and its averages; what goes wrong in drawing is a warning."""
+    from gdcli import store
+    from gdcli.plots.averages import averages
+
+    series = found.series
+    label, x = series.horizontal()
+    means = [(f"β = {beta!r}", mean) for beta, mean in zip(found.betas, found.averages, strict=True)]
+    title = f"Exponential moving average of {series.column}"
+    try:
+        content = averages(x, series.values, means, title=title, x_label=label, y_label=series.column)
+    except Exception as error:  # a plot is a courtesy; the record is complete without it
+        common.warn(f"could not draw {path.name}: {type(error).__name__}: {error}")
+        return
+    store.replace(path, content)
