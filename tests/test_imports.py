@@ -23,6 +23,7 @@ LAYERS = (
     ("executors",),
     ("many",),
     ("sweeps", "surface", "comparison"),
+    ("pictures",),
     ("cli",),
     ("__main__",),
 )

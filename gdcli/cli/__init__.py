@@ -13,7 +13,7 @@ from gdcli.errors import GdcliError
 
 def app() -> typer.Typer:
     """Return the Typer application with every command."""
-    from gdcli.cli import catalog, check, compare, cp, ema, explain, run, schema, sweep, validate
+    from gdcli.cli import catalog, check, compare, cp, ema, explain, plot, run, schema, sweep, validate
 
     application = typer.Typer(
         name="gdcli",
@@ -33,7 +33,7 @@ def app() -> typer.Typer:
             raise typer.Exit
 
     commands = (
-        run.run, sweep.sweep, compare.compare, explain.explain, check.check, ema.ema, catalog.catalog,
+        run.run, sweep.sweep, compare.compare, explain.explain, check.check, plot.plot, ema.ema, catalog.catalog,
         validate.validate, schema.schema, cp.cp,
     )  # fmt: skip
     for command in commands:

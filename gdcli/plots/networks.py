@@ -1,0 +1,177 @@
+"""A small network as circles and lines, with its weights and their gradients on the lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .canvas import GREY, HEIGHT, WIDTH, fixed
+from .panels import SMALL, Form, new_figure, render
+from .text import TEXT, Array, fit, number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+
+LABELLED = 12  # edges up to which each has its numbers
+EDGES = 60  # drawn at most
+RADIUS = 19.0  # points, of a neuron where the edges have numbers
+LEAST, MOST = 1.2, 5.5  # points: the width of an edge
+
+# orange below 0, blue above, grey at 0: told apart by all, and seen on white
+_SIGNED = ("#8c3d00", "#D55E00", "#f0b27f", "#c9c9c9", "#86bfe0", "#0072B2", "#003d61")
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """One layer: weights and their gradients [outputs, inputs], biases and theirs [outputs] or [1], if it has any."""
+
+    weight: Array
+    gradient: Array
+    names: Sequence[str]  # of the weights, row by row
+    bias: Array | None = None
+    bias_gradient: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Neuron:
+    """A circle: its name, and its value where there is one row of data."""
+
+    name: str
+    value: float | None = None
+
+
+def network(layers: Sequence[Affine], neurons: Sequence[Sequence[Neuron]], *, title: str, form: Form = "png") -> bytes:
+    """The net from left to right; numbers on each edge where there is room, else one net each for both numbers."""
+    with fixed():
+        return render(_network_figure(layers, neurons, title), form)
+
+
+def _network_figure(layers: Sequence[Affine], neurons: Sequence[Sequence[Neuron]], title: str) -> Figure:
+    if sum(layer.weight.size for layer in layers) <= LABELLED and max(map(len, neurons)) <= 4:
+        figure = new_figure(title)
+        axes = _plane(figure, (10, 6, WIDTH - 116, HEIGHT - 36))
+        shades = _draw_net(axes, neurons, [layer.weight for layer in layers], RADIUS)
+        _write_edges(axes, neurons, layers)
+        if _readable(figure, axes):
+            _bar(figure, shades, WIDTH - 84, 40, HEIGHT - 110, "line: weight, ∂: dL/dw")
+            return figure
+    return _two_nets_figure(layers, neurons, title)
+
+
+def _two_nets_figure(layers: Sequence[Affine], neurons: Sequence[Sequence[Neuron]], title: str) -> Figure:
+    figure, half = new_figure(title), (WIDTH - 20) / 2
+    room = min((HEIGHT - 74) / max(map(len, neurons)), (half - 96) / len(neurons))
+    for k, what in enumerate(("weights", "gradients dL/dw")):
+        axes = _plane(figure, (10 + k * half, 6, half - 72, HEIGHT - 58))
+        axes.set_title(what, fontsize=TEXT + 1, pad=2)
+        values = [layer.weight if k == 0 else layer.gradient for layer in layers]
+        shades = _draw_net(axes, neurons, values, min(14.0, room / 2 - 1))
+        _bar(figure, shades, 10 + k * half + half - 66, 40, HEIGHT - 110)
+    return figure
+
+
+def _readable(figure: Figure, axes: Axes) -> bool:
+    """Whether no number lies on another."""
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in axes.texts if "∂" in text.get_text()]
+    return not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+
+
+def _plane(figure: Figure, box: tuple[float, float, float, float]) -> Axes:
+    """Bare axes whose units are points."""
+    left, bottom, wide, high = box
+    axes = figure.add_axes((left / WIDTH, bottom / HEIGHT, wide / WIDTH, high / HEIGHT))
+    axes.set_axis_off()
+    axes.set_xlim(0, wide)
+    axes.set_ylim(0, high)
+    return axes
+
+
+def _places(axes: Axes, neurons: Sequence[Sequence[Neuron]], radius: float) -> list[Array]:
+    """Where the circles of each layer stand, [neurons, 2] in points, the first at the top."""
+    (_, wide), (_, high) = axes.get_xlim(), axes.get_ylim()
+    columns = np.linspace(radius + 12, wide - radius - 12, len(neurons))
+    found = []
+    for x, layer in zip(columns, neurons, strict=True):
+        room = (high - 16) / len(layer)
+        y = high - 2 - room * (np.arange(len(layer)) + 0.5)
+        found.append(np.stack([np.full(len(layer), x), y], axis=1))
+    return found
+
+
+def _draw_net(axes: Axes, neurons: Sequence[Sequence[Neuron]], values: Sequence[Array], radius: float) -> Any:
+    """Lines by their value, then the circles; the scale of the colours."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+
+    largest = max([float(np.abs(part[np.isfinite(part)]).max(initial=0.0)) for part in values]) or 1.0
+    scale: Colormap = LinearSegmentedColormap.from_list("signed", _SIGNED)
+    shades = ScalarMappable(Normalize(-largest, largest), scale)
+    places = _places(axes, neurons, radius)
+    for before, after, part in zip(places, places[1:], values, strict=False):
+        for (j, i), value in np.ndenumerate(part):
+            wide = LEAST + (MOST - LEAST) * min(1.0, abs(value) / largest) if np.isfinite(value) else LEAST
+            ends = np.stack([before[i], after[j]])
+            shade = scale(0.5 + 0.5 * float(value) / largest)
+            axes.plot(*ends.T, color=shade, linewidth=wide, zorder=1, solid_capstyle="butt")
+    for layer, spots in zip(neurons, places, strict=True):
+        for neuron, spot in zip(layer, spots, strict=True):
+            _draw_neuron(axes, neuron, spot, radius)
+    return shades
+
+
+def _draw_neuron(axes: Axes, neuron: Neuron, spot: Array, radius: float) -> None:
+    from matplotlib.patches import Circle
+
+    axes.add_patch(Circle((float(spot[0]), float(spot[1])), radius, facecolor="white", edgecolor="#333333", zorder=3))
+    centre: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 4}
+    size = TEXT if radius == RADIUS else SMALL - 1
+    if radius < RADIUS or neuron.value is None:
+        if radius > 8:
+            axes.text(spot[0], spot[1], fit(neuron.name, size, 2 * radius), fontsize=size, **centre)
+        return
+    axes.text(spot[0], spot[1] + 6, fit(neuron.name, size, 2 * radius), fontsize=size, weight="bold", **centre)
+    axes.text(spot[0], spot[1] - 7, number(neuron.value, 3), fontsize=SMALL, **centre)
+
+
+def _write_edges(axes: Axes, neurons: Sequence[Sequence[Neuron]], layers: Sequence[Affine]) -> None:
+    """Weight and gradient on each line, nearer to where it comes from: there the lines lie apart."""
+    places = _places(axes, neurons, RADIUS)
+    plate = {"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": "none"}
+    centre: dict[str, Any] = {"fontsize": SMALL, "ha": "center", "va": "center", "linespacing": 1.05, "zorder": 2}
+    for before, after, layer in zip(places, places[1:], layers, strict=False):
+        for k, ((j, i), value) in enumerate(np.ndenumerate(layer.weight)):
+            text = f"{layer.names[k]} = {number(float(value))}\n∂ {number(float(layer.gradient[j, i]), 3)}"
+            spot = before[i] + _along(i, j, layer.weight.shape) * (after[j] - before[i])
+            axes.text(spot[0], spot[1], text, bbox=plate, **centre)
+        if layer.bias is not None and layer.bias_gradient is not None:
+            _write_biases(axes, after, layer.bias, layer.bias_gradient)
+
+
+def _along(i: int, j: int, shape: tuple[int, ...]) -> float:
+    """How far along its line a label stands: lines that go straight on have it in the middle."""
+    if shape == (1, 1) or (shape[0] == shape[1] and i == j):
+        return 0.5
+    return 0.3
+
+
+def _write_biases(axes: Axes, spots: Array, bias: Array, gradient: Array) -> None:
+    """Each neuron's bias below its circle; one that the layer shares, below the lowest."""
+    shown: dict[str, Any] = {"fontsize": SMALL, "ha": "center", "va": "top", "linespacing": 1.05, "zorder": 4}
+    shared = len(bias) == 1 and len(spots) > 1
+    for spot, value, slope in zip(spots[-1:] if shared else spots, bias, gradient, strict=True):
+        text = f"bias {number(value)}{' (shared)' if shared else ''}\n∂ {number(slope, 3)}"
+        axes.text(spot[0], spot[1] - RADIUS - 3, text, color="#333333", **shown)
+
+
+def _bar(figure: Figure, shades: Any, left: float, bottom: float, high: float, label: str = "") -> None:
+    """The scale of the colours, in points from the lower left corner."""
+    bar = figure.colorbar(shades, cax=figure.add_axes((left / WIDTH, bottom / HEIGHT, 12 / WIDTH, high / HEIGHT)))
+    low, top = shades.norm.vmin, shades.norm.vmax
+    bar.set_ticks([low, low / 2, 0.0, top / 2, top], labels=[number(top * k, 3) for k in (-1, -0.5, 0, 0.5, 1)])
+    bar.set_label(label, fontsize=TEXT, color=GREY)

@@ -1,0 +1,215 @@
+"""`gdcli plot` through the command line."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gdcli import pictures, plots
+from gdcli.cli import plot
+
+NET = """
+data: {x: [[0, 0], [0, 1], [1, 0], [1, 1]], y: [0, 1, 1, 0]}
+model: {type: mlp, layers: [2, 3, 3, 2], activation: sigmoid}
+loss: cross_entropy
+optimizer: {name: sgd, lr: 0.5}
+batch: stochastic
+epochs: 5
+"""
+
+
+@pytest.fixture
+def net(gdcli) -> Any:
+    Path("net.yaml").write_text(NET)
+    return gdcli
+
+
+def recorded(gdcli, *overrides: str) -> str:
+    """Train and return the record's folder."""
+    there = set(Path("runs").glob("*/*"))
+    assert gdcli("run", "net.yaml", "-q", "--no-plot", *overrides).code == 0
+    (folder,) = set(Path("runs").glob("*/*")) - there
+    return str(folder)
+
+
+@pytest.mark.parametrize("kind", ["losses", "activations"])
+def test_functions_need_no_run_and_nothing_is_overwritten(gdcli, kind: str) -> None:
+    answer = gdcli("plot", "--kind", kind)
+    assert (answer.code, answer.out, answer.err) == (0, "", f"wrote {kind}.png\n")
+    content = Path(f"{kind}.png").read_bytes()
+    again = gdcli("plot", "--kind", kind)
+    assert (again.code, again.err) == (2, f"{kind}.png is there already. --force overwrites it\n")
+    assert gdcli("plot", "--kind", kind, "--force", "--quiet").err == ""
+    assert Path(f"{kind}.png").read_bytes() == content
+
+
+@pytest.mark.parametrize("form", ["png", "svg", "pdf", "PNG"])
+def test_the_endings_of_the_output_are_formats(gdcli, form: str) -> None:
+    assert gdcli("plot", "-k", "activations", "--name", "tanh,sign_ste", "-o", f"a.{form}").code == 0
+    starts = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+    assert Path(f"a.{form}").read_bytes().startswith(starts[form.lower()])
+
+
+def test_curves_of_a_record_and_of_a_spec_are_the_losses_of_steps_csv(net, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, Any] = {}
+    monkeypatch.setattr(plots, "loss_curves", lambda curves, **more: drawn.update(more, curves=curves) or b"x")
+    folder = recorded(net)
+    assert net("plot", folder, "net.yaml", "--smooth", "0.5").code == 0
+    one, two = drawn["curves"]
+    table = pd.read_csv(Path(folder) / "steps.csv")
+    assert one.loss.tolist() == two.loss.tolist() == table["loss"].tolist()
+    assert one.steps.tolist() == two.steps.tolist() == table["step"].tolist()
+    expected = table["loss"].ewm(alpha=0.5, adjust=False).mean()
+    np.testing.assert_allclose(drawn["averages"][0], expected, rtol=1e-12)
+    assert (drawn["loss_label"], drawn["title"]) == ("loss (cross_entropy)", "net: moving average, β = 0.5")
+
+
+def test_runs_of_one_spec_are_told_apart_by_what_differs(net) -> None:
+    folders = [recorded(net, f"lr={lr}") for lr in ("0.5", "0.1")]
+    assert [run.label for run in plot.sources(folders, "curves")] == ["lr=0.5", "lr=0.1"]
+    folders.append(recorded(net, "optimizer=adam", "optimizer.lr=0.1"))
+    assert [run.label for run in plot.sources(folders, "curves")] == ["sgd, lr=0.5", "sgd, lr=0.1", "adam, lr=0.1"]
+    labels = [run.label for run in plot.sources([folders[0], folders[0], folders[1]], "curves")]
+    assert labels[0] == labels[1] == f"net {Path(folders[0]).name}"
+
+
+def test_the_runs_of_a_comparison_are_those_below_its_folder(net) -> None:
+    assert net("compare", "net.yaml", "--optimizers", "sgd,adam", "--no-plot", "-q").code == 0
+    (folder,) = Path("runs").glob("*/*")
+    assert [run.label for run in plot.sources([str(folder)], "curves")] == ["sgd", "adam"]
+    assert net("plot", str(folder)).code == 0
+
+
+def test_gradients_of_a_record_and_of_its_spec_are_the_same(net) -> None:
+    folder = recorded(net)
+    found = [pictures.gradients(run) for run in plot.sources([folder, "net.yaml"], "gradients")]
+    assert [layer.label for layer in found[0][1]] == ["linear1", "linear2", "linear3"]
+    table = pd.read_csv(Path(folder) / "gradients.csv").filter(regex=r"^linear1\.")
+    np.testing.assert_allclose(found[0][1][0].norms, np.sqrt((table**2).sum(axis=1)))
+    for one, two in zip(found[0][1], found[1][1], strict=True):
+        np.testing.assert_allclose(one.norms, two.norms)
+    assert all(each[2] is not None for each in found)
+    norms = recorded(net, "record.gradients=norms")
+    (run,) = plot.sources([norms], "gradients")
+    _, layers, histogram = pictures.gradients(run)
+    np.testing.assert_allclose(layers[0].norms, found[0][1][0].norms)
+    assert histogram is None
+    assert net("plot", folder, "-k", "gradients").code == 0
+
+
+def test_a_surface_of_two_parameters_is_the_loss_itself(gdcli) -> None:
+    shown = pictures.plane(plot.sources(["rosenbrock", "epochs=20"], "surface"))
+    assert shown.names == ("x", "y")
+    assert shown.note == ""
+    x, y = np.meshgrid(shown.x, shown.y)
+    np.testing.assert_allclose(shown.loss, (1 - x) ** 2 + 100 * (y - x**2) ** 2, rtol=1e-4, atol=1e-4)
+    assert shown.trails[0].points.shape == (21, 2)
+
+
+def test_a_surface_of_a_net_is_a_plane_and_says_how_far_it_is_off(net) -> None:
+    shown = pictures.plane(plot.sources([recorded(net), "net.yaml", "lr=2"], "surface"))
+    assert shown.names[0].startswith("principal component 1: ")
+    assert shown.names[0].endswith(" % of the variance")
+    assert shown.note.startswith("plane − true loss: end ")
+    assert len(shown.trails) == 2
+    assert np.isfinite(shown.loss).all()
+    assert net("plot", "net.yaml", "-k", "surface", "--animate").err == "wrote surface.gif\n"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_run_that_diverges_leaves_the_plane_to_the_others(net, dtype: str) -> None:
+    line = "data: {x: [1, 2, 3], y: [2, 4, 6]}\nmodel: {type: mlp, layers: [1, 2, 1], activation: none}\nloss: mse\n"
+    for name, lr in (("wild", 10), ("calm", 0.01)):
+        Path(f"{name}.yaml").write_text(f"{line}optimizer: {{name: sgd, lr: {lr}}}\nepochs: 50\n")
+    runs = plot.sources(["wild.yaml", "calm.yaml", f"dtype={dtype}"], "surface")
+    shown = pictures.plane(runs)
+    assert np.isfinite(shown.x).all()
+    assert np.abs(shown.x).max() < 10
+    assert np.isnan(shown.trails[0].points[-1]).all()
+    assert np.isfinite(shown.trails[1].points).all()
+    assert net("plot", "wild.yaml", "calm.yaml", f"dtype={dtype}", "-k", "surface").code == 0
+    assert net("plot", "wild.yaml", f"dtype={dtype}", "-k", "surface", "-o", "alone.png").code == 0
+    assert net("plot", "wild.yaml", f"dtype={dtype}", "-k", "gradients").code == 0
+    assert net("plot", "wild.yaml", "calm.yaml", "--smooth", "0.9", "--animate").code == 0
+
+
+def test_the_net_of_document_4_has_its_weights_and_gradients(gdcli) -> None:
+    (run,) = plot.sources(["backprop_2x2"], "network")
+    layers, neurons = pictures.network(run, 1)
+    assert layers[0].weight.tolist() == [[0.15, 0.20], [0.25, 0.30]]
+    assert layers[1].gradient[0, 0] == pytest.approx(0.08216704, rel=1e-6)
+    assert layers[0].gradient[0, 0] == pytest.approx(0.00043857, rel=1e-4)
+    assert [[neuron.name for neuron in layer] for layer in neurons] == [["x1", "x2"], ["h1", "h2"], ["o1", "o2"]]
+    assert neurons[2][0].value == pytest.approx(0.75136507)
+    assert gdcli("plot", "backprop_2x2", "-k", "network").code == 0
+    after, _ = pictures.network(*plot.sources(["backprop_2x2", "epochs=5"], "network"), 2)
+    assert after[1].weight[0, 0] == pytest.approx(0.4 - 0.5 * 0.08216704, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "which picture? gdcli plot RUN..."),
+        (["-k", "actvations"], "Did you mean 'activations'?"),
+        (["-k", "surface"], "--kind surface needs a RUN"),
+        (["lr=0.1"], "--kind curves needs a RUN"),
+        (["adam_2x2", "-k", "losses"], "--kind losses takes no RUN (got 'adam_2x2')"),
+        (["empty"], "empty: no steps.csv in this folder"),
+        (["adam_2x2", "rosenbrock"], "one figure has one loss"),
+        (["adam_2x2", "rosenbrock", "-k", "surface"], "rosenbrock is not on the surface of adam_2x2"),
+        (["nn_linear", "adam_2x2", "-k", "network"], "--kind network draws one run (got 2)"),
+        (["mlp_digits", "-k", "network"], "at most 60 edges"),
+        (["rosenbrock", "-k", "network"], "a network is drawn of linear, mlp and softmax models"),
+        (["adam_2x2", "-k", "network", "--step", "99999"], "--step takes a step of the run"),
+        (["adam_2x2", "--smooth", "1"], "--smooth takes a number from 0 to below 1"),
+        (["adam_2x2", "--smooth", "nan"], "--smooth takes a number from 0 to below 1"),
+        (["adam_2x2", "-k", "surface", "--smooth", "0.5"], "--smooth is not for --kind surface"),
+        (["-k", "activations", "--name", "sigmoit"], "Did you mean 'sigmoid'?"),
+        (["-k", "activations", "--name", "softmax"], "softmax has no curve"),
+        (["-k", "losses", "--animate"], "--animate is not for --kind losses"),
+        (["adam_2x2", "-o", "a.jpg"], "--output takes a file that ends in .png, .svg, .pdf (got 'a.jpg')"),
+        (["adam_2x2", "--animate", "-o", "a.png"], "--output takes a file that ends in .gif"),
+        (["adam_2x2", "-o", "no/a.png"], "there is no folder 'no'"),
+        (["adam_2xx"], "Did you mean 'adam_2x2'?"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_message(gdcli, words: list[str], said: str) -> None:
+    Path("empty").mkdir()
+    answer = gdcli("plot", *words)
+    assert (answer.code, answer.out) == (2, ""), answer.err
+    assert said in answer.err
+    assert answer.err.count("\n") == 1
+    assert sorted(path.name for path in Path().iterdir()) == ["empty"]
+
+
+def test_a_damaged_record_is_one_message(net) -> None:
+    folder = Path(recorded(net))
+    assert net("plot", str(folder), "lr=0.1").err.startswith("'lr=0.1': an override is for a spec")
+    for text, said in (("step,loss\nnonsense\n", "not as gdcli writes it"), ("step\n", "no steps in it")):
+        (folder / "steps.csv").write_text(text)
+        answer = net("plot", str(folder))
+        assert (answer.code, said in answer.err) == (2, True), answer.err
+    (folder / "gradients.csv").unlink()
+    assert "no gradients.csv" in net("plot", str(folder), "-k", "gradients").err
+
+
+def test_an_animation_without_pillow_says_what_to_install(net, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *more: Any) -> Any:
+        if name == "matplotlib.animation":
+            raise ImportError("No module named 'PIL'")
+        return real(name, *more)
+
+    monkeypatch.delitem(sys.modules, "matplotlib.animation", raising=False)
+    monkeypatch.setattr(builtins, "__import__", without)
+    answer = net("plot", "net.yaml", "--animate")
+    assert answer.code == 3
+    assert "needs Pillow" in answer.err
+    assert not Path("curves.gif").exists()
