@@ -24,8 +24,10 @@ import yaml
 from numpy.typing import NDArray
 
 from gdcli import __version__, plots, store
+from gdcli.checkpoints import Checkpoints, Found, Logs
+from gdcli.engine import checkpoint
 from gdcli.engine.build import Built, build, resolve_threads
-from gdcli.engine.train import Interrupt, keep_of, train
+from gdcli.engine.train import Interrupt, Loop, keep_of
 from gdcli.errors import GdcliError, RunError
 from gdcli.records import Event, Floats, Outcome, Start, StepBlock
 from gdcli.spec import config
@@ -119,93 +121,155 @@ class Origin:
     arguments: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A run's folder with its first files in it; ``again`` for one whose run is gone on with."""
+
+    folder: Path
+    config: str  # the text of config.yaml
+    again: bool = False
+
+
+def prepared(loaded: Loaded) -> Built:
+    """Set the number of threads that a run has, and build it."""
+    torch.set_num_threads(resolve_threads(loaded))
+    return build(loaded)
+
+
 def run(
-    loaded: Loaded,
-    folder: Path | None,
-    origin: Origin,
+    built: Built,
+    record: Record | None,
     *,
     watch: Watch | None = None,
     interrupt: Interrupt | None = None,
     plot: bool = True,
     timing: Timing | None = None,
-    built: Built | None = None,
+    ended: Callable[[Finished], None] | None = None,
 ) -> Finished:
-    """Train one spec; with a folder, write its complete record there as the run goes.
+    """Train what is built; with a record, write all of it there as the run goes.
 
-    A caller that claims the folder builds first, so that what only torch can refuse leaves no folder behind.
-
-    Raises SpecError for what only torch knows, RunError for a step that torch's own layers refuse, MachineError for a
-    file that cannot be written.
+    ``ended`` is called before the summary, the mark of a run that ended, is written. Raises RunError for a step that
+    torch's own layers refuse, MachineError for a file that cannot be written.
     """
-    watch, timing, spec = watch or Watch(), timing or Timing(), loaded.spec
-    threads = resolve_threads(loaded)
-    torch.set_num_threads(threads)
-    if built is None:
-        built = build(loaded)
-    keep = keep_of(built)
+    watch, timing, loaded = watch or Watch(), timing or Timing(), built.loaded
     for warning in loaded.warnings:
         if watch.warning is not None:
             watch.warning(warning)
-    if folder is not None:
-        device, engine = built.device, built.kernel_name
-        write_head(folder, loaded, origin, device=device, threads=threads, engine=engine, keep=keep)
-    events = train(built, STYLES[spec.style].columns | watch.columns, interrupt)
+    loop = Loop(built, STYLES[loaded.spec.style].columns | watch.columns, interrupt)
+    following = _Following(loop, record, watch)
     try:
         with timing.phase("train"):
-            finished = _follow(built, events, folder, watch, keep)
+            finished = following.to_the_end()
     except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
         if isinstance(error, GdcliError) or not isinstance(loaded.architecture, Stack):
             raise
-        raise _refused(error, folder) from None
+        raise _refused(error, record) from None
     timing.steps = finished.outcome.steps
-    if folder is not None:
+    if ended is not None:
+        ended(finished)
+    if record is not None:
         if plot:
             with timing.phase("plot"):
-                _plot(loaded, finished, folder, watch)
-        write_end(folder, finished, timing)
+                _plot(loaded, finished, record.folder, watch)
+        write_end(record.folder, finished, timing)
+        following.end()
     return finished
 
 
-def _refused(error: Exception, folder: Path | None) -> RunError:
+def _refused(error: Exception, record: Record | None) -> RunError:
     """Return what torch's own layers refuse in the middle of a run, such as one row for a batch norm."""
     message = f"torch refused a step: {str(error).splitlines()[0]}"
-    if folder is not None:
-        store.replace(folder / "summary.json", store.json_text({"status": "failed", "message": message}))
+    if record is not None:
+        store.replace(record.folder / "summary.json", store.json_text({"status": "failed", "message": message}))
     return RunError(message)
 
 
-def _follow(built: Built, events: Iterator[Any], folder: Path | None, watch: Watch, keep: str) -> Finished:
-    """Hand each event to the style, the files and the onlooker."""
-    spec = built.loaded.spec
-    hashes = _hashes(built)
-    start = next(events)
-    losses: list[NDArray[np.float64]] = []
-    outcome: Outcome | None = None
-    writer = Writer(spec, start, folder, keep, watch.text)
-    try:
-        writer.text(start)
-        for event in events:
-            writer.text(event)
-            if isinstance(event, StepBlock):
-                losses.append(event.loss.astype(np.float64))
-                writer.block(event)
-                if watch.block is not None:
-                    watch.block(event)
-            else:
-                outcome = event
-    finally:
-        writer.close()
-    assert outcome is not None
-    all_losses = np.concatenate(losses) if losses else np.empty(0)
-    return Finished(start, outcome, all_losses, built.batches.per_epoch, *hashes, folder)
+class _Following:
+    """Hands each event of a loop to the style, the files, the checkpoints and the onlooker."""
+
+    def __init__(self, loop: Loop, record: Record | None, watch: Watch) -> None:
+        self._loop, self._record, self._watch = loop, record, watch
+        self._spec, self._keep = loop.spec, keep_of(loop.built)
+        self._losses: list[NDArray[np.float64]] = []
+        self._checkpoints = None
+        if record is not None:
+            every = self._spec.checkpoint.every_seconds
+            self._checkpoints = Checkpoints(record.folder, record.config, every)
+
+    def to_the_end(self) -> Finished:
+        """Train, from the last checkpoint where the run is gone on with."""
+        hashes = _hashes(self._loop.built)
+        events = self._loop.events()
+        start = next(events)
+        assert isinstance(start, Start)
+        found = self._found()
+        if found is not None:
+            checkpoint.restore(self._loop, found.state)
+        writer = self._writer(start, found)
+        outcome: Outcome | None = None
+        try:
+            if found is None:
+                writer.text(start)
+            for event in events:
+                writer.text(event)
+                if isinstance(event, StepBlock):
+                    self._block(event, writer)
+                elif isinstance(event, Outcome):
+                    outcome = event
+            writer.sync()
+        finally:
+            writer.close()
+        assert outcome is not None
+        losses = np.concatenate(self._losses) if self._losses else np.empty(0)
+        per_epoch = self._loop.built.batches.per_epoch
+        folder = None if self._record is None else self._record.folder
+        return Finished(start, outcome, losses, per_epoch, *hashes, folder)
+
+    def end(self) -> None:
+        """Take the checkpoints of a run away that needs them no more."""
+        if self._checkpoints is not None and self._loop.status not in ("diverged", "interrupted"):
+            self._checkpoints.remove()
+
+    def _found(self) -> Found | None:
+        if self._record is None or not self._record.again:
+            return None
+        assert self._checkpoints is not None
+
+        def refused(text: str) -> None:
+            if self._watch.warning is not None:
+                self._watch.warning(text)
+
+        size = checkpoint.size(self._loop)
+        return self._checkpoints.latest(size, lambda state: checkpoint.fits(self._loop, state), refused)
+
+    def _writer(self, start: Start, found: Found | None) -> Writer:
+        folder, lengths = None, None
+        if self._record is not None:
+            folder = self._record.folder
+            if found is not None:
+                lengths = {name: length for name, (length, _) in found.logs.items()}
+                self._losses.append(store.losses(folder / "steps.csv", found.state.steps))
+            elif self._record.again:
+                lengths = {}
+        return Writer(self._spec, start, folder, self._keep, self._watch.text, lengths)
+
+    def _block(self, block: StepBlock, writer: Writer) -> None:
+        self._losses.append(block.loss.astype(np.float64))
+        writer.block(block)
+        if self._watch.block is not None:
+            self._watch.block(block)
+        status, kept = self._loop.status, self._checkpoints
+        if kept is not None and (status == "interrupted" or (status is None and kept.due())):
+            kept.write(checkpoint.capture(self._loop), writer.state())
 
 
 class Writer:
     """Turns a run's events into the text of its style and, with a folder, into its files."""
 
     def __init__(
-        self, spec: RunSpec, start: Start, folder: Path | None, keep: str, say: Callable[[str], None] | None = None
-    ) -> None:
+        self, spec: RunSpec, start: Start, folder: Path | None, keep: str, say: Callable[[str], None] | None = None,
+        lengths: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
         self._style, self._start, self._keep, self._say = STYLES[spec.style].text, start, keep, say
         self._recorder = None
         if folder is not None:
@@ -215,6 +279,7 @@ class Writer:
                 values=keep == "values",
                 gradients=keep != "none" and any(p.trained for p in start.parameters),
                 every=spec.record.every,
+                lengths=lengths,
             )
 
     def text(self, event: Event) -> None:
@@ -232,6 +297,15 @@ class Writer:
         if self._recorder is not None:
             self._recorder.block(block if self._keep != "norms" else _with_norms(block, self._start))
 
+    def state(self) -> Logs:
+        """Return the files' lengths and digests, once they are on the disk."""
+        return {} if self._recorder is None else self._recorder.state()
+
+    def sync(self) -> None:
+        """Bring the files to the disk."""
+        if self._recorder is not None:
+            self._recorder.sync()
+
     def close(self) -> None:
         """Flush and close the files."""
         if self._recorder is not None:
@@ -242,6 +316,7 @@ def write_end(folder: Path, finished: Finished, timing: Timing) -> None:
     """Write the times, and last the summary, which is the mark of a run that ended."""
     store.replace(folder / "timing.json", timing.text())
     store.replace(folder / "summary.json", store.json_text(finished.summary()))
+    store.sync_folder(folder)
 
 
 def _with_norms(block: StepBlock, start: Start) -> StepBlock:
@@ -286,19 +361,19 @@ def order_hash(loaded: Loaded) -> str:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def new_folder(output: Path, name: str, filled: Mapping[str, Any]) -> Path:
-    """Claim the folder of a new record."""
-    return store.claim(output, name, config.digest(dict(filled)), time.localtime())
+def head(built: Built, origin: Origin) -> tuple[str, dict[str, bytes | str]]:
+    """Return the text of config.yaml, and the first files of a run: the specs, as given and resolved, environment."""
+    loaded, threads = built.loaded, resolve_threads(built.loaded)
+    return head_of(loaded, origin, built.device, threads, built.kernel_name, keep_of(built))
 
 
-def write_head(
-    folder: Path, loaded: Loaded, origin: Origin, *, device: torch.device, threads: int, engine: str, keep: str
-) -> None:
-    """Write the specs, as given and as resolved, and the environment."""
-    filled = config.resolved(loaded, device=str(device), threads=threads, engine=engine, keep=keep)
-    store.replace(folder / "spec.yaml", origin.text)
-    store.replace(folder / "config.yaml", write(filled))
-    store.replace(folder / "environment.json", store.json_text(environment(origin, device, threads)))
+def head_of(
+    loaded: Loaded, origin: Origin, device: torch.device, threads: int, engine: str, keep: str
+) -> tuple[str, dict[str, bytes | str]]:
+    """Return :func:`head` of a run that is built with others."""
+    text = write(config.resolved(loaded, device=str(device), threads=threads, engine=engine, keep=keep))
+    machine = store.json_text(environment(origin, device, threads))
+    return text, {"spec.yaml": origin.text, "environment.json": machine, "config.yaml": text}  # last: all are there
 
 
 def environment(origin: Origin, device: torch.device, threads: int) -> dict[str, Any]:

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
+import signal
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -25,7 +29,7 @@ from gdcli.execute import Origin
 from gdcli.lanes import lanes_of, side_by_side
 from gdcli.plan import Point, Specs
 from gdcli.results import Result, failed
-from gdcli.shards import Place, Run, Shard, Wish, carry_out, clear, folder_name
+from gdcli.shards import Place, Run, Shard, Wish, carry_out, folder_name, keep
 from gdcli.spec import schema
 from gdcli.spec.document import read
 from gdcli.spec.load import load
@@ -54,7 +58,7 @@ class Errand:
     count: int
     origin: Origin
     wish: Wish
-    attempt: int = 0
+    kept: str | None  # where the worker keeps its results; None where whoever gets them does
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +78,13 @@ class Work:
     wish: Wish
     spec: Text
 
-    def errand(self, shard: Shard, *, send: bool, attempt: int = 0) -> Errand:
+    def errand(self, shard: Shard, *, send: bool) -> Errand:
         """Return a shard as data."""
         folder = None if self.place.of(shard.runs[0]) is None else "" if send else str(self.place.folder)
         points = tuple((run.number, run.point) for run in shard.runs)
         count, origin = self.place.count, self.place.origin
-        return Errand(self.spec, points, shard.together, folder, count, origin, self.wish, attempt)
+        kept = None if send or self.place.kept is None else str(self.place.kept)
+        return Errand(self.spec, points, shard.together, folder, count, origin, self.wish, kept)
 
 
 Executor = Callable[[Work, Interrupt, Callable[[int, float], None]], Iterator[Result]]
@@ -131,10 +136,7 @@ def deliver(errand: Errand) -> Delivery:
         folder = None
         if errand.folder is not None:
             folder = Path(errand.folder or stack.enter_context(tempfile.TemporaryDirectory(prefix="gdcli-")))
-        place = Place(folder, errand.count, errand.origin)
-        if errand.attempt:  # a worker before this one may have left a part
-            for run in runs:
-                clear(place.of(run))
+        place = Place(folder, errand.count, errand.origin, None if errand.kept is None else Path(errand.kept))
         results = tuple(carry_out(shard, place, errand.wish, Interrupt()))
         files = {run.number: _files(place.of(run)) for run in runs} if errand.folder == "" else {}
     return Delivery(results, files)
@@ -146,13 +148,20 @@ def _files(folder: Path | None) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
 
 
-def _start_worker() -> None:
-    """Leave the terminal's Ctrl-C to the process that gave the work."""
-    import signal
-
+def _start_worker(parent: int | None = None) -> None:
+    """Leave the terminal's Ctrl-C to the process that gave the work, and end when that one does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent: a worker without one would write on in a folder that others may have."""
+    while os.getppid() == parent:
+        time.sleep(0.1)
+    os._exit(1)
 
 
 class _Pool:
@@ -166,7 +175,9 @@ class _Pool:
         self._pool = self._new()
 
     def _new(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self._jobs, mp_context=self._context, initializer=_start_worker)
+        return ProcessPoolExecutor(
+            self._jobs, mp_context=self._context, initializer=_start_worker, initargs=(os.getpid(),)
+        )
 
     def submit(self, errand: Errand) -> Future[Delivery]:
         """Give an errand to a worker."""
@@ -206,7 +217,7 @@ def processes(jobs: int) -> Executor:
                 careful = any(tries for _, _, tries in running.values()) or bool(waiting and waiting[-1][2])
                 while waiting and not interrupt.requested and len(running) < (1 if careful else jobs):
                     k, shard, tries = waiting.pop()
-                    future = pool.submit(work.errand(shard, send=False, attempt=tries))
+                    future = pool.submit(work.errand(shard, send=False))
                     running[future] = k, shard, tries
                     careful = careful or tries > 0
                 if interrupt.requested:
@@ -301,6 +312,7 @@ def dask(address: str) -> Executor:
                         died = f"its worker process died {TRIES} times"
                         yield failed(run.number, run.point.label, run.point.values, died)
                         continue
+                    keep(work.place, delivery.results)
                     for number, files in delivery.files.items():
                         _unpack(work.place, number, shard, files)
                     yield from delivery.results
@@ -317,8 +329,8 @@ def _unpack(place: Place, number: int, shard: Shard, files: Mapping[str, bytes])
         return
     with store.naming(folder):
         folder.mkdir(exist_ok=True)
-    for name, content in files.items():
-        store.replace(folder / name, content)
+    for name in sorted(files, key=lambda name: name == "summary.json"):  # the mark of the end comes last
+        store.replace(folder / name, files[name])
 
 
 @contextlib.contextmanager

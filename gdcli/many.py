@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ import torch
 from gdcli import execute, results, store
 from gdcli.engine.build import resolve_threads
 from gdcli.engine.train import Interrupt, metric_names
-from gdcli.execute import Origin
+from gdcli.execute import Origin, Timing
 from gdcli.executors import Executor, Text, Work, here
 from gdcli.lanes import lanes_of
 from gdcli.results import Result
-from gdcli.shards import FOLDERS, Place, Run, Shard, Wish, carry_out, shards_of
+from gdcli.shards import FOLDERS, Place, Run, Shard, Wish, carry_out, ended, shards_of
 from gdcli.spec import config
 from gdcli.spec.document import Node
 from gdcli.spec.load import Loaded
@@ -61,25 +62,43 @@ class Onlooker:
     share: Callable[[float], None] = lambda share: None  # in runs
 
 
+KEPT = ".results"
+"""The folder, in that of many runs, of the results of those that have ended, while not all have."""
+
+
 def run_all(
-    plan: Plan, folder: Path | None, interrupt: Interrupt, onlooker: Onlooker, rows: Rows | None
+    plan: Plan,
+    folder: Path,
+    interrupt: Interrupt,
+    onlooker: Onlooker,
+    rows: Rows | None,
+    *,
+    again: bool = False,
+    part: str = "runs",
 ) -> list[Result]:
     """Carry out all runs and return the results in the order asked for; ``rows`` gets them in this order too.
 
-    A run that fails does not stop the others, unless the plan says so.
+    A run that fails does not stop the others, unless the plan says so. With ``again``, runs of this part that have
+    ended before are not run again.
     """
-    place = Place(folder if plan.folders else None, len(plan.runs), plan.origin)
+    place = Place(folder if plan.folders else None, len(plan.runs), plan.origin, folder / KEPT / part)
+    found = ended(plan.runs, place) if again else []
+    done = {result.number for result in found}
+    if rows is not None:
+        for result in found:
+            rows.add(result)
+    left = [run for run in plan.runs if run.number not in done]
     has_folders = place.folder is not None and len(plan.runs) <= FOLDERS
-    workers = lanes_of([*plan.runs]) if plan.how.executor is here and plan.runs else plan.how.workers
-    shards = shards_of(plan.runs, fleets=plan.how.fleets, workers=workers, folders=has_folders)
+    workers = lanes_of(left) if plan.how.executor is here and left else plan.how.workers
+    shards = shards_of(left, fleets=plan.how.fleets, workers=workers, folders=has_folders)
     work = Work(shards, place, plan.wish, Text(write(plan.document.plain()), plan.loaded.spec.name, str(plan.base)))
     shares = [0.0] * len(shards)
 
     def advance(k: int, share: float) -> None:
         shares[k] = share
-        onlooker.share(sum(share * len(shard.runs) for share, shard in zip(shares, shards, strict=True)))
+        made = sum(share * len(shard.runs) for share, shard in zip(shares, shards, strict=True))
+        onlooker.share(len(done) + made)
 
-    found = []
     for result in plan.how.executor(work, interrupt, advance):
         found.append(result)
         onlooker.result(result)
@@ -93,10 +112,10 @@ def run_all(
 class Rows:
     """results.csv while it grows: a row as soon as all before it are there, so that their order is that of the runs."""
 
-    def __init__(self, path: Path, plan: Plan, *, flush_every: float = 0.5) -> None:
+    def __init__(self, path: Path, plan: Plan, *, again: bool = False, flush_every: float = 0.5) -> None:
         self._metrics = metric_names(plan.loaded)
         self._target = plan.wish.target is not None
-        self._log = store.Log(path)
+        self._log = store.Log(path, 0 if again else None)
         self._log.write(store.csv_text(results.header(plan.axes, self._metrics, target=self._target), []))
         self._log.flush()
         self._waiting: dict[int, Result] = {}
@@ -118,9 +137,12 @@ class Rows:
             self._flushed = time.perf_counter()
 
     def close(self) -> None:
-        """Write what waits for runs that never came, and close."""
+        """Write what waits for runs that never came, bring all to the disk, and close."""
         self._log.write(store.csv_rows([self._row(self._waiting[number]) for number in sorted(self._waiting)]))
-        self._log.close()
+        try:
+            self._log.sync()
+        finally:
+            self._log.close()
 
     def _row(self, result: Result) -> list[Any]:
         loaded = self._loaded.get(result.number)  # none for a row that was not run
@@ -134,16 +156,27 @@ def effort_of(loaded: Loaded) -> results.Effort:
     return results.Effort(samples, batch.rows(samples) if samples else 1, batch.steps(samples))
 
 
-def head(loaded: Loaded, origin: Origin, output: Path, axes: Sequence[str]) -> Path:
-    """Claim the folder of many runs and write its specs and environment."""
-    filled = config.filled_in(loaded.spec)
-    folder = execute.new_folder(output, loaded.spec.name, filled | {"axes": list(axes)})
-    store.replace(folder / "spec.yaml", origin.text)
-    store.replace(folder / "config.yaml", write(filled))
-    threads = resolve_threads(loaded)
-    environment = execute.environment(origin, torch.device("cpu"), threads)
-    store.replace(folder / "environment.json", store.json_text(environment))
-    return folder
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folder of many runs; ``again`` for one whose runs are gone on with."""
+
+    folder: Path
+    again: bool = False
+
+    def end(self, timing: Timing, summary: Mapping[str, Any]) -> None:
+        """Write the times, and last the summary, the mark of the end; what was kept to go on from is taken away."""
+        store.replace(self.folder / "timing.json", timing.text())
+        store.replace(self.folder / "summary.json", store.json_text(summary))
+        store.sync_folder(self.folder)
+        if summary["status"] == "finished":
+            shutil.rmtree(self.folder / KEPT, ignore_errors=True)
+
+
+def head(loaded: Loaded, origin: Origin) -> tuple[str, dict[str, bytes | str]]:
+    """Return the text of config.yaml, and the first files of many runs: the specs and the environment."""
+    text = write(config.filled_in(loaded.spec))
+    machine = execute.environment(origin, torch.device("cpu"), resolve_threads(loaded))
+    return text, {"spec.yaml": origin.text, "environment.json": store.json_text(machine), "config.yaml": text}
 
 
 _STATUSES = ("finished", "stopped", "diverged", "interrupted", "failed")

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gdcli import execute, store
+from gdcli import execute, keeping, store
 from gdcli.engine.build import build, resolve_threads
 from gdcli.engine.fleet.build import Fleet, build_fleet, chunk_of, structure, why_alone
 from gdcli.engine.fleet.train import Keep, prediction, start_of, train_fleet
 from gdcli.engine.train import Interrupt, train
 from gdcli.errors import GdcliError, MachineError
-from gdcli.execute import Finished, Origin, Timing, Watch, Writer
+from gdcli.execute import Finished, Origin, Record, Timing, Watch, Writer
 from gdcli.plan import Point
 from gdcli.records import FleetBlock, FleetOutcome, Outcome, Start, StepBlock
 from gdcli.results import Result, failed
@@ -63,11 +64,15 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the runs' sub-folders go, of how many, and where the runs come from."""
+    """Where the runs' sub-folders go, of how many, where the runs come from, and where their results are kept.
+
+    Results are kept until all runs have ended, so that none that has is run again after a crash.
+    """
 
     folder: Path | None
     count: int
     origin: Origin
+    kept: Path | None = None
 
     def of(self, run: Run) -> Path | None:
         """Return a run's own folder; None beyond 100 runs."""
@@ -137,6 +142,30 @@ def carry_out(
             yield _alone(run, place, wish, interrupt, advance)
 
 
+def ended(runs: Sequence[Run], place: Place) -> list[Result]:
+    """Return the results of the runs that ended before: kept, and with the mark of their end where they have folders.
+
+    A run whose folder the process died in before that mark is run again.
+    """
+    if place.kept is None:
+        return []
+    points = {run.number: run.point for run in runs}
+    folders = {run.number: place.of(run) for run in runs}
+    found = []
+    for number, result in keeping.read(place.kept).items():
+        folder, point = folders.get(number), points.get(number)
+        if point is not None and (folder is None or (folder / "summary.json").is_file()):
+            found.append(replace(result, label=point.label, values=point.values))
+    return found
+
+
+def keep(place: Place, found: Sequence[Result]) -> None:
+    """Keep the results of runs that ended by themselves."""
+    done = [result for result in found if result.status not in ("interrupted", "failed")]
+    if place.kept is not None and done:
+        keeping.write(place.kept, done)
+
+
 def _failed(run: Run, error: BaseException) -> Result:
     return failed(run.number, run.point.label, run.point.values, why(error))
 
@@ -149,11 +178,13 @@ def why(error: BaseException) -> str:
 
 def clear(folder: Path | None) -> None:
     """Take away what a run left that is tried again."""
-    if folder is None or not folder.is_dir():
+    if folder is None:
         return
-    for file in folder.iterdir():
-        file.unlink()
-    folder.rmdir()
+    with store.naming(folder):
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.is_dir():
+            shutil.rmtree(folder)
 
 
 # --- alone ------------------------------------------------------------------------------------------------------------
@@ -170,24 +201,46 @@ def _alone(run: Run, place: Place, wish: Wish, interrupt: Interrupt, advance: Ad
             advance(float(block.epoch[-1]) / epochs)
 
     watch = Watch(block=block, columns=frozenset(kept.columns))
+    found: list[Result] = []
+
+    def ended(finished: Finished) -> None:
+        name = "single" if built.kernel_name == "by_hand" else built.kernel_name
+        found.append(_result(run, finished, kept, name))
+        keep(place, found)
+
     try:
-        built = build(run.loaded)
-        folder = _made(place.of(run))
-        finished = execute.run(
-            run.loaded, folder, place.origin, watch=watch, interrupt=interrupt, plot=False, built=built
-        )
+        built = execute.prepared(run.loaded)
+        record = _recorded(place.of(run), *execute.head(built, place.origin), again=not kept.columns)
+        execute.run(built, record, watch=watch, interrupt=interrupt, plot=False, ended=ended)
     except MachineError:
         raise
     except CALL as error:
         return _failed(run, error)
-    return _result(run, finished, kept, "single" if built.kernel_name == "by_hand" else built.kernel_name)
+    return found[0]
 
 
-def _made(folder: Path | None) -> Path | None:
-    if folder is not None:
-        with store.naming(folder):
-            folder.mkdir()
-    return folder
+def _recorded(
+    folder: Path | None, config: str, files: Mapping[str, bytes | str], *, again: bool = False
+) -> Record | None:
+    """Make a run's folder with its first files; with ``again`` one that is there, of the same run, is gone on with."""
+    if folder is None:
+        return None
+    if again and _is_of(folder, config):
+        return Record(folder, config, again=True)
+    clear(folder)
+    with store.naming(folder):
+        folder.mkdir()
+        for name, content in files.items():
+            store.write(folder / name, content)
+    return Record(folder, config)
+
+
+def _is_of(folder: Path, config: str) -> bool:
+    """Say whether a folder is that of a run of this config.yaml."""
+    try:
+        return (folder / "config.yaml").read_bytes() == config.encode() and not folder.is_symlink()
+    except OSError:
+        return False
 
 
 class _Kept:
@@ -200,14 +253,11 @@ class _Kept:
         self.columns = {"parameters"} if wish.path else set()
         if wish.target is not None and not self.full_batch:
             self.columns.add("full_loss")
-        self.losses: list[NDArray[np.float64]] = []
         self.states: list[NDArray[np.float64]] = []
         self.hit: int | None = None
 
     def block(self, block: StepBlock) -> None:
         """Take a block's columns."""
-        if self.wish.curve:
-            self.losses.append(block.loss.astype(np.float64))
         if self.wish.path and block.parameters is not None:
             self.states.append(block.parameters.astype(np.float64))
         if self.wish.target is not None and self.hit is None:
@@ -252,7 +302,7 @@ def _result(run: Run, finished: Finished, kept: _Kept, kernel: str) -> Result:
         hashes=(finished.weights_hash, finished.data_hash, finished.order_hash),
         metrics=dict(outcome.metrics),
         to_target=kept.at_end(outcome),
-        losses=np.concatenate(kept.losses) if kept.losses else None,
+        losses=finished.losses if kept.wish.curve else None,
         parameters=outcome.parameters if kept.wish.parameters else None,
         path=kept.path(finished.start),
         kernel=kernel,
@@ -291,7 +341,12 @@ def _fleet(
         raise
     assert outcome is not None
     timing.steps = int(outcome.steps.sum())
-    yield from together.results(outcome, timing)
+    found = together.results(outcome)
+    keep(place, found)
+    for member, result in zip(together.members, found, strict=False):
+        member.end(timing)
+        yield result
+    yield from found[len(together.members) :]
 
 
 class _Together:
@@ -342,13 +397,11 @@ class _Together:
             if self.hits[k] is None:
                 self.hits[k] = int(block.step[np.argmax(reached[:, k])]) - before
 
-    def results(self, outcome: FleetOutcome, timing: Timing) -> Iterator[Result]:
-        """Yield each member's result, its files written."""
-        for k in range(len(self.runs)):
-            if self.members:
-                yield self.members[k].result(self._outcome(outcome, k), self.hashes[k], timing)
-            else:
-                yield self._row(outcome, k)
+    def results(self, outcome: FleetOutcome) -> list[Result]:
+        """Return each member's result."""
+        if not self.members:
+            return [self._row(outcome, k) for k in range(len(self.runs))]
+        return [member.result(self._outcome(outcome, k), self.hashes[k]) for k, member in enumerate(self.members)]
 
     def _outcome(self, found: FleetOutcome, k: int) -> Outcome:
         return Outcome(
@@ -393,14 +446,14 @@ class _Member:
     def __init__(
         self, fleet: Fleet, k: int, run: Run, start: Start, folder: Path | None, keep: Keep, wish: Wish, origin: Origin
     ) -> None:
-        self.run, self.start, self.folder, self.kernel = run, start, _made(folder), fleet.kernel_name
-        self.kept = _Kept(Wish(True, wish.path, wish.parameters, wish.target), run.loaded)
+        self.run, self.start, self.folder, self.kernel = run, start, folder, fleet.kernel_name
+        self.kept = _Kept(wish, run.loaded)
+        self.losses: list[NDArray[np.float64]] = []
+        self.finished: Finished | None = None
         self.steps_per_epoch = fleet.batches.per_epoch
         if folder is not None:
             threads, engine = resolve_threads(run.loaded), _ENGINES[fleet.kernel_name]
-            execute.write_head(
-                folder, run.loaded, origin, device=fleet.device, threads=threads, engine=engine, keep=keep
-            )
+            _recorded(folder, *execute.head_of(run.loaded, origin, fleet.device, threads, engine, keep))
         self.writer = Writer(run.loaded.spec, start, folder, keep)
         self.writer.text(start)
 
@@ -408,15 +461,20 @@ class _Member:
         self.writer.text(block)
         self.writer.block(block)
         self.kept.block(block)
+        self.losses.append(block.loss.astype(np.float64))
 
-    def result(self, outcome: Outcome, hashes: tuple[str, str, str], timing: Timing) -> Result:
+    def result(self, outcome: Outcome, hashes: tuple[str, str, str]) -> Result:
         self.writer.text(outcome)
+        self.writer.sync()
         self.writer.close()
-        losses = np.concatenate(self.kept.losses) if self.kept.losses else np.empty(0)
-        finished = Finished(self.start, outcome, losses, self.steps_per_epoch, *hashes, self.folder)
-        if self.folder is not None:
-            execute.write_end(self.folder, finished, timing)
-        return _result(self.run, finished, self.kept, self.kernel)
+        losses = np.concatenate(self.losses) if self.losses else np.empty(0)
+        self.finished = Finished(self.start, outcome, losses, self.steps_per_epoch, *hashes, self.folder)
+        return _result(self.run, self.finished, self.kept, self.kernel)
+
+    def end(self, timing: Timing) -> None:
+        """Write the mark of the end."""
+        if self.folder is not None and self.finished is not None:
+            execute.write_end(self.folder, self.finished, timing)
 
 
 def _metrics(found: FleetOutcome, k: int) -> dict[str, float]:

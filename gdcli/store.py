@@ -1,21 +1,26 @@
-"""The run folder: claimed with an exclusive mkdir, logs written as the run goes, other files replaced atomically."""
+"""The run folder: it appears with its first files, logs grow as the run goes, other files are replaced whole."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import hashlib
+import itertools
 import json
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from gdcli.errors import MachineError
 from gdcli.records import Floats, Parameter, StepBlock
@@ -24,7 +29,7 @@ STEPS_HEADER = "step,epoch,batch,loss,lr,gradient_norm\n"
 
 
 @contextlib.contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(path: Path, doing: str = "write") -> Iterator[None]:
     """Turn what the file system refuses into one line with the path, and the free bytes when the disk is full."""
     try:
         yield
@@ -33,34 +38,127 @@ def naming(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             with contextlib.suppress(OSError):
                 reason += f" ({shutil.disk_usage(path.parent).free:,} bytes free)"
-        raise MachineError(f"cannot write {path}: {reason}") from error
+        raise MachineError(f"cannot {doing} {path}: {reason}") from error
 
 
-def claim(root: Path, name: str, digest: str, now: time.struct_time) -> Path:
-    """Make and return a new folder ``root/name/YYYYMMDD-HHMMSS-digest``, with ``-2``, ``-3`` when taken."""
+class Lock:
+    """A hold on a folder that ends with the process at the latest: an flock on the folder itself, no file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        for attempt in range(5):  # somebody who only looks holds it for an instant
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                time.sleep(0.01 * (attempt + 1))
+        os.close(self._file)
+        raise MachineError(f"{folder} is in use by another process")
+
+    def release(self) -> None:
+        """Let go."""
+        os.close(self._file)
+
+
+def in_use(folder: Path) -> bool:
+    """Say whether a process holds the lock of a folder."""
+    try:
+        file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+Files = Mapping[str, bytes | str]
+
+
+def claim(root: Path, name: str, digest: str, now: time.struct_time, files: Files) -> tuple[Path, Lock]:
+    """Make a new folder ``root/name/YYYYMMDD-HHMMSS-digest``, with ``-2``, ``-3`` when taken; return it, locked.
+
+    The folder appears with its first files in it: a process that dies before leaves no record behind.
+    """
     parent = root / name
-    stem = f"{time.strftime('%Y%m%d-%H%M%S', now)}-{digest}"
     with naming(parent):
         parent.mkdir(parents=True, exist_ok=True)
-        for attempt in range(1, 10_000):
-            folder = parent / (stem if attempt == 1 else f"{stem}-{attempt}")
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir()
-                return folder
+        hidden = parent / f".{secrets.token_hex(8)}"
+        os.mkdir(hidden)  # noqa: PTH102  # every call that writes goes through os, where a test can let it fail
+        lock = Lock(hidden)
+        try:
+            for file, content in files.items():
+                write(hidden / file, content)
+            folder = _named(hidden, parent, f"{time.strftime('%Y%m%d-%H%M%S', now)}-{digest}")
+            sync_folder(parent)
+        except BaseException:
+            lock.release()
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise
+    return folder, lock
+
+
+def _named(hidden: Path, parent: Path, stem: str) -> Path:
+    """Give a folder the first free name; a rename onto a folder that is not empty fails, so one process gets it."""
+    for attempt in range(1, 10_000):
+        folder = parent / (stem if attempt == 1 else f"{stem}-{attempt}")
+        try:
+            os.rename(hidden, folder)  # noqa: PTH104
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                raise
+        else:
+            return folder
     raise MachineError(f"cannot find a free folder name in {parent}")
 
 
-def replace(path: Path, content: bytes | str) -> None:
-    """Write a file whole or not at all: a temporary file beside it, fsync, rename."""
-    data = content.encode() if isinstance(content, str) else content
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk."""
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Write a new file and bring it to the disk. Raises FileExistsError for one that is there."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        _write_all(file, content.encode() if isinstance(content, str) else content)
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def no_follow(path: str, flags: int) -> int:
+    """Open for reading, as ``open``'s opener: no link is followed, nothing waits for a pipe's other end."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _write_all(file: int, data: bytes) -> None:
+    """Write all bytes: the system may take them in parts."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def replace(path: Path, content: bytes | str, *, previous: Path | None = None) -> None:
+    """Write a file whole or not at all: a temporary file beside it, fsync, rename.
+
+    With ``previous`` the file that was there gets that name.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with naming(path):
         try:
-            with temporary.open("xb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(path)
+            write(temporary, content)
+            if previous is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(path, previous)  # noqa: PTH105
+            os.replace(temporary, path)  # noqa: PTH105
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -86,42 +184,89 @@ def _finite(value: Any) -> Any:
 
 
 class Log:
-    """A text file that grows: opened without following a link, flushed by the caller."""
+    """A text file that grows: opened without following a link; what is written waits in memory for a flush.
 
-    def __init__(self, path: Path) -> None:
+    With ``at`` a file that may be there is cut to this length and goes on from it.
+    """
+
+    WAITING = 2**20  # bytes
+
+    def __init__(self, path: Path, at: int | None = None) -> None:
         self.path = path
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+        self._waiting: list[bytes] = []
+        self._size = 0  # of what waits
+        self.length = at or 0  # of the file
+        self._sum, self._summed = hashlib.sha256(), 0
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | (os.O_EXCL if at is None else 0)
         with naming(path):
-            self._stream: IO[bytes] = os.fdopen(os.open(path, flags, 0o666), "wb")
+            self._file = os.open(path, flags, 0o666)
+            if at is not None:
+                if not stat.S_ISREG(os.fstat(self._file).st_mode):
+                    raise MachineError(f"cannot write {path}: it is no file")
+                os.ftruncate(self._file, at)
+                os.lseek(self._file, 0, os.SEEK_END)
 
     def write(self, text: str | bytes) -> None:
         """Append."""
-        with naming(self.path):
-            self._stream.write(text.encode() if isinstance(text, str) else text)
+        data = text.encode() if isinstance(text, str) else text
+        self._waiting.append(data)
+        self._size += len(data)
+        if self._size > self.WAITING:
+            self.flush()
 
     def flush(self) -> None:
         """Hand what was written to the operating system."""
+        if not self._waiting:
+            return
+        data, self._waiting, self._size = b"".join(self._waiting), [], 0
         with naming(self.path):
-            self._stream.flush()
+            _write_all(self._file, data)
+        self.length += len(data)
+
+    def sync(self) -> None:
+        """Flush, and bring the file to the disk."""
+        self.flush()
+        with naming(self.path):
+            os.fsync(self._file)
+
+    def sha256(self) -> str:
+        """Return the digest of what the file holds, read back; each byte is read once."""
+        self.flush()
+        with naming(self.path):
+            while self._summed < self.length:
+                part = os.pread(self._file, min(2**20, self.length - self._summed), self._summed)
+                if not part:
+                    raise MachineError(f"cannot read {self.path} back: it was cut to {self._summed:,} bytes")
+                self._sum.update(part)
+                self._summed += len(part)
+        return self._sum.hexdigest()
 
     def close(self) -> None:
         """Flush and close."""
-        with naming(self.path):
-            self._stream.close()
+        try:
+            self.flush()
+        finally:
+            os.close(self._file)
 
 
 class Recorder:
-    """Writes log.txt, steps.csv and gradients.csv of one run, block by block."""
+    """Writes log.txt, steps.csv and gradients.csv of one run, block by block.
+
+    ``lengths`` are those of the files that a run goes on from: what they hold beyond is cut.
+    """
 
     def __init__(
-        self, folder: Path, parameters: Sequence[Parameter], *, values: bool, gradients: bool, every: int
-    ) -> None:
+        self, folder: Path, parameters: Sequence[Parameter], *, values: bool, gradients: bool, every: int,
+        lengths: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
         self._every, self._values = every, values
-        self._log = Log(folder / "log.txt")
-        self._steps = Log(folder / "steps.csv")
-        self._steps.write(STEPS_HEADER)
-        self._gradients = Log(folder / "gradients.csv") if gradients else None
-        if self._gradients:
+        names = ["log.txt", "steps.csv", *(["gradients.csv"] if gradients else [])]
+        self._logs = [Log(folder / name, None if lengths is None else lengths.get(name, 0)) for name in names]
+        self._log, self._steps = self._logs[:2]
+        self._gradients = self._logs[2] if gradients else None
+        if not self._steps.length:
+            self._steps.write(STEPS_HEADER)
+        if self._gradients and not self._gradients.length:
             trained = [p for p in parameters if p.trained]
             columns = [c for p in trained for c in (p.scalars if values else (p.name,))]
             self._gradients.write(",".join(["step", *map(cell, columns)]) + "\n")
@@ -131,9 +276,15 @@ class Recorder:
         for log in self._logs:
             log.close()
 
-    @property
-    def _logs(self) -> list[Log]:
-        return [log for log in (self._log, self._steps, self._gradients) if log is not None]
+    def sync(self) -> None:
+        """Bring all logs to the disk."""
+        for log in self._logs:
+            log.sync()
+
+    def state(self) -> dict[str, tuple[int, str]]:
+        """Return each file's length and sha256, once they are on the disk."""
+        self.sync()
+        return {log.path.name: (log.length, log.sha256()) for log in self._logs}
 
     def text(self, text: str) -> None:
         """Append to log.txt."""
@@ -150,6 +301,19 @@ class Recorder:
             self._gradients.write(float_rows(block.step[chosen], kept[chosen]))
         for log in self._logs:
             log.flush()
+
+
+def losses(path: Path, count: int) -> NDArray[np.float64]:
+    """Return the losses of the first steps in a steps.csv, to the bit. Raises MachineError for a file without them."""
+    with naming(path, "read"), open(path, "rb", opener=no_follow) as stream:
+        next(stream, None)
+        try:
+            found = [float(line.split(b",", 4)[3]) for line in itertools.islice(stream, count)]
+        except (IndexError, ValueError):
+            found = []
+    if len(found) != count:
+        raise MachineError(f"{path} does not have the {count:,} steps that it should")
+    return np.array(found)
 
 
 def cell(text: str) -> str:

@@ -17,7 +17,7 @@ from gdcli.engine.grid import losses
 from gdcli.engine.train import Interrupt
 from gdcli.errors import RunError, SpecError
 from gdcli.execute import Origin, Timing, Watch
-from gdcli.many import head
+from gdcli.many import Home
 from gdcli.plan import Axis
 from gdcli.plan import grid_points as plan_points
 from gdcli.shards import Place, Run, Shard, Wish, carry_out
@@ -98,18 +98,10 @@ def trail(run: Run, targets: Sequence[str]) -> plots.Trail:
 
 
 def record_grid(
-    grid: Grid,
-    loaded: Loaded,
-    origin: Origin,
-    output: Path,
-    trails: Sequence[plots.Trail] = (),
-    *,
-    plot: bool,
-    warning: Warn,
-) -> Path:
-    """Write a grid's folder: results.csv, sweep.png, the specs, log.txt, summary.json; return it."""
+    grid: Grid, loaded: Loaded, folder: Path, trails: Sequence[plots.Trail] = (), *, plot: bool, warning: Warn
+) -> None:
+    """Write into a grid's folder: results.csv, sweep.png, log.txt, summary.json."""
     timing = Timing()
-    folder = head(loaded, origin, output, [axis.name for axis in grid.axes])
     store.replace(folder / "results.csv", grid.csv())
     store.replace(folder / "log.txt", grid.text())
     if plot and len(grid.axes) <= 2:
@@ -117,10 +109,8 @@ def record_grid(
             execute.draw(folder / "sweep.png", lambda: _grid_picture(grid, loaded, trails), Watch(warning=warning))
     k = grid.lowest
     lowest = {axis.name: value for axis, value in zip(grid.axes, grid.points[k].tolist(), strict=True)}
-    store.replace(folder / "timing.json", timing.text())
     summary = {"status": "finished", "points": len(grid.loss), "lowest_loss": float(grid.loss[k]), "at": lowest}
-    store.replace(folder / "summary.json", store.json_text(summary))
-    return folder
+    Home(folder).end(timing, summary)
 
 
 def _grid_picture(grid: Grid, loaded: Loaded, trails: Sequence[plots.Trail]) -> bytes:

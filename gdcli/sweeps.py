@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,8 @@ import numpy as np
 from gdcli import execute, plots, results, store, tables
 from gdcli.engine.train import Interrupt, metric_names
 from gdcli.execute import Timing, Watch
-from gdcli.many import Onlooker, Plan, Rows, counts, head, ranked, run_all, runs_json
+from gdcli.many import Home, Onlooker, Plan, Rows, counts, ranked, run_all, runs_json
 from gdcli.results import Result
-from gdcli.shards import FOLDERS
 from gdcli.stats import interval
 
 SHOWN = 50
@@ -26,28 +24,24 @@ class Sweep:
     """A sweep over keys: its runs, one folder, a table of them."""
 
     plan: Plan
-    output: Path
+    home: Home
     results: list[Result] = field(default_factory=list)
-    folder: Path = Path()
 
     def run(self, interrupt: Interrupt, onlooker: Onlooker, *, plot: bool) -> None:
         """Run all, write the folder; a run that fails is counted, the others go on."""
-        timing, plan = Timing(), self.plan
-        names = [*plan.axes, *(run.point.label for run in plan.runs[:FOLDERS])]
-        self.folder = head(plan.loaded, plan.origin, self.output, names)
-        rows = Rows(self.folder / "results.csv", plan)
+        timing, plan, folder, again = Timing(), self.plan, self.home.folder, self.home.again
+        rows = Rows(folder / "results.csv", plan, again=again)
         try:
             with timing.phase("runs"):
-                self.results = run_all(plan, self.folder, interrupt, onlooker, rows)
+                self.results = run_all(plan, folder, interrupt, onlooker, rows, again=again)
         finally:
             rows.close()
         timing.steps = sum(result.steps or 0 for result in self.results)
         if plot and self.results:
             with timing.phase("plot"):
-                execute.draw(self.folder / "sweep.png", self._picture, Watch(warning=onlooker.warning))
-        store.replace(self.folder / "log.txt", self.table())
-        store.replace(self.folder / "timing.json", timing.text())
-        store.replace(self.folder / "summary.json", store.json_text(self._summary(interrupt)))
+                execute.draw(folder / "sweep.png", self._picture, Watch(warning=onlooker.warning))
+        store.replace(folder / "log.txt", self.table())
+        self.home.end(timing, self._summary(interrupt))
 
     def _summary(self, interrupt: Interrupt) -> dict[str, Any]:
         status = "interrupted" if interrupt.requested else "finished"
@@ -75,7 +69,7 @@ class Sweep:
 
     def json(self) -> str:
         """Return the results as one JSON document."""
-        return runs_json(self.folder, self.plan, self.results)
+        return runs_json(self.home.folder, self.plan, self.results)
 
     def _picture(self) -> bytes:
         plan = self.plan

@@ -14,9 +14,11 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     ("errors",),
     ("records",),
-    ("zoo", "reprs", "styles", "store", "tables", "plots", "stats", "results"),
+    ("zoo", "reprs", "styles", "store", "tables", "plots", "stats", "results", "sealed", "keeping"),
     ("spec",),
-    ("plan", "engine", "ema", "catalog"),
+    ("plan", "engine", "ema", "catalog", "library"),
+    ("export",),
+    ("checkpoints", "verifying"),
     ("execute", "explain", "checking"),
     ("shards",),
     ("lanes",),

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 
 import typer
 
+from gdcli.cli import common
 from gdcli.errors import GdcliError
 
 
 def app() -> typer.Typer:
     """Return the Typer application with every command."""
-    from gdcli.cli import catalog, check, compare, cp, ema, explain, plot, run, schema, sweep, validate
+    from gdcli.cli import catalog, check, compare, cp, diff, ema, explain, export, ls, plot, resume, rm, run  # isort: skip
+    from gdcli.cli import schema, show, sweep, validate, verify  # isort: skip
 
     application = typer.Typer(
         name="gdcli",
@@ -33,8 +35,9 @@ def app() -> typer.Typer:
             raise typer.Exit
 
     commands = (
-        run.run, sweep.sweep, compare.compare, explain.explain, check.check, plot.plot, ema.ema, catalog.catalog,
-        validate.validate, schema.schema, cp.cp,
+        run.run, sweep.sweep, compare.compare, resume.resume, verify.verify, explain.explain, check.check, plot.plot,
+        ema.ema, catalog.catalog,
+        ls.ls, show.show, diff.diff, rm.rm, export.export, validate.validate, schema.schema, cp.cp,
     )  # fmt: skip
     for command in commands:
         application.command()(command)
@@ -52,13 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for variable, value in _NO_PLUGINS.items():
         os.environ.setdefault(variable, value)
     try:
-        code = typer.main.get_command(app())(args=argv, prog_name="gdcli", standalone_mode=False)
-        sys.stdout.flush()
+        with common.stoppable():
+            code = typer.main.get_command(app())(args=argv, prog_name="gdcli", standalone_mode=False)
+            sys.stdout.flush()
         return int(code or 0)
     except typer.Exit as done:
         return done.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        return 130
+    except (KeyboardInterrupt, typer.Abort) as stop:  # Typer turns the first into the second
+        return 128 + next((each.number for each in (stop, stop.__cause__) if isinstance(each, common.Stopped)), 2)
     except BrokenPipeError:
         _no_more_output()
         return 0

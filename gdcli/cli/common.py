@@ -7,8 +7,10 @@ import gc
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from gdcli.spec.bundled import Source
     from gdcli.spec.document import Node
     from gdcli.spec.load import Loaded
+    from gdcli.spec.request import Request
     from gdcli.spec.schema import RunSpec
 
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder for the records.")]
@@ -32,6 +35,9 @@ DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N, mps o
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print the product only: no progress, no paths.")]
 PlotOption = Annotated[bool, typer.Option("--plot/--no-plot", help="Draw the pictures.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+NeededOption = Annotated[
+    bool, typer.Option("--needed", help="Do nothing where a finished record of the same is there.")
+]
 NoLimitsOption = Annotated[bool, typer.Option("--no-limits", help="Allow sizes beyond the built-in limits.")]
 
 
@@ -58,27 +64,54 @@ def split_spec(words: Sequence[str], default: str | None = None) -> tuple[str, l
     return default, list(words)
 
 
+def overriding(overrides: Sequence[str], seed: int | None, device: str | None) -> tuple[str, ...]:
+    """Return all overrides, those of the options too. Raises SpecError for a word that is none."""
+    for word in overrides:
+        if "=" not in word:
+            raise SpecError(f"an override is key=value (got '{word}')")
+    extra = [f"seed={seed}"] if seed is not None else []
+    extra += [f"device={device}"] if device is not None else []
+    return (*overrides, *extra)
+
+
+def document_of(source: Source, overrides: Sequence[str], command: str) -> Node:
+    """Return a spec's document with the overrides put in."""
+    from gdcli.spec import document
+    from gdcli.spec.overrides import apply
+
+    return apply(document.read(source.text, source.shown), overrides, command=command)
+
+
 def read_spec(
     spec: str, overrides: Sequence[str], seed: int | None, device: str | None, command: str
 ) -> tuple[Source, Node]:
     """Return a spec's source and its document with the overrides put in."""
-    from gdcli.spec import bundled, document
-    from gdcli.spec import overrides as overriding
+    from gdcli.spec import bundled
 
     source = bundled.find(spec)
-    extra = [f"seed={seed}"] if seed is not None else []
-    extra += [f"device={device}"] if device is not None else []
-    for word in overrides:
-        if "=" not in word:
-            raise SpecError(f"an override is key=value (got '{word}')")
-    return source, overriding.apply(document.read(source.text, source.shown), [*overrides, *extra], command=command)
+    return source, document_of(source, overriding(overrides, seed, device), command)
 
 
-def parse(source: Source, document: Node) -> RunSpec:
-    """Check a document; its name is the file's stem when it gives none."""
+def parse(source: Source, document: Node, name: str | None = None) -> RunSpec:
+    """Check a document; its name is the one given, or the file's stem, when it has none."""
     from gdcli.spec import schema
 
-    return schema.parse(document, source.path.stem)
+    return schema.parse(document, source.path.stem if name is None else name)
+
+
+def require_same_config(job: Job, config: str) -> None:
+    """Refuse to go on with a record whose config.yaml is not what its spec gives here and now."""
+    if job.again is None:
+        return
+    from gdcli.store import naming
+
+    with naming(job.again / "config.yaml", "read"):
+        recorded = (job.again / "config.yaml").read_bytes()
+    if recorded != config.encode():
+        raise MachineError(
+            f"{job.again}: its spec gives another config.yaml here than the one in it. "
+            "Another device or version of gdcli, or one of the two files was changed"
+        )
 
 
 def load(source: Source, spec: RunSpec, *, bounded: bool) -> Loaded:
@@ -86,6 +119,58 @@ def load(source: Source, spec: RunSpec, *, bounded: bool) -> Loaded:
     from gdcli.spec.load import load as load_spec
 
     return load_spec(spec, source.path.parent, bounded=bounded)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a command is to do with its request: where the record goes, and what is told."""
+
+    source: Source
+    output: Path = Path("runs")
+    again: Path | None = None  # a record to go on with, whose lock is held
+    quiet: bool = False
+    json: bool = False
+    silent: bool = False  # nothing is printed
+    needed: bool = False  # a finished record of the same is enough
+
+    def say(self, text: str) -> None:
+        """Print the command's product."""
+        if not self.silent:
+            Output()(text)
+
+    def note(self, text: str) -> None:
+        """Tell on standard error."""
+        if not self.silent:
+            note(text)
+
+    @contextlib.contextmanager
+    def folder(self, name: str, filled: dict[str, Any], files: dict[str, bytes | str]) -> Iterator[Path]:
+        """Yield the record's folder, locked: the one to go on with, or a new one with these files."""
+        if self.again is not None:
+            yield self.again
+            return
+        from gdcli.spec.config import digest
+        from gdcli.store import claim
+
+        folder, lock = claim(self.output, name, digest(filled), time.localtime(), files)
+        try:
+            yield folder
+        finally:
+            lock.release()
+
+
+def finished_before(job: Job, loaded: Loaded, filled: dict[str, Any], request: Request) -> Path | None:
+    """Return the finished record of the same request, spec and version, if the job asks for one and there is one."""
+    if not job.needed or job.again is not None:
+        return None
+    from gdcli.library.needed import finished
+    from gdcli.spec.config import digest
+
+    folder = finished(job.output / loaded.spec.name, digest(filled), request, loaded.data_sha256)
+    if folder is not None:
+        job.say((folder / "log.txt").read_text(encoding="utf-8"))
+        job.note(f"not needed, it is finished already: {shown_path(folder)}")
+    return folder
 
 
 def require_optimizer(spec: RunSpec) -> None:
@@ -141,6 +226,35 @@ def shown_path(path: Path) -> str:
     return os.fspath(path)
 
 
+class Stopped(KeyboardInterrupt):
+    """SIGINT or SIGTERM, where nothing waits for the end of a step."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(number)
+
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the command by an exception, as long as it does not handle them itself."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        raise Stopped(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+    old = {number: signal.signal(number, handle) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
 @contextlib.contextmanager
 def signals() -> Iterator[tuple[Interrupt, list[int]]]:
     """Yield the flag that SIGINT and SIGTERM set, and the signals that came; a second one stops at once."""
@@ -151,10 +265,10 @@ def signals() -> Iterator[tuple[Interrupt, list[int]]]:
     def handle(number: int, frame: FrameType | None) -> None:
         came.append(number)
         if interrupt.requested:
-            raise KeyboardInterrupt
+            raise Stopped(number)
         interrupt.requested = True
 
-    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    old = {number: signal.signal(number, handle) for number in STOPPING}
     try:
         yield interrupt, came
     finally:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gdcli.spec.load import Loaded
+    from gdcli.spec.request import CompareRequest
     from gdcli.spec.schema import Compare
 
 TUNE_RANGE = (1e-4, 1e1)
@@ -51,62 +52,88 @@ def compare(
     quiet: common.QuietOption = False,
     plot: common.PlotOption = True,
     json: common.JsonOption = False,
+    needed: common.NeededOption = False,
 ) -> int:
     """Compare optimizers or batch modes: the runs of each row, a table, plots, one folder.
 
     Every row has the same data and start values, shown by a hash. Example: gdcli compare --optimizers sgd,adam
     """
-    from gdcli import plan
-    from gdcli.spec import limits
+    from gdcli.spec import bundled
+    from gdcli.spec.request import CompareRequest
 
     name, overrides = common.split_spec(words or [], "optimizers_2x2")
-    source, document = common.read_spec(name, overrides, seed, device, "compare")
-    loaded = common.load(source, common.parse(source, document), bounded=True)
+    source = bundled.find(name)
+    if target is not None and not isfinite(target):
+        raise SpecError(f"--target takes a loss (got {target:g})")
+    request = CompareRequest(
+        name=source.path.stem, overrides=common.overriding(overrides, seed, device), plot=plot, max_runs=max_runs,
+        fleet=fleet, fail_fast=fail_fast, optimizers=optimizers, batches=batches, seeds=seeds, redraw_data=redraw_data,
+        tune=tune, tune_range=tune_range, target=target, closed_form=closed_form, x=x,
+    )  # fmt: skip
+    job = common.Job(source, output, quiet=quiet, json=json, needed=needed)
+    return carry(request, job, many.How(jobs, cluster, verify))
+
+
+def carry(request: CompareRequest, job: common.Job, how: many.How) -> int:
+    """Do what is asked for, in a new record or in the one to go on with; return the exit code."""
+    from gdcli import plan
+    from gdcli.spec import limits
+    from gdcli.spec import request as requests
+    from gdcli.spec.config import filled_in
+
+    document = common.document_of(job.source, request.overrides, "compare")
+    loaded = common.load(job.source, common.parse(job.source, document, request.name), bounded=True)
     block = loaded.spec.compare
-    rows = plan.rows(document, loaded.spec, optimizers, batches)
-    count = seeds or (block.seeds if block else 1)
-    tries = (tune if tune is not None else block.tune if block else None) or 0
+    rows = plan.rows(document, loaded.spec, request.optimizers, request.batches)
+    count = request.seeds or (block.seeds if block else 1)
+    tries = (request.tune if request.tune is not None else block.tune if block else None) or 0
     total = len(rows) * count * (1 + max(tries, 0))
-    plan.bounded(total, max_runs or limits.MAX_RUNS, "--max-runs", "runs")
+    plan.bounded(total, request.max_runs or limits.MAX_RUNS, "--max-runs", "runs")
     drawn = plan.seeds(count, loaded.spec.settings.seed)
-    grid = _grid(block, tune, tune_range)
-    specs = many.specs_of(source, document, loaded)
+    grid = _grid(block, request.tune, request.tune_range)
+    specs = many.specs_of(job.source, document, loaded, request.name)
     for row in rows:  # before the engine is imported
         common.require_optimizer(specs.of(row).spec)
-    wanted = closed_form if closed_form is not None else bool(block and block.closed_form)
-    aim = target if target is not None else block.target if block else None
-    if aim is not None and not isfinite(aim):
-        raise SpecError(f"--target takes a loss (got {aim:g})")
+    wanted = request.closed_form if request.closed_form is not None else bool(block and block.closed_form)
+    aim = request.target if request.target is not None else block.target if block else None
     if wanted and any(row.label == "closed_form" for row in rows):
         raise SpecError("the label 'closed_form' is that of the closed form's row: give the optimizer another")
+    named = {"rows": [row.label for row in rows], "seeds": list(map(str, drawn.reporting))}
+    filled = filled_in(loaded.spec) | named
+    if common.finished_before(job, loaded, filled, request) is not None:
+        return 0
     common.engine()
     from gdcli.comparison.run import Asked, Comparison, Search
-    from gdcli.execute import Origin
+    from gdcli.execute import Origin, prepared
+    from gdcli.many import Home, head
     from gdcli.many import verify as verified_of
 
     if wanted:
         _require_linear(loaded)
-    search = None if grid is None else Search(grid, _changes(loaded, drawn.tuning, redraw=redraw_data))
-    comparison = Comparison(
-        Asked(
-            loaded, document, rows, drawn.reporting, _changes(loaded, drawn.reporting, redraw=redraw_data),
-            Origin(source.text, tuple(common.arguments())), source.path.parent,
-            many.How(fleet == "auto", jobs, cluster, fail_fast).carried_out(), search, aim, wanted, x, plot, verify > 0,
-        ),
-        lambda points: many.runs_of(specs, points),
-        output,
+    prepared(loaded)  # before a folder is made: it may raise
+    redraw = request.redraw_data
+    search = None if grid is None else Search(grid, _changes(loaded, drawn.tuning, redraw=redraw))
+    origin = Origin(job.source.text, tuple(common.arguments()))
+    asked = Asked(
+        loaded, document, rows, drawn.reporting, _changes(loaded, drawn.reporting, redraw=redraw),
+        origin, job.source.path.parent, how.carried_out(fleets=request.fleet == "auto", fail_fast=request.fail_fast),
+        search, aim, wanted, request.x, request.plot, how.verify > 0,
     )  # fmt: skip
-    watching, verified = many.Watching(total, quiet=quiet), None
-    with common.signals() as (interrupt, came):
+    config, files = head(loaded, origin)
+    files[requests.NAME] = requests.text(request, loaded, config, job.source.path.parent)
+    common.require_same_config(job, config)
+    watching, verified = many.Watching(total, quiet=job.quiet or job.silent), None
+    with job.folder(loaded.spec.name, filled, files) as folder, common.signals() as (interrupt, came):
+        comparison = Comparison(asked, lambda points: many.runs_of(specs, points), Home(folder, job.again is not None))
         try:
             comparison.run(interrupt, watching.onlooker())
         finally:
             watching.hide()
-        common.Output()(comparison.json() if json else comparison.table())
-        if verify and not came and comparison.plan is not None:
-            verified = verified_of(comparison.plan, comparison.results, verify, interrupt)
-            common.note(verified.text())
-    many.where(comparison.folder, quiet=quiet)
+        job.say(comparison.json() if job.json else comparison.table())
+        if how.verify and not came and comparison.plan is not None:
+            verified = verified_of(comparison.plan, comparison.results, how.verify, interrupt)
+            job.note(verified.text())
+    many.where(folder, job, came)
     return many.exit_code([*comparison.tuning, *comparison.results], came, verified)
 
 

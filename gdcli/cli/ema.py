@@ -57,9 +57,9 @@ def recorded(found: Averages, output: Path) -> Path:
     if output.suffix == ".csv":
         store.replace(output, found.csv())
         return output
-    folder = store.claim(output, "ema", found.digest(), time.localtime())
-    store.replace(folder / "ema.csv", found.csv())
-    store.replace(folder / "summary.json", found.summary())
+    files = {"ema.csv": found.csv(), "summary.json": found.summary()}
+    folder, lock = store.claim(output, "ema", found.digest(), time.localtime(), files)
+    lock.release()
     return folder / "ema.csv"
 
 

@@ -37,14 +37,14 @@ FleetOption = Annotated[
 VerifyOption = Annotated[int, typer.Option(min=0, help="Train so many runs again alone; tell the largest difference.")]
 
 
-def specs_of(source: Source, document: Node, loaded: Loaded) -> Specs:
+def specs_of(source: Source, document: Node, loaded: Loaded, name: str) -> Specs:
     """Return what makes a spec of each point."""
     from gdcli.plan import Specs
 
     return Specs(
         document,
         loaded,
-        lambda node: common.parse(source, node),
+        lambda node: common.parse(source, node, name),
         lambda spec: common.load(source, spec, bounded=True),
     )
 
@@ -64,34 +64,32 @@ def runs_of(specs: Specs, points: Sequence[Point]) -> list[Run]:
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How runs are to be carried out, as the command line says it."""
+    """Who carries runs out, and what is looked at besides: nothing that changes a record."""
 
-    fleets: bool
-    jobs: int
-    cluster: str | None
-    fail_fast: bool
+    jobs: int = 1
+    cluster: str | None = None
+    verify: int = 0
 
-    def carried_out(self, *, fleets: bool | None = None) -> Carried:
+    def carried_out(self, *, fleets: bool, fail_fast: bool) -> Carried:
         """Return it with its executor. Raises SpecError for processes and a cluster at once."""
         from gdcli import executors
         from gdcli.many import Carried
 
-        together = self.fleets if fleets is None else fleets
         if self.cluster is not None and self.jobs > 1:
             raise SpecError("--jobs and --cluster exclude each other: a cluster has workers of its own")
         if self.cluster is not None:
             local = self.cluster.removeprefix("local:")
             workers = int(local) if local.isdecimal() else 8
-            return Carried(together, executors.dask(self.cluster), workers, self.fail_fast)
+            return Carried(fleets, executors.dask(self.cluster), workers, fail_fast)
         executor = executors.here if self.jobs == 1 else executors.processes(self.jobs)
-        return Carried(together, executor, self.jobs, self.fail_fast)
+        return Carried(fleets, executor, self.jobs, fail_fast)
 
 
 class Watching:
     """A bar on a terminal: runs done, their rate, the time left, the best so far; failures as they come."""
 
     def __init__(self, total: int, *, quiet: bool) -> None:
-        self._total, self._quiet = total, quiet
+        self._total = total
         self._wanted = not quiet and sys.stderr.isatty()
         self._begun = time.perf_counter()
         self._best = float("inf")
@@ -170,7 +168,9 @@ def exit_code(results: Sequence[Result], came: Sequence[int], verified: Verified
     return int(failures > 0 or (verified is not None and not verified.largest <= verified.allowed))
 
 
-def where(folder: Path, *, quiet: bool) -> None:
-    """Tell where the record is."""
-    if not quiet:
-        common.note(f"record: {common.shown_path(folder)}")
+def where(folder: Path, job: common.Job, came: Sequence[int] = ()) -> None:
+    """Tell where the record is, and how to go on with one that was stopped."""
+    if not job.quiet:
+        job.note(f"record: {common.shown_path(folder)}")
+        if came:
+            job.note(f"go on with: gdcli resume {common.shown_path(folder)}")

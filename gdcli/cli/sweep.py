@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,9 +15,9 @@ from gdcli.errors import SpecError
 
 if TYPE_CHECKING:
     from gdcli.plan import Axis, Point
-    from gdcli.spec.bundled import Source
     from gdcli.spec.document import Node
     from gdcli.spec.load import Loaded
+    from gdcli.spec.request import SweepRequest
 
 
 def sweep(
@@ -44,36 +45,50 @@ def sweep(
     quiet: common.QuietOption = False,
     plot: common.PlotOption = True,
     json: common.JsonOption = False,
+    needed: common.NeededOption = False,
 ) -> int:
     """Sweep a parameter of the model (no training), or train one run per value of a key.
 
     Examples: gdcli sweep --param w · gdcli sweep backprop_2x2 --param lr=0.1,0.5,1 · gdcli sweep SPEC -p "w=0:4.1:0.1"
     """
+    from gdcli.spec import bundled
+    from gdcli.spec.request import SweepRequest
+
+    name, overrides = common.split_spec(words or [], "linear_sweep")
+    source = bundled.find(name)
+    request = SweepRequest(
+        name=source.path.stem, overrides=common.overriding(overrides, seed, device), plot=plot, max_runs=max_runs,
+        fleet=fleet, fail_fast=fail_fast, param=tuple(param or ()), seeds=seeds, trajectory=tuple(trajectory or ()),
+    )  # fmt: skip
+    job = common.Job(source, output, quiet=quiet, json=json, needed=needed)
+    return carry(request, job, many.How(jobs, cluster, verify), dry_run=dry_run)
+
+
+def carry(request: SweepRequest, job: common.Job, how: many.How, *, dry_run: bool = False) -> int:
+    """Do what is asked for, in a new record or in the one to go on with; return the exit code."""
     from gdcli import plan
     from gdcli.spec import limits
 
-    name, overrides = common.split_spec(words or [], "linear_sweep")
-    source, document = common.read_spec(name, overrides, seed, device, "sweep")
-    loaded = common.load(source, common.parse(source, document), bounded=True)
-    axes = plan.axes(loaded, param or [])
+    document = common.document_of(job.source, request.overrides, "sweep")
+    loaded = common.load(job.source, common.parse(job.source, document, request.name), bounded=True)
+    axes = plan.axes(loaded, request.param)
     kinds = {axis.kind for axis in axes}
     if len(kinds) > 1:
         raise SpecError("a sweep is over parameters of the model or over keys of the spec, not both")
     of_parameters = kinds == {"parameter"}
-    if of_parameters and seeds > 1:
+    if of_parameters and request.seeds > 1:
         raise SpecError("--seeds is for runs: a sweep over parameters of the model trains nothing")
-    if trajectory and not (of_parameters and len(axes) == 2):
+    if request.trajectory and not (of_parameters and len(axes) == 2):
         raise SpecError("--trajectory draws on a surface: give two --param of the model")
-    limit = max_runs or (limits.MAX_GRID if of_parameters else limits.MAX_RUNS)
-    plan.bounded(plan.points(axes) * seeds, limit, "--max-runs", "points" if of_parameters else "runs")
+    limit = request.max_runs or (limits.MAX_GRID if of_parameters else limits.MAX_RUNS)
+    plan.bounded(plan.points(axes) * request.seeds, limit, "--max-runs", "points" if of_parameters else "runs")
     if dry_run:
-        common.Output()(expanded(axes, seeds))
+        job.say(expanded(axes, request.seeds))
         return 0
-    job = Job(source, document, loaded, axes, output, quiet=quiet, plot=plot, json=json)
-    if of_parameters:
-        return job.parameters(trajectory or [])
-    how = many.How(fleet == "auto", jobs, cluster, fail_fast)
-    return job.keys(seeds, how, verify)
+    sweeping = _Sweeping(request, job, document, loaded, axes)
+    if sweeping.is_needed():
+        return sweeping.parameters() if of_parameters else sweeping.keys(how)
+    return 0
 
 
 def expanded(axes: Sequence[Axis], seeds: int = 1) -> str:
@@ -88,59 +103,83 @@ def expanded(axes: Sequence[Axis], seeds: int = 1) -> str:
 
 
 @dataclass
-class Job:
+class _Sweeping:
     """One sweep: what both kinds share is the folder and where things are printed."""
 
-    source: Source
+    request: SweepRequest
+    job: common.Job
     document: Node
     loaded: Loaded
     axes: Sequence[Axis]
-    output: Path
-    quiet: bool
-    plot: bool
-    json: bool
 
-    def parameters(self, trajectories: Sequence[str]) -> int:
+    def is_needed(self) -> bool:
+        """Say whether there is no finished record of the same, or none is looked for."""
+        return common.finished_before(self.job, self.loaded, self._filled(), self.request) is None
+
+    def _filled(self) -> dict[str, Any]:
+        """Return the spec with all defaults and what is swept: what names the folder."""
+        from gdcli.spec.config import filled_in
+
+        axes = [[axis.name, axis.grid.text] for axis in self.axes]
+        return filled_in(self.loaded.spec) | {"axes": axes, "seeds": self.request.seeds}
+
+    def _folder(self) -> AbstractContextManager[Path]:
+        from gdcli import many as engine
+        from gdcli.execute import Origin
+        from gdcli.spec import request as requests
+
+        config, files = engine.head(self.loaded, Origin(self.job.source.text, tuple(common.arguments())))
+        files[requests.NAME] = requests.text(self.request, self.loaded, config, self.job.source.path.parent)
+        common.require_same_config(self.job, config)
+        return self.job.folder(self.loaded.spec.name, self._filled(), files)
+
+    def parameters(self) -> int:
         """Evaluate the loss over the grid and print it point by point; for a surface, where it is lowest."""
         common.engine()
         from gdcli import surface
         from gdcli.cli.trajectories import trails
 
-        drawn = trails(trajectories, self.axes)
+        request = self.request
+        drawn = trails(request.trajectory, self.axes)
         grid = surface.evaluate(self.loaded, self.axes)
-        folder = surface.record_grid(
-            grid, self.loaded, self._origin(), self.output, drawn, plot=self.plot, warning=common.warn
-        )
-        common.Output()(grid.json(folder) if self.json else grid.text())
-        many.where(folder, quiet=self.quiet)
+        with self._folder() as folder:
+            surface.record_grid(grid, self.loaded, folder, drawn, plot=request.plot, warning=common.warn)
+        self.job.say(grid.json(folder) if self.job.json else grid.text())
+        many.where(folder, self.job)
         return 0
 
-    def keys(self, seeds: int, how: many.How, verify: int) -> int:
+    def keys(self, how: many.How) -> int:
         """Train one run per point; print a table of the results."""
-        runs = many.runs_of(many.specs_of(self.source, self.document, self.loaded), self._points(seeds))
+        request, job = self.request, self.job
+        specs = many.specs_of(job.source, self.document, self.loaded, request.name)
+        runs = many.runs_of(specs, self._points(request.seeds))
         from gdcli.engine.build import resolve_device
-        from gdcli.many import Plan
+        from gdcli.execute import Origin
+        from gdcli.many import Home, Plan
         from gdcli.many import verify as verified_of
         from gdcli.shards import Wish
         from gdcli.sweeps import Sweep
 
-        names = [axis.name for axis in self.axes] + (["seed"] if seeds > 1 else [])
+        names = [axis.name for axis in self.axes] + (["seed"] if request.seeds > 1 else [])
         if not any(axis.target == "device" for axis in self.axes):
             resolve_device(self.loaded.spec)  # one that is not there would fail every run
-        wish, base = Wish(parameters=verify > 0), self.source.path.parent
-        plan = Plan(self.loaded, self.document, runs, names, self._origin(), base, how.carried_out(), wish)
+        carried = how.carried_out(fleets=request.fleet == "auto", fail_fast=request.fail_fast)
+        origin = Origin(job.source.text, tuple(common.arguments()))
+        wish, base = Wish(parameters=how.verify > 0), job.source.path.parent
+        plan = Plan(self.loaded, self.document, runs, names, origin, base, carried, wish)
         many.told_of_fleets(plan)
-        sweep, watching, verified = Sweep(plan, self.output), many.Watching(len(runs), quiet=self.quiet), None
-        with common.signals() as (interrupt, came):
+        watching, verified = many.Watching(len(runs), quiet=job.quiet or job.silent), None
+        with self._folder() as folder, common.signals() as (interrupt, came):
+            sweep = Sweep(plan, Home(folder, job.again is not None))
             try:
-                sweep.run(interrupt, watching.onlooker(), plot=self.plot)
+                sweep.run(interrupt, watching.onlooker(), plot=request.plot)
             finally:
                 watching.hide()
-            common.Output()(sweep.json() if self.json else sweep.table())
-            if verify and not came:
-                verified = verified_of(plan, sweep.results, verify, interrupt)
-                common.note(verified.text())
-        many.where(sweep.folder, quiet=self.quiet)
+            job.say(sweep.json() if job.json else sweep.table())
+            if how.verify and not came:
+                verified = verified_of(plan, sweep.results, how.verify, interrupt)
+                job.note(verified.text())
+        many.where(folder, job, came)
         return many.exit_code(sweep.results, came, verified)
 
     def _points(self, seeds: int) -> list[Point]:
@@ -161,8 +200,3 @@ class Job:
             for point in points
             for seed in plan.seeds(seeds, base).reporting
         ]
-
-    def _origin(self) -> Any:
-        from gdcli.execute import Origin
-
-        return Origin(self.source.text, tuple(common.arguments()))

@@ -15,7 +15,7 @@ from gdcli.comparison.tuning import Tuned, tune
 from gdcli.engine.closed_form import solve
 from gdcli.engine.train import Interrupt, metric_names
 from gdcli.execute import Origin, Timing, Watch
-from gdcli.many import Carried, Onlooker, Plan, Rows, counts, effort_of, head, run_all
+from gdcli.many import Carried, Home, Onlooker, Plan, Rows, counts, effort_of, run_all
 from gdcli.plan import Point
 from gdcli.results import Effort, Result
 from gdcli.shards import Run, Wish
@@ -62,30 +62,27 @@ class Comparison:
 
     asked: Asked
     checked: Callable[[Sequence[Point]], list[Run]]
-    output: Path
+    home: Home
     results: list[Result] = field(default_factory=list)
     tuned: list[Tuned] = field(default_factory=list)
     tuning: list[Result] = field(default_factory=list)  # of the runs that tuned
-    folder: Path = Path()
     plan: Plan | None = None
     two: bool = False  # parameters, so that paths can be drawn
 
     def run(self, interrupt: Interrupt, onlooker: Onlooker) -> None:
         """Tune, run, write the folder; a run that fails is counted, the others go on."""
-        asked, timing = self.asked, Timing()
-        self.two = sum(p.values.size for p in _parameters(asked.loaded)) == 2  # before a folder is made: it may raise
-        names = [*self._axes(), *(row.label for row in asked.rows), *map(str, asked.seeds)]
-        self.folder = head(asked.loaded, asked.origin, self.output, names)
+        asked, timing, folder, again = self.asked, Timing(), self.home.folder, self.home.again
+        self.two = sum(p.values.size for p in _parameters(asked.loaded)) == 2
         rows = list(asked.rows)
         if asked.search is not None:
             with timing.phase("tuning"):
                 rows = self._tune(asked.search, interrupt, onlooker)
         self.plan = self._plan(self.checked(self._points(rows)))
-        written = Rows(self.folder / "results.csv", self.plan)
+        written = Rows(folder / "results.csv", self.plan, again=again)
         try:
             with timing.phase("runs"):
                 if not interrupt.requested and not self._stopped():
-                    self.results = run_all(self.plan, self.folder, interrupt, onlooker, written)
+                    self.results = run_all(self.plan, folder, interrupt, onlooker, written, again=again)
                 if asked.closed_form and not interrupt.requested and not self._stopped():
                     for result in self._solutions(len(self.plan.runs)):
                         self.results.append(result)
@@ -96,9 +93,8 @@ class Comparison:
         if asked.plot and self.results:
             with timing.phase("plot"):
                 self._draw(Watch(warning=onlooker.warning))
-        store.replace(self.folder / "log.txt", self.table())
-        store.replace(self.folder / "timing.json", timing.text())
-        store.replace(self.folder / "summary.json", store.json_text(self._summary(interrupt)))
+        store.replace(folder / "log.txt", self.table())
+        self.home.end(timing, self._summary(interrupt))
 
     # --- what is run --------------------------------------------------------------------------------------------------
 
@@ -141,7 +137,8 @@ class Comparison:
         def train(points: Sequence[Point]) -> list[Result]:
             if not points or interrupt.requested or self._stopped():
                 return [results.failed(k, p.label, p.values, "interrupted") for k, p in enumerate(points, 1)]
-            found = run_all(self._plan(self.checked(points), tuning=True), None, interrupt, onlooker, None)
+            plan, part = self._plan(self.checked(points), tuning=True), f"tuning-{len(self.tuning)}"
+            found = run_all(plan, self.home.folder, interrupt, onlooker, None, again=self.home.again, part=part)
             self.tuning += found
             by_number = {result.number: result for result in found}
             missing = [results.failed(k, p.label, p.values, "interrupted") for k, p in enumerate(points, 1)]
@@ -151,7 +148,7 @@ class Comparison:
         metrics = metric_names(self.asked.loaded)
         lines = [results.row(result, metrics) for result in tried]
         store.replace(
-            self.folder / "tuning.csv", store.csv_text(results.header(["label", "lr", "seed"], metrics), lines)
+            self.home.folder / "tuning.csv", store.csv_text(results.header(["label", "lr", "seed"], metrics), lines)
         )
         return [_with_lr(row, tuned) for row, tuned in zip(self.asked.rows, self.tuned, strict=True)]
 
@@ -229,20 +226,21 @@ class Comparison:
             dict(zip(names, results.row(r, metrics, _effort(runs.get(r.number)) if target else None), strict=True))
             for r in self.results
         ]
-        return store.json_text({"folder": str(self.folder), "runs": rows, "rows": self.data()})
+        return store.json_text({"folder": str(self.home.folder), "runs": rows, "rows": self.data()})
 
     def _draw(self, watch: Watch) -> None:
         asked, lines = self.asked, self.lines()
-        execute.draw(self.folder / "compare.png", lambda: pictures.curves(lines, asked.loaded, asked.x), watch)
+        folder = self.home.folder
+        execute.draw(folder / "compare.png", lambda: pictures.curves(lines, asked.loaded, asked.x), watch)
         if self.tuned:
             rows, label = [tuned.curve() for tuned in self.tuned], execute.loss_label(asked.loaded)
             execute.draw(
-                self.folder / "tuning.png",
+                folder / "tuning.png",
                 lambda: plots.sensitivity(rows, title=asked.loaded.spec.name, loss_label=label),
                 watch,
             )
         if self.plan is not None and self.plan.wish.path:
-            execute.draw(self.folder / "paths.png", lambda: pictures.paths(lines, asked.loaded) or b"", watch)
+            execute.draw(folder / "paths.png", lambda: pictures.paths(lines, asked.loaded) or b"", watch)
 
 
 def _effort(loaded: Loaded | None) -> Effort:

@@ -191,11 +191,13 @@ class Batches:
         self.per_epoch = batch.steps(samples)
         self.shuffle = batch.shuffles
         self._generator = generator(seed, "shuffle")
+        self._before: Any = None
         self._views: list[Rows] = []
 
     def epoch(self) -> Iterable[Rows]:
         """Return the steps of the next epoch; a shuffled epoch draws its order when it starts."""
         if self.shuffle and len(self.x):
+            self._before = self._generator.bit_generator.state
             order = torch.from_numpy(self._generator.permutation(len(self.x))).to(self.x.device)
             return map(self._picked, torch.split(order, self.rows)[: self.per_epoch])
         if self.per_epoch > self.CACHED:
@@ -203,6 +205,17 @@ class Batches:
         if not self._views:
             self._views = [self._cut(k) for k in range(self.per_epoch)]
         return self._views
+
+    def state(self, steps: int) -> Any:
+        """Return the generator's state at the start of the epoch that the next step is in, after so many steps."""
+        if not self.shuffle:
+            return None
+        return self._generator.bit_generator.state if steps % self.per_epoch == 0 else self._before
+
+    def restore(self, state: Any) -> None:
+        """Begin an epoch with this state of the generator."""
+        if self.shuffle:
+            self._generator.bit_generator.state = state
 
     def _picked(self, index: Tensor) -> Rows:
         return Rows(self.x.index_select(0, index), self.y.index_select(0, index), index)

@@ -63,14 +63,17 @@ def train(built: Built, columns: Iterable[str] = (), interrupt: Interrupt | None
 
     ``columns`` names the optional columns of StepBlock that the caller wants besides those of `record`.
     """
-    return _Loop(built, frozenset(columns), interrupt or Interrupt()).events()
+    return Loop(built, columns, interrupt).events()
 
 
-class _Loop:
-    """One run in progress. The state that the next step depends on is theta, the rules' state and the batch order."""
+class Loop:
+    """One run in progress: ``events`` trains it.
 
-    def __init__(self, built: Built, columns: frozenset[str], interrupt: Interrupt) -> None:
-        self.built, self.columns, self.interrupt = built, columns, interrupt
+    Between two events `gdcli.engine.checkpoint` takes its state, and gives another one that state before the first.
+    """
+
+    def __init__(self, built: Built, columns: Iterable[str] = (), interrupt: Interrupt | None = None) -> None:
+        self.built, self.columns, self.interrupt = built, frozenset(columns), interrupt or Interrupt()
         self.spec = built.loaded.spec
         self.stop = self.spec.stop
         self.keep: Keep = "values" if "gradients" in columns else keep_of(built)
@@ -84,7 +87,7 @@ class _Loop:
         self.status: Status | None = None
         self.message = ""
         self.bad_loss = float("nan")
-        self.deadline = time.perf_counter() + (self.stop.max_seconds or float("inf"))
+        self.begun = time.perf_counter()
         self._buffers()
 
     def _buffers(self) -> None:
@@ -106,6 +109,7 @@ class _Loop:
     # --- events -------------------------------------------------------------------------------------------------------
 
     def events(self) -> Iterator[Event]:
+        """Yield what happens: Start, StepBlocks, Outcome."""
         yield self.start()
         if self.spec.settings.epochs == 0:
             yield self.evaluation()
@@ -120,10 +124,13 @@ class _Loop:
         yield self.outcome()
 
     def order(self) -> Iterator[Rows]:
-        epochs = range(self.spec.settings.epochs)
-        return chain.from_iterable(self.built.batches.epoch() for _ in epochs)
+        """Return the steps that are left."""
+        epochs = range(self.steps // self.built.batches.per_epoch, self.spec.settings.epochs)
+        steps = chain.from_iterable(self.built.batches.epoch() for _ in epochs)
+        return islice(steps, self.steps % self.built.batches.per_epoch, None)
 
     def start(self) -> Start:
+        """Return what is known before the first step."""
         spec, model = self.spec, self.built.loaded.architecture
         last = model.layers[-1] if isinstance(model, Chain) and model.layers else None
         return Start(
@@ -137,6 +144,7 @@ class _Loop:
         )
 
     def prediction(self) -> Prediction | None:
+        """Return the model's output for the number or row that the spec asks for."""
         asked = self.spec.print.predict
         if asked is None:
             return None
@@ -160,6 +168,7 @@ class _Loop:
     # --- one block ----------------------------------------------------------------------------------------------------
 
     def forward_backward(self, step: Rows, k: int, rows: _Columns) -> None:
+        """Make one forward and backward pass and keep the block's row k of it."""
         loss, output = self.built.kernel.step(step.x, step.y)
         rows.steps.append(step)
         rows.losses.append(loss)
@@ -234,10 +243,11 @@ class _Loop:
             self.end_of_epoch(self.steps // self.built.batches.per_epoch, epoch_loss)
         if self.stop.max_steps is not None and self.steps >= self.stop.max_steps:
             self.finish("stopped", f"max_steps reached at step {self.steps}")
-        elif time.perf_counter() > self.deadline:
+        elif self.stop.max_seconds is not None and time.perf_counter() - self.begun > self.stop.max_seconds:
             self.finish("stopped", f"max_seconds reached at step {self.steps}")
 
     def finish(self, status: Status, message: str) -> None:
+        """End the run after this step; the first reason counts."""
         if self.status is None:
             self.status, self.message = status, message
 
@@ -289,6 +299,7 @@ class _Loop:
         return restore
 
     def checked(self, rows: _Columns, first: int, restore: Callable[[], None]) -> StepBlock:
+        """Return the columns of a block, cut where the run diverged."""
         block = self.columns_of(rows, first)
         return self.check(block, rows, restore)
 
@@ -382,6 +393,7 @@ class _Loop:
         )
 
     def states(self, rows: _Columns) -> Floats:
+        """Return all scalars after each step, in the model's order."""
         return torch.stack(rows.parameters).cpu().numpy()[:, self.built.theta.model_order]
 
     def samples(self, rows: _Columns) -> tuple[Floats, Floats]:
@@ -404,9 +416,11 @@ class _Loop:
         return self.loss_at(self.built.kernel.forward(x), y)
 
     def full_loss(self) -> float:
+        """Return the loss of the whole training set."""
         return self.loss_of(self.built.batches.x, self.built.batches.y)
 
     def outcome(self) -> Outcome:
+        """Return how the run ended."""
         assert self.status is not None
         diverged = self.status == "diverged"
         loss, metrics = (self.bad_loss, {}) if diverged else self.final()

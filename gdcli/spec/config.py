@@ -43,6 +43,7 @@ def filled_in(spec: RunSpec) -> dict[str, Any]:
         found["stop"] = stop
     found["print"] = {"style": spec.style} | ({"predict": spec.print.predict} if spec.print.predict is not None else {})
     found["record"] = spec.record.model_dump()
+    found["checkpoint"] = spec.checkpoint.model_dump()
     for key, section in (("sweep", spec.sweep), ("compare", spec.compare)):
         if section is not None:
             found[key] = _given(section.model_dump())

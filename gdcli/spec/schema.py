@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from gdcli.errors import Place, Problem, SpecError, nearest
 from gdcli.spec import grids
-from gdcli.spec.document import Node
+from gdcli.spec.document import MAX_KEY, MAX_PROBLEMS, Node
 from gdcli.spec.signature import STRICT, Complaint, Integer, Path, arguments, check, entries, got
 from gdcli.styles import STYLES
 from gdcli.zoo.data import GENERATORS, DatasetName
@@ -28,9 +28,7 @@ from gdcli.zoo.schedulers import SCHEDULERS
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 MAX_SEED = 2**63 - 1
-NOT_YET = {
-    "checkpoint": "checkpoints are not in this version",
-}
+MAX_GLOBS = 100  # in one place
 
 Positive = Annotated[float, Gt(0)]
 Count = Annotated[Integer, Ge(1)]
@@ -96,6 +94,12 @@ class Record(Section):
 
     gradients: Literal["auto", "values", "norms", "none"] = "auto"
     every: Count = 1
+
+
+class Checkpoint(Section):
+    """How often a run writes its state, from which `gdcli resume` goes on."""
+
+    every_seconds: Annotated[float, Ge(0)] = 30.0
 
 
 class Sweep(Section):
@@ -195,6 +199,7 @@ class RunSpec:
     stop: Stop
     print: Print
     record: Record
+    checkpoint: Checkpoint
     sweep: Sweep | None
     compare: Compare | None
     document: Node = field(compare=False, repr=False)
@@ -222,6 +227,19 @@ class RunSpec:
     def problem(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> Problem:
         """Return a problem at the place of a key, or of the nearest key above it that the document has."""
         return problem_at(self.document, Complaint(path, message, hint, at_key))
+
+
+def is_glob(pattern: str) -> bool:
+    """Say whether a name of parameters stands for several."""
+    return any(mark in pattern for mark in "*?[")
+
+
+def at_most(problems: list[Problem]) -> list[Problem]:
+    """Return the problems, of very many the first and a word that there are more."""
+    if len(problems) <= MAX_PROBLEMS:
+        return problems
+    message = f"these are {MAX_PROBLEMS} problems, and the reading stops here"
+    return [*problems[:MAX_PROBLEMS], Problem(problems[MAX_PROBLEMS - 1].place, "", message)]
 
 
 def problem_at(document: Node, complaint: Complaint) -> Problem:
@@ -276,7 +294,8 @@ def respec(spec: RunSpec, document: Node, keys: Collection[str]) -> RunSpec:
 
 
 _SECTIONS: dict[str, type[Section]] = {
-    "batch": Batch, "stop": Stop, "print": Print, "record": Record, "sweep": Sweep, "compare": Compare,
+    "batch": Batch, "stop": Stop, "print": Print, "record": Record, "checkpoint": Checkpoint, "sweep": Sweep,
+    "compare": Compare,
 }  # fmt: skip
 INGREDIENTS = ("data", "model", "loss", "optimizer", "scheduler")
 KEYS = (*Settings.model_fields, *INGREDIENTS, *_SECTIONS)
@@ -290,17 +309,17 @@ class _Reading:
         self.complaints: list[Complaint] = []
 
     def complain(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> None:
-        self.complaints.append(Complaint(path, message, hint, at_key))
+        self.below(path, [Complaint((), message, hint, at_key)])
 
     def below(self, path: Path, complaints: list[Complaint]) -> None:
         self.complaints += [item._replace(path=(*path, *item.path)) for item in complaints]
+        if len(self.complaints) > MAX_PROBLEMS:
+            self.end()
 
     def spec(self) -> RunSpec:
         for key in self.raw:
             if key not in KEYS:
-                self.complain(
-                    (key,), NOT_YET.get(key, "unknown key"), "" if key in NOT_YET else nearest(key, KEYS), at_key=True
-                )
+                self.complain((key,), "unknown key", nearest(key, KEYS), at_key=True)
         settings = self.settings()
         data, model, loss, optimizer = self.data(), self.model(), self.loss(), self.optimizer()
         scheduler = self.scheduler()
@@ -317,7 +336,7 @@ class _Reading:
     def end(self) -> None:
         """Raise SpecError if anything was complained of."""
         if self.complaints:
-            raise SpecError(sorted((problem_at(self.document, c) for c in self.complaints), key=_by_place))
+            raise SpecError(at_most(sorted((problem_at(self.document, c) for c in self.complaints), key=_by_place)))
 
     def settings(self) -> Settings | None:
         given = {key: self.raw[key] for key in Settings.model_fields if key in self.raw}
@@ -444,7 +463,18 @@ class _Reading:
         if not isinstance(freeze, list) or not all(isinstance(item, str) for item in freeze):
             self.complain(("model", "freeze"), f"must be a list of parameter names or globs {got(freeze)}")
             freeze = []
+        self.patterns(("model", "init"), init)
+        self.patterns(("model", "freeze"), freeze)
         return None if complaints else Model(name, values, init, tuple(freeze))
+
+    def patterns(self, path: Path, patterns: Collection[str]) -> None:
+        """Check the size of names and globs of parameters, since every glob is matched with every name."""
+        for index, pattern in enumerate(patterns):
+            if len(pattern) > MAX_KEY:
+                place = (*path, index if isinstance(patterns, list) else pattern)
+                self.complain(place, f"a name has at most {MAX_KEY} characters {got(pattern)}")
+        if (count := sum(map(is_glob, patterns))) > MAX_GLOBS:
+            self.complain(path, f"more than {MAX_GLOBS} names with *, ? or [ (got {count:,})", "Use fewer, wider ones")
 
     def loss(self) -> Ingredient | None:
         if "loss" not in self.raw:
@@ -475,6 +505,7 @@ class _Reading:
         if not isinstance(groups, dict):
             self.complain(("scheduler", "groups"), f"must be a mapping of parameter names or globs {got(groups)}")
             groups = {}
+        self.patterns(("scheduler", "groups"), groups)
         base = None
         if not (isinstance(value, dict) and groups and "name" not in value):
             base = self.schedule(("scheduler",), value, beside=("groups",))
@@ -525,6 +556,7 @@ class _Reading:
         if not isinstance(groups, dict):
             self.complain(("optimizer", "groups"), f"must be a mapping of parameter names or globs {got(groups)}")
             return {}
+        self.patterns(("optimizer", "groups"), groups)
         for pattern, settings in groups.items():
             path = ("optimizer", "groups", pattern)
             if not isinstance(settings, dict):

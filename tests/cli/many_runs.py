@@ -14,8 +14,8 @@ from gdcli.shards import Run, Shard, matches_single
 from gdcli.spec import bundled, document, load, schema
 from tests.conftest import only_folder
 
-OTHER = ("timing.json", "environment.json")
-"""Files that name times and the command line."""
+OTHER = ("timing.json", "environment.json", "request.json")
+"""Files that name times, the command line and what it asked for."""
 
 VICTIM = 3
 """The run at which a worker dies."""

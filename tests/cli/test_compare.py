@@ -520,9 +520,9 @@ def test_ctrl_c_while_tuning(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
 
     carried = run.run_all
 
-    def interrupted(*arguments: Any) -> Any:
+    def interrupted(*arguments: Any, **options: Any) -> Any:
         os.kill(os.getpid(), signal.SIGINT)
-        return carried(*arguments)
+        return carried(*arguments, **options)
 
     monkeypatch.setattr(run, "run_all", interrupted)
     answer = gdcli("compare", "line.yaml", "--optimizers", "sgd,adam", "--seeds", "2", "--tune", "3")

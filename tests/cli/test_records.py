@@ -22,7 +22,7 @@ from tests.conftest import GOLDEN, only_folder
 
 FILES = {
     "spec.yaml", "config.yaml", "log.txt", "steps.csv", "gradients.csv", "loss.png", "summary.json", "timing.json",
-    "environment.json",
+    "environment.json", "request.json",
 }  # fmt: skip
 
 
@@ -111,7 +111,11 @@ def test_a_folder_is_never_reused(tmp_path: Path) -> None:
     import time
 
     now = time.localtime(0)
-    names = [store.claim(tmp_path, "name", "0123abcd", now).name for _ in range(3)]
+    names = []
+    for _ in range(3):
+        folder, lock = store.claim(tmp_path, "name", "0123abcd", now, {"spec.yaml": "x"})
+        lock.release()
+        names.append(folder.name)
     assert names[1:] == [f"{names[0]}-2", f"{names[0]}-3"]
 
 

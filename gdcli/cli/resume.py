@@ -1,0 +1,106 @@
+"""`gdcli resume`: go on where a run, sweep or comparison was stopped or killed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gdcli.cli import common, many
+from gdcli.errors import MachineError
+
+if TYPE_CHECKING:
+    from gdcli.spec.bundled import Source
+    from gdcli.spec.request import Request
+
+ForceOption = Annotated[bool, typer.Option("--force", help="Go on though the machine or the versions differ.")]
+
+
+def resume(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A record: its folder, its id, a prefix, a name, last.")],
+    output: common.OutputOption = Path("runs"),
+    jobs: many.JobsOption = 1,
+    cluster: many.ClusterOption = None,
+    force: ForceOption = False,
+    quiet: common.QuietOption = False,
+    json: common.JsonOption = False,
+) -> int:
+    """Go on where a record was stopped or killed: the same bytes in the end as if it never had been.
+
+    Standard output is what was not printed before the last checkpoint. Example: gdcli resume last
+    """
+    from gdcli.library.finding import find
+    from gdcli.spec import request as requests
+    from gdcli.store import Lock
+
+    folder = find(run, output)
+    lock = Lock(folder)
+    try:
+        request = requests.read(folder)
+        status = status_of(folder)
+        if status not in (None, "interrupted"):
+            common.note(f"nothing is left to do: {status}. record: {common.shown_path(folder)}")
+            return 0
+        if not force:
+            require_same_machine(folder)
+        job = common.Job(source_of(folder, request), again=folder, quiet=quiet, json=json)
+        return carried(request, job, many.How(jobs, cluster))
+    finally:
+        lock.release()
+
+
+def carried(request: Request, job: common.Job, how: many.How) -> int:
+    """Carry a request out."""
+    from gdcli.cli import compare, run, sweep
+    from gdcli.spec.request import RunRequest, SweepRequest
+
+    if isinstance(request, RunRequest):
+        return run.carry(request, job)
+    if isinstance(request, SweepRequest):
+        return sweep.carry(request, job, how)
+    return compare.carry(request, job, how)
+
+
+def status_of(folder: Path) -> str | None:
+    """Return how a record ended, None for one that has not, or whose summary is damaged: it is written anew."""
+    from gdcli.library.record import ENDED, json_file
+
+    try:
+        status = (json_file(folder / "summary.json") or {}).get("status")
+    except MachineError as error:
+        common.warn(str(error))
+        return None
+    return status if status in ENDED else None
+
+
+def source_of(folder: Path, request: Request) -> Source:
+    """Return the spec of a record: of a run the resolved one, where a run of many changes the spec as given."""
+    from gdcli import sealed
+    from gdcli.spec.bundled import Source
+    from gdcli.spec.document import MAX_BYTES
+
+    name = "config.yaml" if request.command == "run" else "spec.yaml"
+    try:
+        text = sealed.read(folder / name, MAX_BYTES)
+    except FileNotFoundError:
+        raise MachineError(f"{folder} has no {name}") from None
+    except sealed.DamagedError as error:
+        raise MachineError(f"{folder / name} cannot be used: {error}") from None
+    base = folder if request.base is None or request.command == "run" else Path(request.base)
+    return Source(base / name, str(folder / name), text)
+
+
+def require_same_machine(folder: Path) -> None:
+    """Refuse to go on under another version, processor or device: the bits would differ."""
+    from gdcli.library.record import json_file
+
+    common.engine()
+    from gdcli.verifying import differences, here
+
+    recorded = json_file(folder / "environment.json")
+    if recorded is None:
+        raise MachineError(f"{folder} has no environment.json")
+    if found := differences(recorded, here()):
+        what = "; ".join(found)
+        raise MachineError(f"{folder} was begun elsewhere: {what}. --force goes on all the same, with other bits")

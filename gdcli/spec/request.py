@@ -1,0 +1,105 @@
+"""What a command was asked for, as its record keeps it in request.json: enough to do the same again."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from gdcli import sealed
+from gdcli.errors import MachineError
+from gdcli.spec.load import Loaded
+from gdcli.spec.signature import STRICT
+
+NAME = "request.json"
+MAX_BYTES = 2**20
+
+
+class _Asked(BaseModel):
+    model_config = STRICT
+
+    format: Literal[1] = 1
+    name: str  # of the experiment
+    overrides: tuple[str, ...] = ()
+    base: str | None = None  # the folder that the spec's data file is relative to
+    config_sha256: str = ""
+    data_sha256: str = ""  # of a data file
+    plot: bool = True
+
+
+class RunRequest(_Asked):
+    """`gdcli run`."""
+
+    command: Literal["run"] = "run"
+    no_limits: bool = False
+
+
+class _OfMany(_Asked):
+    max_runs: Annotated[int, Field(ge=1)] | None = None
+    fleet: Literal["auto", "off"] = "auto"
+    fail_fast: bool = False
+
+
+class SweepRequest(_OfMany):
+    """`gdcli sweep`."""
+
+    command: Literal["sweep"] = "sweep"
+    param: tuple[str, ...] = ()
+    seeds: Annotated[int, Field(ge=1)] = 1
+    trajectory: tuple[str, ...] = ()
+
+
+class CompareRequest(_OfMany):
+    """`gdcli compare`; what is None is as the spec's ``compare`` block has it."""
+
+    command: Literal["compare"] = "compare"
+    optimizers: str | None = None
+    batches: str | None = None
+    seeds: Annotated[int, Field(ge=1)] | None = None
+    redraw_data: bool = False
+    tune: int | None = None
+    tune_range: str | None = None
+    target: float | None = None
+    closed_form: bool | None = None
+    x: Literal["steps", "epochs", "evaluations"] | None = None
+
+
+Request: TypeAlias = RunRequest | SweepRequest | CompareRequest
+
+
+def text(request: Request, loaded: Loaded, config: str, base: Path) -> str:
+    """Return request.json of a record with this config.yaml.
+
+    The folder of the spec is told only where it is needed, for many runs whose data file is relative to it, so that a
+    record does not depend on where it was made.
+    """
+    relative = loaded.data_sha256 and not isinstance(request, RunRequest)
+    update = {
+        "name": loaded.spec.name,
+        "config_sha256": digest(config),
+        "data_sha256": loaded.data_sha256,
+        "base": str(base.absolute()) if relative else None,
+    }
+    return request.model_copy(update=update).model_dump_json(indent=2) + "\n"
+
+
+def digest(config: str) -> str:
+    """Return the sha256 of config.yaml."""
+    return hashlib.sha256(config.encode()).hexdigest()
+
+
+def read(folder: Path) -> Request:
+    """Return the request of a record. Raises MachineError for a folder without one, or with a damaged one."""
+    try:
+        content = sealed.read(folder / NAME, MAX_BYTES)
+        return TypeAdapter[Request](Annotated[Request, Field(discriminator="command")]).validate_json(content)
+    except FileNotFoundError:
+        raise MachineError(f"{folder} has no {NAME}: it is no record of run, sweep or compare") from None
+    except sealed.DamagedError as error:
+        raise MachineError(f"{folder / NAME} cannot be used: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise MachineError(f"{folder / NAME} is damaged: {where}: {first['msg']}") from None
