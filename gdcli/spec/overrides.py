@@ -10,7 +10,7 @@ from typing import Any
 
 from gdcli.errors import Place, Problem, SpecError, nearest
 from gdcli.spec.document import Entry, Node, read_value, shown
-from gdcli.spec.schema import DATA_KEYS, INGREDIENTS, Batch, Print, Record, Settings, Stop
+from gdcli.spec.schema import DATA_KEYS, INGREDIENTS, SECTIONS, Settings
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS
@@ -35,12 +35,10 @@ def _keys_of(functions: Iterable[Any]) -> set[str]:
 @cache
 def schema_keys() -> tuple[str, ...]:
     """Return the dotted path of every key of the spec, those under groups, sweep and compare not counted."""
-    paths = {*Settings.model_fields, *INGREDIENTS, "batch", "stop", "print", "record"}
+    sections = {key: kind.model_fields for key, kind in SECTIONS.items() if key not in ("sweep", "compare")}
+    paths = {*Settings.model_fields, *INGREDIENTS, *sections}
     for section, names in {
-        "batch": Batch.model_fields,
-        "stop": Stop.model_fields,
-        "print": Print.model_fields,
-        "record": Record.model_fields,
+        **sections,
         "data": DATA_KEYS,
         "data.generate": {"kind", *_keys_of(GENERATORS.values())},
         "model": {"type", "init", "freeze", *_keys_of(MODELS.values())},

@@ -293,12 +293,12 @@ def respec(spec: RunSpec, document: Node, keys: Collection[str]) -> RunSpec:
     return replace_fields(spec, **changes)
 
 
-_SECTIONS: dict[str, type[Section]] = {
+SECTIONS: dict[str, type[Section]] = {
     "batch": Batch, "stop": Stop, "print": Print, "record": Record, "checkpoint": Checkpoint, "sweep": Sweep,
     "compare": Compare,
 }  # fmt: skip
 INGREDIENTS = ("data", "model", "loss", "optimizer", "scheduler")
-KEYS = (*Settings.model_fields, *INGREDIENTS, *_SECTIONS)
+KEYS = (*Settings.model_fields, *INGREDIENTS, *SECTIONS)
 
 
 class _Reading:
@@ -323,7 +323,7 @@ class _Reading:
         settings = self.settings()
         data, model, loss, optimizer = self.data(), self.model(), self.loss(), self.optimizer()
         scheduler = self.scheduler()
-        sections = {key: self.section(key, kind) for key, kind in _SECTIONS.items()}
+        sections = {key: self.section(key, kind) for key, kind in SECTIONS.items()}
         self.predict()
         self.grids()
         self.contenders()
