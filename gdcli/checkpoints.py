@@ -18,8 +18,6 @@ from gdcli.engine.checkpoint import State
 from gdcli.sealed import DamagedError
 
 FORMAT = 1
-NAMES = ("checkpoint.safetensors", "checkpoint.previous.safetensors")
-TOLD = "checkpoint.json"
 
 Logs = Mapping[str, tuple[int, str]]
 """Length and sha256 of each log by its file's name."""
@@ -34,12 +32,20 @@ class Found:
 
 
 class Checkpoints:
-    """Those of one folder, for the run of one config.yaml."""
+    """Those of one run, or of one fleet: for what ``key`` says of it, such as the text of its config.yaml.
 
-    def __init__(self, folder: Path, config: str, every_seconds: float) -> None:
-        self._folder, self._every = folder, every_seconds
-        self._config = hashlib.sha256(config.encode()).hexdigest()
+    They lie in ``folder`` under ``name``, the logs in or below ``logs``, the same folder as a rule.
+    """
+
+    def __init__(
+        self, folder: Path, key: str, every_seconds: float, *, name: str = "checkpoint", logs: Path | None = None
+    ) -> None:
+        self._folder, self._every, self._logs = folder, every_seconds, folder if logs is None else logs
+        self._names = f"{name}.safetensors", f"{name}.previous.safetensors"
+        self._told = f"{name}.json"
+        self._key = hashlib.sha256(key.encode()).hexdigest()
         self._last = time.perf_counter()
+        self._rotates = True  # what is there becomes the one before; not one that is damaged, in place of a good one
 
     def due(self) -> bool:
         """Say whether the last one, or the run's start, is long enough ago."""
@@ -49,16 +55,18 @@ class Checkpoints:
         """Write one; the logs are on the disk."""
         data = {
             "format": FORMAT,
-            "config_sha256": self._config,
+            "config_sha256": self._key,
             "state": state.numbers,
             "logs": {name: list(each) for name, each in logs.items()},
         }
         content = sealed.seal(data, state.arrays)
-        path, previous = (self._folder / name for name in NAMES)
-        store.replace(path, content, previous=previous)
-        store.sync_folder(self._folder)
+        with store.naming(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+        path, previous = (self._folder / name for name in self._names)
+        store.replace(path, content, previous=previous if self._rotates else None)
+        self._rotates = True
         told = {"file": path.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-        store.replace(self._folder / TOLD, store.json_text({**state.numbers, **data, **told, "state": None}))
+        store.replace(self._folder / self._told, store.json_text({**state.numbers, **data, **told, "state": None}))
         self._last = time.perf_counter()
 
     def latest(self, at_most: int, fits: Callable[[State], None], refused: Callable[[str], None]) -> Found | None:
@@ -66,7 +74,7 @@ class Checkpoints:
 
         ``at_most`` bytes of arrays are read; ``fits`` raises DamagedError for a state that is not the run's.
         """
-        for name in NAMES:
+        for name in self._names:
             try:
                 found = self._read(name, at_most + sealed.HEADER)
                 fits(found.state)
@@ -74,6 +82,7 @@ class Checkpoints:
                 continue
             except DamagedError as error:
                 refused(f"{self._folder / name} is not used: {error}")
+                self._rotates = False
             else:
                 return found
         return None
@@ -82,7 +91,7 @@ class Checkpoints:
         data, arrays = sealed.unseal(sealed.read(self._folder / name, at_most))
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise DamagedError("it was written by another version of gdcli")
-        if data.get("config_sha256") != self._config:
+        if data.get("config_sha256") != self._key:
             raise DamagedError("it is the checkpoint of another config.yaml")
         logs, numbers = data.get("logs"), data.get("state")
         if not isinstance(logs, dict) or not isinstance(numbers, dict) or type(numbers.get("steps")) is not int:
@@ -93,9 +102,9 @@ class Checkpoints:
         """Return a log's length and sha256 if the file begins with just that."""
         try:
             length, digest = known
-            if log != Path(log).name or type(length) is not int or length < 0:
+            if Path(log).is_absolute() or ".." in Path(log).parts or type(length) is not int or length < 0:
                 raise ValueError
-            found = prefix_sha256(self._folder / log, length)
+            found = prefix_sha256(self._logs / log, length)
         except (ValueError, TypeError):
             raise DamagedError("it does not say where its logs end") from None
         except OSError as error:
@@ -106,7 +115,7 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Take all away: the run has ended, its summary is on the disk."""
-        for name in (*NAMES, TOLD):
+        for name in (*self._names, self._told):
             with store.naming(self._folder / name):
                 (self._folder / name).unlink(missing_ok=True)
 

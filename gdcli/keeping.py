@@ -42,7 +42,7 @@ def read(folder: Path) -> dict[int, Result]:
     found: dict[int, Result] = {}
     if not folder.is_dir() or folder.is_symlink():
         return found
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.glob("[0-9]*")):
         with contextlib.suppress(sealed.DamagedError, FileNotFoundError, KeyError, TypeError, ValueError):
             data, arrays = sealed.unseal(sealed.read(path, LARGEST))
             results = [_result(row, arrays) for row in data["results"]]

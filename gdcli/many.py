@@ -19,7 +19,7 @@ from gdcli.execute import Origin, Timing
 from gdcli.executors import Executor, Text, Work, here
 from gdcli.lanes import lanes_of
 from gdcli.results import Result
-from gdcli.shards import FOLDERS, Place, Run, Shard, Wish, carry_out, ended, shards_of
+from gdcli.shards import FOLDERS, Place, Run, Shard, Wish, begun, carry_out, ended, shards_of
 from gdcli.spec import config
 from gdcli.spec.document import Node
 from gdcli.spec.load import Loaded
@@ -90,7 +90,8 @@ def run_all(
     left = [run for run in plan.runs if run.number not in done]
     has_folders = place.folder is not None and len(plan.runs) <= FOLDERS
     workers = lanes_of(left) if plan.how.executor is here and left else plan.how.workers
-    shards = shards_of(left, fleets=plan.how.fleets, workers=workers, folders=has_folders)
+    before = begun(place.kept) if again else []
+    shards = shards_of(left, fleets=plan.how.fleets, workers=workers, folders=has_folders, begun=before)
     work = Work(shards, place, plan.wish, Text(write(plan.document.plain()), plan.loaded.spec.name, str(plan.base)))
     shares = [0.0] * len(shards)
 

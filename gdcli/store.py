@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -36,8 +37,9 @@ def naming(path: Path, doing: str = "write") -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            above = next((folder for folder in path.parents if folder.is_dir()), path)
             with contextlib.suppress(OSError):
-                reason += f" ({shutil.disk_usage(path.parent).free:,} bytes free)"
+                reason += f" ({shutil.disk_usage(above).free:,} bytes free)"
         raise MachineError(f"cannot {doing} {path}: {reason}") from error
 
 
@@ -45,7 +47,8 @@ class Lock:
     """A hold on a folder that ends with the process at the latest: an flock on the folder itself, no file."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        with naming(folder, "open"):
+            self._file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         for attempt in range(5):  # somebody who only looks holds it for an instant
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,13 +88,14 @@ def claim(root: Path, name: str, digest: str, now: time.struct_time, files: File
     """
     parent = root / name
     with naming(parent):
-        parent.mkdir(parents=True, exist_ok=True)
+        _make(parent)
         hidden = parent / f".{secrets.token_hex(8)}"
         os.mkdir(hidden)  # noqa: PTH102  # every call that writes goes through os, where a test can let it fail
         lock = Lock(hidden)
         try:
             for file, content in files.items():
                 write(hidden / file, content)
+            sync_folder(hidden)  # before it gets its name: after a power loss, too, a record has its first files
             folder = _named(hidden, parent, f"{time.strftime('%Y%m%d-%H%M%S', now)}-{digest}")
             sync_folder(parent)
         except BaseException:
@@ -99,6 +103,14 @@ def claim(root: Path, name: str, digest: str, now: time.struct_time, files: File
             shutil.rmtree(hidden, ignore_errors=True)
             raise
     return folder, lock
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those above it, and bring their names to the disk."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        sync_folder(each.parent)
 
 
 def _named(hidden: Path, parent: Path, stem: str) -> Path:
@@ -117,11 +129,12 @@ def _named(hidden: Path, parent: Path, stem: str) -> Path:
 
 def sync_folder(folder: Path) -> None:
     """Bring the names in a folder to the disk."""
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
+    with naming(folder):
+        file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
 
 
 def write(path: Path, content: bytes | str) -> None:
@@ -147,9 +160,10 @@ def _write_all(file: int, data: bytes) -> None:
 
 
 def replace(path: Path, content: bytes | str, *, previous: Path | None = None) -> None:
-    """Write a file whole or not at all: a temporary file beside it, fsync, rename.
+    """Write a file whole or not at all: a temporary file beside it, fsync, rename, fsync of the folder.
 
-    With ``previous`` the file that was there gets that name.
+    What was replaced before is on the disk when this is: the mark of an end never without what it is the end of. With
+    ``previous`` the file that was there gets that name.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with naming(path):
@@ -162,6 +176,20 @@ def replace(path: Path, content: bytes | str, *, previous: Path | None = None) -
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+        sync_folder(path.parent)
+
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
+
+
+def _remove_temporaries(folder: Path) -> None:
+    """Take away what a process left that died while it replaced a file; nobody else writes into the folder."""
+    if not folder.is_dir():
+        return
+    with naming(folder):
+        for path in folder.iterdir():
+            if _TEMPORARY.fullmatch(path.name):
+                path.unlink()
 
 
 def json_text(value: Any) -> str:
@@ -246,7 +274,8 @@ class Log:
         try:
             self.flush()
         finally:
-            os.close(self._file)
+            with naming(self.path):
+                os.close(self._file)
 
 
 class Recorder:
@@ -260,6 +289,8 @@ class Recorder:
         lengths: Mapping[str, int] | None = None,
     ) -> None:  # fmt: skip
         self._every, self._values = every, values
+        if lengths is not None:
+            _remove_temporaries(folder)
         names = ["log.txt", "steps.csv", *(["gradients.csv"] if gradients else [])]
         self._logs = [Log(folder / name, None if lengths is None else lengths.get(name, 0)) for name in names]
         self._log, self._steps = self._logs[:2]

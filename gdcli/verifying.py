@@ -71,7 +71,8 @@ def _of_lines(run: str, name: str, ours: str, theirs: str) -> Difference:
 
 def _of_table(run: str, name: str, ours: str, theirs: str) -> Difference:
     header = next(_rows(theirs), [])
-    pairs = itertools.zip_longest(_rows(ours), _rows(theirs), fillvalue=[])
+    nothing: list[str] = []
+    pairs = itertools.zip_longest(_rows(ours), _rows(theirs), fillvalue=nothing)
     for line, (a, b) in enumerate(pairs, 1):
         for column, (x, y) in enumerate(itertools.zip_longest(a, b, fillvalue="(nothing)")):
             if x != y:

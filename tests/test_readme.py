@@ -42,7 +42,10 @@ def options(gdcli, command: str) -> set[str]:
 
 def test_the_options_it_names_are_those_of_the_commands(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    commands = ("run", "sweep", "compare", "explain", "check", "plot", "ema", "catalog", "cp", "validate", "schema")
+    commands = (
+        "run", "sweep", "compare", "explain", "check", "plot", "ema", "catalog", "cp", "validate", "schema",
+        "ls", "show", "diff", "rm", "export",
+    )  # fmt: skip
     known = {command: options(gdcli, command) for command in commands}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README))
     assert named <= set().union(*known.values()) | {"--help"}

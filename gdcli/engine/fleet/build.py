@@ -178,6 +178,7 @@ class FleetBatches:
         self._seeds = list(dict.fromkeys(seeds))
         self._order_of = np.array([self._seeds.index(seed) for seed in seeds], dtype=np.int64)  # [R]
         self._generators = [generator(seed, "shuffle") for seed in self._seeds]
+        self._before: Any = None
         self._cached: list[Rows] = []
         self._whole: Rows | None = None
 
@@ -190,6 +191,19 @@ class FleetBatches:
         if not self._cached:
             self._cached = [self._cut(k) for k in range(self.per_epoch)]
         return self._cached
+
+    def state(self, steps: int) -> Any:
+        """Return the generators' states at the start of the epoch that the next step is in, after so many steps."""
+        if not self.shuffle:
+            return None
+        now = [drawn.bit_generator.state for drawn in self._generators]
+        return now if steps % self.per_epoch == 0 else self._before
+
+    def restore(self, states: Any) -> None:
+        """Begin an epoch with these states of the generators."""
+        if self.shuffle:
+            for drawn, state in zip(self._generators, states, strict=True):
+                drawn.bit_generator.state = state
 
     def whole(self) -> Rows:
         """Return all rows of all runs."""
@@ -210,6 +224,7 @@ class FleetBatches:
         return self._gathered(np.arange(self.samples)[part][None].repeat(self._runs, 0))
 
     def _shuffled(self) -> Iterator[Rows]:
+        self._before = self.state(0)
         orders = np.stack([drawn.permutation(self.samples) for drawn in self._generators])  # [S, N]
         for k in range(self.per_epoch):
             chosen = orders[:, k * self.rows : (k + 1) * self.rows]

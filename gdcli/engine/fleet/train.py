@@ -56,14 +56,20 @@ def train_fleet(
     ``columns`` names the optional columns of FleetBlock that the caller wants besides those of ``keep``: every
     gradient, the norm of each parameter's, or nothing.
     """
-    return _FleetLoop(fleet, frozenset(columns), keep, interrupt or Interrupt()).events()
+    return FleetLoop(fleet, columns, keep, interrupt).events()
 
 
-class _FleetLoop:
-    """Runs in progress. ``open`` are those that have not ended."""
+class FleetLoop:
+    """Runs in progress: ``events`` trains them. ``open`` are those that have not ended.
 
-    def __init__(self, fleet: Fleet, columns: frozenset[str], keep: Keep, interrupt: Interrupt) -> None:
-        self.fleet, self.columns, self.interrupt = fleet, columns, interrupt
+    Between two events `gdcli.engine.fleet.checkpoint` takes their state, and gives another loop that state before the
+    first.
+    """
+
+    def __init__(
+        self, fleet: Fleet, columns: Iterable[str] = (), keep: Keep = "none", interrupt: Interrupt | None = None
+    ) -> None:
+        self.fleet, self.columns, self.interrupt = fleet, frozenset(columns), interrupt or Interrupt()
         self.theta, self.runs = fleet.theta, fleet.runs
         self.spec = fleet.members[0].spec
         self.stop = self.spec.stop
@@ -117,8 +123,9 @@ class _FleetLoop:
     # --- events -------------------------------------------------------------------------------------------------------
 
     def events(self) -> Iterator[FleetBlock | FleetOutcome]:
-        epochs = range(self.spec.settings.epochs)
-        steps = chain.from_iterable(self.fleet.batches.epoch() for _ in epochs)
+        """Yield what happens: blocks, then the outcome."""
+        epochs = range(self.t // self.per_epoch, self.spec.settings.epochs)
+        steps = islice(chain.from_iterable(self.fleet.batches.epoch() for _ in epochs), self.t % self.per_epoch, None)
         while self.open.any() and not self.interrupted:
             with np.errstate(all="ignore"):
                 block = self.block(steps)
@@ -182,6 +189,7 @@ class _FleetLoop:
         return self.per_epoch * rows > samples > 0 and t % self.per_epoch in (0, self.per_epoch - 1)
 
     def stops(self) -> bool:
+        """Say whether the spec stops runs early."""
         return any(value is not None for value in self.stop.model_dump().values())
 
     def after_update(self, step: Rows, rows: _Columns, count: NDArray[np.int64]) -> None:
@@ -199,6 +207,7 @@ class _FleetLoop:
             self.end(self.open.copy(), lambda run: f"max_steps reached at step {self.t}", rows, count)
 
     def end_of_epoch(self, epoch: int, loss: Floats, rows: _Columns, count: NDArray[np.int64]) -> None:
+        """Check `stop` once an epoch."""
         stop = self.stop
         if stop.gradient_norm is not None:
             if not self.full_batch:
@@ -231,6 +240,7 @@ class _FleetLoop:
             self.open[run] = False
 
     def values_of(self, run: int) -> Floats:
+        """Return a run's row of theta."""
         values: Floats = self.theta.values[run].cpu().numpy().copy()
         return values
 
@@ -319,6 +329,7 @@ class _FleetLoop:
         return f"diverged at step {block.step[k]} (epoch {block.epoch[k]}): {what}. Try a smaller lr"
 
     def norms_of_values(self, gradients: Floats) -> Floats:
+        """Return the largest absolute entry of each parameter's gradient."""
         ends = np.cumsum([slot.stop - slot.start for slot in self.theta.trained])[:-1]
         return np.stack([np.abs(part).max(-1) for part in np.split(gradients, ends, axis=-1)], axis=-1)
 
@@ -376,6 +387,7 @@ class _FleetLoop:
         return np.broadcast_to(np.asarray(lr, dtype=np.float64).reshape(-1), (self.lr.shape[0],))[: self.runs]
 
     def states(self, rows: _Columns) -> Floats:
+        """Return all scalars after each step, in the model's order."""
         return torch.stack(rows.parameters).cpu().numpy()[:, :, self.theta.model_order]
 
     def samples(self, rows: _Columns) -> tuple[Floats, Floats]:
@@ -395,10 +407,12 @@ class _FleetLoop:
             return self.to_host(kernel.loss_of(kernel.forward(rows.x), rows.y))
 
     def to_host(self, column: Tensor) -> Floats:
+        """Return a column [R] as numpy."""
         found: Floats = column[: self.runs].cpu().numpy().astype(np.float64)
         return found
 
     def outcome(self) -> FleetOutcome:
+        """Return how the runs ended."""
         loss, metrics = self.final()
         diverged = np.array([status == "diverged" for status in self.status])
         loss = np.where(diverged, self.bad_loss, loss)

@@ -1,0 +1,107 @@
+"""What is kept of a run while it goes on, and the results of runs until all have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gdcli import keeping
+from gdcli.execute import Finished
+from gdcli.records import Outcome, Start, StepBlock
+from gdcli.results import Result
+from gdcli.shards.runs import Place, Run, Wish
+from gdcli.spec.load import Loaded
+
+
+class Kept:
+    """What a wish keeps of a run, from its blocks."""
+
+    def __init__(self, wish: Wish, loaded: Loaded) -> None:
+        batch, samples = loaded.spec.batch, loaded.samples
+        self.wish = wish
+        self.full_batch = batch.steps(samples) == 1 and not (batch.shuffles and samples)
+        self.columns = {"parameters"} if wish.path else set()
+        if wish.target is not None and not self.full_batch:
+            self.columns.add("full_loss")
+        self.states: list[NDArray[np.float64]] = []
+        self.hit: int | None = None
+
+    def block(self, block: StepBlock) -> None:
+        """Take a block's columns."""
+        if self.wish.path and block.parameters is not None:
+            self.states.append(block.parameters.astype(np.float64))
+        if self.wish.target is not None and self.hit is None:
+            self.hit = self._first(block)
+
+    def _first(self, block: StepBlock) -> int | None:
+        """Return the number of steps after which the whole set's loss was at the target, if that was in this block."""
+        losses, before = (block.loss, 1) if self.full_batch else (block.full_loss, 0)
+        assert losses is not None
+        assert self.wish.target is not None
+        with np.errstate(invalid="ignore"):
+            reached = np.flatnonzero(losses <= self.wish.target)
+        return int(block.step[reached[0]]) - before if len(reached) else None
+
+    def at_end(self, outcome: Outcome) -> int | None:
+        """Return the steps to the target, the loss at the end counted."""
+        if self.wish.target is None or self.hit is not None:
+            return self.hit
+        return outcome.steps if outcome.status != "diverged" and outcome.loss <= self.wish.target else None
+
+    def path(self, start: Start) -> NDArray[np.float64] | None:
+        """Return the parameters at the start and after every step."""
+        if not self.wish.path:
+            return None
+        first = np.concatenate([p.values.astype(np.float64).ravel() for p in start.parameters])[None]
+        return np.concatenate([first, *self.states])
+
+
+def result_of(run: Run, finished: Finished, kept: Kept, kernel: str) -> Result:
+    """Return what is kept of a run that ended."""
+    outcome = finished.outcome
+    loss = float("nan") if outcome.status == "diverged" else outcome.loss
+    return Result(
+        number=run.number,
+        label=run.point.label,
+        values=run.point.values,
+        status=outcome.status,
+        message=outcome.message,
+        loss=loss,
+        best_loss=outcome.best_loss,
+        steps=outcome.steps,
+        epochs=outcome.epochs,
+        hashes=(finished.weights_hash, finished.data_hash, finished.order_hash),
+        metrics=dict(outcome.metrics),
+        to_target=kept.at_end(outcome),
+        losses=finished.losses if kept.wish.curve else None,
+        parameters=outcome.parameters if kept.wish.parameters else None,
+        path=kept.path(finished.start),
+        kernel=kernel,
+    )
+
+
+def ended(runs: Sequence[Run], place: Place) -> list[Result]:
+    """Return the results of the runs that ended before: kept, and with the mark of their end where they have folders.
+
+    A run whose folder the process died in before that mark is run again.
+    """
+    if place.kept is None:
+        return []
+    points = {run.number: run.point for run in runs}
+    folders = {run.number: place.of(run) for run in runs}
+    found = []
+    for number, result in keeping.read(place.kept).items():
+        folder, point = folders.get(number), points.get(number)
+        if point is not None and (folder is None or (folder / "summary.json").is_file()):
+            found.append(replace(result, label=point.label, values=point.values))
+    return found
+
+
+def keep(place: Place, found: Sequence[Result]) -> None:
+    """Keep the results of runs that ended by themselves."""
+    done = [result for result in found if result.status not in ("interrupted", "failed")]
+    if place.kept is not None and done:
+        keeping.write(place.kept, done)
