@@ -2,8 +2,11 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PICTURES := experiments/pictures
+MADE := build/pictures
+PLOT := $(BIN)/gdcli plot -q --force
 
-.PHONY: run test check bench fmt clean
+.PHONY: run test check bench pictures fmt clean
 
 run: $(STAMP)  ## print document 4's backpropagation through a 2-2-2 net
 	$(BIN)/gdcli run experiments/backprop_2x2.yaml
@@ -19,6 +22,28 @@ check: $(STAMP)  ## lint, types and tests
 
 bench: $(STAMP)  ## ratios against the loops one would write by hand
 	$(BIN)/python benchmarks/bench.py
+
+pictures: $(STAMP)  ## the README's pictures, one of each kind
+	rm -rf $(MADE) && mkdir -p $(MADE) $(PICTURES)
+	$(BIN)/gdcli run linear_regression -q -o $(MADE) > $(MADE)/text
+	$(BIN)/gdcli sweep linear_sweep --param w -q -o $(MADE) > $(MADE)/text
+	$(BIN)/gdcli sweep rosenbrock --param x=-2:2:0.02 --param y=-1:3:0.02 --trajectory rosenbrock -q -o $(MADE) > $(MADE)/text
+	$(BIN)/gdcli compare optimizers_2x2 -q -o $(MADE) > $(MADE)/text
+	$(BIN)/gdcli sweep vanishing_gradient -q -o $(MADE) > $(MADE)/text
+	$(BIN)/gdcli ema -q -o $(MADE)/ema.csv > $(MADE)/text
+	cp $(MADE)/linear_regression/*/loss.png $(PICTURES)/loss.png
+	cp $(MADE)/linear_sweep/*/sweep.png $(PICTURES)/sweep.png
+	cp $(MADE)/rosenbrock/*/sweep.png $(PICTURES)/sweep_surface.png
+	cp $(MADE)/optimizers_2x2/*/compare.png $(PICTURES)/compare.png
+	cp $(MADE)/ema.png $(PICTURES)/ema.png
+	$(PLOT) $(MADE)/vanishing_gradient/* --kind curves --smooth 0.9 -o $(PICTURES)/curves.png
+	$(PLOT) vanishing_gradient --kind gradients -o $(PICTURES)/gradients.png
+	$(PLOT) --kind losses -o $(PICTURES)/losses.png
+	$(PLOT) --kind activations -o $(PICTURES)/activations.png
+	$(PLOT) momentum_2x2 adam_2x2 rmsprop_2x2 adagrad_2x2 --kind surface -o $(PICTURES)/surface.png
+	$(PLOT) backprop_2x2 --kind network -o $(PICTURES)/network.png
+	$(PLOT) rosenbrock --kind surface --animate -o $(PICTURES)/animation.gif
+	rm -rf $(MADE)
 
 fmt: $(STAMP)  ## format and mend what can be mended
 	$(BIN)/ruff check --fix .

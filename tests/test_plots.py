@@ -187,7 +187,7 @@ def test_a_million_steps_are_thinned_fast_and_keep_their_extremes() -> None:
 @pytest.mark.parametrize(("count", "entries"), [(0, 0), (1, 1), (4, 4), (5, 5), (20, 20), (21, 2), (401, 3)])
 def test_a_comparison_of_any_size(count: int, entries: int) -> None:
     curves = [Curve(f"run {index}", STEPS[:5], STEPS[:5] + index) for index in range(count)]
-    figure = losses._comparison_figure(curves, "all", "loss")
+    figure = losses.comparison_figure(curves, "all", "loss")
     names = legend(figure)
     assert len(names) == entries
     if count:
@@ -198,7 +198,7 @@ def test_a_comparison_of_any_size(count: int, entries: int) -> None:
 
 
 def test_up_to_twenty_curves_look_different_and_the_first_seven_in_colour_and_style() -> None:
-    figure = losses._comparison_figure([EXP] * 20, "", "loss")
+    figure = losses.comparison_figure([EXP] * 20, "", "loss")
     drawn = [(str(line.get_color()), line._unscaled_dash_pattern) for line in figure.axes[0].lines]  # type: ignore[attr-defined]
     assert len(set(map(repr, drawn))) == 20
     assert len({colour for colour, _ in drawn[:7]}) == len({repr(style) for _, style in drawn[:7]}) == 7
@@ -208,7 +208,7 @@ def test_up_to_twenty_curves_look_different_and_the_first_seven_in_colour_and_st
 
 
 def test_a_legend_shows_a_whole_period_of_each_pattern() -> None:
-    for line in losses._comparison_figure([EXP] * 7, "", "loss").axes[0].get_legend().get_lines():
+    for line in losses.comparison_figure([EXP] * 7, "", "loss").axes[0].get_legend().get_lines():
         _, pattern = line._unscaled_dash_pattern
         assert sum(pattern or ()) * line.get_linewidth() < np.ptp(line.get_xdata())
 
@@ -218,13 +218,13 @@ def test_a_legend_shows_a_whole_period_of_each_pattern() -> None:
 )
 def test_a_comparison_has_a_log_scale_from_a_factor_of_ten(loss: list[float], scale: str) -> None:
     curves = [Curve("a", STEPS[: len(loss)], np.array(loss)), Curve("b", STEPS[:1], np.array([2.0]))]
-    assert losses._comparison_figure(curves, "", "loss").axes[0].get_yscale() == scale
+    assert losses.comparison_figure(curves, "", "loss").axes[0].get_yscale() == scale
 
 
 @pytest.mark.parametrize("count", [1, 5, 20])
 def test_levels_are_thin_lines_with_their_names_at_the_right_end(count: int) -> None:
     levels = [("closed form", 2e-4), ("noise", 2.2e-4), ("gone", np.nan), ("zero", 0.0)]
-    figure = losses._comparison_figure([EXP] * count, "", "loss", levels=levels)
+    figure = losses.comparison_figure([EXP] * count, "", "loss", levels=levels)
     (axes,) = figure.axes
     grey = [line for line in axes.lines if line.get_color() == canvas.GREY]
     assert [float(line.get_ydata()[0]) for line in grey] == [2e-4, 2.2e-4]
@@ -241,10 +241,10 @@ def test_levels_are_thin_lines_with_their_names_at_the_right_end(count: int) -> 
 
 
 def test_a_level_far_from_the_losses_does_not_press_them_together() -> None:
-    figure = losses._comparison_figure([EXP], "", "loss", levels=[("closed form", 1e-30)])
+    figure = losses.comparison_figure([EXP], "", "loss", levels=[("closed form", 1e-30)])
     assert figure.axes[0].get_ylim()[0] > 1e-4
     assert [text.get_text() for text in figure.axes[0].texts] == ["↓ closed form"]
-    flat = losses._comparison_figure([Curve("a", STEPS, 1 + 1 / STEPS)], "", "loss", levels=[("worst", 99.0)])
+    flat = losses.comparison_figure([Curve("a", STEPS, 1 + 1 / STEPS)], "", "loss", levels=[("worst", 99.0)])
     assert [text.get_text() for text in flat.axes[0].texts] == ["↑ worst"]
     assert flat.axes[0].get_ylim()[1] < 4
     check(plots.comparison([], title="", levels=[("$$", 1e308), ("漢" * 400, 0.5)], **LABEL))
@@ -253,14 +253,14 @@ def test_a_level_far_from_the_losses_does_not_press_them_together() -> None:
 def test_a_label_is_whole_where_there_is_room() -> None:
     names = [f"lr=0.001,batch.size={size}" for size in (16, 32, 64, 100, 128)]
     for count in (2, 5):
-        shown = legend(losses._comparison_figure([Curve(name, STEPS, EXP.loss) for name in names[:count]], "", "loss"))
+        shown = legend(losses.comparison_figure([Curve(name, STEPS, EXP.loss) for name in names[:count]], "", "loss"))
         assert shown == names[:count]
 
 
 def test_a_diverged_run_leaves_the_picture_of_the_others_with_a_cross() -> None:
     wild = Curve("wild", STEPS[:5], np.array([1, 1e10, 1e20, 1e30, np.inf]))
     calm = Curve("calm", STEPS, 1 + 1 / STEPS)
-    figure = losses._comparison_figure([calm, wild], "", "loss")
+    figure = losses.comparison_figure([calm, wild], "", "loss")
     (axes,) = figure.axes
     assert legend(figure) == ["calm", "wild", "diverged"]
     assert axes.get_ylim()[1] < 4
@@ -273,7 +273,7 @@ def test_a_diverged_run_leaves_the_picture_of_the_others_with_a_cross() -> None:
 
 def test_only_diverged_runs_are_seen_whole() -> None:
     wild = Curve("wild", STEPS[:4], np.array([1, 1e10, 1e20, np.inf]))
-    figure = losses._comparison_figure([wild, Curve("gone", STEPS[:1], np.array([np.nan]))], "", "loss")
+    figure = losses.comparison_figure([wild, Curve("gone", STEPS[:1], np.array([np.nan]))], "", "loss")
     assert figure.axes[0].get_ylim()[1] > 1e20
 
 
@@ -401,7 +401,7 @@ def test_text_is_drawn_as_it_is_without_what_cannot_be_drawn() -> None:
     assert plots.text.clean("$\\frac \x1b[31m$$") == "$\\frac [31m$$"
     assert plots.text.clean(" a\n\tb\u200b\u202e\x00c ") == "a bc"
     assert plots.text.clean("漢 Δw é \ud800") == "? Δw é ?"
-    figure = losses._comparison_figure([Curve("$$", STEPS, EXP.loss), Curve("_x", STEPS, EXP.loss)], "$\\frac", "$x_{")
+    figure = losses.comparison_figure([Curve("$$", STEPS, EXP.loss), Curve("_x", STEPS, EXP.loss)], "$\\frac", "$x_{")
     assert {"$\\frac", "$x_{", "$$", "\u200a_x"} <= set(texts(figure))
     assert not any(text.get_parse_math() for text in figure.findobj(Text))
 
@@ -424,8 +424,8 @@ def test_nothing_is_clipped_and_no_text_is_small() -> None:
     wild = Curve(long, STEPS, np.append(1e5 * STEPS[:-1] ** -3, np.inf))
     for figure in (
         losses._loss_figure(wild, long, long, 10, None),
-        losses._comparison_figure([wild] * 20, long, "loss"),
-        losses._comparison_figure([wild] * 3, long, "loss"),
+        losses.comparison_figure([wild] * 20, long, "loss"),
+        losses.comparison_figure([wild] * 3, long, "loss"),
         sweeps._numbers_figure(long, STEPS, 1e6 + EXP.loss, long, long, trained=True),
         sweeps._words_figure(long, [long + str(index) for index in range(18)], EXP.loss[:18], long, long),
         surfaces._surface_figure((long, long), STEPS, STEPS, np.add.outer(STEPS, STEPS) * -1e5, long, long),

@@ -162,7 +162,9 @@ class Asked:
 
         (run,) = _one(runs, self.kind)
         steps, layers, histogram = pictures.gradients(run)
-        return plots.gradient_norms(steps, layers, title=f"{run.label}: gradients", histogram=histogram, form=form)
+        return plots.gradient_norms(
+            steps, layers, title=f"{run.label}: gradients by layer", histogram=histogram, form=form
+        )
 
     def _surface(self, runs: Sequence[Source], form: Form) -> bytes:
         from gdcli import execute, pictures, plots

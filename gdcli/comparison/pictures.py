@@ -100,7 +100,7 @@ def paths(lines: Sequence[Line], loaded: Loaded) -> bytes | None:
     built = build(loaded)
     names = [name for parameter in built.theta.parameters() for name in parameter.scalars]
     side = int(np.clip(np.sqrt(WORK / max(1, len(built.batches.x))), 60, SIDE))
-    (x, y) = (_axis([trail.points[:, k] for trail in trails], side) for k in (0, 1))
+    (x, y) = (grid_axis([trail.points[:, k] for trail in trails], side) for k in (0, 1))
     points = np.stack([mesh.ravel() for mesh in np.meshgrid(x, y, indexing="ij")], axis=1)
     values = losses(built, names, points).reshape(len(x), len(y)).T
     note = f"the first of {seeds} seeds" if seeds > 1 else ""
@@ -108,7 +108,7 @@ def paths(lines: Sequence[Line], loaded: Loaded) -> bytes | None:
     return plots.paths((names[0], names[1]), x, y, values, trails, title=title, loss_label=label, note=note)
 
 
-def _axis(columns: Sequence[NDArray[np.float64]], side: int) -> NDArray[np.float64]:
+def grid_axis(columns: Sequence[NDArray[np.float64]], side: int) -> NDArray[np.float64]:
     """Return the grid of one axis: all paths with a margin, one that runs away cut where most points are."""
     inside = np.concatenate([column[np.isfinite(column)] for column in columns])
     middle = np.concatenate([column[np.isfinite(column)][:1] for column in columns] + [[np.median(inside)]])

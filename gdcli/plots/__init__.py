@@ -1,6 +1,6 @@
 """Records to pictures: arrays in, the bytes of a PNG out, the same bytes each time.
 
-Every public function is two steps: a private builder makes the Figure, ``to_png`` draws it once. Matplotlib is imported
+Every function of this list is two steps: a builder makes the Figure, ``to_png`` draws it once. Matplotlib is imported
 inside functions, as its import takes longer than a drawing.
 """
 

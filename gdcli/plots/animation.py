@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from gdcli.errors import MachineError
 
 from .canvas import PALETTE, fixed
-from .curves_of_runs import _curves_figure
+from .curves_of_runs import curves_figure
 from .losses import Curve
-from .planes import Plane, _plane_figure
+from .planes import Plane, plane_figure
 from .scales import spread
 from .text import Array
-from .trails import Trail, _on_axes
+from .trails import Trail, last_seen, on_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,14 +36,14 @@ Moment = Callable[[float], None]  # takes the share of the steps that is shown, 
 def animated_curves(curves: Sequence[Curve], *, title: str, loss_label: str, averages: Sequence[Array] = ()) -> bytes:
     """`loss_curves`, growing. Raises MachineError without Pillow."""
     with fixed():
-        figure = _curves_figure(curves, title, loss_label, averages)
+        figure = curves_figure(curves, title, loss_label, averages)
         return _gif(figure, _growing(figure.axes[0]), max([len(curve.steps) for curve in curves] + [1]))
 
 
 def animated_plane(shown: Plane, *, title: str, loss_label: str) -> bytes:
     """`plane`, its paths growing. Raises MachineError without Pillow."""
     with fixed():
-        figure = _plane_figure(shown, title, loss_label)
+        figure = plane_figure(shown, title, loss_label)
         steps = max([len(trail.points) for trail in shown.trails] + [1])
         return _gif(figure, _walking(figure.axes[0], shown.trails, steps), steps)
 
@@ -64,24 +64,32 @@ def _growing(axes: Axes) -> Moment:
 
 
 def _walking(axes: Axes, trails: Sequence[Trail], steps: int) -> Moment:
-    """Every path up to the step of the moment, its end where it is then."""
+    """Every path up to the step of the moment, its end where it is then; a cross only once it has diverged."""
     drawn: dict[float, list[Line2D]] = {}
     for line in axes.lines:
         if len(np.asarray(line.get_xdata())):
             drawn.setdefault(line.get_zorder(), []).append(line)
-    ways = [_on_axes(axes, trail.points) for trail in trails]
+    ways = [on_axes(axes, trail.points) for trail in trails]
     ways = [way for way in ways if np.isfinite(way).all(axis=1).any()]
 
     def show(share: float) -> None:
         count = 1 + round(share * (steps - 1))
         for k, way in enumerate(ways):
             part = way[:count]
-            last = part[np.flatnonzero(np.isfinite(part).all(axis=1))][-1:]
             drawn[3][k].set_data(*part.T)
             drawn[3.1][k].set_data(*part.T)
-            drawn[3.6][k].set_data(*last.T)
+            drawn[3.6][k].set_data(*_end(axes, way, count))
 
     return show
+
+
+def _end(axes: Axes, way: Array, count: int) -> Array:
+    """Where the mark at the end of a path stands after so many of its points, [2, 1], or [2, 0] where it has none."""
+    part, diverges = way[:count], not np.isfinite(way[-1]).all()
+    seen = part[np.isfinite(part).all(axis=1)]
+    if not len(seen) or (diverges and count < len(way)):
+        return np.zeros((2, 0))
+    return (last_seen(axes, part) if diverges else seen[-1]).reshape(2, 1)
 
 
 def _gif(figure: Figure, show: Moment, steps: int) -> bytes:
@@ -114,6 +122,7 @@ def _same_colours(writer: Any) -> None:
     frames = [frame.convert("RGB") for frame in writer._frames]
     few = frames[-1].quantize(200, dither=0)  # so many of the picture's own, without those of thin lines
     kept = np.asarray(few.getpalette(), np.uint8).reshape(-1, 3)
+    kept = kept[(kept < 248).any(axis=1)]  # Pillow would take one that is nearly white for white
     few.putpalette(np.concatenate([_tints(), kept])[:256].astype(np.uint8).tobytes())
     frames = [frame.quantize(palette=few, dither=0) for frame in frames]
     writer._frames[:] = frames + [frames[-1]] * (HOLD if len(frames) > 1 else 0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .canvas import draw_line, fixed, looks
-from .losses import Curve, _comparison_figure
+from .losses import Curve, comparison_figure
 from .panels import Form, render
 from .scales import POINTS, drawable
 from .text import Array
@@ -27,11 +27,12 @@ def loss_curves(
 ) -> bytes:
     """The loss of each run over its steps; with averages, these over the pale curves."""
     with fixed():
-        return render(_curves_figure(curves, title, loss_label, averages), form)
+        return render(curves_figure(curves, title, loss_label, averages), form)
 
 
-def _curves_figure(curves: Sequence[Curve], title: str, loss_label: str, averages: Sequence[Array] = ()) -> Figure:
-    figure = _comparison_figure(curves, title, loss_label)
+def curves_figure(curves: Sequence[Curve], title: str, loss_label: str, averages: Sequence[Array] = ()) -> Figure:
+    """The Figure of `loss_curves`."""
+    figure = comparison_figure(curves, title, loss_label)
     if averages:
         axes = figure.axes[0]
         for line in axes.lines:

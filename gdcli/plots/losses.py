@@ -78,7 +78,7 @@ def comparison(
     levels: losses to compare with, as the least there is; a thin line each, its name at the right end.
     """
     with fixed():
-        return to_png(_comparison_figure(curves, title, loss_label, x_label, band_label, levels))
+        return to_png(comparison_figure(curves, title, loss_label, x_label, band_label, levels))
 
 
 def _loss_figure(
@@ -104,7 +104,7 @@ def _loss_figure(
     return finish(axes, "best")
 
 
-def _comparison_figure(
+def comparison_figure(
     curves: Sequence[Curve],
     title: str,
     loss_label: str,
@@ -112,6 +112,7 @@ def _comparison_figure(
     band_label: str = "",
     levels: Sequence[tuple[str, float]] = (),
 ) -> Figure:
+    """The Figure of `comparison`."""
     shown = [curves[index] for index in spread(len(curves), CURVES)]
     few, outside = len(shown) <= MANY, 4 < len(shown) <= MANY
     names = [fit(curve.label, TEXT, BESIDE if outside else INSIDE) for curve in shown]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .canvas import fixed
 from .panels import Form, render
-from .surfaces import _paths_figure
+from .surfaces import paths_figure
 from .text import Array
 from .trails import Trail
 
@@ -31,8 +31,9 @@ class Plane:
 def plane(shown: Plane, *, title: str, loss_label: str, form: Form = "png") -> bytes:
     """The paths over the contours of the loss, from a hollow circle to a filled one."""
     with fixed():
-        return render(_plane_figure(shown, title, loss_label), form)
+        return render(plane_figure(shown, title, loss_label), form)
 
 
-def _plane_figure(shown: Plane, title: str, loss_label: str) -> Figure:
-    return _paths_figure(shown.names, shown.x, shown.y, shown.loss, shown.trails, title, loss_label, None, shown.note)
+def plane_figure(shown: Plane, title: str, loss_label: str) -> Figure:
+    """The Figure of `plane`."""
+    return paths_figure(shown.names, shown.x, shown.y, shown.loss, shown.trails, title, loss_label, None, shown.note)

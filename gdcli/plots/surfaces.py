@@ -57,7 +57,7 @@ def paths(
     note: what has to be said of the paths, in the corner.
     """
     with fixed():
-        return to_png(_paths_figure(names, x, y, loss, trails, title, loss_label, minimum, note))
+        return to_png(paths_figure(names, x, y, loss, trails, title, loss_label, minimum, note))
 
 
 def _surface_figure(
@@ -88,7 +88,7 @@ def _surface_figure(
     return finish(axes, "above")
 
 
-def _paths_figure(
+def paths_figure(
     names: tuple[str, str],
     x: Array,
     y: Array,
@@ -99,6 +99,7 @@ def _paths_figure(
     minimum: tuple[float, float] | None = None,
     text: str = "",
 ) -> Figure:
+    """The Figure of `paths`; text is its note."""
     from matplotlib.colors import LinearSegmentedColormap
 
     grid, legend = _grid(x, y, loss), entries(trails)
@@ -110,7 +111,8 @@ def _paths_figure(
     if at is not None:
         star = drawable(np.asarray(at, np.float64))
         axes.plot(star[:1], star[1:], **_MINIMUM)
-        said.append("☆ minimum" if minimum else "☆ lowest of the grid")
+        lowest = "☆ lowest" if text else "☆ lowest of the grid"  # beside a note there is no room for more
+        said.append("☆ minimum" if minimum else lowest)
     note(axes, " · ".join(filter(None, said)), beyond=beyond)
     return finish(axes, "above")
 

@@ -76,7 +76,7 @@ def draw_trails(axes: Axes, trails: Sequence[Trail], legend: Entries, lift: floa
     from matplotlib.figure import Figure
 
     shown = [trails[index] for index in spread(len(trails), CURVES)]
-    ways = [_on_axes(axes, trail.points) for trail in shown]
+    ways = [on_axes(axes, trail.points) for trail in shown]
     handles = []
     for way, look in zip(ways, looks(len(shown)), strict=True):
         (handle,) = axes.plot([], [], **look)
@@ -102,16 +102,16 @@ def _draw_way(axes: Axes, way: Array, look: dict[str, Any]) -> None:
     line = way[_stops(axes, way)]
     axes.plot(*line.T, color="white", linewidth=look["linewidth"] + 2, solid_capstyle="round", zorder=3)
     axes.plot(*line.T, **look, zorder=3.1)
-    last = way[seen[-1]][:, None]
     if seen[-1] < len(way) - 1:
-        axes.plot(*last, **{**CROSS, "zorder": 3.6, "color": look["color"]})
+        last = last_seen(axes, way)[:, None]
+        axes.plot(*last, **{**CROSS, "zorder": 3.6, "color": look["color"], "clip_on": False})
     else:
-        axes.plot(*last, "o", color=look["color"], markeredgecolor="white", markersize=8, zorder=3.6)
+        axes.plot(*way[seen[-1]][:, None], "o", color=look["color"], markeredgecolor="white", markersize=8, zorder=3.6)
     start: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": look["color"], "markeredgewidth": 1.8}
     axes.plot(*way[seen[0]][:, None], "o", markersize=8, zorder=3.4, **start)
 
 
-def _on_axes(axes: Axes, points: Array) -> Array:
+def on_axes(axes: Axes, points: Array) -> Array:
     """The points [K, 2] with NaN for what the axes cannot show; what is far away comes near, its direction kept."""
     way = drawable(points).reshape(-1, 2)
     columns = []
@@ -124,6 +124,27 @@ def _on_axes(axes: Axes, points: Array) -> Array:
         else:
             columns.append(np.clip(column, low - far, high + far))
     return np.where(np.isnan(columns).any(axis=0), np.nan, columns).T
+
+
+def last_seen(axes: Axes, way: Array) -> Array:
+    """The last place [2] of a path, or where it leaves the axes for the last time; its last place if it never enters.
+
+    Raises IndexError for a path without a finite point.
+    """
+    way = way[np.isfinite(way).all(axis=1)]
+    to_box = axes.transData + axes.transAxes.inverted()  # the axes are the square from 0 to 1
+    at = to_box.transform(way)
+    if len(way) < 2 or ((at[-1] >= 0) & (at[-1] <= 1)).all():
+        return np.asarray(way[-1])
+    start, step = at[:-1], np.diff(at, axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = -start / step, (1 - start) / step  # the share of the step at which it reaches either side
+    enters, leaves = np.fmin(low, high).max(axis=1), np.fmax(low, high).min(axis=1)
+    inside = np.flatnonzero((enters <= leaves) & (leaves >= 0) & (enters <= 1))
+    if not len(inside):
+        return np.asarray(way[-1])
+    k = inside[-1]
+    return np.asarray(to_box.inverted().transform(start[k] + min(leaves[k], 1.0) * step[k]))
 
 
 def _stops(axes: Axes, way: Array) -> NDArray[np.int64]:

@@ -133,6 +133,8 @@ def test_a_run_that_diverges_leaves_the_plane_to_the_others(net, dtype: str) -> 
     assert np.abs(shown.x).max() < 10
     assert np.isnan(shown.trails[0].points[-1]).all()
     assert np.isfinite(shown.trails[1].points).all()
+    assert shown.note.startswith("plane − true loss: end ")
+    assert pictures.plane(runs[:1]).note == ""  # none of them has an end
     assert net("plot", "wild.yaml", "calm.yaml", f"dtype={dtype}", "-k", "surface").code == 0
     assert net("plot", "wild.yaml", f"dtype={dtype}", "-k", "surface", "-o", "alone.png").code == 0
     assert net("plot", "wild.yaml", f"dtype={dtype}", "-k", "gradients").code == 0

@@ -192,7 +192,7 @@ def test_averages_are_drawn_over_the_pale_curves_and_start_with_the_first_value(
     means = pictures.averages(given, 0.9)
     assert means[0][0] == loss[0]
     assert means[0][1] == 0.9 * loss[0] + (1 - 0.9) * loss[1]
-    figure = curves_of_runs._curves_figure(given, "t", "loss (mse)", means)
+    figure = curves_of_runs.curves_figure(given, "t", "loss (mse)", means)
     (axes,) = figure.axes
     raw, drawn = axes.lines[:2], axes.lines[2:]
     for pale, line, curve_, mean in zip(raw, drawn, given, means, strict=True):
@@ -279,11 +279,11 @@ def bowl(note: str = "") -> Plane:
 
 
 def test_a_plane_has_the_paths_their_labels_and_what_is_said_of_the_gap() -> None:
-    figure = planes._plane_figure(bowl("plane − true loss: end 0.1, largest 2"), "t", "loss (mse)")
+    figure = planes.plane_figure(bowl("plane − true loss: end 0.1, max 2"), "t", "loss (mse)")
     axes = figure.axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("component 1", "component 2")
     assert figure.axes[1].get_ylabel() == "loss (mse)"
-    assert any(text.startswith("plane − true loss: end 0.1, largest 2 · ○ start") for text in texts(figure))
+    assert any(text.startswith("plane − true loss: end 0.1, max 2 · ○ start") for text in texts(figure))
 
 
 # Networks
@@ -383,16 +383,31 @@ def test_a_gif_grows_to_the_picture_and_keeps_its_colours() -> None:
             pixels = np.asarray(image.convert("RGB"), int)
             blue = np.array(to_rgb(canvas.PALETTE[0])) * 255
             counts.append(int((np.abs(pixels - blue).sum(axis=2) < 12).sum()))
+            assert pixels[2, 2].tolist() == [255, 255, 255]
         assert counts[1] > counts[0] > 0  # the legend is there from the start
 
 
 def test_the_moments_of_an_animation_are_the_steps() -> None:
     curves = [Curve("a", STEPS, 0.9**STEPS), Curve("b", STEPS[:50], 0.8 ** STEPS[:50])]
-    figure = curves_of_runs._curves_figure(curves, "t", "loss")
+    figure = curves_of_runs.curves_figure(curves, "t", "loss")
     show = animation._growing(figure.axes[0])
     for share, lengths in ((0, (1, 1)), (0.25, (25, 25)), (1, (100, 50))):
         show(share)
         assert tuple(len(line.get_xdata()) for line in figure.axes[0].lines) == lengths
+
+
+def test_a_path_that_grows_has_a_cross_only_once_it_has_diverged() -> None:
+    calm, gone = np.outer(np.linspace(-1, 1, 4), (1, 1)), np.array([[1.0, -1], [0, -1], [-1, -1], [np.nan, np.nan]])
+    side = np.linspace(-2, 2, 9)
+    shown = Plane(("x", "y"), side, side, side**2 + side[:, None] ** 2, [Trail("a", calm), Trail("b", gone)])
+    axes = planes.plane_figure(shown, "t", "loss").axes[0]
+    (cross,) = (line for line in axes.lines if line.get_marker() == "x")
+    (end,) = (line for line in axes.lines if line.get_zorder() == cross.get_zorder() and line is not cross)
+    show = animation._walking(axes, shown.trails, 4)
+    for share, at in ((0, -1), (2 / 3, 1 / 3), (1, 1)):
+        show(share)
+        assert end.get_xydata()[0] == pytest.approx([at, at])
+        assert cross.get_xydata().tolist() == ([[-1, -1]] if share == 1 else [])
 
 
 def test_a_format_has_no_date_and_panels_no_overlap() -> None:

@@ -214,7 +214,7 @@ def test_the_contours_of_what_the_grid_resolves_stay() -> None:
 def test_axes_take_most_of_the_picture_with_any_trails(count: int) -> None:
     ways = [Trail(f"optimizer {k}", WAY + k / 10) for k in range(count)]
     for figure in (
-        surfaces._paths_figure(("weight[0,0]", "bias[0]"), X, Y, VALLEY, ways, "t", "loss (cross_entropy)"),
+        surfaces.paths_figure(("weight[0,0]", "bias[0]"), X, Y, VALLEY, ways, "t", "loss (cross_entropy)"),
         surfaces._surface_figure(("weight[0,0]", "bias[0]"), X, Y, VALLEY, "t", "loss (cross_entropy)", ways),
     ):
         canvas.to_png(figure)
@@ -228,7 +228,7 @@ def test_axes_take_most_of_the_picture_with_any_trails(count: int) -> None:
 
 def test_the_lowest_point_of_the_grid_has_the_star_and_the_corner_says_what_it_is_told() -> None:
     def star(**settings: Any) -> tuple[list[list[float]], str]:
-        figure = surfaces._paths_figure(("x", "y"), X, Y, VALLEY, [Trail("sgd", WAY)], "", "loss", **settings)
+        figure = surfaces.paths_figure(("x", "y"), X, Y, VALLEY, [Trail("sgd", WAY)], "", "loss", **settings)
         (line,) = lines_of(figure, "*")
         return line.get_xydata().round(9).tolist(), figure.axes[0].texts[0].get_text()
 

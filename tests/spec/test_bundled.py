@@ -245,4 +245,4 @@ def test_the_front_layers_of_the_deep_network_get_a_larger_rate_in_the_middle_of
     assert [name for name in loaded("vanishing_gradient").architecture.shapes if match(pattern, {name: 0})] == [  # type: ignore[union-attr]
         "linear1.weight", "linear1.bias", "linear2.weight", "linear2.bias",
     ]  # fmt: skip
-    assert schedule.arguments == {"milestones": [spec.settings.epochs // 2], "gamma": 10}
+    assert schedule.arguments == {"milestones": [spec.settings.epochs // 2], "gamma": 30}
