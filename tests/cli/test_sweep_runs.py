@@ -76,7 +76,7 @@ def test_bytes_do_not_depend_on_processes_or_chunks(gdcli, name: str, monkeypatc
     sweep = ("sweep", *PRODUCTS[name], "--no-plot")
     assert gdcli(*sweep, "-o", "whole").code == 0
     assert gdcli(*sweep, "--jobs", "3", "-o", "jobs").code == 0
-    monkeypatch.setattr("gdcli.shards.chunk_of", lambda loaded: 2)
+    monkeypatch.setattr("gdcli.shards.carry.chunk_of", lambda loaded: 2)
     assert gdcli(*sweep, "-o", "chunks").code == 0
     whole = contents(Path("whole"))
     assert contents(Path("jobs")) == whole
@@ -276,17 +276,17 @@ def test_a_run_that_raises_does_not_stop_the_others(gdcli, how: tuple[str, ...])
 
 
 def test_one_of_a_fleet_that_raises(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gdcli import shards
+    from gdcli.shards import together
 
     assert gdcli("sweep", *NET, "-p", "lr=0.1,0.5,1", "--no-plot", "-o", "good").code == 0
-    built = shards.build_fleet
+    built = together.build_fleet
 
     def without_half(members: Any) -> Any:
         if any(loaded.spec.optimizer.arguments["lr"] == 0.5 for loaded in members):
             raise RuntimeError("half")
         return built(members)
 
-    monkeypatch.setattr(shards, "build_fleet", without_half)
+    monkeypatch.setattr(together, "build_fleet", without_half)
     monkeypatch.setattr("gdcli.cli.many.told_of_fleets", lambda plan: None)
     answer = gdcli("sweep", *NET, "-p", "lr=0.1,0.5,1", "--no-plot", "-o", "bad")
     assert answer.code == 1
