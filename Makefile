@@ -6,13 +6,16 @@ PICTURES := experiments/pictures
 MADE := build/pictures
 PLOT := $(BIN)/gdcli plot -q --force
 
-.PHONY: run test check bench pictures fmt clean
+.PHONY: run test soak check bench pictures fmt clean
 
 run: $(STAMP)  ## print document 4's backpropagation through a 2-2-2 net
 	$(BIN)/gdcli run experiments/backprop_2x2.yaml
 
 test: $(STAMP)  ## the whole test suite
 	$(BIN)/python -m pytest -n 2
+
+soak: $(STAMP)  ## the promises about crashes and bad input, with their full figures: an hour or more
+	GDCLI_SOAK=1 $(BIN)/python -m pytest -n 2 tests/promises
 
 check: $(STAMP)  ## lint, types and tests
 	$(BIN)/ruff check .
