@@ -92,6 +92,22 @@ def read_spec(
     return source, document_of(source, overriding(overrides, seed, device), command)
 
 
+def record_or_spec(word: str) -> str:
+    """Return the folder of the record in ``runs`` that a word means, such as last; the word itself where there is none.
+
+    What is a path, or the name of a bundled spec, means that.
+    """
+    from gdcli.library.finding import find
+    from gdcli.spec import bundled
+
+    if Path(word).exists() or word in bundled.names():
+        return word
+    try:
+        return str(find(word, Path("runs")))
+    except SpecError:
+        return word
+
+
 def parse(source: Source, document: Node, name: str | None = None) -> RunSpec:
     """Check a document; its name is the one given, or the file's stem, when it has none."""
     from gdcli.spec import schema

@@ -26,7 +26,7 @@ MOST_RUNS = 400
 def plot(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN]... [KEY=VALUE]...", help="Records' folders, or specs to train, and overrides."),
+        typer.Argument(metavar="[RUN]... [KEY=VALUE]...", help="Records, or specs to train, and overrides."),
     ] = None,
     kind: Annotated[str | None, typer.Option("--kind", "-k", help=f"{', '.join(KINDS)}. Default: curves.")] = None,
     smooth: Annotated[
@@ -119,7 +119,7 @@ class Asked:
         if self.kind not in OF_RUNS and words:
             raise SpecError(f"--kind {self.kind} takes no RUN (got '{words[0]}')")
         if self.kind in OF_RUNS and not words:
-            raise SpecError(f"--kind {self.kind} needs a RUN: a record's folder, or a spec")
+            raise SpecError(f"--kind {self.kind} needs a RUN: a record, or a spec")
 
     def picture(self, words: Sequence[str], form: Form) -> bytes:
         """Return the picture's bytes."""
@@ -198,9 +198,9 @@ def _title(runs: Sequence[Source]) -> str:
 def sources(words: Sequence[str], kind: str) -> list[Source]:
     """Return the runs that the words name, each with a label of its own; overrides are for the specs among them."""
     overrides = [word for word in words if "=" in word and not Path(word).exists()]
-    runs = [word for word in words if word not in overrides]
+    runs = [common.record_or_spec(word) for word in words if word not in overrides]
     if not runs:
-        raise SpecError(f"--kind {kind} needs a RUN: a record's folder, or a spec")
+        raise SpecError(f"--kind {kind} needs a RUN: a record, or a spec")
     folders = [word for word in runs if Path(word).is_dir()]
     if overrides and len(folders) == len(runs):
         raise SpecError(f"'{overrides[0]}': an override is for a spec; a record is as it was run")

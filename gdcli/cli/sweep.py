@@ -31,7 +31,7 @@ def sweep(
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each point: with the seed and those after it.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the expanded points and exit.")] = False,
     trajectory: Annotated[
-        list[str] | None, typer.Option(metavar="RUN", help="A record's folder or a spec: its path on the surface.")
+        list[str] | None, typer.Option(metavar="RUN", help="A record or a spec: its path on the surface.")
     ] = None,
     max_runs: many.MaxRunsOption = None,
     fleet: many.FleetOption = "auto",

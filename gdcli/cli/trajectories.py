@@ -28,7 +28,7 @@ def trails(wanted: Sequence[str], axes: Sequence[Axis]) -> list[Trail]:
 
 def _specs(text: str) -> list[tuple[str, str]]:
     """Return label and spec of a run's folder, of the runs below a folder, or of a spec."""
-    folder = Path(text)
+    folder = Path(common.record_or_spec(text))
     if not folder.is_dir():
         return [(Path(text).stem, text)]
     below = sorted(path for path in folder.glob("*/config.yaml"))
