@@ -165,6 +165,7 @@ def run(
             raise
         raise _refused(error, record) from None
     timing.steps = finished.outcome.steps
+    timing.phases["train"] += following.seconds_before
     if ended is not None:
         ended(finished)
     if record is not None:
@@ -191,6 +192,7 @@ class _Following:
         self._loop, self._record, self._watch = loop, record, watch
         self._spec, self._keep = loop.spec, keep_of(loop.built)
         self._losses: list[NDArray[np.float64]] = []
+        self.seconds_before = 0.0  # of training, up to the checkpoint
         self._checkpoints = None
         if record is not None:
             every = self._spec.checkpoint.every_seconds
@@ -205,6 +207,7 @@ class _Following:
         found = self._found()
         if found is not None:
             checkpoint.restore(self._loop, found.state)
+            self.seconds_before = time.perf_counter() - self._loop.begun
         writer = self._writer(start, found)
         outcome: Outcome | None = None
         try:

@@ -29,7 +29,7 @@ from gdcli.execute import Origin
 from gdcli.lanes import lanes_of, side_by_side
 from gdcli.plan import Point, Specs
 from gdcli.results import Result, failed
-from gdcli.shards import Place, Run, Shard, Wish, carry_out, folder_name, keep
+from gdcli.shards import Place, Run, Shard, Wish, carry_out, clear, folder_name, keep
 from gdcli.spec import schema
 from gdcli.spec.document import read
 from gdcli.spec.load import load
@@ -327,8 +327,9 @@ def _unpack(place: Place, number: int, shard: Shard, files: Mapping[str, bytes])
     folder = place.folder / folder_name(number, run.point.label, place.count)
     if not files:
         return
+    clear(folder)  # what another worker left there
     with store.naming(folder):
-        folder.mkdir(exist_ok=True)
+        folder.mkdir()
     for name in sorted(files, key=lambda name: name == "summary.json"):  # the mark of the end comes last
         store.replace(folder / name, files[name])
 

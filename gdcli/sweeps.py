@@ -44,7 +44,8 @@ class Sweep:
         self.home.end(timing, self._summary(interrupt))
 
     def _summary(self, interrupt: Interrupt) -> dict[str, Any]:
-        status = "interrupted" if interrupt.requested else "finished"
+        ended = not interrupt.requested and len(self.results) == len(self.plan.runs)
+        status = "finished" if ended else "interrupted"
         best = ranked(self.results)[0] if self.results else None
         lowest = {"best": best.label, "best_loss": best.loss} if best is not None else {}
         return {"status": status, "runs": len(self.results), **counts(self.results), **lowest}

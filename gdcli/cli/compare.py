@@ -122,6 +122,7 @@ def carry(request: CompareRequest, job: common.Job, how: many.How) -> int:
     config, files = head(loaded, origin)
     files[requests.NAME] = requests.text(request, loaded, config, job.source.path.parent)
     common.require_same_config(job, config)
+    many.require_same_threads(job, loaded)
     watching, verified = many.Watching(total, quiet=job.quiet or job.silent), None
     with job.folder(loaded.spec.name, filled, files) as folder, common.signals() as (interrupt, came):
         comparison = Comparison(asked, lambda points: many.runs_of(specs, points), Home(folder, job.again is not None))

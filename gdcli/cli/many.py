@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gdcli.cli import common
-from gdcli.errors import GdcliError, SpecError
+from gdcli.errors import GdcliError, MachineError, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,6 +83,18 @@ class How:
             return Carried(fleets, executors.dask(self.cluster), workers, fail_fast)
         executor = executors.here if self.jobs == 1 else executors.processes(self.jobs)
         return Carried(fleets, executor, self.jobs, fail_fast)
+
+
+def require_same_threads(job: common.Job, loaded: Loaded) -> None:
+    """Refuse to go on with runs that would take another number of threads here: the bits would differ."""
+    if job.again is None:
+        return
+    from gdcli.engine.build import resolve_threads
+    from gdcli.library.record import json_file
+
+    recorded, here = (json_file(job.again / "environment.json") or {}).get("threads"), resolve_threads(loaded)
+    if recorded != here:
+        raise MachineError(f"{job.again}: begun with {recorded} threads, here {here}: say threads={here} in a new one")
 
 
 class Watching:

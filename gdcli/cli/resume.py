@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gdcli.cli import common, many
-from gdcli.errors import MachineError
+from gdcli.errors import MachineError, SpecError
 
 if TYPE_CHECKING:
     from gdcli.spec.bundled import Source
@@ -35,19 +35,26 @@ def resume(
     from gdcli.store import Lock
 
     folder = find(run, output)
+    require_whole(folder)
     lock = Lock(folder)
     try:
-        request = requests.read(folder)
-        status = status_of(folder)
+        request, status = requests.read(folder), status_of(folder)
         if status not in (None, "interrupted"):
             common.note(f"nothing is left to do: {status}. record: {common.shown_path(folder)}")
-            return 0
+            return int(status in ("diverged", "failed"))
         if not force:
             require_same_machine(folder)
         job = common.Job(source_of(folder, request), again=folder, quiet=quiet, json=json)
         return carried(request, job, many.How(jobs, cluster))
     finally:
         lock.release()
+
+
+def require_whole(folder: Path) -> None:
+    """Refuse one run of many: its record is that of all."""
+    if not (folder / "request.json").is_file() and (folder.absolute().parent / "request.json").is_file():
+        above = common.shown_path(folder.absolute().parent)
+        raise SpecError(f"{common.shown_path(folder)} is one of many runs: name the record of all, {above}")
 
 
 def carried(request: Request, job: common.Job, how: many.How) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gdcli.cli import common, many
-from gdcli.cli.resume import carried, source_of, status_of
+from gdcli.cli.resume import carried, require_whole, source_of, status_of
 from gdcli.errors import SpecError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def verify(
     from gdcli.store import Lock
 
     folder = find(run, output)
+    require_whole(folder)
     lock = Lock(folder)
     try:
         request, status = requests.read(folder), status_of(folder)

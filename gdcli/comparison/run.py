@@ -208,7 +208,8 @@ class Comparison:
         return text
 
     def _summary(self, interrupt: Interrupt) -> dict[str, Any]:
-        status = "interrupted" if interrupt.requested else "finished"
+        ended = not interrupt.requested and self.plan is not None and len(self.results) >= len(self.plan.runs)
+        status = "finished" if ended else "interrupted"
         return {"status": status, "runs": len(self.results), **counts(self.results), "rows": self.data()}
 
     def data(self) -> list[dict[str, Any]]:
