@@ -14,7 +14,8 @@ import torch
 
 from gdcli import execute, results, store
 from gdcli.engine.build import resolve_threads
-from gdcli.engine.train import Interrupt, metric_names
+from gdcli.engine.metrics import metric_names
+from gdcli.engine.train import Interrupt
 from gdcli.execute import Origin, Timing
 from gdcli.executors import Executor, Text, Work, here
 from gdcli.lanes import lanes_of

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from gdcli import execute, plots, results, store, tables
-from gdcli.engine.train import Interrupt, metric_names
+from gdcli.engine.metrics import metric_names
+from gdcli.engine.train import Interrupt
 from gdcli.execute import Timing, Watch
 from gdcli.many import Home, Onlooker, Plan, Rows, counts, ranked, run_all, runs_json
 from gdcli.results import Result

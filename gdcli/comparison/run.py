@@ -13,7 +13,8 @@ from gdcli.comparison import pictures, table
 from gdcli.comparison.table import Line
 from gdcli.comparison.tuning import Tuned, tune
 from gdcli.engine.closed_form import solve
-from gdcli.engine.train import Interrupt, metric_names
+from gdcli.engine.metrics import metric_names
+from gdcli.engine.train import Interrupt
 from gdcli.execute import Origin, Timing, Watch
 from gdcli.many import Carried, Home, Onlooker, Plan, Rows, counts, effort_of, run_all
 from gdcli.plan import Point

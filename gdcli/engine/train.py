@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gdcli.engine import divergence
 from gdcli.engine.build import Built, Rows
+from gdcli.engine.metrics import ACCURACY, by_class
 from gdcli.engine.rates import Rates, Step
 from gdcli.records import Event, Floats, Outcome, Prediction, Start, Status, StepBlock, l2_norms
-from gdcli.spec.load import Loaded
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.models import Affine, Chain
 
@@ -330,24 +331,14 @@ class Loop:
         return _cut(block, k + 1)
 
     def why(self, block: StepBlock, k: int) -> str:
-        """Say in one line which step, loss and parameter it was; the largest gradient's where all are finite."""
-        sizes: dict[str, float] = {}
-        first = 0
-        for j, slot in enumerate(self.built.theta.trained):
-            count = slot.stop - slot.start
-            if block.norms is not None:
-                sizes[slot.name] = float(block.norms[k, j])
-            elif block.gradients is not None:
-                sizes[slot.name] = float(np.abs(block.gradients[k, first : first + count]).max())
-            first += count
-        names = [name for name, size in sizes.items() if not np.isfinite(size)]
-        what = f"the loss is {block.loss[k]}" if not np.isfinite(block.loss[k]) else f"the loss is {block.loss[k]:.6g}"
-        if names:
-            what += f" and the gradient of {', '.join(names[:3])} is not finite"
-        elif sizes:
-            largest = max(sizes, key=lambda name: sizes[name])
-            what += f", the largest gradient is that of {largest} ({sizes[largest]:.3g})"
-        return f"diverged at step {block.step[k]} (epoch {block.epoch[k]}): {what}. Try a smaller lr"
+        """Say in one line which step, loss and parameter it was, and what may help."""
+        trained, norms = self.built.theta.trained, None
+        if block.gradients is not None:
+            norms = divergence.norms_of(block.gradients[k], trained)
+        elif block.norms is not None:
+            norms = dict(zip([slot.name for slot in trained], block.norms[k].tolist(), strict=True))
+        where = int(block.step[k]), int(block.epoch[k])
+        return divergence.message(self.built.loaded, *where, float(block.loss[k]), norms)
 
     def note_best(self, block: StepBlock) -> None:
         """Keep the lowest loss of the whole set seen so far, and its step."""
@@ -459,30 +450,6 @@ class Loop:
 def _product(layer: Affine) -> str:
     """Return torch's node of a layer without activation."""
     return "Addmm" if layer.bias else "Mm"
-
-
-def by_class(output: Tensor, y: Tensor) -> float:
-    """Return the share of rows whose largest output is that of their class."""
-    return float((output.argmax(1) == y).double().mean())
-
-
-ACCURACY: dict[str, Callable[[Tensor, Tensor], float]] = {
-    "cross_entropy": by_class,
-    "nll": by_class,
-    "bce": lambda output, y: float(((output > 0.5) == (y > 0.5)).double().mean()),
-    "bce_with_logits": lambda output, y: float(((output > 0) == (y > 0.5)).double().mean()),
-}
-
-
-def metric_names(loaded: Loaded) -> list[str]:
-    """Return the metrics that a spec's outcome has, without running it."""
-    accuracy = ACCURACY.get(loaded.spec.loss.name if loaded.spec.loss else "")
-    table = loaded.training
-    has_accuracy = accuracy is not None and table is not None and table.y.ndim == (1 if accuracy is by_class else 2)
-    found = ["accuracy"] if has_accuracy else []
-    if loaded.validation is not None:
-        found += ["validation_loss", *(["validation_accuracy"] if has_accuracy else [])]
-    return found
 
 
 def on_host(rows: Any) -> Any:

@@ -17,18 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gdcli.engine import divergence
 from gdcli.engine.build import Rows
 from gdcli.engine.fleet.build import Fleet
+from gdcli.engine.metrics import ACCURACY, by_class
 from gdcli.engine.rates import Rates, Step
-from gdcli.engine.train import (
-    ACCURACY,
-    BLOCK_SCALARS,
-    BLOCK_SECONDS,
-    MAX_BLOCK_STEPS,
-    Interrupt,
-    by_class,
-    on_host,
-)
+from gdcli.engine.train import BLOCK_SCALARS, BLOCK_SECONDS, MAX_BLOCK_STEPS, Interrupt, on_host
 from gdcli.records import FleetBlock, FleetOutcome, Floats, Parameter, Prediction, Start, Status
 from gdcli.zoo.arithmetic import Setting
 
@@ -310,28 +304,14 @@ class FleetLoop:
                 self.open[run] = False
 
     def why(self, block: FleetBlock, k: int, run: int) -> str:
-        """Say in one line which step and loss it was, and the parameters where they are known."""
-        loss = block.loss[k, run]
-        what = f"the loss is {loss}" if not np.isfinite(loss) else f"the loss is {loss:.6g}"
-        norms = block.norms if self.keep == "norms" else None
+        """Say in one line which step and loss it was, the parameters where they are known, and what may help."""
+        trained, norms = self.theta.trained, None
         if block.gradients is not None:
-            norms = self.norms_of_values(block.gradients)
-        if norms is not None:
-            sizes = dict(zip([slot.name for slot in self.theta.trained], norms[k, run].tolist(), strict=True))
-            names = [name for name, size in sizes.items() if not np.isfinite(size)]
-            if names:
-                what += f" and the gradient of {', '.join(names[:3])} is not finite"
-            elif sizes:
-                name = max(sizes, key=lambda each: sizes[each])
-                what += f", the largest gradient is that of {name} ({sizes[name]:.3g})"
-        elif np.isfinite(loss):
-            what += " and the gradient is not finite"
-        return f"diverged at step {block.step[k]} (epoch {block.epoch[k]}): {what}. Try a smaller lr"
-
-    def norms_of_values(self, gradients: Floats) -> Floats:
-        """Return the largest absolute entry of each parameter's gradient."""
-        ends = np.cumsum([slot.stop - slot.start for slot in self.theta.trained])[:-1]
-        return np.stack([np.abs(part).max(-1) for part in np.split(gradients, ends, axis=-1)], axis=-1)
+            norms = divergence.norms_of(block.gradients[k, run], trained)
+        elif block.norms is not None and self.keep == "norms":
+            norms = dict(zip([slot.name for slot in trained], block.norms[k, run].tolist(), strict=True))
+        where = int(block.step[k]), int(block.epoch[k])
+        return divergence.message(self.fleet.members[run], *where, float(block.loss[k, run]), norms)
 
     def note_best(self, block: FleetBlock, good: NDArray[np.int64]) -> None:
         """Keep the lowest loss of the whole set seen so far, and its step; ``good`` [R] steps count."""
