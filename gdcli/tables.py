@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
+from gdcli.texts import visible
+
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Return rows as text, numbers to the right and words to the left, two spaces between the columns.
@@ -15,7 +17,7 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     sgd         0.5
     adam         12
     """
-    cells = [list(header), *[[number(value) for value in row] for row in rows]]
+    cells = [[visible(name) for name in header], *[[number(value) for value in row] for row in rows]]
     widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
     right = [bool(rows) and all(not isinstance(row[k], str) for row in rows) for k in range(len(header))]
     lines = []
@@ -26,11 +28,11 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def number(value: Any) -> str:
-    """Return a value as a table shows it: six significant digits, a dash for nothing.
+    """Return a value as a table shows it: six significant digits, a dash for nothing, no text that acts.
 
     >>> number(0.123456789), number(None), number(float("nan")), number(12)
     ('0.123457', '-', '-', '12')
     """
     if value is None or (isinstance(value, float) and not isfinite(value)):
         return "-"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else visible(str(value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,16 +39,20 @@ def find(spec: str) -> Source:
     Raises SpecError if there is neither, or if it is no readable file of at most 256 KiB.
     """
     path, name = Path(spec), shown(spec, 200)
-    if not spec or len(os.fsencode(path.name)) > 255:
+    if not spec or "\0" in spec or len(os.fsencode(path.name)) > 255:
         raise SpecError(f"this cannot be the name of a file (got '{name}')")
-    if not path.is_file() and "/" not in spec and not spec.endswith((".yaml", ".yml")):
-        bundled = folder() / f"{spec}.yaml"
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return _bundled(spec, name)
+    except OSError as error:
+        raise SpecError(f"cannot read '{name}': {error.strerror}") from None
+    if stat.S_ISDIR(mode):
         if spec in names():
-            return Source(bundled, bundled.name, bundled.read_bytes())
-        if not path.exists():
-            raise SpecError(f"there is no file '{name}' and no bundled spec of that name. {nearest(spec, names())}")
-    if path.is_dir():
+            return _bundled(spec, name)
         raise SpecError(f"'{name}' is a folder, not a spec")
+    if not stat.S_ISREG(mode):  # a pipe would be waited for
+        raise SpecError(f"'{name}' is not a regular file")
     try:
         with path.open("rb") as stream:
             text = stream.read(MAX_BYTES + 1)
@@ -58,3 +63,12 @@ def find(spec: str) -> Source:
             Problem(Place(spec, 1, 1), "", f"larger than {MAX_BYTES:,} bytes", "Put the data in a CSV file")
         )
     return Source(path, spec, text)
+
+
+def _bundled(spec: str, name: str) -> Source:
+    if spec in names():
+        path = folder() / f"{spec}.yaml"
+        return Source(path, path.name, path.read_bytes())
+    if "/" in spec or spec.endswith((".yaml", ".yml")):
+        raise SpecError(f"cannot read '{name}': No such file or directory")
+    raise SpecError(f"there is no file '{name}' and no bundled spec of that name. {nearest(spec, names())}")

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, NoReturn
 import yaml
 
 from gdcli.errors import Place, Problem, SpecError
+from gdcli.spec.events import EscapeError, events
 from gdcli.spec.scalars import (
     BYTE,
     LINE_BREAK,
@@ -36,7 +37,10 @@ __all__ = ["Entry", "Node", "missing_space", "read", "read_value", "shown", "wri
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
+MAX_LINES = 40_000
 MAX_VALUES = 20_000
+MAX_COLLECTIONS = 10_000  # lists and mappings among them: each costs as much as two numbers
+MAX_KEYS = 5_000
 MAX_KEY = 128
 MAX_TEXT = 10_000
 MAX_PROBLEMS = 100  # a file with more is another kind of file; nobody reads on
@@ -118,14 +122,6 @@ class _StopError(Exception):
     """Raised after a problem behind which nothing more can be said."""
 
 
-class _Loader(yaml.SafeLoader):
-    def save_possible_simple_key(self) -> None:
-        # A bracket may begin a key, so PyYAML reads 1,024 characters on and keeps a list of all brackets there, in
-        # quadratic time. Those below the depth limit will be refused, whatever they begin.
-        if self.flow_level <= MAX_DEPTH:
-            super().save_possible_simple_key()
-
-
 @dataclass(slots=True)
 class _Open:
     """A list or mapping whose end has not come yet."""
@@ -151,7 +147,7 @@ class _Reader:
         self.override = override
         self.problems: list[Problem] = []
         self.stack: list[_Open] = []
-        self.values = 0
+        self.values = self.collections = self.keys = 0
         self.root: Node | None = None
         self.lines: list[str] = []
         self.quoted: tuple[Place, int] | None = None  # the last text in quotes, and the line of its end
@@ -216,9 +212,7 @@ class _Reader:
         start = self._place(0, 0)
         size = len(text) if isinstance(text, bytes) else len(text.encode("utf-8", "surrogatepass"))
         if size > MAX_BYTES:
-            self._fail(
-                start, f"the text has {size:,} bytes; the limit is {MAX_BYTES:,}", "Put data into a file of its own"
-            )
+            self._fail(start, f"the text has {size:,} bytes; the limit is {MAX_BYTES:,}", _DATA)
         if isinstance(text, bytes):
             if text[:2] in (b"\xff\xfe", b"\xfe\xff") or 3 * text[:64].count(0) > len(text[:64]):
                 self._fail(start, "the text is not UTF-8 (it looks like UTF-16)", "Save it as UTF-8")
@@ -228,6 +222,8 @@ class _Reader:
         if bad := bad_characters(text):
             text = self._without_bad(text, bad)
         self.lines = LINE_BREAK.split(text)
+        if len(self.lines) > MAX_LINES:
+            self._fail(self._place(MAX_LINES, 0), f"more than {MAX_LINES:,} lines", _DATA)
         return text
 
     def _without_bad(self, text: str, bad: frozenset[str]) -> str:
@@ -257,16 +253,13 @@ class _Reader:
     # -- the events
 
     def _parse(self, text: str) -> None:
-        loader = _Loader(text)
         try:
-            while loader.check_event():
-                self._event(loader.get_event())  # type: ignore[no-untyped-call]  # the stubs lack it
+            for event in events(text, MAX_DEPTH):
+                self._event(event)
         except yaml.MarkedYAMLError as error:
             self._syntax(error)
-        except (ValueError, OverflowError):  # PyYAML does not check that "\UFFFFFFFF" is a character
-            self._fail(self._at(loader.get_mark()), "this escape or number is out of range")
-        finally:
-            loader.dispose()
+        except EscapeError as error:
+            self._fail(self._at(error.mark), "this escape or number is out of range")
 
     def _event(self, event: yaml.Event) -> None:
         place = self._at(event.start_mark)
@@ -305,6 +298,9 @@ class _Reader:
             self._fail(place, "this value is a block of YAML", hint)
         if len(self.stack) == MAX_DEPTH:
             self._fail(place, f"nested deeper than {MAX_DEPTH} levels")
+        self.collections += 1
+        if self.collections > MAX_COLLECTIONS:
+            self._fail(place, f"more than {MAX_COLLECTIONS:,} lists and mappings", _DATA)
         is_key = self._expects_key()
         if is_key:
             kind = "a list" if is_list else "a mapping"
@@ -323,11 +319,14 @@ class _Reader:
     def _count(self, place: Place) -> None:
         self.values += 1
         if self.values > MAX_VALUES:
-            self._fail(place, f"more than {MAX_VALUES:,} values", "Put data into a file of its own")
+            self._fail(place, f"more than {MAX_VALUES:,} values", _DATA)
 
     def _take(self, place: Place, kind: str, text: str, *, plain: bool) -> None:
         """Take a scalar, or an alias in its place, as the key or the value that comes next."""
         if self._expects_key():
+            self.keys += 1
+            if self.keys > MAX_KEYS:
+                self._fail(place, f"more than {MAX_KEYS:,} keys", _DATA)
             self.stack[-1].key = (place, self._key(place, text, plain=plain) if kind == "scalar" else None)
             return
         self._count(place)
@@ -376,8 +375,7 @@ class _Reader:
 
     def _meaning(self, place: Place, text: str, *, plain: bool) -> Scalar:
         if len(text) > MAX_TEXT:
-            hint = "Put data into a file of its own"
-            self.complain(place, f"a text has at most {MAX_TEXT:,} characters (got {len(text):,})", hint)
+            self.complain(place, f"a text has at most {MAX_TEXT:,} characters (got {len(text):,})", _DATA)
         elif plain:
             try:
                 return resolve(text)
@@ -433,6 +431,7 @@ class _Reader:
         return None
 
 
+_DATA = "Put data into a file of its own"
 _STAR = "A text that begins with * or & needs quotes"
 _BANG = "A text that begins with ! needs quotes"
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from gdcli.spec.load import INIT_NAMES
 from gdcli.spec.schema import (
-    _SECTIONS,
+    SECTIONS,
     Batch,
     Settings,
     _Common,
@@ -73,7 +73,7 @@ def json_schema() -> dict[str, Any]:
         "loss": _ingredient(definitions, "loss", LOSSES, "name", "What is minimised."),
         "optimizer": _optimizer(definitions),
         "scheduler": _scheduler(definitions),
-        **{key: _section(definitions, key, section) for key, section in _SECTIONS.items()},
+        **{key: _section(definitions, key, section) for key, section in SECTIONS.items()},
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -10,10 +10,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from itertools import chain, islice
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,11 @@ from typing import Any
 import numpy as np
 
 from gdcli.errors import Problem, SpecError, nearest
-from gdcli.spec import limits
-from gdcli.spec.schema import RunSpec
+from gdcli.spec import limits, sizes
+from gdcli.spec.document import MAX_PROBLEMS
+from gdcli.spec.expressions import constant_error
+from gdcli.spec.layers import layer_problems
+from gdcli.spec.schema import RunSpec, is_glob
 from gdcli.spec.signature import Path as KeyPath
 from gdcli.spec.signature import got
 from gdcli.styles import STYLES
@@ -65,7 +69,7 @@ def load(spec: RunSpec, base: Path, *, bounded: bool = True) -> Loaded:
     """
     problems: list[Problem] = []
     if bounded:
-        problems += _too_large_data(spec)
+        problems += _too_large_data(spec) + _too_deep(spec)
         if problems:
             raise SpecError(problems)
     file = _data_file(spec, base)
@@ -83,8 +87,7 @@ def load(spec: RunSpec, base: Path, *, bounded: bool = True) -> Loaded:
     problems += _engine(loaded)
     problems += _style(loaded)
     if bounded:
-        problems += _too_large(loaded)
-    problems += _too_long(loaded) if bounded else []
+        problems += _too_large(loaded) + _too_long(loaded)
     if problems:
         raise SpecError(problems)
     return loaded
@@ -101,7 +104,7 @@ def respecified(loaded: Loaded, spec: RunSpec) -> Loaded:
     Raises SpecError for groups of the optimizer that the model has not.
     """
     if spec.optimizer is not None and spec.optimizer.groups and not isinstance(loaded.architecture, Stack):
-        problems = _group_problems(spec, loaded.architecture.shapes)
+        problems = list(islice(_group_problems(spec, loaded.architecture.shapes), MAX_PROBLEMS))
         if problems:
             raise SpecError(problems)
     return Loaded(
@@ -118,12 +121,27 @@ def _too_large_data(spec: RunSpec) -> list[Problem]:
         return []
     arguments = dict(spec.data.arguments)
     count = sources.points(arguments.pop("kind"), arguments)
-    if count <= limits.MAX_POINTS:
+    path: KeyPath = ("data", "generate", "n")
+    path = path if spec.document.find(path) is not None else path[:2]
+    if count > limits.MAX_POINTS:
+        return [spec.problem(path, f"{count:,} numbers, more than {limits.MAX_POINTS:,}", limits.RAISE)]
+    return _too_much_memory(spec, path, f"{count:,} numbers take", sizes.data_memory(spec, count))
+
+
+def _too_much_memory(spec: RunSpec, path: KeyPath, what: str, needed: int, hint: str = limits.RAISE) -> list[Problem]:
+    there = sizes.machine()
+    if there is None or needed <= there:
         return []
-    what = f"{count:,} numbers, more than {limits.MAX_POINTS:,}"
-    path = ("data", "generate", "n")
-    given = spec.document.find(path) is not None
-    return [spec.problem(path if given else path[:2], what, limits.RAISE)]
+    what += f" at least {sizes.gigabytes(needed)} of memory, this machine has {sizes.gigabytes(there)}"
+    return [spec.problem(path, what, hint)]
+
+
+def _too_deep(spec: RunSpec) -> list[Problem]:
+    count = len(spec.model.arguments.get("layers", ()))
+    if count <= limits.MAX_LAYERS + 1:  # the first is the input's width
+        return []
+    what = f"{count - 1:,} layers, more than {limits.MAX_LAYERS:,}"
+    return [spec.problem(("model", "layers"), what, limits.RAISE)]
 
 
 def _data_file(spec: RunSpec, base: Path) -> Path | None:
@@ -302,35 +320,42 @@ def _outside(table: sources.Table) -> float:
 
 def name_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> list[Problem]:
     """Return what is wrong with init, freeze and groups for a model whose parameters have these shapes."""
-    problems = []
+    return list(islice(chain(_init_problems(spec, shapes), _unknown_names(spec, shapes)), MAX_PROBLEMS))
+
+
+def _init_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Problem]:
     for pattern, value in spec.model.init.items():
         path = ("model", "init", pattern)
         matches = match(pattern, shapes)
         if not matches:
-            problems.append(spec.problem(path, "no parameter of that name", nearest(pattern, shapes), at_key=True))
+            yield spec.problem(path, "no parameter of that name", _near(pattern, shapes), at_key=True)
         for name in matches:
             problem = init_problem(value, shapes[name], spec.settings.dtype)
             if problem:
-                problems.append(spec.problem(path, f"{problem} for {name} {list(shapes[name])}"))
+                yield spec.problem(path, f"{problem} for {name} {list(shapes[name])}")
                 break
+
+
+def _unknown_names(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Problem]:
     for index, pattern in enumerate(spec.model.freeze):
         if not match(pattern, shapes):
-            problems.append(
-                spec.problem(
-                    ("model", "freeze", index), f"no parameter of that name {got(pattern)}", nearest(pattern, shapes)
-                )
-            )
-    return problems + _group_problems(spec, shapes)
+            what = f"no parameter of that name {got(pattern)}"
+            yield spec.problem(("model", "freeze", index), what, _near(pattern, shapes))
+    yield from _group_problems(spec, shapes)
 
 
-def _group_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> list[Problem]:
+def _group_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Problem]:
     grouped = [("optimizer", pattern) for pattern in (spec.optimizer.groups if spec.optimizer else ())]
     grouped += [("scheduler", pattern) for pattern in (spec.scheduler.groups if spec.scheduler else ())]
-    return [
-        spec.problem((key, "groups", pattern), "no parameter of that name", nearest(pattern, shapes), at_key=True)
-        for key, pattern in grouped
-        if not match(pattern, shapes)
-    ]
+    for key, pattern in grouped:
+        if not match(pattern, shapes):
+            what, hint = "no parameter of that name", _near(pattern, shapes)
+            yield spec.problem((key, "groups", pattern), what, hint, at_key=True)
+
+
+def _near(pattern: str, shapes: Mapping[str, Any]) -> str:
+    """Return a hint: of a deep model's names the first, since comparing texts is slow."""
+    return nearest(pattern, islice(shapes, 100))
 
 
 def match(pattern: str, names: Mapping[str, Any]) -> list[str]:
@@ -339,6 +364,8 @@ def match(pattern: str, names: Mapping[str, Any]) -> list[str]:
     >>> match("linear1.*", {"linear1.weight": 0, "linear1.bias": 0, "linear2.bias": 0})
     ['linear1.weight', 'linear1.bias']
     """
+    if not is_glob(pattern):
+        return [pattern] if pattern in names else []
     return [name for name in names if name == pattern or fnmatchcase(name, pattern)]
 
 
@@ -392,11 +419,10 @@ def _engine(loaded: Loaded) -> list[Problem]:
     if spec.settings.engine == "by_hand" and not isinstance(model, Chain):
         what = f"the model {spec.model.name} has no backward pass written out by hand"
         problems.append(spec.problem(("engine",), what, "Use auto or autograd"))
-    for layer in model.layers if isinstance(model, Stack) else ():
-        for key in ("device", "dtype"):
-            if key in layer.arguments:
-                what, hint = f"a layer has no {key} of its own", f"Set {key} at the top of the spec"
-                problems.append(spec.problem(("model", *layer.path, key), what, hint, at_key=True))
+    if isinstance(model, Objective) and (error := constant_error(model)):
+        problems.append(spec.problem(("model", "expression"), f"{error}, at character {error.column}"))
+    if isinstance(model, Stack):
+        problems += layer_problems(spec, model)
     return problems
 
 
@@ -411,10 +437,9 @@ def _style(loaded: Loaded) -> list[Problem]:
     if "sample" in columns and (loaded.samples == 0 or spec.batch.rows(loaded.samples) != 1):
         problems.append(spec.problem(path, f"the style {spec.style} prints single samples", "Set batch: stochastic"))
     if spec.style in ("manual", "autograd") and not isinstance(loaded.architecture, Stack):
-        trained = [
-            name for name in loaded.architecture.shapes if not any(match(f, {name: 0}) for f in spec.model.freeze)
-        ]
-        count = sum(prod(loaded.architecture.shapes[name]) for name in trained)
+        shapes = loaded.architecture.shapes
+        frozen = {name for pattern in spec.model.freeze for name in match(pattern, shapes)}
+        count = sum(prod(shape) for name, shape in shapes.items() if name not in frozen)
         if count != 1:
             problems.append(spec.problem(path, f"the style {spec.style} prints one gradient, the model has {count}"))
     if spec.style == "trace" and not isinstance(loaded.architecture, Objective):
@@ -441,22 +466,45 @@ def _numbers(count: int) -> str:
 
 
 def _too_large(loaded: Loaded) -> list[Problem]:
-    model = loaded.architecture
-    count = 0 if isinstance(model, Stack) else sum(map(prod, model.shapes.values()))
-    if count <= limits.MAX_PARAMETERS:
+    spec, model = loaded.spec, loaded.architecture
+    if isinstance(model, Stack):  # known to torch alone
         return []
-    what = f"the model has {count:,} parameters, more than {limits.MAX_PARAMETERS:,}"
-    key: KeyPath = ("model", "layers") if loaded.spec.model.name == "mlp" else ("model",)
-    return [loaded.spec.problem(key, what, limits.RAISE)]
+    key: KeyPath = ("model", "layers") if spec.model.name == "mlp" else ("model",)
+    count = sizes.parameters(model)
+    if count > limits.MAX_PARAMETERS:
+        what = f"the model has {count:,} parameters, more than {limits.MAX_PARAMETERS:,}"
+        return [spec.problem(key, what, limits.RAISE)]
+    return _too_much_memory(spec, key, f"a run of {count:,} parameters takes", memory(loaded))
+
+
+def memory(loaded: Loaded, runs: int = 1) -> int:
+    """Return the bytes that so many runs at once need at least; 0 for torch's own layers, whose size torch knows."""
+    if isinstance(loaded.architecture, Stack):
+        return 0
+    tables = [table for table in (loaded.training, loaded.validation) if table is not None]
+    columns = tables[0].x.shape[1] + (tables[0].y.shape[1] if tables[0].y.ndim == 2 else 1) if tables else 0
+    return sizes.memory(loaded.spec, loaded.architecture, sum(len(table.x) for table in tables), columns, runs)
+
+
+def require_memory(loaded: Loaded, runs: int) -> None:
+    """Raise SpecError if the machine has no memory for so many runs of a fleet at once."""
+    what, hint = f"{runs:,} runs at once take", "--fleet off trains them one by one"
+    if problems := _too_much_memory(loaded.spec, ("model",), what, memory(loaded, runs), hint):
+        raise SpecError(problems)
 
 
 def _too_long(loaded: Loaded) -> list[Problem]:
-    spec = loaded.spec
+    spec, model = loaded.spec, loaded.architecture
     steps = spec.settings.epochs * spec.batch.steps(loaded.samples)
-    if steps <= limits.MAX_STEPS:
-        return []
-    what = f"{spec.settings.epochs:,} epochs are {steps:,} steps, more than {limits.MAX_STEPS:,}"
-    return [spec.problem(("epochs",), what, limits.RAISE)]
+    epochs = f"{spec.settings.epochs:,} epochs are {steps:,} steps"
+    if steps > limits.MAX_STEPS:
+        return [spec.problem(("epochs",), f"{epochs}, more than {limits.MAX_STEPS:,}", limits.RAISE)]
+    size = 0 if isinstance(model, Stack) else sizes.record(spec, model, steps)
+    if size > limits.MAX_RECORD:
+        what = f"{epochs}, about {sizes.gigabytes(size)} of steps.csv and gradients.csv, more than"
+        hint = f"record.every and record.gradients make it less; {limits.RAISE}"
+        return [spec.problem(("epochs",), f"{what} {sizes.gigabytes(limits.MAX_RECORD)}", hint)]
+    return []
 
 
 def _warnings(spec: RunSpec, training: sources.Table | None) -> list[str]:

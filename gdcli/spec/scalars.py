@@ -6,6 +6,8 @@ import math
 import re
 import unicodedata
 
+from gdcli.texts import visible
+
 MAX_DIGITS = 19
 
 Scalar = None | bool | int | float | str
@@ -166,8 +168,7 @@ def shown(text: str, limit: int = 60) -> str:
     >>> print(shown("a\x1b[31m\nb"))
     a\x1b[31m\nb
     """
-    cut = text[:limit]
-    safe = "".join(c if c.isprintable() and c not in _BLANK else c.encode("unicode_escape").decode() for c in cut)
+    safe = visible(text[:limit])
     return safe[:limit] + ("…" if len(text) > limit or len(safe) > limit else "")
 
 

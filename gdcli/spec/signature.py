@@ -22,6 +22,7 @@ from gdcli.zoo.naming import OneOf
 # defaults are checked too, so that a default 0 of a float is 0.0 like a given one: config.yaml has one form
 STRICT = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 Path: TypeAlias = tuple[str | int, ...]
+MAX_DETAILS = 1_000  # of pydantic's errors, a few for each value: more than the problems that are ever told
 
 
 class Complaint(NamedTuple):
@@ -124,14 +125,16 @@ def check(
         return model.model_validate(values), []
     except ValidationError as error:
         known = [*model.model_fields, *beside]
-        return None, _one_each([_complaint(detail, values, known) for detail in error.errors(include_url=False)])
+        details = error.errors(include_url=False)[:MAX_DETAILS]
+        return None, _one_each([_complaint(detail, values, known) for detail in details])
 
 
 def _one_each(complaints: list[Complaint]) -> list[Complaint]:
     """Keep one complaint of a value that is none of several types: the deepest, since it came nearest."""
+    above = {item.path[:length] for item in complaints for length in range(len(item.path))}
     kept: dict[Path, Complaint] = {}
     for item in complaints:
-        if not any(other.path[: len(item.path)] == item.path and other.path != item.path for other in complaints):
+        if item.path not in above:
             first = kept.get(item.path)
             kept[item.path] = item if first is None else _either(first, item)
     return list(kept.values())

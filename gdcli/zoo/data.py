@@ -8,9 +8,11 @@ same with and without noise.
 from __future__ import annotations
 
 import csv
+import errno
 import inspect
 import math
 import os
+import re
 import stat
 import warnings
 import zipfile
@@ -399,7 +401,8 @@ def _opened(path: Path) -> IO[bytes]:
     except FileNotFoundError:
         raise DataError(("file",), f"there is no file {_shown(str(path))}") from None
     except (OSError, ValueError) as error:  # ValueError: NUL in the name
-        why = "it is a link" if path.is_symlink() else getattr(error, "strerror", None) or str(error)
+        is_link = isinstance(error, OSError) and error.errno == errno.ELOOP
+        why = "it is a link" if is_link else getattr(error, "strerror", None) or str(error)
         raise DataError(("file",), f"cannot read {_shown(str(path))}: {why}") from None
     status = os.fstat(stream.fileno())
     if stat.S_ISREG(status.st_mode) and 0 < status.st_size <= MAX_FILE_BYTES:
@@ -521,38 +524,93 @@ def _cell(cell: str, line: int, column: str) -> float:
     raise DataError(("file",), f"line {line}, column {_shown(column)}: {_shown(cell)} is not a number")
 
 
+_PIECE = 1024**2  # bytes read at once; an archive's directory of names is one piece
+_DESCRIPTION = re.compile(
+    rb"\{'descr': (.+), 'fortran_order': (True|False), 'shape': \(([0-9]*)(?:, ?([0-9]*))?(.*)\), \} *\n", re.DOTALL
+)
+_MAGIC = b"\x93NUMPY\x01\x00"  # later versions are for descriptions of other than plain numbers
+
+
+class _InPieces:
+    """A file of which no more than 1 MiB is read at once, so that no size which it states makes us allocate more."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.seek, self.tell, self.seekable = stream.seek, stream.tell, stream.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._stream.read(size if 0 <= size <= _PIECE else _PIECE + 1)
+        if len(content) > _PIECE:
+            raise DataError(("file",), f"not a readable NPZ archive (a directory of more than {_PIECE:,} bytes)")
+        return content
+
+
 def _read_npz(stream: IO[bytes], choose: _Choose) -> dict[str, Floats]:
     try:
-        with zipfile.ZipFile(stream) as archive:
+        with zipfile.ZipFile(_InPieces(stream)) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            return {name: _member(archive, members[name], name) for name in choose(list(members))}
+            arrays = {name: _Array.of(archive, members[name], name) for name in choose(list(members))}
+            if 8 * sum(array.count for array in arrays.values()) > MAX_FILE_BYTES:
+                raise DataError(("file",), f"the arrays have more than {MAX_FILE_BYTES:,} bytes")
+            return {name: array.read(archive) for name, array in arrays.items()}
     except DataError:
         raise
     except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise nearly anything
         raise DataError(("file",), f"not a readable NPZ archive ({type(error).__name__})") from None
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Floats:
-    """Read one array, once its header says that it is of numbers and of bounded size; pickles are never loaded."""
-    with archive.open(info) as stream:
-        shape, dtype = _array_header(stream)
-    if dtype.kind not in "iuf":
-        raise DataError(("file",), f"the array {_shown(name)} holds {dtype}, not real numbers")
-    if len(shape) not in (1, 2) or 0 in shape:
-        raise DataError(("file",), f"the array {_shown(name)} has shape {shape}, not [n] or [n, d]")
-    count = math.prod(shape)
-    # zipfile reads no more than the stated size, and numpy allocates by the header: both are bounded, and must agree.
-    if 8 * count > MAX_FILE_BYTES or count * dtype.itemsize > info.file_size:
-        raise DataError(("file",), f"the array {_shown(name)} of shape {shape} is larger than the file may hold")
-    with archive.open(info) as stream:
-        return np.lib.format.read_array(stream, allow_pickle=False).astype(np.float64)
+@dataclass(frozen=True, slots=True)
+class _Array:
+    """One array of an archive, known by its first bytes alone to be of real numbers and of bounded size.
 
+    The description is read as text, not as the Python literal that it is; numpy's own reader would evaluate it, and
+    would load pickles where it is told to.
+    """
 
-def _array_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
-    return shape, dtype
+    info: zipfile.ZipInfo
+    dtype: np.dtype[Any]
+    fortran_order: bool
+    shape: tuple[int, ...]
+    start: int  # of the numbers, behind the description
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.shape)
+
+    @classmethod
+    def of(cls, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> _Array:
+        with archive.open(info) as stream:
+            head = stream.read(len(_MAGIC) + 2)
+            if head[: len(_MAGIC)] != _MAGIC:
+                raise DataError(("file",), f"the array {_shown(name)} is not one of plain numbers")
+            length = int.from_bytes(head[len(_MAGIC) :], "little")
+            match = _DESCRIPTION.fullmatch(stream.read(length))
+        if match is None:
+            raise DataError(("file",), f"the array {_shown(name)} has no description that can be read")
+        descr, order, *sizes, more = match.groups()
+        kind = descr.decode("latin-1").strip("'")
+        if not re.fullmatch(r"[<>=|]?[iuf][0-9]{1,2}", kind):
+            what = "object, which would be a pickle" if kind == "|O" else _shown(kind)
+            raise DataError(("file",), f"the array {_shown(name)} holds {what}, not real numbers")
+        shape = tuple(int(size) for size in sizes if size)
+        if more or not shape or 0 in shape:
+            text = (b", ".join(size for size in sizes if size) + more).decode("latin-1")
+            raise DataError(("file",), f"the array {_shown(name)} has shape {_shown(text)}, not [n] or [n, d]")
+        array = cls(info, np.dtype(kind), order == b"True", shape, len(head) + length)
+        # zipfile reads no more than the stated size, and we allocate by the description: both are bounded, and agree.
+        if 8 * array.count > MAX_FILE_BYTES or array.count * array.dtype.itemsize > info.file_size - array.start:
+            raise DataError(("file",), f"the array {_shown(name)} of shape {shape} is larger than the file may hold")
+        return array
+
+    def read(self, archive: zipfile.ZipFile) -> Floats:
+        content = memoryview(bytearray(self.count * self.dtype.itemsize))
+        with archive.open(self.info) as stream:
+            stream.read(self.start)
+            for place in range(0, len(content), _PIECE):
+                end = min(place + _PIECE, len(content))
+                content[place:end] = stream.read(end - place)  # ValueError where the file holds less than it states
+        numbers = np.frombuffer(content, self.dtype)
+        return numbers.reshape(self.shape, order="F" if self.fortran_order else "C").astype(np.float64, order="C")
 
 
 _READERS: dict[str, Callable[[IO[bytes], _Choose], dict[str, Floats]]] = {".csv": _read_csv, ".npz": _read_npz}

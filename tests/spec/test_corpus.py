@@ -47,7 +47,7 @@ def _files(*, torch: bool) -> list[Path]:
 
 
 def _expected(path: Path) -> list[tuple[str, str]]:
-    lines = path.read_text().split("\n")
+    lines = path.read_bytes().decode("utf-8", "replace").split("\n")
     texts = [line.removeprefix(MARK) for line in lines if line.startswith(MARK)]
     return [(f"{line}:{column}: ", rest.strip()) for line, column, rest in (text.split(":", 2) for text in texts)]
 
@@ -58,7 +58,7 @@ def _answer(path: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
     printed = capsys.readouterr()
     assert (code, printed.out) == (2, ""), printed.err
     assert not list(Path.cwd().iterdir())  # no runs folder, nothing
-    lines = printed.err.splitlines()
+    lines = printed.err.split("\n")[:-1]
     assert all(line.startswith(f"{path}:") for line in lines), printed.err
     return [line.removeprefix(f"{path}:") for line in lines]
 
@@ -120,7 +120,7 @@ def test_validate_tells_the_same_of_all_specs_at_once(capsys: pytest.CaptureFixt
         path for path in _files(torch=False) if path.stem != "missing_optimizer_with_sweep"
     ]  # valid, but not to run
     assert main(["validate", *map(str, paths)]) == 2
-    problems = capsys.readouterr().err.splitlines()
+    problems = capsys.readouterr().err.split("\n")[:-1]
     expected = [(f"{path}:{place}", fragment) for path in paths for place, fragment in _expected(path)]
     assert len(problems) == len(expected)
     for problem, (place, fragment) in zip(problems, expected, strict=True):

@@ -1,0 +1,92 @@
+"""What a run takes of memory and disk at least, by arithmetic on its spec; nothing is allocated."""
+
+from __future__ import annotations
+
+import os
+from math import prod
+
+from gdcli.spec.schema import Optimizer, RunSpec
+from gdcli.zoo.models import Chain, Objective
+
+_STATES = {
+    "sgd": 0, "asgd": 1, "adagrad": 1, "rmsprop": 1, "adadelta": 2, "adam": 2, "adamw": 2, "adamax": 2, "nadam": 2,
+    "radam": 2, "rprop": 2,
+}  # fmt: skip
+_INDICES = 16  # bytes a scalar: two orders of all scalars
+_STEP_ROW = 60  # bytes of a row of steps.csv
+_NUMBER = 20  # bytes of a number in gradients.csv, with its comma
+MAX_VALUES_AUTO = 1_000
+"""Scalars up to which `record.gradients: auto` keeps values."""
+
+
+def parameters(model: Chain | Objective) -> int:
+    """Return the scalars of a model."""
+    return sum(map(prod, model.shapes.values()))
+
+
+def states(optimizer: Optimizer | None) -> int:
+    """Return how many numbers an optimizer keeps of each scalar.
+
+    >>> states(Optimizer("sgd", {"momentum": 0.9})), states(Optimizer("adam", {"amsgrad": True})), states(None)
+    (1, 3, 0)
+    """
+    if optimizer is None:
+        return 0
+    given = optimizer.arguments
+    more = [given.get("momentum"), given.get("centered"), given.get("amsgrad")]
+    return _STATES[optimizer.name] + sum(map(bool, more))
+
+
+def memory(spec: RunSpec, model: Chain | Objective, rows: int, columns: int, runs: int = 1) -> int:
+    """Return the bytes that a run needs at least: its model, its data and one step.
+
+    Of every scalar there are the start value, the value, the gradient, the last finite value and twice the optimizer's
+    state; the data stand in memory as read, in float64, and as the engine takes them. ``runs`` of a fleet share the
+    data.
+
+    Shapes: data of ``rows`` [rows, columns], targets counted as columns.
+    """
+    item = _item(spec)
+    scalars = parameters(model)
+    a_scalar = (4 + 2 * states(spec.optimizer)) * item + _INDICES
+    if spec.record.gradients == "values":
+        a_scalar += item + 8  # a row of the block, and as float64
+    units = sum(layer.outputs for layer in model.layers) if isinstance(model, Chain) else 0
+    step = 3 * spec.batch.rows(rows) * units * item if rows else 0  # outputs, activations and their gradients
+    return runs * (scalars * a_scalar + step) + data_memory(spec, rows * columns)
+
+
+def data_memory(spec: RunSpec, numbers: int) -> int:
+    """Return the bytes of that many numbers of data."""
+    return numbers * (8 + _item(spec))
+
+
+def record(spec: RunSpec, model: Chain | Objective, steps: int) -> int:
+    """Return about how many bytes steps.csv and gradients.csv will have after all steps."""
+    scalars = parameters(model)
+    kept = spec.record.gradients
+    if kept == "auto":
+        kept = "values" if scalars <= MAX_VALUES_AUTO else "norms"
+    columns = {"values": scalars, "norms": len(model.shapes), "none": 0}[kept]
+    return steps * _STEP_ROW + steps // spec.record.every * columns * _NUMBER
+
+
+def machine() -> int | None:
+    """Return the bytes of memory of this machine; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return None
+
+
+def gigabytes(count: int) -> str:
+    """Return bytes as people read them.
+
+    >>> gigabytes(24 * 10**9), gigabytes(10**20)
+    ('24.0 GB', '100,000,000,000.0 GB')
+    """
+    return f"{count // 10**8 / 10:,.1f} GB"
+
+
+def _item(spec: RunSpec) -> int:
+    return 8 if spec.settings.dtype == "float64" else 4
