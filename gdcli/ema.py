@@ -54,7 +54,7 @@ class Averages:
         place = self.series.header.index(self.series.column)
         lines = [",".join(header)]
         for row, value, *means in zip(self.series.rows, self.series.values, *self.averages, strict=True):
-            cells = [cell if _number(cell) is not None else store.cell(cell) for cell in row]
+            cells = [cell.strip() if _number(cell) is not None else store.cell(cell) for cell in row]
             cells[place] = repr(value)
             lines.append(",".join([*cells, *map(repr, means)]))
         return "".join(f"{line}\n" for line in lines)

@@ -119,7 +119,7 @@ def _specs(text: Text) -> Specs:
             return schema.parse(node, text.stem)
 
         def loaded(spec: schema.RunSpec) -> Any:
-            return load(spec, base, bounded=True)
+            return load(spec, base)
 
         document = read(text.text, "spec")
         _read = text, Specs(document, loaded(parse(document)), parse, loaded)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from gdcli.errors import MachineError
 from gdcli.records import Floats, Parameter, StepBlock
+from gdcli.texts import visible
 
 STEPS_HEADER = "step,epoch,batch,loss,lr,gradient_norm\n"
 
@@ -89,6 +90,8 @@ def claim(root: Path, name: str, digest: str, now: time.struct_time, files: File
     parent = root / name
     with naming(parent):
         _make(parent)
+        if parent.is_symlink():
+            raise MachineError(f"{parent} is a link: a record is not written where it leads")
         hidden = parent / f".{secrets.token_hex(8)}"
         os.mkdir(hidden)  # noqa: PTH102  # every call that writes goes through os, where a test can let it fail
         lock = Lock(hidden)
@@ -198,7 +201,10 @@ def json_text(value: Any) -> str:
     >>> json_text({"loss": float("nan")})
     '{\\n  "loss": null\\n}\\n'
     """
-    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+    if not text.replace("\n", "").isprintable():  # a character that is not seen is written as an escape
+        text = "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+    return text + "\n"
 
 
 def _finite(value: Any) -> Any:
@@ -353,7 +359,8 @@ def cell(text: str) -> str:
     >>> cell("weight[0,1]"), cell("=1+1")
     ('"weight[0,1]"', "'=1+1")
     """
-    if text[:1] in "=+-@\t\r" and text:
+    text = visible(text, keep="\n\t")
+    if text[:1] in "=+-@\t" and text:
         text = "'" + text
     return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\n\r') else text
 

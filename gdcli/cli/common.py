@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gdcli.errors import MachineError, SpecError
+from gdcli.texts import visible
 
 if TYPE_CHECKING:
     from types import FrameType, ModuleType
@@ -208,7 +209,7 @@ class Output:
             return
         try:
             sys.stdout.flush()
-            sys.stdout.buffer.write(text.encode())
+            sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
             sys.stdout.buffer.flush()
         except BrokenPipeError:
             self.closed = True
@@ -227,7 +228,7 @@ def arguments() -> list[str]:
 def note(text: str) -> None:
     """Print a line to standard error."""
     with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        print(visible(text, keep="\n"), file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:

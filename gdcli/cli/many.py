@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gdcli.many import Carried, Onlooker, Plan, Verified
     from gdcli.plan import Point, Specs
     from gdcli.results import Result
-    from gdcli.shards import Run
+    from gdcli.shards import Run, Shard
     from gdcli.spec.bundled import Source
     from gdcli.spec.document import Node
     from gdcli.spec.load import Loaded
@@ -95,6 +95,19 @@ def require_same_threads(job: common.Job, loaded: Loaded) -> None:
     recorded, here = (json_file(job.again / "environment.json") or {}).get("threads"), resolve_threads(loaded)
     if recorded != here:
         raise MachineError(f"{job.again}: begun with {recorded} threads, here {here}: say threads={here} in a new one")
+
+
+def require_memory(plan: Plan) -> None:
+    """Refuse fleets for which the machine has no memory."""
+    from gdcli.shards import shards_of
+    from gdcli.spec.load import require_memory
+
+    largest: dict[int, Shard] = {}
+    for shard in shards_of(plan.runs, fleets=plan.how.fleets, folders=False):
+        largest.setdefault(len(shard.runs), shard)
+    for size, shard in largest.items():
+        if shard.together:
+            require_memory(shard.runs[0].loaded, size)
 
 
 class Watching:

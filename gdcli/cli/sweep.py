@@ -169,6 +169,7 @@ class _Sweeping:
         plan = Plan(self.loaded, self.document, runs, names, origin, base, carried, wish)
         many.told_of_fleets(plan)
         many.require_same_threads(job, self.loaded)
+        many.require_memory(plan)
         watching, verified = many.Watching(len(runs), quiet=job.quiet or job.silent), None
         with self._folder() as folder, common.signals() as (interrupt, came):
             sweep = Sweep(plan, Home(folder, job.again is not None))

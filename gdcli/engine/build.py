@@ -106,7 +106,7 @@ def _module(loaded: Loaded, model: Stack, dtype: torch.dtype) -> torch.nn.Module
     try:
         with torch.device("meta"):
             size = sum(p.numel() for layer in model.layers for p in _layer(spec, layer).parameters())
-        if size > limits.MAX_PARAMETERS:
+        if loaded.bounded and size > limits.MAX_PARAMETERS:
             what = f"the model has {size:,} parameters, more than {limits.MAX_PARAMETERS:,}"
             raise SpecError(spec.problem(("model", "layers"), what, limits.RAISE))
         torch.manual_seed(spec.settings.seed)

@@ -92,14 +92,14 @@ class Theta:
         return self.stored[:, start:end], self.stored_gradient[:, start:end]
 
     @property
-    def model_order(self) -> list[int]:
+    def model_order(self) -> NDArray[np.int64]:
         """Positions in theta of all scalars in the model's order."""
-        return [index for slot in self.slots for index in range(slot.start, slot.stop)]
+        return _positions(self.slots)
 
     @property
     def columns(self) -> NDArray[np.int64]:
         """Positions in the gradient of the trained scalars, without the gaps."""
-        return np.array([index for slot in self.trained for index in range(slot.start, slot.stop)], dtype=np.int64)
+        return _positions(self.trained)
 
     def parameters(self, run: int = 0) -> tuple[Parameter, ...]:
         """Return one run's parameters as records. Synchronises with the device."""
@@ -111,6 +111,11 @@ class Theta:
             Parameter(slot.name, np.array(flat[slot.start : slot.stop]).reshape(slot.shape), slot.trained)
             for slot in self.slots
         )
+
+
+def _positions(slots: Sequence[Slot]) -> NDArray[np.int64]:
+    parts = [np.arange(slot.start, slot.stop, dtype=np.int64) for slot in slots]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
 
 def _slots(shapes: Mapping[str, tuple[int, ...]], frozen: frozenset[str], unit: int) -> tuple[Slot, ...]:

@@ -32,17 +32,19 @@ def optimizers(text: str, spec: RunSpec) -> dict[str, tuple[dict[str, Any], str]
             )
         given = _settings(label, settings)
         if not equals and label in block:
-            entry = {"name": label, **block[label], **given}
-            origin = "given" if "lr" in given else "spec" if "lr" in block[label] else "default"
+            found[label] = _of_block(label, block[label], given)
         else:
-            entry = {"name": name or label, **given}
-            origin = "given" if "lr" in given else "default"
-        if entry["name"] not in OPTIMIZERS:
-            raise SpecError(
-                f"--optimizers: unknown optimizer '{entry['name']}'. {nearest(entry['name'], {*OPTIMIZERS, *block})}"
-            )
-        found[label] = (entry, origin)
+            found[label] = {"name": name or label, **given}, "given" if "lr" in given else "default"
+        chosen = found[label][0]["name"]
+        if chosen not in OPTIMIZERS:
+            raise SpecError(f"--optimizers: unknown optimizer '{chosen}'. {nearest(chosen, {*OPTIMIZERS, *block})}")
     return found
+
+
+def _of_block(label: str, entry: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return the settings of an entry of the compare block, with those given beside it, and the lr's origin."""
+    origin = "given" if "lr" in given else "spec" if "lr" in entry else "default"
+    return {"name": label, **entry, **given}, origin
 
 
 def _settings(label: str, texts: Sequence[str]) -> dict[str, Any]:
@@ -108,10 +110,11 @@ def _asked(
     chosen = optimizers(by_optimizer, spec) if by_optimizer is not None else {}
     cuts = batches(by_batch) if by_batch is not None else {}
     if by_optimizer is None and by_batch is None and block is not None:
-        chosen = optimizers(",".join(block.optimizers), spec) if block.optimizers else {}
+        chosen = {label: _of_block(label, entry, {}) for label, entry in block.optimizers.items()}
         cuts = {_batch_label(value): _batch(value) for value in block.batches}
     elif by_optimizer is None and spec.optimizer is None and block is not None and block.optimizers:
-        chosen = optimizers(next(iter(block.optimizers)), spec)
+        label, entry = next(iter(block.optimizers.items()))
+        chosen = {label: _of_block(label, entry, {})}
     if not chosen and not cuts:
         raise SpecError("what to compare? Give --optimizers sgd,adam or --batches full,stochastic, or a compare block")
     return chosen, cuts

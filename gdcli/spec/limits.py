@@ -23,4 +23,4 @@ MAX_GRID = 10**7
 MAX_RUNS = 10_000
 """Runs of a sweep over keys, or of a comparison."""
 
-RAISE = "--no-limits allows it"
+RAISE = "gdcli run --no-limits allows it"

@@ -54,6 +54,7 @@ class Loaded:
     warnings: tuple[str, ...] = ()
     data_file: Path | None = None  # resolved
     data_sha256: str = ""
+    bounded: bool = True  # size limits count
 
     @property
     def samples(self) -> int:
@@ -80,7 +81,8 @@ def load(spec: RunSpec, base: Path, *, bounded: bool = True) -> Loaded:
     architecture = _architecture(spec, training, problems)
     if problems or architecture is None:
         raise SpecError(problems)
-    loaded = Loaded(spec, training, validation, architecture, tuple(_warnings(spec, training)), file, _digest(file))
+    warnings = tuple(_warnings(spec, training))
+    loaded = Loaded(spec, training, validation, architecture, warnings, file, _digest(file), bounded)
     problems += _shapes(loaded)
     if not isinstance(architecture, Stack):  # torch's own layers are checked when they are built
         problems += name_problems(spec, architecture.shapes)
@@ -109,7 +111,7 @@ def respecified(loaded: Loaded, spec: RunSpec) -> Loaded:
             raise SpecError(problems)
     return Loaded(
         spec, loaded.training, loaded.validation, loaded.architecture, loaded.warnings, loaded.data_file,
-        loaded.data_sha256,
+        loaded.data_sha256, loaded.bounded,
     )  # fmt: skip
 
 

@@ -188,7 +188,7 @@ def test_memory_is_refused_from_the_first_byte_that_the_machine_lacks(monkeypatc
     monkeypatch.setattr(sizes, "machine", lambda: NET - 1)
     message = refused(NET_SPEC)
     assert message.startswith("f.yaml:2:28: model.layers: a run of 11,000 parameters takes at least 0.0 GB of memory")
-    assert "this machine has 0.0 GB. --no-limits allows it" in message
+    assert "this machine has 0.0 GB. gdcli run --no-limits allows it" in message
     assert loaded(NET_SPEC, bounded=False) is None
 
 
