@@ -60,8 +60,9 @@ class Checkpoints:
             "logs": {name: list(each) for name, each in logs.items()},
         }
         content = sealed.seal(data, state.arrays)
-        with store.naming(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
+        if self._folder != self._logs:  # a record's own folder is there, or was taken away
+            with store.naming(self._folder):
+                self._folder.mkdir(parents=True, exist_ok=True)
         path, previous = (self._folder / name for name in self._names)
         store.replace(path, content, previous=previous if self._rotates else None)
         self._rotates = True

@@ -166,7 +166,11 @@ class Home:
     again: bool = False
 
     def end(self, timing: Timing, summary: Mapping[str, Any]) -> None:
-        """Write the times, and last the summary, the mark of the end; what was kept to go on from is taken away."""
+        """Write the times, and last the summary, the mark of the end; what was kept to go on from is taken away.
+
+        So is what a process left that died while it replaced a file.
+        """
+        store._remove_temporaries(self.folder)
         store.replace(self.folder / "timing.json", timing.text())
         store.replace(self.folder / "summary.json", store.json_text(summary))
         store.sync_folder(self.folder)

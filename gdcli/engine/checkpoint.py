@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -117,9 +116,9 @@ def _set_generators(loop: Loop, shuffle: Any, arrays: Mapping[str, NDArray[Any]]
         torch.cuda.set_rng_state(torch.from_numpy(arrays["random.cuda"]), loop.built.device)
 
 
-def _written(value: float) -> float | None:
-    """Return a loss as JSON has it: none for one that is not finite."""
-    return value if math.isfinite(value) else None
+def _written(value: float) -> float | str:
+    """Return a loss as JSON has it: a word for one that is not finite, as it is before the first epoch has ended."""
+    return value if math.isfinite(value) else str(value)
 
 
 def _count(numbers: dict[str, Any], key: str) -> int:
@@ -130,7 +129,7 @@ def _count(numbers: dict[str, Any], key: str) -> int:
 
 
 def _real(numbers: dict[str, Any], key: str) -> float:
-    value = numbers.get(key)
-    if value is not None and type(value) not in (int, float):
+    value = numbers.get(key, "")
+    if type(value) is not float and value not in ("inf", "-inf", "nan"):
         raise DamagedError(f"its {key} is no number")
-    return math.inf if value is None else float(np.float64(value))
+    return float(value)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gdcli import keeping
+from gdcli.errors import MachineError
 from gdcli.execute import Finished
-from gdcli.records import Outcome, Start, StepBlock
+from gdcli.library.record import json_file
+from gdcli.records import Floats, Start, StepBlock
 from gdcli.results import Result
 from gdcli.shards.runs import Place, Run, Wish
 from gdcli.spec.load import Loaded
@@ -33,23 +37,27 @@ class Kept:
         """Take a block's columns."""
         if self.wish.path and block.parameters is not None:
             self.states.append(block.parameters.astype(np.float64))
-        if self.wish.target is not None and self.hit is None:
-            self.hit = self._first(block)
+        if self.wish.target is not None and self.hit is None and block.full_loss is not None:
+            k = self._first(block.full_loss)
+            self.hit = None if k is None else int(block.step[k])
 
-    def _first(self, block: StepBlock) -> int | None:
-        """Return the number of steps after which the whole set's loss was at the target, if that was in this block."""
-        losses, before = (block.loss, 1) if self.full_batch else (block.full_loss, 0)
-        assert losses is not None
+    def at_end(self, finished: Finished) -> int | None:
+        """Return the number of steps after which the whole set's loss was first at the target.
+
+        With full batches each step's loss is the whole set's before its update, of the steps before a checkpoint too.
+        """
+        outcome = finished.outcome
+        if self.wish.target is None:
+            return None
+        hit = self._first(finished.losses) if self.full_batch else self.hit
+        at_last = outcome.status != "diverged" and outcome.loss <= self.wish.target
+        return hit if hit is not None else outcome.steps if at_last else None
+
+    def _first(self, losses: Floats) -> int | None:
         assert self.wish.target is not None
         with np.errstate(invalid="ignore"):
             reached = np.flatnonzero(losses <= self.wish.target)
-        return int(block.step[reached[0]]) - before if len(reached) else None
-
-    def at_end(self, outcome: Outcome) -> int | None:
-        """Return the steps to the target, the loss at the end counted."""
-        if self.wish.target is None or self.hit is not None:
-            return self.hit
-        return outcome.steps if outcome.status != "diverged" and outcome.loss <= self.wish.target else None
+        return int(reached[0]) if len(reached) else None
 
     def path(self, start: Start) -> NDArray[np.float64] | None:
         """Return the parameters at the start and after every step."""
@@ -75,7 +83,7 @@ def result_of(run: Run, finished: Finished, kept: Kept, kernel: str) -> Result:
         epochs=outcome.epochs,
         hashes=(finished.weights_hash, finished.data_hash, finished.order_hash),
         metrics=dict(outcome.metrics),
-        to_target=kept.at_end(outcome),
+        to_target=kept.at_end(finished),
         losses=finished.losses if kept.wish.curve else None,
         parameters=outcome.parameters if kept.wish.parameters else None,
         path=kept.path(finished.start),
@@ -86,7 +94,7 @@ def result_of(run: Run, finished: Finished, kept: Kept, kernel: str) -> Result:
 def ended(runs: Sequence[Run], place: Place) -> list[Result]:
     """Return the results of the runs that ended before: kept, and with the mark of their end where they have folders.
 
-    A run whose folder the process died in before that mark is run again.
+    A run whose folder the process died in before that mark is run again; it may have that of an interruption.
     """
     if place.kept is None:
         return []
@@ -95,9 +103,16 @@ def ended(runs: Sequence[Run], place: Place) -> list[Result]:
     found = []
     for number, result in keeping.read(place.kept).items():
         folder, point = folders.get(number), points.get(number)
-        if point is not None and (folder is None or (folder / "summary.json").is_file()):
+        if point is not None and (folder is None or _status(folder) == result.status):
             found.append(replace(result, label=point.label, values=point.values))
     return found
+
+
+def _status(folder: Path) -> Any:
+    try:
+        return (json_file(folder / "summary.json") or {}).get("status")
+    except MachineError:
+        return None
 
 
 def keep(place: Place, found: Sequence[Result]) -> None:

@@ -78,7 +78,8 @@ class _Saved:
             key = json.dumps([[run.number, repr(run.point.changes)] for run in members.runs])
             name = PREFIX + hashlib.sha256(key.encode()).hexdigest()[:16]
             every = loop.spec.checkpoint.every_seconds
-            self._checkpoints = Checkpoints(place.kept, key, every, name=name, logs=place.folder)
+            logs = place.folder or place.kept.parent  # runs without folders have none
+            self._checkpoints = Checkpoints(place.kept, key, every, name=name, logs=logs)
 
     def begin(self) -> Found | None:
         """Put the last state into the loop and return it; None to begin at the start."""
@@ -88,7 +89,10 @@ class _Saved:
         at_most = checkpoint.size(self._loop) + 8 * self._loop.runs * steps
         found = self._checkpoints.latest(at_most, self._fit, lambda text: None)
         if found is not None:
+            status, message = list(self._loop.status), list(self._loop.message)
             checkpoint.restore(self._loop, _of_loop(found.state))
+            for run in self._loop.open.nonzero()[0].tolist():  # an interrupted fleet's state calls them interrupted
+                self._loop.status[run], self._loop.message[run] = status[run], message[run]
         return found
 
     def _fit(self, state: State) -> None:
