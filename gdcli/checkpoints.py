@@ -61,8 +61,8 @@ class Checkpoints:
         }
         content = sealed.seal(data, state.arrays)
         if self._folder != self._logs:  # a record's own folder is there, or was taken away
-            with store.naming(self._folder):
-                self._folder.mkdir(parents=True, exist_ok=True)
+            store.make_below(self._folder.parent)
+            store.make_below(self._folder)
         path, previous = (self._folder / name for name in self._names)
         store.replace(path, content, previous=previous if self._rotates else None)
         self._rotates = True
@@ -117,7 +117,7 @@ class Checkpoints:
     def remove(self) -> None:
         """Take all away: the run has ended, its summary is on the disk."""
         for name in (*self._names, self._told):
-            with store.naming(self._folder / name):
+            with store.naming(self._folder / name, "remove"):
                 (self._folder / name).unlink(missing_ok=True)
 
 

@@ -28,7 +28,7 @@ from gdcli.checkpoints import Checkpoints, Found, Logs
 from gdcli.engine import checkpoint
 from gdcli.engine.build import Built, build, resolve_threads
 from gdcli.engine.train import Interrupt, Loop, keep_of
-from gdcli.errors import GdcliError, RunError
+from gdcli.errors import GdcliError, MachineError, RunError
 from gdcli.records import Event, Floats, Outcome, Start, StepBlock
 from gdcli.spec import config
 from gdcli.spec.document import write
@@ -230,8 +230,13 @@ class _Following:
 
     def end(self) -> None:
         """Take the checkpoints of a run away that needs them no more."""
-        if self._checkpoints is not None and self._loop.status not in ("diverged", "interrupted"):
+        if self._checkpoints is None or self._loop.status in ("diverged", "interrupted"):
+            return
+        try:
             self._checkpoints.remove()
+        except MachineError as error:  # the record is complete
+            if self._watch.warning is not None:
+                self._watch.warning(str(error))
 
     def _found(self) -> Found | None:
         if self._record is None or not self._record.again:

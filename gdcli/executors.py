@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 from gdcli import store
+from gdcli.engine import build
 from gdcli.engine.train import Interrupt
 from gdcli.errors import MachineError, SpecError
 from gdcli.execute import Origin
@@ -59,6 +60,7 @@ class Errand:
     origin: Origin
     wish: Wish
     kept: str | None  # where the worker keeps its results; None where whoever gets them does
+    cores: int  # of whoever gives the work: what `threads: auto` takes for large models, here or there
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Work:
         points = tuple((run.number, run.point) for run in shard.runs)
         count, origin = self.place.count, self.place.origin
         kept = None if send or self.place.kept is None else str(self.place.kept)
-        return Errand(self.spec, points, shard.together, folder, count, origin, self.wish, kept)
+        return Errand(self.spec, points, shard.together, folder, count, origin, self.wish, kept, build.CORES)
 
 
 Executor = Callable[[Work, Interrupt, Callable[[int, float], None]], Iterator[Result]]
@@ -129,6 +131,7 @@ def _specs(text: Text) -> Specs:
 def deliver(errand: Errand) -> Delivery:
     """Carry out an errand in a worker process."""
     torch.set_num_threads(1)
+    build.CORES = errand.cores
     specs = _specs(errand.spec)
     runs = tuple(Run(number, point, specs.of(point)) for number, point in errand.points)
     shard = Shard(runs, errand.together)

@@ -29,9 +29,10 @@ def write(folder: Path, found: Sequence[Result]) -> None:
     arrays: dict[str, NDArray[Any]] = {}
     rows = [_row(result, arrays) for result in found]
     path = folder / f"{found[0].number:08d}-{secrets.token_hex(4)}"
+    store.make_below(folder.parent)
+    store.make_below(folder)
     with store.naming(path):
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(sealed.seal({"results": rows}, arrays))
+        store.write(path, sealed.seal({"results": rows}, arrays), sync=False)
 
 
 def read(folder: Path) -> dict[int, Result]:
@@ -40,7 +41,7 @@ def read(folder: Path) -> dict[int, Result]:
     A file that is not whole counts as none.
     """
     found: dict[int, Result] = {}
-    if not folder.is_dir() or folder.is_symlink():
+    if not folder.is_dir() or folder.is_symlink() or folder.parent.is_symlink():
         return found
     for path in sorted(folder.glob("[0-9]*")):
         with contextlib.suppress(sealed.DamagedError, FileNotFoundError, KeyError, TypeError, ValueError):

@@ -170,7 +170,7 @@ class Home:
 
         So is what a process left that died while it replaced a file.
         """
-        store._remove_temporaries(self.folder)
+        store.remove_temporaries(self.folder)
         store.replace(self.folder / "timing.json", timing.text())
         store.replace(self.folder / "summary.json", store.json_text(summary))
         store.sync_folder(self.folder)

@@ -36,7 +36,7 @@ def naming(path: Path, doing: str = "write") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = "it is a link" if error.errno == errno.ELOOP else error.strerror or str(error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             above = next((folder for folder in path.parents if folder.is_dir()), path)
             with contextlib.suppress(OSError):
@@ -116,6 +116,14 @@ def _make(folder: Path) -> None:
         sync_folder(each.parent)
 
 
+def make_below(folder: Path) -> None:
+    """Make a folder in one that is there. Raises MachineError for a link, or a file, of that name."""
+    with naming(folder):
+        folder.mkdir(exist_ok=True)
+    if folder.is_symlink():
+        raise MachineError(f"{folder} is a link: nothing is written where it leads")
+
+
 def _named(hidden: Path, parent: Path, stem: str) -> Path:
     """Give a folder the first free name; a rename onto a folder that is not empty fails, so one process gets it."""
     for attempt in range(1, 10_000):
@@ -140,12 +148,13 @@ def sync_folder(folder: Path) -> None:
             os.close(file)
 
 
-def write(path: Path, content: bytes | str) -> None:
+def write(path: Path, content: bytes | str, *, sync: bool = True) -> None:
     """Write a new file and bring it to the disk. Raises FileExistsError for one that is there."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         _write_all(file, content.encode() if isinstance(content, str) else content)
-        os.fsync(file)
+        if sync:
+            os.fsync(file)
     finally:
         os.close(file)
 
@@ -182,16 +191,16 @@ def replace(path: Path, content: bytes | str, *, previous: Path | None = None) -
         sync_folder(path.parent)
 
 
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
+_TEMPORARY = re.compile(r"\.[\w.-]+\.(?:json|csv|png|txt|yaml|safetensors)\.[0-9a-f]{8}")
 
 
-def _remove_temporaries(folder: Path) -> None:
+def remove_temporaries(folder: Path) -> None:
     """Take away what a process left that died while it replaced a file; nobody else writes into the folder."""
     if not folder.is_dir():
         return
-    with naming(folder):
-        for path in folder.iterdir():
-            if _TEMPORARY.fullmatch(path.name):
+    for path in folder.iterdir():
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            with naming(path, "remove"):
                 path.unlink()
 
 
@@ -296,7 +305,7 @@ class Recorder:
     ) -> None:  # fmt: skip
         self._every, self._values = every, values
         if lengths is not None:
-            _remove_temporaries(folder)
+            remove_temporaries(folder)
         names = ["log.txt", "steps.csv", *(["gradients.csv"] if gradients else [])]
         self._logs = [Log(folder / name, None if lengths is None else lengths.get(name, 0)) for name in names]
         self._log, self._steps = self._logs[:2]

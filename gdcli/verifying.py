@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from gdcli import __version__
-from gdcli.library.record import content
+from gdcli.library.record import existing
 
 SAME = ("log.txt", "steps.csv", "gradients.csv", "results.csv", "tuning.csv", "summary.json", "config.yaml")
 """Files whose bytes are promised. Times stand in timing.json, the machine in environment.json."""
@@ -34,16 +35,28 @@ class Difference:
         run = f"{self.run}: " if self.run else ""
         return f"{run}{self.file}: {self.where}: recorded {self.recorded}, now {self.again}"
 
+    def in_unicode(self) -> Difference:
+        """Return it with bytes that are no UTF-8, which are compared as they are, as replacement characters."""
+        texts = {name: getattr(self, name) for name in ("where", "recorded", "again")}
+        words = {name: text.encode(errors="surrogateescape").decode(errors="replace") for name, text in texts.items()}
+        return replace(self, **words)
 
-def compare(recorded: Path, again: Path) -> list[Difference]:
-    """Return the first difference of each file, those of the earliest steps first; none where all bytes are equal."""
+
+def compare(recorded: Path, again: Path, *, by_time: bool = False) -> list[Difference]:
+    """Return the first difference of each file, those of the earliest steps first; none where all bytes are equal.
+
+    ``by_time`` is for a run that its time ended: it was done again with the same number of steps as the end, which
+    config.yaml and the summary's message name otherwise.
+    """
     folders = {path.name for root in (recorded, again) for path in root.iterdir() if _is_of_run(path)}
     found: list[Difference] = []
     for run in ("", *sorted(folders)):
         for name in SAME:
-            difference = _of_file(recorded / run / name, again / run / name, run)
+            if by_time and name == "config.yaml":
+                continue
+            difference = _of_file(recorded / run / name, again / run / name, run, by_time)
             if difference is not None:
-                found.append(difference)
+                found.append(difference.in_unicode())
     return sorted(found, key=lambda difference: difference.step)
 
 
@@ -51,29 +64,59 @@ def _is_of_run(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
 
 
-def _of_file(recorded: Path, again: Path, run: str) -> Difference | None:
-    ours, theirs = content(recorded), content(again)
-    if ours == theirs:
-        return None
+def _of_file(recorded: Path, again: Path, run: str, by_time: bool) -> Difference | None:
+    there = [path.exists() or path.is_symlink() for path in (recorded, again)]
     name = recorded.name
-    if ours is None or theirs is None:
-        there, missing = "there", "missing"
-        return Difference(run, name, "the file", *((missing, there) if ours is None else (there, missing)))
-    texts = ours.decode(errors="replace"), theirs.decode(errors="replace")
-    return _of_table(run, name, *texts) if name.endswith(".csv") else _of_lines(run, name, *texts)
+    if not all(there):
+        a, b = ("there" if each else "missing" for each in there)
+        return Difference(run, name, "the file", a, b) if any(there) else None
+    if _same_bytes(recorded, again):
+        return None
+    with existing(recorded) as ours, existing(again) as theirs:
+        if name.endswith(".csv"):
+            with contextlib.suppress(csv.Error):  # a quotation mark that never ends
+                difference = _of_table(run, name, _text(ours), _text(theirs))
+                if difference is not None:
+                    return difference
+            for stream in (ours, theirs):
+                stream.seek(0)
+        return _of_lines(run, name, _text(ours), _in_words(_text(theirs), by_time))
 
 
-def _of_lines(run: str, name: str, ours: str, theirs: str) -> Difference:
-    pairs = itertools.zip_longest(ours.split("\n"), theirs.split("\n"), fillvalue="(no line)")
-    line, (a, b) = next((k, pair) for k, pair in enumerate(pairs, 1) if pair[0] != pair[1])
-    return Difference(run, name, f"line {line}", a.strip(), b.strip())
+def _same_bytes(recorded: Path, again: Path) -> bool:
+    with existing(recorded) as ours, existing(again) as theirs:
+        while True:
+            a, b = ours.read(2**20), theirs.read(2**20)
+            if a != b:
+                return False
+            if not a:
+                return True
 
 
-def _of_table(run: str, name: str, ours: str, theirs: str) -> Difference:
-    header = next(_rows(theirs), [])
-    nothing: list[str] = []
-    pairs = itertools.zip_longest(_rows(ours), _rows(theirs), fillvalue=nothing)
+def _text(stream: BinaryIO) -> Iterator[str]:
+    return (line.decode(errors="surrogateescape") for line in stream)
+
+
+def _in_words(lines: Iterator[str], by_time: bool) -> Iterator[str]:
+    if not by_time:
+        return lines
+    return (line.replace('"max_steps reached at step ', '"max_seconds reached at step ') for line in lines)
+
+
+def _of_lines(run: str, name: str, ours: Iterable[str], theirs: Iterable[str]) -> Difference | None:
+    pairs = itertools.zip_longest(ours, theirs, fillvalue="(no line)")
     for line, (a, b) in enumerate(pairs, 1):
+        if a != b:
+            return Difference(run, name, f"line {line}", a.strip(), b.strip())
+    return None
+
+
+def _of_table(run: str, name: str, ours: Iterable[str], theirs: Iterable[str]) -> Difference | None:
+    header: list[str] = []
+    nothing: list[str] = []
+    pairs = itertools.zip_longest(csv.reader(ours), csv.reader(theirs), fillvalue=nothing)
+    for line, (a, b) in enumerate(pairs, 1):
+        header = header or b
         for column, (x, y) in enumerate(itertools.zip_longest(a, b, fillvalue="(nothing)")):
             if x != y:
                 title = header[column] if column < len(header) else f"column {column + 1}"
@@ -81,11 +124,7 @@ def _of_table(run: str, name: str, ours: str, theirs: str) -> Difference:
                 where = f"{header[0]} {key}, {title}" if line > 1 and header else f"line {line}"
                 first = header[:1] == ["step"] and key.isdecimal()
                 return Difference(run, name, where, x, y, float(key) if first else float("inf"))
-    return _of_lines(run, name, ours, theirs)
-
-
-def _rows(text: str) -> Iterator[list[str]]:
-    return csv.reader(text.splitlines())
+    return None
 
 
 def here() -> dict[str, Any]:

@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if arguments is None else arguments)
     for variable, value in _NO_PLUGINS.items():
         os.environ.setdefault(variable, value)
+    _open_streams()
     try:
         with common.stoppable():
             code = typer.main.get_command(app())(args=argv, prog_name="gdcli", standalone_mode=False)
@@ -74,6 +75,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not hasattr(error, "format_message"):  # Typer's usage errors have it; anything else is a bug of ours
             return _bug()
         return _told(f"{error.format_message().replace('Value error, ', '').rstrip('.')}. Try 'gdcli --help'.", 2)
+
+
+def _open_streams() -> None:
+    """Give standard streams that are closed a place to go, so that no file of a record gets their number."""
+    for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            file = os.open(os.devnull, os.O_RDWR)
+            if file != number:
+                os.dup2(file, number)
+                os.close(file)
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: SIM115, PTH123  # to the end
 
 
 def _told(message: str, code: int) -> int:

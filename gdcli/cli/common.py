@@ -109,6 +109,14 @@ def record_or_spec(word: str) -> str:
         return word
 
 
+def lasting(word: str) -> str:
+    """Return what names the same record or spec from any folder, later too: a whole path, or a bundled name."""
+    from gdcli.spec import bundled
+
+    path = Path(record_or_spec(word))
+    return word if not path.exists() and word in bundled.names() else str(path.absolute())
+
+
 def parse(source: Source, document: Node, name: str | None = None) -> RunSpec:
     """Check a document; its name is the one given, or the file's stem, when it has none."""
     from gdcli.spec import schema
@@ -116,19 +124,12 @@ def parse(source: Source, document: Node, name: str | None = None) -> RunSpec:
     return schema.parse(document, source.path.stem if name is None else name)
 
 
-def require_same_config(job: Job, config: str) -> None:
-    """Refuse to go on with a record whose config.yaml is not what its spec gives here and now."""
-    if job.again is None:
-        return
-    from gdcli.store import naming
+def require_same_config(job: Job, loaded: Loaded, config: str) -> None:
+    """Refuse a record to go on with, or to verify, whose spec or data have changed."""
+    if job.recorded is not None:
+        from gdcli.spec.request import require_same
 
-    with naming(job.again / "config.yaml", "read"):
-        recorded = (job.again / "config.yaml").read_bytes()
-    if recorded != config.encode():
-        raise MachineError(
-            f"{job.again}: its spec gives another config.yaml here than the one in it. "
-            "Another device or version of gdcli, or one of the two files was changed"
-        )
+        require_same(job.recorded, job.again or job.source.path.parent, loaded, config)
 
 
 def load(source: Source, spec: RunSpec, *, bounded: bool) -> Loaded:
@@ -149,6 +150,7 @@ class Job:
     json: bool = False
     silent: bool = False  # nothing is printed
     needed: bool = False  # a finished record of the same is enough
+    recorded: Request | None = None  # what the record to go on with, or to verify, was asked for
 
     def say(self, text: str) -> None:
         """Print the command's product."""
@@ -185,9 +187,21 @@ def finished_before(job: Job, loaded: Loaded, filled: dict[str, Any], request: R
 
     folder = finished(job.output / loaded.spec.name, digest(filled), request, loaded.data_sha256)
     if folder is not None:
-        job.say((folder / "log.txt").read_text(encoding="utf-8"))
+        say_ended(folder, json=job.json)
         job.note(f"not needed, it is finished already: {shown_path(folder)}")
     return folder
+
+
+def say_ended(folder: Path, *, json: bool) -> None:
+    """Print the text of a record that has ended, or its summary as JSON."""
+    from gdcli.cli.show import print_log
+    from gdcli.library.record import json_file
+    from gdcli.store import json_text
+
+    if json:
+        Output()(json_text({"folder": str(folder), **(json_file(folder / "summary.json") or {})}))
+    else:
+        print_log(folder)
 
 
 def require_optimizer(spec: RunSpec) -> None:

@@ -121,7 +121,7 @@ def carry(request: CompareRequest, job: common.Job, how: many.How) -> int:
     )  # fmt: skip
     config, files = head(loaded, origin)
     files[requests.NAME] = requests.text(request, loaded, config, job.source.path.parent)
-    common.require_same_config(job, config)
+    common.require_same_config(job, loaded, config)
     many.require_same_threads(job, loaded)
     watching, verified = many.Watching(total, quiet=job.quiet or job.silent), None
     with job.folder(loaded.spec.name, filled, files) as folder, common.signals() as (interrupt, came):

@@ -40,30 +40,34 @@ def resume(
     try:
         request, status = requests.read(folder), status_of(folder)
         if status not in (None, "interrupted"):
+            if json:
+                common.say_ended(folder, json=True)
             common.note(f"nothing is left to do: {status}. record: {common.shown_path(folder)}")
             return int(status in ("diverged", "failed"))
         if not force:
             require_same_machine(folder)
-        job = common.Job(source_of(folder, request), again=folder, quiet=quiet, json=json)
+        job = common.Job(source_of(folder, request), again=folder, quiet=quiet, json=json, recorded=request)
         return carried(request, job, many.How(jobs, cluster))
     finally:
         lock.release()
 
 
 def require_whole(folder: Path) -> None:
-    """Refuse one run of many: its record is that of all."""
+    """Refuse one run of many, its record is that of all, and a folder that a link leads to."""
+    if folder.is_symlink() or folder.absolute().parent.is_symlink():
+        raise SpecError(f"{common.shown_path(folder)} is reached through a link: name the record where it is")
     if not (folder / "request.json").is_file() and (folder.absolute().parent / "request.json").is_file():
         above = common.shown_path(folder.absolute().parent)
         raise SpecError(f"{common.shown_path(folder)} is one of many runs: name the record of all, {above}")
 
 
-def carried(request: Request, job: common.Job, how: many.How) -> int:
-    """Carry a request out."""
+def carried(request: Request, job: common.Job, how: many.How, more: tuple[str, ...] = ()) -> int:
+    """Carry a request out; a run with ``more`` overrides. Those that it had are in its config.yaml already."""
     from gdcli.cli import compare, run, sweep
     from gdcli.spec.request import RunRequest, SweepRequest
 
     if isinstance(request, RunRequest):
-        return run.carry(request, job)
+        return run.carry(request.model_copy(update={"overrides": more}), job)
     if isinstance(request, SweepRequest):
         return sweep.carry(request, job, how)
     return compare.carry(request, job, how)

@@ -60,7 +60,7 @@ def carry(request: RunRequest, job: common.Job) -> int:
         built = execute.prepared(loaded)
     config, files = execute.head(built, execute.Origin(job.source.text, tuple(common.arguments())))
     files[requests.NAME] = requests.text(request, loaded, config, job.source.path.parent)
-    common.require_same_config(job, config)
+    common.require_same_config(job, loaded, config)
     watch = execute.Watch(text=None if job.json else text, block=bar.block, warning=common.warn)
     with job.folder(spec.name, filled, files) as folder, common.signals() as (interrupt, came):
         record = execute.Record(folder, config, again=job.again is not None)

@@ -58,7 +58,8 @@ def sweep(
     source = bundled.find(name)
     request = SweepRequest(
         name=source.path.stem, overrides=common.overriding(overrides, seed, device), plot=plot, max_runs=max_runs,
-        fleet=fleet, fail_fast=fail_fast, param=tuple(param or ()), seeds=seeds, trajectory=tuple(trajectory or ()),
+        fleet=fleet, fail_fast=fail_fast, param=tuple(param or ()), seeds=seeds,
+        trajectory=tuple(map(common.lasting, trajectory or ())),
     )  # fmt: skip
     job = common.Job(source, output, quiet=quiet, json=json, needed=needed)
     return carry(request, job, many.How(jobs, cluster, verify), dry_run=dry_run)
@@ -130,7 +131,7 @@ class _Sweeping:
 
         config, files = engine.head(self.loaded, Origin(self.job.source.text, tuple(common.arguments())))
         files[requests.NAME] = requests.text(self.request, self.loaded, config, self.job.source.path.parent)
-        common.require_same_config(self.job, config)
+        common.require_same_config(self.job, self.loaded, config)
         return self.job.folder(self.loaded.spec.name, self._filled(), files)
 
     def parameters(self) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,12 +12,14 @@ import typer
 
 from gdcli.cli import common, many
 from gdcli.cli.resume import carried, require_whole, source_of, status_of
-from gdcli.errors import SpecError
+from gdcli.errors import MachineError, RunError, SpecError
 
 if TYPE_CHECKING:
+    from gdcli.spec.request import Request
     from gdcli.verifying import Difference
 
 SHOWN = 5
+STOPPED = (130, 143)
 
 
 def verify(
@@ -40,19 +44,84 @@ def verify(
         request, status = requests.read(folder), status_of(folder)
         if status in (None, "interrupted"):
             raise SpecError(f"{common.shown_path(folder)} has not ended: gdcli resume goes on with it")
+        require_comparable(folder, request)
         with tempfile.TemporaryDirectory(prefix="gdcli-verify-") as again:
-            made = Path(again)
-            job = common.Job(source_of(folder, request), made, silent=True, quiet=True)
-            carried(request.model_copy(update={"plot": False}), job, many.How())
+            code = done_again(folder, request, Path(again))
+            if code in STOPPED:
+                return code
             from gdcli import verifying
 
-            (new,) = (path for name in made.iterdir() for path in name.iterdir())
-            found = verifying.compare(folder, new)
+            (new,) = (path for name in Path(again).iterdir() for path in name.iterdir())
+            found = verifying.compare(folder, new, by_time=ended_by_time(folder))
             machine = verifying.differences(json_file(folder / "environment.json") or {}, verifying.here())
         common.Output()(_json(folder, found, machine) if json else _text(found, machine))
         return int(bool(found))
     finally:
         lock.release()
+
+
+def done_again(folder: Path, request: Request, into: Path) -> int:
+    """Do what a record's request asks for in another folder, silently; return the exit code."""
+    left_out: dict[str, Any] = {"plot": False}
+    if request.command == "sweep":
+        left_out["trajectory"] = ()  # it is for the picture
+    more = (f"stop.max_steps={steps_of(folder)}", "stop.max_seconds=1e9") if ended_by_time(folder) else ()
+    recorded = None if more else request  # with more it is another config.yaml
+    job = common.Job(source_of(folder, request), into, silent=True, quiet=True, recorded=recorded)
+    try:
+        with contextlib.nullcontext() if request.command == "run" else cores_of(folder):
+            return carried(request.model_copy(update=left_out), job, many.How(), more)
+    except RunError:
+        if status_of(folder) != "failed":
+            raise
+    return 1
+
+
+def ended_by_time(folder: Path) -> bool:
+    """Say whether a run was stopped by stop.max_seconds, which comes after another step each time."""
+    return str(_summary(folder).get("message", "")).startswith("max_seconds reached")
+
+
+def require_comparable(folder: Path, request: Request) -> None:
+    """Refuse many runs of which time stopped one: together they cannot be given each its number of steps."""
+    if request.command != "run":
+        stopped = [path.parent.name for path in sorted(folder.glob("*/summary.json")) if ended_by_time(path.parent)]
+        if stopped:
+            what = f"stop.max_seconds ended {len(stopped)} of its runs ({stopped[0]})"
+            raise SpecError(f"{common.shown_path(folder)}: {what}, after another step each time: nothing to compare")
+
+
+def steps_of(folder: Path) -> int:
+    """Return how many steps a run made."""
+    steps = _summary(folder).get("steps")
+    if type(steps) is not int or steps < 1:
+        raise MachineError(f"{folder / 'summary.json'} is damaged: it does not say how many steps there were")
+    return steps
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    from gdcli.library.record import json_file
+
+    return json_file(folder / "summary.json") or {}
+
+
+@contextlib.contextmanager
+def cores_of(folder: Path) -> Iterator[None]:
+    """Let ``threads: auto`` be what it was for the runs of a sweep or a comparison, on however many cores."""
+    from gdcli.library import configs
+    from gdcli.library.record import json_file
+
+    common.engine()
+    from gdcli.engine import build
+
+    found = [(json_file(folder / "environment.json") or {}).get("threads")]
+    found += [configs.read(path.parent).get("threads") for path in folder.glob("*/config.yaml")]
+    here = build.CORES
+    build.CORES = max((threads for threads in found if type(threads) is int), default=here)
+    try:
+        yield
+    finally:
+        build.CORES = here
 
 
 def _text(found: list[Difference], machine: list[str]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gdcli import __version__
 from gdcli.errors import MachineError
-from gdcli.library.record import json_file
+from gdcli.library.record import existing, json_file
 
 if TYPE_CHECKING:
     from gdcli.spec.request import Request
@@ -20,7 +20,7 @@ def finished(parent: Path, digest: str, request: Request, data_sha256: str) -> P
     """Return the newest finished record of the same, below an experiment's folder; None where there is none.
 
     The same: the digest of the spec with all defaults, the request, the bytes of a data file, the versions of gdcli
-    and torch. Whether pictures were drawn does not count.
+    and torch. Whether pictures were drawn does not count. Many runs of which one failed are not finished.
     """
     if not parent.is_dir():
         return None
@@ -43,7 +43,8 @@ def _is_same(folder: Path, wanted: Request) -> bool:
     known = {"gdcli": __version__, "torch": metadata.version("torch")}
     return (
         summary.get("status") in DONE
-        and (folder / "log.txt").is_file()
+        and not summary.get("failed")
+        and _has_text(folder)
         and isinstance(versions, dict)
         and {name: str(versions.get(name)).partition("+")[0] for name in known}
         == {name: version.partition("+")[0] for name, version in known.items()}
@@ -51,8 +52,16 @@ def _is_same(folder: Path, wanted: Request) -> bool:
     )
 
 
+def _has_text(folder: Path) -> bool:
+    try:
+        existing(folder / "log.txt").close()
+    except MachineError:
+        return False
+    return True
+
+
 def _essence(request: Request, data_sha256: str) -> Request:
     """Return a request without what does not change a record's numbers."""
     return request.model_copy(
-        update={"name": "", "config_sha256": "", "base": None, "data_sha256": data_sha256, "plot": True}
+        update={"sha256": "", "name": "", "config_sha256": "", "base": None, "data_sha256": data_sha256, "plot": True}
     )

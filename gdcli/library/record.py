@@ -204,6 +204,8 @@ def read(folder: Path) -> Record:
     if summary is not None and summary.get("status") not in ENDED:
         problems.append(f"{folder / 'summary.json'}: does not say how it ended")
     kind = _kind(folder, summary or {}, request.get("command"))
+    if summary is not None and summary.get("status") == "interrupted" and _going_on(folder) == "running":
+        summary = None  # that of the time before `gdcli resume`
     checkpoint = lenient("checkpoint.json") or {} if summary is None else {}
     status = "damaged" if problems else _going_on(folder) if summary is None else str(summary["status"])
     return Record(folder, kind, status, summary or {}, timing, checkpoint, tuple(problems))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gdcli import store
+from gdcli import sealed, store
 from gdcli.errors import GdcliError
 from gdcli.execute import Origin, Record
 from gdcli.plan import Point
@@ -124,7 +124,8 @@ def recorded(
 
 def is_of(folder: Path, config: str) -> bool:
     """Say whether a folder is that of a run of this config.yaml."""
+    wanted = config.encode()
     try:
-        return (folder / "config.yaml").read_bytes() == config.encode() and not folder.is_symlink()
-    except OSError:
+        return not folder.is_symlink() and sealed.read(folder / "config.yaml", len(wanted)) == wanted
+    except (OSError, sealed.DamagedError):
         return False

@@ -27,6 +27,7 @@ class _Asked(BaseModel):
     config_sha256: str = ""
     data_sha256: str = ""  # of a data file
     plot: bool = True
+    sha256: str = ""  # of all this, by which an edited file is known
 
 
 class RunRequest(_Asked):
@@ -82,7 +83,12 @@ def text(request: Request, loaded: Loaded, config: str, base: Path) -> str:
         "data_sha256": loaded.data_sha256,
         "base": str(base.absolute()) if relative else None,
     }
-    return request.model_copy(update=update).model_dump_json(indent=2) + "\n"
+    found = request.model_copy(update=update)
+    return found.model_copy(update={"sha256": _sha256(found)}).model_dump_json(indent=2) + "\n"
+
+
+def _sha256(request: Request) -> str:
+    return digest(request.model_copy(update={"sha256": ""}).model_dump_json())
 
 
 def digest(config: str) -> str:
@@ -91,10 +97,10 @@ def digest(config: str) -> str:
 
 
 def read(folder: Path) -> Request:
-    """Return the request of a record. Raises MachineError for a folder without one, or with a damaged one."""
+    """Return the request of a record. Raises MachineError for a folder without one, or with a damaged or edited one."""
     try:
         content = sealed.read(folder / NAME, MAX_BYTES)
-        return TypeAdapter[Request](Annotated[Request, Field(discriminator="command")]).validate_json(content)
+        found = TypeAdapter[Request](Annotated[Request, Field(discriminator="command")]).validate_json(content)
     except FileNotFoundError:
         raise MachineError(f"{folder} has no {NAME}: it is no record of run, sweep or compare") from None
     except sealed.DamagedError as error:
@@ -103,3 +109,17 @@ def read(folder: Path) -> Request:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise MachineError(f"{folder / NAME} is damaged: {where}: {first['msg']}") from None
+    if found.sha256 != _sha256(found):
+        raise MachineError(f"{folder / NAME} was changed after the record was begun")
+    return found
+
+
+def require_same(recorded: Request, folder: Path, loaded: Loaded, config: str) -> None:
+    """Raise MachineError if a record's spec or data file has changed, or gives another config.yaml here and now."""
+    if loaded.data_sha256 != recorded.data_sha256:
+        raise MachineError(f"{folder}: {loaded.data_file} has changed after the record was begun")
+    if digest(config) != recorded.config_sha256:
+        raise MachineError(
+            f"{folder}: its spec gives another config.yaml than it did. "
+            "It was changed after the record was begun, or the device or the version of gdcli is another"
+        )

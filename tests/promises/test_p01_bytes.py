@@ -136,8 +136,7 @@ def test_many_runs(place: Path, name: str) -> None:
 
 FRESH = {
     "a run": ("run", "softmax_regression", "epochs=2"),
-    "a sweep": (*MANY["a fleet"], "--seeds", "2", "--no-plot"),
-    "a comparison": (*MANY["tuned"], "--no-plot"),
+    "a tuned comparison": (*MANY["tuned"], "--no-plot"),
 }
 
 

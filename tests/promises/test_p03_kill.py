@@ -124,7 +124,7 @@ def test_dead_at_every_call_of_a_run(place: Path, short: tuple) -> None:
     with crashing.blocks(8):
         places = points(calls_of(place / "count", *arguments))
         assert len(places) >= 300
-        for at, half in places[:: trials(4, 1)]:
+        for at, half in places[:: trials(5, 1)]:
             folder = place / f"{at}-{half}"
             folder.mkdir()
             assert call(folder, *arguments, within=dying(folder, at, half=half)).code == 9, (at, half)
@@ -141,7 +141,7 @@ def test_dead_at_every_call_round_the_plot(place: Path, specs: Path) -> None:
     assert "loss.png" in files
     calls = calls_of(place / "count", *arguments)
     first = next(k for k, (_, path) in enumerate(calls) if "loss.png" in path)
-    for at, half in [point for point in points(calls) if point[0] >= first][:: trials(2, 1)]:
+    for at, half in [point for point in points(calls) if point[0] >= first][:: trials(3, 1)]:
         folder = place / f"{at}-{half}"
         folder.mkdir()
         assert call(folder, *arguments, within=dying(folder, at, half=half)).code == 9

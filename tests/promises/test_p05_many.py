@@ -240,10 +240,10 @@ class Disturbed:
         again = ("resume", "last") if record_in(self.folder) else self._arguments
         return started(self.folder, *again)
 
-    def somewhere(self, draw: random.Random, blocks: int) -> Child:
+    def somewhere(self, draw: random.Random, blocks: int, least: int = 0) -> Child:
         """Let it go on to a random place, in blocks and a moment, of those that are left."""
         done = blocks_in(self.folder)
-        wanted = done + draw.randint(0, max(0, blocks - done - 1))
+        wanted = done + max(least, draw.randint(0, max(0, blocks - done - 1)))
         child = self.go_on()
         until(child, lambda: blocks_in(self.folder) >= wanted)
         time.sleep(draw.uniform(0.0, 0.02))
@@ -321,7 +321,7 @@ def test_ctrl_c_and_then_resume(place: Path, specs: Path, expected: Callable[[st
     for trial in range(trials(2, 20)):
         disturbed = Disturbed(place / str(trial), arguments_of(specs, name))
         for _ in range(2):
-            ended = disturbed.somewhere(draw, expected(name).blocks).kill(number=signal.SIGINT)
+            ended = disturbed.somewhere(draw, expected(name).blocks, least=1).kill(number=signal.SIGINT)
             assert ended.code in (0, 130), ended
             assert "Traceback" not in ended.err, ended
             stopped += ended.code == 130

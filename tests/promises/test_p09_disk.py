@@ -51,7 +51,7 @@ def test_full_at_every_call(place: Path, short: tuple, for_good: bool) -> None:
     arguments, files = short
     places = 0
     with crashing.blocks(16):
-        for at in range(0, 1000, trials(2, 1)):
+        for at in range(0, 1000, trials(3, 1)):
             folder = place / str(at)
             folder.mkdir()
             ended = call(folder, *arguments, within=failing(folder, at, errno.ENOSPC, for_good=for_good))
@@ -65,7 +65,7 @@ def test_full_at_every_call(place: Path, short: tuple, for_good: bool) -> None:
             crashing.assert_same(folder, files, at)
             places += 1
             shutil.rmtree(folder)
-    assert places * trials(2, 1) >= 50
+    assert places * trials(3, 1) >= 50
 
 
 def test_full_at_every_call_of_a_resume(place: Path, short: tuple) -> None:

@@ -294,7 +294,6 @@ REFUSED: dict[str, tuple[str, Callable[[str], str]]] = {
     "cut": ("config.yaml", lambda text: text[: len(text) // 2]),
     "empty": ("config.yaml", lambda text: ""),
     "no text": ("config.yaml", lambda text: "\0\0\0"),
-    "another override": ("request.json", request(overrides=["optimizer.lr=0.02"])),
     "another digest": ("request.json", request(config_sha256="0" * 64)),
     "another command": ("request.json", request(command="sweep")),
     "an unknown command": ("request.json", request(command="rm")),
@@ -321,3 +320,16 @@ def test_an_edited_spec_or_request_is_refused(place: Path, begun: Begun, edit: s
     assert {path.name: path.read_bytes() for path in record.iterdir()} == files
     (record / name).write_text(before)
     assert_goes_on(begun, place / "a", LATEST)
+
+
+def test_an_edited_override_does_not_change_the_run(place: Path, begun: Begun) -> None:
+    """It is refused, or not looked at: config.yaml has the overrides that the run was begun with."""
+    record = begun.copied(place / "a")
+    (record / "request.json").write_text(
+        request(overrides=["optimizer.lr=0.02"])((record / "request.json").read_text())
+    )
+    ended = call(place / "a", "resume", "last")
+    assert ended.code in (0, 3), ended
+    if ended.code == 0:
+        found = crashing.contents(record)
+        assert [name for name in begun.expected if found[name] != begun.expected[name]] == ["request.json"]
