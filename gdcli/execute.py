@@ -169,7 +169,7 @@ def run(
     if ended is not None:
         ended(finished)
     if record is not None:
-        if plot:
+        if plot and finished.outcome.status != "interrupted":  # it is drawn by the run that goes on
             with timing.phase("plot"):
                 _plot(loaded, finished, record.folder, watch)
         write_end(record.folder, finished, timing)

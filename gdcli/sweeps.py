@@ -38,7 +38,7 @@ class Sweep:
         finally:
             rows.close()
         timing.steps = sum(result.steps or 0 for result in self.results)
-        if plot and self.results:
+        if plot and self.results and not interrupt.requested:
             with timing.phase("plot"):
                 execute.draw(folder / "sweep.png", self._picture, Watch(warning=onlooker.warning))
         store.replace(folder / "log.txt", self.table())

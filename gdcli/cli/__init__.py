@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -55,15 +56,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for variable, value in _NO_PLUGINS.items():
         os.environ.setdefault(variable, value)
     _open_streams()
+    came: list[int] = []
     try:
-        with common.stoppable():
-            code = typer.main.get_command(app())(args=argv, prog_name="gdcli", standalone_mode=False)
+        with common.stoppable() as came:
+            code = int(typer.main.get_command(app())(args=argv, prog_name="gdcli", standalone_mode=False) or 0)
             sys.stdout.flush()
-        return int(code or 0)
+        return common.stopped_code(came) if came and code == 130 else code  # Typer returns 130 for any signal
+    except BaseException as error:
+        if came and not isinstance(error, GdcliError):  # whatever a library has made of the signal
+            return common.stopped_code(came)
+        return _ended(error)
+
+
+def _ended(error: BaseException) -> int:
+    """Tell what ended a command, and return the exit code for it."""
+    try:
+        raise error
     except typer.Exit as done:
         return done.exit_code
-    except (KeyboardInterrupt, typer.Abort) as stop:  # Typer turns the first into the second
-        return 128 + next((each.number for each in (stop, stop.__cause__) if isinstance(each, common.Stopped)), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
     except BrokenPipeError:
         _no_more_output()
         return 0
@@ -113,5 +125,7 @@ def _no_more_output() -> None:
 
 
 def entry() -> None:
-    """The console script."""
+    """The console script. A signal that comes when all is done changes nothing."""
+    for number in common.STOPPING:
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(main())

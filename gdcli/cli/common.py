@@ -49,8 +49,8 @@ def engine() -> ModuleType:
     and with them set aside for good, the command starts a tenth faster.
     """
     gc.disable()
-    from gdcli import execute
-
+    with deferred():
+        from gdcli import execute
     gc.freeze()
     gc.enable()
     return execute
@@ -268,22 +268,47 @@ class Stopped(KeyboardInterrupt):
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
+_came: list[int] = []
+"""The signals since the command began: Typer, and others, make an exception of theirs of a signal's."""
+
+
 @contextlib.contextmanager
-def stoppable() -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the command by an exception, as long as it does not handle them itself."""
+def stoppable() -> Iterator[list[int]]:
+    """Let SIGINT and SIGTERM end the command by an exception, as long as it does not handle them itself.
+
+    Yields the signals that came.
+    """
 
     def handle(number: int, frame: FrameType | None) -> None:
+        _came.append(number)
         raise Stopped(number)
 
+    _came.clear()
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may handle signals
+        yield _came  # only the main thread may handle signals
         return
     old = {number: signal.signal(number, handle) for number in STOPPING}
+    try:
+        yield _came
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait for the end of an import: modules in C do not expect an exception in the middle."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    old = {number: signal.signal(number, lambda number, frame: _came.append(number)) for number in STOPPING}
     try:
         yield
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+    if _came:
+        raise Stopped(_came[0])
 
 
 @contextlib.contextmanager
@@ -291,17 +316,17 @@ def signals() -> Iterator[tuple[Interrupt, list[int]]]:
     """Yield the flag that SIGINT and SIGTERM set, and the signals that came; a second one stops at once."""
     from gdcli.engine.train import Interrupt
 
-    interrupt, came = Interrupt(), []
+    interrupt = Interrupt(requested=bool(_came))
 
     def handle(number: int, frame: FrameType | None) -> None:
-        came.append(number)
+        _came.append(number)
         if interrupt.requested:
             raise Stopped(number)
         interrupt.requested = True
 
     old = {number: signal.signal(number, handle) for number in STOPPING}
     try:
-        yield interrupt, came
+        yield interrupt, _came
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)

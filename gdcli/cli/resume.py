@@ -44,6 +44,7 @@ def resume(
                 common.say_ended(folder, json=True)
             common.note(f"nothing is left to do: {status}. record: {common.shown_path(folder)}")
             return int(status in ("diverged", "failed"))
+        requests.require_config(request, folder)
         if not force:
             require_same_machine(folder)
         job = common.Job(source_of(folder, request), again=folder, quiet=quiet, json=json, recorded=request)

@@ -44,6 +44,7 @@ def verify(
         request, status = requests.read(folder), status_of(folder)
         if status in (None, "interrupted"):
             raise SpecError(f"{common.shown_path(folder)} has not ended: gdcli resume goes on with it")
+        requests.require_config(request, folder)
         require_comparable(folder, request)
         with tempfile.TemporaryDirectory(prefix="gdcli-verify-") as again:
             code = done_again(folder, request, Path(again))

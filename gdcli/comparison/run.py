@@ -91,7 +91,7 @@ class Comparison:
         finally:
             written.close()
         timing.steps = sum(result.steps or 0 for result in self.results)
-        if asked.plot and self.results:
+        if asked.plot and self.results and not interrupt.requested:
             with timing.phase("plot"):
                 self._draw(Watch(warning=onlooker.warning))
         store.replace(folder / "log.txt", self.table())

@@ -415,6 +415,8 @@ class Loop:
         assert self.status is not None
         diverged = self.status == "diverged"
         loss, metrics = (self.bad_loss, {}) if diverged else self.final()
+        if diverged and np.isfinite(loss):  # it was the gradient: that loss is not one to rank by
+            loss = float("nan")
         if loss < self.best:
             self.best, self.best_step = loss, self.steps
         return Outcome(

@@ -114,6 +114,18 @@ def read(folder: Path) -> Request:
     return found
 
 
+def require_config(recorded: Request, folder: Path) -> None:
+    """Raise MachineError if a record's config.yaml is not what was written."""
+    try:
+        content = sealed.read(folder / "config.yaml", 4 * MAX_BYTES)
+    except FileNotFoundError:
+        raise MachineError(f"{folder} has no config.yaml") from None
+    except sealed.DamagedError as error:
+        raise MachineError(f"{folder / 'config.yaml'} cannot be used: {error}") from None
+    if hashlib.sha256(content).hexdigest() != recorded.config_sha256:
+        raise MachineError(f"{folder / 'config.yaml'} was changed after the record was begun")
+
+
 def require_same(recorded: Request, folder: Path, loaded: Loaded, config: str) -> None:
     """Raise MachineError if a record's spec or data file has changed, or gives another config.yaml here and now."""
     if loaded.data_sha256 != recorded.data_sha256:

@@ -73,7 +73,7 @@ def test_an_edited_config_of_a_run_is_refused(gdcli) -> None:
     edited(folder / "config.yaml", "epochs: 3", "epochs: 4")
     answer = gdcli("resume", str(folder))
     assert answer.code == 3
-    assert "its spec gives another config.yaml than it did" in answer.err
+    assert "config.yaml was changed after the record was begun" in answer.err
     assert len((folder / "steps.csv").read_text().splitlines()) == 4
 
 

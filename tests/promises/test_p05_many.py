@@ -38,9 +38,9 @@ SWEEP = ("sweep", "{specs}/rows.yaml", "--no-plot")
 VALLEY = ("compare", "{specs}/valley.yaml", "epochs=150", "--optimizers")
 
 CASES: dict[str, tuple[str, ...]] = {
-    "one by one": (*SWEEP, "--fleet", "off", "-p", "lr=0.01,0.02,0.03,0.04", "-p", "batch.size=4,6"),
-    "dropout": ("sweep", "{specs}/layers.yaml", "--no-plot", "epochs=30", "-p", "lr=geomspace(0.001,0.1,5)"),
-    "a fleet": (*SWEEP, "-p", "lr=linspace(0.01,0.1,12)"),
+    "one by one": (*SWEEP, "--fleet", "off", "-p", "lr=0.01,0.02,0.03,0.04", "-p", "batch.size=4,6", "epochs=30"),
+    "dropout": ("sweep", "{specs}/layers.yaml", "--no-plot", "epochs=20", "-p", "lr=geomspace(0.001,0.1,5)"),
+    "a fleet": (*SWEEP, "-p", "lr=linspace(0.01,0.1,12)", "epochs=30"),
     "fleets that end early": (*SWEEP, "stop.loss=0.3", "-p", "lr=0.01,0.1,1e4,0.3", "-p", "momentum=0,0.5"),
     "beyond folders": (*SWEEP, "-p", "lr=linspace(0.01,0.1,101)", "epochs=12"),
     "with a picture": ("sweep", "{specs}/rows.yaml", "epochs=10", "-p", "lr=0.01,0.02,0.03", "--seeds", "2"),
@@ -57,8 +57,8 @@ CASES: dict[str, tuple[str, ...]] = {
         "epochs=10", "--no-plot",
     ),
     "paths": (*VALLEY, "sgd:lr=1e-4,adam:lr=0.1,rmsprop:lr=0.01"),
-    "jobs": (*SWEEP, "--fleet", "off", "-p", "lr=linspace(0.01,0.1,8)", "--jobs", "2"),
-    "jobs of fleets": (*SWEEP, "-p", "lr=linspace(0.01,0.1,12)", "--jobs", "2"),
+    "jobs": (*SWEEP, "--fleet", "off", "-p", "lr=linspace(0.01,0.1,8)", "epochs=30", "--jobs", "2"),
+    "jobs of fleets": (*SWEEP, "-p", "lr=linspace(0.01,0.1,12)", "epochs=30", "--jobs", "2"),
 }  # fmt: skip
 
 

@@ -200,9 +200,6 @@ def test_each_way_not_to_be_finite(gdcli, name: str) -> None:
     assert what in summary["message"]
 
 
-@pytest.mark.xfail(
-    reason="Outcome.loss of a run that diverged is the last step's loss where that is finite", strict=True
-)
 def test_a_run_that_diverged_has_no_final_loss(gdcli) -> None:
     """Else a list sorted by the loss would have it first: here it is 0."""
     spec, _, _ = SOURCES["nan gradient, finite loss"]

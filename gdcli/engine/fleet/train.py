@@ -395,7 +395,8 @@ class FleetLoop:
         """Return how the runs ended."""
         loss, metrics = self.final()
         diverged = np.array([status == "diverged" for status in self.status])
-        loss = np.where(diverged, self.bad_loss, loss)
+        bad = np.where(np.isfinite(self.bad_loss), np.nan, self.bad_loss)  # a finite one is not one to rank by
+        loss = np.where(diverged, bad, loss)
         better = loss < self.best
         return FleetOutcome(
             status=tuple(self.status),
