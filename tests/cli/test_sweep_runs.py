@@ -434,7 +434,7 @@ REFUSED = [
     (["-p", "w=0,1", "--trajectory", "line.yaml"], "--trajectory draws on a surface: give two --param of the model"),
     (["-p", "lr=0.1,1", "--trajectory", "line.yaml"], "--trajectory draws on a surface: give two --param of the model"),
     (["-p", "w=0,1", "-p", "b=0,1", "--trajectory", "nowhere"], "there is no file 'nowhere'"),
-    (["-p", "w=0,1", "-p", "b=0,1", "--trajectory", "."], "--trajectory .: no config.yaml in this folder"),
+    (["-p", "w=0,1", "-p", "b=0,1", "--trajectory", "."], "--trajectory /"),  # the whole path: no config.yaml in it
     (["-p", "compare.seeds=1,2"], "--param compare.seeds: a single run does not read the key"),
     (["-p", "lr=0.1", "--max-runs", "0"], "Invalid value for '--max-runs'"),
     (["-p", "lr=0.1", "--jobs", "0"], "Invalid value for '--jobs'"),
