@@ -64,16 +64,19 @@ def engine_alone(spec: Loaded) -> tuple[Found, Slices]:
 
 def whole_run(spec: Loaded, root: str) -> tuple[Found, Slices]:
     """Train with text and CSV files written and the text printed to nowhere."""
-    from gdcli import execute
+    from gdcli import execute, store
 
     found: Found = {}
 
     def run(turn: Slice) -> None:
         folder = Path(tempfile.mkdtemp(dir=root))
-        origin = execute.Origin(b"", ())
+        built = execute.prepared(spec)
+        config, files = execute.head(built, execute.Origin(b"", ()))
+        for name, content in files.items():
+            store.write(folder / name, content)
         with open(os.devnull, "w", encoding="utf-8") as sink:  # noqa: PTH123
             watch = execute.Watch(text=sink.write, block=lambda block: turn(len(block.step)))
-            finished = execute.run(spec, folder, origin, watch=watch, plot=False)
+            finished = execute.run(built, execute.Record(folder, config), watch=watch, plot=False)
         with (folder / "gradients.csv").open() as stream:
             found["steps"] = sum(1 for _ in stream) - 1
         found["parameters"] = finished.outcome.parameters
