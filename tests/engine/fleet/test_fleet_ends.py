@@ -119,7 +119,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run_though_the_loss_is() -> None
         assert fleet.outcome.status == ("finished", "diverged", "finished")
         assert fleet.outcome.steps.tolist() == [5, 1, 5]
         assert fleet.parameters(1).tolist() == [0.0, 3.0]
-    assert np.isnan(fleet.outcome.loss[1])  # that of its last step, 4, is not one to rank by
+        assert np.isnan(fleet.outcome.loss[1])  # that of its last step, 4, is not one to rank by
         assert fleet.ending(1)[1] == alone(runs[1]).outcome.message or keep != "values"
 
 
