@@ -12,7 +12,7 @@ run: $(STAMP)  ## print document 4's backpropagation through a 2-2-2 net
 	$(BIN)/gdcli run experiments/backprop_2x2.yaml
 
 test: $(STAMP)  ## the whole test suite
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 soak: $(STAMP)  ## the promises about crashes and bad input, with their full figures: an hour or more
 	GDCLI_SOAK=1 $(BIN)/python -m pytest -n 2 tests/promises
