@@ -89,10 +89,7 @@ class _Saved:
         at_most = checkpoint.size(self._loop) + 8 * self._loop.runs * steps
         found = self._checkpoints.latest(at_most, self._fit, lambda text: None)
         if found is not None:
-            status, message = list(self._loop.status), list(self._loop.message)
             checkpoint.restore(self._loop, _of_loop(found.state))
-            for run in self._loop.open.nonzero()[0].tolist():  # an interrupted fleet's state calls them interrupted
-                self._loop.status[run], self._loop.message[run] = status[run], message[run]
         return found
 
     def _fit(self, state: State) -> None:

@@ -20,6 +20,21 @@ OTHER = ("timing.json", "environment.json", "request.json")
 VICTIM = 3
 """The run at which a worker dies."""
 
+NORMED = """
+data: {generate: {kind: linear, n: 8, weights: [3, 1], bias: 4, noise: 1, x: {uniform: [0, 2]}}}
+model:
+  type: sequential
+  layers:
+    - {layer: Linear, in_features: 2, out_features: 3}
+    - {layer: BatchNorm1d, num_features: 3}
+    - {layer: Linear, in_features: 3, out_features: 1}
+loss: mse
+optimizer: {name: sgd, lr: 0.01}
+batch: {mode: mini-batch, size: 4}
+epochs: 3
+"""
+"""A model that torch refuses to train on a batch of one row, with a ValueError."""
+
 
 def contents(output: Path, *without: str) -> dict[str, bytes]:
     """All files of the one record below a folder."""

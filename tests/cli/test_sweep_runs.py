@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from gdcli import many, plots
-from tests.cli.many_runs import OTHER, contents, require_bits_of_run
+from tests.cli.many_runs import NORMED, OTHER, contents, require_bits_of_run
 from tests.conftest import Answer, only_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # a test process may have threads
@@ -26,21 +26,6 @@ loss: mse
 optimizer: {name: sgd, lr: 0.01}
 epochs: 5
 """
-
-NORMED = """
-data: {generate: {kind: linear, n: 8, weights: [3, 1], bias: 4, noise: 1, x: {uniform: [0, 2]}}}
-model:
-  type: sequential
-  layers:
-    - {layer: Linear, in_features: 2, out_features: 3}
-    - {layer: BatchNorm1d, num_features: 3}
-    - {layer: Linear, in_features: 3, out_features: 1}
-loss: mse
-optimizer: {name: sgd, lr: 0.01}
-batch: {mode: mini-batch, size: 4}
-epochs: 3
-"""
-"""A model that torch refuses to train on a batch of one row, with a ValueError."""
 
 NET = ("backprop_2x2", "epochs=20", "print.style=tensor")
 

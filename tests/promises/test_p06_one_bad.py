@@ -19,21 +19,6 @@ from tests.conftest import Answer, only_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # a test process may have threads
 
-LAYERS = """
-data: {generate: {kind: linear, n: 8, weights: [3, 1], bias: 4, noise: 1, x: {uniform: [0, 2]}}}
-model:
-  type: sequential
-  layers:
-    - {layer: Linear, in_features: 2, out_features: 3}
-    - {layer: BatchNorm1d, num_features: 3}
-    - {layer: Linear, in_features: 3, out_features: 1}
-loss: mse
-optimizer: {name: sgd, lr: 0.01}
-batch: {mode: mini-batch, size: 4}
-epochs: 3
-"""
-"""A model that torch refuses to train on a batch of one row; its runs train one by one."""
-
 NET = """
 data: {x: [[0.05, 0.1], [0.3, -0.2]], y: [[1], [0]]}
 model: {type: mlp, layers: [2, 2, 1]}
@@ -57,7 +42,7 @@ OF_NET = ("-p", f"lr={','.join(map(str, LRS))}")
 @pytest.fixture(autouse=True)
 def _bad(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that dies at one run, and one run that asks for more memory than there is, of torch itself."""
-    Path("layers.yaml").write_text(LAYERS)
+    Path("layers.yaml").write_text(many_runs.NORMED)
     Path("net.yaml").write_text(NET)
     prepared, build_fleet = execute.prepared, together.build_fleet
 

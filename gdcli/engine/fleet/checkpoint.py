@@ -66,7 +66,8 @@ def restore(loop: FleetLoop, state: State) -> None:
     }
     loop.fleet.batches.restore(state.numbers.get("shuffle"))
     loop.t = state.steps
-    loop.status, loop.message = list(state.numbers["status"]), list(state.numbers["message"])
+    for run in np.flatnonzero(~loop.open).tolist():  # the others go on; an interrupted fleet calls them interrupted
+        loop.status[run], loop.message[run] = state.numbers["status"][run], state.numbers["message"][run]
 
 
 def size(loop: FleetLoop) -> int:
