@@ -44,8 +44,8 @@ def in_turn(ours: Callable[[Slice], None], plain: Slice, pairs: Pairs) -> None:
 
 def engine_alone(spec: Loaded) -> tuple[Found, Slices]:
     """Build and train; every gradient of every step stays in memory."""
-    from gdcli.engine.build import build
-    from gdcli.engine.train import train
+    from gdcli.engine.loop import train
+    from gdcli.engine.problem import build
     from gdcli.records import StepBlock
 
     found: Found = {}
@@ -64,19 +64,20 @@ def engine_alone(spec: Loaded) -> tuple[Found, Slices]:
 
 def whole_run(spec: Loaded, root: str) -> tuple[Found, Slices]:
     """Train with text and CSV files written and the text printed to nowhere."""
-    from gdcli import execute, store
+    from gdcli.runner import record_run
+    from gdcli.storage import run_folder
 
     found: Found = {}
 
     def run(turn: Slice) -> None:
         folder = Path(tempfile.mkdtemp(dir=root))
-        built = execute.prepared(spec)
-        config, files = execute.head(built, execute.Origin(b"", ()))
+        built = record_run.prepared(spec)
+        config, files = record_run.head(built, record_run.Origin(b"", ()))
         for name, content in files.items():
-            store.write(folder / name, content)
+            run_folder.write(folder / name, content)
         with open(os.devnull, "w", encoding="utf-8") as sink:  # noqa: PTH123
-            watch = execute.Watch(text=sink.write, block=lambda block: turn(len(block.step)))
-            finished = execute.run(built, execute.Record(folder, config), watch=watch, plot=False)
+            watch = record_run.Watch(text=sink.write, block=lambda block: turn(len(block.step)))
+            finished = record_run.run(built, record_run.Record(folder, config), watch=watch, plot=False)
         with (folder / "gradients.csv").open() as stream:
             found["steps"] = sum(1 for _ in stream) - 1
         found["parameters"] = finished.outcome.parameters
@@ -123,8 +124,8 @@ def whole(repetitions: int, steps: int) -> Iterator[Row]:
 def mlps(repetitions: int, steps: int) -> Iterator[Row]:
     from plain_loops import mlp_epoch
 
-    from gdcli.engine.build import build
-    from gdcli.engine.train import train
+    from gdcli.engine.loop import train
+    from gdcli.engine.problem import build
 
     spec = loaded(MLP)
     table = spec.training

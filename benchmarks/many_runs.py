@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import specs
 
-from gdcli.engine.fleet.build import build_fleet, chunk_of
-from gdcli.engine.fleet.train import train_fleet
+from gdcli.engine.fleet_loop import train_fleet
+from gdcli.engine.fleet_problem import build_fleet, chunk_of
 
 if TYPE_CHECKING:
     from gdcli.spec.load import Loaded

@@ -1,4 +1,4 @@
-"""Everything that can go wrong for a reason outside this program, and its exit code."""
+"""Everything that can go wrong for a reason outside this program, and its exit code; texts made safe to show."""
 
 from __future__ import annotations
 
@@ -63,6 +63,10 @@ class MachineError(GdcliError):
     exit_code = 3
 
 
+class DamagedError(MachineError):
+    """A file that is not what was written, or does not hold what such a file holds."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a sentence with the known name nearest to a misspelled one, else the list of them.
 
@@ -76,3 +80,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"Did you mean '{close[0]}'?"
     return f"Known: {', '.join(names[:40])}" if names else ""
+
+
+_BLANK = frozenset("\u115f\u1160\u3164\uffa0")  # letters by category, yet nothing is seen
+
+
+def visible(text: str, keep: str = "") -> str:
+    r"""Return the text with an escape for each character that is not seen, or that would do something, but those kept.
+
+    >>> print(visible("a\x1b[31m\nb\u202e"), visible("a\tb", keep="\t") == "a\tb")
+    a\x1b[31m\nb\u202e True
+    """
+    if text.isprintable() and _BLANK.isdisjoint(text):
+        return text
+    return "".join(
+        c if (c.isprintable() and c not in _BLANK) or c in keep else c.encode("unicode_escape").decode() for c in text
+    )

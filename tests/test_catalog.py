@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from gdcli import catalog
+from gdcli.commands import catalog
 from gdcli.errors import SpecError
-from gdcli.styles import STYLES
+from gdcli.report.styles import STYLES
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from gdcli.checking import AUTOGRAD, DIFFERENCES, HAND, Report, check
+from gdcli.commands.check import AUTOGRAD, DIFFERENCES, HAND, Report, check
 from gdcli.errors import RunError, SpecError
 from gdcli.spec import bundled
 from gdcli.spec.document import read

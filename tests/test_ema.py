@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gdcli.ema import average, ema, read
+from gdcli.commands.ema import average, ema, read
 from gdcli.errors import SpecError
-from gdcli.plots.averages import averages
+from gdcli.report.plots.averages import averages
 from tests.conftest import GOLDEN
 
 

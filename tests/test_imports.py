@@ -10,30 +10,27 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "gdcli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# each layer may import itself and those before it
-LAYERS = (
-    ("errors", "texts"),
-    ("records",),
-    ("zoo", "reprs", "styles", "store", "tables", "plots", "stats", "results", "sealed", "keeping"),
+# each floor may import itself and those below it
+FLOORS = (
+    ("errors", "records"),
+    ("zoo", "report"),
     ("spec",),
-    ("plan", "engine", "ema", "catalog", "library"),
-    ("export",),
-    ("checkpoints", "verifying"),
-    ("execute", "explain", "checking"),
-    ("shards",),
-    ("lanes",),
-    ("executors",),
-    ("many",),
-    ("sweeps", "surface", "comparison"),
-    ("pictures",),
+    ("plan", "engine", "storage"),
+    ("runner",),
+    ("commands",),
     ("cli",),
-    ("__main__",),
 )
-KNOWS_ONLY = {"errors", "texts", "records", "reprs"}  # of styles, store, tables, plots
+# what a room may import of the package besides itself, where that is less than its floor allows
+KNOWS_ONLY = {"errors": set(), "report": {"errors", "records"}, "zoo": {"errors", "records"}}
+MOST_ROOMS = 12
 
 
-def layer_of(module: str) -> int:
-    return next(k for k, names in enumerate(LAYERS) if module in names)
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def floor_of(room: str) -> int:
+    return next(k for k, rooms in enumerate(FLOORS) if room in rooms)
 
 
 def imported(path: Path, *, top_only: bool = False) -> set[str]:
@@ -52,29 +49,30 @@ def own(names: set[str]) -> set[str]:
     return {parts[1] for name in names if (parts := name.split("."))[0] == "gdcli" and len(parts) > 1} - {"__version__"}
 
 
+def test_rooms_of_the_house() -> None:
+    rooms = {room_of(path) for path in FILES} - {"__init__", "__main__"}
+    assert rooms == {room for floor in FLOORS for room in floor}
+    assert len(rooms) <= MOST_ROOMS
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_direction_of_imports(path: Path) -> None:
-    module = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if module == "__init__":
+    room = room_of(path)
+    if room in ("__init__", "__main__"):
         return
-    for other in own(imported(path)):
-        assert layer_of(other) <= layer_of(module), f"{module} imports {other}"
-    if module in ("styles", "store", "tables", "plots"):
-        assert own(imported(path)) <= KNOWS_ONLY
+    others = own(imported(path)) - {room}
+    for other in others:
+        assert floor_of(other) <= floor_of(room), f"{room} imports {other}"
+    assert others <= KNOWS_ONLY.get(room, others)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_heavy_packages_at_the_top_of_a_file(path: Path) -> None:
-    part = path.relative_to(PACKAGE).parts[0]
     heavy = {name.split(".")[0] for name in imported(path, top_only=True)} & {"torch", "matplotlib", "pydantic"}
     allowed = {
         "engine": {"torch"},
-        "execute.py": {"torch", "pydantic"},
-        "checking": {"torch"},
-        "executors.py": {"torch"},
-        "lanes.py": {"torch"},
-        "many.py": {"torch"},
-        "surface.py": {"torch"},
+        "runner": {"torch", "pydantic"},
+        "commands": {"torch"},
         "spec": {"pydantic"},
-    }.get(part, set())
+    }.get(room_of(path), set())
     assert heavy <= allowed

@@ -14,7 +14,7 @@ import pytest
 from gdcli import plan
 from gdcli.errors import SpecError
 from gdcli.plan import Specs
-from gdcli.plan.points import HERE
+from gdcli.plan.trials import HERE
 from gdcli.spec.document import Node, read
 from gdcli.spec.load import Loaded, load
 from gdcli.spec.overrides import as_node, put, steps_of

@@ -24,8 +24,8 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from gdcli import plots
-from gdcli.plots import Curve, canvas, losses, scales, surfaces, sweeps
+from gdcli.report import plots
+from gdcli.report.plots import Curve, canvas, losses, scales, surfaces, sweeps
 
 STEPS = np.arange(1, 101.0)
 EXP = Curve("sgd", STEPS, 16 * 0.9**STEPS)

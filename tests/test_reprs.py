@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from gdcli import reprs
+from gdcli.report import torch_repr as reprs
 
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=9)
 SCALES = st.sampled_from([1e-40, 1e-6, 1e-4, 1e-3, 0.1, 1.0, 30.0, 1e3, 1e5, 1e8, 1e12, 1e38])

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdcli.results import Effort, Result, failed, header, row
-from gdcli.shards import folder_name
+from gdcli.records import Effort, Result, failed_result, results_header, results_row
+from gdcli.runner import folder_name
 
 
 @given(st.integers(1, 50), st.integers(1, 50), st.booleans(), st.integers(0, 300))
@@ -38,8 +38,8 @@ def test_a_row_has_a_value_for_every_column(metrics: tuple[str, ...], target: bo
         3, "lr=0.1", (0.1, "sgd"), "finished", loss=0.5, best_loss=0.25, steps=20, epochs=10, to_target=7,
         hashes=("a", "b", "c"), metrics={"validation_accuracy": 0.75},
     )  # fmt: skip
-    names = header(["lr", "optimizer"], metrics, target=target)
-    values = row(result, metrics, Effort(3, 2, 2) if target else None)
+    names = results_header(["lr", "optimizer"], metrics, target=target)
+    values = results_row(result, metrics, Effort(3, 2, 2) if target else None)
     found = dict(zip(names, values, strict=True))
     assert [found[name] for name in ("run", "lr", "optimizer", "status")] == [3, 0.1, "sgd", "finished"]
     assert [found[name] for name in ("final_loss", "best_loss", "steps", "epochs")] == [0.5, 0.25, 20, 10]
@@ -53,20 +53,20 @@ def test_a_row_has_a_value_for_every_column(metrics: tuple[str, ...], target: bo
 @pytest.mark.parametrize("loss", [nan, inf, -inf])
 def test_a_loss_that_is_not_finite_is_no_cell_and_ranks_last(loss: float) -> None:
     result = Result(1, "", (), "diverged", loss=loss, best_loss=loss)
-    assert row(result)[2:4] == [None, None]
+    assert results_row(result)[2:4] == [None, None]
     assert result.rank == inf
     assert min([result, Result(2, "", (), "finished", loss=1e300)], key=lambda each: each.rank).number == 2
 
 
 def test_a_run_that_raised_has_its_place_and_nothing_else() -> None:
-    result = failed(4, "lr=9", (9, None), "because")
+    result = failed_result(4, "lr=9", (9, None), "because")
     assert (result.status, result.message) == ("failed", "because")
     assert isinf(result.rank)
-    assert row(result) == [4, 9, None, "failed", None, None, None, None, None, None, None]
+    assert results_row(result) == [4, 9, None, "failed", None, None, None, None, None, None, None]
 
 
 def test_values_that_are_no_cells_are_text() -> None:
-    assert row(Result(1, "", ([64, 5], {"name": "sgd"}, True, "word", None), "finished"))[1:6] == [
+    assert results_row(Result(1, "", ([64, 5], {"name": "sgd"}, True, "word", None), "finished"))[1:6] == [
         "[64, 5]", "{'name': 'sgd'}", True, "word", None,
     ]  # fmt: skip
 
@@ -74,7 +74,7 @@ def test_values_that_are_no_cells_are_text() -> None:
 def test_a_result_comes_back_from_another_process() -> None:
     result = Result(1, "a", (0.1,), "finished", loss=0.1, losses=np.arange(3.0), metrics={"m": 1.0})
     back = pickle.loads(pickle.dumps(result))
-    assert row(back, ["m"]) == row(result, ["m"])
+    assert results_row(back, ["m"]) == results_row(result, ["m"])
     assert back.losses.tobytes() == result.losses.tobytes()
 
 

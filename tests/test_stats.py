@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gdcli.stats import Interval, interval, paired
+from gdcli.commands.stats import Interval, interval, paired
 
 RNG = np.random.default_rng(1)
 

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gdcli import styles
 from gdcli.records import Event, Outcome, Parameter, Prediction, Start, StepBlock
+from gdcli.report import styles
 from tests.documents import expected
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -23,14 +23,14 @@ def catalog(
 
     Examples: gdcli catalog · gdcli catalog loss · gdcli catalog optimizer adam
     """
-    from gdcli import catalog as ingredients
+    from gdcli.commands import catalog as ingredients
 
     words = words or []
     if len(words) > 2:
         raise SpecError(f"catalog takes a kind and a name (got {len(words)} words)")
     found, in_full = ingredients.find(words)
     if json:
-        from gdcli.store import json_text
+        from gdcli.storage.run_folder import json_text
 
         common.Output()(json_text([entry.data() for entry in found]))
     elif in_full:

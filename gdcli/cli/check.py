@@ -11,7 +11,7 @@ from gdcli.cli import common
 from gdcli.errors import SpecError
 
 if TYPE_CHECKING:
-    from gdcli.checking import Dtype
+    from gdcli.commands.check import Dtype
 
 Which = Literal["float32", "float64", "both"]
 
@@ -46,11 +46,11 @@ def check(
     common.engine()
     import torch
 
-    from gdcli import checking
-    from gdcli.engine.build import resolve_threads
+    from gdcli.commands import check
+    from gdcli.engine.problem import resolve_threads
 
     torch.set_num_threads(resolve_threads(loaded))
     dtypes: tuple[Dtype, ...] = ("float64", "float32") if dtype == "both" else (dtype,)
-    report = checking.check(loaded, dtypes, tolerance)
+    report = check.check(loaded, dtypes, tolerance)
     common.Output()(report.json() if json else report.text())
     return 0 if report.passed else 1

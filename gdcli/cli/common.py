@@ -16,19 +16,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gdcli.errors import MachineError, SpecError
-from gdcli.texts import visible
+from gdcli.errors import MachineError, SpecError, visible
 
 if TYPE_CHECKING:
     from types import FrameType, ModuleType
 
-    from gdcli.engine.train import Interrupt
+    from gdcli.engine.loop import Interrupt
     from gdcli.records import StepBlock
     from gdcli.spec.bundled import Source
     from gdcli.spec.document import Node
     from gdcli.spec.load import Loaded
-    from gdcli.spec.request import Request
     from gdcli.spec.schema import RunSpec
+    from gdcli.storage.request import Request
 
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder for the records.")]
 SeedOption = Annotated[int | None, typer.Option(help="Override the spec's seed.")]
@@ -43,17 +42,17 @@ NoLimitsOption = Annotated[bool, typer.Option("--no-limits", help="Allow sizes b
 
 
 def engine() -> ModuleType:
-    """Import and return `gdcli.execute`, and with it torch.
+    """Import and return `gdcli.runner.record_run`, and with it torch.
 
     Garbage collection during the import would look again and again at a million objects that all stay: without it,
     and with them set aside for good, the command starts a tenth faster.
     """
     gc.disable()
     with ending_at_once():
-        from gdcli import execute
+        from gdcli.runner import record_run
     gc.freeze()
     gc.enable()
-    return execute
+    return record_run
 
 
 def split_spec(words: Sequence[str], default: str | None = None) -> tuple[str, list[str]]:
@@ -98,8 +97,8 @@ def record_or_spec(word: str) -> str:
 
     What is a path, or the name of a bundled spec, means that.
     """
-    from gdcli.library.finding import find
     from gdcli.spec import bundled
+    from gdcli.storage.find import find
 
     if Path(word).exists() or word in bundled.names():
         return word
@@ -127,7 +126,7 @@ def parse(source: Source, document: Node, name: str | None = None) -> RunSpec:
 def require_same_config(job: Job, loaded: Loaded, config: str) -> None:
     """Refuse a record to go on with, or to verify, whose spec or data have changed."""
     if job.recorded is not None:
-        from gdcli.spec.request import require_same
+        from gdcli.storage.request import require_same
 
         require_same(job.recorded, job.again or job.source.path.parent, loaded, config)
 
@@ -169,7 +168,7 @@ class Job:
             yield self.again
             return
         from gdcli.spec.config import digest
-        from gdcli.store import claim
+        from gdcli.storage.run_folder import claim
 
         folder, lock = claim(self.output, name, digest(filled), time.localtime(), files)
         try:
@@ -182,8 +181,8 @@ def finished_before(job: Job, loaded: Loaded, filled: dict[str, Any], request: R
     """Return the finished record of the same request, spec and version, if the job asks for one and there is one."""
     if not job.needed or job.again is not None:
         return None
-    from gdcli.library.needed import finished
     from gdcli.spec.config import digest
+    from gdcli.storage.reuse import finished
 
     folder = finished(job.output / loaded.spec.name, digest(filled), request, loaded.data_sha256)
     if folder is not None:
@@ -195,8 +194,8 @@ def finished_before(job: Job, loaded: Loaded, filled: dict[str, Any], request: R
 def say_ended(folder: Path, *, json: bool) -> None:
     """Print the text of a record that has ended, or its summary as JSON."""
     from gdcli.cli.show import print_log
-    from gdcli.library.record import json_file
-    from gdcli.store import json_text
+    from gdcli.storage.record import json_file
+    from gdcli.storage.run_folder import json_text
 
     if json:
         Output()(json_text({"folder": str(folder), **(json_file(folder / "summary.json") or {})}))
@@ -301,7 +300,7 @@ def ending_at_once() -> Iterator[None]:
 
     They do not expect an exception in the middle: some abort, others make it look like a bug.
     """
-    if "gdcli.execute" in sys.modules or threading.current_thread() is not threading.main_thread():
+    if "gdcli.runner.record_run" in sys.modules or threading.current_thread() is not threading.main_thread():
         yield
         return
     old = {number: signal.signal(number, lambda number, frame: os._exit(128 + number)) for number in STOPPING}
@@ -315,7 +314,7 @@ def ending_at_once() -> Iterator[None]:
 @contextlib.contextmanager
 def signals() -> Iterator[tuple[Interrupt, list[int]]]:
     """Yield the flag that SIGINT and SIGTERM set, and the signals that came; a second one stops at once."""
-    from gdcli.engine.train import Interrupt
+    from gdcli.engine.loop import Interrupt
 
     interrupt = Interrupt(requested=bool(_came))
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gdcli.spec.load import Loaded
-    from gdcli.spec.request import CompareRequest
     from gdcli.spec.schema import Compare
+    from gdcli.storage.request import CompareRequest
 
 TUNE_RANGE = (1e-4, 1e1)
 
@@ -59,7 +59,7 @@ def compare(
     Every row has the same data and start values, shown by a hash. Example: gdcli compare --optimizers sgd,adam
     """
     from gdcli.spec import bundled
-    from gdcli.spec.request import CompareRequest
+    from gdcli.storage.request import CompareRequest
 
     name, overrides = common.split_spec(words or [], "optimizers_2x2")
     source = bundled.find(name)
@@ -78,8 +78,8 @@ def carry(request: CompareRequest, job: common.Job, how: many.How) -> int:
     """Do what is asked for, in a new record or in the one to go on with; return the exit code."""
     from gdcli import plan
     from gdcli.spec import limits
-    from gdcli.spec import request as requests
     from gdcli.spec.config import filled_in
+    from gdcli.storage import request as requests
 
     document = common.document_of(job.source, request.overrides, "compare")
     loaded = common.load(job.source, common.parse(job.source, document, request.name), bounded=True)
@@ -103,10 +103,10 @@ def carry(request: CompareRequest, job: common.Job, how: many.How) -> int:
     if common.finished_before(job, loaded, filled, request) is not None:
         return 0
     common.engine()
-    from gdcli.comparison.run import Asked, Comparison, Search
-    from gdcli.execute import Origin, prepared
-    from gdcli.many import Home, head
-    from gdcli.many import verify as verified_of
+    from gdcli.commands.compare.run import Asked, Comparison, Search
+    from gdcli.runner.batch import Home, head
+    from gdcli.runner.batch import verify as verified_of
+    from gdcli.runner.record_run import Origin, prepared
 
     if wanted:
         _require_linear(loaded)

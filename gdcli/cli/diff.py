@@ -23,9 +23,9 @@ def diff(
 
     Example: gdcli diff last~1 last
     """
-    from gdcli.library.comparing import differences
-    from gdcli.library.finding import find
-    from gdcli.library.record import read
+    from gdcli.commands.diff import differences
+    from gdcli.storage.find import find
+    from gdcli.storage.record import read
 
     found = differences(*(read(find(text, output)) for text in (a, b)))
     common.Output()(found.json() if json else found.text())

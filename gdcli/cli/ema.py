@@ -12,7 +12,7 @@ from gdcli.cli import common
 from gdcli.errors import SpecError
 
 if TYPE_CHECKING:
-    from gdcli.ema import Averages
+    from gdcli.commands.ema import Averages
 
 
 def ema(
@@ -35,7 +35,7 @@ def ema(
 
     Example: gdcli ema temperatures --column temperature --beta 0.5 --beta 0.9
     """
-    from gdcli import ema as averaging
+    from gdcli.commands import ema as averaging
 
     found = averaging.average(averaging.read(file, column), beta or [0.5, 0.9])
     if output.suffix == ".csv" and output.resolve() == Path(file).resolve():
@@ -52,21 +52,21 @@ def ema(
 
 def recorded(found: Averages, output: Path) -> Path:
     """Write the CSV, into a folder of its own unless the output is a file; return its path."""
-    from gdcli import store
+    from gdcli.storage import run_folder
 
     if output.suffix == ".csv":
-        store.replace(output, found.csv())
+        run_folder.replace(output, found.csv())
         return output
     files = {"ema.csv": found.csv(), "summary.json": found.summary()}
-    folder, lock = store.claim(output, "ema", found.digest(), time.localtime(), files)
+    folder, lock = run_folder.claim(output, "ema", found.digest(), time.localtime(), files)
     lock.release()
     return folder / "ema.csv"
 
 
 def drawn(found: Averages, path: Path) -> None:
     """Draw the series and its averages; what goes wrong in drawing is a warning."""
-    from gdcli import store
-    from gdcli.plots.averages import averages
+    from gdcli.report.plots.averages import averages
+    from gdcli.storage import run_folder
 
     series = found.series
     label, x = series.horizontal()
@@ -77,4 +77,4 @@ def drawn(found: Averages, path: Path) -> None:
     except Exception as error:  # a plot is a courtesy; the record is complete without it
         common.warn(f"could not draw {path.name}: {type(error).__name__}: {error}")
         return
-    store.replace(path, content)
+    run_folder.replace(path, content)

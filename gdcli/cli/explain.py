@@ -32,7 +32,7 @@ def explain(
     if names is not None and "" in names:
         raise SpecError(f"--only takes names with commas between: h1,o1,loss,dw5 (got '{only}')")
     common.engine()
-    from gdcli import explain as explaining
+    from gdcli.commands import explain as explaining
 
     if names is not None:
         text = explaining.only(explaining.quantities(loaded, names, step), form)

@@ -38,9 +38,9 @@ def export(
     """
     if long and form == "tensorboard":
         raise SpecError("--long is for csv and parquet; TensorBoard gets all steps of all runs anyway")
-    from gdcli import export as exporting
-    from gdcli.library.finding import find
-    from gdcli.library.record import read
+    from gdcli.commands import export as exporting
+    from gdcli.storage.find import find
+    from gdcli.storage.record import read
 
     record = read(find(run, output))
     if form == "tensorboard":

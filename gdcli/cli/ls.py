@@ -12,7 +12,7 @@ from gdcli.cli import common
 from gdcli.errors import SpecError
 
 if TYPE_CHECKING:
-    from gdcli.library.listing import Listing
+    from gdcli.commands.list import Listing
 
 DISPENSABLE = ("when", "duration", "best_loss", "kind", "steps")
 """Columns that a terminal too narrow for all does without, in this order; the id has the time in it."""
@@ -50,7 +50,7 @@ def ls(
     """
     if json + csv + md > 1:
         raise SpecError("--json, --csv and --md exclude each other")
-    from gdcli.library.listing import Wanted, listing
+    from gdcli.commands.list import Wanted, listing
 
     found = listing(_folders(folder, output), Wanted(status, sort_by, reverse, only_changed, top))
     out = common.Output()
@@ -66,8 +66,8 @@ def ls(
 
 
 def _folders(folder: str | None, output: Path) -> list[Path]:
-    from gdcli.library.finding import below, find, runs_of
-    from gdcli.library.record import is_record
+    from gdcli.storage.find import below, find, runs_of
+    from gdcli.storage.record import is_record
 
     if folder is None:
         if output != Path("runs") and not output.is_dir():
@@ -86,7 +86,7 @@ def _on_terminal(found: Listing) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from gdcli.tables import number
+    from gdcli.report.tables import number
 
     console = Console(highlight=False, markup=False, emoji=False)
     lines = [found.header(), *[[number(value) for value in row] for row in found.cells()]]

@@ -17,10 +17,10 @@ from gdcli.errors import GdcliError, MachineError, SpecError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gdcli.many import Carried, Onlooker, Plan, Verified
     from gdcli.plan import Point, Specs
-    from gdcli.results import Result
-    from gdcli.shards import Run, Shard
+    from gdcli.records import Result
+    from gdcli.runner import Run, Shard
+    from gdcli.runner.batch import Carried, Onlooker, Plan, Verified
     from gdcli.spec.bundled import Source
     from gdcli.spec.document import Node
     from gdcli.spec.load import Loaded
@@ -57,7 +57,7 @@ def runs_of(specs: Specs, points: Sequence[Point]) -> list[Run]:
         common.require_optimizer(loaded.spec)
         checked.append((number, point, loaded))
     common.engine()
-    from gdcli.shards import Run
+    from gdcli.runner import Run
 
     return [Run(*each) for each in checked]
 
@@ -72,16 +72,16 @@ class How:
 
     def carried_out(self, *, fleets: bool, fail_fast: bool) -> Carried:
         """Return it with its executor. Raises SpecError for processes and a cluster at once."""
-        from gdcli import executors
-        from gdcli.many import Carried
+        from gdcli.runner.batch import Carried
+        from gdcli.runner.executors import base
 
         if self.cluster is not None and self.jobs > 1:
             raise SpecError("--jobs and --cluster exclude each other: a cluster has workers of its own")
         if self.cluster is not None:
             local = self.cluster.removeprefix("local:")
             workers = int(local) if local.isdecimal() else 8
-            return Carried(fleets, executors.dask(self.cluster), workers, fail_fast)
-        executor = executors.here if self.jobs == 1 else executors.processes(self.jobs)
+            return Carried(fleets, base.dask(self.cluster), workers, fail_fast)
+        executor = base.here if self.jobs == 1 else base.processes(self.jobs)
         return Carried(fleets, executor, self.jobs, fail_fast)
 
 
@@ -89,8 +89,8 @@ def require_same_threads(job: common.Job, loaded: Loaded) -> None:
     """Refuse to go on with runs that would take another number of threads here: the bits would differ."""
     if job.again is None:
         return
-    from gdcli.engine.build import resolve_threads
-    from gdcli.library.record import json_file
+    from gdcli.engine.problem import resolve_threads
+    from gdcli.storage.record import json_file
 
     recorded, here = (json_file(job.again / "environment.json") or {}).get("threads"), resolve_threads(loaded)
     if recorded != here:
@@ -99,7 +99,7 @@ def require_same_threads(job: common.Job, loaded: Loaded) -> None:
 
 def require_memory(plan: Plan) -> None:
     """Refuse fleets for which the machine has no memory."""
-    from gdcli.shards import shards_of
+    from gdcli.runner import shards_of
     from gdcli.spec.load import require_memory
 
     largest: dict[int, Shard] = {}
@@ -123,7 +123,7 @@ class Watching:
 
     def onlooker(self) -> Onlooker:
         """Return who is told."""
-        from gdcli.many import Onlooker
+        from gdcli.runner.batch import Onlooker
 
         return Onlooker(self.result, self.warning, self.share)
 
@@ -170,8 +170,8 @@ class Watching:
 
 def told_of_fleets(plan: Plan) -> None:
     """Say where this processor's products keep fleets of tiny layers from the bits of `run`."""
-    from gdcli.engine.fleet.build import kernel_name
-    from gdcli.shards import matches_single, shards_of
+    from gdcli.engine.fleet_problem import kernel_name
+    from gdcli.runner import matches_single, shards_of
 
     for shard in shards_of(plan.runs, fleets=plan.how.fleets, folders=False)[:1]:
         loaded = shard.runs[0].loaded

@@ -13,8 +13,8 @@ from gdcli.cli import common
 from gdcli.errors import SpecError, nearest
 
 if TYPE_CHECKING:
-    from gdcli.pictures import Source
-    from gdcli.plots import Form
+    from gdcli.commands.plot import Source
+    from gdcli.report.plots import Form
 
 KINDS = ("curves", "activations", "losses", "gradients", "surface", "network")
 OF_RUNS = ("curves", "gradients", "surface", "network")
@@ -51,9 +51,9 @@ def plot(
     asked.check(words or [])
     path = target(output, asked, force=force)
     common.engine()
-    from gdcli import store
+    from gdcli.storage import run_folder
 
-    store.replace(path, asked.picture(words or [], _form(path)))
+    run_folder.replace(path, asked.picture(words or [], _form(path)))
     if not quiet:
         common.note(f"wrote {common.shown_path(path)}")
     return 0
@@ -134,51 +134,59 @@ class Asked:
         return draw[self.kind](*([sources(words, self.kind)] if self.kind in OF_RUNS else []), form=form)
 
     def _losses(self, form: Form) -> bytes:
-        from gdcli import pictures, plots
+        from gdcli.commands import plot
+        from gdcli.report import plots
 
         return plots.loss_functions(
-            pictures.over_error(), pictures.over_probability(), pictures.outlier(), title="Losses", form=form
+            plot.over_error(), plot.over_probability(), plot.outlier(), title="Losses", form=form
         )
 
     def _activations(self, form: Form) -> bytes:
-        from gdcli import pictures, plots
+        from gdcli.commands import plot
+        from gdcli.report import plots
 
-        found, together = pictures.activations(self.names), bool(self.names)
+        found, together = plot.activations(self.names), bool(self.names)
         return plots.activations(found, title="Activations and their derivatives", together=together, form=form)
 
     def _curves(self, runs: Sequence[Source], form: Form) -> bytes:
-        from gdcli import execute, pictures, plots
+        from gdcli.commands import plot
+        from gdcli.report import plots
+        from gdcli.runner import record_run
 
-        curves = pictures.curves(runs)
-        means = [] if self.smooth is None else pictures.averages(curves, self.smooth)
+        curves = plot.curves(runs)
+        means = [] if self.smooth is None else plot.averages(curves, self.smooth)
         title = _title(runs) + (f": moving average, β = {self.smooth:g}" if self.smooth is not None else "")
-        label: dict[str, Any] = {"loss_label": execute.loss_label(runs[0].loaded), "averages": means}
+        label: dict[str, Any] = {"loss_label": record_run.loss_label(runs[0].loaded), "averages": means}
         if self.animate:
             return plots.animated_curves(curves, title=title, **label)
         return plots.loss_curves(curves, title=title, form=form, **label)
 
     def _gradients(self, runs: Sequence[Source], form: Form) -> bytes:
-        from gdcli import pictures, plots
+        from gdcli.commands import plot
+        from gdcli.report import plots
 
         (run,) = _one(runs, self.kind)
-        steps, layers, histogram = pictures.gradients(run)
+        steps, layers, histogram = plot.gradients(run)
         return plots.gradient_norms(
             steps, layers, title=f"{run.label}: gradients by layer", histogram=histogram, form=form
         )
 
     def _surface(self, runs: Sequence[Source], form: Form) -> bytes:
-        from gdcli import execute, pictures, plots
+        from gdcli.commands import plot
+        from gdcli.report import plots
+        from gdcli.runner import record_run
 
-        shown, label = pictures.plane(runs), execute.loss_label(runs[0].loaded)
+        shown, label = plot.plane(runs), record_run.loss_label(runs[0].loaded)
         if self.animate:
             return plots.animated_plane(shown, title=_title(runs), loss_label=label)
         return plots.plane(shown, title=_title(runs), loss_label=label, form=form)
 
     def _network(self, runs: Sequence[Source], form: Form) -> bytes:
-        from gdcli import pictures, plots
+        from gdcli.commands import plot
+        from gdcli.report import plots
 
         (run,) = _one(runs, self.kind)
-        layers, neurons = pictures.network(run, self.step)
+        layers, neurons = plot.network(run, self.step)
         return plots.network(layers, neurons, title=f"{run.label}, before step {self.step:,}", form=form)
 
 
@@ -231,7 +239,7 @@ def _spec(word: str, overrides: Sequence[str]) -> Source:
 
 
 def _source(spec: str, overrides: Sequence[str], label: str, folder: Path | None) -> Source:
-    from gdcli.pictures import Source
+    from gdcli.commands.plot import Source
 
     source, document = common.read_spec(spec, overrides, None, None, "plot")
     loaded = common.load(source, common.parse(source, document), bounded=True)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gdcli.cli import common, many
-from gdcli.errors import MachineError, SpecError
+from gdcli.errors import DamagedError, MachineError, SpecError
 
 if TYPE_CHECKING:
     from gdcli.spec.bundled import Source
-    from gdcli.spec.request import Request
+    from gdcli.storage.request import Request
 
 ForceOption = Annotated[bool, typer.Option("--force", help="Go on though the machine or the versions differ.")]
 
@@ -30,9 +30,9 @@ def resume(
 
     Standard output is what was not printed before the last checkpoint. Example: gdcli resume last
     """
-    from gdcli.library.finding import find
-    from gdcli.spec import request as requests
-    from gdcli.store import Lock
+    from gdcli.storage import request as requests
+    from gdcli.storage.find import find
+    from gdcli.storage.run_folder import Lock
 
     folder = find(run, output)
     require_whole(folder)
@@ -65,7 +65,7 @@ def require_whole(folder: Path) -> None:
 def carried(request: Request, job: common.Job, how: many.How, more: tuple[str, ...] = ()) -> int:
     """Carry a request out; a run with ``more`` overrides. Those that it had are in its config.yaml already."""
     from gdcli.cli import compare, run, sweep
-    from gdcli.spec.request import RunRequest, SweepRequest
+    from gdcli.storage.request import RunRequest, SweepRequest
 
     if isinstance(request, RunRequest):
         return run.carry(request.model_copy(update={"overrides": more}), job)
@@ -76,7 +76,7 @@ def carried(request: Request, job: common.Job, how: many.How, more: tuple[str, .
 
 def status_of(folder: Path) -> str | None:
     """Return how a record ended, None for one that has not, or whose summary is damaged: it is written anew."""
-    from gdcli.library.record import ENDED, json_file
+    from gdcli.storage.record import ENDED, json_file
 
     try:
         status = (json_file(folder / "summary.json") or {}).get("status")
@@ -88,16 +88,16 @@ def status_of(folder: Path) -> str | None:
 
 def source_of(folder: Path, request: Request) -> Source:
     """Return the spec of a record: of a run the resolved one, where a run of many changes the spec as given."""
-    from gdcli import sealed
     from gdcli.spec.bundled import Source
     from gdcli.spec.document import MAX_BYTES
+    from gdcli.storage import arrays
 
     name = "config.yaml" if request.command == "run" else "spec.yaml"
     try:
-        text = sealed.read(folder / name, MAX_BYTES)
+        text = arrays.read(folder / name, MAX_BYTES)
     except FileNotFoundError:
         raise MachineError(f"{folder} has no {name}") from None
-    except sealed.DamagedError as error:
+    except DamagedError as error:
         raise MachineError(f"{folder / name} cannot be used: {error}") from None
     base = folder if request.base is None or request.command == "run" else Path(request.base)
     return Source(base / name, str(folder / name), text)
@@ -105,10 +105,10 @@ def source_of(folder: Path, request: Request) -> Source:
 
 def require_same_machine(folder: Path) -> None:
     """Refuse to go on under another version, processor or device: the bits would differ."""
-    from gdcli.library.record import json_file
+    from gdcli.storage.record import json_file
 
     common.engine()
-    from gdcli.verifying import differences, here
+    from gdcli.commands.verify import differences, here
 
     recorded = json_file(folder / "environment.json")
     if recorded is None:

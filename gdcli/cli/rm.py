@@ -27,8 +27,8 @@ def rm(
 
     Example: gdcli rm last~1 last
     """
-    from gdcli.library.finding import find
-    from gdcli.library.removing import checked, held, remove
+    from gdcli.storage.find import find
+    from gdcli.storage.remove import checked, held, remove
 
     folders = checked([find(text, output) for text in runs])
     if dry_run:

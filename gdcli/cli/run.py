@@ -10,7 +10,7 @@ import typer
 from gdcli.cli import common
 
 if TYPE_CHECKING:
-    from gdcli.spec.request import RunRequest
+    from gdcli.storage.request import RunRequest
 
 
 def run(
@@ -31,7 +31,7 @@ def run(
     Example: gdcli run backprop_2x2 optimizer.lr=0.1 epochs=50
     """
     from gdcli.spec import bundled
-    from gdcli.spec.request import RunRequest
+    from gdcli.storage.request import RunRequest
 
     name, words = common.split_spec(words)
     source, overrides = bundled.find(name), common.overriding(words, seed, device)
@@ -41,8 +41,8 @@ def run(
 
 def carry(request: RunRequest, job: common.Job) -> int:
     """Do what is asked for, in a new record or in the one to go on with; return the exit code."""
-    from gdcli.spec import request as requests
     from gdcli.spec.config import filled_in
+    from gdcli.storage import request as requests
 
     spec = common.parse(job.source, common.document_of(job.source, request.overrides, "run"), request.name)
     common.require_optimizer(spec)
@@ -69,7 +69,7 @@ def carry(request: RunRequest, job: common.Job) -> int:
         finally:
             bar.hide()
     if job.json:
-        from gdcli.store import json_text
+        from gdcli.storage.run_folder import json_text
 
         job.say(json_text({"folder": str(folder), **finished.summary()}))
     return ended(finished.outcome.status, finished.outcome.message, folder, came, job)

@@ -12,7 +12,7 @@ from gdcli.cli import common
 from gdcli.errors import SpecError, nearest
 
 if TYPE_CHECKING:
-    from gdcli.library.record import Record
+    from gdcli.storage.record import Record
 
 RunArgument = Annotated[
     str,
@@ -36,15 +36,15 @@ def show(
     """
     if log + (style is not None) + json > 1:
         raise SpecError("--log, --style and --json exclude each other")
-    from gdcli.library.finding import find
-    from gdcli.library.record import read
+    from gdcli.storage.find import find
+    from gdcli.storage.record import read
 
     record = read(find(run, output))
     if log:
         return print_log(record.folder)
     if style is not None:
         return print_style(record, style)
-    from gdcli.library.glance import Glance
+    from gdcli.commands.show import Glance
 
     glance = Glance(record, top)
     common.Output()(glance.json() if json else glance.text())
@@ -53,7 +53,7 @@ def show(
 
 def print_log(folder: Path) -> int:
     """Print log.txt as it is; on a terminal with control characters as escapes, of which gdcli writes none."""
-    from gdcli.library.record import existing
+    from gdcli.storage.record import existing
 
     out, on_terminal = common.Output(), sys.stdout.isatty()
     with existing(folder / "log.txt") as stream:
@@ -69,14 +69,14 @@ def _harmless(text: str) -> str:
 
 def print_style(record: Record, style: str) -> int:
     """Print a run in a style. Raises SpecError for one that there is not, or that the spec cannot supply."""
-    from gdcli.library import configs
-    from gdcli.styles import STYLES
+    from gdcli.report.styles import STYLES
+    from gdcli.storage import config_reader
 
     if style not in STYLES:
         raise SpecError(f"there is no style '{style}'. {nearest(style, STYLES)}")
     if record.kind != "run":
         raise SpecError(f"--style is for a run; this is a record of {record.kind}: gdcli ls RUN lists its runs")
-    recorded = configs.read(record.folder).get("print")
+    recorded = config_reader.read(record.folder).get("print")
     if isinstance(recorded, dict) and recorded.get("style") == style:
         return print_log(record.folder)
     return _trained_again(record, style)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gdcli.plan import Axis, Point
     from gdcli.spec.document import Node
     from gdcli.spec.load import Loaded
-    from gdcli.spec.request import SweepRequest
+    from gdcli.storage.request import SweepRequest
 
 
 def sweep(
@@ -52,7 +52,7 @@ def sweep(
     Examples: gdcli sweep --param w · gdcli sweep backprop_2x2 --param lr=0.1,0.5,1 · gdcli sweep SPEC -p "w=0:4.1:0.1"
     """
     from gdcli.spec import bundled
-    from gdcli.spec.request import SweepRequest
+    from gdcli.storage.request import SweepRequest
 
     name, overrides = common.split_spec(words or [], "linear_sweep")
     source = bundled.find(name)
@@ -125,9 +125,9 @@ class _Sweeping:
         return filled_in(self.loaded.spec) | {"axes": axes, "seeds": self.request.seeds}
 
     def _folder(self) -> AbstractContextManager[Path]:
-        from gdcli import many as engine
-        from gdcli.execute import Origin
-        from gdcli.spec import request as requests
+        from gdcli.runner import batch as engine
+        from gdcli.runner.record_run import Origin
+        from gdcli.storage import request as requests
 
         config, files = engine.head(self.loaded, Origin(self.job.source.text, tuple(common.arguments())))
         files[requests.NAME] = requests.text(self.request, self.loaded, config, self.job.source.path.parent)
@@ -137,14 +137,14 @@ class _Sweeping:
     def parameters(self) -> int:
         """Evaluate the loss over the grid and print it point by point; for a surface, where it is lowest."""
         common.engine()
-        from gdcli import surface
         from gdcli.cli.trajectories import trails
+        from gdcli.commands import loss_grid
 
         request = self.request
         drawn = trails(request.trajectory, self.axes)
-        grid = surface.evaluate(self.loaded, self.axes)
+        grid = loss_grid.evaluate(self.loaded, self.axes)
         with self._folder() as folder:
-            surface.record_grid(grid, self.loaded, folder, drawn, plot=request.plot, warning=common.warn)
+            loss_grid.record_grid(grid, self.loaded, folder, drawn, plot=request.plot, warning=common.warn)
         self.job.say(grid.json(folder) if self.job.json else grid.text())
         many.where(folder, self.job)
         return 0
@@ -154,12 +154,12 @@ class _Sweeping:
         request, job = self.request, self.job
         specs = many.specs_of(job.source, self.document, self.loaded, request.name)
         runs = many.runs_of(specs, self._points(request.seeds))
-        from gdcli.engine.build import resolve_device
-        from gdcli.execute import Origin
-        from gdcli.many import Home, Plan
-        from gdcli.many import verify as verified_of
-        from gdcli.shards import Wish
-        from gdcli.sweeps import Sweep
+        from gdcli.commands.sweep import Sweep
+        from gdcli.engine.problem import resolve_device
+        from gdcli.runner import Wish
+        from gdcli.runner.batch import Home, Plan
+        from gdcli.runner.batch import verify as verified_of
+        from gdcli.runner.record_run import Origin
 
         names = [axis.name for axis in self.axes] + (["seed"] if request.seeds > 1 else [])
         if not any(axis.target == "device" for axis in self.axes):

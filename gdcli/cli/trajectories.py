@@ -11,16 +11,16 @@ from gdcli.errors import SpecError
 
 if TYPE_CHECKING:
     from gdcli.plan import Axis
-    from gdcli.plots import Trail
-    from gdcli.shards import Run
+    from gdcli.report.plots import Trail
+    from gdcli.runner import Run
 
 
 def trails(wanted: Sequence[str], axes: Sequence[Axis]) -> list[Trail]:
     """Return the path of each run over two parameters; a folder of many runs gives one each."""
-    from gdcli import surface
+    from gdcli.commands import loss_grid
 
     return [
-        surface.trail(run, [axis.target for axis in axes])
+        loss_grid.trail(run, [axis.target for axis in axes])
         for text in wanted
         for run in [_run(label, spec) for label, spec in _specs(text)]
     ]
@@ -41,7 +41,7 @@ def _specs(text: str) -> list[tuple[str, str]]:
 
 def _run(label: str, spec: str) -> Run:
     from gdcli.plan import Point
-    from gdcli.shards import Run
+    from gdcli.runner import Run
 
     source, document = common.read_spec(spec, [], None, None, "sweep")
     loaded = common.load(source, common.parse(source, document), bounded=True)

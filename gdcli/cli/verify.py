@@ -15,8 +15,8 @@ from gdcli.cli.resume import carried, require_whole, source_of, status_of
 from gdcli.errors import MachineError, RunError, SpecError
 
 if TYPE_CHECKING:
-    from gdcli.spec.request import Request
-    from gdcli.verifying import Difference
+    from gdcli.commands.verify import Difference
+    from gdcli.storage.request import Request
 
 SHOWN = 5
 STOPPED = (130, 143)
@@ -32,10 +32,10 @@ def verify(
 
     Example: gdcli verify last
     """
-    from gdcli.library.finding import find
-    from gdcli.library.record import json_file
-    from gdcli.spec import request as requests
-    from gdcli.store import Lock
+    from gdcli.storage import request as requests
+    from gdcli.storage.find import find
+    from gdcli.storage.record import json_file
+    from gdcli.storage.run_folder import Lock
 
     folder = find(run, output)
     require_whole(folder)
@@ -50,11 +50,11 @@ def verify(
             code = done_again(folder, request, Path(again))
             if code in STOPPED:
                 return code
-            from gdcli import verifying
+            from gdcli.commands import verify
 
             (new,) = (path for name in Path(again).iterdir() for path in name.iterdir())
-            found = verifying.compare(folder, new, by_time=ended_by_time(folder))
-            machine = verifying.differences(json_file(folder / "environment.json") or {}, verifying.here())
+            found = verify.compare(folder, new, by_time=ended_by_time(folder))
+            machine = verify.differences(json_file(folder / "environment.json") or {}, verify.here())
         common.Output()(_json(folder, found, machine) if json else _text(found, machine))
         return int(bool(found))
     finally:
@@ -101,7 +101,7 @@ def steps_of(folder: Path) -> int:
 
 
 def _summary(folder: Path) -> dict[str, Any]:
-    from gdcli.library.record import json_file
+    from gdcli.storage.record import json_file
 
     return json_file(folder / "summary.json") or {}
 
@@ -109,20 +109,20 @@ def _summary(folder: Path) -> dict[str, Any]:
 @contextlib.contextmanager
 def cores_of(folder: Path) -> Iterator[None]:
     """Let ``threads: auto`` be what it was for the runs of a sweep or a comparison, on however many cores."""
-    from gdcli.library import configs
-    from gdcli.library.record import json_file
+    from gdcli.storage import config_reader
+    from gdcli.storage.record import json_file
 
     common.engine()
-    from gdcli.engine import build
+    from gdcli.engine import problem
 
     found = [(json_file(folder / "environment.json") or {}).get("threads")]
-    found += [configs.read(path.parent).get("threads") for path in folder.glob("*/config.yaml")]
-    here = build.CORES
-    build.CORES = max((threads for threads in found if type(threads) is int), default=here)
+    found += [config_reader.read(path.parent).get("threads") for path in folder.glob("*/config.yaml")]
+    here = problem.CORES
+    problem.CORES = max((threads for threads in found if type(threads) is int), default=here)
     try:
         yield
     finally:
-        build.CORES = here
+        problem.CORES = here
 
 
 def _text(found: list[Difference], machine: list[str]) -> str:
@@ -138,7 +138,7 @@ def _text(found: list[Difference], machine: list[str]) -> str:
 
 
 def _json(folder: Path, found: list[Difference], machine: list[str]) -> str:
-    from gdcli.store import json_text
+    from gdcli.storage.run_folder import json_text
 
     listed: list[dict[str, Any]] = [
         {"run": d.run, "file": d.file, "where": d.where, "recorded": d.recorded, "again": d.again} for d in found

@@ -141,7 +141,7 @@ def _curvature(loaded: Loaded) -> tuple[float, float] | None:
         if not 0 < len(variables) <= LARGEST:
             return None
         return _of_objective(model.expression, variables, (*fixed, *model.constants.items()))
-    from gdcli.engine.fleet.build import chain_of
+    from gdcli.engine.fleet_problem import chain_of
 
     chain, loss = chain_of(loaded), loaded.spec.loss
     if chain is None or len(chain.layers) != 1 or chain.layers[0].activation != "none":

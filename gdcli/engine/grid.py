@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gdcli.engine.build import Built, compiled
-from gdcli.engine.fleet.written_out import WIDTH, WrittenOut, is_tiny
+from gdcli.engine.kernels.elementwise import WIDTH, WrittenOut, is_tiny
+from gdcli.engine.problem import Built, compiled
 from gdcli.engine.theta import Theta
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.losses import Loss

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gdcli.plan.axes import Axis, along, axes, bounded, grid_points, points, product_of, scalar_names
-from gdcli.plan.contenders import batches, optimizers, rows
-from gdcli.plan.points import Point, Specs
+from gdcli.plan.candidates import batches, optimizers, rows
+from gdcli.plan.trials import Point, Specs
 from gdcli.plan.tuning import Seeds, extended, seeds, tuning_grid
 
 __all__ = [

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdcli.errors import SpecError, nearest
-from gdcli.plan.points import Origin, Point
+from gdcli.plan.trials import Origin, Point
 from gdcli.spec import grids, limits
 from gdcli.spec.document import MAX_VALUES, shown
 from gdcli.spec.grids import Grid

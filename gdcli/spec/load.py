@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from gdcli.errors import Problem, SpecError, nearest
+from gdcli.report.styles import STYLES
 from gdcli.spec import limits, sizes
 from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.expressions import constant_error
@@ -29,7 +30,6 @@ from gdcli.spec.layers import layer_problems
 from gdcli.spec.schema import RunSpec, is_glob
 from gdcli.spec.signature import Path as KeyPath
 from gdcli.spec.signature import got
-from gdcli.styles import STYLES
 from gdcli.zoo import data as sources
 from gdcli.zoo.losses import TARGETS
 from gdcli.zoo.models import MODELS, Architecture, Chain, Objective, Sizes, Stack

@@ -6,7 +6,7 @@ import math
 import re
 import unicodedata
 
-from gdcli.texts import visible
+from gdcli.errors import visible
 
 MAX_DIGITS = 19
 

@@ -16,10 +16,10 @@ from pydantic import AfterValidator, BaseModel, Field
 from pydantic_core import PydanticCustomError
 
 from gdcli.errors import Place, Problem, SpecError, nearest
+from gdcli.report.styles import STYLES
 from gdcli.spec import grids
 from gdcli.spec.document import MAX_KEY, MAX_PROBLEMS, Node
 from gdcli.spec.signature import STRICT, Complaint, Integer, Path, arguments, check, entries, got
-from gdcli.styles import STYLES
 from gdcli.zoo.data import GENERATORS, DatasetName
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS

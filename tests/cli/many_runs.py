@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gdcli.executors import Delivery, Errand, deliver
 from gdcli.plan import Point
-from gdcli.shards import Run, Shard, matches_single
+from gdcli.runner import Run, Shard, matches_single
+from gdcli.runner.executors.base import Delivery, Errand, deliver
 from gdcli.spec import bundled, document, load, schema
 from tests.conftest import only_folder
 

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from gdcli import many, plots
+from gdcli.report import plots
+from gdcli.runner import batch as many
 from tests.cli.many_runs import contents
 from tests.conftest import only_folder
 
@@ -516,7 +517,7 @@ def test_ctrl_c_in_the_middle_of_the_seeds(gdcli, monkeypatch: pytest.MonkeyPatc
 
 
 def test_ctrl_c_while_tuning(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gdcli.comparison import run
+    from gdcli.commands.compare import run
 
     carried = run.run_all
 

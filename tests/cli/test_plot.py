@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gdcli import pictures, plots
 from gdcli.cli import plot
+from gdcli.commands import plot as pictures
+from gdcli.report import plots
 
 NET = """
 data: {x: [[0, 0], [0, 1], [1, 0], [1, 1]], y: [0, 1, 1, 0]}

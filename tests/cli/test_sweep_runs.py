@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gdcli import many, plots
+from gdcli.report import plots
+from gdcli.runner import batch
 from tests.cli.many_runs import NORMED, OTHER, contents, require_bits_of_run
 from tests.conftest import Answer, only_folder
 
@@ -61,7 +62,7 @@ def test_bytes_do_not_depend_on_processes_or_chunks(gdcli, name: str, monkeypatc
     sweep = ("sweep", *PRODUCTS[name], "--no-plot")
     assert gdcli(*sweep, "-o", "whole").code == 0
     assert gdcli(*sweep, "--jobs", "3", "-o", "jobs").code == 0
-    monkeypatch.setattr("gdcli.shards.carry.chunk_of", lambda loaded: 2)
+    monkeypatch.setattr("gdcli.runner.shards.chunk_of", lambda loaded: 2)
     assert gdcli(*sweep, "-o", "chunks").code == 0
     whole = contents(Path("whole"))
     assert contents(Path("jobs")) == whole
@@ -163,7 +164,7 @@ def test_verify_trains_some_again_alone(gdcli) -> None:
 
 
 def test_verify_tells_of_a_run_that_is_another_alone(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
-    carried = many.carry_out
+    carried = batch.carry_out
 
     def other(shard: Any, *rest: Any) -> Any:
         for result in carried(shard, *rest):
@@ -171,7 +172,7 @@ def test_verify_tells_of_a_run_that_is_another_alone(gdcli, monkeypatch: pytest.
                 parameter.values[...] += 1e-2
             yield result
 
-    monkeypatch.setattr(many, "carry_out", other)
+    monkeypatch.setattr(batch, "carry_out", other)
     answer = gdcli("sweep", *NET, "-p", "lr=0.1,0.5", "--verify", "1000", "--no-plot")
     assert answer.code == 1
     assert "verified 2 runs alone: largest relative difference 0.0" in answer.err
@@ -261,17 +262,17 @@ def test_a_run_that_raises_does_not_stop_the_others(gdcli, how: tuple[str, ...])
 
 
 def test_one_of_a_fleet_that_raises(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gdcli.shards import together
+    from gdcli.runner import run_fleet
 
     assert gdcli("sweep", *NET, "-p", "lr=0.1,0.5,1", "--no-plot", "-o", "good").code == 0
-    built = together.build_fleet
+    built = run_fleet.build_fleet
 
     def without_half(members: Any) -> Any:
         if any(loaded.spec.optimizer.arguments["lr"] == 0.5 for loaded in members):
             raise RuntimeError("half")
         return built(members)
 
-    monkeypatch.setattr(together, "build_fleet", without_half)
+    monkeypatch.setattr(run_fleet, "build_fleet", without_half)
     monkeypatch.setattr("gdcli.cli.many.told_of_fleets", lambda plan: None)
     answer = gdcli("sweep", *NET, "-p", "lr=0.1,0.5,1", "--no-plot", "-o", "bad")
     assert answer.code == 1
@@ -326,14 +327,14 @@ def test_only_diverged_runs(gdcli) -> None:
 
 
 def test_ctrl_c_between_the_runs_of_one_process(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
-    added = many.Rows.add
+    added = batch.Rows.add
 
-    def interrupted(self: many.Rows, result: Any) -> None:
+    def interrupted(self: batch.Rows, result: Any) -> None:
         added(self, result)
         if result.number == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(many.Rows, "add", interrupted)
+    monkeypatch.setattr(batch.Rows, "add", interrupted)
     answer = gdcli("sweep", "line.yaml", "-p", "lr=0.01,0.02,0.03,0.04", "--fleet", "off")
     assert answer.code == 130
     assert table_of("runs")["status"].tolist() == ["finished", "finished"]

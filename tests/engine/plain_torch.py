@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gdcli.engine.build import Built, build
-from gdcli.engine.train import Interrupt, train
+from gdcli.engine.loop import Interrupt, train
+from gdcli.engine.problem import Built, build
 from gdcli.records import Outcome, Start, StepBlock
 from gdcli.spec.document import read
 from gdcli.spec.load import Loaded, load

@@ -19,7 +19,7 @@ import torch.nn.functional as F  # noqa: N812  # its usual name
 from plain_torch import DTYPES, built, loaded, same_bits
 from torch import Tensor
 
-from gdcli.engine.build import Built, build
+from gdcli.engine.problem import Built, build
 from gdcli.spec.load import Loaded
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.losses import LOSSES, TARGETS, Loss

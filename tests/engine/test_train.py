@@ -13,8 +13,8 @@ import torch.nn.functional as F  # noqa: N812  # its usual name
 from plain_torch import DTYPES, Spec, Trained, batches, built, chained, loop, mlp, same_bits, trained
 from torch import Tensor, nn
 
-from gdcli.engine import train as module
-from gdcli.engine.train import Interrupt, train
+from gdcli.engine import loop as module
+from gdcli.engine.loop import Interrupt, train
 from gdcli.records import Outcome, StepBlock
 
 COLUMNS = ("gradients", "parameters", "loss_after", "full_loss", "output")

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from gdcli.explain.expression import FUNCTIONS
+from gdcli.commands.explain.expression import FUNCTIONS
 from gdcli.spec import bundled, document, schema
 from gdcli.spec.load import Loaded, load
 

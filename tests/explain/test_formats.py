@@ -10,8 +10,8 @@ import typer
 from typer.testing import CliRunner
 
 from gdcli.cli.explain import explain as command
-from gdcli.explain import explain, render
-from gdcli.explain.formats import WIDTH
+from gdcli.commands.explain import explain, render
+from gdcli.commands.explain.formats import WIDTH
 from gdcli.spec import bundled
 from tests.explain.helpers import bundled_of, evaluated
 

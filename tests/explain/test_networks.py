@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gdcli.engine.build import build
-from gdcli.explain import explain, quantities
-from gdcli.explain.expression import text, worked_factors
-from gdcli.explain.point import point_of
-from gdcli.explain.worked import Network, subject_of
+from gdcli.commands.explain import explain, quantities
+from gdcli.commands.explain.expression import text, worked_factors
+from gdcli.commands.explain.point import point_of
+from gdcli.commands.explain.worked import Network, subject_of
+from gdcli.engine.problem import build
 from gdcli.spec.load import Loaded
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.losses import LOSSES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gdcli.explain import explain, quantities
+from gdcli.commands.explain import explain, quantities
 from gdcli.zoo import objectives
 from tests.explain.helpers import bundled_of, evaluated, loaded_of
 

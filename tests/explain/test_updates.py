@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from gdcli.explain import explain
-from gdcli.explain.point import point_of
-from gdcli.explain.updates import RULES
-from gdcli.explain.worked import Network, subject_of
+from gdcli.commands.explain import explain
+from gdcli.commands.explain.point import point_of
+from gdcli.commands.explain.updates import RULES
+from gdcli.commands.explain.worked import Network, subject_of
 from gdcli.zoo.optimizers import OPTIMIZERS
 from tests.explain.helpers import evaluated, loaded_of
 

@@ -11,8 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from gdcli import plots
-from gdcli.plots import Curve, Sensitivity, Trail, canvas, losses, surfaces, trails, tuning
+from gdcli.report import plots
+from gdcli.report.plots import Curve, Sensitivity, Trail, canvas, losses, surfaces, trails, tuning
 
 STEPS = np.arange(1, 51.0)
 LOSS = 4 * 0.8**STEPS

@@ -12,12 +12,13 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from gdcli import plots, sweeps
-from gdcli.comparison import pictures
-from gdcli.comparison.table import Line
-from gdcli.plots import Profile, Trail, canvas, surfaces, tuning
-from gdcli.results import Effort, Result
-from gdcli.stats import interval
+from gdcli.commands import sweep
+from gdcli.commands.compare import figures
+from gdcli.commands.compare.table import Line
+from gdcli.commands.stats import interval
+from gdcli.records import Effort, Result
+from gdcli.report import plots
+from gdcli.report.plots import Profile, Trail, canvas, surfaces, tuning
 
 LABEL = {"title": "t", "loss_label": "loss"}
 RATES = (0.001, 0.01, 0.1, 1.0)
@@ -141,7 +142,7 @@ def product(monkeypatch: pytest.MonkeyPatch, axes: list[str], runs: list[tuple[t
 
     monkeypatch.setattr(plots, "sweep_profiles", spy)
     found = [Result(k, "", values, "finished", loss=loss) for k, (values, loss) in enumerate(runs, 1)]
-    sweeps._profiles(axes, found, "t", "loss")
+    sweep._profiles(axes, found, "t", "loss")
     return SimpleNamespace(**drawn)
 
 
@@ -255,21 +256,21 @@ def test_a_comparison_passes_the_closed_form_as_a_level_and_says_whose_paths_it_
     drawn: dict[str, Any] = {}
     theta = SimpleNamespace(parameters=lambda: [SimpleNamespace(scalars=["x", "y"])])
     built = SimpleNamespace(theta=theta, batches=SimpleNamespace(x=[]))
-    monkeypatch.setattr(pictures, "loss_label", lambda loaded: "loss")
-    monkeypatch.setattr(pictures, "build", lambda loaded: built)
-    monkeypatch.setattr(pictures, "losses", lambda built, names, points: (points**2).sum(axis=1))
+    monkeypatch.setattr(figures, "loss_label", lambda loaded: "loss")
+    monkeypatch.setattr(figures, "build", lambda loaded: built)
+    monkeypatch.setattr(figures, "losses", lambda built, names, points: (points**2).sum(axis=1))
     monkeypatch.setattr(plots, "comparison", lambda curves, **settings: drawn.update(settings, curves=curves) or b"a")
     monkeypatch.setattr(plots, "paths", lambda *given, **settings: drawn.update(settings, given=given) or b"b")
     loaded: Any = SimpleNamespace(spec=SimpleNamespace(name="t"))
     lines = [row("sgd", seeds, 2.0), row("closed_form", seeds, 0.125), row("adam", seeds, 1.0)]
-    assert pictures.curves(lines, loaded, None) == b"a"
+    assert figures.curves(lines, loaded, None) == b"a"
     assert [curve.label for curve in drawn["curves"]] == ["sgd", "adam"]
     assert drawn["levels"] == [("closed form", 0.125)]
-    assert pictures.paths(lines, loaded) == b"b"
+    assert figures.paths(lines, loaded) == b"b"
     *_, loss, trails = drawn["given"]
     assert loss.shape == (240, 240)
     assert [trail.label for trail in trails] == ["sgd", "adam"]
     assert drawn["note"] == ("the first of 5 seeds" if seeds == 5 else "")
     built.batches.x = range(1_000_000)
-    pictures.paths(lines, loaded)
+    figures.paths(lines, loaded)
     assert drawn["given"][3].size * 1e6 < 1e10

@@ -18,7 +18,7 @@ from typing import Any
 import typer
 
 import gdcli.cli
-import gdcli.engine.train
+import gdcli.engine.loop
 from gdcli.cli import main
 
 SAME = (
@@ -167,7 +167,7 @@ def call(folder: Path, *arguments: str, within: AbstractContextManager[Any] | No
 @contextmanager
 def blocks(steps: int) -> Iterator[None]:
     """Let blocks end after so many steps, so that a short run has many checkpoints, on a busy machine no more."""
-    engine = gdcli.engine.train
+    engine = gdcli.engine.loop
     before = engine.MAX_BLOCK_STEPS, engine.BLOCK_SECONDS
     engine.MAX_BLOCK_STEPS, engine.BLOCK_SECONDS = steps, 60.0
     try:
@@ -328,7 +328,7 @@ def failing(root: Path, at: int, number: int, *, for_good: bool) -> AbstractCont
 @contextmanager
 def ending_after_checkpoints(count: int) -> Iterator[None]:
     """Die right after so many checkpoints."""
-    from gdcli.checkpoints import Checkpoints
+    from gdcli.storage.checkpoints import Checkpoints
 
     write, left = Checkpoints.write, count
 

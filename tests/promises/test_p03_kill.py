@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gdcli import sealed
+from gdcli.storage import arrays as sealed
 from gdcli.zoo.optimizers import OPTIMIZERS
 from tests.promises import crashing
 from tests.promises.crashing import call, dying, record_in, start, undisturbed
@@ -211,18 +211,18 @@ def test_the_checkpoint_of_a_resumed_run_is_that_of_one_never_stopped(
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), 0.1 + 0.2, 5e-324])
 def test_numbers_of_a_state_keep_their_bits(specs: Path, value: float) -> None:
     """NaN, too: that of an epoch's validation loss, after which no loss is lower."""
-    from gdcli.engine import checkpoint
-    from gdcli.engine.build import build
-    from gdcli.engine.train import Loop
+    from gdcli.engine import checkpoint_state
+    from gdcli.engine.loop import Loop
+    from gdcli.engine.problem import build
     from gdcli.spec import bundled, document, load, schema
 
     source = bundled.find(str(specs / "rows.yaml"))
     loaded = load.load(schema.parse(document.read(source.text, source.shown), "rows"), source.path.parent)
     first, second = Loop(build(loaded)), Loop(build(loaded))
     first.best_epoch_loss, first.best = value, value
-    state = checkpoint.capture(first)
+    state = checkpoint_state.capture(first)
     data, arrays = sealed.unseal(sealed.seal(state.numbers, state.arrays))
-    again = checkpoint.State(data["steps"], data, arrays)
-    checkpoint.fits(second, again)
-    checkpoint.restore(second, again)
+    again = checkpoint_state.State(data["steps"], data, arrays)
+    checkpoint_state.fits(second, again)
+    checkpoint_state.restore(second, again)
     assert repr((second.best, second.best_epoch_loss)) == repr((value, value))

@@ -32,7 +32,7 @@ def journalling(root: Path, into: Path) -> AbstractContextManager[None]:
 
     @contextmanager
     def context() -> Any:
-        from gdcli.checkpoints import Checkpoints
+        from gdcli.storage.checkpoints import Checkpoints
 
         events: list[Event] = []
         write = Checkpoints.write

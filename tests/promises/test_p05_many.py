@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-import gdcli.engine.fleet.train
-from gdcli import keeping
+import gdcli.engine.fleet_loop
 from gdcli.cli import main
-from gdcli.engine.fleet.train import FleetLoop
-from gdcli.engine.fleet.written_out import WrittenOut
-from gdcli.engine.train import Loop
-from gdcli.shards import carry
+from gdcli.engine.fleet_loop import FleetLoop
+from gdcli.engine.kernels.elementwise import WrittenOut
+from gdcli.engine.loop import Loop
+from gdcli.runner import shards
+from gdcli.storage import partial_results
 from tests.promises import crashing
 from tests.promises.crashing import Child, Ended, call, emptied, record_in, start
 from tests.trials import trials
@@ -84,7 +84,7 @@ def specs() -> Iterator[Path]:
 @contextmanager
 def watched(folder: Path, at_a_time: int = 6) -> Iterator[None]:
     """Note each training and each block in files, end blocks soon, and cut fleets into small ones; in a child."""
-    alone, together, noted = carry.alone, carry.together, folder / "trained"
+    alone, together, noted = shards.alone, shards.together, folder / "trained"
 
     def note(numbers: list[int], place: Any) -> None:
         with noted.open("a") as file:
@@ -98,11 +98,11 @@ def watched(folder: Path, at_a_time: int = 6) -> Iterator[None]:
         note([run.number for run in runs], place)
         return together(runs, place, *rest)
 
-    carry.alone, carry.together = noting_alone, noting_together
-    carry.chunk_of = lambda loaded: at_a_time
+    shards.alone, shards.together = noting_alone, noting_together
+    shards.chunk_of = lambda loaded: at_a_time
     for loop in (Loop, FleetLoop):
         loop.block = _noting_blocks(loop.block, folder / "blocks")  # type: ignore[attr-defined]
-    gdcli.engine.fleet.train.MAX_BLOCK_STEPS = 50
+    gdcli.engine.fleet_loop.MAX_BLOCK_STEPS = 50
     with crashing.blocks(50):
         yield
 
@@ -170,7 +170,7 @@ def finished_in(record: Path) -> tuple[dict[Path, Stamp], set[tuple[str, int]]]:
         for path in summary.parent.iterdir():
             if path.name not in OTHER:
                 files[path] = (path.stat().st_mtime_ns, path.stat().st_ino, path.read_bytes())
-    kept = {(part.name, number) for part in record.glob(".results/*") for number in keeping.read(part)}
+    kept = {(part.name, number) for part in record.glob(".results/*") for number in partial_results.read(part)}
     has_folders = bool(list(record.glob("1-*"))) or bool(list(record.glob("0*1-*")))
     if has_folders:
         numbers = {int(path.parent.name.partition("-")[0]) for path in files}
@@ -344,7 +344,7 @@ def counted(into: Path, deaths: int = 0) -> Iterator[None]:
         return step(self, *rest)
 
     WrittenOut.step = counting  # type: ignore[method-assign]
-    gdcli.engine.fleet.train.MAX_BLOCK_STEPS = 50
+    gdcli.engine.fleet_loop.MAX_BLOCK_STEPS = 50
     with ExitStack() as stack:
         if deaths:
             stack.enter_context(crashing.ending_after_checkpoints(deaths))
@@ -405,10 +405,10 @@ def test_damaged_results_are_not_believed(
         shutil.copytree(killed, folder)
         (part,) = of(folder).glob(".results/runs")
         files = [path for path in part.glob("[0-9]*") if path.stat().st_size]
-        read = set(keeping.read(part))
+        read = set(partial_results.read(part))
         flipped(draw.choice(files), draw)
-        assert read - set(keeping.read(part)), "a flipped bit was not seen"
-        lost = before - set(keeping.read(part))
+        assert read - set(partial_results.read(part)), "a flipped bit was not seen"
+        lost = before - set(partial_results.read(part))
         so_far = len(trained(folder))
         ended = started(folder, "resume", "last").wait()
         assert ended.code == 0, ended

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from gdcli import execute
-from gdcli.shards import together
+from gdcli.runner import record_run, run_fleet
 from gdcli.spec.load import Loaded
 from tests.cli import many_runs
 from tests.conftest import Answer, only_folder
@@ -44,7 +43,7 @@ def _bad(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that dies at one run, and one run that asks for more memory than there is, of torch itself."""
     Path("layers.yaml").write_text(many_runs.NORMED)
     Path("net.yaml").write_text(NET)
-    prepared, build_fleet = execute.prepared, together.build_fleet
+    prepared, build_fleet = record_run.prepared, run_fleet.build_fleet
 
     def spoiled(members: Iterable[Loaded]) -> None:
         for loaded in members:
@@ -63,9 +62,9 @@ def _bad(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
         spoiled(members)
         return build_fleet(members)
 
-    monkeypatch.setattr(execute, "prepared", prepared_unless)
-    monkeypatch.setattr(together, "build_fleet", build_unless)
-    monkeypatch.setattr("gdcli.executors.deliver", many_runs.dies_always)
+    monkeypatch.setattr(record_run, "prepared", prepared_unless)
+    monkeypatch.setattr(run_fleet, "build_fleet", build_unless)
+    monkeypatch.setattr("gdcli.runner.executors.base.deliver", many_runs.dies_always)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -138,7 +137,7 @@ def test_twenty_runs_in_fleets(gdcli) -> None:
 def test_a_sweep_with_bad_runs_has_ended(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Resume says so and trains nothing."""
     gdcli("sweep", "layers.yaml", *OF_LAYERS, "--jobs", "2", "--no-plot")
-    monkeypatch.setattr(execute, "run", None)
+    monkeypatch.setattr(record_run, "run", None)
     before = {path: path.stat().st_mtime_ns for path in only_folder(Path("runs")).rglob("*")}
     answer = gdcli("resume", "last")
     assert "nothing is left to do" in answer.err

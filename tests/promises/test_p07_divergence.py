@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gdcli import sealed
+from gdcli.storage import arrays as sealed
 from tests.conftest import Answer, only_folder
 from tests.promises.crashing import blocks
 

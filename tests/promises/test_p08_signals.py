@@ -46,7 +46,7 @@ class Told:
 
 def slow():
     module = engine()
-    from gdcli.engine.kernels import Single
+    from gdcli.engine.kernels.single import Single
     step = Single.step
     Single.step = lambda *arguments: (time.sleep(STEP), step(*arguments))[1]
     return module

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from gdcli import sealed
+from gdcli.storage import arrays
 from tests.promises import crashing
 from tests.promises.crashing import Ended, call, failing, record_in, start, undisturbed
 from tests.trials import trials
@@ -40,7 +40,7 @@ def assert_all_saved_is_whole(folder: Path) -> None:
     record = record_in(folder)
     for path in record.iterdir() if record else ():
         if path.suffix == ".safetensors" and not path.name.startswith("."):
-            assert sealed.unseal(path.read_bytes())
+            assert arrays.unseal(path.read_bytes())
         if path.suffix == ".json" and not path.name.startswith("."):
             assert json.loads(path.read_text())
 

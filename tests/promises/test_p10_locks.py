@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gdcli import store
+from gdcli.storage import run_folder
 from tests.promises import crashing
 from tests.promises.crashing import call, contents, record_in, start, undisturbed
 from tests.trials import trials
@@ -93,7 +93,7 @@ def test_the_lock_of_a_killed_process_is_free_at_once(place: Path, specs: Path) 
         folder.mkdir()
         with crashing.blocks(16):
             child, record = running(folder, *arguments)
-            assert store.in_use(record)
+            assert run_folder.in_use(record)
             second = call(folder, "resume", "last")
             if second.code == 0:
                 assert second.err.startswith("nothing is left to do")  # it was as quick as that
@@ -102,7 +102,7 @@ def test_the_lock_of_a_killed_process_is_free_at_once(place: Path, specs: Path) 
                 assert second.code == 3, second
                 assert "in use" in second.err
                 child.kill()
-                store.Lock(record).release()
+                run_folder.Lock(record).release()
                 assert call(folder, "resume", "last").code == 0
         crashing.assert_same(folder, expected)
         shutil.rmtree(folder)
@@ -122,14 +122,14 @@ def test_the_workers_of_a_killed_sweep_end_within_a_second(tmp_path: Path) -> No
         assert record is not None
         workers = children_of(process.pid)
         assert len(workers) >= 2
-        assert store.in_use(record)
+        assert run_folder.in_use(record)
         process.send_signal(signal.SIGKILL)
         process.wait()
         killed = time.monotonic()
         while any(map(is_alive, workers)) and time.monotonic() < killed + 10:
             time.sleep(0.01)
         assert time.monotonic() - killed < 1.0
-        store.Lock(record).release()
+        run_folder.Lock(record).release()
         sizes = [path.stat().st_size for path in sorted(record.rglob("*.csv"))]
         time.sleep(0.1)
         assert sizes == [path.stat().st_size for path in sorted(record.rglob("*.csv"))]

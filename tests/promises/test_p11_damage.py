@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from gdcli import sealed
+from gdcli.errors import DamagedError
+from gdcli.storage import arrays as sealed
 from tests.promises import crashing
 from tests.promises.crashing import Ended, call, record_in, undisturbed
 from tests.trials import trials
@@ -84,7 +85,7 @@ def test_bit_flips(place: Path, begun: Begun) -> None:
         (begun.copied(folder) / LATEST).write_bytes(flipped)
         try:
             same = sealed.unseal(bytes(flipped))[0] == sealed.unseal(whole)[0]  # a space for another in its header
-        except sealed.DamagedError:
+        except DamagedError:
             same = False
         harmless += same
         assert_goes_on(begun, folder, *((LATEST,) if same else (PREVIOUS, LATEST)), why=bit)
@@ -225,7 +226,7 @@ def test_a_good_checkpoint_is_not_replaced_by_a_damaged_one(place: Path, begun: 
 def is_whole(path: Path) -> bool:
     try:
         return bool(sealed.unseal(path.read_bytes()))
-    except (sealed.DamagedError, FileNotFoundError):
+    except (DamagedError, FileNotFoundError):
         return False
 
 

@@ -110,7 +110,7 @@ def test_texts_of_a_spec(gdcli, text: str) -> None:
     judged(gdcli("validate", "raw.yaml"), text)
 
 
-# Until `note`, `Output`, `json_text`, `cell` and `ema` go through gdcli.texts.visible; then delete both marks.
+# Until `note`, `Output`, `json_text`, `cell` and `ema` go through gdcli.errors.visible; then delete both marks.
 @pytest.mark.parametrize("text", NAMES[:: trials(3, 1)], ids=ascii)
 def test_names_of_files_and_folders(gdcli, text: str) -> None:
     """Specs, data files and output folders may be called anything that the system allows."""

@@ -220,7 +220,7 @@ def test_the_states_of_optimizers_are_those_of_the_engine(optimizer: str) -> Non
     """What is counted is what the update rule makes for each scalar."""
     import torch
 
-    from gdcli.engine.build import build
+    from gdcli.engine.problem import build
 
     found = load.load(schema.parse(document.read(GOOD.replace("{name: sgd, lr: 0.01}", optimizer), "f"), "f"), Path())
     (update,) = build(found).updates
@@ -249,7 +249,7 @@ def test_sweeps_and_comparisons_are_counted_before_anything_is_made(
     words: list[str], number: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "gdcli.execute", None)  # known without torch
+    monkeypatch.setitem(sys.modules, "gdcli.runner.record_run", None)  # known without torch
     begun = time.process_time()
     assert main(words) == 2
     assert time.process_time() - begun < 2 * SECONDS  # with all commands' options, which are read first

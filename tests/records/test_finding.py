@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gdcli.errors import SpecError
-from gdcli.library.finding import below, find
+from gdcli.storage.find import below, find
 from tests.records.hand_made import a_run, three
 
 

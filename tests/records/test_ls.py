@@ -272,7 +272,7 @@ def modules_after(folder: Path, *arguments: str) -> set[str]:
 def test_no_torch_no_matplotlib_no_validation(tmp_path: Path, words: list[str]) -> None:
     three(tmp_path / "runs")
     loaded = modules_after(tmp_path, *words)
-    assert "gdcli.library.record" in loaded
+    assert "gdcli.storage.record" in loaded
     assert not loaded & {"torch", "matplotlib", "gdcli.spec.schema"}  # Typer itself imports pydantic
 
 

@@ -82,7 +82,7 @@ def test_every_problem_is_told_at_its_place(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(__import__("sys").modules, "gdcli.execute", None)  # these are known without torch
+    monkeypatch.setitem(__import__("sys").modules, "gdcli.runner.record_run", None)  # these are known without torch
     _check(path, capsys)
 
 

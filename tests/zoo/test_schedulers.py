@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from gdcli.engine.fleet.build import build_fleet
-from gdcli.engine.fleet.train import train_fleet
+from gdcli.engine.fleet_loop import train_fleet
+from gdcli.engine.fleet_problem import build_fleet
 from gdcli.records import FleetBlock, FleetOutcome, Outcome
 from gdcli.zoo.schedulers import SCHEDULERS
 from tests.engine.plain_torch import built, trained
@@ -113,7 +113,7 @@ def test_a_group_of_parameters_has_a_schedule_of_its_own() -> None:
 
 def test_a_run_that_diverges_keeps_the_parameters_of_its_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
     """The block is repeated up to the bad step with the learning rates that it had."""
-    from gdcli.engine import train as module
+    from gdcli.engine import loop as module
 
     growing = spec({"name": "exponential", "gamma": 3.0}, epochs=200)
     found = []

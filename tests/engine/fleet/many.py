@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from plain_torch import DTYPES, Spec, Trained, loaded
 
-from gdcli.engine.build import build
-from gdcli.engine.fleet.build import Fleet, build_fleet, structure, why_alone
-from gdcli.engine.fleet.train import Keep, train_fleet
-from gdcli.engine.train import Interrupt, train
+from gdcli.engine.fleet_loop import Keep, train_fleet
+from gdcli.engine.fleet_problem import Fleet, build_fleet, structure, why_alone
+from gdcli.engine.loop import Interrupt, train
+from gdcli.engine.problem import build
 from gdcli.records import FleetBlock, FleetOutcome, Floats, Outcome, Start, StepBlock
 from gdcli.spec.load import Loaded, respecified
 

@@ -26,10 +26,10 @@ from many import (
 )
 from plain_torch import DTYPES
 
-from gdcli.engine.fleet import train as fleets
-from gdcli.engine.fleet.build import build_fleet
-from gdcli.engine.fleet.train import train_fleet
-from gdcli.engine.train import Interrupt
+from gdcli.engine import fleet_loop as fleets
+from gdcli.engine.fleet_loop import train_fleet
+from gdcli.engine.fleet_problem import build_fleet
+from gdcli.engine.loop import Interrupt
 from gdcli.records import FleetBlock, FleetOutcome
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)

@@ -8,7 +8,7 @@ import pytest
 from many import alone, flat, gap, mlp, rows, together, varied
 from plain_torch import Spec
 
-from gdcli.engine.fleet.build import chunk_of, fleets, why_alone
+from gdcli.engine.fleet_problem import chunk_of, fleets, why_alone
 
 BATCH = {"mode": "mini-batch", "size": 4}
 

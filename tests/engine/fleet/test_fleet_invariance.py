@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from many import CLOSE, COLUMNS, OF_CLASSES, assert_invariant, differing, gap, mlp, net, rates, rows, together, varied
 from plain_torch import DTYPES
 
-from gdcli.engine.fleet import train as module
+from gdcli.engine import fleet_loop as module
 from gdcli.zoo.losses import LOSSES
 
 EVALUATED = ("gradients", "parameters", "full_loss")

@@ -1,0 +1,245 @@
+"""Every named ingredient of a spec with its equation and arguments, from its docstring and its signature."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Len, Lt
+
+from gdcli.errors import SpecError, nearest
+from gdcli.report import tables
+from gdcli.report.styles import STYLES
+from gdcli.spec.document import shown
+from gdcli.zoo.naming import MAX_WIDTH, OneOf
+
+Ingredients = Mapping[str, Callable[..., Any]]
+
+PLACES = {
+    "model": ("models", "MODELS", "model: {{type: {0}{1}}}"),
+    "loss": ("losses", "LOSSES", "loss: {{name: {0}{1}}}"),
+    "activation": ("activations", "ACTIVATIONS", "model: {{type: mlp, activation: {0}, ...}}"),
+    "optimizer": ("optimizers", "OPTIMIZERS", "optimizer: {{name: {0}{1}}}"),
+    "scheduler": ("schedulers", "SCHEDULERS", "scheduler: {{name: {0}{1}}}"),
+    "data": ("data", "GENERATORS", "data: {{generate: {{kind: {0}{1}}}}}"),
+}
+"""Each kind's module of the zoo, its table, and how a spec names one; ``style`` comes on top."""
+STYLE = "style"
+_PLURALS = {"losses": "loss"}
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A key of an ingredient: what it takes in words, its default as a spec has it."""
+
+    name: str
+    takes: str
+    default: str  # "required" where there is none
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One ingredient: the first line of its docstring, the rest, its arguments, and how a spec names it."""
+
+    kind: str
+    name: str
+    title: str
+    description: str
+    arguments: tuple[Argument, ...]
+    usage: str
+
+    def text(self) -> str:
+        """Return all of it, for people."""
+        parts = [f"{self.kind} {self.name}\n", f"{self.title}\n"]
+        if self.description:
+            parts.append(f"{self.description}\n")
+        if self.arguments:
+            rows = [[argument.name, argument.takes, argument.default] for argument in self.arguments]
+            parts.append(tables.aligned(["argument", "takes", "default"], rows))
+        parts.append(f"in a spec: {self.usage}\n")
+        return "\n".join(parts)
+
+    def data(self) -> dict[str, Any]:
+        """Return all of it, for JSON."""
+        arguments = [{"name": a.name, "takes": a.takes, "default": a.default} for a in self.arguments]
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "arguments": arguments,
+            "usage": self.usage,
+        }
+
+
+def kinds() -> tuple[str, ...]:
+    """Return the kinds of ingredients that this version has.
+
+    >>> kinds()[:3]
+    ('model', 'loss', 'activation')
+    """
+    there = [kind for kind, (module, _, _) in PLACES.items() if find_spec(f"gdcli.zoo.{module}") is not None]
+    return (*there, STYLE)
+
+
+def entries(kind: str) -> tuple[Entry, ...]:
+    """Return all ingredients of a kind."""
+    if kind == STYLE:
+        return tuple(_style(name) for name in STYLES)
+    module, table, usage = PLACES[kind]
+    found: Ingredients = getattr(import_module(f"gdcli.zoo.{module}"), table)
+    return tuple(_entry(kind, name, function, usage) for name, function in found.items())
+
+
+def find(words: Sequence[str]) -> tuple[list[Entry], bool]:
+    """Return the entries that ``[KIND] [NAME]`` means, and whether they were named, each to be shown in full.
+
+    A name without its kind serves too. Raises SpecError with the nearest name.
+    """
+    if not words:
+        return [entry for kind in kinds() for entry in entries(kind)], False
+    kind = _kind(words[0])
+    if len(words) == 1:
+        if kind is not None:
+            return list(entries(kind)), False
+        every = [entry for each in kinds() for entry in entries(each)]
+        return _named(every, words[0], [*kinds(), *(entry.name for entry in every)], "kind or ingredient"), True
+    if kind is None:
+        raise SpecError(f"there is no kind '{shown(words[0], 60)}'. {nearest(words[0], kinds())}")
+    known = list(entries(kind))
+    return _named(known, words[1], [entry.name for entry in known], kind), True
+
+
+def _kind(word: str) -> str | None:
+    word = word.lower()
+    word = _PLURALS.get(word, word)
+    return next((kind for kind in kinds() if word in (kind, f"{kind}s")), None)
+
+
+def _named(known: Sequence[Entry], name: str, names: Sequence[str], what: str) -> list[Entry]:
+    found = [entry for entry in known if entry.name == name]
+    if not found:
+        raise SpecError(f"there is no {what} '{shown(name, 60)}'. {nearest(name, names)}")
+    return found
+
+
+def listing(found: Sequence[Entry]) -> str:
+    """Return a line for each entry, below its kind."""
+    width = max(len(entry.name) for entry in found)
+    parts = []
+    for kind in dict.fromkeys(entry.kind for entry in found):
+        lines = [f"  {entry.name:<{width}}  {entry.title}\n" for entry in found if entry.kind == kind]
+        parts.append(f"{kind}\n{''.join(lines)}")
+    return "\n".join(parts)
+
+
+# --- docstrings -------------------------------------------------------------------------------------------------------
+
+
+def _entry(kind: str, name: str, function: Callable[..., Any], usage: str) -> Entry:
+    title, description = described(function)
+    arguments = _arguments(function)
+    needed = "".join(f", {argument.name}: ..." for argument in arguments if argument.default == "required")
+    return Entry(kind, name, title, description, arguments, usage.format(name, needed))
+
+
+def _style(name: str) -> Entry:
+    style = STYLES[name]
+    title, description = described(style.text)
+    if style.needs:
+        description = "\n\n".join(filter(None, [description, f"Needs {style.needs}."]))
+    return Entry(STYLE, name, title, description, (), f"print: {{style: {name}}}")
+
+
+_RAISES = re.compile(r"\s*\bRaises [^.]*\.")
+
+
+def described(function: Callable[..., Any]) -> tuple[str, str]:
+    """Return the first line of a docstring, and the rest less its doctests and what it says of exceptions."""
+    first, _, rest = (inspect.getdoc(function) or "").partition("\n")
+    parts = rest.strip("\n").split("\n\n")
+    kept = [_RAISES.sub("", part) for part in parts if not part.lstrip().startswith((">>>", "Raises:"))]
+    return first.strip(), "\n\n".join(part for part in kept if part).replace("``", "").strip("\n")
+
+
+# --- signatures -------------------------------------------------------------------------------------------------------
+
+
+def _arguments(function: Callable[..., Any]) -> tuple[Argument, ...]:
+    hints = get_type_hints(function, include_extras=True)
+    return tuple(
+        Argument(
+            name, takes(hints[name]), "required" if parameter.default is parameter.empty else _yaml(parameter.default)
+        )
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    )
+
+
+_WORDS: dict[Any, str] = {
+    int: "integer", float: "number", bool: "true or false", str: "text", type(None): "null", Any: "anything",
+}  # fmt: skip
+_BOUNDS: dict[type, tuple[str, str]] = {
+    Ge: ("ge", "at least"), Gt: ("gt", "above"), Le: ("le", "at most"), Lt: ("lt", "below"),
+}  # fmt: skip
+
+
+def takes(annotation: Any) -> str:
+    """Return in words what a key takes.
+
+    >>> takes(Annotated[float, Ge(0), Lt(1)]), takes(list[int]), takes(tuple[float, float])
+    ('number, at least 0, below 1', 'list of integer', '[number, number]')
+    """
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        bounds = list(filter(None, map(_bound, arguments[1:])))
+        names = any(isinstance(mark, OneOf) for mark in arguments[1:])
+        return ", ".join(bounds if names else [takes(arguments[0]), *bounds])
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(takes, arguments))
+    if origin is Literal:
+        return " | ".join(map(str, arguments))
+    if origin is tuple:
+        return f"[{', '.join(takes(each).partition(',')[0] for each in arguments)}]"
+    if origin is list:
+        return "list" if arguments[0] is Any else f"list of {takes(arguments[0]).partition(',')[0]}"
+    if origin is dict:
+        return f"mapping of {takes(arguments[0])} to {takes(arguments[1])}"
+    return _WORDS.get(annotation, str(annotation))
+
+
+def _bound(mark: Any) -> str:
+    if isinstance(mark, OneOf):
+        return f"the name of an {mark.kind}" if mark.kind[0] in "aeiou" else f"the name of a {mark.kind}"
+    if isinstance(mark, Len):
+        return _length(mark.min_length, mark.max_length)
+    if type(mark) in _BOUNDS:
+        attribute, word = _BOUNDS[type(mark)]
+        value = getattr(mark, attribute)
+        return "" if value == MAX_WIDTH else f"{word} {value:g}"
+    return ""
+
+
+def _length(least: int, most: int | None) -> str:
+    if most == least:
+        return f"{least} entr{'y' if least == 1 else 'ies'}"
+    return f"at least {least} entr{'y' if least == 1 else 'ies'}" if least else ""
+
+
+def _yaml(value: Any) -> str:
+    """Return a default as a spec writes it."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "true", False: "false"}[value]
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_yaml, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {_yaml(item)}' for key, item in value.items())}}}"
+    return str(value)

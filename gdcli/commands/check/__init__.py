@@ -1,0 +1,90 @@
+"""The gradient check: each gradient by hand, by autograd and by differences of the loss, and how far they are apart.
+
+Two numbers a and b of one derivative agree if |a − b| ≤ tolerance · max(|a|, |b|). Where rounding alone may take them
+further apart than the usual tolerance, since the derivative is a small remainder of large numbers, they agree if they
+are no further apart than that. Differences are central ones, of the float64 loss, the best of a sweep over step sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from gdcli.commands.check.agreement import Compared
+from gdcli.commands.check.finite_differences import Slopes, slopes_at
+from gdcli.commands.check.methods import Model, model_of, noise_of
+from gdcli.commands.check.report import AUTOGRAD, DIFFERENCES, HAND, TOLERANCES, Dtype, Report, excess
+from gdcli.engine.problem import start_values
+from gdcli.errors import RunError
+from gdcli.spec.load import Loaded
+from gdcli.zoo.models import Stack
+
+__all__ = ["AUTOGRAD", "DIFFERENCES", "HAND", "Dtype", "Report", "check"]
+
+
+def check(loaded: Loaded, dtypes: Sequence[Dtype] = ("float64", "float32"), tolerance: float | None = None) -> Report:
+    """Compare the gradients of the first step's batch at the start values in every way that the model has.
+
+    Linear models, mlps and losses by themselves have three ways, sequential models and objectives two. Raises
+    SpecError for a model of which everything is frozen, RunError for a batch that torch's layers refuse.
+    """
+    point = start_values(loaded, torch.float64 if loaded.spec.settings.dtype == "float64" else torch.float32)[0]
+    try:
+        return _checked(loaded, point, dtypes, tolerance)
+    except (RuntimeError, ValueError, IndexError) as error:
+        if not isinstance(loaded.architecture, Stack):  # else what torch's own layers say of this batch
+            raise
+        raise RunError(f"{loaded.spec.name}: torch refuses the step: {str(error).splitlines()[0]}") from error
+
+
+def _checked(loaded: Loaded, point: Mapping[str, Tensor], dtypes: Sequence[Dtype], tolerance: float | None) -> Report:
+    exact = model_of(loaded, "float64", point)
+    slopes = slopes_at(loaded, exact)
+    tolerances = dict.fromkeys(TOLERANCES, tolerance) if tolerance is not None else TOLERANCES
+    found = []
+    for dtype in dtypes:
+        model = exact if dtype == "float64" else model_of(loaded, dtype, point)
+        gradients, noise = {way: gradient() for way, gradient in model.gradients.items()}, noise_of(model, dtype)
+        for name, shape in model.shapes.items():
+            ways = {way: gradient[name] for way, gradient in gradients.items()}
+            found.append(Compared(dtype, name, shape, ways, slopes.get(name), noise[name], tolerances))
+    notes = (*notes_of(loaded, exact, slopes), *left_out_of(found))
+    worst = max((each.worst() for each in found), key=lambda entry: excess(entry.error, entry.tolerance))
+    failed = sum(each.failed() for each in found)
+    return Report(
+        loaded.spec.name, exact.samples, tuple(each.row() for each in found), tolerances, worst, failed, notes
+    )
+
+
+def notes_of(loaded: Loaded, exact: Model, slopes: Mapping[str, Slopes]) -> list[str]:
+    """Say what was not compared, and why."""
+    spec, notes = loaded.spec, []
+    if HAND not in exact.gradients:
+        notes.append(f"the backward pass of a model of type {spec.model.name} is not written out by hand")
+    if "x" in exact.shapes and spec.model.name == "identity":
+        notes.append("the model has no parameters: the gradient is that of the loss at the output, x")
+    if not slopes:
+        notes.append("no differences: the gradient of sign_ste is not that of the loss, by definition")
+    rows = spec.batch.rows(loaded.samples)
+    if rows > exact.samples:
+        notes.append(f"the first {exact.samples:,} of the {rows:,} rows of step 1")
+    if any(len(each.entries) < len(exact.sides[0][name]) for name, each in slopes.items()):
+        counted = sum(len(each.entries) for each in slopes.values())
+        notes.append(f"differences of a random sample of {counted:,} of the {exact.scalars:,} scalars")
+    return notes
+
+
+def left_out_of(found: Sequence[Compared]) -> list[str]:
+    """Say how many entries differences cannot judge."""
+    notes = []
+    for dtype in dict.fromkeys(each.dtype for each in found):
+        count = sum(each.left_out for each in found if each.dtype == dtype)
+        if count:
+            notes.append(f"too small beside the loss's rounding for differences to judge, in {dtype}: {count:,}")
+    first = [each for each in found if each.dtype == found[0].dtype]
+    kinks = sum(each.kinks for each in first)
+    if kinks:
+        notes.append(f"at a kink of the loss, as relu has one at 0, where it has no derivative: {kinks:,}")
+    return notes

@@ -1,0 +1,137 @@
+"""A model in one dtype, its gradient in each way that it has, and what rounding does to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gdcli.commands.check.report import AUTOGRAD, HAND, Array, Dtype
+from gdcli.engine.problem import Built, build
+from gdcli.errors import SpecError
+from gdcli.spec.load import Loaded
+from gdcli.zoo.losses import LOSSES
+from gdcli.zoo.models import Chain
+
+ROWS = 1_000  # of the step's batch, at most
+PERTURBATIONS = 8  # of the point, to see what rounding does
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model at the point: its trained tensors, flat and in place, its loss, and its gradient in each way."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    sides: Sequence[Mapping[str, Tensor]]  # the trained tensors of each way; the first serve the loss
+    data: Tensor  # x [B, D]
+    loss: Callable[[], Tensor]
+    gradients: Mapping[str, Callable[[], dict[str, Array]]]
+
+    @property
+    def samples(self) -> int:
+        """Rows of the batch."""
+        return len(self.data)
+
+    @property
+    def scalars(self) -> int:
+        """Trained scalars."""
+        return sum(map(prod, self.shapes.values()))
+
+
+def model_of(loaded: Loaded, dtype: Dtype, point: Mapping[str, Tensor]) -> Model:
+    """Build the model in a dtype, once per way, its parameters at the point."""
+    chain = isinstance(loaded.architecture, Chain)
+    engines = {HAND: "by_hand", AUTOGRAD: "autograd"} if chain else {AUTOGRAD: "autograd"}
+    settings = {way: {"dtype": dtype, "engine": engine, "epochs": 0} for way, engine in engines.items()}
+    built = {
+        way: build(replace(loaded, spec=loaded.spec.with_settings(**changes))) for way, changes in settings.items()
+    }
+    first = next(iter(built.values()))
+    rows = next(iter(first.batches.epoch()))
+    x, y = rows.x[:ROWS].clone(), rows.y[:ROWS]
+    if isinstance(loaded.architecture, Chain) and not loaded.architecture.layers:
+        return _alone(loaded, x, y)
+    if not first.theta.trained:
+        raise SpecError(loaded.spec.problem(("model", "freeze"), "every parameter is frozen: there is no gradient"))
+    for each in built.values():
+        each.theta.fill(slice(None), point)
+    return Model(
+        {slot.name: slot.shape for slot in first.theta.trained},
+        [_flat(each, each.theta.values[0]) for each in built.values()],
+        x,
+        lambda: _loss(first, x, y),
+        {way: lambda each=each: _gradient(each, x, y) for way, each in built.items()},  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+    )
+
+
+def _flat(built: Built, row: Tensor) -> dict[str, Tensor]:
+    return {slot.name: row[slot.start : slot.stop] for slot in built.theta.trained}
+
+
+def _loss(built: Built, x: Tensor, y: Tensor) -> Tensor:
+    """Return the loss as a step has it: torch's layers in training, dropout with the same mask each time."""
+    if built.module is not None:
+        torch.manual_seed(built.loaded.spec.settings.seed)
+    with torch.no_grad():
+        output = built.kernel.forward(x) if built.module is None else built.module(x)
+        return output if built.loss is None else built.loss.value(output, y)
+
+
+def _gradient(built: Built, x: Tensor, y: Tensor) -> dict[str, Array]:
+    torch.manual_seed(built.loaded.spec.settings.seed)
+    built.kernel.step(x, y)
+    return {name: _host(part) for name, part in _flat(built, built.theta.gradient[0]).items()}
+
+
+def _alone(loaded: Loaded, x: Tensor, y: Tensor) -> Model:
+    """Return a loss by itself: the model is the identity, and its gradient that at the output, x."""
+    spec = loaded.spec.loss
+    assert spec is not None
+    loss = LOSSES[spec.name](**spec.arguments)
+
+    def by_autograd() -> dict[str, Array]:
+        leaf = x.detach().clone().requires_grad_()
+        return {"x": _host(torch.autograd.grad(loss.value(leaf, y), leaf)[0])}
+
+    def value() -> Tensor:
+        with torch.no_grad():
+            return loss.value(x, y)
+
+    ways = {HAND: lambda: {"x": _host(loss.derivative(x)(x, y))}, AUTOGRAD: by_autograd}
+    return Model({"x": tuple(x.shape)}, [{"x": x.view(-1)}], x, value, ways)
+
+
+def _host(tensor: Tensor) -> Array:
+    return np.array(tensor.detach().double().cpu().numpy()).reshape(-1)
+
+
+def perturbed(model: Model, size: float, measure: Callable[[], Any]) -> list[Any]:
+    """Return what is measured at points next to this one: parameters and data smaller by up to ``size``, relative."""
+    generator = np.random.default_rng(0)
+    tensors = [tensor for side in model.sides for tensor in side.values()] + [model.data]
+    saved, found = [tensor.clone() for tensor in tensors], []
+    for _ in range(PERTURBATIONS):
+        for tensor, old in zip(tensors, saved, strict=True):
+            factor = 1 - size * generator.random(tuple(old.shape))
+            tensor.copy_(old * torch.as_tensor(factor, dtype=old.dtype, device=old.device))
+        found.append(measure())
+    for tensor, old in zip(tensors, saved, strict=True):
+        tensor.copy_(old)
+    return found
+
+
+def noise_of(model: Model, dtype: Dtype) -> dict[str, Array]:
+    """Return how far rounding to a dtype may take the gradient of each parameter from its value, [entries]."""
+    gradient, eps = model.gradients[AUTOGRAD], float(np.finfo(dtype).eps)
+    here = gradient()
+    near = perturbed(model, 2 * eps, gradient)
+    return {
+        name: 4 * np.max([np.abs(each[name] - centre) for each in near], axis=0)
+        + 4 * eps * np.abs(centre).max(initial=0.0)
+        for name, centre in here.items()
+    }

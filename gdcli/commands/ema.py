@@ -1,0 +1,222 @@
+"""Exponential moving averages of a column of a CSV file: S₁ = y₁, Sₜ = βSₜ₋₁ + (1 − β)yₜ (document 4)."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import isfinite
+from pathlib import Path
+
+from gdcli.errors import Place, Problem, SpecError, nearest
+from gdcli.spec.bundled import folder
+from gdcli.spec.document import shown
+from gdcli.storage import run_folder
+from gdcli.zoo.data import MAX_FILE_BYTES
+
+BUNDLED = "temperatures"
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A CSV file's cells, and the numbers of the chosen column."""
+
+    name: str  # the file's, without its ending
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]  # the cells as they stand in the file
+    column: str
+    values: tuple[float, ...]
+
+    def horizontal(self) -> tuple[str, list[float]]:
+        """Return name and values of the first column where it counts up, else the rows' numbers."""
+        cells = [_number(row[0]) for row in self.rows]
+        numbers = [number for number in cells if number is not None]
+        counts = len(numbers) == len(cells) and all(a < b for a, b in pairwise(numbers))
+        if counts and self.header[0] != self.column:
+            return self.header[0], numbers
+        return "row", [float(k) for k in range(1, len(cells) + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Averages:
+    """A series and its average for each β."""
+
+    series: Series
+    betas: tuple[float, ...]
+    averages: tuple[tuple[float, ...], ...]
+
+    def csv(self) -> str:
+        """Return the file's columns, the chosen one as float64's shortest text, and a column ``ema_β`` for each β."""
+        header = [*map(run_folder.cell, self.series.header), *(f"ema_{beta!r}" for beta in self.betas)]
+        place = self.series.header.index(self.series.column)
+        lines = [",".join(header)]
+        for row, value, *means in zip(self.series.rows, self.series.values, *self.averages, strict=True):
+            cells = [cell.strip() if _number(cell) is not None else run_folder.cell(cell) for cell in row]
+            cells[place] = repr(value)
+            lines.append(",".join([*cells, *map(repr, means)]))
+        return "".join(f"{line}\n" for line in lines)
+
+    def json(self, where: str) -> str:
+        """Return everything as one JSON document; ``where`` is the record's path."""
+        means = {repr(beta): list(mean) for beta, mean in zip(self.betas, self.averages, strict=True)}
+        column, values = self.series.column, list(self.series.values)
+        return run_folder.json_text({"folder": where, "column": column, "values": values, "ema": means})
+
+    def summary(self) -> str:
+        """Return summary.json: what was averaged."""
+        what = {"status": "finished", "file": self.series.name, "column": self.series.column, "betas": list(self.betas)}
+        return run_folder.json_text({**what, "rows": len(self.series.values)})
+
+    def digest(self) -> str:
+        """Return 8 hex digits of the data and the settings, as a record's folder is named."""
+        return hashlib.sha256(self.csv().encode()).hexdigest()[:8]
+
+
+def ema(values: Sequence[float], beta: float) -> list[float]:
+    """Return the exponential moving average: S₁ = y₁, Sₜ = βSₜ₋₁ + (1 − β)yₜ, 0 ≤ β < 1.
+
+    >>> ema([10.0, 10.5, 11.0], 0.5)
+    [10.0, 10.25, 10.625]
+    """
+    found: list[float] = []
+    for value in values:
+        found.append(beta * found[-1] + (1 - beta) * value if found else value)
+    return found
+
+
+def average(series: Series, betas: Sequence[float]) -> Averages:
+    """Return the averages of a series. Raises SpecError for a β outside of [0, 1), or one given twice."""
+    for beta in betas:
+        if not 0 <= beta < 1:
+            raise SpecError(f"--beta takes a number from 0 to below 1 (got {beta!r})")
+    if len(set(betas)) < len(betas):
+        raise SpecError(f"--beta {next(beta for beta in betas if betas.count(beta) > 1)!r} is given twice")
+    return Averages(series, tuple(betas), tuple(tuple(ema(series.values, beta)) for beta in betas))
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def read(file: str, column: str | None) -> Series:
+    """Read a CSV file, or the bundled one of that name; without a column its last one.
+
+    Raises SpecError, with line and column in the file where it is about a place in it: no such file or column, a row
+    of another length, a cell of the column that is not a finite number.
+    """
+    path = _found(file)
+    cells = _Cells(file if path == Path(file) else path.name, _text(path, file))
+    header, rows = cells.header(), list(cells.rows())
+    if not rows:
+        raise cells.problem(2, 1, "no rows below the header")
+    name = header[-1] if column is None else column
+    if name not in header:
+        raise cells.problem(1, 1, f"there is no column '{shown(name, 60)}'", shown(nearest(name, header), 500))
+    place = header.index(name)
+    values = []
+    for row in rows:
+        number = _number(row.cells[place])
+        if number is None:
+            what = f"{shown(name, 60)}: must be a number (got '{shown(row.cells[place], 60)}')"
+            raise cells.problem(*row.places[place], what)
+        values.append(number)
+    return Series(path.stem, header, tuple(row.cells for row in rows), name, tuple(values))
+
+
+def _found(file: str) -> Path:
+    path, bundled = Path(file), folder() / f"{file}.csv"
+    names = sorted(each.stem for each in folder().glob("*.csv"))
+    if not path.exists() and file in names:
+        return bundled
+    if not path.exists():
+        raise SpecError(
+            f"there is no file '{shown(file, 200)}' and no bundled one of that name. {nearest(file, names)}"
+        )
+    return path
+
+
+def _text(path: Path, file: str) -> str:
+    name = shown(file, 200)
+    if not path.is_file():
+        raise SpecError(f"'{name}' is not a regular file")
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise SpecError(f"'{name}' has more than {MAX_FILE_BYTES:,} bytes")
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SpecError(f"'{name}' is not UTF-8 text") from None
+    except OSError as error:
+        raise SpecError(f"cannot read '{name}': {error.strerror}") from None
+
+
+def _number(cell: str) -> float | None:
+    """Return a cell as a finite number; Python's float also takes 1_000 and digits of every script."""
+    try:
+        value = float(cell) if cell.isascii() and "_" not in cell else float("nan")
+    except ValueError:
+        return None
+    return value if isfinite(value) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    cells: tuple[str, ...]
+    places: tuple[tuple[int, int], ...]  # line and column of each cell, from 1
+
+
+class _Cells:
+    """The rows of a CSV text, each cell with its place."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self._name, self._lines = name, io.StringIO(text, newline="").readlines()
+        self._all = self._read()
+
+    def problem(self, line: int, column: int, what: str, hint: str = "") -> SpecError:
+        return SpecError(Problem(Place(self._name, line, column), "", what, hint))
+
+    def header(self) -> tuple[str, ...]:
+        """Return the names of the columns. Raises SpecError for an empty file or a name that stands twice."""
+        first = next(self._all, None)
+        if first is None:
+            raise self.problem(1, 1, "the file is empty")
+        names = tuple(cell.strip() for cell in first.cells)
+        for k, name in enumerate(names):
+            if name in names[:k]:
+                raise self.problem(*first.places[k], f"the column '{shown(name, 60)}' stands twice in the header")
+        self._width = len(names)
+        return names
+
+    def rows(self) -> Iterator[_Row]:
+        """Yield the rows below the header. Raises SpecError for one of another length."""
+        for row in self._all:
+            if len(row.cells) != self._width:
+                what = f"has {len(row.cells)} cells, the header has {self._width}"
+                raise self.problem(*row.places[0], what)
+            yield row
+
+    def _read(self) -> Iterator[_Row]:
+        reader = csv.reader(self._lines, strict=True, skipinitialspace=True)
+        while True:
+            first = reader.line_num
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                raise self.problem(reader.line_num, 1, str(error)) from None
+            if cells is None:
+                return
+            if cells:
+                yield _Row(tuple(cells), tuple(_places(self._lines[first : reader.line_num], first + 1)))
+
+
+def _places(lines: Sequence[str], first: int) -> Iterator[tuple[int, int]]:
+    """Yield line and column at which each cell begins: after each comma that is not in quotes."""
+    yield first, 1
+    quoted = False
+    for number, line in enumerate(lines, first):
+        for column, mark in enumerate(line, 1):
+            if mark == '"':
+                quoted = not quoted
+            elif mark == "," and not quoted:
+                yield number, column + 1

@@ -1,0 +1,13 @@
+"""The worked backward pass: every number of one training step written out, by hand as it were.
+
+`explain` gives the whole step as a tree of quantities, `quantities` some of them by name; `render` and `only` write
+them as text, Markdown or LaTeX. All arithmetic is Python's own on float64, in the order in which it is written.
+"""
+
+from __future__ import annotations
+
+from gdcli.commands.explain.formats import only, render
+from gdcli.commands.explain.tree import Explanation, Group, Quantity, Section, Table
+from gdcli.commands.explain.worked import explain, quantities
+
+__all__ = ["Explanation", "Group", "Quantity", "Section", "Table", "explain", "only", "quantities", "render"]

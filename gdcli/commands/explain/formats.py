@@ -1,0 +1,263 @@
+"""An explanation as text for a terminal, as Markdown with mathematics, and as LaTeX."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+from gdcli.commands.explain.expression import GREEK, Style, latex_number, shown, terms
+from gdcli.commands.explain.expression import text as plain_text
+from gdcli.commands.explain.tree import Explanation, Group, Quantity, Table
+
+WIDTH = 100
+"""Columns of a line of text, wherever its parts are shorter."""
+
+Format = Literal["text", "markdown", "latex"]
+
+Line = list[list[str]]  # the terms of a sum, each in factors
+
+
+def render(explanation: Explanation, form: Format = "text") -> str:
+    """Return the explanation in a format, ending in a newline."""
+    return {"text": _text, "markdown": _markdown, "latex": _latex}[form](explanation)
+
+
+def only(quantities: Iterable[Quantity], form: Format = "text") -> str:
+    """Return single quantities: as text a name and its value on a line each, else worked out."""
+    found = tuple(quantities)
+    if form == "text":
+        return "".join(f"{one.title or one.key}: {shown(one.value)}\n" for one in found)
+    return "\n".join(_math_block(found) if form == "markdown" else _latex_quantities(found)) + "\n"
+
+
+def sides(quantity: Quantity, *, latex: bool = False) -> list[Line]:
+    """Return the right-hand sides of a quantity: chain, formula, numbers, value; what would be repeated is left out."""
+    found = [terms(quantity.chain, Style(latex))] if quantity.chain is not None and _has_chain(quantity) else []
+    found.append(terms(quantity.formula, Style(latex)))
+    found.append(terms(quantity.worked, Style(latex, numbers=True)))
+    found.append([[Style(latex).value(quantity.value)]])
+    return [side for k, side in enumerate(found) if k == 0 or _joined(side) != _joined(found[k - 1])]
+
+
+def _has_chain(quantity: Quantity) -> bool:
+    """Say whether the chain of local derivatives tells more than the quantity's own name."""
+    return quantity.chain is not None and plain_text(quantity.chain) != quantity.name.text
+
+
+def _joined(side: Line) -> str:
+    return " ".join(" ".join(factors) for factors in side)
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+def _text(explanation: Explanation) -> str:
+    lines = [explanation.title, "=" * len(explanation.title)]
+    if explanation.description:
+        lines += [explanation.description]
+    for section in explanation.sections:
+        lines += ["", section.title, "-" * len(section.title)]
+        for k, group in enumerate(section.groups):
+            lines += ([""] if k else []) + _text_group(group)
+    return "\n".join(lines) + "\n"
+
+
+def _text_group(group: Group) -> list[str]:
+    lines = [f"{group.title}:"] if group.title else []
+    lines += [line for note in group.notes for line in textwrap.wrap(note, WIDTH)]
+    if group.table is not None:
+        lines += _text_table(group.table)
+    width = max((len(one.name.text) for one in group.quantities), default=0)
+    blocks = [_text_quantity(one, min(width, 24)) for one in group.quantities]
+    for k, block in enumerate(blocks):
+        apart = k > 0 and max(len(block), len(blocks[k - 1])) > 2
+        lines += ([""] if apart else []) + block
+    return lines
+
+
+def _text_table(table: Table) -> list[str]:
+    rows = [table.header, *table.rows]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(table.header))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _text_quantity(quantity: Quantity, width: int) -> list[str]:
+    name = quantity.name.text.ljust(width)
+    note = f"   ({quantity.note})" if quantity.note else ""
+    found = sides(quantity)
+    line = f"{name} = " + " = ".join(map(_joined, found)) + note
+    if len(line) <= WIDTH:
+        return [line]
+    margin, lines = " " * (len(name) + 1), list[str]()
+    for k, side in enumerate(found):
+        head = f"{name} = " if not k else f"{margin}= "
+        wrapped = _wrapped(side, WIDTH - len(margin))
+        lines += [head + wrapped[0], *(margin + rest for rest in wrapped[1:])]
+    if len(lines[-1]) + len(note) <= WIDTH:
+        return [*lines[:-1], lines[-1] + note]
+    return lines + [f"{margin}  {part}" for part in textwrap.wrap(note.strip(), WIDTH - len(margin) - 2)]
+
+
+def _wrapped(side: Line, width: int) -> list[str]:
+    """Break a sum before its terms, and a term that is still too long before its factors.
+
+    A line that begins with the sign of a term stands two columns to the left, under the equals sign.
+    """
+    lines: list[str] = []
+    for k, factors in enumerate(side):
+        whole = " ".join(factors)
+        if lines and len(lines[-1]) + 1 + len(whole) <= width:
+            lines[-1] += f" {whole}"
+            continue
+        lines.append(f"  {factors[0]}" if not k else factors[0])
+        pieces = [piece for factor in factors[1:] for piece in _pieces(factor, width)]
+        if len(lines[-1]) > width:
+            first, *inner = _pieces(lines.pop(), width)
+            lines, pieces = [*lines, first], inner + pieces
+        for part in pieces:
+            if len(lines[-1]) + 1 + len(part) <= width:
+                lines[-1] += f" {part}"
+            else:
+                lines.append(f"    {part}")
+    return [lines[0][2:], *lines[1:]]
+
+
+def _pieces(part: str, width: int) -> list[str]:
+    """Break a factor that is itself too long for a line, before the signs within it."""
+    return re.split(r"(?<=\S) (?=[-+−·/] )", part) if len(part) > width - 4 else [part]
+
+
+# --- LaTeX ------------------------------------------------------------------------------------------------------------
+
+_LATEX_TEXT = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$", '"': "''",
+    "−": "$-$", "·": r"$\cdot$", "≤": r"$\leq$", "≥": r"$\geq$", "′": "$'$", "″": "$''$", "⁺": "$^{+}$",
+    "⁻": "$^{-}$", **{letter: f"${name}$" for letter, name in GREEK.items()},
+}  # fmt: skip
+
+
+def latex_text(text: str) -> str:
+    """Return any text for LaTeX: nothing in it is a command, and what LaTeX's fonts have not is a question mark."""
+    return "".join(_latex_character(character) for character in " ".join(text.split()))
+
+
+def _latex_character(character: str) -> str:
+    if character in _LATEX_TEXT:
+        return _LATEX_TEXT[character]
+    return character if character.isprintable() and ord(character) < 0x180 else "?"
+
+
+def _latex(explanation: Explanation) -> str:
+    lines = [
+        "% The body of a document with \\usepackage{amsmath}.",
+        rf"\section*{{{latex_text(explanation.title)}}}",
+    ]
+    if explanation.description:
+        lines += [rf"\noindent {latex_text(explanation.description)}\par"]
+    for section in explanation.sections:
+        lines += ["", rf"\subsection*{{{latex_text(section.title)}}}"]
+        for group in section.groups:
+            lines += _latex_group(group)
+    return "\n".join(lines) + "\n"
+
+
+def _latex_group(group: Group) -> list[str]:
+    lines = [rf"\subsubsection*{{{latex_text(group.title)}}}"] if group.title else [r"\medskip"]
+    lines += [rf"\noindent {latex_text(note)}\par" for note in group.notes]
+    if group.table is not None:
+        lines += _latex_table(group.table)
+    return lines + _latex_quantities(group.quantities)
+
+
+def _latex_table(table: Table) -> list[str]:
+    rows = [" & ".join(map(latex_text, row)) + r" \\" for row in (table.header, *table.rows)]
+    rows.insert(1, r"\hline")
+    return [rf"\noindent\begin{{tabular}}{{{'l' * len(table.header)}}}", *rows, r"\end{tabular}\par"]
+
+
+def _latex_quantities(quantities: Sequence[Quantity]) -> list[str]:
+    lines = []
+    for one in quantities:
+        pairs = latex_lines(one)
+        lines += [rf"\noindent${pairs[0][0]} {pairs[0][1]}$\par"]
+        lines += [rf"\noindent$\quad {head} {body}$\par" for head, body in pairs[1:]]
+        lines += [rf"\noindent\quad ({latex_text(one.note)})\par"] if one.note else []
+        lines += [r"\smallskip"]
+    return lines
+
+
+def latex_lines(quantity: Quantity) -> list[tuple[str, str]]:
+    """Return the lines of a quantity as LaTeX: what stands left of the equals sign, and the rest with it."""
+    lines: list[tuple[str, str]] = []
+    for plain, side in zip(sides(quantity), _latex_sides(quantity), strict=True):
+        parts = [" ".join(factors) for factors in side]
+        rows = parts if len(_joined(plain)) > WIDTH else [" ".join(parts)]
+        lines.append((quantity.name.latex if not lines else "", f"= {rows[0]}"))
+        lines += [("", rf"\quad {row}") for row in rows[1:]]
+    return lines
+
+
+def _latex_sides(quantity: Quantity) -> list[Line]:
+    """Return the sides that the text has: two that differ as LaTeX alone are one."""
+    every = [quantity.chain if _has_chain(quantity) else None, quantity.formula, quantity.worked]
+    found, last = [], ""
+    for numbers, expression in zip((False, False, True), every, strict=True):
+        if expression is None:
+            continue
+        plain = _joined(terms(expression, Style(numbers=numbers)))
+        if plain != last:
+            found.append(terms(expression, Style(latex=True, numbers=numbers)))
+        last = plain
+    return found if last == shown(quantity.value) else [*found, [[latex_number(quantity.value)]]]
+
+
+# --- Markdown ---------------------------------------------------------------------------------------------------------
+
+
+def markdown_text(text: str) -> str:
+    """Return any text for Markdown: nothing in it is a mark or a tag."""
+    marks = "\\`*_{}[]()<>#+-.!|~$&"
+    return "".join(f"\\{character}" if character in marks else character for character in " ".join(text.split()))
+
+
+def _markdown(explanation: Explanation) -> str:
+    lines = [f"# {markdown_text(explanation.title)}", ""]
+    if explanation.description:
+        lines += [markdown_text(explanation.description), ""]
+    for section in explanation.sections:
+        lines += [f"## {markdown_text(section.title)}", ""]
+        for group in section.groups:
+            lines += _markdown_group(group)
+    return "\n".join(lines)
+
+
+def _markdown_group(group: Group) -> list[str]:
+    lines = [f"### {markdown_text(group.title)}", ""] if group.title else []
+    for note in group.notes:
+        lines += [markdown_text(note), ""]
+    if group.table is not None:
+        lines += [*_markdown_table(group.table), ""]
+    return lines + ([*_math_block(group.quantities), ""] if group.quantities else [])
+
+
+def _markdown_table(table: Table) -> list[str]:
+    rows = [table.header, tuple("---" for _ in table.header), *table.rows]
+    escaped: Callable[[str], str] = lambda cell: cell if cell == "---" else markdown_text(cell)  # noqa: E731
+    return ["| " + " | ".join(map(escaped, row)) + " |" for row in rows]
+
+
+def _math_block(quantities: Sequence[Quantity]) -> list[str]:
+    lines = ["```math", r"\begin{aligned}"]
+    for one in quantities:
+        note = rf" \quad \text{{({_plain(one.note)})}}" if one.note else ""
+        pairs = latex_lines(one)
+        for k, (head, body) in enumerate(pairs):
+            lines.append(rf"{head} &{body}{note if k == len(pairs) - 1 else ''} \\")
+    return [*lines, r"\end{aligned}", "```"]
+
+
+def _plain(note: str) -> str:
+    return note.replace("_", r"\_")

@@ -1,0 +1,470 @@
+"""The whole explanation of one step of a spec, and single quantities of it by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial as bound
+from math import prod
+from typing import Any
+
+from gdcli.commands.explain import classes, updates
+from gdcli.commands.explain.expression import Expression, Label, latex_name, symbol
+from gdcli.commands.explain.naming import LOSS, Names, partial
+from gdcli.commands.explain.network import Pass, Problem, numbered_layers
+from gdcli.commands.explain.objective import ChainRule, chain_rule
+from gdcli.commands.explain.point import Point, Rule, point_of
+from gdcli.commands.explain.tree import Explanation, Group, Quantity, Section, Table, quantity
+from gdcli.errors import SpecError, nearest
+from gdcli.spec.load import Loaded
+from gdcli.zoo.models import Chain, Objective, Stack
+
+MAX_SCALARS = 200
+"""Parameters up to which a whole explanation is written."""
+MAX_LINES = 2_000
+"""Parameters or neurons, times rows, up to which it is."""
+MAX_PRODUCTS = 10**6
+"""Multiply-adds of one forward pass up to which single quantities are worked out."""
+
+Thunk = Callable[[], Quantity]
+
+
+def explain(loaded: Loaded, step: int = 1) -> Explanation:
+    """Return the worked step-th step of a spec: forward, loss, backward, update.
+
+    Raises SpecError for a model of torch's own layers, for one too large to read, and for a step that is not there.
+    """
+    _possible(loaded)
+    _readable(loaded)
+    return subject_of(loaded, point_of(loaded, step)).explanation()
+
+
+def quantities(loaded: Loaded, names: Sequence[str], step: int = 1) -> list[Quantity]:
+    """Return single quantities by name, of a model of any size: h1, o2, loss, dw5, db1, dh1, net_h1, new_w5.
+
+    Raises SpecError for names that the model has not.
+    """
+    _possible(loaded)
+    found = subject_of(loaded, point_of(loaded, step)).thunks()
+    unknown = [name for name in names if name not in found]
+    if unknown:
+        raise SpecError("\n".join(f"--only: there is no '{name}' here. {_hint(name, found)}" for name in unknown))
+    return [found[name]() for name in names]
+
+
+def _hint(name: str, known: Mapping[str, Thunk]) -> str:
+    """Return the nearest name; of a value that each row has, the one of the first row."""
+    of_rows = next((one for one in known if one.startswith(f"{name}[")), "")
+    return f"Each row has its own: '{of_rows}'" if of_rows else nearest(name, known)
+
+
+def subject_of(loaded: Loaded, point: Point) -> Network | Function:
+    """Return the passes of a spec at a point: of its network, or through its objective."""
+    return Function(loaded, point) if isinstance(loaded.architecture, Objective) else Network(loaded, point)
+
+
+def _possible(loaded: Loaded) -> None:
+    model, spec = loaded.architecture, loaded.spec
+    if isinstance(model, Stack):
+        what = "a sequential model's own layers cannot be written out by hand"
+        raise SpecError(spec.problem(("model",), what, "Explain takes linear, mlp, identity and objective"))
+    if isinstance(model, Chain):
+        products = _rows(loaded) * sum(layer.inputs * layer.outputs for layer in model.layers)
+        if products > MAX_PRODUCTS:
+            what = f"one step has {products:,} products, more than {MAX_PRODUCTS:,}"
+            raise SpecError(f"{what} that can be written out. Take fewer rows: batch=stochastic")
+
+
+def _rows(loaded: Loaded) -> int:
+    """Return the rows of a step; without training all of them."""
+    trained = loaded.spec.settings.epochs > 0
+    return loaded.spec.batch.rows(loaded.samples) if trained else loaded.samples
+
+
+def _readable(loaded: Loaded) -> None:
+    model = loaded.architecture
+    assert not isinstance(model, Stack)
+    scalars = sum(map(prod, model.shapes.values()))
+    rows = _rows(loaded)
+    named = "Name what you want to see: --only loss,dw1"
+    if scalars > MAX_SCALARS:
+        what = f"the model has {scalars:,} parameters, more than the {MAX_SCALARS} of a readable text"
+        raise SpecError(f"{what}. {named}")
+    neurons = sum(layer.outputs for layer in model.layers) if isinstance(model, Chain) else 0
+    lines = max(scalars, neurons, 1) * rows
+    if lines > MAX_LINES:
+        what = f"a batch of {rows:,} rows is too long a text"
+        raise SpecError(f"{what}. {named}; or take fewer rows: batch=stochastic")
+
+
+# --- what networks and objectives share -------------------------------------------------------------------------------
+
+
+def _heading(loaded: Loaded, point: Point) -> str:
+    spec = loaded.spec
+    if not point.rules:
+        return f"{spec.name}: one forward and backward pass"
+    if loaded.samples == 0 or spec.batch.steps(loaded.samples) == 1:
+        return f"{spec.name}: step {point.step}"
+    epoch, batch = divmod(point.step - 1, spec.batch.steps(loaded.samples))
+    return f"{spec.name}: step {point.step} (epoch {epoch + 1}, batch {batch + 1})"
+
+
+def _whole(loaded: Loaded, point: Point, sections: Sequence[Section]) -> Explanation:
+    return Explanation(_heading(loaded, point), loaded.spec.settings.description or "", tuple(sections))
+
+
+class _Updates:
+    """The update of every trained scalar."""
+
+    def __init__(self, loaded: Loaded, point: Point) -> None:
+        self.loaded, self.point = loaded, point
+        assert loaded.spec.optimizer is not None or not point.rules
+        self.optimizer = loaded.spec.optimizer.name if loaded.spec.optimizer else ""
+
+    def scalar(self, rule: Rule, k: int, parameter: Expression, gradient: Quantity) -> updates.Scalar:
+        """Return one scalar after its step, with the equations that led there."""
+        found = updates.Scalar(parameter, gradient.symbol, rule.settings, rule.lr, rule.state[k], self.point.step)
+        updates.RULES[self.optimizer](found)
+        return found
+
+    def section(self, scalars: Sequence[updates.Scalar], frozen: Sequence[str]) -> list[Section]:
+        """Return the section of the update; none where nothing is updated."""
+        if not scalars:
+            return []
+        first = scalars[0]
+        letters = updates.settings_of(self.optimizer, first.settings, first.lr)
+        own = updates.taught(self.optimizer, first.settings)
+        notes = (f"The rule is that of {self.optimizer}.", *own, *(f"{name} is frozen and stays." for name in frozen))
+        table = Table(("letter", "setting", "value"), tuple(letters))
+        groups = [Group((), "", notes, table), *_states(scalars, "State before", before=True)]
+        groups += self._lines(scalars)
+        groups += _states(scalars, "State after", before=False)
+        if self.optimizer == "sgd" and first.settings["momentum"] and not first.settings["dampening"]:
+            groups += _average(scalars)
+        return [Section("Update", tuple(groups))]
+
+    def _lines(self, scalars: Sequence[updates.Scalar]) -> list[Group]:
+        if all(len(scalar.lines) == 1 for scalar in scalars):
+            return [Group(tuple(scalar.lines[0] for scalar in scalars))]
+        return [Group(tuple(scalar.lines), _name(scalar).text) for scalar in scalars]
+
+
+def _name(scalar: updates.Scalar) -> Label:
+    assert scalar.parameter.label is not None
+    return scalar.parameter.label
+
+
+def _states(scalars: Sequence[updates.Scalar], title: str, *, before: bool) -> list[Group]:
+    states = [scalar.state if before else scalar.after for scalar in scalars]
+    columns = tuple(states[0])
+    if not columns:
+        return []
+    rows = tuple(
+        (_name(scalar).text, *(repr(state[column]) for column in columns))
+        for scalar, state in zip(scalars, states, strict=True)
+    )
+    return [Group((), title, (), Table(("", *(f"{updates.STATE_LETTERS[name]} ({name})" for name in columns)), rows))]
+
+
+def _average(scalars: Sequence[updates.Scalar]) -> list[Group]:
+    """Return the same step with momentum as an average beside torch's sum."""
+    first = scalars[0]
+    notes = (
+        "torch's buffer is a sum, b′ = μ · b + g. Momentum is often taught as an average, S′ = β · S + (1 − β) · g.",
+        "With β = μ, S is (1 − β) · b: the same direction, a shorter step. In torch it is dampening = momentum",
+        "(which takes the whole g at the first step), or lr · (1 − momentum) with the sum.",
+        f"After such a step {_name(first).text} would be {_name(first).text}″:",
+    )
+    return [Group(tuple(updates.as_average(first)), "Momentum as an average", notes)]
+
+
+def _table_of(values: Mapping[str, tuple[str, float]]) -> Table:
+    return Table(("name", "parameter", "value"), tuple((k, name, repr(value)) for k, (name, value) in values.items()))
+
+
+# --- networks ---------------------------------------------------------------------------------------------------------
+
+
+class Network:
+    """A chain of layers on one batch."""
+
+    def __init__(self, loaded: Loaded, point: Point) -> None:
+        self.loaded, self.point, self.updates = loaded, point, _Updates(loaded, point)
+        problem = _problem(loaded, point)
+        self.work, self.layers, self.names = Pass(problem), problem.layers, problem.names
+
+    # --- by name ---
+
+    def thunks(self) -> dict[str, Thunk]:
+        """Return every quantity of the pass by name, to be worked out when called."""
+        work, found = self.work, {"loss": lambda: self.work.loss.value}
+        for k, b, j in self._neurons():
+            found |= self._of_neuron(k, b, j)
+        if self.loaded.spec.loss and self.loaded.spec.loss.name == "cross_entropy":
+            width = len(work.problem.targets[0])
+            for b in work.rows:
+                for j in range(width):
+                    found[self.names.of("p", j, b).text] = bound(self._chance, b * width + j)
+        if not self.layers:
+            for b, j in self._outputs():
+                found[f"d{self.names.output(b, j).text}"] = bound(self._slope, b, j)
+        for parameter, label, gradient in self._parameters():
+            found[f"d{label.text}"] = gradient
+            found[label.text] = bound(quantity, label.text, label, parameter)
+        for name, rule in self.point.rules.items():
+            for place, (parameter, label, gradient) in enumerate(self.of_parameter(name)):
+                found[f"new_{label.text}"] = bound(self._updated, rule, place, parameter, gradient)
+        return found
+
+    def _updated(self, rule: Rule, place: int, parameter: Expression, gradient: Thunk) -> Quantity:
+        lines = self.updates.scalar(rule, place, parameter, gradient()).lines
+        return next(line for line in lines if line.key.startswith("new_"))
+
+    def _of_neuron(self, k: int, b: int, j: int) -> dict[str, Thunk]:
+        work, neuron, net = self.work, self.names.neuron(k, b, j), self.work.net_name(k, b, j)
+        found: dict[str, Thunk] = {
+            net.text: bound(work.net, k, b, j),
+            f"d{net.text}": bound(work.at_net, k, b, j),
+            f"d{neuron.text}": bound(work.at_output, k, b, j),
+        }
+        if net != neuron:
+            found[neuron.text] = bound(self._activated, k, b, j)
+            found[partial(neuron, net).text] = bound(self._local, k, b, j)
+        return found
+
+    def _activated(self, k: int, b: int, j: int) -> Quantity:
+        return self.work.activated(k, b, j) or self.work.net(k, b, j)
+
+    def _local(self, k: int, b: int, j: int) -> Quantity:
+        return self.work.local(k, b, j) or self.work.locals_of_layer(k, b, j)[j]
+
+    def _chance(self, place: int) -> Quantity:
+        return self.work.loss.before[place]
+
+    def _slope(self, b: int, j: int) -> Quantity:
+        return self.work.loss.slopes[b, j]
+
+    # --- walking ---
+
+    def _neurons(self) -> Iterator[tuple[int, int, int]]:
+        for b in self.work.rows:
+            for k, layer in enumerate(self.layers):
+                for j in range(layer.affine.outputs):
+                    yield k, b, j
+
+    def _outputs(self) -> Iterator[tuple[int, int]]:
+        for b in self.work.rows:
+            for j in range(len(self.work.problem.inputs[b])):
+                yield b, j
+
+    def _parameters(self) -> Iterator[tuple[Expression, Label, Thunk]]:
+        for layer in self.layers:
+            for name in layer.affine.shapes:
+                yield from self.of_parameter(name)
+
+    def of_parameter(self, name: str) -> Iterator[tuple[Expression, Label, Thunk]]:
+        """Yield each scalar of a parameter in its order: its symbol, its name, its derivative."""
+        k = next(k for k, layer in enumerate(self.layers) if name in layer.affine.shapes)
+        layer = self.layers[k]
+        if name.endswith("bias"):
+            for j, parameter in enumerate(layer.biases):
+                yield parameter, _label(parameter), bound(self.work.at_bias, k, j)
+            return
+        for j, row in enumerate(layer.weights):
+            for i, parameter in enumerate(row):
+                yield parameter, _label(parameter), bound(self.work.at_weight, k, j, i)
+
+    # --- sections ---
+
+    def explanation(self) -> Explanation:
+        """Return the whole."""
+        sections = [self._given(), *self._forward(), self._loss(), self._backward(), *self._update()]
+        loss = self.loaded.spec.loss
+        if loss is not None and loss.name in ("cross_entropy", "nll"):
+            sections.append(classes.comparison())
+        return _whole(self.loaded, self.point, sections)
+
+    def _given(self) -> Section:
+        groups = []
+        named = {
+            label.text: (f"{name}[{_index(shape, place)}]", parameter.value)
+            for name, shape in self._shapes().items()
+            for place, (parameter, label, _) in enumerate(self.of_parameter(name))
+        }
+        if named:
+            groups.append(Group((), "", (), _table_of(named)))
+        groups.append(Group((), "", self._on_classes(), self._data()))
+        return Section("Given", tuple(groups))
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        found: dict[str, tuple[int, ...]] = {}
+        for layer in self.layers:
+            for name, shape in layer.affine.shapes.items():
+                found[name] = (len(layer.biases),) if name.endswith("bias") else shape
+        return found
+
+    def _on_classes(self) -> tuple[str, ...]:
+        indices = self.work.problem.classes
+        if indices is None:
+            return ()
+        return ("Classes count from 0, outputs from 1: t is 1 for the output of the row's class, else 0.",)
+
+    def _data(self) -> Table:
+        problem = self.work.problem
+        letter = "x" if self.layers else "o"
+        header = [f"{letter}{i + 1}" for i in range(len(problem.inputs[0]))]
+        header += [f"t{j + 1}" for j in range(len(problem.targets[0]))]
+        rows = tuple(
+            (str(row), *(repr(one.value) for one in (*problem.inputs[b], *problem.targets[b])))
+            for b, row in enumerate(self.names.rows)
+        )
+        return Table(("row", *header), rows)
+
+    def _forward(self) -> list[Section]:
+        if not self.layers:
+            return []
+        return [Section("Forward", tuple(Group(tuple(self._of_row(b)), self._row_title(b)) for b in self.work.rows))]
+
+    def _row_title(self, b: int) -> str:
+        return f"Row {self.names.rows[b]}" if len(self.names.rows) > 1 else ""
+
+    def _of_row(self, b: int) -> Iterator[Quantity]:
+        for k, layer in enumerate(self.layers):
+            for j in range(layer.affine.outputs):
+                yield self.work.net(k, b, j)
+                activated = self.work.activated(k, b, j)
+                if activated is not None:
+                    yield activated
+
+    def _loss(self) -> Section:
+        loss = self.work.loss
+        before = [Group(loss.before, "", ("p is the softmax of the row's outputs.",))] if loss.before else []
+        counts = {"N": "all outputs of the batch", "B": "the rows of the batch"}
+        notes = tuple(
+            f"{one.label.text} = {one.value}: {counts[one.label.text]}."
+            for one in loss.value.formula.operands
+            if one.label is not None and one.label.text in counts
+        )
+        return Section("Loss", (*before, Group((loss.value,), "", notes)))
+
+    def _backward(self) -> Section:
+        if not self.layers:
+            return Section("Backward", (Group(tuple(self.work.loss.slopes.values())),))
+        groups: list[Group] = []
+        for k in reversed(range(len(self.layers))):
+            local = tuple(found for b in self.work.rows for found in self._local_derivatives(k, b))
+            name = "Output layer" if k == len(self.layers) - 1 else "Hidden layer"
+            name += f" {k + 1}" if name[0] == "H" and len(self.layers) > 2 else ""
+            groups += [Group(local, f"{name}, local derivatives")] if local else []
+            weights = [thunk() for key in self.layers[k].affine.shapes for _, _, thunk in self.of_parameter(key)]
+            groups.append(Group(tuple(weights), f"{name}, parameters"))
+        return Section("Backward", tuple(groups))
+
+    def _local_derivatives(self, k: int, b: int) -> Iterator[Quantity]:
+        work, last = self.work, k == len(self.layers) - 1
+        for j in range(self.layers[k].affine.outputs):
+            if last or not work.written_out:
+                yield work.at_output(k, b, j)
+        for j in range(self.layers[k].affine.outputs):
+            local = work.local(k, b, j)
+            yield from [local] if local is not None else work.locals_of_layer(k, b, j)
+            if not work.written_out and self.layers[k].affine.activation != "none":
+                yield work.at_net(k, b, j)
+
+    def _update(self) -> list[Section]:
+        scalars = [
+            self.updates.scalar(self.point.rules[name], place, parameter, gradient())
+            for name in self._shapes()
+            if name in self.point.rules
+            for place, (parameter, _, gradient) in enumerate(self.of_parameter(name))
+        ]
+        return self.updates.section(scalars, [name for name in self._shapes() if name not in self.point.rules])
+
+
+def _label(parameter: Expression) -> Label:
+    assert parameter.label is not None
+    return parameter.label
+
+
+def _index(shape: tuple[int, ...], place: int) -> str:
+    if len(shape) == 1:
+        return str(place)
+    return f"{place // shape[1]},{place % shape[1]}"
+
+
+def _problem(loaded: Loaded, point: Point) -> Problem:
+    table, spec, model = loaded.training, loaded.spec, loaded.architecture
+    assert table is not None
+    assert spec.loss is not None
+    assert isinstance(model, Chain)
+    names = Names(len(model.layers), tuple(row + 1 for row in point.rows))
+    letter = names.input if model.layers else names.output
+    inputs = [
+        [symbol(letter(b, i), float(value)) for i, value in enumerate(table.x[row])] for b, row in enumerate(point.rows)
+    ]
+    width = model.layers[-1].outputs if model.layers else table.x.shape[1]
+    indices = tuple(int(table.y[row]) for row in point.rows) if table.y.ndim == 1 else None
+    targets = [
+        [symbol(names.target(b, j), value) for j, value in enumerate(_target(table.y[row], width))]
+        for b, row in enumerate(point.rows)
+    ]
+    layers = numbered_layers(model.layers, point.parameters)
+    return Problem(names, layers, inputs, targets, indices, spec.loss.name, spec.loss.arguments)
+
+
+def _target(y: Any, width: int) -> list[float]:
+    """Return a row of targets; for a class index 1 at its output and 0 elsewhere."""
+    return [int(j == y) for j in range(width)] if y.ndim == 0 else [float(value) for value in y]
+
+
+# --- objectives -------------------------------------------------------------------------------------------------------
+
+
+class Function:
+    """An objective at a point."""
+
+    def __init__(self, loaded: Loaded, point: Point) -> None:
+        self.loaded, self.point, self.updates = loaded, point, _Updates(loaded, point)
+        assert isinstance(loaded.architecture, Objective)
+        self.model = loaded.architecture
+        self.work: ChainRule = chain_rule(self.model, point.parameters)
+
+    def thunks(self) -> dict[str, Thunk]:
+        """Return every quantity by name."""
+        work = self.work
+        found = [*work.forward, *work.local, *work.nodes, *work.variables.values(), *self._new()]
+        return {one.key: (lambda one=one: one) for one in found}  # type: ignore[misc]  # bound now
+
+    def _new(self) -> Iterator[Quantity]:
+        for scalar in self._scalars():
+            yield from (line for line in scalar.lines if line.key.startswith("new_"))
+
+    def _scalars(self) -> list[updates.Scalar]:
+        return [
+            self.updates.scalar(self.point.rules[name], 0, self._symbol(name), slope)
+            for name, slope in self.work.variables.items()
+            if name in self.point.rules
+        ]
+
+    def _symbol(self, name: str) -> Expression:
+        return symbol(Label(name, latex_name(name)), self.point.parameters[name])
+
+    def explanation(self) -> Explanation:
+        """Return the whole."""
+        expression = self.loaded.spec.model.arguments["expression"]
+        values = {name: ("variable", value) for name, value in self.point.parameters.items()}
+        values |= {name: ("constant", value) for name, value in self.model.constants.items()}
+        given = Group((), "", (f"{LOSS.text} = {expression}",), _table_of(values))
+        backward = (
+            Group(self.work.local, "Local derivatives"),
+            Group(self.work.nodes, "From the last node to the first"),
+            Group(tuple(self.work.variables.values()), "Variables"),
+        )
+        sections = [
+            Section("Given", (given,)),
+            Section("Forward", (Group(self.work.forward),)),
+            Section("Backward", tuple(group for group in backward if group.quantities)),
+        ]
+        frozen = [name for name in self.point.parameters if name not in self.point.rules]
+        sections += self.updates.section(self._scalars(), frozen)
+        return _whole(self.loaded, self.point, sections)

@@ -1,0 +1,264 @@
+"""Records for other programs: one CSV of everything, the same as Parquet, TensorBoard's event files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from gdcli.errors import DamagedError, MachineError, SpecError
+from gdcli.storage import config_reader
+from gdcli.storage.csv_reader import Numbers, table
+from gdcli.storage.find import run_number, runs_of
+from gdcli.storage.record import Record, read
+from gdcli.storage.run_folder import cell, csv_rows, naming
+
+COUNTS = ("run", "step", "epoch", "batch")
+"""Columns of whole numbers."""
+
+CHUNK = 2**20  # bytes, about
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as pieces of a CSV, made while they are taken: its columns, and then its lines."""
+
+    columns: tuple[str, ...]
+    lines: Iterable[bytes]
+    texts: frozenset[str] = frozenset()  # the columns of text
+    counts: frozenset[str] = frozenset(COUNTS)
+
+    def csv(self) -> Iterator[bytes]:
+        """Yield the CSV in pieces of about a megabyte."""
+        pieces, length = [(",".join(map(cell, self.columns)) + "\n").encode()], 0
+        for line in self.lines:
+            pieces.append(line)
+            length += len(line)
+            if length > CHUNK:
+                yield b"".join(pieces)
+                pieces, length = [], 0
+        yield b"".join(pieces)
+
+
+def table_of(record: Record, *, long: bool) -> Table:
+    """Return everything that a record has in numbers.
+
+    Of a run its steps with their gradients; of a sweep or a comparison a row per run, or with ``long`` all steps of all
+    its runs. Raises SpecError where there are none, DamagedError for a file that is not as gdcli writes it.
+    """
+    if record.kind == "run":
+        if long:
+            raise SpecError("--long is for a sweep or a comparison; this is a run, and has all its steps")
+        steps = _Steps(record.folder)
+        return Table(steps.columns, (line + b"\n" for line in steps))
+    if not long:
+        return _results(record.folder / ("ema.csv" if record.kind == "ema" else "results.csv"))
+    runs = [folder for folder in runs_of(record.folder) if (folder / "steps.csv").is_file()]
+    if not runs:
+        raise SpecError(
+            "--long needs the steps of the runs: a record of more than 100 runs, or of no training, has none"
+        )
+    return _all_steps(runs)
+
+
+def _results(path: Path) -> Table:
+    header, rows = table(path)
+    columns = list(zip(*rows, strict=True)) or [()] * len(header)
+    of_type = {
+        kind: frozenset(name for name, column in zip(header, columns, strict=True) if _only(column, kind))
+        for kind in (str, int)
+    }
+    lines = (csv_rows([row]).encode() for row in rows)
+    return Table(tuple(header), lines, texts=of_type[str], counts=of_type[int])
+
+
+def _only(column: Sequence[Any], kind: type) -> bool:
+    """Say whether a column is one of text, which one text makes it, or of whole numbers, which all have to be."""
+    if kind is str:
+        return any(isinstance(value, str) for value in column)
+    return all(value is None or isinstance(value, int) for value in column) and any(v is not None for v in column)
+
+
+class _Steps:
+    """The lines of steps.csv, each with its gradients, or empty cells where they are not recorded."""
+
+    def __init__(self, folder: Path) -> None:
+        self._steps = Numbers(folder / "steps.csv")
+        recorded = os.path.lexists(folder / "gradients.csv")
+        self._gradients = Numbers(folder / "gradients.csv") if recorded else None
+        names = self._gradients.header[1:] if self._gradients is not None else []
+        self.columns = (*self._steps.header, *(f"gradient.{name}" for name in names))
+        self._missing = b"," * len(names)
+
+    def __iter__(self) -> Iterator[bytes]:
+        gradients = iter(self._gradients) if self._gradients is not None else iter(())
+        number, line = next(gradients, (-1, b""))
+        for step, row in self._steps:
+            while -1 < number < step:
+                number, line = next(gradients, (-1, b""))
+            yield row + (line[line.find(b",") :] if number == step and self._missing else self._missing)
+
+
+def _all_steps(runs: Sequence[Path]) -> Table:
+    """Return the steps of runs below each other, with the number of their run; columns that a run lacks are empty."""
+    parts = [(run_number(folder), _Steps(folder)) for folder in runs]
+    columns = tuple(dict.fromkeys(name for _, part in parts for name in part.columns))
+
+    def lines() -> Iterator[bytes]:
+        for number, part in parts:
+            head = f"{'' if number is None else number},".encode()
+            if part.columns == columns:
+                yield from (head + line + b"\n" for line in part)
+                continue
+            places = [part.columns.index(name) if name in part.columns else None for name in columns]
+            for line in part:
+                cells = line.split(b",")
+                yield head + b",".join(b"" if k is None else cells[k] for k in places) + b"\n"
+
+    return Table(("run", *columns), lines())
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def write(path: Path, fill: Callable[[IO[bytes]], None], *, force: bool) -> None:
+    """Write a file whole or not at all; one that is there is replaced only by force.
+
+    Raises SpecError for one that is there, MachineError for what the file system refuses.
+    """
+    refuse(path, force=force)
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
+    with naming(path):
+        try:
+            with temporary.open("xb") as stream:
+                fill(stream)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def refuse(path: Path, *, force: bool) -> None:
+    """Raise SpecError where a file must not be written: a folder, no folder for it, or a file that is there."""
+    if path.is_dir():
+        raise SpecError(f"{path} is a folder")
+    if os.path.lexists(path) and not force:
+        raise SpecError(f"{path} is there already. --force overwrites it")
+    if not path.parent.is_dir():
+        raise SpecError(f"there is no folder '{path.parent}'")
+
+
+def to_csv(found: Table, stream: IO[bytes]) -> None:
+    """Write a table as CSV."""
+    for piece in found.csv():
+        stream.write(piece)
+
+
+# --- Parquet ----------------------------------------------------------------------------------------------------------
+
+
+def to_parquet(found: Table, stream: IO[bytes]) -> None:
+    """Write a table as Parquet: whole numbers, float64 and text. Raises MachineError without pyarrow."""
+    try:
+        import pyarrow  # type: ignore[import-untyped]  # pyarrow ships no types
+        from pyarrow import csv as reading
+        from pyarrow import parquet
+    except ModuleNotFoundError:
+        raise _missing("parquet", "pyarrow") from None
+    of_text, of_counts = pyarrow.string(), pyarrow.int64()
+    types = {
+        name: of_text if name in found.texts else of_counts if name in found.counts else pyarrow.float64()
+        for name in found.columns
+    }
+    options = reading.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True)
+    parsing = reading.ParseOptions(newlines_in_values=bool(found.texts))
+    text = pyarrow.BufferReader(b"".join(found.csv()))
+    try:
+        made = reading.read_csv(text, parse_options=parsing, convert_options=options)
+    except pyarrow.ArrowInvalid as error:
+        raise DamagedError(f"the record makes no table: {error}") from None
+    parquet.write_table(made, stream)
+
+
+def _missing(extra: str, package: str) -> MachineError:
+    return MachineError(
+        f"--format {extra} needs {package}, which is not installed: pip install 'gradient-descent-cli[{extra}]'"
+    )
+
+
+# --- TensorBoard ------------------------------------------------------------------------------------------------------
+
+SCALARS = ("loss", "lr", "gradient_norm")
+
+
+def to_tensorboard(record: Record, folder: Path, *, force: bool) -> list[Path]:
+    """Write an event file for a run, or for each run of a sweep or a comparison; return the files.
+
+    The scalars loss, lr and gradient_norm of every step, in the 32 bits that TensorBoard has for them, and the simple
+    values of the spec as hyperparameters. Raises SpecError for a record without steps, MachineError without the extra.
+    """
+    runs = [record.folder] if record.kind == "run" else runs_of(record.folder)
+    runs = [run for run in runs if (run / "steps.csv").is_file()]
+    if not runs:
+        raise SpecError("--format tensorboard needs the steps of a run; this record has none")
+    files = [_event_file(run, folder / record.id / ("" if run is record.folder else run.name)) for run in runs]
+    for file in files:
+        with naming(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        refuse(file, force=force)
+    for run, file in zip(runs, files, strict=True):
+        write(file, lambda stream, run=run: _events(read(run), stream), force=force)  # type: ignore[misc]  # bound now
+    return files
+
+
+def _event_file(run: Path, folder: Path) -> Path:
+    """Return the file's path, the same for the same run: two files in one folder would be one run, twice."""
+    return folder / f"events.out.tfevents.{int(_begun(read(run))):010d}.gdcli"
+
+
+def _begun(record: Record) -> float:
+    """Return when a run started, seconds since 1970."""
+    with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
+        return datetime.fromisoformat(record.timing["start"]).timestamp()
+    return 0.0
+
+
+def _events(record: Record, stream: IO[bytes]) -> None:
+    try:
+        from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]  # it ships no types
+        from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+        from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
+    except ModuleNotFoundError:
+        raise _missing("tensorboard", "TensorBoard") from None
+    writer, begun = RecordWriter(stream), _begun(record)
+
+    def event(**content: Any) -> None:
+        writer.write(Event(wall_time=begun, **content).SerializeToString(deterministic=True))
+
+    event(file_version="brain.Event:2")
+    event(summary=_hyperparameters(record, begun))
+    steps = Numbers(record.folder / "steps.csv")
+    try:
+        places = [(name, steps.header.index(name)) for name in SCALARS]
+    except ValueError:
+        raise DamagedError(f"{steps.path}: lacks one of the columns {', '.join(SCALARS)}") from None
+    for step, line in steps:
+        cells = line.split(b",")
+        values = [Summary.Value(tag=name, simple_value=float(cells[k])) for name, k in places if cells[k]]
+        event(step=step, summary=Summary(value=values))
+
+
+def _hyperparameters(record: Record, begun: float) -> Any:
+    from tensorboard.plugins.hparams.summary_v2 import hparams_pb  # type: ignore[import-untyped]  # it ships no types
+
+    simple = {
+        key: value
+        for key, value in config_reader.flat(config_reader.read(record.folder))
+        if isinstance(value, bool | int | float | str) and key not in ("name", "description")
+    }
+    return hparams_pb(simple, trial_id=record.id, start_time_secs=begun)

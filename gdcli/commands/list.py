@@ -1,0 +1,198 @@
+"""Records as a table: columns, which rows, in which order; as text, CSV, Markdown and JSON."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gdcli.errors import DamagedError, SpecError, nearest
+from gdcli.report.tables import aligned, number
+from gdcli.spec.scalars import shown
+from gdcli.storage import config_reader
+from gdcli.storage.formats import json_text
+from gdcli.storage.record import STATUSES, Record, read
+
+COLUMNS = ("id", "kind", "name", "status", "final_loss", "best_loss", "steps", "when", "duration")
+ALIASES = {"loss": "final_loss", "final": "final_loss", "best": "best_loss", "time": "when"}
+ID_LETTERS = 200
+
+_OF_MANY = re.compile(r"^(?:sweep|compare|scheduler)\.|\.groups\.")
+"""Keys that are not meant by a suffix of theirs, as in an override."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Records, and what is shown of each."""
+
+    records: tuple[Record, ...]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+    def header(self) -> list[str]:
+        """Return the columns as people read them."""
+        return [_safe(name.replace("_", " ") if name in COLUMNS else name) for name in self.columns]
+
+    def cells(self) -> list[list[Any]]:
+        """Return the rows with texts that are safe to print, and durations that read at a glance."""
+        found = [
+            [config_reader.word(value, ID_LETTERS if k == 0 else 60) for k, value in enumerate(r)] for r in self.rows
+        ]
+        for k, name in enumerate(self.columns):
+            for row in found if name == "duration" else ():
+                row[k] = None if row[k] is None else span(row[k])
+        return found
+
+    def text(self) -> str:
+        """Return aligned text."""
+        return aligned(self.header(), self.cells())
+
+    def csv(self) -> str:
+        """Return a CSV: all digits, durations in seconds."""
+        from gdcli.storage.run_folder import csv_text
+
+        rows = [[config_reader.word(value, 10_000) for value in row] for row in self.rows]
+        return csv_text(map(_safe, self.columns), rows)
+
+    def markdown(self) -> str:
+        """Return a Markdown table."""
+        lines = [
+            self.header(),
+            ["---"] * len(self.columns),
+            *[[number(value) for value in row] for row in self.cells()],
+        ]
+        return "".join("| " + " | ".join(map(_for_markdown, line)) + " |\n" for line in lines)
+
+    def json(self) -> str:
+        """Return a JSON list with an object for each record: its columns and its folder."""
+        rows = [
+            dict(zip(self.columns, row, strict=True)) | {"folder": str(record.folder)}
+            for record, row in zip(self.records, self.rows, strict=True)
+        ]
+        return json_text(rows)
+
+
+def _safe(text: str) -> str:
+    return shown(text, 200)
+
+
+def _for_markdown(text: str) -> str:
+    for mark, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        text = text.replace(mark, entity)
+    return re.sub(r"([\\`*|\[\]~])", r"\\\1", text)
+
+
+def span(seconds: float) -> str:
+    """Return a duration for people.
+
+    >>> span(0.5), span(75), span(7260)
+    ('0.50 s', '1 min 15 s', '2 h 01 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which records are listed, in which order, with which columns besides."""
+
+    status: str | None = None
+    sort_by: str | None = None
+    reverse: bool = False
+    only_changed: bool = False
+    top: int | None = None
+
+
+Getter = Callable[[Record], Any]
+Spec = Callable[[Path], Mapping[str, Any]]
+
+
+def listing(folders: Sequence[Path], wanted: Wanted) -> Listing:
+    """Return the records of folders, which come newest first.
+
+    Raises SpecError for a status or a column that there is not.
+    """
+    if wanted.status is not None and wanted.status not in STATUSES:
+        raise SpecError(f"there is no status '{shown(wanted.status)}'. {nearest(wanted.status, STATUSES)}")
+    spec = cache(_spec)
+    records = [read(folder) for folder in folders]
+    if wanted.status is not None:
+        records = [record for record in records if record.status == wanted.status]
+    columns: dict[str, Getter] = {name: _attribute(name) for name in COLUMNS}
+    if wanted.sort_by is not None:
+        name, getter = _column(wanted.sort_by, records, spec)
+        columns.setdefault(name, getter)
+        records = _ordered(records, columns[name], reverse=wanted.reverse)
+    elif wanted.reverse:
+        records.reverse()
+    records = records[: wanted.top]
+    if wanted.only_changed:
+        for key in changed([spec(record.folder) for record in records]):
+            columns.setdefault(key, _key(key, spec))
+    rows = tuple(tuple(getter(record) for getter in columns.values()) for record in records)
+    return Listing(tuple(records), tuple(columns), rows)
+
+
+def _attribute(name: str) -> Getter:
+    return lambda record: getattr(record, name)
+
+
+def _metric(name: str) -> Getter:
+    return lambda record: record.metrics.get(name)
+
+
+def _key(key: str, spec: Spec) -> Getter:
+    return lambda record: spec(record.folder).get(key)
+
+
+def _spec(folder: Path) -> Mapping[str, Any]:
+    """Return a record's spec under dotted keys; nothing of one that cannot be read."""
+    try:
+        return dict(config_reader.flat(config_reader.read(folder)))
+    except DamagedError:
+        return {}
+
+
+def changed(specs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the keys whose values are not the same in all specs, in their order; the name is a column already."""
+    specs = [spec for spec in specs if spec]  # gdcli ema has none
+    keys = dict.fromkeys(key for spec in specs for key in spec if key not in ("name", "description"))
+    return [key for key in keys if len({repr(spec.get(key)) for spec in specs}) > 1]
+
+
+def _column(asked: str, records: Sequence[Record], spec: Spec) -> tuple[str, Getter]:
+    """Return the column of a name: one of ours, a metric, a key of the spec or a suffix that one key has."""
+    name = re.sub(r"[ -]", "_", asked)
+    name = ALIASES.get(name, name)
+    if name in COLUMNS:
+        return name, _attribute(name)
+    metrics = {metric for record in records for metric in record.metrics}
+    if asked in metrics:
+        return asked, _metric(asked)
+    counts = Counter(key for record in records for key in spec(record.folder))
+    ends = [key for key in counts if key.endswith(f".{asked}") and not _OF_MANY.search(key)]
+    keys = [asked] if asked in counts else ends
+    if len(keys) == 1:
+        return keys[0], _key(keys[0], spec)
+    if keys:
+        listed = ", ".join(shown(key) for key in sorted(keys)[:20])
+        raise SpecError(f"'{shown(asked)}' could be any of {listed}. Write the whole key")
+    known = [*COLUMNS, *(shown(key, 200) for key in (*metrics, *counts))]
+    raise SpecError(f"there is no column '{shown(asked)}'. {nearest(asked, known)}")
+
+
+def _ordered(records: Sequence[Record], getter: Getter, *, reverse: bool) -> list[Record]:
+    """Return records by a value, numbers before texts; those without it come last either way."""
+    known = [(value, record) for record in records if (value := getter(record)) is not None]
+    found = sorted(known, key=lambda pair: _rank(pair[0]), reverse=reverse)
+    return [record for _, record in found] + [record for record in records if getter(record) is None]
+
+
+def _rank(value: Any) -> tuple[int, float, str]:
+    return (0, float(value), "") if isinstance(value, int | float) else (1, 0.0, str(config_reader.word(value)))

@@ -1,0 +1,133 @@
+"""The loss over a grid of parameters, no training: a curve, a surface, and the paths of runs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gdcli.engine.grid import losses
+from gdcli.engine.loop import Interrupt
+from gdcli.engine.problem import build, resolve_threads
+from gdcli.errors import RunError, SpecError
+from gdcli.plan import Axis
+from gdcli.plan import grid_points as plan_points
+from gdcli.report import plots, tables
+from gdcli.report.styles import sweep_point
+from gdcli.runner import Place, Run, Shard, Wish, carry_out, record_run
+from gdcli.runner.batch import Home
+from gdcli.runner.record_run import Origin, Timing, Watch
+from gdcli.spec.load import Loaded
+from gdcli.storage import run_folder
+
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The loss over a grid: axes, points [R, k] in order of the product (the last axis fastest), loss [R]."""
+
+    axes: Sequence[Axis]
+    points: NDArray[np.float64]
+    loss: NDArray[np.float64]
+    loss_name: str  # the loss's name in the spec
+
+    def text(self) -> str:
+        """Return the document's two lines a point; for several axes, where the loss is lowest."""
+        if len(self.axes) == 1:
+            name, label = self.axes[0].name, "MSE" if self.loss_name == "mse" else self.loss_name
+            return "".join(
+                sweep_point(name, value, label, loss)
+                for value, loss in zip(self.points[:, 0].tolist(), self.loss.tolist(), strict=True)
+            )
+        k = self.lowest
+        where = ", ".join(
+            f"{axis.name}={value!r}" for axis, value in zip(self.axes, self.points[k].tolist(), strict=True)
+        )
+        return f"{len(self.loss):,} points, lowest {self.loss_name} {tables.number(float(self.loss[k]))} at {where}\n"
+
+    @property
+    def lowest(self) -> int:
+        """The index of the lowest finite loss."""
+        return int(np.argmin(np.where(np.isfinite(self.loss), self.loss, np.inf)))
+
+    def json(self, folder: Path) -> str:
+        """Return the grid as one JSON document."""
+        names = [axis.name for axis in self.axes]
+        return run_folder.json_text(
+            {"folder": str(folder), "axes": names, "points": self.points.tolist(), "loss": self.loss.tolist()}
+        )
+
+    def csv(self) -> bytes:
+        """Return results.csv: a column per axis, and the loss."""
+        header = ",".join([run_folder.cell(axis.name) for axis in self.axes] + ["loss"]) + "\n"
+        columns = [*self.points.T.tolist(), self.loss.tolist()]
+        return (header + "".join(",".join(map(repr, row)) + "\n" for row in zip(*columns, strict=True))).encode()
+
+
+def evaluate(loaded: Loaded, axes: Sequence[Axis]) -> Grid:
+    """Evaluate the spec's loss on all its data over the grid, without training."""
+    torch.set_num_threads(resolve_threads(loaded))
+    built = build(loaded)
+    points = plan_points(axes)  # [R, k]
+    scalars = [_in_theta(built.theta.parameters(), axis.target) for axis in axes]
+    spec = loaded.spec
+    return Grid(axes, points, losses(built, scalars, points), spec.loss.name if spec.loss else "loss")
+
+
+def _in_theta(parameters: Any, target: str) -> str:
+    """Return a scalar's name; any index of a bias that its layer shares means its one entry."""
+    names = {name for parameter in parameters for name in parameter.scalars}
+    return target if target in names else f"{target.partition('[')[0]}[0]"
+
+
+def trail(run: Run, targets: Sequence[str]) -> plots.Trail:
+    """Train a run and return its path over the named scalars. Raises SpecError for a model without them."""
+    names = [name for parameter in build(run.loaded).theta.parameters() for name in parameter.scalars]
+    for target in targets:
+        if target not in names:
+            raise SpecError(f"--trajectory {run.point.label}: the model has no parameter {target}")
+    (result,) = carry_out(Shard((run,), together=False), Place(None, 1, Origin(b"", ())), Wish(path=True), Interrupt())
+    if result.path is None:
+        raise RunError(f"--trajectory {run.point.label}: {result.message}")
+    return plots.Trail(run.point.label, result.path[:, [names.index(target) for target in targets]])
+
+
+def record_grid(
+    grid: Grid, loaded: Loaded, folder: Path, trails: Sequence[plots.Trail] = (), *, plot: bool, warning: Warn
+) -> None:
+    """Write into a grid's folder: results.csv, sweep.png, log.txt, summary.json."""
+    timing = Timing()
+    run_folder.replace(folder / "results.csv", grid.csv())
+    run_folder.replace(folder / "log.txt", grid.text())
+    if plot and len(grid.axes) <= 2:
+        with timing.phase("plot"):
+            record_run.draw(folder / "sweep.png", lambda: _grid_picture(grid, loaded, trails), Watch(warning=warning))
+    k = grid.lowest
+    lowest = {axis.name: value for axis, value in zip(grid.axes, grid.points[k].tolist(), strict=True)}
+    summary = {"status": "finished", "points": len(grid.loss), "lowest_loss": float(grid.loss[k]), "at": lowest}
+    Home(folder).end(timing, summary)
+
+
+def _grid_picture(grid: Grid, loaded: Loaded, trails: Sequence[plots.Trail]) -> bytes:
+    label, title = record_run.loss_label(loaded), loaded.spec.name
+    if len(grid.axes) == 1:
+        return plots.sweep_curve(
+            grid.axes[0].name, grid.points[:, 0].tolist(), grid.loss, title=title, loss_label=label
+        )
+    names = (grid.axes[0].name, grid.axes[1].name)
+    if grid.axes[0].factor == grid.axes[1].factor:  # a zip: a line through the plane
+        return plots.sweep_curve(names[0], grid.points[:, 0].tolist(), grid.loss, title=title, loss_label=label)
+    first, second = (np.unique(grid.points[:, k]) for k in (0, 1))
+    lengths = [axis.grid.length for axis in grid.axes]
+    if lengths != [len(first), len(second)]:
+        raise ValueError("a surface needs axes without repeated values")
+    values = grid.loss.reshape(lengths).T  # [second, first]
+    order = [np.argsort([float(v) for v in axis.grid.values()]) for axis in grid.axes]
+    turned = values[np.ix_(order[1], order[0])]
+    return plots.surface(names, first, second, turned, title=title, loss_label=label, trails=trails)

@@ -1,0 +1,171 @@
+"""One record at a glance: how it ended, what was run, the results, the files, the machine."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gdcli.commands.list import span
+from gdcli.errors import DamagedError
+from gdcli.report.tables import aligned, number
+from gdcli.storage import config_reader
+from gdcli.storage.config_reader import word
+from gdcli.storage.csv_reader import ranked, table
+from gdcli.storage.find import runs_of
+from gdcli.storage.formats import json_text, section
+from gdcli.storage.record import Record, json_file
+
+ESSENTIALS = (
+    "data", "model", "loss", "optimizer", "scheduler", "epochs", "batch", "stop", "device", "dtype", "seed", "engine",
+    "sweep", "compare",
+)  # fmt: skip
+WIDE = 100  # letters of a line
+HINTS = {
+    "unfinished": "it was killed: gdcli resume goes on with it",
+    "interrupted": "gdcli resume goes on with it",
+    "running": "a process is writing it",
+}
+MANY = ("sweep", "grid", "compare")
+
+
+class Glance:
+    """What is shown of a record; a file that cannot be read is told, the rest is shown."""
+
+    def __init__(self, record: Record, top: int) -> None:
+        self.record = record
+        self.problems = list(record.problems)
+        self.spec = self._lenient(lambda: config_reader.read(record.folder)) or {}
+        self.environment = self._lenient(lambda: json_file(record.folder / "environment.json")) or {}
+        self.header: list[str] = []
+        self.rows: list[list[Any]] = []
+        if record.kind in MANY and (record.folder / "results.csv").is_file():
+            self.header, self.rows = self._lenient(lambda: table(record.folder / "results.csv")) or ([], [])
+        self.best = ranked(self.header, self.rows)[:top]
+
+    def _lenient(self, read: Any) -> Any:
+        try:
+            return read()
+        except DamagedError as error:
+            self.problems.append(str(error))
+            return None
+
+    def text(self) -> str:
+        """Return it for people."""
+        record = self.record
+        best = f"best {len(self.best):,} of {len(self.rows):,}\n" if self.rows else ""
+        parts = [
+            f"{record.kind} {word(record.name, 200)} {word(record.id, 200)}\n",
+            section("record", self._head()),
+            section("spec", [(key, essential(self.spec[key])) for key in ESSENTIALS if key in self.spec]),
+            section("results", self._results()),
+            best + (_indented(aligned(*self._table())) if self.best else ""),
+            section("files", [(word(name, 200), size(count)) for name, count in files(record.folder).items()]),
+            section("environment", self._environment()),
+            section("damaged", [(word(problem, 1000), "") for problem in self.problems]),
+        ]
+        return "\n".join(part for part in parts if part)
+
+    def _head(self) -> list[tuple[str, Any]]:
+        record = self.record
+        message = str(record.summary.get("message", "")) or HINTS.get(record.status, "")
+        if record.status == "interrupted" and record.summary.get("message"):
+            message += f"; {HINTS['interrupted']}"
+        command = self.environment.get("command")
+        pairs = [
+            ("folder", word(str(record.folder), 1000)),
+            ("status", record.status + (f": {word(message, 300)}" if message else "")),
+            ("description", word(self.spec.get("description"), 300)),
+            ("started", word(record.when)),
+            ("took", None if record.duration is None else span(record.duration)),
+            ("command", word(" ".join(map(str, command)), 1000) if isinstance(command, list) else None),
+        ]
+        return [pair for pair in pairs if pair[1] is not None]
+
+    def _results(self) -> list[tuple[str, Any]]:
+        hidden = ("status", "message", "parameters", "rows", "metrics")
+        found = {key: value for key, value in self.record.summary.items() if key not in hidden}
+        if not self.record.summary:
+            found = {key: self.record.checkpoint[key] for key in ("steps", "epochs") if key in self.record.checkpoint}
+        pairs = [(word(key.replace("_", " ")), word(value, WIDE)) for key, value in config_reader.flat(found)]
+        pairs += [(word(name), value) for name, value in self.record.metrics.items()]
+        parameters = self.record.summary.get("parameters")
+        if isinstance(parameters, dict):
+            pairs += [(word(name), word(_rounded(value), WIDE)) for name, value in parameters.items()]
+        return pairs
+
+    def _table(self) -> tuple[list[str], list[list[Any]]]:
+        header = [word(name.replace("_", " ")) for name in self.header]
+        return header, [[word(value) for value in row] for row in self.best]
+
+    def _environment(self) -> list[tuple[str, Any]]:
+        found, versions = self.environment, self.environment.get("versions")
+        names = ("gdcli", "torch", "numpy", "python")
+        kept = {name: versions[name] for name in names if name in versions} if isinstance(versions, dict) else {}
+        kept |= {name: found[name] for name in ("threads", "device", "cpu_capability", "platform") if name in found}
+        git = found.get("git")
+        if isinstance(git, dict):
+            kept["git"] = f"{git.get('commit')}{' (dirty)' if git.get('dirty') else ''}"
+        return [(name.replace("_", " "), word(value, WIDE)) for name, value in kept.items()]
+
+    def json(self) -> str:
+        """Return all of it as one JSON document."""
+        record = self.record
+        names = ("id", "kind", "name", "status", "final_loss", "best_loss", "steps", "when", "duration")
+        found: dict[str, Any] = {"folder": str(record.folder)} | {name: getattr(record, name) for name in names}
+        found |= {"summary": record.summary, "timing": record.timing, "checkpoint": record.checkpoint}
+        found |= {"environment": self.environment, "spec": self.spec, "files": files(record.folder)}
+        found["best"] = [dict(zip(self.header, row, strict=True)) for row in self.best]
+        return json_text(found | {"problems": self.problems})
+
+
+def _indented(text: str) -> str:
+    return "".join(f"  {line}\n" for line in text.splitlines())
+
+
+def _rounded(value: Any) -> Any:
+    """Return nested lists with numbers of six digits."""
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(number(value)) if isinstance(value, float) else value
+
+
+def essential(value: Any) -> Any:
+    """Return a part of a spec on one line, what it is first.
+
+    >>> essential({"name": "sgd", "lr": 0.5, "nesterov": False})
+    'sgd lr=0.5 nesterov=false'
+    """
+    if not isinstance(value, Mapping):
+        return word(value, WIDE)
+    words = []
+    for key, item in value.items():
+        text = " ".join(f"{k}={word(v, 40)}" for k, v in item.items()) if isinstance(item, Mapping) else word(item, 40)
+        words.append(str(text) if key in ("name", "type", "mode") else f"{key}={text}")
+    return word(" ".join(words), WIDE)
+
+
+def files(folder: Path) -> dict[str, int]:
+    """Return the files of a record with their sizes in bytes; the folders of its runs as one entry each ``DIR/``."""
+    found = {}
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if not entry.name.startswith("."):
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode):
+                    found[entry.name] = status.st_size
+    return found | {f"{run.name}/": sum(files(run).values()) for run in runs_of(folder)}
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for people.
+
+    >>> size(12), size(20_480), size(3 * 2**30)
+    ('12 B', '20.0 KiB', '3.0 GiB')
+    """
+    if count < 1024:
+        return f"{count} B"
+    power = min(3, (count.bit_length() - 1) // 10)
+    return f"{count / 1024**power:.1f} {('KiB', 'MiB', 'GiB')[power - 1]}"

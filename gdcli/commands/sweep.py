@@ -1,0 +1,136 @@
+"""A sweep over keys of the spec: a run per point, one folder, a table, a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gdcli import records
+from gdcli.commands.stats import interval
+from gdcli.engine.loop import Interrupt
+from gdcli.engine.metrics import metric_names
+from gdcli.records import Result
+from gdcli.report import plots, tables
+from gdcli.runner import record_run
+from gdcli.runner.batch import Home, Onlooker, Plan, Rows, counts, ranked, run_all, runs_json
+from gdcli.runner.record_run import Timing, Watch
+from gdcli.storage import run_folder
+
+SHOWN = 50
+"""Rows of a printed table; a sweep of more shows its best."""
+
+
+@dataclass(slots=True)
+class Sweep:
+    """A sweep over keys: its runs, one folder, a table of them."""
+
+    plan: Plan
+    home: Home
+    results: list[Result] = field(default_factory=list)
+
+    def run(self, interrupt: Interrupt, onlooker: Onlooker, *, plot: bool) -> None:
+        """Run all, write the folder; a run that fails is counted, the others go on."""
+        timing, plan, folder, again = Timing(), self.plan, self.home.folder, self.home.again
+        rows = Rows(folder / "results.csv", plan, again=again)
+        try:
+            with timing.phase("runs"):
+                self.results = run_all(plan, folder, interrupt, onlooker, rows, again=again)
+        finally:
+            rows.close()
+        timing.steps = sum(result.steps or 0 for result in self.results)
+        if plot and self.results and not interrupt.requested:
+            with timing.phase("plot"):
+                record_run.draw(folder / "sweep.png", self._picture, Watch(warning=onlooker.warning))
+        run_folder.replace(folder / "log.txt", self.table())
+        self.home.end(timing, self._summary(interrupt))
+
+    def _summary(self, interrupt: Interrupt) -> dict[str, Any]:
+        ended = not interrupt.requested and len(self.results) == len(self.plan.runs)
+        status = "finished" if ended else "interrupted"
+        best = ranked(self.results)[0] if self.results else None
+        lowest = {"best": best.label, "best_loss": best.loss} if best is not None else {}
+        return {"status": status, "runs": len(self.results), **counts(self.results), **lowest}
+
+    def table(self) -> str:
+        """Return the table that is printed: a row per run in the order asked for; of many, the best and the count."""
+        shown, note = self.results, ""
+        if len(shown) > SHOWN:
+            shown = ranked(shown)[:SHOWN]
+            tally = ", ".join(f"{count:,} {status}" for status, count in counts(self.results).items())
+            note = f"{len(self.results):,} runs, {tally}; the {SHOWN} best are shown, results.csv has all\n"
+        metrics = metric_names(self.plan.loaded)
+        names = [*self.plan.axes, "final loss", "best loss", "steps", "epochs", "status", *metrics]
+        names += ["weights", "data", "order"]
+        return tables.aligned(names, [self._row(result, metrics) for result in shown]) + note
+
+    def _row(self, result: Result, metrics: Sequence[str]) -> list[Any]:
+        row = records.results_row(result)[1:]
+        values, (status, final, best, steps, epochs, *hashes) = row[:-8], row[-8:]
+        numbers = [result.metrics.get(name) for name in metrics]
+        return [*values, final, best, steps, epochs, status, *numbers, *(value or "-" for value in hashes)]
+
+    def json(self) -> str:
+        """Return the results as one JSON document."""
+        return runs_json(self.home.folder, self.plan, self.results)
+
+    def _picture(self) -> bytes:
+        plan = self.plan
+        label, title = record_run.loss_label(plan.loaded), plan.loaded.spec.name
+        if len(plan.axes) == 1:
+            values = [result.values[0] for result in self.results]
+            losses_ = np.array([result.loss for result in self.results])
+            return plots.sweep_runs(plan.axes[0], values, losses_, title=title, loss_label=label)
+        return _profiles(plan.axes, self.results, title, label)
+
+
+def _profiles(axes: Sequence[str], found: Sequence[Result], title: str, label: str) -> bytes:
+    """Return the picture of a product: the final loss over its first axis of numbers, a line per combination of others.
+
+    An axis of seeds is no combination, the line is the mean over them; nor is one that only repeats another, as in a
+    zip.
+    """
+    columns = dict(zip(axes, zip(*(result.values for result in found), strict=True), strict=True))
+    names = [name for name in axes if name != "seed"] or list(axes)
+    varying = [name for name in names if len({str(value) for value in columns[name]}) > 1] or names
+    x = next((name for name in varying if _of_numbers(columns[name])), varying[0])
+    others = [name for name in varying if len(set(_pairs(columns, x, name))) > len(set(_pairs(columns, x, x)))]
+    lines: dict[tuple[str, ...], dict[Any, list[float]]] = {}
+    for k, result in enumerate(found):
+        line = lines.setdefault(tuple(_word(columns[name][k]) for name in others), {})
+        line.setdefault(_hashable(columns[x][k]), []).append(result.rank)
+    full = [", ".join(map("=".join, zip(others, words, strict=True))) for words in lines]
+    short = len(others) > 1 and max(map(len, full)) > LONG
+    rows = []
+    for words, text, points in zip(lines, full, lines.values(), strict=True):
+        means = [interval(losses_) for losses_ in points.values()]
+        loss, low, high = (np.array([getattr(m, part) for m in means]) for part in ("mean", "low", "high"))
+        rows.append(plots.Profile(", ".join(words) if short else text, list(points), loss, low, high))
+    runs = max(len(losses_) for line in lines.values() for losses_ in line.values())
+    bars = f"bars: 95 % interval of the mean, {runs} {'seeds' if 'seed' in axes else 'runs'}"
+    heading = ", ".join(others) if short else ""
+    return plots.sweep_profiles(
+        rows, title=title, loss_label=f"final {label}", x_label=x, heading=heading, bar_label=bars
+    )
+
+
+LONG = 28
+"""Characters of a line's name up to which it repeats the names of the axes; longer ones have them as a heading."""
+
+
+def _of_numbers(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def _pairs(columns: dict[str, tuple[Any, ...]], x: str, name: str) -> list[tuple[str, str]]:
+    return [(str(a), str(b)) for a, b in zip(columns[x], columns[name], strict=True)]
+
+
+def _hashable(value: Any) -> Any:
+    return value if isinstance(value, int | float | str) and not isinstance(value, bool) else str(value)
+
+
+def _word(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

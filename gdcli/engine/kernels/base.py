@@ -1,0 +1,164 @@
+"""What the fleet kernels share: their interface, layers on theta, and losses of all runs at once.
+
+Forward and backward of one batch are computed for every run, the gradients written into theta. `written_out` serves
+tiny layers: runs innermost, the matrix products as elementwise operations; `batched` all other chains: runs leading,
+torch's bmm and baddbmm; `others` objectives and torch's own layers.
+
+The bits of a run do not depend on how many runs there are nor on its place among them: every run's matrices begin at
+64 bytes, and elementwise functions work on whole vectors, since torch's loop over the rest of a row rounds differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gdcli.engine.kernels.single import KEPT_DIFFERENCES
+from gdcli.engine.theta import Theta
+from gdcli.zoo.activations import ACTIVATIONS, Activation
+from gdcli.zoo.losses import Loss
+from gdcli.zoo.models import Affine, Chain
+
+Step = Callable[[Tensor, Tensor], tuple[Any, Tensor]]
+Pass = Callable[[Tensor], Tensor]
+AtOutput = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # (o, t) -> losses or differences, dL/do
+
+
+class FleetKernel(Protocol):
+    """Forward and backward of one model with one loss on all runs of theta."""
+
+    def arranged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows as :meth:`step` takes them, from x [B, D] and y [B, O] or [B], or with [R, ...] in front."""
+
+    def prepare(self, x: Tensor) -> None:
+        """Make what :meth:`step` needs for batches of this shape."""
+
+    def step(self, x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
+        """Return what :meth:`losses` takes, and the output; write the gradient into theta."""
+
+    def losses(self, steps: Sequence[Any]) -> Tensor:
+        """Return the losses [K, R] of K steps from what :meth:`step` gave for each."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output for arranged x, without training."""
+
+    def by_run(self, output: Tensor) -> Tensor:
+        """Return an output as [R, B, O]."""
+
+    def loss_of(self, output: Tensor, y: Tensor) -> Tensor:
+        """Return the loss [R] of outputs for arranged targets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One affine layer on theta, for all runs."""
+
+    weight: Tensor  # [O, I, R] or [R, O, I]
+    bias: Tensor | None  # [O, R] or [R, O]; one entry for a shared bias
+    weight_gradient: Tensor | None
+    bias_gradient: Tensor | None
+    activation: Activation
+    name: str  # of the activation
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether any gradient is asked for."""
+        return self.weight_gradient is not None or self.bias_gradient is not None
+
+
+def layers_on(theta: Theta, chain: Chain) -> list[Layer]:
+    """Bind a chain's layers to their views of theta."""
+    slots = {slot.name: slot for slot in theta.slots}
+
+    def bind(affine: Affine) -> Layer:
+        weight, bias = slots[f"{affine.name}weight"], slots.get(f"{affine.name}bias")
+        return Layer(
+            theta.of_all(weight),
+            None if bias is None else theta.of_all(bias),
+            theta.gradient_of_all(weight),
+            None if bias is None else theta.gradient_of_all(bias),
+            ACTIVATIONS[affine.activation](),
+            affine.activation,
+        )
+
+    return [bind(affine) for affine in chain.layers]
+
+
+def first_trained(layers: Sequence[Layer]) -> int:
+    """Return the first layer with a gradient; below it none is needed."""
+    return next((k for k, layer in enumerate(layers) if layer.is_trained), len(layers))
+
+
+def is_over_rows(activation: str) -> bool:
+    """Say whether an activation looks at a whole row of units."""
+    return activation in ("softmax", "log_softmax")
+
+
+class FleetLosses:
+    """One loss of all runs: outputs are [R, B, O] or [O, B, R], ``axis`` is that of the runs."""
+
+    def __init__(self, loss: Loss, axis: int, runs: int) -> None:
+        self._loss, self._axis, self._runs = loss, axis, runs
+
+    def of(self, output: Tensor, y: Tensor) -> Tensor:
+        """Return the loss [R] of outputs: Σ terms / divisor."""
+        terms = self._loss.terms.each(output, y)
+        axes = tuple(axis for axis in range(terms.ndim) if axis != self._axis % output.ndim)
+        return torch.sum(terms, axes) / self._loss.terms.divisor(terms.numel() // self._runs)
+
+    def _reduced(self, terms: Tensor, derivative: Tensor) -> tuple[Tensor, Tensor]:
+        """Return losses [R] from a term for each row [R, B], and the derivative as it is."""
+        return torch.sum(terms, 1) / self._loss.terms.divisor(terms.shape[1]), derivative
+
+    def of_steps(self, steps: Sequence[Any]) -> Tensor:
+        """Return the losses [K, R] of K steps, worked out at once where differences were kept."""
+        first = steps[0]  # the last batch of an epoch may be smaller, and then of another kind
+        if not all(step is first or (step.shape == first.shape and type(step) is type(first)) for step in steps):
+            return torch.cat([self._of_alike([step]) for step in steps])
+        return self._of_alike(steps)
+
+    def _of_alike(self, steps: Sequence[Any]) -> Tensor:
+        if isinstance(steps[0], np.ndarray):
+            joined = np.concatenate(steps).reshape(len(steps), *steps[0].shape)  # a fifth of what np.stack takes
+            return self._of_differences(torch.from_numpy(joined))
+        if self._loss.of_differences is None or steps[0].ndim == 1:
+            return torch.stack([*steps])
+        return self._of_differences(torch.stack([*steps]))
+
+    def _of_differences(self, kept: Tensor) -> Tensor:
+        assert self._loss.of_differences is not None
+        axis = self._axis % (kept.ndim - 1) + 1
+        if axis == 3 and kept.shape[1] * kept.shape[2] <= 2:  # a sum of two has one order: no need to turn them
+            return self._loss.of_differences.losses(kept.flatten(1, 2))
+        rows = kept.movedim(axis, 1).flatten(2)  # [K, R, N]
+        return self._loss.of_differences.losses(rows.reshape(-1, rows.shape[2])).view(rows.shape[:2])
+
+    def factor(self, one_run: Tensor) -> float | None:
+        """Return c where dL/do = c (o − t) and differences are kept instead of losses; else None."""
+        squares = self._loss.of_differences
+        return None if squares is None or one_run.numel() > KEPT_DIFFERENCES else squares.factor(one_run.numel())
+
+    def at_output(self, one_run: Tensor) -> AtOutput:
+        """Return (o, t) -> losses or differences, and dL/do, from the shape of one run's output [B, O]."""
+        number, derivative, joint = self.factor(one_run), self._loss.derivative(one_run), self._loss.joint
+        if joint is not None:
+            both = joint(one_run)
+
+            def at_classes(o: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+                if t.is_floating_point():  # rows of class probabilities
+                    return self.of(o, t), derivative(o, t)
+                return self._reduced(*both(o, t))
+
+            return at_classes
+        if number is None:
+            return lambda o, t: (self.of(o, t), derivative(o, t))
+        sub, mul = torch.sub, torch.mul
+        if number == 1:
+            return lambda o, t: (d := sub(o, t), d)
+        scale = one_run.new_tensor(number)
+        return lambda o, t: (d := sub(o, t), mul(d, scale))

@@ -1,0 +1,184 @@
+"""The kernel for chains of any size: runs leading, torch's products of batches of matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gdcli.engine.kernels.base import FleetLosses, Layer, Pass, Step, first_trained, is_over_rows, layers_on
+from gdcli.engine.theta import ALIGNMENT, Theta
+from gdcli.zoo.losses import Loss
+from gdcli.zoo.models import Chain
+
+
+class Batched:
+    """Runs leading: weights [R, O, I], rows [R, B, D] or [1, B, D] expanded where all runs have the same.
+
+    z = baddbmm(b, a, Wᵀ), dW = bmm(δᵀ, a), db = Σ_b δ, below bmm(δ, W): the order of operations of autograd.
+    """
+
+    def __init__(self, theta: Theta, chain: Chain, loss: Loss) -> None:
+        self._layers, self._like, self._runs = layers_on(theta, chain), theta.stored, theta.values.shape[0]
+        self._losses = FleetLosses(loss, 0, self._runs)
+        self._plans: dict[tuple[int, ...], Step] = {}
+        self._passes: dict[tuple[int, ...], Pass] = {}
+        self.losses, self.loss_of = self._losses.of_steps, self._losses.of
+
+    def arranged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return x as [R, B, D] and y, each run's rows at 64 bytes; y with an axis of one run where all share it."""
+        if x.ndim == 2:
+            return x.expand(self._runs, *x.shape), y.unsqueeze(0)
+        return apart(x), apart(y)
+
+    def by_run(self, output: Tensor) -> Tensor:
+        """Return [R, B, O] as it is."""
+        return output
+
+    def prepare(self, x: Tensor) -> None:
+        """Make the plan for batches of this shape."""
+        self._plans.setdefault(x.shape, self._plan(x))
+
+    def step(self, x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
+        """Return losses [R] or differences, and output; write the gradient into theta."""
+        plan = self._plans.get(x.shape)
+        if plan is None:
+            plan = self._plans[x.shape] = self._plan(x)
+        return plan(x, y)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output [R, B, O] for arranged x."""
+        found = self._passes.get(x.shape)
+        if found is None:
+            found = self._passes[x.shape] = _pass(self._layers, x.shape[1], self._like)[0]
+        return found(x)
+
+    def _plan(self, x: Tensor) -> Step:
+        forward, trail = _pass(self._layers, x.shape[1], self._like)
+        at_output = self._losses.at_output(self._like.new_empty((x.shape[1], self._layers[-1].weight.shape[1])))
+        first = first_trained(self._layers)
+        backward = [_back(layer, x.shape[1], self._like, is_first=k == first) for k, layer in enumerate(self._layers)]
+
+        def step(x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
+            output = forward(x)
+            loss, d = at_output(output, y)
+            for k in range(len(trail) - 1, first - 1, -1):
+                d = backward[k](d, *trail[k])
+            return loss, output
+
+        return step
+
+
+def _pass(layers: Sequence[Layer], rows: int, like: Tensor) -> tuple[Pass, list[Any]]:
+    """Return the forward pass [R, B, D] -> [R, B, O], and its trail: each layer's input, weighted sum and output."""
+    plan = [_forward(layer, rows, like, is_last=layer is layers[-1]) for layer in layers]
+    trail: list[Any] = []
+
+    def forward(x: Tensor) -> Tensor:
+        a = x
+        trail.clear()
+        for each in plan:
+            kept, after = each(a)
+            trail.append((a, *kept))
+            a = after
+        return a
+
+    return forward, trail
+
+
+def aligned_buffer(like: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return zeros [R, S] and their view as ``shape``, [R, ...]: every run has vectors of its own, in pairs."""
+    runs, inner = shape[0], shape[1:]
+    size = torch.Size(inner).numel()
+    unit = 2 * ALIGNMENT // like.element_size()  # torch's loops take two vectors at a time
+    whole = like.new_zeros((runs, -(-size // unit) * unit))
+    strides = [1]
+    for length in reversed(inner[1:]):
+        strides.insert(0, strides[0] * length)
+    return whole, whole.as_strided(shape, (whole.shape[1], *strides))
+
+
+def apart(rows: Tensor) -> Tensor:
+    """Return rows [R, ...] in which every run begins at 64 bytes: a copy, unless they do."""
+    if rows.is_contiguous() and rows[0].numel() * rows.element_size() % (2 * ALIGNMENT) == 0:
+        return rows
+    return aligned_buffer(rows, rows.shape)[1].copy_(rows)
+
+
+def _forward(
+    layer: Layer, rows: int, like: Tensor, *, is_last: bool
+) -> Callable[[Tensor], tuple[tuple[Tensor, ...], Tensor]]:
+    """Return a [R, B, I] -> what the way back needs, and the output [R, B, O].
+
+    The activation works on whole buffers, whose ends are zeros, so that each run's entries lie in whole vectors.
+    """
+    runs, outputs, _ = layer.weight.shape
+    bias = None if layer.bias is None else layer.bias.unsqueeze(1)  # [R, 1, O]
+    transposed, activation = layer.weight.mT, layer.activation.forward
+    whole, z = aligned_buffer(like, (runs, rows, outputs))
+    strides, over_rows = z.stride(), is_over_rows(layer.name)
+    into = None if is_last else _into(layer, whole)
+    bmm, baddbmm = torch.bmm, torch.baddbmm
+
+    def forward(a: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        if bias is None:
+            bmm(a, transposed, out=z)
+        else:
+            baddbmm(bias, a, transposed, out=z)
+        if activation is None:
+            return (whole, whole), whole.clone().as_strided(z.shape, strides)
+        if over_rows:
+            after = apart(activation(z))
+            return (z, after), after
+        after = activation(whole) if into is None else into(whole)
+        return (whole, after), after.as_strided(z.shape, strides)
+
+    return forward
+
+
+def _into(layer: Layer, whole: Tensor) -> Callable[[Tensor], Tensor] | None:
+    """Return the activation into a buffer of its own, where torch has that; fresh memory costs more than the function.
+
+    An output layer's is new each time, since outputs are handed on.
+    """
+    after = torch.zeros_like(whole)
+    if layer.name == "relu":  # what torch.relu calls
+        return lambda z: torch.clamp_min(z, 0, out=after)
+    function = {"sigmoid": torch.sigmoid, "tanh": torch.tanh}.get(layer.name)
+    return None if function is None else lambda z: function(z, out=after)
+
+
+def _back(layer: Layer, rows: int, like: Tensor, *, is_first: bool) -> Callable[..., Tensor]:
+    """Return (d, a_in, z, a_out) -> gradient at the layer's input [R, B, I]; writes the layer's gradients."""
+    weight, into_weight, into_bias = layer.weight, layer.weight_gradient, layer.bias_gradient
+    runs, outputs, inputs = weight.shape
+    activation, bmm, total = layer.activation.backward, torch.bmm, torch.sum
+    over_rows = is_over_rows(layer.name)
+    whole, delta = aligned_buffer(like, (runs, rows, outputs))
+    strides = delta.stride()
+    below = aligned_buffer(like, (runs, rows, inputs))[1]
+    shared = into_bias is not None and into_bias.shape[1] != outputs
+    transposed = delta.mT
+
+    def back(d: Tensor, a_in: Tensor, z: Tensor, a_out: Tensor) -> Tensor:
+        if activation is None or over_rows:
+            delta.copy_(d if activation is None else activation(d, z, a_out, torch.empty_like(d)))
+        else:
+            if d.stride() != strides:
+                delta.copy_(d)
+                source = whole
+            else:
+                source = d.as_strided(whole.shape, whole.stride())
+            activation(source, z, a_out, whole)
+        if into_weight is not None:
+            bmm(transposed, a_in, out=into_weight)
+        if into_bias is not None:
+            if shared:
+                total(delta, (1, 2), out=into_bias.view(-1))
+            else:
+                total(delta, 1, out=into_bias)
+        return delta if is_first else bmm(delta, weight, out=below)
+
+    return back

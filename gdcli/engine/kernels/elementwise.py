@@ -1,0 +1,352 @@
+"""The kernel for tiny layers: runs innermost, the matrix products written out as elementwise operations.
+
+Weights are [O, I, R], rows [D, B, R], or [D, B, 1] where all runs have the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gdcli.engine.kernels.base import FleetLosses, Layer, Pass, Step, first_trained, is_over_rows, layers_on
+from gdcli.engine.theta import Theta
+from gdcli.zoo.losses import Loss
+from gdcli.zoo.models import Chain
+
+WIDTH = 64
+"""Runs innermost come in multiples of this: whole vectors, four at a time as torch sums them, on every processor."""
+
+TINY_UNITS = 8
+"""Units of a layer, and its inputs, up to which its products are written out."""
+
+TINY_OPERATIONS = 48
+"""Operations of all layers' products, forward and backward, up to which they are written out."""
+
+
+def is_tiny(chain: Chain, loss_is_of_classes: bool) -> bool:
+    """Say whether a chain's products are written out: few units, no softmax, a loss of elements."""
+    if loss_is_of_classes or not chain.layers or any(is_over_rows(layer.activation) for layer in chain.layers):
+        return False
+    operations = sum(3 * layer.inputs + 2 * layer.outputs for layer in chain.layers)
+    return operations <= TINY_OPERATIONS and all(
+        max(layer.inputs, layer.outputs) <= TINY_UNITS for layer in chain.layers
+    )
+
+
+class WrittenOut:
+    """Forward and backward of tiny layers, a plan per shape of the batch."""
+
+    def __init__(self, theta: Theta, chain: Chain, loss: Loss) -> None:
+        self._layers, self._like = layers_on(theta, chain), theta.stored
+        self._losses = FleetLosses(loss, -1, theta.values.shape[0])
+        self._plans: dict[tuple[int, ...], Step] = {}
+        self._passes: dict[tuple[int, ...], Pass] = {}
+        self._rows: Tensor | None = None  # of the last step, and its plan: a shape as a key costs as much as a product
+        self._now: Step
+        self.losses, self.loss_of = self._losses.of_steps, self._losses.of
+
+    def arranged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return [B, D] as [D, B, 1], and [R, B, D] as [D, B, R]."""
+        return _innermost(x), _innermost(y)
+
+    def by_run(self, output: Tensor) -> Tensor:
+        """Return [O, B, R] as [R, B, O]."""
+        return output.permute(2, 1, 0)
+
+    def prepare(self, x: Tensor) -> None:
+        """Make the plan for batches of this shape."""
+        self._plans.setdefault(x.shape, self._plan(x))
+
+    def step(self, x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
+        """Return losses [R] or differences, and output; write the gradient into theta."""
+        if x is not self._rows:
+            self._rows, plan = x, self._plans.get(x.shape)
+            self._now = plan if plan is not None else self._plans.setdefault(x.shape, self._plan(x))
+        return self._now(x, y)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output [O, B, R] for arranged x."""
+        found = self._passes.get(x.shape)
+        if found is None:
+            plan = self._plans.get(x.shape)
+            found = plan.forward if isinstance(plan, _OneRow) else _pass(self._layers, x.shape[1], self._like)[0]
+            self._passes[x.shape] = found
+        return found(x)
+
+    def _plan(self, x: Tensor) -> Step:
+        rows, outputs = x.shape[1], self._layers[-1].weight.shape[0]
+        one_run = self._like.new_empty((rows, outputs))
+        at_output = self._losses.at_output(one_run)
+        if rows == 1 and x.device.type == "cpu":
+            return _OneRow(self._layers, self._like, self._losses.factor(one_run), at_output)
+        forward, trail = _pass(self._layers, rows, self._like)
+        first = first_trained(self._layers)
+        backward = [_back(layer, rows, self._like, is_first=k == first) for k, layer in enumerate(self._layers)]
+
+        def step(x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
+            output = forward(x)
+            loss, d = at_output(output, y)
+            for k in range(len(trail) - 1, first - 1, -1):
+                d = backward[k](d, *trail[k])
+            return loss, output
+
+        return step
+
+
+def _innermost(rows: Tensor) -> Tensor:
+    return rows.t().unsqueeze(-1).contiguous() if rows.ndim == 2 else rows.permute(2, 1, 0).contiguous()
+
+
+def _pass(layers: Sequence[Layer], rows: int, like: Tensor) -> tuple[Pass, list[Any]]:
+    """Return the forward pass [D, B, R] -> [O, B, R], and its trail: each layer's input, weighted sum and output."""
+    plan = [(_weighted_sum(layer, rows, like), layer.activation.forward) for layer in layers]
+    trail: list[Any] = []
+
+    def forward(x: Tensor) -> Tensor:
+        a = x
+        trail.clear()
+        for weighted_sum, activation in plan:
+            z = weighted_sum(a)
+            trail.append((a, z, a := z if activation is None else activation(z)))
+        return a
+
+    return forward, trail
+
+
+def _weighted_sum(layer: Layer, rows: int, like: Tensor) -> Pass:
+    """Return a [I, B, R] -> z = W a + b [O, B, R]."""
+    inputs = layer.weight.shape[1]
+    bias = None if layer.bias is None else layer.bias.unsqueeze(1)  # [O, 1, R]
+    columns = [layer.weight[:, i].unsqueeze(1) for i in range(inputs)]  # [O, 1, R] each
+    if rows == 1:
+        into = _before(layer, like)
+
+        def of_one_row(a: Tensor) -> Tensor:
+            z = columns[0] * a[0]
+            for i in range(1, inputs):
+                z += columns[i] * a[i]
+            z = z if bias is None else z + bias
+            return z if into is None else into.copy_(z)
+
+        return of_one_row
+
+    def weighted_sum(a: Tensor) -> Tensor:
+        z = torch.mul(columns[0], a[0]) if bias is None else torch.addcmul(bias, columns[0], a[0])
+        for i in range(1, inputs):
+            z.addcmul_(columns[i], a[i])
+        return z
+
+    return weighted_sum
+
+
+def _before(layer: Layer, like: Tensor) -> Tensor | None:
+    """Return the buffer [O, 1, R] of one row's weighted sums, its entries not neighbours; None where none is needed.
+
+    Torch's elementwise functions take neighbours as vectors and others one by one, and may round differently: a single
+    run's few units are taken one by one.
+    """
+    # gelu in float32 is a library's, which has one way for both
+    if layer.activation.forward is None or (layer.name == "gelu" and like.dtype == torch.float32):
+        return None
+    outputs, _, runs = layer.weight.shape
+    return _apart(like.new_empty((outputs, 1, runs)))
+
+
+def _apart(like: Tensor) -> Tensor:
+    """Return zeros of a tensor's shape that are not neighbours."""
+    return like.new_zeros((*like.shape, 2))[..., 0]
+
+
+def _back(layer: Layer, rows: int, like: Tensor, *, is_first: bool) -> Callable[..., Tensor]:
+    """Return (d, a_in, z, a_out) -> gradient at the layer's input [I, B, R]; writes the layer's gradients."""
+    weight, into_weight, into_bias = layer.weight, layer.weight_gradient, layer.bias_gradient
+    outputs, inputs, runs = weight.shape
+    activation = layer.activation.backward
+    delta = like.new_empty((outputs, rows, runs))
+    products = like.new_empty((outputs, inputs, rows, runs))
+    axes: int | tuple[int, int] = 1
+    if into_bias is not None and into_bias.shape[0] != outputs:  # shared by the layer's units
+        axes, into_bias = (0, 1), into_bias.view(-1)
+    columns = [weight[o].unsqueeze(1) for o in range(outputs)]  # [I, 1, R] each
+
+    def back(d: Tensor, a_in: Tensor, z: Tensor, a_out: Tensor) -> Tensor:
+        if activation is not None:
+            d = activation(d, z, a_out, delta)
+        if into_weight is not None:
+            torch.sum(torch.mul(d.unsqueeze(1), a_in, out=products), 2, out=into_weight)
+        if into_bias is not None:
+            torch.sum(d, axes, out=into_bias)
+        if is_first:
+            return d
+        below = columns[0] * d[0]
+        for o in range(1, outputs):
+            below = below + columns[o] * d[o] if rows == 1 else below.addcmul_(columns[o], d[o])
+        return below
+
+    return back
+
+
+# --- one row on the host ----------------------------------------------------------------------------------------------
+
+Operation = tuple[Callable[..., Any], Any, Any, Any]
+
+
+class _OneRow:
+    """Forward and backward of a single row as a list of operations on vectors [R], each between fixed buffers.
+
+    Numpy's operation on small vectors costs a fourth of torch's, and a sum or product of two numbers has the same bits
+    in both. Their order is that of the kernel `single` on small matrices, a product and then a sum, and activations
+    take the units one by one as they do there: on processors where torch's own small products are made so, the bits
+    are those of `run`.
+    """
+
+    def __init__(self, layers: Sequence[Layer], like: Tensor, factor: float | None, at_output: Any) -> None:
+        runs = like.shape[1]
+        self._x = np.zeros((layers[0].weight.shape[1], runs), like.numpy().dtype)
+        self._before: list[Operation] = []  # up to the output
+        self._after: list[Operation] = []  # from dL/do on
+        self._at_output = at_output
+        trail = []
+        a = torch.from_numpy(self._x)
+        for layer in layers:
+            z, after = self._forward(layer, a, like)
+            trail.append((a, z, after))
+            a = after
+        self._output = a.unsqueeze(1)
+        self._alone = _apart(self._output)
+        self._d = torch.zeros_like(a)
+        self._target = np.zeros_like(self._d.numpy())
+        self._difference = None if factor is None else np.zeros_like(self._target[:, None])
+        if self._difference is not None:
+            difference = self._difference[:, 0]
+            self._before.append((np.subtract, a.numpy(), self._target, difference))
+            if factor == 1:
+                self._d = torch.from_numpy(difference)
+            else:
+                scale = np.full_like(difference, factor)
+                self._after.append((np.multiply, difference, scale, self._d.numpy()))
+        first, d = first_trained(layers), self._d
+        for k in range(len(layers) - 1, first - 1, -1):
+            d = self._backward(layers[k], d, *trail[k], is_first=k == first)
+        self._last: tuple[Tensor | None, Tensor | None] = (None, None)
+
+    def __call__(self, x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
+        """Return loss [R] or a copy of the differences [O, 1, R], and the output; write the gradient into theta."""
+        if x is not self._last[0] or y is not self._last[1]:
+            np.copyto(self._x, x[:, 0].numpy())
+            np.copyto(self._target, y[:, 0].numpy())
+            self._last = x, y
+        for function, a, b, out in self._before:
+            function(a, b, out)
+        if self._difference is None:
+            kept, d = self._at_output(self._alone.copy_(self._output), y)
+            self._d.copy_(d.squeeze(1))
+        else:
+            kept = self._difference.copy()
+        for function, a, b, out in self._after:
+            function(a, b, out)
+        return kept, self._output
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output [O, 1, R]."""
+        if x is not self._last[0]:
+            np.copyto(self._x, x[:, 0].numpy())
+            self._last = x, None
+        for function, a, b, out in self._before:
+            function(a, b, out)
+        return self._output
+
+    def _forward(self, layer: Layer, a: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Add z = W a + b, a = f(z); return z and the output, [O, R] each."""
+        outputs, inputs, runs = layer.weight.shape
+        weight, a_in, add = layer.weight.numpy(), a.numpy(), self._before.append
+        products, zero = np.zeros((outputs, inputs, runs), a_in.dtype), np.zeros((), a_in.dtype)
+        before = _before(layer, like)
+        z = like.new_zeros((outputs, runs)) if before is None else before[:, 0]
+        sums, into = np.zeros((outputs, runs), a_in.dtype), z.numpy()
+        for o in range(outputs):
+            add((np.multiply, weight[o], a_in, products[o]))
+            for i in range(1, inputs):
+                add((np.add, products[o, 0] if i == 1 else sums[o], products[o, i], sums[o]))
+            done = sums[o] if inputs > 1 else products[o, 0]
+            if layer.bias is None:
+                add((_copy, done, None, into[o]) if inputs == 1 else (np.add, done, zero, into[o]))
+            else:
+                bias = layer.bias.numpy()
+                add((np.add, done, bias[o if len(bias) == outputs else 0], into[o]))
+        if layer.activation.forward is None:
+            return z, z
+        after = like.new_zeros((outputs, runs))
+        with_out = {"sigmoid": torch.sigmoid, "tanh": torch.tanh}.get(layer.name)
+        add((_through, layer.activation.forward, z, after) if with_out is None else (_into, with_out, z, after))
+        return z, after
+
+    def _backward(self, layer: Layer, d: Tensor, a: Tensor, z: Tensor, after: Tensor, *, is_first: bool) -> Tensor:
+        """Add the layer's gradients from that at its output [O, R]; return that at its input [I, R]."""
+        outputs, inputs, runs = layer.weight.shape
+        weight, add = layer.weight.numpy(), self._after.append
+        delta = torch.zeros_like(d)
+        if layer.activation.backward is None:
+            delta = d
+        elif layer.name == "sigmoid":  # d (1 − a) a, torch's own order
+            one, share = np.ones_like(d.numpy()), np.zeros_like(d.numpy())
+            add((np.subtract, one, after.numpy(), share))
+            add((np.multiply, d.numpy(), share, share))
+            add((np.multiply, share, after.numpy(), delta.numpy()))
+        else:
+            add((_through_backward(layer.activation.backward, z, after), d, None, delta))
+        parts = delta.numpy()
+        if layer.weight_gradient is not None:
+            into = layer.weight_gradient.numpy()
+            for o in range(outputs):
+                for i in range(inputs):
+                    add((np.multiply, parts[o], a.numpy()[i], into[o, i]))
+        if layer.bias_gradient is not None:
+            self._bias(parts, layer.bias_gradient.numpy())
+        below = torch.zeros_like(a)
+        if is_first:
+            return below
+        products = np.zeros((outputs, inputs, runs), parts.dtype)
+        for o in range(outputs):
+            for i in range(inputs):
+                add((np.multiply, weight[o, i], parts[o], products[o, i]))
+        into = below.numpy()
+        add((_copy, products[0], None, into) if outputs == 1 else (np.add, products[0], products[1], into))
+        for o in range(2, outputs):
+            add((np.add, into, products[o], into))
+        if outputs > 1:  # a sum begins with 0, so that it is no negative zero
+            add((np.add, into, np.zeros((), into.dtype), into))
+        return below
+
+    def _bias(self, parts: Any, into: Any) -> None:
+        """Add db = 0 + δ, as a sum begins, summed over the units where they share it."""
+        zero = np.zeros_like(parts[0])
+        if len(into) == len(parts):
+            self._after.append((np.add, parts, np.zeros_like(parts), into))
+            return
+        self._after.append((np.add, zero, parts[0], into[0]))
+        for part in parts[1:]:
+            self._after.append((np.add, into[0], part, into[0]))
+
+
+def _copy(source: Any, _: None, out: Any) -> None:
+    np.copyto(out, source)
+
+
+def _into(activation: Callable[..., Tensor], z: Tensor, out: Tensor) -> None:
+    activation(z, out=out)
+
+
+def _through(activation: Callable[[Tensor], Tensor], z: Tensor, out: Tensor) -> None:
+    out.copy_(activation(z))
+
+
+def _through_backward(backward: Callable[..., Tensor], z: Tensor, after: Tensor) -> Callable[..., None]:
+    def through(d: Tensor, _: None, out: Tensor) -> None:
+        backward(d, z, after, out)
+
+    return through

@@ -1,0 +1,141 @@
+"""The rows of a comparison: optimizers and batch modes, from the command line or the spec's compare block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from gdcli.errors import Place, SpecError, nearest
+from gdcli.plan.trials import Origin, Point
+from gdcli.spec.document import Node
+from gdcli.spec.overrides import COMMAND_LINE
+from gdcli.spec.schema import RunSpec
+from gdcli.spec.signature import arguments
+from gdcli.zoo.optimizers import OPTIMIZERS
+
+
+def optimizers(text: str, spec: RunSpec) -> dict[str, tuple[dict[str, Any], str]]:
+    """Return settings and the lr's origin by label, from ``sgd,adam`` or ``momentum=sgd:lr=1:momentum=0.5``.
+
+    A bare name takes the spec's compare entry of that label, else torch's defaults. Raises SpecError for a repeated
+    label, an unknown optimizer or a setting that is not KEY=VALUE.
+    """
+    block = spec.compare.optimizers if spec.compare else {}
+    found: dict[str, tuple[dict[str, Any], str]] = {}
+    for part in text.split(","):
+        label, *settings = part.strip().split(":")
+        label, equals, name = label.partition("=")
+        if label in found:
+            raise SpecError(
+                f"--optimizers: the label '{label}' is given twice. A label of your own: {label}2={name or label}"
+            )
+        given = _settings(label, settings)
+        if not equals and label in block:
+            found[label] = _of_block(label, block[label], given)
+        else:
+            found[label] = {"name": name or label, **given}, "given" if "lr" in given else "default"
+        chosen = found[label][0]["name"]
+        if chosen not in OPTIMIZERS:
+            raise SpecError(f"--optimizers: unknown optimizer '{chosen}'. {nearest(chosen, {*OPTIMIZERS, *block})}")
+    return found
+
+
+def _of_block(label: str, entry: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return the settings of an entry of the compare block, with those given beside it, and the lr's origin."""
+    origin = "given" if "lr" in given else "spec" if "lr" in entry else "default"
+    return {"name": label, **entry, **given}, origin
+
+
+def _settings(label: str, texts: Sequence[str]) -> dict[str, Any]:
+    from gdcli.spec.document import read_value
+
+    settings = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise SpecError(f"--optimizers {label}: a setting is :KEY=VALUE (got '{text}')")
+        try:
+            settings[key] = read_value(value, COMMAND_LINE).plain()
+        except SpecError as error:
+            raise SpecError(f"--optimizers {label}: {key}: {error.problems[0].message}") from None
+    return settings
+
+
+def batches(text: str) -> dict[str, dict[str, Any]]:
+    """Return batch settings by label, from ``full,stochastic,mini-batch:32``."""
+    found: dict[str, dict[str, Any]] = {}
+    for part in text.split(","):
+        label = part.strip()
+        mode, colon, size = label.partition(":")
+        if label in found:
+            raise SpecError(f"--batches: '{label}' is given twice")
+        if mode not in ("full", "stochastic", "mini-batch"):
+            raise SpecError(f"--batches: unknown mode '{mode}'. {nearest(mode, ('full', 'stochastic', 'mini-batch'))}")
+        if colon and (mode != "mini-batch" or not size.isdecimal() or int(size) < 1):
+            raise SpecError(f"--batches: '{label}' is not mini-batch:SIZE with a size of at least 1")
+        found[label] = {"mode": mode, **({"size": int(size)} if colon else {})}
+    return found
+
+
+def rows(document: Node, spec: RunSpec, by_optimizer: str | None, by_batch: str | None) -> list[Point]:
+    """Return the rows of a comparison: the product of optimizers and batch modes; values are label, lr, lr_from.
+
+    Without either option the spec's compare block gives them. Raises SpecError if that gives none.
+    """
+    chosen, cuts = _asked(spec, by_optimizer, by_batch)
+    found = []
+    for (label, row), (cut_label, cut) in product(chosen.items() or [("", None)], cuts.items() or [("", None)]):
+        changes: list[tuple[str, Any]] = []
+        origins: dict[str, Origin] = {}
+        lr, lr_from = spec.optimizer.arguments["lr"] if spec.optimizer else None, "spec"
+        if row is not None:
+            (settings, lr_from), place = row, _place_of(document, label)
+            lr = _lr(settings)
+            changes.append(("optimizer", settings))
+            if by_optimizer is None and place is not None:
+                origins["optimizer"] = Origin(place, f"compare.optimizers.{label}")
+        if cut is not None:
+            changes.append(("batch", cut))
+        name = " ".join(filter(None, (label, cut_label)))
+        found.append(Point(name, (name, lr, lr_from), tuple(changes), origins))
+    return found
+
+
+def _asked(
+    spec: RunSpec, by_optimizer: str | None, by_batch: str | None
+) -> tuple[dict[str, tuple[dict[str, Any], str]], dict[str, dict[str, Any]]]:
+    """Return optimizers and batch modes by label; neither's own is empty: the spec's then."""
+    block = spec.compare
+    chosen = optimizers(by_optimizer, spec) if by_optimizer is not None else {}
+    cuts = batches(by_batch) if by_batch is not None else {}
+    if by_optimizer is None and by_batch is None and block is not None:
+        chosen = {label: _of_block(label, entry, {}) for label, entry in block.optimizers.items()}
+        cuts = {_batch_label(value): _batch(value) for value in block.batches}
+    elif by_optimizer is None and spec.optimizer is None and block is not None and block.optimizers:
+        label, entry = next(iter(block.optimizers.items()))
+        chosen = {label: _of_block(label, entry, {})}
+    if not chosen and not cuts:
+        raise SpecError("what to compare? Give --optimizers sgd,adam or --batches full,stochastic, or a compare block")
+    return chosen, cuts
+
+
+def _lr(settings: Mapping[str, Any]) -> Any:
+    """Return the learning rate of an optimizer's settings, the default filled in; as given where it is no number."""
+    given = {key: value for key, value in settings.items() if key not in ("name", "groups")}
+    return arguments(OPTIMIZERS[settings["name"]], given)[0].get("lr", given.get("lr"))
+
+
+def _place_of(document: Node, label: str) -> Place | None:
+    entry = document.find(("compare", "optimizers", label))
+    return None if entry is None else entry.place
+
+
+def _batch(value: Any) -> dict[str, Any]:
+    return {"mode": value} if isinstance(value, str) else dict(value)
+
+
+def _batch_label(value: Any) -> str:
+    entry = _batch(value)
+    size = f":{entry['size']}" if "size" in entry else ""
+    return f"{entry.get('mode', 'full')}{size}"

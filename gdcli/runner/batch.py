@@ -1,0 +1,259 @@
+"""Many runs: carried out by whoever executes them, their rows written as they come, some of them verified alone."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gdcli import records
+from gdcli.engine.loop import Interrupt
+from gdcli.engine.metrics import metric_names
+from gdcli.engine.problem import resolve_threads
+from gdcli.records import Result
+from gdcli.runner import FOLDERS, Place, Run, Shard, Wish, begun, carry_out, ended, record_run, shards_of
+from gdcli.runner.executors.base import Executor, Text, Work, here
+from gdcli.runner.executors.threads import lanes_of
+from gdcli.runner.record_run import Origin, Timing
+from gdcli.spec import config
+from gdcli.spec.document import Node
+from gdcli.spec.load import Loaded
+from gdcli.spec.writing import write
+from gdcli.storage import run_folder
+
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """How runs are carried out: together or one by one, by whom, and whether the first failure ends it."""
+
+    fleets: bool = True
+    executor: Executor = here
+    workers: int = 1
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The runs of a sweep or a comparison, how they are carried out and what is kept of them."""
+
+    loaded: Loaded  # the base spec
+    document: Node  # the same, overrides put in
+    runs: Sequence[Run]
+    axes: Sequence[str]  # the first columns of results.csv
+    origin: Origin
+    base: Path  # the folder that a data file is relative to
+    how: Carried = field(default_factory=lambda: Carried())
+    wish: Wish = field(default_factory=Wish)
+    folders: bool = True  # a sub-folder a run, up to 100 runs
+
+
+@dataclass(frozen=True, slots=True)
+class Onlooker:
+    """Who is told: of each result as it comes, of warnings, and of the share that is done."""
+
+    result: Callable[[Result], None] = lambda result: None
+    warning: Warn = lambda text: None
+    share: Callable[[float], None] = lambda share: None  # in runs
+
+
+KEPT = ".results"
+"""The folder, in that of many runs, of the results of those that have ended, while not all have."""
+
+
+def run_all(
+    plan: Plan,
+    folder: Path,
+    interrupt: Interrupt,
+    onlooker: Onlooker,
+    rows: Rows | None,
+    *,
+    again: bool = False,
+    part: str = "runs",
+) -> list[Result]:
+    """Carry out all runs and return the results in the order asked for; ``rows`` gets them in this order too.
+
+    A run that fails does not stop the others, unless the plan says so. With ``again``, runs of this part that have
+    ended before are not run again.
+    """
+    place = Place(folder if plan.folders else None, len(plan.runs), plan.origin, folder / KEPT / part)
+    found = ended(plan.runs, place) if again else []
+    done = {result.number for result in found}
+    if rows is not None:
+        for result in found:
+            rows.add(result)
+    left = [run for run in plan.runs if run.number not in done]
+    has_folders = place.folder is not None and len(plan.runs) <= FOLDERS
+    workers = lanes_of(left) if plan.how.executor is here and left else plan.how.workers
+    before = begun(place.kept) if again else []
+    shards = shards_of(left, fleets=plan.how.fleets, workers=workers, folders=has_folders, begun=before)
+    work = Work(shards, place, plan.wish, Text(write(plan.document.plain()), plan.loaded.spec.name, str(plan.base)))
+    shares = [0.0] * len(shards)
+
+    def advance(k: int, share: float) -> None:
+        shares[k] = share
+        made = sum(share * len(shard.runs) for share, shard in zip(shares, shards, strict=True))
+        onlooker.share(len(done) + made)
+
+    for result in plan.how.executor(work, interrupt, advance):
+        found.append(result)
+        onlooker.result(result)
+        if rows is not None:
+            rows.add(result)
+        if plan.how.fail_fast and result.status == "failed":
+            break
+    return sorted(found, key=lambda result: result.number)
+
+
+class Rows:
+    """results.csv while it grows: a row as soon as all before it are there, so that their order is that of the runs."""
+
+    def __init__(self, path: Path, plan: Plan, *, again: bool = False, flush_every: float = 0.5) -> None:
+        self._metrics = metric_names(plan.loaded)
+        self._target = plan.wish.target is not None
+        self._log = run_folder.Log(path, 0 if again else None)
+        self._log.write(run_folder.csv_text(records.results_header(plan.axes, self._metrics, target=self._target), []))
+        self._log.flush()
+        self._waiting: dict[int, Result] = {}
+        self._next = 1
+        self._loaded = {run.number: run.loaded for run in plan.runs}
+        self._flushed, self._every = time.perf_counter(), flush_every
+
+    def add(self, result: Result) -> None:
+        """Take a result; write what is in turn."""
+        self._waiting[result.number] = result
+        written = []
+        while self._next in self._waiting:
+            written.append(self._row(self._waiting.pop(self._next)))
+            self._next += 1
+        if written:
+            self._log.write(run_folder.csv_rows(written))
+        if time.perf_counter() - self._flushed > self._every:
+            self._log.flush()
+            self._flushed = time.perf_counter()
+
+    def close(self) -> None:
+        """Write what waits for runs that never came, bring all to the disk, and close."""
+        self._log.write(run_folder.csv_rows([self._row(self._waiting[number]) for number in sorted(self._waiting)]))
+        try:
+            self._log.sync()
+        finally:
+            self._log.close()
+
+    def _row(self, result: Result) -> list[Any]:
+        loaded = self._loaded.get(result.number)  # none for a row that was not run
+        effort = records.Effort(0, 1, 1) if loaded is None else effort_of(loaded)
+        return records.results_row(result, self._metrics, effort if self._target else None)
+
+
+def effort_of(loaded: Loaded) -> records.Effort:
+    """Return what a spec's steps cost."""
+    batch, samples = loaded.spec.batch, loaded.samples
+    return records.Effort(samples, batch.rows(samples) if samples else 1, batch.steps(samples))
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folder of many runs; ``again`` for one whose runs are gone on with."""
+
+    folder: Path
+    again: bool = False
+
+    def end(self, timing: Timing, summary: Mapping[str, Any]) -> None:
+        """Write the times, and last the summary, the mark of the end; what was kept to go on from is taken away.
+
+        So is what a process left that died while it replaced a file.
+        """
+        run_folder.remove_temporaries(self.folder)
+        run_folder.replace(self.folder / "timing.json", timing.text())
+        run_folder.replace(self.folder / "summary.json", run_folder.json_text(summary))
+        run_folder.sync_folder(self.folder)
+        if summary["status"] == "finished":
+            shutil.rmtree(self.folder / KEPT, ignore_errors=True)
+
+
+def head(loaded: Loaded, origin: Origin) -> tuple[str, dict[str, bytes | str]]:
+    """Return the text of config.yaml, and the first files of many runs: the specs and the environment."""
+    text = write(config.filled_in(loaded.spec))
+    machine = record_run.environment(origin, torch.device("cpu"), resolve_threads(loaded))
+    return text, {"spec.yaml": origin.text, "environment.json": run_folder.json_text(machine), "config.yaml": text}
+
+
+_STATUSES = ("finished", "stopped", "diverged", "interrupted", "failed")
+
+
+def ranked(found: Sequence[Result]) -> list[Result]:
+    """Return results by final loss, diverged and failed ones last."""
+    return sorted(found, key=lambda result: (result.rank, result.number))
+
+
+def counts(found: Sequence[Result]) -> dict[str, int]:
+    """Return how many runs ended in which way."""
+    tally = {name: sum(result.status == name for result in found) for name in _STATUSES}
+    return {name: count for name, count in tally.items() if count}
+
+
+def runs_json(folder: Path, plan: Plan, found: Sequence[Result]) -> str:
+    """Return results as one JSON document."""
+    metrics, target = metric_names(plan.loaded), plan.wish.target is not None
+    names = records.results_header(plan.axes, metrics, target=target)
+    loaded = {run.number: run.loaded for run in plan.runs}
+    rows = [
+        dict(zip(names, records.results_row(r, metrics, effort_of(loaded[r.number]) if target else None), strict=True))
+        for r in found
+    ]
+    return run_folder.json_text({"folder": str(folder), "runs": rows})
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """How far runs of fleets are from the same runs alone."""
+
+    runs: int
+    largest: float  # of the parameters, relative to their norm
+    where: str  # the label of the run with the largest difference
+    allowed: float
+
+    def text(self) -> str:
+        """Return one line for people."""
+        if not self.largest:
+            return f"verified {self.runs} runs alone: bit-identical"
+        return f"verified {self.runs} runs alone: largest relative difference {self.largest:.3g}, of {self.where}"
+
+
+ALLOWED = {"float64": 1e-12, "float32": 1e-4}
+
+
+def verify(plan: Plan, found: Sequence[Result], count: int, interrupt: Interrupt) -> Verified:
+    """Run some of a fleet's runs alone, spread over the sweep, and return the largest difference of parameters.
+
+    ‖θ_fleet − θ_alone‖ / ‖θ_alone‖, over runs that ended alike; infinite where they ended differently.
+    """
+    candidates = [result for result in found if result.parameters is not None and result.status != "failed"]
+    chosen = [candidates[k] for k in np.linspace(0, len(candidates) - 1, min(count, len(candidates))).astype(int)]
+    runs = {run.number: run for run in plan.runs}
+    largest, where = 0.0, ""
+    for result in chosen:
+        run = runs[result.number]
+        shard = Shard((run,), together=False)
+        (alone,) = carry_out(shard, Place(None, 1, plan.origin), Wish(parameters=True), interrupt)
+        difference = _difference(result, alone)
+        if difference >= largest:
+            largest, where = difference, result.label
+    return Verified(len(chosen), largest, where, ALLOWED[plan.loaded.spec.settings.dtype])
+
+
+def _difference(ours: Result, alone: Result) -> float:
+    if alone.parameters is None or ours.parameters is None or (ours.status, ours.steps) != (alone.status, alone.steps):
+        return float("inf")
+    a, b = (np.concatenate([p.values.astype(np.float64).ravel() for p in r.parameters or ()]) for r in (ours, alone))
+    if a.tobytes() == b.tobytes():
+        return 0.0
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))

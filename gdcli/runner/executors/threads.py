@@ -1,0 +1,83 @@
+"""Shards of heavy fleets side by side in this process, a thread each.
+
+Torch lets go of Python's lock while it computes. Two halves of a fleet on two cores take little more than half the
+time, where torch's own threads would share each operation, wait for each other, and cut it at places that change
+bits; the halves have the bits of the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import torch
+
+from gdcli.engine.fleet_problem import chain_of, kernel_name
+from gdcli.engine.loop import Interrupt
+from gdcli.engine.problem import CORES, resolve_threads
+from gdcli.records import Result
+from gdcli.runner import Place, Run, Shard, Wish, carry_out
+
+HEAVY = 10**6
+"""Multiply-adds of a step of all runs from which a fleet is split: its operations then take far longer than Python."""
+
+
+def lanes_of(runs: list[Run]) -> int:
+    """Return how many threads the shards of these runs are worth: the cores for heavy fleets of the batched kernel."""
+    loaded = runs[0].loaded
+    if CORES == 1 or len(runs) < 2 * CORES or loaded.spec.settings.threads != "auto":
+        return 1
+    if kernel_name(loaded) != "batched" or resolve_threads(loaded) > 1 or loaded.spec.settings.device != "cpu":
+        return 1
+    rows = loaded.spec.batch.rows(loaded.samples)
+    chain = chain_of(loaded)
+    weights = sum(layer.inputs * layer.outputs for layer in chain.layers) if chain is not None else 0
+    return CORES if len(runs) * rows * weights >= HEAVY else 1
+
+
+def side_by_side(
+    shards: list[Shard],
+    place: Place,
+    wish: Wish,
+    interrupt: Interrupt,
+    advance: Callable[[int, float], None],
+    lanes: int,
+) -> Iterator[Result]:
+    """Yield the results of shards as they come, of so many threads."""
+    told: SimpleQueue[Any] = SimpleQueue()
+    mine = Interrupt()
+
+    def lane(k: int, shard: Shard) -> None:
+        try:
+            torch.set_num_threads(1)
+            for result in carry_out(shard, place, wish, mine, lambda share: told.put((k, share))):
+                told.put(result)
+            told.put(k)
+        except BaseException as error:  # handed on to the thread that waits
+            told.put(error)
+
+    with ThreadPoolExecutor(lanes) as pool:
+        try:
+            for k, shard in enumerate(shards):
+                pool.submit(lane, k, shard)
+            waiting = len(shards)
+            while waiting:
+                mine.requested = interrupt.requested
+                try:
+                    item = told.get(timeout=0.2)
+                except Empty:
+                    continue
+                if isinstance(item, Result):
+                    yield item
+                elif isinstance(item, tuple):
+                    advance(*item)
+                elif isinstance(item, BaseException):
+                    raise item
+                else:
+                    waiting -= 1
+                    advance(item, 1.0)
+        finally:
+            mine.requested = True
+            pool.shutdown(cancel_futures=True)

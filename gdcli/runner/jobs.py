@@ -1,0 +1,131 @@
+"""Runs to carry out, where they go, and the folder of one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gdcli.errors import DamagedError, GdcliError
+from gdcli.plan import Point
+from gdcli.records import Result, failed_result
+from gdcli.runner.record_run import Origin, Record
+from gdcli.spec.load import Loaded
+from gdcli.storage import arrays, run_folder
+
+FOLDERS = 100
+"""Each run has a sub-folder up to this many runs."""
+
+CALL = (GdcliError, RuntimeError, ArithmeticError, MemoryError, ValueError, TypeError, LookupError)
+"""What a run may raise without taking the others down: torch's layers refuse a batch with any of them.
+
+A full disk is not among the run's own faults.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run to carry out."""
+
+    number: int  # from 1
+    point: Point
+    loaded: Loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is kept of each run besides its row of results.csv."""
+
+    curve: bool = False  # the loss of every step
+    path: bool = False  # the parameters after every step
+    parameters: bool = False  # at the end
+    target: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Runs that are carried out one after the other, or together as one fleet."""
+
+    runs: tuple[Run, ...]
+    together: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the runs' sub-folders go, of how many, where the runs come from, and where their results are kept.
+
+    Results are kept until all runs have ended, so that none that has is run again after a crash.
+    """
+
+    folder: Path | None
+    count: int
+    origin: Origin
+    kept: Path | None = None
+
+    def of(self, run: Run) -> Path | None:
+        """Return a run's own folder; None beyond 100 runs."""
+        if self.folder is None or self.count > FOLDERS:
+            return None
+        return self.folder / folder_name(run.number, run.point.label, self.count)
+
+
+def folder_name(number: int, label: str, count: int) -> str:
+    """Return the name of a run's sub-folder: its number, and its label in letters that every file system takes.
+
+    >>> folder_name(7, "lr=0.1,momentum=0.9", 12)
+    '07-lr=0.1_momentum=0.9'
+    """
+    safe = "".join(letter if (letter.isalnum() and letter.isascii()) or letter in "._=-" else "_" for letter in label)
+    return f"{number:0{len(str(count))}d}-{safe[:48]}"
+
+
+Tell = Callable[[Result], None]
+Advance = Callable[[float], None]  # the share of the shard that is done
+
+
+def failed_run(run: Run, error: BaseException) -> Result:
+    """Return the result of a run that raised."""
+    return failed_result(run.number, run.point.label, run.point.values, why(error))
+
+
+def why(error: BaseException) -> str:
+    """Return what a run raised in one line."""
+    text = str(error).splitlines()[0] if str(error) else ""
+    return text if isinstance(error, GdcliError) else f"{type(error).__name__}: {text}"
+
+
+def clear(folder: Path | None) -> None:
+    """Take away what a run left that is tried again."""
+    if folder is None:
+        return
+    with run_folder.naming(folder):
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.is_dir():
+            shutil.rmtree(folder)
+
+
+def recorded(
+    folder: Path | None, config: str, files: Mapping[str, bytes | str], *, again: bool = False
+) -> Record | None:
+    """Make a run's folder with its first files; with ``again`` one that is there, of the same run, is gone on with."""
+    if folder is None:
+        return None
+    if again and is_of(folder, config):
+        return Record(folder, config, again=True)
+    clear(folder)
+    with run_folder.naming(folder):
+        folder.mkdir()
+        for name, content in files.items():
+            run_folder.write(folder / name, content)
+    return Record(folder, config)
+
+
+def is_of(folder: Path, config: str) -> bool:
+    """Say whether a folder is that of a run of this config.yaml."""
+    wanted = config.encode()
+    try:
+        return not folder.is_symlink() and arrays.read(folder / "config.yaml", len(wanted)) == wanted
+    except (OSError, DamagedError):
+        return False

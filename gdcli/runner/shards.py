@@ -1,0 +1,77 @@
+"""Runs put into shards, and a shard carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from gdcli.engine.fleet_problem import chunk_of, structure, why_alone
+from gdcli.engine.loop import Interrupt
+from gdcli.errors import MachineError
+from gdcli.records import Result
+from gdcli.report.styles import STYLES
+from gdcli.runner.jobs import CALL, Advance, Place, Run, Shard, Wish, clear, failed_run
+from gdcli.runner.run_fleet import together
+from gdcli.runner.run_single import alone
+
+
+def shards_of(
+    runs: Sequence[Run], *, fleets: bool, workers: int = 1, folders: bool = True, begun: Sequence[tuple[int, ...]] = ()
+) -> list[Shard]:
+    """Return runs as shards: those of one structure together, in chunks that stay in cache and feed all workers.
+
+    The chunks do not change a run's bits. Fleets that have ``begun``, by their runs' numbers, stay as they are.
+    """
+    together: dict[Any, list[Run]] = {}
+    found = []
+    for run in runs:
+        if not fleets or why_alone(run.loaded) or (folders and "sample" in STYLES[run.loaded.spec.style].columns):
+            found.append(Shard((run,), together=False))
+        else:
+            together.setdefault(structure(run.loaded), []).append(run)
+    for members in together.values():
+        members = _without(members, begun, found)
+        if not members:
+            continue
+        size = min(chunk_of(members[0].loaded), -(-len(members) // workers))
+        chunks = [tuple(members[k : k + size]) for k in range(0, len(members), size)]
+        found += [Shard(chunk, together=True) for chunk in chunks]
+    return sorted(found, key=lambda shard: shard.runs[0].number)
+
+
+def _without(members: list[Run], begun: Sequence[tuple[int, ...]], found: list[Shard]) -> list[Run]:
+    """Move the members of fleets that have begun, all of which are there, to shards; return the others."""
+    by_number = {run.number: run for run in members}
+    for numbers in filter(None, begun):
+        if by_number.keys() >= set(numbers):
+            fleet = tuple(by_number.pop(number) for number in numbers)
+            found.append(Shard(fleet, together=True))
+    return [*by_number.values()]
+
+
+def carry_out(
+    shard: Shard, place: Place, wish: Wish, interrupt: Interrupt, advance: Advance | None = None
+) -> Iterator[Result]:
+    """Carry out a shard and yield the results; a run that fails does not stop the others.
+
+    Runs of a fleet that cannot be made, or that raises, are tried one by one: only the bad one fails.
+    """
+    if shard.together:
+        try:
+            yield from together(shard.runs, place, wish, interrupt, advance)
+            return
+        except MachineError:
+            raise
+        except CALL as error:
+            if len(shard.runs) == 1:
+                yield failed_run(shard.runs[0], error)
+                return
+            for run in shard.runs:
+                clear(place.of(run))
+    for run in shard.runs:
+        if interrupt.requested:
+            return
+        if shard.together:
+            yield from carry_out(Shard((run,), together=True), place, wish, interrupt)
+        else:
+            yield alone(run, place, wish, interrupt, advance)

@@ -1,0 +1,98 @@
+"""The tables of a record read back: results.csv with its texts, steps.csv and gradients.csv line by line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from math import inf, isfinite
+from pathlib import Path
+from typing import Any
+
+from gdcli.errors import DamagedError
+from gdcli.storage.record import existing
+
+_INTEGER = re.compile(r"[-+]?\d{1,18}")
+_FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf|nan")
+_NUMBER = rb"(?:[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|[-+]?inf|nan)?"
+_LINE = re.compile(rb"\d{1,18}(?:," + _NUMBER + rb")*")
+TEXTS = frozenset({"label", "status", "weights", "data", "order"})
+"""Columns of results.csv that stay text: a hash may be all digits."""
+
+MOST_HEADER = 2**26  # bytes
+MOST_TABLE = 2**30
+
+
+def table(path: Path) -> tuple[list[str], list[list[Any]]]:
+    """Return header and rows of a CSV: numbers as numbers, empty cells as None. Raises DamagedError."""
+    with existing(path) as stream:
+        found = stream.read(MOST_TABLE + 1)
+    if len(found) > MOST_TABLE:
+        raise DamagedError(f"{path}: has more than {MOST_TABLE:,} bytes")
+    try:
+        lines = list(csv.reader(io.StringIO(_whole(found).decode(), newline=""), strict=True))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DamagedError(f"{path}: {error}") from None
+    if not lines or any(len(line) != len(lines[0]) for line in lines):
+        raise DamagedError(f"{path}: rows and header have different lengths" if lines else f"{path}: has no header")
+    means = [_text if name in TEXTS else cell for name in lines[0]]
+    return lines[0], [[mean(text) for mean, text in zip(means, line, strict=True)] for line in lines[1:]]
+
+
+def _text(text: str) -> str | None:
+    return text or None
+
+
+def _whole(found: bytes) -> bytes:
+    """Leave out a last line that was being written."""
+    return found[: found.rfind(b"\n") + 1]
+
+
+def cell(text: str) -> Any:
+    """Return what a cell of a CSV means.
+
+    >>> cell("12"), cell("1e-3"), cell(""), cell("adam"), cell("nan")
+    (12, 0.001, None, 'adam', nan)
+    """
+    if not text:
+        return None
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if _FLOAT.fullmatch(text) else text
+
+
+def ranked(header: Sequence[str], rows: Sequence[list[Any]]) -> list[list[Any]]:
+    """Return rows by their loss, those without one last."""
+    k = next((header.index(name) for name in ("final_loss", "loss") if name in header), None)
+    return list(rows) if k is None else sorted(rows, key=lambda row: _finite(row[k]))
+
+
+def _finite(value: Any) -> float:
+    return value if isinstance(value, int | float) and isfinite(value) else inf
+
+
+class Numbers:
+    """A CSV of numbers whose first column counts, read line by line: the header, then pairs of number and line."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the header. Raises DamagedError for a file that is not there, a link, or one without a header."""
+        self.path = path
+        with existing(path) as stream:
+            try:
+                (self.header,) = csv.reader([stream.readline(MOST_HEADER).decode().removesuffix("\n")], strict=True)
+            except (ValueError, csv.Error):
+                raise DamagedError(f"{path}: has no header") from None
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the whole lines without their ends. Raises DamagedError at one that is no row of numbers."""
+        commas = len(self.header) - 1
+        with existing(self.path) as stream:
+            stream.readline()
+            for count, line in enumerate(stream, 2):
+                if not line.endswith(b"\n"):  # it was being written
+                    return
+                line = line[:-1]
+                if not _LINE.fullmatch(line) or line.count(b",") != commas:
+                    raise DamagedError(f"{self.path}: line {count:,} is no row of {commas + 1} numbers")
+                yield int(line.partition(b",")[0]), line

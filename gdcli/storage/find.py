@@ -1,0 +1,123 @@
+"""Which record is meant: by its path, its id, a prefix, the experiment's name, or how long ago it was."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from gdcli.errors import SpecError, nearest
+from gdcli.spec.scalars import shown
+from gdcli.storage.record import STAMP, is_record
+
+_LAST = re.compile(r"last(?:~(\d{1,9}))?")
+CANDIDATES = 10
+
+
+def below(root: Path) -> list[Path]:
+    """Return the records below a folder, the newest first: of an output folder, of one experiment, or of a sweep.
+
+    Hidden folders are no records, links are not followed.
+    """
+    found = []
+    for folder in _folders(root):
+        if is_record(folder):
+            found.append(folder)
+        else:
+            found += [inner for inner in _folders(folder) if is_record(inner)]
+    return sorted(found, key=started, reverse=True)
+
+
+def runs_of(folder: Path) -> list[Path]:
+    """Return the folders of the runs of a sweep or a comparison, in the order of their numbers."""
+    found = [inner for inner in _folders(folder) if is_record(inner)]
+    return sorted(found, key=lambda inner: (run_number(inner) or 0, inner.name))
+
+
+def run_number(folder: Path) -> int | None:
+    """Return the number of a run of many by its folder's name, such as ``07-lr=0.1``."""
+    number = folder.name.partition("-")[0]
+    return int(number) if number.isdecimal() and len(number) < 10 else None
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    try:
+        with os.scandir(root) as entries:
+            for entry in entries:
+                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+                    yield root / entry.name
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+
+
+def started(folder: Path) -> tuple[str, int, int]:
+    """Return what orders records by their start: the folder's stamp, within its second the environment's time."""
+    match = STAMP.fullmatch(folder.absolute().name)
+    try:
+        written = (folder / "environment.json").lstat().st_mtime_ns
+    except OSError:
+        written = 0
+    return ("".join(match.groups()[:6]), written, int(match[8] or 1)) if match else ("", written, 0)
+
+
+def find(text: str, root: Path) -> Path:
+    """Return the folder of the record that is meant; ``root`` is where ids and names are looked up.
+
+    ``last`` and ``last~1`` count from the newest; then a path; an id; an experiment's name, whose newest record it is;
+    a prefix of any of them, or of the 8 hex digits of an id. Raises SpecError, with the nearest, for anything else.
+    """
+    records = [] if is_record(Path(text)) and not _LAST.fullmatch(text) else below(root)
+    if match := _LAST.fullmatch(text):
+        return _ago(int(match[1] or 0), records, root)
+    if is_record(Path(text)) and text:
+        return Path(text)
+    newest: dict[str, Path] = {}
+    for folder in records:
+        newest.setdefault(folder.absolute().parent.name, folder)
+    exact = [folder for folder in records if folder.name == text] or [newest[name] for name in newest if name == text]
+    if exact:
+        return exact[0]
+    return _by_prefix(text, root, records, newest)
+
+
+def _ago(count: int, records: list[Path], root: Path) -> Path:
+    if count < len(records):
+        return records[count]
+    there = f"there {'is' if len(records) == 1 else 'are'} {len(records) or 'no'} record{'s' * (len(records) != 1)}"
+    raise SpecError(f"{there} in {shown(str(root), 200)}{'' if records else _WHERE}")
+
+
+_WHERE = ". --output says where the records are"
+
+
+def _by_prefix(text: str, root: Path, records: list[Path], newest: dict[str, Path]) -> Path:
+    begins = [folder for folder in records if text and (folder.name.startswith(text) or _digest(folder, text))]
+    begins += [folder for name, folder in newest.items() if text and name.startswith(text)]
+    found = list(dict.fromkeys(begins))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = "".join(f"\n  {folder.parent.name}/{folder.name}" for folder in found[:CANDIDATES])
+        rest = f"\n  and {len(found) - CANDIDATES:,} more" if len(found) > CANDIDATES else ""
+        raise SpecError(f"'{shown(text)}' could be any of {len(found):,} records:{_lines(listed + rest)}")
+    if Path(text).is_dir():
+        raise SpecError(f"'{shown(text, 200)}' is no record: it has no spec.yaml and config.yaml")
+    hint = _nearest(text, [folder.name for folder in records], newest) if records else _WHERE[2:]
+    raise SpecError(f"there is no record '{shown(text, 200)}' in {shown(str(root), 200)}. {hint}")
+
+
+def _lines(text: str) -> str:
+    return "\n".join(shown(line, 300) for line in text.split("\n"))
+
+
+def _nearest(text: str, ids: list[str], names: Iterable[str]) -> str:
+    """Name the nearest of the newest ids and the experiments' names; if none is near, the experiments."""
+    names = [shown(name, 300) for name in names]
+    hint = nearest(shown(text), [*(shown(each, 300) for each in ids[:1000]), *names])
+    return hint if hint.startswith("Did you mean") else nearest(shown(text), names)
+
+
+def _digest(folder: Path, text: str) -> bool:
+    match = STAMP.fullmatch(folder.name)
+    return match is not None and match[7].startswith(text)

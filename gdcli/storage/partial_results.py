@@ -1,0 +1,100 @@
+"""Results of runs that have ended, kept as files until all runs of a sweep or a comparison have.
+
+Each file holds the results of one shard and is written by whoever carried it out; what is kept is what can be read
+back whole, so that nothing needs to be brought to the disk and no two processes write one file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gdcli.errors import DamagedError
+from gdcli.records import Parameter, Result
+from gdcli.storage import arrays as sealed
+from gdcli.storage import run_folder
+
+LARGEST = 2**33  # bytes of a file that is read
+_LOSSES = ("loss", "best_loss")
+_PLAIN = ("status", "message", "steps", "epochs", "to_target", "kernel")
+
+
+def write(folder: Path, found: Sequence[Result]) -> None:
+    """Keep results under a name of their own; the folder is made."""
+    arrays: dict[str, NDArray[Any]] = {}
+    rows = [_row(result, arrays) for result in found]
+    path = folder / f"{found[0].number:08d}-{secrets.token_hex(4)}"
+    run_folder.make_below(folder.parent)
+    run_folder.make_below(folder)
+    with run_folder.naming(path):
+        run_folder.write(path, sealed.seal({"results": rows}, arrays), sync=False)
+
+
+def read(folder: Path) -> dict[int, Result]:
+    """Return the results that are kept, by number, without label and values.
+
+    A file that is not whole counts as none.
+    """
+    found: dict[int, Result] = {}
+    if not folder.is_dir() or folder.is_symlink() or folder.parent.is_symlink():
+        return found
+    for path in sorted(folder.glob("[0-9]*")):
+        with contextlib.suppress(DamagedError, FileNotFoundError, KeyError, TypeError, ValueError):
+            data, arrays = sealed.unseal(sealed.read(path, LARGEST))
+            results = [_result(row, arrays) for row in data["results"]]
+            found |= {result.number: result for result in results}
+    return found
+
+
+def _row(result: Result, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    number = result.number
+    for name in ("losses", "path"):
+        if getattr(result, name) is not None:
+            arrays[f"{number}.{name}"] = getattr(result, name)
+    for parameter in result.parameters or ():
+        arrays[f"{number}.parameter.{parameter.name}"] = parameter.values
+    return {
+        "number": number,
+        **{name: getattr(result, name) for name in _PLAIN},
+        **{name: _exact(getattr(result, name)) for name in _LOSSES},
+        "metrics": {name: _exact(value) for name, value in result.metrics.items()},
+        "hashes": result.hashes and list(result.hashes),
+        "parameters": None if result.parameters is None else [[p.name, p.trained] for p in result.parameters],
+    }
+
+
+def _result(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Result:
+    number, names = int(row["number"]), row["parameters"]
+    parameters = None
+    if names is not None:
+        parameters = tuple(Parameter(name, arrays[f"{number}.parameter.{name}"], trained) for name, trained in names)
+    losses, path = (arrays.get(f"{number}.{name}") for name in ("losses", "path"))
+    return Result(
+        number=number,
+        label="",
+        values=(),
+        status=row["status"],
+        message=row["message"],
+        loss=float(row["loss"]),
+        best_loss=float(row["best_loss"]),
+        steps=row["steps"],
+        epochs=row["epochs"],
+        to_target=row["to_target"],
+        kernel=row["kernel"],
+        metrics={name: float(value) for name, value in row["metrics"].items()},
+        hashes=tuple(row["hashes"]) if row["hashes"] else None,
+        parameters=parameters,
+        losses=None if losses is None else np.asarray(losses, np.float64),
+        path=None if path is None else np.asarray(path, np.float64),
+    )
+
+
+def _exact(value: float) -> str:
+    """Return a float as text that reads back to the same bits, NaN and infinity too, which JSON has no words for."""
+    return repr(float(value))

@@ -1,0 +1,236 @@
+"""One record's folder: what it is, how it ended and how well. Nothing in it is trusted, a damaged file is told."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from gdcli.errors import DamagedError
+
+STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)-([0-9a-f]{8})(?:-(\d{1,4}))?")
+"""The name that gdcli gives a record's folder: when it started, 8 hex digits of the spec, a number if it was taken."""
+
+ENDED = ("finished", "stopped", "diverged", "interrupted", "failed")
+STATUSES = (*ENDED, "running", "unfinished", "damaged")
+
+MOST_BYTES = 2**28
+MOST_LEVELS = 50
+Plain = Mapping[str, Any]
+
+
+def _open(path: Path) -> tuple[int, int]:
+    """Return the descriptor of a file and its size. A link is not followed, a pipe not waited for."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DamagedError(f"{path}: {error.strerror}") from None
+    found = os.fstat(file)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(file)
+        raise DamagedError(f"{path}: is no file")
+    return file, found.st_size
+
+
+def existing(path: Path) -> BinaryIO:
+    """Open a file that a record has to have. Raises DamagedError where there is none, and for what is no file."""
+    try:
+        return open(_open(path)[0], "rb")  # noqa: PTH123  # of a descriptor
+    except FileNotFoundError:
+        raise DamagedError(f"{path}: there is no such file") from None
+
+
+def content(path: Path, most: int = MOST_BYTES) -> bytes | None:
+    """Return a file's bytes, None where there is none. Raises DamagedError for what is no file, or larger."""
+    try:
+        file, size = _open(path)
+    except FileNotFoundError:
+        return None
+    try:
+        if size > most:
+            raise DamagedError(f"{path}: has {size:,} bytes, more than {most:,}")
+        return os.read(file, size)
+    finally:
+        os.close(file)
+
+
+def json_file(path: Path) -> dict[str, Any] | None:
+    """Return a file's JSON object, None where there is no file. Raises DamagedError for anything else."""
+    text = content(path)
+    if text is None:
+        return None
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise DamagedError(f"{path}: {error}") from None
+    if not isinstance(value, dict):
+        raise DamagedError(f"{path}: is no JSON object")
+    if text.count(b"[") + text.count(b"{") > MOST_LEVELS and _levels(value) > MOST_LEVELS:
+        raise DamagedError(f"{path}: is nested deeper than {MOST_LEVELS} levels")
+    return value
+
+
+def _levels(value: Any) -> int:
+    """Return how deep lists and objects are nested, without recursion, of which Python has less than JSON."""
+    level, inner = 0, [value]
+    while inner:
+        level += 1
+        lists = [each.values() if isinstance(each, dict) else each for each in inner]
+        inner = [item for items in lists for item in items if isinstance(item, dict | list)]
+    return level
+
+
+def is_record(folder: Path) -> bool:
+    """Say whether a folder is a record: it has both specs, or it is one of `gdcli ema`."""
+    return _files(folder, "config.yaml", "spec.yaml") or _files(folder, "ema.csv", "summary.json")
+
+
+def _files(folder: Path, *names: str) -> bool:
+    try:
+        return all(stat.S_ISREG(os.lstat(folder / name).st_mode) for name in names)
+    except (OSError, ValueError):  # a path with a zero byte is a ValueError
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as its small files tell of it."""
+
+    folder: Path
+    kind: str  # run, sweep, grid (the loss over parameters, no training), compare, ema
+    status: str  # one of STATUSES
+    summary: Plain
+    timing: Plain
+    checkpoint: Plain
+    problems: tuple[str, ...] = ()  # with its files
+
+    @property
+    def id(self) -> str:
+        """The folder's own name."""
+        return self.folder.absolute().name
+
+    @property
+    def name(self) -> str:
+        """The experiment's name: that of the folder above; for a run of many, of the folder above its record."""
+        above = self.folder.absolute().parent
+        return above.parent.name if STAMP.fullmatch(above.name) else above.name
+
+    @property
+    def when(self) -> str | None:
+        """When it started, local time."""
+        if match := STAMP.fullmatch(self.id):
+            year, month, day, hour, minute, second = match.groups()[:6]
+            return f"{year}-{month}-{day} {hour}:{minute}:{second}"
+        try:
+            return datetime.fromisoformat(self.timing["start"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return None
+
+    @property
+    def duration(self) -> float | None:
+        """How many seconds were spent on it, the time between a kill and `gdcli resume` not counted."""
+        seconds = self.timing.get("seconds")
+        found = [number(value) for value in seconds.values()] if isinstance(seconds, dict) else []
+        return float(sum(value for value in found if value is not None)) if found else None
+
+    @property
+    def final_loss(self) -> float | None:
+        """The final loss of a run."""
+        return number(self.summary.get("final_loss"))
+
+    @property
+    def best_loss(self) -> float | None:
+        """The lowest loss: of a run's epochs, a grid's points, or the final losses of a sweep or a comparison."""
+        if self.kind == "compare":
+            means = [_mean(row) for row in _rows(self.summary)]
+            return min((mean for mean in means if mean is not None), default=None)
+        return number(self.summary.get("lowest_loss" if self.kind == "grid" else "best_loss"))
+
+    @property
+    def steps(self) -> int | None:
+        """The steps of a run; of one that was killed, those of its last checkpoint."""
+        steps = self.summary.get("steps", self.checkpoint.get("steps"))
+        return steps if type(steps) is int else None
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics of a run."""
+        found = self.summary.get("metrics")
+        pairs = found.items() if isinstance(found, dict) else ()
+        return {name: value for name, each in pairs if (value := number(each)) is not None}
+
+
+def number(value: Any) -> float | None:
+    """Return a number as it is, None for anything else."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _rows(summary: Plain) -> list[Plain]:
+    rows = summary.get("rows")
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _mean(row: Plain) -> float | None:
+    found = row.get("final_loss")
+    return number(found.get("mean")) if isinstance(found, dict) else None
+
+
+def read(folder: Path) -> Record:
+    """Return the record of a folder, whatever is in it."""
+    problems: list[str] = []
+
+    def lenient(name: str) -> dict[str, Any] | None:
+        try:
+            return json_file(folder / name)
+        except DamagedError as error:
+            problems.append(str(error))
+            return None
+
+    summary = lenient("summary.json")
+    timing, request = lenient("timing.json") or {}, lenient("request.json") or {}
+    if summary is not None and summary.get("status") not in ENDED:
+        problems.append(f"{folder / 'summary.json'}: does not say how it ended")
+    kind = _kind(folder, summary or {}, request.get("command"))
+    if summary is not None and summary.get("status") == "interrupted" and _going_on(folder) == "running":
+        summary = None  # that of the time before `gdcli resume`
+    checkpoint = lenient("checkpoint.json") or {} if summary is None else {}
+    status = "damaged" if problems else _going_on(folder) if summary is None else str(summary["status"])
+    return Record(folder, kind, status, summary or {}, timing, checkpoint, tuple(problems))
+
+
+def _going_on(folder: Path) -> str:
+    """Say whether a record without a summary is being written: the lock of a run of many is that of the whole."""
+    from gdcli.storage.run_folder import in_use
+
+    above = folder.absolute().parent
+    return "running" if in_use(folder) or (is_record(above) and in_use(above)) else "unfinished"
+
+
+def _kind(folder: Path, summary: Plain, command: Any) -> str:
+    if "points" in summary:
+        return "grid"
+    if command in ("run", "sweep", "compare"):
+        return str(command)
+    for key, kind in (("final_loss", "run"), ("betas", "ema"), ("rows", "compare"), ("runs", "sweep")):
+        if key in summary:
+            return kind
+    if (folder / "results.csv").is_file():
+        return _kind_of_results(folder / "results.csv")
+    return "ema" if (folder / "ema.csv").is_file() else "run"
+
+
+def _kind_of_results(path: Path) -> str:
+    try:
+        header = (content(path) or b"").partition(b"\n")[0]
+    except DamagedError:
+        return "sweep"
+    return "compare" if header.startswith(b"run,label,") else "sweep" if header.startswith(b"run,") else "grid"

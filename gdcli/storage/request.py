@@ -1,0 +1,137 @@
+"""What a command was asked for, as its record keeps it in request.json: enough to do the same again."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from gdcli.errors import DamagedError, MachineError
+from gdcli.spec.load import Loaded
+from gdcli.spec.signature import STRICT
+from gdcli.storage import arrays
+
+NAME = "request.json"
+MAX_BYTES = 2**20
+
+
+class _Asked(BaseModel):
+    model_config = STRICT
+
+    format: Literal[1] = 1
+    name: str  # of the experiment
+    overrides: tuple[str, ...] = ()
+    base: str | None = None  # the folder that the spec's data file is relative to
+    config_sha256: str = ""
+    data_sha256: str = ""  # of a data file
+    plot: bool = True
+    sha256: str = ""  # of all this, by which an edited file is known
+
+
+class RunRequest(_Asked):
+    """`gdcli run`."""
+
+    command: Literal["run"] = "run"
+    no_limits: bool = False
+
+
+class _OfMany(_Asked):
+    max_runs: Annotated[int, Field(ge=1)] | None = None
+    fleet: Literal["auto", "off"] = "auto"
+    fail_fast: bool = False
+
+
+class SweepRequest(_OfMany):
+    """`gdcli sweep`."""
+
+    command: Literal["sweep"] = "sweep"
+    param: tuple[str, ...] = ()
+    seeds: Annotated[int, Field(ge=1)] = 1
+    trajectory: tuple[str, ...] = ()
+
+
+class CompareRequest(_OfMany):
+    """`gdcli compare`; what is None is as the spec's ``compare`` block has it."""
+
+    command: Literal["compare"] = "compare"
+    optimizers: str | None = None
+    batches: str | None = None
+    seeds: Annotated[int, Field(ge=1)] | None = None
+    redraw_data: bool = False
+    tune: int | None = None
+    tune_range: str | None = None
+    target: float | None = None
+    closed_form: bool | None = None
+    x: Literal["steps", "epochs", "evaluations"] | None = None
+
+
+Request: TypeAlias = RunRequest | SweepRequest | CompareRequest
+
+
+def text(request: Request, loaded: Loaded, config: str, base: Path) -> str:
+    """Return request.json of a record with this config.yaml.
+
+    The folder of the spec is told only where it is needed, for many runs whose data file is relative to it, so that a
+    record does not depend on where it was made.
+    """
+    relative = loaded.data_sha256 and not isinstance(request, RunRequest)
+    update = {
+        "name": loaded.spec.name,
+        "config_sha256": digest(config),
+        "data_sha256": loaded.data_sha256,
+        "base": str(base.absolute()) if relative else None,
+    }
+    found = request.model_copy(update=update)
+    return found.model_copy(update={"sha256": _sha256(found)}).model_dump_json(indent=2) + "\n"
+
+
+def _sha256(request: Request) -> str:
+    return digest(request.model_copy(update={"sha256": ""}).model_dump_json())
+
+
+def digest(config: str) -> str:
+    """Return the sha256 of config.yaml."""
+    return hashlib.sha256(config.encode()).hexdigest()
+
+
+def read(folder: Path) -> Request:
+    """Return the request of a record. Raises MachineError for a folder without one, or with a damaged or edited one."""
+    try:
+        content = arrays.read(folder / NAME, MAX_BYTES)
+        found = TypeAdapter[Request](Annotated[Request, Field(discriminator="command")]).validate_json(content)
+    except FileNotFoundError:
+        raise MachineError(f"{folder} has no {NAME}: it is no record of run, sweep or compare") from None
+    except DamagedError as error:
+        raise MachineError(f"{folder / NAME} cannot be used: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise MachineError(f"{folder / NAME} is damaged: {where}: {first['msg']}") from None
+    if found.sha256 != _sha256(found):
+        raise MachineError(f"{folder / NAME} was changed after the record was begun")
+    return found
+
+
+def require_config(recorded: Request, folder: Path) -> None:
+    """Raise MachineError if a record's config.yaml is not what was written."""
+    try:
+        content = arrays.read(folder / "config.yaml", 4 * MAX_BYTES)
+    except FileNotFoundError:
+        raise MachineError(f"{folder} has no config.yaml") from None
+    except DamagedError as error:
+        raise MachineError(f"{folder / 'config.yaml'} cannot be used: {error}") from None
+    if hashlib.sha256(content).hexdigest() != recorded.config_sha256:
+        raise MachineError(f"{folder / 'config.yaml'} was changed after the record was begun")
+
+
+def require_same(recorded: Request, folder: Path, loaded: Loaded, config: str) -> None:
+    """Raise MachineError if a record's spec or data file has changed, or gives another config.yaml here and now."""
+    if loaded.data_sha256 != recorded.data_sha256:
+        raise MachineError(f"{folder}: {loaded.data_file} has changed after the record was begun")
+    if digest(config) != recorded.config_sha256:
+        raise MachineError(
+            f"{folder}: its spec gives another config.yaml than it did. "
+            "It was changed after the record was begun, or the device or the version of gdcli is another"
+        )
