@@ -72,12 +72,12 @@ def whole_run(spec: Loaded, root: str) -> tuple[Found, Slices]:
     def run(turn: Slice) -> None:
         folder = Path(tempfile.mkdtemp(dir=root))
         built = record_run.prepared(spec)
-        config, files = record_run.head(built, record_run.Origin(b"", ()))
+        config, files = record_run.head(built, record_run.Provenance(b"", ()))
         for name, content in files.items():
             run_folder.write(folder / name, content)
         with open(os.devnull, "w", encoding="utf-8") as sink:  # noqa: PTH123
-            watch = record_run.Watch(text=sink.write, block=lambda block: turn(len(block.step)))
-            finished = record_run.run(built, record_run.Record(folder, config), watch=watch, plot=False)
+            watch = record_run.Callbacks(text=sink.write, block=lambda block: turn(len(block.step)))
+            finished = record_run.run(built, record_run.RecordFolder(folder, config), watch=watch, plot=False)
         with (folder / "gradients.csv").open() as stream:
             found["steps"] = sum(1 for _ in stream) - 1
         found["parameters"] = finished.outcome.parameters

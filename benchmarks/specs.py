@@ -84,11 +84,11 @@ def loaded(text: str) -> Loaded:
 
 def many(text: str, changes: list[dict[str, Any]]) -> list[Loaded]:
     """Return a spec for each set of changes, by dotted path."""
-    from gdcli.plan import Specs
+    from gdcli.plan import SpecFactory
     from gdcli.spec import document
 
     node = document.read(text, "bench.yaml")
-    specs = Specs(node, _load(_parse(node)), _parse, _load)
+    specs = SpecFactory(node, _load(_parse(node)), _parse, _load)
     return [specs.at(tuple(change.items())) for change in changes]
 
 

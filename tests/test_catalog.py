@@ -30,7 +30,7 @@ def test_every_ingredient_is_there(kind: str) -> None:
 
 
 @pytest.mark.parametrize("entry", EVERY, ids=lambda entry: f"{entry.kind}-{entry.name}")
-def test_each_has_a_title_and_no_line_of_python(entry: catalog.Entry) -> None:
+def test_each_has_a_title_and_no_line_of_python(entry: catalog.CatalogEntry) -> None:
     assert entry.title.endswith((".", "..."))
     assert not any(mark in entry.text() for mark in (">>>", "Raises", "<class", "typing.", "annotated_types"))
     assert entry.name in entry.usage

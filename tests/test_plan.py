@@ -13,7 +13,7 @@ import pytest
 
 from gdcli import plan
 from gdcli.errors import SpecError
-from gdcli.plan import Specs
+from gdcli.plan import SpecFactory
 from gdcli.plan.trials import HERE
 from gdcli.spec.document import Node, read
 from gdcli.spec.load import Loaded, load
@@ -43,7 +43,7 @@ class Counted:
     def __init__(self, text: str) -> None:
         self.document, self.reads, self.loads = read(text, "f"), 0, 0
         self.base = loaded(parsed(self.document))
-        self.specs = Specs(self.document, self.base, self._parse, self._load)
+        self.specs = SpecFactory(self.document, self.base, self._parse, self._load)
 
     def _parse(self, document: Node) -> RunSpec:
         self.reads += 1
@@ -260,7 +260,7 @@ def test_a_bad_value_of_the_command_line_stands_there() -> None:
 COMPARED = LINE + "compare: {optimizers: {sgd: {lr: 0.5}, slow: {name: sgd}}, batches: [full, stochastic]}\n"
 
 
-def rows(text: str, optimizers: str | None = None, batches: str | None = None) -> list[plan.Point]:
+def rows(text: str, optimizers: str | None = None, batches: str | None = None) -> list[plan.Trial]:
     document = read(text, "f")
     return plan.rows(document, parsed(document), optimizers, batches)
 

@@ -123,7 +123,7 @@ def parse(source: Source, document: Node, name: str | None = None) -> RunSpec:
     return schema.parse(document, source.path.stem if name is None else name)
 
 
-def require_same_config(job: Job, loaded: Loaded, config: str) -> None:
+def require_same_config(job: Context, loaded: Loaded, config: str) -> None:
     """Refuse a record to go on with, or to verify, whose spec or data have changed."""
     if job.recorded is not None:
         from gdcli.storage.request import require_same
@@ -139,7 +139,7 @@ def load(source: Source, spec: RunSpec, *, bounded: bool) -> Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Context:
     """What a command is to do with its request: where the record goes, and what is told."""
 
     source: Source
@@ -177,7 +177,7 @@ class Job:
             lock.release()
 
 
-def finished_before(job: Job, loaded: Loaded, filled: dict[str, Any], request: Request) -> Path | None:
+def finished_before(job: Context, loaded: Loaded, filled: dict[str, Any], request: Request) -> Path | None:
     """Return the finished record of the same request, spec and version, if the job asks for one and there is one."""
     if not job.needed or job.again is not None:
         return None

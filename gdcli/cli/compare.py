@@ -70,11 +70,11 @@ def compare(
         fleet=fleet, fail_fast=fail_fast, optimizers=optimizers, batches=batches, seeds=seeds, redraw_data=redraw_data,
         tune=tune, tune_range=tune_range, target=target, closed_form=closed_form, x=x,
     )  # fmt: skip
-    job = common.Job(source, output, quiet=quiet, json=json, needed=needed)
-    return carry(request, job, many.How(jobs, cluster, verify))
+    job = common.Context(source, output, quiet=quiet, json=json, needed=needed)
+    return carry(request, job, many.ExecutionOptions(jobs, cluster, verify))
 
 
-def carry(request: CompareRequest, job: common.Job, how: many.How) -> int:
+def carry(request: CompareRequest, job: common.Context, how: many.ExecutionOptions) -> int:
     """Do what is asked for, in a new record or in the one to go on with; return the exit code."""
     from gdcli import plan
     from gdcli.spec import limits
@@ -103,18 +103,18 @@ def carry(request: CompareRequest, job: common.Job, how: many.How) -> int:
     if common.finished_before(job, loaded, filled, request) is not None:
         return 0
     common.engine()
-    from gdcli.commands.compare.run import Asked, Comparison, Search
-    from gdcli.runner.batch import Home, head
+    from gdcli.commands.compare.run import CompareOptions, Comparison, Search
+    from gdcli.runner.batch import RunFolder, head
     from gdcli.runner.batch import verify as verified_of
-    from gdcli.runner.record_run import Origin, prepared
+    from gdcli.runner.record_run import Provenance, prepared
 
     if wanted:
         _require_linear(loaded)
     prepared(loaded)  # before a folder is made: it may raise
     redraw = request.redraw_data
     search = None if grid is None else Search(grid, _changes(loaded, drawn.tuning, redraw=redraw))
-    origin = Origin(job.source.text, tuple(common.arguments()))
-    asked = Asked(
+    origin = Provenance(job.source.text, tuple(common.arguments()))
+    asked = CompareOptions(
         loaded, document, rows, drawn.reporting, _changes(loaded, drawn.reporting, redraw=redraw),
         origin, job.source.path.parent, how.carried_out(fleets=request.fleet == "auto", fail_fast=request.fail_fast),
         search, aim, wanted, request.x, request.plot, how.verify > 0,
@@ -123,9 +123,11 @@ def carry(request: CompareRequest, job: common.Job, how: many.How) -> int:
     files[requests.NAME] = requests.text(request, loaded, config, job.source.path.parent)
     common.require_same_config(job, loaded, config)
     many.require_same_threads(job, loaded)
-    watching, verified = many.Watching(total, quiet=job.quiet or job.silent), None
+    watching, verified = many.BatchProgress(total, quiet=job.quiet or job.silent), None
     with job.folder(loaded.spec.name, filled, files) as folder, common.signals() as (interrupt, came):
-        comparison = Comparison(asked, lambda points: many.runs_of(specs, points), Home(folder, job.again is not None))
+        comparison = Comparison(
+            asked, lambda points: many.runs_of(specs, points), RunFolder(folder, job.again is not None)
+        )
         try:
             comparison.run(interrupt, watching.onlooker())
         finally:

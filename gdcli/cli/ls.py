@@ -50,9 +50,9 @@ def ls(
     """
     if json + csv + md > 1:
         raise SpecError("--json, --csv and --md exclude each other")
-    from gdcli.commands.list import Wanted, listing
+    from gdcli.commands.list import ListOptions, listing
 
-    found = listing(_folders(folder, output), Wanted(status, sort_by, reverse, only_changed, top))
+    found = listing(_folders(folder, output), ListOptions(status, sort_by, reverse, only_changed, top))
     out = common.Output()
     if json or csv or md:
         out(found.json() if json else found.csv() if csv else found.markdown())

@@ -17,10 +17,10 @@ from gdcli.errors import GdcliError, MachineError, SpecError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gdcli.plan import Point, Specs
+    from gdcli.plan import SpecFactory, Trial
     from gdcli.records import Result
     from gdcli.runner import Run, Shard
-    from gdcli.runner.batch import Carried, Onlooker, Plan, Verified
+    from gdcli.runner.batch import BatchCallbacks, Execution, Plan, Verified
     from gdcli.spec.bundled import Source
     from gdcli.spec.document import Node
     from gdcli.spec.load import Loaded
@@ -37,11 +37,11 @@ FleetOption = Annotated[
 VerifyOption = Annotated[int, typer.Option(min=0, help="Train so many runs again alone; tell the largest difference.")]
 
 
-def specs_of(source: Source, document: Node, loaded: Loaded, name: str) -> Specs:
+def specs_of(source: Source, document: Node, loaded: Loaded, name: str) -> SpecFactory:
     """Return what makes a spec of each point."""
-    from gdcli.plan import Specs
+    from gdcli.plan import SpecFactory
 
-    return Specs(
+    return SpecFactory(
         document,
         loaded,
         lambda node: common.parse(source, node, name),
@@ -49,7 +49,7 @@ def specs_of(source: Source, document: Node, loaded: Loaded, name: str) -> Specs
     )
 
 
-def runs_of(specs: Specs, points: Sequence[Point]) -> list[Run]:
+def runs_of(specs: SpecFactory, points: Sequence[Trial]) -> list[Run]:
     """Return the runs of points, each checked. Raises SpecError for the first that is no valid spec."""
     checked = []
     for number, point in enumerate(points, 1):
@@ -63,16 +63,16 @@ def runs_of(specs: Specs, points: Sequence[Point]) -> list[Run]:
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class ExecutionOptions:
     """Who carries runs out, and what is looked at besides: nothing that changes a record."""
 
     jobs: int = 1
     cluster: str | None = None
     verify: int = 0
 
-    def carried_out(self, *, fleets: bool, fail_fast: bool) -> Carried:
+    def carried_out(self, *, fleets: bool, fail_fast: bool) -> Execution:
         """Return it with its executor. Raises SpecError for processes and a cluster at once."""
-        from gdcli.runner.batch import Carried
+        from gdcli.runner.batch import Execution
         from gdcli.runner.executors import base
 
         if self.cluster is not None and self.jobs > 1:
@@ -80,12 +80,12 @@ class How:
         if self.cluster is not None:
             local = self.cluster.removeprefix("local:")
             workers = int(local) if local.isdecimal() else 8
-            return Carried(fleets, base.dask(self.cluster), workers, fail_fast)
+            return Execution(fleets, base.dask(self.cluster), workers, fail_fast)
         executor = base.here if self.jobs == 1 else base.processes(self.jobs)
-        return Carried(fleets, executor, self.jobs, fail_fast)
+        return Execution(fleets, executor, self.jobs, fail_fast)
 
 
-def require_same_threads(job: common.Job, loaded: Loaded) -> None:
+def require_same_threads(job: common.Context, loaded: Loaded) -> None:
     """Refuse to go on with runs that would take another number of threads here: the bits would differ."""
     if job.again is None:
         return
@@ -110,7 +110,7 @@ def require_memory(plan: Plan) -> None:
             require_memory(shard.runs[0].loaded, size)
 
 
-class Watching:
+class BatchProgress:
     """A bar on a terminal: runs done, their rate, the time left, the best so far; failures as they come."""
 
     def __init__(self, total: int, *, quiet: bool) -> None:
@@ -121,11 +121,11 @@ class Watching:
         self._bar: Any = None
         self._task: Any = None
 
-    def onlooker(self) -> Onlooker:
+    def onlooker(self) -> BatchCallbacks:
         """Return who is told."""
-        from gdcli.runner.batch import Onlooker
+        from gdcli.runner.batch import BatchCallbacks
 
-        return Onlooker(self.result, self.warning, self.share)
+        return BatchCallbacks(self.result, self.warning, self.share)
 
     def result(self, result: Result) -> None:
         """Note a result; tell of a failure at once."""
@@ -193,7 +193,7 @@ def exit_code(results: Sequence[Result], came: Sequence[int], verified: Verified
     return int(failures > 0 or (verified is not None and not verified.largest <= verified.allowed))
 
 
-def where(folder: Path, job: common.Job, came: Sequence[int] = ()) -> None:
+def where(folder: Path, job: common.Context, came: Sequence[int] = ()) -> None:
     """Tell where the record is, and how to go on with one that was stopped."""
     if not job.quiet:
         job.note(f"record: {common.shown_path(folder)}")

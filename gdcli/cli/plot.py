@@ -13,7 +13,7 @@ from gdcli.cli import common
 from gdcli.errors import SpecError, nearest
 
 if TYPE_CHECKING:
-    from gdcli.commands.plot import Source
+    from gdcli.commands.plot import CurveSource
     from gdcli.report.plots import Form
 
 KINDS = ("curves", "activations", "losses", "gradients", "surface", "network")
@@ -47,7 +47,7 @@ def plot(
 
     Examples: gdcli plot runs/a runs/b --smooth 0.9 · gdcli plot --kind activations · gdcli plot adam_2x2 -k surface
     """
-    asked = Asked(chosen(kind, words or []), smooth, _names(name), step, animate)
+    asked = PlotOptions(chosen(kind, words or []), smooth, _names(name), step, animate)
     asked.check(words or [])
     path = target(output, asked, force=force)
     common.engine()
@@ -72,7 +72,7 @@ def _names(text: str | None) -> list[str]:
     return [part.strip() for part in text.split(",")] if text is not None else []
 
 
-def target(output: Path | None, asked: Asked, *, force: bool) -> Path:
+def target(output: Path | None, asked: PlotOptions, *, force: bool) -> Path:
     """Return the file to write. Raises SpecError for an ending that is no format, or a file that is there."""
     forms = ("gif",) if asked.animate else FORMS
     path = output or Path(f"{asked.kind}.{forms[0]}")
@@ -92,7 +92,7 @@ def _form(path: Path) -> Form:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PlotOptions:
     """What picture is wanted."""
 
     kind: str
@@ -148,7 +148,7 @@ class Asked:
         found, together = plot.activations(self.names), bool(self.names)
         return plots.activations(found, title="Activations and their derivatives", together=together, form=form)
 
-    def _curves(self, runs: Sequence[Source], form: Form) -> bytes:
+    def _curves(self, runs: Sequence[CurveSource], form: Form) -> bytes:
         from gdcli.commands import plot
         from gdcli.report import plots
         from gdcli.runner import record_run
@@ -161,7 +161,7 @@ class Asked:
             return plots.animated_curves(curves, title=title, **label)
         return plots.loss_curves(curves, title=title, form=form, **label)
 
-    def _gradients(self, runs: Sequence[Source], form: Form) -> bytes:
+    def _gradients(self, runs: Sequence[CurveSource], form: Form) -> bytes:
         from gdcli.commands import plot
         from gdcli.report import plots
 
@@ -171,7 +171,7 @@ class Asked:
             steps, layers, title=f"{run.label}: gradients by layer", histogram=histogram, form=form
         )
 
-    def _surface(self, runs: Sequence[Source], form: Form) -> bytes:
+    def _surface(self, runs: Sequence[CurveSource], form: Form) -> bytes:
         from gdcli.commands import plot
         from gdcli.report import plots
         from gdcli.runner import record_run
@@ -181,7 +181,7 @@ class Asked:
             return plots.animated_plane(shown, title=_title(runs), loss_label=label)
         return plots.plane(shown, title=_title(runs), loss_label=label, form=form)
 
-    def _network(self, runs: Sequence[Source], form: Form) -> bytes:
+    def _network(self, runs: Sequence[CurveSource], form: Form) -> bytes:
         from gdcli.commands import plot
         from gdcli.report import plots
 
@@ -190,20 +190,20 @@ class Asked:
         return plots.network(layers, neurons, title=f"{run.label}, before step {self.step:,}", form=form)
 
 
-def _one(runs: Sequence[Source], kind: str) -> Sequence[Source]:
+def _one(runs: Sequence[CurveSource], kind: str) -> Sequence[CurveSource]:
     if len(runs) > 1:
         raise SpecError(f"--kind {kind} draws one run (got {len(runs)})")
     return runs
 
 
-def _title(runs: Sequence[Source]) -> str:
+def _title(runs: Sequence[CurveSource]) -> str:
     return " · ".join(dict.fromkeys(run.loaded.spec.name for run in runs[:4])) + (" · …" if len(runs) > 4 else "")
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 
-def sources(words: Sequence[str], kind: str) -> list[Source]:
+def sources(words: Sequence[str], kind: str) -> list[CurveSource]:
     """Return the runs that the words name, each with a label of its own; overrides are for the specs among them."""
     overrides = [word for word in words if "=" in word and not Path(word).exists()]
     runs = [common.record_or_spec(word) for word in words if word not in overrides]
@@ -218,7 +218,7 @@ def sources(words: Sequence[str], kind: str) -> list[Source]:
     return _labelled(found)
 
 
-def _records(folder: Path) -> list[Source]:
+def _records(folder: Path) -> list[CurveSource]:
     """Return the run of a folder, or those below the folder of a sweep or a comparison."""
     if (folder / "steps.csv").is_file():
         return [_record(folder, folder.absolute().parent.name)]
@@ -228,27 +228,27 @@ def _records(folder: Path) -> list[Source]:
     return [_record(path, path.name.partition("-")[2] or path.name) for path in below]
 
 
-def _record(folder: Path, label: str) -> Source:
+def _record(folder: Path, label: str) -> CurveSource:
     if not (folder / "config.yaml").is_file():
         raise SpecError(f"{folder}: no config.yaml in this folder")
     return _source(str(folder / "config.yaml"), [], label, folder)
 
 
-def _spec(word: str, overrides: Sequence[str]) -> Source:
+def _spec(word: str, overrides: Sequence[str]) -> CurveSource:
     return _source(word, overrides, "", None)
 
 
-def _source(spec: str, overrides: Sequence[str], label: str, folder: Path | None) -> Source:
-    from gdcli.commands.plot import Source
+def _source(spec: str, overrides: Sequence[str], label: str, folder: Path | None) -> CurveSource:
+    from gdcli.commands.plot import CurveSource
 
     source, document = common.read_spec(spec, overrides, None, None, "plot")
     loaded = common.load(source, common.parse(source, document), bounded=True)
     if folder is None:
         common.require_optimizer(loaded.spec)
-    return Source(label or loaded.spec.name, loaded, folder)
+    return CurveSource(label or loaded.spec.name, loaded, folder)
 
 
-def _labelled(found: Sequence[Source]) -> list[Source]:
+def _labelled(found: Sequence[CurveSource]) -> list[CurveSource]:
     """Tell runs of one label apart: by the settings in which they differ, else by their folder or number."""
     groups: dict[str, list[int]] = {}
     for k, run in enumerate(found):
@@ -270,7 +270,7 @@ def _differences(settings: Sequence[dict[str, str]]) -> list[str]:
     return [", ".join(each[key] if key == "optimizer" else f"{key}={each[key]}" for key in keys) for each in settings]
 
 
-def _settings(run: Source) -> dict[str, str]:
+def _settings(run: CurveSource) -> dict[str, str]:
     """Return what may tell runs of one spec apart."""
     spec, settings = run.loaded.spec, run.loaded.spec.settings
     found: dict[str, object] = {"optimizer": spec.optimizer.name, **spec.optimizer.arguments} if spec.optimizer else {}

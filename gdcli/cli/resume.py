@@ -47,8 +47,8 @@ def resume(
         requests.require_config(request, folder)
         if not force:
             require_same_machine(folder)
-        job = common.Job(source_of(folder, request), again=folder, quiet=quiet, json=json, recorded=request)
-        return carried(request, job, many.How(jobs, cluster))
+        job = common.Context(source_of(folder, request), again=folder, quiet=quiet, json=json, recorded=request)
+        return carried(request, job, many.ExecutionOptions(jobs, cluster))
     finally:
         lock.release()
 
@@ -62,7 +62,7 @@ def require_whole(folder: Path) -> None:
         raise SpecError(f"{common.shown_path(folder)} is one of many runs: name the record of all, {above}")
 
 
-def carried(request: Request, job: common.Job, how: many.How, more: tuple[str, ...] = ()) -> int:
+def carried(request: Request, job: common.Context, how: many.ExecutionOptions, more: tuple[str, ...] = ()) -> int:
     """Carry a request out; a run with ``more`` overrides. Those that it had are in its config.yaml already."""
     from gdcli.cli import compare, run, sweep
     from gdcli.storage.request import RunRequest, SweepRequest

@@ -36,10 +36,10 @@ def run(
     name, words = common.split_spec(words)
     source, overrides = bundled.find(name), common.overriding(words, seed, device)
     request = RunRequest(name=source.path.stem, overrides=overrides, plot=plot, no_limits=no_limits)
-    return carry(request, common.Job(source, output, quiet=quiet, json=json, needed=needed))
+    return carry(request, common.Context(source, output, quiet=quiet, json=json, needed=needed))
 
 
-def carry(request: RunRequest, job: common.Job) -> int:
+def carry(request: RunRequest, job: common.Context) -> int:
     """Do what is asked for, in a new record or in the one to go on with; return the exit code."""
     from gdcli.spec.config import filled_in
     from gdcli.storage import request as requests
@@ -58,12 +58,12 @@ def carry(request: RunRequest, job: common.Job) -> int:
 
     with timing.phase("build"):
         built = execute.prepared(loaded)
-    config, files = execute.head(built, execute.Origin(job.source.text, tuple(common.arguments())))
+    config, files = execute.head(built, execute.Provenance(job.source.text, tuple(common.arguments())))
     files[requests.NAME] = requests.text(request, loaded, config, job.source.path.parent)
     common.require_same_config(job, loaded, config)
-    watch = execute.Watch(text=None if job.json else text, block=bar.block, warning=common.warn)
+    watch = execute.Callbacks(text=None if job.json else text, block=bar.block, warning=common.warn)
     with job.folder(spec.name, filled, files) as folder, common.signals() as (interrupt, came):
-        record = execute.Record(folder, config, again=job.again is not None)
+        record = execute.RecordFolder(folder, config, again=job.again is not None)
         try:
             finished = execute.run(built, record, watch=watch, interrupt=interrupt, plot=request.plot, timing=timing)
         finally:
@@ -75,7 +75,7 @@ def carry(request: RunRequest, job: common.Job) -> int:
     return ended(finished.outcome.status, finished.outcome.message, folder, came, job)
 
 
-def ended(status: str, message: str, folder: Path, came: list[int], job: common.Job) -> int:
+def ended(status: str, message: str, folder: Path, came: list[int], job: common.Context) -> int:
     """Say how a run ended and where its record lies; return the exit code."""
     if status in ("diverged", "interrupted", "stopped") and not (job.quiet and status == "stopped"):
         job.note(message)

@@ -44,9 +44,9 @@ def show(
         return print_log(record.folder)
     if style is not None:
         return print_style(record, style)
-    from gdcli.commands.show import Glance
+    from gdcli.commands.show import RunOverview
 
-    glance = Glance(record, top)
+    glance = RunOverview(record, top)
     common.Output()(glance.json() if json else glance.text())
     return 0
 
@@ -93,7 +93,7 @@ def _trained_again(record: Record, style: str) -> int:
     execute = common.engine()
     out = common.Output()
     with common.signals() as (interrupt, came):
-        watch = execute.Watch(text=out, warning=common.warn)
+        watch = execute.Callbacks(text=out, warning=common.warn)
         finished = execute.run(execute.prepared(loaded), None, watch=watch, interrupt=interrupt)
     if came:
         common.note(finished.outcome.message)

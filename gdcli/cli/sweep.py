@@ -14,7 +14,7 @@ from gdcli.cli import common, many
 from gdcli.errors import SpecError
 
 if TYPE_CHECKING:
-    from gdcli.plan import Axis, Point
+    from gdcli.plan import Axis, Trial
     from gdcli.spec.document import Node
     from gdcli.spec.load import Loaded
     from gdcli.storage.request import SweepRequest
@@ -61,11 +61,11 @@ def sweep(
         fleet=fleet, fail_fast=fail_fast, param=tuple(param or ()), seeds=seeds,
         trajectory=tuple(map(common.lasting, trajectory or ())),
     )  # fmt: skip
-    job = common.Job(source, output, quiet=quiet, json=json, needed=needed)
-    return carry(request, job, many.How(jobs, cluster, verify), dry_run=dry_run)
+    job = common.Context(source, output, quiet=quiet, json=json, needed=needed)
+    return carry(request, job, many.ExecutionOptions(jobs, cluster, verify), dry_run=dry_run)
 
 
-def carry(request: SweepRequest, job: common.Job, how: many.How, *, dry_run: bool = False) -> int:
+def carry(request: SweepRequest, job: common.Context, how: many.ExecutionOptions, *, dry_run: bool = False) -> int:
     """Do what is asked for, in a new record or in the one to go on with; return the exit code."""
     from gdcli import plan
     from gdcli.spec import limits
@@ -108,7 +108,7 @@ class _Sweeping:
     """One sweep: what both kinds share is the folder and where things are printed."""
 
     request: SweepRequest
-    job: common.Job
+    job: common.Context
     document: Node
     loaded: Loaded
     axes: Sequence[Axis]
@@ -126,10 +126,10 @@ class _Sweeping:
 
     def _folder(self) -> AbstractContextManager[Path]:
         from gdcli.runner import batch as engine
-        from gdcli.runner.record_run import Origin
+        from gdcli.runner.record_run import Provenance
         from gdcli.storage import request as requests
 
-        config, files = engine.head(self.loaded, Origin(self.job.source.text, tuple(common.arguments())))
+        config, files = engine.head(self.loaded, Provenance(self.job.source.text, tuple(common.arguments())))
         files[requests.NAME] = requests.text(self.request, self.loaded, config, self.job.source.path.parent)
         common.require_same_config(self.job, self.loaded, config)
         return self.job.folder(self.loaded.spec.name, self._filled(), files)
@@ -149,31 +149,31 @@ class _Sweeping:
         many.where(folder, self.job)
         return 0
 
-    def keys(self, how: many.How) -> int:
+    def keys(self, how: many.ExecutionOptions) -> int:
         """Train one run per point; print a table of the results."""
         request, job = self.request, self.job
         specs = many.specs_of(job.source, self.document, self.loaded, request.name)
         runs = many.runs_of(specs, self._points(request.seeds))
-        from gdcli.commands.sweep import Sweep
+        from gdcli.commands.sweep import TrainingSweep
         from gdcli.engine.problem import resolve_device
-        from gdcli.runner import Wish
-        from gdcli.runner.batch import Home, Plan
+        from gdcli.runner import Capture
+        from gdcli.runner.batch import Plan, RunFolder
         from gdcli.runner.batch import verify as verified_of
-        from gdcli.runner.record_run import Origin
+        from gdcli.runner.record_run import Provenance
 
         names = [axis.name for axis in self.axes] + (["seed"] if request.seeds > 1 else [])
         if not any(axis.target == "device" for axis in self.axes):
             resolve_device(self.loaded.spec)  # one that is not there would fail every run
         carried = how.carried_out(fleets=request.fleet == "auto", fail_fast=request.fail_fast)
-        origin = Origin(job.source.text, tuple(common.arguments()))
-        wish, base = Wish(parameters=how.verify > 0), job.source.path.parent
+        origin = Provenance(job.source.text, tuple(common.arguments()))
+        wish, base = Capture(parameters=how.verify > 0), job.source.path.parent
         plan = Plan(self.loaded, self.document, runs, names, origin, base, carried, wish)
         many.told_of_fleets(plan)
         many.require_same_threads(job, self.loaded)
         many.require_memory(plan)
-        watching, verified = many.Watching(len(runs), quiet=job.quiet or job.silent), None
+        watching, verified = many.BatchProgress(len(runs), quiet=job.quiet or job.silent), None
         with self._folder() as folder, common.signals() as (interrupt, came):
-            sweep = Sweep(plan, Home(folder, job.again is not None))
+            sweep = TrainingSweep(plan, RunFolder(folder, job.again is not None))
             try:
                 sweep.run(interrupt, watching.onlooker(), plot=request.plot)
             finally:
@@ -185,7 +185,7 @@ class _Sweeping:
         many.where(folder, job, came)
         return many.exit_code(sweep.results, came, verified)
 
-    def _points(self, seeds: int) -> list[Point]:
+    def _points(self, seeds: int) -> list[Trial]:
         from gdcli import plan
 
         points, base = plan.along(self.axes), self.loaded.spec.settings.seed

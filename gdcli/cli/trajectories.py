@@ -40,10 +40,10 @@ def _specs(text: str) -> list[tuple[str, str]]:
 
 
 def _run(label: str, spec: str) -> Run:
-    from gdcli.plan import Point
+    from gdcli.plan import Trial
     from gdcli.runner import Run
 
     source, document = common.read_spec(spec, [], None, None, "sweep")
     loaded = common.load(source, common.parse(source, document), bounded=True)
     common.require_optimizer(loaded.spec)
-    return Run(1, Point(label, (), ()), loaded)
+    return Run(1, Trial(label, (), ()), loaded)

@@ -68,10 +68,10 @@ def done_again(folder: Path, request: Request, into: Path) -> int:
         left_out["trajectory"] = ()  # it is for the picture
     more = (f"stop.max_steps={steps_of(folder)}", "stop.max_seconds=1e9") if ended_by_time(folder) else ()
     recorded = None if more else request  # with more it is another config.yaml
-    job = common.Job(source_of(folder, request), into, silent=True, quiet=True, recorded=recorded)
+    job = common.Context(source_of(folder, request), into, silent=True, quiet=True, recorded=recorded)
     try:
         with contextlib.nullcontext() if request.command == "run" else cores_of(folder):
-            return carried(request.model_copy(update=left_out), job, many.How(), more)
+            return carried(request.model_copy(update=left_out), job, many.ExecutionOptions(), more)
     except RunError:
         if status_of(folder) != "failed":
             raise

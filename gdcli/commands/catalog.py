@@ -44,7 +44,7 @@ class Argument:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CatalogEntry:
     """One ingredient: the first line of its docstring, the rest, its arguments, and how a spec names it."""
 
     kind: str
@@ -88,7 +88,7 @@ def kinds() -> tuple[str, ...]:
     return (*there, STYLE)
 
 
-def entries(kind: str) -> tuple[Entry, ...]:
+def entries(kind: str) -> tuple[CatalogEntry, ...]:
     """Return all ingredients of a kind."""
     if kind == STYLE:
         return tuple(_style(name) for name in STYLES)
@@ -97,7 +97,7 @@ def entries(kind: str) -> tuple[Entry, ...]:
     return tuple(_entry(kind, name, function, usage) for name, function in found.items())
 
 
-def find(words: Sequence[str]) -> tuple[list[Entry], bool]:
+def find(words: Sequence[str]) -> tuple[list[CatalogEntry], bool]:
     """Return the entries that ``[KIND] [NAME]`` means, and whether they were named, each to be shown in full.
 
     A name without its kind serves too. Raises SpecError with the nearest name.
@@ -122,14 +122,14 @@ def _kind(word: str) -> str | None:
     return next((kind for kind in kinds() if word in (kind, f"{kind}s")), None)
 
 
-def _named(known: Sequence[Entry], name: str, names: Sequence[str], what: str) -> list[Entry]:
+def _named(known: Sequence[CatalogEntry], name: str, names: Sequence[str], what: str) -> list[CatalogEntry]:
     found = [entry for entry in known if entry.name == name]
     if not found:
         raise SpecError(f"there is no {what} '{shown(name, 60)}'. {nearest(name, names)}")
     return found
 
 
-def listing(found: Sequence[Entry]) -> str:
+def listing(found: Sequence[CatalogEntry]) -> str:
     """Return a line for each entry, below its kind."""
     width = max(len(entry.name) for entry in found)
     parts = []
@@ -142,19 +142,19 @@ def listing(found: Sequence[Entry]) -> str:
 # --- docstrings -------------------------------------------------------------------------------------------------------
 
 
-def _entry(kind: str, name: str, function: Callable[..., Any], usage: str) -> Entry:
+def _entry(kind: str, name: str, function: Callable[..., Any], usage: str) -> CatalogEntry:
     title, description = described(function)
     arguments = _arguments(function)
     needed = "".join(f", {argument.name}: ..." for argument in arguments if argument.default == "required")
-    return Entry(kind, name, title, description, arguments, usage.format(name, needed))
+    return CatalogEntry(kind, name, title, description, arguments, usage.format(name, needed))
 
 
-def _style(name: str) -> Entry:
+def _style(name: str) -> CatalogEntry:
     style = STYLES[name]
     title, description = described(style.text)
     if style.needs:
         description = "\n\n".join(filter(None, [description, f"Needs {style.needs}."]))
-    return Entry(STYLE, name, title, description, (), f"print: {{style: {name}}}")
+    return CatalogEntry(STYLE, name, title, description, (), f"print: {{style: {name}}}")
 
 
 _RAISES = re.compile(r"\s*\bRaises [^.]*\.")

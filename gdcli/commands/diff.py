@@ -11,7 +11,7 @@ from typing import Any
 from gdcli.errors import DamagedError
 from gdcli.report.tables import aligned
 from gdcli.storage import config_reader
-from gdcli.storage.csv_reader import Numbers, table
+from gdcli.storage.csv_reader import NumberColumns, table
 from gdcli.storage.formats import json_text
 from gdcli.storage.record import Record, json_file
 
@@ -139,7 +139,7 @@ def _first(a: Record, b: Record) -> First | None:
 
 def _first_step(a: Path, b: Path) -> First | None:
     """Return the first step whose loss differs: shortest texts that round-trip differ where the bits do."""
-    ours, theirs = Numbers(a), Numbers(b)
+    ours, theirs = NumberColumns(a), NumberColumns(b)
     if ours.header[:4] != theirs.header[:4] or ours.header[3:4] != ["loss"]:
         raise DamagedError(f"{a} and {b}: columns of the two differ")
     for one, other in zip_longest(ours, theirs):

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from gdcli.errors import DamagedError, MachineError, SpecError
 from gdcli.storage import config_reader
-from gdcli.storage.csv_reader import Numbers, table
+from gdcli.storage.csv_reader import NumberColumns, table
 from gdcli.storage.find import run_number, runs_of
 from gdcli.storage.record import Record, read
 from gdcli.storage.run_folder import cell, csv_rows, naming
@@ -25,7 +25,7 @@ CHUNK = 2**20  # bytes, about
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ExportTable:
     """A table as pieces of a CSV, made while they are taken: its columns, and then its lines."""
 
     columns: tuple[str, ...]
@@ -45,7 +45,7 @@ class Table:
         yield b"".join(pieces)
 
 
-def table_of(record: Record, *, long: bool) -> Table:
+def table_of(record: Record, *, long: bool) -> ExportTable:
     """Return everything that a record has in numbers.
 
     Of a run its steps with their gradients; of a sweep or a comparison a row per run, or with ``long`` all steps of all
@@ -55,7 +55,7 @@ def table_of(record: Record, *, long: bool) -> Table:
         if long:
             raise SpecError("--long is for a sweep or a comparison; this is a run, and has all its steps")
         steps = _Steps(record.folder)
-        return Table(steps.columns, (line + b"\n" for line in steps))
+        return ExportTable(steps.columns, (line + b"\n" for line in steps))
     if not long:
         return _results(record.folder / ("ema.csv" if record.kind == "ema" else "results.csv"))
     runs = [folder for folder in runs_of(record.folder) if (folder / "steps.csv").is_file()]
@@ -66,7 +66,7 @@ def table_of(record: Record, *, long: bool) -> Table:
     return _all_steps(runs)
 
 
-def _results(path: Path) -> Table:
+def _results(path: Path) -> ExportTable:
     header, rows = table(path)
     columns = list(zip(*rows, strict=True)) or [()] * len(header)
     of_type = {
@@ -74,7 +74,7 @@ def _results(path: Path) -> Table:
         for kind in (str, int)
     }
     lines = (csv_rows([row]).encode() for row in rows)
-    return Table(tuple(header), lines, texts=of_type[str], counts=of_type[int])
+    return ExportTable(tuple(header), lines, texts=of_type[str], counts=of_type[int])
 
 
 def _only(column: Sequence[Any], kind: type) -> bool:
@@ -88,9 +88,9 @@ class _Steps:
     """The lines of steps.csv, each with its gradients, or empty cells where they are not recorded."""
 
     def __init__(self, folder: Path) -> None:
-        self._steps = Numbers(folder / "steps.csv")
+        self._steps = NumberColumns(folder / "steps.csv")
         recorded = os.path.lexists(folder / "gradients.csv")
-        self._gradients = Numbers(folder / "gradients.csv") if recorded else None
+        self._gradients = NumberColumns(folder / "gradients.csv") if recorded else None
         names = self._gradients.header[1:] if self._gradients is not None else []
         self.columns = (*self._steps.header, *(f"gradient.{name}" for name in names))
         self._missing = b"," * len(names)
@@ -104,7 +104,7 @@ class _Steps:
             yield row + (line[line.find(b",") :] if number == step and self._missing else self._missing)
 
 
-def _all_steps(runs: Sequence[Path]) -> Table:
+def _all_steps(runs: Sequence[Path]) -> ExportTable:
     """Return the steps of runs below each other, with the number of their run; columns that a run lacks are empty."""
     parts = [(run_number(folder), _Steps(folder)) for folder in runs]
     columns = tuple(dict.fromkeys(name for _, part in parts for name in part.columns))
@@ -120,7 +120,7 @@ def _all_steps(runs: Sequence[Path]) -> Table:
                 cells = line.split(b",")
                 yield head + b",".join(b"" if k is None else cells[k] for k in places) + b"\n"
 
-    return Table(("run", *columns), lines())
+    return ExportTable(("run", *columns), lines())
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def refuse(path: Path, *, force: bool) -> None:
         raise SpecError(f"there is no folder '{path.parent}'")
 
 
-def to_csv(found: Table, stream: IO[bytes]) -> None:
+def to_csv(found: ExportTable, stream: IO[bytes]) -> None:
     """Write a table as CSV."""
     for piece in found.csv():
         stream.write(piece)
@@ -162,7 +162,7 @@ def to_csv(found: Table, stream: IO[bytes]) -> None:
 # --- Parquet ----------------------------------------------------------------------------------------------------------
 
 
-def to_parquet(found: Table, stream: IO[bytes]) -> None:
+def to_parquet(found: ExportTable, stream: IO[bytes]) -> None:
     """Write a table as Parquet: whole numbers, float64 and text. Raises MachineError without pyarrow."""
     try:
         import pyarrow  # type: ignore[import-untyped]  # pyarrow ships no types
@@ -242,7 +242,7 @@ def _events(record: Record, stream: IO[bytes]) -> None:
 
     event(file_version="brain.Event:2")
     event(summary=_hyperparameters(record, begun))
-    steps = Numbers(record.folder / "steps.csv")
+    steps = NumberColumns(record.folder / "steps.csv")
     try:
         places = [(name, steps.header.index(name)) for name in SCALARS]
     except ValueError:

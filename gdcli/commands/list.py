@@ -99,7 +99,7 @@ def span(seconds: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ListOptions:
     """Which records are listed, in which order, with which columns besides."""
 
     status: str | None = None
@@ -113,7 +113,7 @@ Getter = Callable[[Record], Any]
 Spec = Callable[[Path], Mapping[str, Any]]
 
 
-def listing(folders: Sequence[Path], wanted: Wanted) -> Listing:
+def listing(folders: Sequence[Path], wanted: ListOptions) -> Listing:
     """Return the records of folders, which come newest first.
 
     Raises SpecError for a status or a column that there is not.

@@ -19,9 +19,9 @@ from gdcli.plan import Axis
 from gdcli.plan import grid_points as plan_points
 from gdcli.report import plots, tables
 from gdcli.report.styles import sweep_point
-from gdcli.runner import Place, Run, Shard, Wish, carry_out, record_run
-from gdcli.runner.batch import Home
-from gdcli.runner.record_run import Origin, Timing, Watch
+from gdcli.runner import Capture, Layout, Run, Shard, record_run, run_shard
+from gdcli.runner.batch import RunFolder
+from gdcli.runner.record_run import Callbacks, Provenance, Timing
 from gdcli.spec.load import Loaded
 from gdcli.storage import run_folder
 
@@ -29,7 +29,7 @@ Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class LossGrid:
     """The loss over a grid: axes, points [R, k] in order of the product (the last axis fastest), loss [R]."""
 
     axes: Sequence[Axis]
@@ -70,14 +70,14 @@ class Grid:
         return (header + "".join(",".join(map(repr, row)) + "\n" for row in zip(*columns, strict=True))).encode()
 
 
-def evaluate(loaded: Loaded, axes: Sequence[Axis]) -> Grid:
+def evaluate(loaded: Loaded, axes: Sequence[Axis]) -> LossGrid:
     """Evaluate the spec's loss on all its data over the grid, without training."""
     torch.set_num_threads(resolve_threads(loaded))
     built = build(loaded)
     points = plan_points(axes)  # [R, k]
     scalars = [_in_theta(built.theta.parameters(), axis.target) for axis in axes]
     spec = loaded.spec
-    return Grid(axes, points, losses(built, scalars, points), spec.loss.name if spec.loss else "loss")
+    return LossGrid(axes, points, losses(built, scalars, points), spec.loss.name if spec.loss else "loss")
 
 
 def _in_theta(parameters: Any, target: str) -> str:
@@ -92,14 +92,16 @@ def trail(run: Run, targets: Sequence[str]) -> plots.Trail:
     for target in targets:
         if target not in names:
             raise SpecError(f"--trajectory {run.point.label}: the model has no parameter {target}")
-    (result,) = carry_out(Shard((run,), together=False), Place(None, 1, Origin(b"", ())), Wish(path=True), Interrupt())
+    (result,) = run_shard(
+        Shard((run,), together=False), Layout(None, 1, Provenance(b"", ())), Capture(path=True), Interrupt()
+    )
     if result.path is None:
         raise RunError(f"--trajectory {run.point.label}: {result.message}")
     return plots.Trail(run.point.label, result.path[:, [names.index(target) for target in targets]])
 
 
 def record_grid(
-    grid: Grid, loaded: Loaded, folder: Path, trails: Sequence[plots.Trail] = (), *, plot: bool, warning: Warn
+    grid: LossGrid, loaded: Loaded, folder: Path, trails: Sequence[plots.Trail] = (), *, plot: bool, warning: Warn
 ) -> None:
     """Write into a grid's folder: results.csv, sweep.png, log.txt, summary.json."""
     timing = Timing()
@@ -107,14 +109,16 @@ def record_grid(
     run_folder.replace(folder / "log.txt", grid.text())
     if plot and len(grid.axes) <= 2:
         with timing.phase("plot"):
-            record_run.draw(folder / "sweep.png", lambda: _grid_picture(grid, loaded, trails), Watch(warning=warning))
+            record_run.draw(
+                folder / "sweep.png", lambda: _grid_picture(grid, loaded, trails), Callbacks(warning=warning)
+            )
     k = grid.lowest
     lowest = {axis.name: value for axis, value in zip(grid.axes, grid.points[k].tolist(), strict=True)}
     summary = {"status": "finished", "points": len(grid.loss), "lowest_loss": float(grid.loss[k]), "at": lowest}
-    Home(folder).end(timing, summary)
+    RunFolder(folder).end(timing, summary)
 
 
-def _grid_picture(grid: Grid, loaded: Loaded, trails: Sequence[plots.Trail]) -> bytes:
+def _grid_picture(grid: LossGrid, loaded: Loaded, trails: Sequence[plots.Trail]) -> bytes:
     label, title = record_run.loss_label(loaded), loaded.spec.name
     if len(grid.axes) == 1:
         return plots.sweep_curve(

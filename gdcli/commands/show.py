@@ -31,7 +31,7 @@ HINTS = {
 MANY = ("sweep", "grid", "compare")
 
 
-class Glance:
+class RunOverview:
     """What is shown of a record; a file that cannot be read is told, the rest is shown."""
 
     def __init__(self, record: Record, top: int) -> None:

@@ -15,8 +15,8 @@ from gdcli.engine.metrics import metric_names
 from gdcli.records import Result
 from gdcli.report import plots, tables
 from gdcli.runner import record_run
-from gdcli.runner.batch import Home, Onlooker, Plan, Rows, counts, ranked, run_all, runs_json
-from gdcli.runner.record_run import Timing, Watch
+from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, RunFolder, counts, ranked, run_all, runs_json
+from gdcli.runner.record_run import Callbacks, Timing
 from gdcli.storage import run_folder
 
 SHOWN = 50
@@ -24,17 +24,17 @@ SHOWN = 50
 
 
 @dataclass(slots=True)
-class Sweep:
+class TrainingSweep:
     """A sweep over keys: its runs, one folder, a table of them."""
 
     plan: Plan
-    home: Home
+    home: RunFolder
     results: list[Result] = field(default_factory=list)
 
-    def run(self, interrupt: Interrupt, onlooker: Onlooker, *, plot: bool) -> None:
+    def run(self, interrupt: Interrupt, onlooker: BatchCallbacks, *, plot: bool) -> None:
         """Run all, write the folder; a run that fails is counted, the others go on."""
         timing, plan, folder, again = Timing(), self.plan, self.home.folder, self.home.again
-        rows = Rows(folder / "results.csv", plan, again=again)
+        rows = ResultRows(folder / "results.csv", plan, again=again)
         try:
             with timing.phase("runs"):
                 self.results = run_all(plan, folder, interrupt, onlooker, rows, again=again)
@@ -43,7 +43,7 @@ class Sweep:
         timing.steps = sum(result.steps or 0 for result in self.results)
         if plot and self.results and not interrupt.requested:
             with timing.phase("plot"):
-                record_run.draw(folder / "sweep.png", self._picture, Watch(warning=onlooker.warning))
+                record_run.draw(folder / "sweep.png", self._picture, Callbacks(warning=onlooker.warning))
         run_folder.replace(folder / "log.txt", self.table())
         self.home.end(timing, self._summary(interrupt))
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gdcli.engine.theta import Slot
+from gdcli.engine.theta import ParamSlice
 from gdcli.records import Floats, l2_norms
 from gdcli.spec.load import Loaded, match
 from gdcli.zoo.models import Affine, Objective
@@ -52,7 +52,7 @@ def message(loaded: Loaded, step: int, epoch: int, loss: float, norms: Mapping[s
     return f"diverged at step {step} (epoch {epoch}): {what}. {hint(loaded, step)}"
 
 
-def norms_of(gradient: Floats, trained: Sequence[Slot]) -> dict[str, float]:
+def norms_of(gradient: Floats, trained: Sequence[ParamSlice]) -> dict[str, float]:
     """Return the norm of each parameter's gradient, from a step's trained scalars [P]."""
     ends = np.cumsum([slot.stop - slot.start for slot in trained])[:-1]
     parts = np.split(gradient, ends)

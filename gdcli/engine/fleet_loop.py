@@ -21,7 +21,7 @@ from gdcli.engine import divergence
 from gdcli.engine.fleet_problem import Fleet
 from gdcli.engine.loop import BLOCK_SCALARS, BLOCK_SECONDS, MAX_BLOCK_STEPS, Interrupt, on_host
 from gdcli.engine.metrics import ACCURACY, by_class
-from gdcli.engine.param_groups import Rates, Step
+from gdcli.engine.param_groups import LrSchedules, Step
 from gdcli.engine.problem import Rows
 from gdcli.records import FleetBlock, FleetOutcome, Floats, Parameter, Prediction, Start, Status
 from gdcli.zoo.arithmetic import Setting
@@ -73,7 +73,7 @@ class FleetLoop:
         self.per_epoch_loss = "full_loss" in columns or self.stop.loss is not None or self.stop.patience is not None
         width, first = fleet.theta.values.shape[0], fleet.updates[0].lr if fleet.updates else np.nan
         self.lr = np.broadcast_to(np.asarray(first, dtype=np.float64).reshape(-1), (width,)).copy()
-        self.rates = Rates([(update.bound.update, update.lr, update.schedule) for update in fleet.updates])
+        self.rates = LrSchedules([(update.bound.update, update.lr, update.schedule) for update in fleet.updates])
         self.open = np.ones(self.runs, dtype=bool)
         self.status: list[Status] = ["finished"] * self.runs
         self.message = [f"all {self.spec.settings.epochs} epochs"] * self.runs

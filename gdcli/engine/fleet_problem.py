@@ -14,9 +14,9 @@ from torch import Tensor
 
 from gdcli.engine.kernels.base import FleetKernel
 from gdcli.engine.kernels.batched import Batched
-from gdcli.engine.kernels.elementwise import WIDTH, WrittenOut, is_tiny
+from gdcli.engine.kernels.elementwise import WIDTH, Elementwise, is_tiny
 from gdcli.engine.kernels.objective import Objectives
-from gdcli.engine.param_groups import stretches
+from gdcli.engine.param_groups import param_groups
 from gdcli.engine.problem import Rows, aligned, compiled, resolve_device, resolve_threads, start_values, tensors_of
 from gdcli.engine.theta import Theta
 from gdcli.spec.load import Loaded
@@ -335,7 +335,7 @@ def _kernel(name: str, loaded: Loaded, theta: Theta, loss: Loss | None) -> Fleet
     chain = chain_of(loaded)
     assert loss is not None
     assert chain is not None
-    return WrittenOut(theta, chain, loss) if name == "written_out" else Batched(theta, chain, loss)
+    return Elementwise(theta, chain, loss) if name == "written_out" else Batched(theta, chain, loss)
 
 
 class _Tables:
@@ -372,7 +372,7 @@ def _updates(members: Sequence[Loaded], theta: Theta) -> tuple[FleetUpdate, ...]
     optimizer = members[0].spec.optimizer
     assert optimizer is not None
     updates = []
-    for part in stretches(members[0].spec, theta.trained):
+    for part in param_groups(members[0].spec, theta.trained):
         settings = _settings(members, part.group, theta.innermost)
         bound = OPTIMIZERS[optimizer.name](**settings)(*theta.stretch(part.start, part.end))
         updates.append(FleetUpdate(bound, settings["lr"], part.schedule))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gdcli.engine import divergence
 from gdcli.engine.metrics import ACCURACY, by_class
-from gdcli.engine.param_groups import Rates, Step
+from gdcli.engine.param_groups import LrSchedules, Step
 from gdcli.engine.problem import Built, Rows
 from gdcli.records import Event, Floats, Outcome, Prediction, Start, Status, StepBlock, l2_norms
 from gdcli.zoo.activations import ACTIVATIONS
@@ -80,7 +80,7 @@ class Loop:
         self.stop = self.spec.stop
         self.keep: Keep = "values" if "gradients" in columns else keep_of(built)
         self.lr = built.updates[0].lr if built.updates else float("nan")
-        self.rates = Rates([(update.bound.update, update.lr, update.schedule) for update in built.updates])
+        self.rates = LrSchedules([(update.bound.update, update.lr, update.schedule) for update in built.updates])
         self.full_batch = built.batches.per_epoch == 1 and not built.batches.shuffle
         self.per_epoch_loss = "full_loss" in columns or self.stop.loss is not None or self.stop.patience is not None
         self.per_epoch_loss &= self.spec.settings.epochs > 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gdcli.engine.theta import Slot, segments
+from gdcli.engine.theta import ParamSlice, segments
 from gdcli.spec.load import match
 from gdcli.spec.schema import Ingredient, RunSpec
 from gdcli.zoo.arithmetic import Setting, Update
@@ -16,7 +16,7 @@ Step = tuple[Update, Setting]
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class ParamGroup:
     """Neighbouring trained parameters of one group of the optimizer and one of the scheduler."""
 
     start: int
@@ -25,7 +25,7 @@ class Stretch:
     schedule: Schedule | None
 
 
-def stretches(spec: RunSpec, slots: Sequence[Slot]) -> list[Stretch]:
+def param_groups(spec: RunSpec, slots: Sequence[ParamSlice]) -> list[ParamGroup]:
     """Return the stretches of theta, as few as there can be; of several patterns that match, the last one counts."""
     assert spec.optimizer is not None
     patterns = list(spec.optimizer.groups)
@@ -35,11 +35,11 @@ def stretches(spec: RunSpec, slots: Sequence[Slot]) -> list[Stretch]:
     found = []
     for kind, start, end in segments(slots, [kinds.index(pair) for pair in pairs]):
         group, plan = kinds[kind]
-        found.append(Stretch(start, end, group, _schedule(spec, plan)))
+        found.append(ParamGroup(start, end, group, _schedule(spec, plan)))
     return found
 
 
-def _last(patterns: Sequence[str], slot: Slot) -> str | None:
+def _last(patterns: Sequence[str], slot: ParamSlice) -> str | None:
     return next((pattern for pattern in reversed(patterns) if match(pattern, {slot.name: 0})), None)
 
 
@@ -50,7 +50,7 @@ def _schedule(spec: RunSpec, pattern: str | None) -> Schedule | None:
     return None if chosen is None else SCHEDULERS[chosen.name](**chosen.arguments)
 
 
-class Rates:
+class LrSchedules:
     """The learning rates as the epochs go on; each epoch's are worked out from those of the epoch before."""
 
     def __init__(self, updates: Sequence[tuple[Update, Setting, Schedule | None]]) -> None:

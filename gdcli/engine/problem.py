@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gdcli.engine.kernels.single import Autograd, Kernel, Single, chain_on_leaves, leaves_on
-from gdcli.engine.param_groups import stretches
+from gdcli.engine.param_groups import param_groups
 from gdcli.engine.theta import ALIGNMENT, Theta
 from gdcli.errors import SpecError
 from gdcli.spec import limits
@@ -340,7 +340,7 @@ def _updates(spec: RunSpec, theta: Theta) -> tuple[Update, ...]:
     """Bind one rule per stretch of theta whose parameters share their settings and their schedule."""
     assert spec.optimizer is not None
     updates = []
-    for part in stretches(spec, theta.trained):
+    for part in param_groups(spec, theta.trained):
         settings = {**spec.optimizer.arguments, **(spec.optimizer.groups[part.group] if part.group else {})}
         rule = OPTIMIZERS[spec.optimizer.name](**settings)
         bound = rule(theta.values[0, part.start : part.end], theta.gradient[0, part.start : part.end])

@@ -25,7 +25,7 @@ ALIGNMENT = 64  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class ParamSlice:
     """Where one parameter lies in theta: its scalars from start to stop, then a gap of zeros up to end."""
 
     name: str
@@ -49,7 +49,7 @@ class Theta:
         self.innermost = innermost
         unit = 1 if innermost else ALIGNMENT // example.element_size()
         self.slots = _slots({name: tuple(value.shape) for name, value in initial.items()}, frozenset(frozen), unit)
-        self.trained: tuple[Slot, ...] = tuple(slot for slot in self.slots if slot.trained)
+        self.trained: tuple[ParamSlice, ...] = tuple(slot for slot in self.slots if slot.trained)
         self.size = sum(prod(slot.shape) for slot in self.trained)
         self.room = max((slot.end for slot in self.trained), default=0)  # T
         width = max((slot.end for slot in self.slots), default=0)  # P
@@ -64,23 +64,23 @@ class Theta:
         for slot in self.slots:
             self.values[runs, slot.start : slot.stop] = initial[slot.name].reshape(-1)
 
-    def view(self, slot: Slot, run: int = 0) -> Tensor:
+    def view(self, slot: ParamSlice, run: int = 0) -> Tensor:
         """Return one run's parameter in its own shape; writing to it writes to theta."""
         return self.values[run, slot.start : slot.stop].view(slot.shape)
 
-    def gradient_view(self, slot: Slot, run: int = 0) -> Tensor | None:
+    def gradient_view(self, slot: ParamSlice, run: int = 0) -> Tensor | None:
         """Return where one run's gradient of a parameter is to be written; None for a frozen one."""
         return self.gradient[run, slot.start : slot.stop].view(slot.shape) if slot.trained else None
 
-    def of_all(self, slot: Slot) -> Tensor:
+    def of_all(self, slot: ParamSlice) -> Tensor:
         """Return a parameter of all runs, [R, *shape] or [*shape, R]."""
         return self._of_all(self.stored, slot)
 
-    def gradient_of_all(self, slot: Slot) -> Tensor | None:
+    def gradient_of_all(self, slot: ParamSlice) -> Tensor | None:
         """Return where the gradient of a parameter of all runs is to be written; None for a frozen one."""
         return self._of_all(self.stored_gradient, slot) if slot.trained else None
 
-    def _of_all(self, stored: Tensor, slot: Slot) -> Tensor:
+    def _of_all(self, stored: Tensor, slot: ParamSlice) -> Tensor:
         if self.innermost:
             return stored[slot.start : slot.stop].view(*slot.shape, -1)
         return stored[:, slot.start : slot.stop].view(-1, *slot.shape)
@@ -113,22 +113,22 @@ class Theta:
         )
 
 
-def _positions(slots: Sequence[Slot]) -> NDArray[np.int64]:
+def _positions(slots: Sequence[ParamSlice]) -> NDArray[np.int64]:
     parts = [np.arange(slot.start, slot.stop, dtype=np.int64) for slot in slots]
     return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
 
-def _slots(shapes: Mapping[str, tuple[int, ...]], frozen: frozenset[str], unit: int) -> tuple[Slot, ...]:
+def _slots(shapes: Mapping[str, tuple[int, ...]], frozen: frozenset[str], unit: int) -> tuple[ParamSlice, ...]:
     offset, places = 0, {}
     for name in (*(n for n in shapes if n not in frozen), *(n for n in shapes if n in frozen)):
         stop = offset + prod(shapes[name])
         end = -(-stop // unit) * unit
-        places[name] = Slot(name, shapes[name], name not in frozen, offset, stop, end)
+        places[name] = ParamSlice(name, shapes[name], name not in frozen, offset, stop, end)
         offset = end
     return tuple(places[name] for name in shapes)  # the model's order
 
 
-def segments(slots: Sequence[Slot], group_of: Sequence[int]) -> list[tuple[int, int, int]]:
+def segments(slots: Sequence[ParamSlice], group_of: Sequence[int]) -> list[tuple[int, int, int]]:
     """Merge neighbouring trained slots of one group: (group, start, end), as few stretches as there can be.
 
     >>> a, b = Slot("a", (2,), True, 0, 2, 16), Slot("b", (3,), True, 16, 19, 32)

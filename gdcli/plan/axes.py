@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdcli.errors import SpecError, nearest
-from gdcli.plan.trials import Origin, Point
+from gdcli.plan.trials import ChangeOrigin, Trial
 from gdcli.spec import grids, limits
 from gdcli.spec.document import MAX_VALUES, shown
 from gdcli.spec.grids import Grid
@@ -34,7 +34,7 @@ class Axis:
     kind: Literal["parameter", "key"]
     grid: Grid
     factor: int = 0  # of the product; the axes of a zip share one
-    origin: Origin | None = None  # where the file has the grid; None for the command line
+    origin: ChangeOrigin | None = None  # where the file has the grid; None for the command line
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def _axis(item: _Asked, loaded: Loaded) -> Axis:
     origin = None
     if item.key:
         here = spec.problem(("sweep", "parameters", item.key), "")
-        origin = Origin(here.place, here.path)
+        origin = ChangeOrigin(here.place, here.path)
     return Axis(item.bare, target, kind, item.grid, item.factor, origin)
 
 
@@ -207,12 +207,12 @@ def grid_points(found: Sequence[Axis]) -> NDArray[np.float64]:
     return np.stack(columns, axis=1)
 
 
-def along(found: Sequence[Axis]) -> list[Point]:
+def along(found: Sequence[Axis]) -> list[Trial]:
     """Return the runs of the product of key axes, the last fastest."""
     names, targets = [axis.name for axis in found], [axis.target for axis in found]
     origins = {axis.target: axis.origin for axis in found if axis.origin is not None}
     return [
-        Point(
+        Trial(
             ",".join(f"{name}={value}" for name, value in zip(names, values, strict=True)),
             values,
             tuple(zip(targets, values, strict=True)),

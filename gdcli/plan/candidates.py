@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 from gdcli.errors import Place, SpecError, nearest
-from gdcli.plan.trials import Origin, Point
+from gdcli.plan.trials import ChangeOrigin, Trial
 from gdcli.spec.document import Node
 from gdcli.spec.overrides import COMMAND_LINE
 from gdcli.spec.schema import RunSpec
@@ -78,7 +78,7 @@ def batches(text: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def rows(document: Node, spec: RunSpec, by_optimizer: str | None, by_batch: str | None) -> list[Point]:
+def rows(document: Node, spec: RunSpec, by_optimizer: str | None, by_batch: str | None) -> list[Trial]:
     """Return the rows of a comparison: the product of optimizers and batch modes; values are label, lr, lr_from.
 
     Without either option the spec's compare block gives them. Raises SpecError if that gives none.
@@ -87,18 +87,18 @@ def rows(document: Node, spec: RunSpec, by_optimizer: str | None, by_batch: str 
     found = []
     for (label, row), (cut_label, cut) in product(chosen.items() or [("", None)], cuts.items() or [("", None)]):
         changes: list[tuple[str, Any]] = []
-        origins: dict[str, Origin] = {}
+        origins: dict[str, ChangeOrigin] = {}
         lr, lr_from = spec.optimizer.arguments["lr"] if spec.optimizer else None, "spec"
         if row is not None:
             (settings, lr_from), place = row, _place_of(document, label)
             lr = _lr(settings)
             changes.append(("optimizer", settings))
             if by_optimizer is None and place is not None:
-                origins["optimizer"] = Origin(place, f"compare.optimizers.{label}")
+                origins["optimizer"] = ChangeOrigin(place, f"compare.optimizers.{label}")
         if cut is not None:
             changes.append(("batch", cut))
         name = " ".join(filter(None, (label, cut_label)))
-        found.append(Point(name, (name, lr, lr_from), tuple(changes), origins))
+        found.append(Trial(name, (name, lr, lr_from), tuple(changes), origins))
     return found
 
 

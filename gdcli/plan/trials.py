@@ -18,7 +18,7 @@ KEPT = 8  # data sets of other seeds that stay at hand: the rows of a comparison
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ChangeOrigin:
     """Where the file asks for a change, for messages: the place, and the path of the key that stands there."""
 
     place: Place
@@ -26,16 +26,18 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class Trial:
     """One run of a sweep or comparison: what it changes in the base document."""
 
     label: str
     values: tuple[Any, ...]  # of the axes, for results.csv
     changes: tuple[tuple[str, Any], ...]  # dotted path and plain value: ("optimizer.lr", 0.1), ("seed", 3)
-    origins: Mapping[str, Origin] = field(default_factory=dict)  # by dotted path, of changes that the file asks for
+    origins: Mapping[str, ChangeOrigin] = field(
+        default_factory=dict
+    )  # by dotted path, of changes that the file asks for
 
 
-class Specs:
+class SpecFactory:
     """The runs of one document, each a spec with its data.
 
     ``base`` is the document as it is, loaded; ``parse`` and ``load`` make another one into that where a run changes
@@ -48,7 +50,7 @@ class Specs:
         self._document, self._base, self._parse, self._load = document, base, parse, load
         self._drawn: OrderedDict[int, Loaded] = OrderedDict()  # by the data's seed
 
-    def of(self, point: Point) -> Loaded:
+    def of(self, point: Trial) -> Loaded:
         """Return a point's spec with its data. Raises SpecError with all problems, at the line that asks for them."""
         try:
             return self.at(point.changes)
@@ -90,7 +92,7 @@ def _key(path: str) -> str:
     return "optimizer" if path.startswith("optimizer.") else path
 
 
-def _moved(problem: Problem, origins: Mapping[str, Origin]) -> Problem:
+def _moved(problem: Problem, origins: Mapping[str, ChangeOrigin]) -> Problem:
     """Return a problem of a change at the key of the file that asks for it."""
     for path, origin in origins.items():
         rest = problem.path.removeprefix(path)

@@ -17,10 +17,10 @@ from gdcli.engine.loop import Interrupt
 from gdcli.engine.metrics import metric_names
 from gdcli.engine.problem import resolve_threads
 from gdcli.records import Result
-from gdcli.runner import FOLDERS, Place, Run, Shard, Wish, begun, carry_out, ended, record_run, shards_of
-from gdcli.runner.executors.base import Executor, Text, Work, here
+from gdcli.runner import FOLDERS, Capture, Layout, Run, Shard, begun, ended, record_run, run_shard, shards_of
+from gdcli.runner.executors.base import Executor, SpecSource, Work, here
 from gdcli.runner.executors.threads import lanes_of
-from gdcli.runner.record_run import Origin, Timing
+from gdcli.runner.record_run import Provenance, Timing
 from gdcli.spec import config
 from gdcli.spec.document import Node
 from gdcli.spec.load import Loaded
@@ -31,7 +31,7 @@ Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class Execution:
     """How runs are carried out: together or one by one, by whom, and whether the first failure ends it."""
 
     fleets: bool = True
@@ -48,15 +48,15 @@ class Plan:
     document: Node  # the same, overrides put in
     runs: Sequence[Run]
     axes: Sequence[str]  # the first columns of results.csv
-    origin: Origin
+    origin: Provenance
     base: Path  # the folder that a data file is relative to
-    how: Carried = field(default_factory=lambda: Carried())
-    wish: Wish = field(default_factory=Wish)
+    how: Execution = field(default_factory=lambda: Execution())
+    wish: Capture = field(default_factory=Capture)
     folders: bool = True  # a sub-folder a run, up to 100 runs
 
 
 @dataclass(frozen=True, slots=True)
-class Onlooker:
+class BatchCallbacks:
     """Who is told: of each result as it comes, of warnings, and of the share that is done."""
 
     result: Callable[[Result], None] = lambda result: None
@@ -72,8 +72,8 @@ def run_all(
     plan: Plan,
     folder: Path,
     interrupt: Interrupt,
-    onlooker: Onlooker,
-    rows: Rows | None,
+    onlooker: BatchCallbacks,
+    rows: ResultRows | None,
     *,
     again: bool = False,
     part: str = "runs",
@@ -83,7 +83,7 @@ def run_all(
     A run that fails does not stop the others, unless the plan says so. With ``again``, runs of this part that have
     ended before are not run again.
     """
-    place = Place(folder if plan.folders else None, len(plan.runs), plan.origin, folder / KEPT / part)
+    place = Layout(folder if plan.folders else None, len(plan.runs), plan.origin, folder / KEPT / part)
     found = ended(plan.runs, place) if again else []
     done = {result.number for result in found}
     if rows is not None:
@@ -94,7 +94,9 @@ def run_all(
     workers = lanes_of(left) if plan.how.executor is here and left else plan.how.workers
     before = begun(place.kept) if again else []
     shards = shards_of(left, fleets=plan.how.fleets, workers=workers, folders=has_folders, begun=before)
-    work = Work(shards, place, plan.wish, Text(write(plan.document.plain()), plan.loaded.spec.name, str(plan.base)))
+    work = Work(
+        shards, place, plan.wish, SpecSource(write(plan.document.plain()), plan.loaded.spec.name, str(plan.base))
+    )
     shares = [0.0] * len(shards)
 
     def advance(k: int, share: float) -> None:
@@ -112,7 +114,7 @@ def run_all(
     return sorted(found, key=lambda result: result.number)
 
 
-class Rows:
+class ResultRows:
     """results.csv while it grows: a row as soon as all before it are there, so that their order is that of the runs."""
 
     def __init__(self, path: Path, plan: Plan, *, again: bool = False, flush_every: float = 0.5) -> None:
@@ -160,7 +162,7 @@ def effort_of(loaded: Loaded) -> records.Effort:
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class RunFolder:
     """The folder of many runs; ``again`` for one whose runs are gone on with."""
 
     folder: Path
@@ -179,7 +181,7 @@ class Home:
             shutil.rmtree(self.folder / KEPT, ignore_errors=True)
 
 
-def head(loaded: Loaded, origin: Origin) -> tuple[str, dict[str, bytes | str]]:
+def head(loaded: Loaded, origin: Provenance) -> tuple[str, dict[str, bytes | str]]:
     """Return the text of config.yaml, and the first files of many runs: the specs and the environment."""
     text = write(config.filled_in(loaded.spec))
     machine = record_run.environment(origin, torch.device("cpu"), resolve_threads(loaded))
@@ -243,7 +245,7 @@ def verify(plan: Plan, found: Sequence[Result], count: int, interrupt: Interrupt
     for result in chosen:
         run = runs[result.number]
         shard = Shard((run,), together=False)
-        (alone,) = carry_out(shard, Place(None, 1, plan.origin), Wish(parameters=True), interrupt)
+        (alone,) = run_shard(shard, Layout(None, 1, plan.origin), Capture(parameters=True), interrupt)
         difference = _difference(result, alone)
         if difference >= largest:
             largest, where = difference, result.label

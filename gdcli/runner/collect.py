@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from gdcli.errors import MachineError
 from gdcli.records import Floats, Result, Start, StepBlock
-from gdcli.runner.jobs import Place, Run, Wish
+from gdcli.runner.jobs import Capture, Layout, Run
 from gdcli.runner.record_run import Finished
 from gdcli.spec.load import Loaded
 from gdcli.storage import partial_results
 from gdcli.storage.record import json_file
 
 
-class Kept:
+class Collector:
     """What a wish keeps of a run, from its blocks."""
 
-    def __init__(self, wish: Wish, loaded: Loaded) -> None:
+    def __init__(self, wish: Capture, loaded: Loaded) -> None:
         batch, samples = loaded.spec.batch, loaded.samples
         self.wish = wish
         self.full_batch = batch.steps(samples) == 1 and not (batch.shuffles and samples)
@@ -66,7 +66,7 @@ class Kept:
         return np.concatenate([first, *self.states])
 
 
-def result_of(run: Run, finished: Finished, kept: Kept, kernel: str) -> Result:
+def result_of(run: Run, finished: Finished, kept: Collector, kernel: str) -> Result:
     """Return what is kept of a run that ended."""
     outcome = finished.outcome
     loss = float("nan") if outcome.status == "diverged" else outcome.loss
@@ -90,7 +90,7 @@ def result_of(run: Run, finished: Finished, kept: Kept, kernel: str) -> Result:
     )
 
 
-def ended(runs: Sequence[Run], place: Place) -> list[Result]:
+def ended(runs: Sequence[Run], place: Layout) -> list[Result]:
     """Return the results of the runs that ended before: kept, and with the mark of their end where they have folders.
 
     A run whose folder the process died in before that mark is run again; it may have that of an interruption.
@@ -114,7 +114,7 @@ def _status(folder: Path) -> Any:
         return None
 
 
-def keep(place: Place, found: Sequence[Result]) -> None:
+def save_partial(place: Layout, found: Sequence[Result]) -> None:
     """Keep the results of runs that ended by themselves."""
     done = [result for result in found if result.status not in ("interrupted", "failed")]
     if place.kept is not None and done:

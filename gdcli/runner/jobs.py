@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gdcli.errors import DamagedError, GdcliError
-from gdcli.plan import Point
+from gdcli.plan import Trial
 from gdcli.records import Result, failed_result
-from gdcli.runner.record_run import Origin, Record
+from gdcli.runner.record_run import Provenance, RecordFolder
 from gdcli.spec.load import Loaded
 from gdcli.storage import arrays, run_folder
 
@@ -29,12 +29,12 @@ class Run:
     """One run to carry out."""
 
     number: int  # from 1
-    point: Point
+    point: Trial
     loaded: Loaded
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Capture:
     """What is kept of each run besides its row of results.csv."""
 
     curve: bool = False  # the loss of every step
@@ -52,7 +52,7 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Layout:
     """Where the runs' sub-folders go, of how many, where the runs come from, and where their results are kept.
 
     Results are kept until all runs have ended, so that none that has is run again after a crash.
@@ -60,7 +60,7 @@ class Place:
 
     folder: Path | None
     count: int
-    origin: Origin
+    origin: Provenance
     kept: Path | None = None
 
     def of(self, run: Run) -> Path | None:
@@ -108,18 +108,18 @@ def clear(folder: Path | None) -> None:
 
 def recorded(
     folder: Path | None, config: str, files: Mapping[str, bytes | str], *, again: bool = False
-) -> Record | None:
+) -> RecordFolder | None:
     """Make a run's folder with its first files; with ``again`` one that is there, of the same run, is gone on with."""
     if folder is None:
         return None
     if again and is_of(folder, config):
-        return Record(folder, config, again=True)
+        return RecordFolder(folder, config, again=True)
     clear(folder)
     with run_folder.naming(folder):
         folder.mkdir()
         for name, content in files.items():
             run_folder.write(folder / name, content)
-    return Record(folder, config)
+    return RecordFolder(folder, config)
 
 
 def is_of(folder: Path, config: str) -> bool:

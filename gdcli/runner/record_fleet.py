@@ -16,21 +16,21 @@ from gdcli.errors import DamagedError
 from gdcli.records import FleetBlock, FleetOutcome, Outcome, Result, Start, State, StepBlock
 from gdcli.report.styles import STYLES
 from gdcli.runner import record_run
-from gdcli.runner.collect import Kept, result_of
-from gdcli.runner.jobs import Place, Run, Wish, is_of, recorded
+from gdcli.runner.collect import Collector, result_of
+from gdcli.runner.jobs import Capture, Layout, Run, is_of, recorded
 from gdcli.runner.record_run import Finished, Timing, Writer
-from gdcli.storage.checkpoints import Found, Logs
+from gdcli.storage.checkpoints import Logs, SavedState
 
 
 class Members:
     """The runs of a fleet, each with its files and with what is kept of it; ``open`` comes before the first block."""
 
-    def __init__(self, fleet: Fleet, runs: Sequence[Run], place: Place, wish: Wish) -> None:
+    def __init__(self, fleet: Fleet, runs: Sequence[Run], place: Layout, wish: Capture) -> None:
         self.fleet, self.runs, self.place, self.wish = fleet, runs, place, wish
         spec = runs[0].loaded.spec
         wanted = spec.record.gradients
         self.keep: Keep = "none"
-        self.columns: set[str] = Kept(wish, runs[0].loaded).columns
+        self.columns: set[str] = Collector(wish, runs[0].loaded).columns
         self.recorded = place.of(runs[0]) is not None
         if self.recorded:
             self.keep = "norms" if wanted == "auto" else wanted
@@ -45,9 +45,9 @@ class Members:
             self.members = [
                 Member(fleet, run, start_of(fleet, k, start), place, self.keep, wish) for k, run in enumerate(runs)
             ]
-        self.kept = Kept(wish, runs[0].loaded)
+        self.kept = Collector(wish, runs[0].loaded)
 
-    def open(self, found: Found | None) -> None:
+    def open(self, found: SavedState | None) -> None:
         """Make the members' folders, or go on with them from a checkpoint: with its losses and its hits."""
         logs: Logs = {} if found is None else found.logs
         if found is not None:
@@ -139,9 +139,9 @@ class Members:
 class Member:
     """One run of a fleet with its files."""
 
-    def __init__(self, fleet: Fleet, run: Run, start: Start, place: Place, keep: Keep, wish: Wish) -> None:
+    def __init__(self, fleet: Fleet, run: Run, start: Start, place: Layout, keep: Keep, wish: Capture) -> None:
         self.run, self.start, self.folder, self.kernel = run, start, place.of(run), fleet.kernel_name
-        self.kept, self.keep = Kept(wish, run.loaded), keep
+        self.kept, self.keep = Collector(wish, run.loaded), keep
         self.losses: list[NDArray[np.float64]] = []
         self.finished: Finished | None = None
         self.steps_per_epoch = fleet.batches.per_epoch

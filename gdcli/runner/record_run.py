@@ -36,7 +36,7 @@ from gdcli.spec.document import write
 from gdcli.spec.load import Loaded
 from gdcli.spec.schema import RunSpec
 from gdcli.storage import run_folder
-from gdcli.storage.checkpoints import Checkpoints, Found, Logs
+from gdcli.storage.checkpoints import Checkpoints, Logs, SavedState
 from gdcli.zoo.data import generator
 from gdcli.zoo.models import Stack
 
@@ -45,7 +45,7 @@ SUMMARY_SCALARS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class Callbacks:
     """Who looks on: gets the style's text, each block's progress, and warnings. All may be left out."""
 
     text: Callable[[str], None] | None = None
@@ -116,7 +116,7 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class Provenance:
     """Where a run came from: the spec's text as given, and the command line."""
 
     text: bytes
@@ -124,7 +124,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RecordFolder:
     """A run's folder with its first files in it; ``again`` for one whose run is gone on with."""
 
     folder: Path
@@ -140,9 +140,9 @@ def prepared(loaded: Loaded) -> Built:
 
 def run(
     built: Built,
-    record: Record | None,
+    record: RecordFolder | None,
     *,
-    watch: Watch | None = None,
+    watch: Callbacks | None = None,
     interrupt: Interrupt | None = None,
     plot: bool = True,
     timing: Timing | None = None,
@@ -153,7 +153,7 @@ def run(
     ``ended`` is called before the summary, the mark of a run that ended, is written. Raises RunError for a step that
     torch's own layers refuse, MachineError for a file that cannot be written.
     """
-    watch, timing, loaded = watch or Watch(), timing or Timing(), built.loaded
+    watch, timing, loaded = watch or Callbacks(), timing or Timing(), built.loaded
     for warning in loaded.warnings:
         if watch.warning is not None:
             watch.warning(warning)
@@ -179,7 +179,7 @@ def run(
     return finished
 
 
-def _refused(error: Exception, record: Record | None) -> RunError:
+def _refused(error: Exception, record: RecordFolder | None) -> RunError:
     """Return what torch's own layers refuse in the middle of a run, such as one row for a batch norm."""
     message = f"torch refused a step: {str(error).splitlines()[0]}"
     if record is not None:
@@ -192,7 +192,7 @@ def _refused(error: Exception, record: Record | None) -> RunError:
 class _Following:
     """Hands each event of a loop to the style, the files, the checkpoints and the onlooker."""
 
-    def __init__(self, loop: Loop, record: Record | None, watch: Watch) -> None:
+    def __init__(self, loop: Loop, record: RecordFolder | None, watch: Callbacks) -> None:
         self._loop, self._record, self._watch = loop, record, watch
         self._spec, self._keep = loop.spec, keep_of(loop.built)
         self._losses: list[NDArray[np.float64]] = []
@@ -242,7 +242,7 @@ class _Following:
             if self._watch.warning is not None:
                 self._watch.warning(str(error))
 
-    def _found(self) -> Found | None:
+    def _found(self) -> SavedState | None:
         if self._record is None or not self._record.again:
             return None
         assert self._checkpoints is not None
@@ -254,7 +254,7 @@ class _Following:
         size = checkpoint_state.size(self._loop)
         return self._checkpoints.latest(size, lambda state: checkpoint_state.fits(self._loop, state), refused)
 
-    def _writer(self, start: Start, found: Found | None) -> Writer:
+    def _writer(self, start: Start, found: SavedState | None) -> Writer:
         folder, lengths = None, None
         if self._record is not None:
             folder = self._record.folder
@@ -373,14 +373,14 @@ def order_hash(loaded: Loaded) -> str:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def head(built: Built, origin: Origin) -> tuple[str, dict[str, bytes | str]]:
+def head(built: Built, origin: Provenance) -> tuple[str, dict[str, bytes | str]]:
     """Return the text of config.yaml, and the first files of a run: the specs, as given and resolved, environment."""
     loaded, threads = built.loaded, resolve_threads(built.loaded)
     return head_of(loaded, origin, built.device, threads, built.kernel_name, keep_of(built))
 
 
 def head_of(
-    loaded: Loaded, origin: Origin, device: torch.device, threads: int, engine: str, keep: str
+    loaded: Loaded, origin: Provenance, device: torch.device, threads: int, engine: str, keep: str
 ) -> tuple[str, dict[str, bytes | str]]:
     """Return :func:`head` of a run that is built with others."""
     text = write(config.resolved(loaded, device=str(device), threads=threads, engine=engine, keep=keep))
@@ -388,7 +388,7 @@ def head_of(
     return text, {"spec.yaml": origin.text, "environment.json": machine, "config.yaml": text}  # last: all are there
 
 
-def environment(origin: Origin, device: torch.device, threads: int) -> dict[str, Any]:
+def environment(origin: Provenance, device: torch.device, threads: int) -> dict[str, Any]:
     """Return what a result may depend on besides the spec."""
     loaded = {"torch": torch, "numpy": np, "pydantic": pydantic, "PyYAML": yaml, "orjson": orjson}
     return {
@@ -428,7 +428,7 @@ def loss_label(loaded: Loaded) -> str:
     return "objective" if loaded.spec.loss is None else f"loss ({loaded.spec.loss.name})"
 
 
-def _plot(loaded: Loaded, finished: Finished, folder: Path, watch: Watch) -> None:
+def _plot(loaded: Loaded, finished: Finished, folder: Path, watch: Callbacks) -> None:
     """Draw the loss curve. A plot that fails never fails the run: it is told."""
     steps = np.arange(1, len(finished.losses) + 1) if loaded.spec.settings.epochs else np.zeros(1)
     curve = plots.Curve(loaded.spec.name, steps.astype(np.float64), finished.losses)
@@ -441,7 +441,7 @@ def _plot(loaded: Loaded, finished: Finished, folder: Path, watch: Watch) -> Non
     )
 
 
-def draw(path: Path, picture: Callable[[], bytes], watch: Watch) -> None:
+def draw(path: Path, picture: Callable[[], bytes], watch: Callbacks) -> None:
     """Write a plot; whatever goes wrong in drawing is a warning."""
     try:
         content = picture()

@@ -16,11 +16,11 @@ from gdcli.engine.loop import Interrupt
 from gdcli.engine.problem import build
 from gdcli.errors import MachineError
 from gdcli.records import FleetOutcome, Result, State
-from gdcli.runner.collect import keep
-from gdcli.runner.jobs import Advance, Place, Run, Shard, Wish
+from gdcli.runner.collect import save_partial
+from gdcli.runner.jobs import Advance, Capture, Layout, Run, Shard
 from gdcli.runner.record_fleet import Members
 from gdcli.runner.record_run import Timing
-from gdcli.storage.checkpoints import Checkpoints, Found
+from gdcli.storage.checkpoints import Checkpoints, SavedState
 from gdcli.storage.record import json_file
 
 PREFIX = "fleet-"
@@ -28,8 +28,8 @@ PREFIX = "fleet-"
 _BUILDING = threading.Lock()  # start values are drawn from torch's one global generator
 
 
-def together(
-    runs: Sequence[Run], place: Place, wish: Wish, interrupt: Interrupt, advance: Advance | None
+def run_fleet(
+    runs: Sequence[Run], place: Layout, wish: Capture, interrupt: Interrupt, advance: Advance | None
 ) -> Iterator[Result]:
     """Train runs of one structure as one fleet, from its last checkpoint where there is one."""
     timing = Timing()
@@ -58,7 +58,7 @@ def together(
     timing.steps = int(outcome.steps.sum())
     found = members.results(outcome)
     if not saved.to_be_gone_on_with():
-        keep(place, found)
+        save_partial(place, found)
     for member, result in zip(members.members, found, strict=False):
         member.end(timing)
         yield result
@@ -79,7 +79,7 @@ class _Saved:
             logs = place.folder or place.kept.parent  # runs without folders have none
             self._checkpoints = Checkpoints(place.kept, key, every, name=name, logs=logs)
 
-    def begin(self) -> Found | None:
+    def begin(self) -> SavedState | None:
         """Put the last state into the loop and return it; None to begin at the start."""
         if self._checkpoints is None:
             return None

@@ -6,28 +6,28 @@ from gdcli.engine.loop import Interrupt
 from gdcli.errors import MachineError
 from gdcli.records import Result, StepBlock
 from gdcli.runner import record_run
-from gdcli.runner.collect import Kept, keep, result_of
-from gdcli.runner.jobs import CALL, Advance, Place, Run, Wish, failed_run, recorded
-from gdcli.runner.record_run import Finished, Watch
+from gdcli.runner.collect import Collector, result_of, save_partial
+from gdcli.runner.jobs import CALL, Advance, Capture, Layout, Run, failed_run, recorded
+from gdcli.runner.record_run import Callbacks, Finished
 
 
-def alone(run: Run, place: Place, wish: Wish, interrupt: Interrupt, advance: Advance | None) -> Result:
+def run_single(run: Run, place: Layout, wish: Capture, interrupt: Interrupt, advance: Advance | None) -> Result:
     """Run as `run` does, in a folder of its own."""
     epochs = max(1, run.loaded.spec.settings.epochs)
-    kept = Kept(wish, run.loaded)
+    kept = Collector(wish, run.loaded)
 
     def block(block: StepBlock) -> None:
         kept.block(block)
         if advance is not None:
             advance(float(block.epoch[-1]) / epochs)
 
-    watch = Watch(block=block, columns=frozenset(kept.columns))
+    watch = Callbacks(block=block, columns=frozenset(kept.columns))
     found: list[Result] = []
 
     def ended(finished: Finished) -> None:
         name = "single" if built.kernel_name == "by_hand" else built.kernel_name
         found.append(result_of(run, finished, kept, name))
-        keep(place, found)
+        save_partial(place, found)
 
     try:
         built = record_run.prepared(run.loaded)

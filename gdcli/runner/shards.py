@@ -10,9 +10,9 @@ from gdcli.engine.loop import Interrupt
 from gdcli.errors import MachineError
 from gdcli.records import Result
 from gdcli.report.styles import STYLES
-from gdcli.runner.jobs import CALL, Advance, Place, Run, Shard, Wish, clear, failed_run
-from gdcli.runner.run_fleet import together
-from gdcli.runner.run_single import alone
+from gdcli.runner.jobs import CALL, Advance, Capture, Layout, Run, Shard, clear, failed_run
+from gdcli.runner.run_fleet import run_fleet
+from gdcli.runner.run_single import run_single
 
 
 def shards_of(
@@ -49,8 +49,8 @@ def _without(members: list[Run], begun: Sequence[tuple[int, ...]], found: list[S
     return [*by_number.values()]
 
 
-def carry_out(
-    shard: Shard, place: Place, wish: Wish, interrupt: Interrupt, advance: Advance | None = None
+def run_shard(
+    shard: Shard, place: Layout, wish: Capture, interrupt: Interrupt, advance: Advance | None = None
 ) -> Iterator[Result]:
     """Carry out a shard and yield the results; a run that fails does not stop the others.
 
@@ -58,7 +58,7 @@ def carry_out(
     """
     if shard.together:
         try:
-            yield from together(shard.runs, place, wish, interrupt, advance)
+            yield from run_fleet(shard.runs, place, wish, interrupt, advance)
             return
         except MachineError:
             raise
@@ -72,6 +72,6 @@ def carry_out(
         if interrupt.requested:
             return
         if shard.together:
-            yield from carry_out(Shard((run,), together=True), place, wish, interrupt)
+            yield from run_shard(Shard((run,), together=True), place, wish, interrupt)
         else:
-            yield alone(run, place, wish, interrupt, advance)
+            yield run_single(run, place, wish, interrupt, advance)

@@ -25,7 +25,7 @@ Logs = Mapping[str, tuple[int, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SavedState:
     """A checkpoint that can be gone on from."""
 
     state: State
@@ -73,7 +73,7 @@ class Checkpoints:
         )
         self._last = time.perf_counter()
 
-    def latest(self, at_most: int, fits: Callable[[State], None], refused: Callable[[str], None]) -> Found | None:
+    def latest(self, at_most: int, fits: Callable[[State], None], refused: Callable[[str], None]) -> SavedState | None:
         """Return the newest checkpoint that is whole, of this run and of these logs; tell why another is not.
 
         ``at_most`` bytes of arrays are read; ``fits`` raises DamagedError for a state that is not the run's.
@@ -91,7 +91,7 @@ class Checkpoints:
                 return found
         return None
 
-    def _read(self, name: str, at_most: int) -> Found:
+    def _read(self, name: str, at_most: int) -> SavedState:
         data, arrays = sealed.unseal(sealed.read(self._folder / name, at_most))
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise DamagedError("it was written by another version of gdcli")
@@ -100,7 +100,9 @@ class Checkpoints:
         logs, numbers = data.get("logs"), data.get("state")
         if not isinstance(logs, dict) or not isinstance(numbers, dict) or type(numbers.get("steps")) is not int:
             raise DamagedError("it lacks the logs or the state")
-        return Found(State(numbers["steps"], numbers, arrays), {log: self._checked(log, logs[log]) for log in logs})
+        return SavedState(
+            State(numbers["steps"], numbers, arrays), {log: self._checked(log, logs[log]) for log in logs}
+        )
 
     def _checked(self, log: str, known: Any) -> tuple[int, str]:
         """Return a log's length and sha256 if the file begins with just that."""

@@ -72,7 +72,7 @@ def _finite(value: Any) -> float:
     return value if isinstance(value, int | float) and isfinite(value) else inf
 
 
-class Numbers:
+class NumberColumns:
     """A CSV of numbers whose first column counts, read line by line: the header, then pairs of number and line."""
 
     def __init__(self, path: Path) -> None:

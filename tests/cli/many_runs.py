@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gdcli.plan import Point
+from gdcli.plan import Trial
 from gdcli.runner import Run, Shard, matches_single
-from gdcli.runner.executors.base import Delivery, Errand, deliver
+from gdcli.runner.executors.base import Task, TaskResult, deliver
 from gdcli.spec import bundled, document, load, schema
 from tests.conftest import only_folder
 
@@ -51,7 +51,7 @@ def has_bits_of_run() -> bool:
     source = bundled.find("backprop_2x2")
     spec = schema.parse(document.read(source.text, source.shown), "backprop_2x2")
     loaded = load.load(spec, source.path.parent)
-    return matches_single(Shard((Run(1, Point("", (), ()), loaded),), together=True))
+    return matches_single(Shard((Run(1, Trial("", (), ()), loaded),), together=True))
 
 
 def require_bits_of_run() -> None:
@@ -63,11 +63,11 @@ def require_bits_of_run() -> None:
 # --- workers: the processes import this module ------------------------------------------------------------------------
 
 
-def _has_victim(errand: Errand) -> bool:
+def _has_victim(errand: Task) -> bool:
     return any(number == VICTIM for number, _ in errand.points)
 
 
-def dies_once(errand: Errand) -> Delivery:
+def dies_once(errand: Task) -> TaskResult:
     """Deliver, but die the first time once the victim's work is done and its files are written."""
     delivery = deliver(errand)
     if _has_victim(errand):
@@ -79,7 +79,7 @@ def dies_once(errand: Errand) -> Delivery:
     return delivery
 
 
-def dies_always(errand: Errand) -> Delivery:
+def dies_always(errand: Task) -> TaskResult:
     """Deliver, but die at the victim."""
     if _has_victim(errand):
         os.kill(os.getpid(), signal.SIGKILL)

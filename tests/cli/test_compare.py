@@ -495,14 +495,14 @@ def test_diverged_rows_are_results_without_a_mean(gdcli) -> None:
 
 @pytest.mark.parametrize("number", [1, 4, 5])
 def test_ctrl_c_in_the_middle_of_the_seeds(gdcli, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    added = many.Rows.add
+    added = many.ResultRows.add
 
-    def interrupted(self: many.Rows, result: Any) -> None:
+    def interrupted(self: many.ResultRows, result: Any) -> None:
         added(self, result)
         if result.number == number:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(many.Rows, "add", interrupted)
+    monkeypatch.setattr(many.ResultRows, "add", interrupted)
     answer = gdcli("compare", "line.yaml", "--optimizers", "sgd,adam", "--seeds", "3", "--target", "2", "--closed-form")
     assert answer.code == 130, answer.err
     assert "Traceback" not in answer.err

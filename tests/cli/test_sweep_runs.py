@@ -164,7 +164,7 @@ def test_verify_trains_some_again_alone(gdcli) -> None:
 
 
 def test_verify_tells_of_a_run_that_is_another_alone(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
-    carried = batch.carry_out
+    carried = batch.run_shard
 
     def other(shard: Any, *rest: Any) -> Any:
         for result in carried(shard, *rest):
@@ -327,14 +327,14 @@ def test_only_diverged_runs(gdcli) -> None:
 
 
 def test_ctrl_c_between_the_runs_of_one_process(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
-    added = batch.Rows.add
+    added = batch.ResultRows.add
 
-    def interrupted(self: batch.Rows, result: Any) -> None:
+    def interrupted(self: batch.ResultRows, result: Any) -> None:
         added(self, result)
         if result.number == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(batch.Rows, "add", interrupted)
+    monkeypatch.setattr(batch.ResultRows, "add", interrupted)
     answer = gdcli("sweep", "line.yaml", "-p", "lr=0.01,0.02,0.03,0.04", "--fleet", "off")
     assert answer.code == 130
     assert table_of("runs")["status"].tolist() == ["finished", "finished"]

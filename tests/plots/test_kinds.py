@@ -21,10 +21,10 @@ from gdcli.commands import plot
 from gdcli.errors import SpecError
 from gdcli.report import plots
 from gdcli.report.plots import (
-    Affine,
     Curve,
+    DrawnLayer,
     Histogram,
-    Layer,
+    LayerHistogram,
     Neuron,
     Plane,
     Trail,
@@ -211,7 +211,7 @@ def test_averages_are_drawn_over_the_pale_curves_and_start_with_the_first_value(
 
 
 def test_norms_of_layers_on_a_log_axis_first_layer_first() -> None:
-    layers = [Layer(f"linear{k}", 10.0 ** (k - 4) * (1 + 0 * STEPS)) for k in (1, 2, 3)]
+    layers = [LayerHistogram(f"linear{k}", 10.0 ** (k - 4) * (1 + 0 * STEPS)) for k in (1, 2, 3)]
     figure = gradients._gradients_figure(STEPS, layers, "t", None)
     (axes,) = figure.axes
     assert axes.get_yscale() == "log"
@@ -225,7 +225,7 @@ def test_many_noisy_steps_have_their_medians_over_them() -> None:
     steps = np.arange(1, 1001.0)
     norms = np.exp(np.random.default_rng(0).normal(size=1000))
     norms[3] = 0  # cannot be drawn on a log axis
-    figure = gradients._gradients_figure(steps, [Layer("w", norms)], "t", None)
+    figure = gradients._gradients_figure(steps, [LayerHistogram("w", norms)], "t", None)
     raw, median = figure.axes[0].lines
     assert raw.get_alpha() < 0.3 < median.get_linewidth()
     part = np.sort(norms[13:26])
@@ -240,7 +240,7 @@ def test_histogram_counts_every_derivative_once() -> None:
     assert found is not None
     np.testing.assert_allclose(found.share.sum(axis=0), 100 * 6 / 7)
     assert found.zeros == pytest.approx(100 / 7)
-    figure = gradients._gradients_figure(STEPS, [Layer("w", np.abs(values[:, 1]))], "t", found)
+    figure = gradients._gradients_figure(STEPS, [LayerHistogram("w", np.abs(values[:, 1]))], "t", found)
     upper, lower, bar = figure.axes
     assert (lower.get_yscale(), lower.get_ylabel()) == ("log", "size |∂L/∂w|")
     assert bar.get_ylabel() == "% of the derivatives"
@@ -252,7 +252,7 @@ def test_histogram_counts_every_derivative_once() -> None:
 @pytest.mark.parametrize("count", [0, 1, 30])
 @pytest.mark.parametrize("norm", [0.0, np.nan, 1e-320, 1e300])
 def test_nothing_spoils_a_picture_of_gradients(count: int, norm: float) -> None:
-    layers = [Layer("$_^" * 60, np.full(100, norm)) for _ in range(count)]
+    layers = [LayerHistogram("$_^" * 60, np.full(100, norm)) for _ in range(count)]
     check(plots.gradient_norms(STEPS, layers, title="$$"))
 
 
@@ -290,13 +290,15 @@ def test_a_plane_has_the_paths_their_labels_and_what_is_said_of_the_gap() -> Non
 # Networks
 
 
-def net(sizes: tuple[int, ...], bias: int = 1) -> tuple[list[Affine], list[list[Neuron]]]:
+def net(sizes: tuple[int, ...], bias: int = 1) -> tuple[list[DrawnLayer], list[list[Neuron]]]:
     rng = np.random.default_rng(0)
     layers = []
     for ins, outs in pairwise(sizes):
         weight, gradient = rng.normal(size=(2, outs, ins))
         count = 1 if bias == 1 else outs
-        layers.append(Affine(weight, gradient, [f"w{k}" for k in range(weight.size)], np.ones(count), np.ones(count)))
+        layers.append(
+            DrawnLayer(weight, gradient, [f"w{k}" for k in range(weight.size)], np.ones(count), np.ones(count))
+        )
     return layers, [[Neuron(f"h{j}", 0.5) for j in range(size)] for size in sizes]
 
 
@@ -353,7 +355,7 @@ def drawn(kind: str, form: plots.Form) -> bytes:
         return plots.loss_curves([Curve("a", STEPS, 0.9**STEPS)], title="t", loss_label="loss", form=form)
     if kind == "gradients":
         shares = Histogram(np.array([0.0, 50, 100]), np.array([1e-3, 1e-2, 1]), np.ones((2, 2)), 0)
-        return plots.gradient_norms(STEPS, [Layer("a", 0.9**STEPS)], title="t", histogram=shares, form=form)
+        return plots.gradient_norms(STEPS, [LayerHistogram("a", 0.9**STEPS)], title="t", histogram=shares, form=form)
     if kind == "surface":
         return plots.plane(bowl(), title="t", loss_label="loss", form=form)
     return plots.network(*net((2, 2, 2)), title="t", form=form)

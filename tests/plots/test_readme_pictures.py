@@ -62,4 +62,6 @@ def test_a_command_of_the_target_parses_and_names_bundled_specs(words: list[str]
     assert specs or command == "ema" or asked["kind"] not in plot.OF_RUNS
     assert {spec for spec in specs if not spec.startswith("build/pictures/")} <= set(bundled.names())
     if command == "plot":
-        plot.Asked(plot.chosen(asked["kind"], specs), asked["smooth"], [], asked["step"], asked["animate"]).check(specs)
+        plot.PlotOptions(plot.chosen(asked["kind"], specs), asked["smooth"], [], asked["step"], asked["animate"]).check(
+            specs
+        )

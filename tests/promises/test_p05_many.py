@@ -19,7 +19,7 @@ import pytest
 import gdcli.engine.fleet_loop
 from gdcli.cli import main
 from gdcli.engine.fleet_loop import FleetLoop
-from gdcli.engine.kernels.elementwise import WrittenOut
+from gdcli.engine.kernels.elementwise import Elementwise
 from gdcli.engine.loop import Loop
 from gdcli.runner import shards
 from gdcli.storage import partial_results
@@ -84,7 +84,7 @@ def specs() -> Iterator[Path]:
 @contextmanager
 def watched(folder: Path, at_a_time: int = 6) -> Iterator[None]:
     """Note each training and each block in files, end blocks soon, and cut fleets into small ones; in a child."""
-    alone, together, noted = shards.alone, shards.together, folder / "trained"
+    alone, together, noted = shards.run_single, shards.run_fleet, folder / "trained"
 
     def note(numbers: list[int], place: Any) -> None:
         with noted.open("a") as file:
@@ -98,7 +98,7 @@ def watched(folder: Path, at_a_time: int = 6) -> Iterator[None]:
         note([run.number for run in runs], place)
         return together(runs, place, *rest)
 
-    shards.alone, shards.together = noting_alone, noting_together
+    shards.run_single, shards.run_fleet = noting_alone, noting_together
     shards.chunk_of = lambda loaded: at_a_time
     for loop in (Loop, FleetLoop):
         loop.block = _noting_blocks(loop.block, folder / "blocks")  # type: ignore[attr-defined]
@@ -336,14 +336,14 @@ def test_ctrl_c_and_then_resume(place: Path, specs: Path, expected: Callable[[st
 @contextmanager
 def counted(into: Path, deaths: int = 0) -> Iterator[None]:
     """Count a fleet's steps, a byte each, with a checkpoint every 50; die after so many checkpoints."""
-    step = WrittenOut.step
+    step = Elementwise.step
 
-    def counting(self: WrittenOut, *rest: Any) -> Any:
+    def counting(self: Elementwise, *rest: Any) -> Any:
         with into.open("ab") as file:
             file.write(b".")
         return step(self, *rest)
 
-    WrittenOut.step = counting  # type: ignore[method-assign]
+    Elementwise.step = counting  # type: ignore[method-assign]
     gdcli.engine.fleet_loop.MAX_BLOCK_STEPS = 50
     with ExitStack() as stack:
         if deaths:

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from gdcli.commands.check.agreement import Compared
+from gdcli.commands.check.agreement import Agreement
 from gdcli.commands.check.finite_differences import Slopes, slopes_at
-from gdcli.commands.check.methods import Model, model_of, noise_of
+from gdcli.commands.check.methods import CheckedModel, model_of, noise_of
 from gdcli.commands.check.report import AUTOGRAD, DIFFERENCES, HAND, TOLERANCES, Dtype, Report, excess
 from gdcli.engine.problem import start_values
 from gdcli.errors import RunError
@@ -49,7 +49,7 @@ def _checked(loaded: Loaded, point: Mapping[str, Tensor], dtypes: Sequence[Dtype
         gradients, noise = {way: gradient() for way, gradient in model.gradients.items()}, noise_of(model, dtype)
         for name, shape in model.shapes.items():
             ways = {way: gradient[name] for way, gradient in gradients.items()}
-            found.append(Compared(dtype, name, shape, ways, slopes.get(name), noise[name], tolerances))
+            found.append(Agreement(dtype, name, shape, ways, slopes.get(name), noise[name], tolerances))
     notes = (*notes_of(loaded, exact, slopes), *left_out_of(found))
     worst = max((each.worst() for each in found), key=lambda entry: excess(entry.error, entry.tolerance))
     failed = sum(each.failed() for each in found)
@@ -58,7 +58,7 @@ def _checked(loaded: Loaded, point: Mapping[str, Tensor], dtypes: Sequence[Dtype
     )
 
 
-def notes_of(loaded: Loaded, exact: Model, slopes: Mapping[str, Slopes]) -> list[str]:
+def notes_of(loaded: Loaded, exact: CheckedModel, slopes: Mapping[str, Slopes]) -> list[str]:
     """Say what was not compared, and why."""
     spec, notes = loaded.spec, []
     if HAND not in exact.gradients:
@@ -76,7 +76,7 @@ def notes_of(loaded: Loaded, exact: Model, slopes: Mapping[str, Slopes]) -> list
     return notes
 
 
-def left_out_of(found: Sequence[Compared]) -> list[str]:
+def left_out_of(found: Sequence[Agreement]) -> list[str]:
     """Say how many entries differences cannot judge."""
     notes = []
     for dtype in dict.fromkeys(each.dtype for each in found):

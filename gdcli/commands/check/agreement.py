@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdcli.commands.check.finite_differences import Slopes
-from gdcli.commands.check.report import AUTOGRAD, DIFFERENCES, TOLERANCES, Array, Dtype, Entry, Row, excess
+from gdcli.commands.check.report import AUTOGRAD, DIFFERENCES, TOLERANCES, Array, Dtype, ParameterCheck, Row, excess
 
 
-class Compared:
+class Agreement:
     """All pairs of ways for one parameter in one dtype."""
 
     def __init__(
@@ -58,20 +58,20 @@ class Compared:
         bad = [entries[errors > self._tolerance(pair)] for pair, (entries, errors) in self.pairs.items()]
         return len(np.unique(np.concatenate(bad))) if bad else 0
 
-    def worst(self) -> Entry:
+    def worst(self) -> ParameterCheck:
         """Return the entry whose error is the largest part of its tolerance."""
         found = [
             self._entry(pair, int(entries[errors.argmax()]), float(errors.max()))
             for pair, (entries, errors) in self.pairs.items()
             if len(entries)
         ]
-        nothing = Entry(self.dtype, self.name, (AUTOGRAD, AUTOGRAD), (0.0, 0.0), 0.0, 1.0, None)
+        nothing = ParameterCheck(self.dtype, self.name, (AUTOGRAD, AUTOGRAD), (0.0, 0.0), 0.0, 1.0, None)
         return max(found, key=lambda entry: excess(entry.error, entry.tolerance), default=nothing)
 
     def _tolerance(self, pair: tuple[str, str]) -> float:
         return self.tolerances[self.dtype, DIFFERENCES in pair]
 
-    def _entry(self, pair: tuple[str, str], index: int, error: float) -> Entry:
+    def _entry(self, pair: tuple[str, str], index: int, error: float) -> ParameterCheck:
         place = ",".join(str(k) for k in np.unravel_index(index, self.shape)) if self.shape else ""
         name, size = f"{self.name}[{place}]" if self.shape else self.name, None
         values = [float(self.gradients[way][index]) for way in pair if way != DIFFERENCES]
@@ -79,7 +79,7 @@ class Compared:
             at = int(np.searchsorted(self.slopes.entries, index))
             size = float(self.slopes.step_sizes[at])
             values.append(float(self.slopes.values[at]))
-        return Entry(self.dtype, name, pair, (values[0], values[1]), error, self._tolerance(pair), size)
+        return ParameterCheck(self.dtype, name, pair, (values[0], values[1]), error, self._tolerance(pair), size)
 
 
 def _errors(a: Array, b: Array, noise: Array, usual: float) -> tuple[Array, NDArray[np.bool_]]:

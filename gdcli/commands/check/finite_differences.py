@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gdcli.commands.check.methods import Model, perturbed
+from gdcli.commands.check.methods import CheckedModel, perturbed
 from gdcli.commands.check.report import Array
 from gdcli.spec.load import Loaded
 from gdcli.zoo.models import Chain
@@ -33,7 +33,7 @@ class Slopes:
     at_kink: NDArray[np.bool_]  # [E] the loss has no derivative here
 
 
-def slopes_at(loaded: Loaded, exact: Model) -> dict[str, Slopes]:
+def slopes_at(loaded: Loaded, exact: CheckedModel) -> dict[str, Slopes]:
     """Return the differences of every parameter, of a sample of its entries where the model is large."""
     if _has_straight_through(loaded):
         return {}
@@ -53,13 +53,13 @@ def _has_straight_through(loaded: Loaded) -> bool:
     return isinstance(model, Chain) and any(layer.activation == "sign_ste" for layer in model.layers)
 
 
-def _sample_size(exact: Model) -> int:
+def _sample_size(exact: CheckedModel) -> int:
     """Return the entries of a parameter whose differences are taken, fewer where a loss takes long."""
     each = 2 * len(STEPS) * max(1, exact.samples) * exact.scalars * len(exact.shapes)
     return int(min(SAMPLE, max(4, MULTIPLY_ADDS / each)))
 
 
-def _loss_noise(exact: Model) -> float:
+def _loss_noise(exact: CheckedModel) -> float:
     """Return how far rounding may take the loss from its value."""
     here, eps = float(exact.loss()), float(np.finfo(np.float64).eps)
     near = perturbed(exact, 2 * eps, lambda: float(exact.loss()))

@@ -23,7 +23,7 @@ PERTURBATIONS = 8  # of the point, to see what rounding does
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class CheckedModel:
     """A model at the point: its trained tensors, flat and in place, its loss, and its gradient in each way."""
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -43,7 +43,7 @@ class Model:
         return sum(map(prod, self.shapes.values()))
 
 
-def model_of(loaded: Loaded, dtype: Dtype, point: Mapping[str, Tensor]) -> Model:
+def model_of(loaded: Loaded, dtype: Dtype, point: Mapping[str, Tensor]) -> CheckedModel:
     """Build the model in a dtype, once per way, its parameters at the point."""
     chain = isinstance(loaded.architecture, Chain)
     engines = {HAND: "by_hand", AUTOGRAD: "autograd"} if chain else {AUTOGRAD: "autograd"}
@@ -60,7 +60,7 @@ def model_of(loaded: Loaded, dtype: Dtype, point: Mapping[str, Tensor]) -> Model
         raise SpecError(loaded.spec.problem(("model", "freeze"), "every parameter is frozen: there is no gradient"))
     for each in built.values():
         each.theta.fill(slice(None), point)
-    return Model(
+    return CheckedModel(
         {slot.name: slot.shape for slot in first.theta.trained},
         [_flat(each, each.theta.values[0]) for each in built.values()],
         x,
@@ -88,7 +88,7 @@ def _gradient(built: Built, x: Tensor, y: Tensor) -> dict[str, Array]:
     return {name: _host(part) for name, part in _flat(built, built.theta.gradient[0]).items()}
 
 
-def _alone(loaded: Loaded, x: Tensor, y: Tensor) -> Model:
+def _alone(loaded: Loaded, x: Tensor, y: Tensor) -> CheckedModel:
     """Return a loss by itself: the model is the identity, and its gradient that at the output, x."""
     spec = loaded.spec.loss
     assert spec is not None
@@ -103,14 +103,14 @@ def _alone(loaded: Loaded, x: Tensor, y: Tensor) -> Model:
             return loss.value(x, y)
 
     ways = {HAND: lambda: {"x": _host(loss.derivative(x)(x, y))}, AUTOGRAD: by_autograd}
-    return Model({"x": tuple(x.shape)}, [{"x": x.view(-1)}], x, value, ways)
+    return CheckedModel({"x": tuple(x.shape)}, [{"x": x.view(-1)}], x, value, ways)
 
 
 def _host(tensor: Tensor) -> Array:
     return np.array(tensor.detach().double().cpu().numpy()).reshape(-1)
 
 
-def perturbed(model: Model, size: float, measure: Callable[[], Any]) -> list[Any]:
+def perturbed(model: CheckedModel, size: float, measure: Callable[[], Any]) -> list[Any]:
     """Return what is measured at points next to this one: parameters and data smaller by up to ``size``, relative."""
     generator = np.random.default_rng(0)
     tensors = [tensor for side in model.sides for tensor in side.values()] + [model.data]
@@ -125,7 +125,7 @@ def perturbed(model: Model, size: float, measure: Callable[[], Any]) -> list[Any
     return found
 
 
-def noise_of(model: Model, dtype: Dtype) -> dict[str, Array]:
+def noise_of(model: CheckedModel, dtype: Dtype) -> dict[str, Array]:
     """Return how far rounding to a dtype may take the gradient of each parameter from its value, [entries]."""
     gradient, eps = model.gradients[AUTOGRAD], float(np.finfo(dtype).eps)
     here = gradient()

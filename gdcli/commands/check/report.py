@@ -37,7 +37,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ParameterCheck:
     """One scalar of a parameter and its derivative in two ways."""
 
     dtype: Dtype
@@ -63,7 +63,7 @@ class Report:
     samples: int
     rows: tuple[Row, ...]
     tolerances: Mapping[tuple[str, bool], float]
-    worst: Entry
+    worst: ParameterCheck
     failed: int  # entries of which a pair is further apart than its tolerance
     notes: tuple[str, ...]
 

@@ -15,12 +15,12 @@ from gdcli.commands.compare.tuning import Tuned, tune
 from gdcli.engine.closed_form import solve
 from gdcli.engine.loop import Interrupt
 from gdcli.engine.metrics import metric_names
-from gdcli.plan import Point
+from gdcli.plan import Trial
 from gdcli.records import Effort, Result
 from gdcli.report import plots
-from gdcli.runner import Run, Wish, record_run
-from gdcli.runner.batch import Carried, Home, Onlooker, Plan, Rows, counts, effort_of, run_all
-from gdcli.runner.record_run import Origin, Timing, Watch
+from gdcli.runner import Capture, Run, record_run
+from gdcli.runner.batch import BatchCallbacks, Execution, Plan, ResultRows, RunFolder, counts, effort_of, run_all
+from gdcli.runner.record_run import Callbacks, Provenance, Timing
 from gdcli.spec.document import Node
 from gdcli.spec.load import Loaded
 from gdcli.storage import run_folder
@@ -40,17 +40,17 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CompareOptions:
     """What is compared, and how."""
 
     loaded: Loaded
     document: Node
-    rows: Sequence[Point]  # values are label, lr and where it is from
+    rows: Sequence[Trial]  # values are label, lr and where it is from
     seeds: Sequence[int]
     changes: Sequence[tuple[tuple[str, Any], ...]]  # of each reporting seed; one empty tuple for the spec's own
-    origin: Origin
+    origin: Provenance
     base: Path
-    how: Carried
+    how: Execution
     search: Search | None = None
     target: float | None = None
     closed_form: bool = False
@@ -63,16 +63,16 @@ class Asked:
 class Comparison:
     """One comparison: ``run`` fills results and folder."""
 
-    asked: Asked
-    checked: Callable[[Sequence[Point]], list[Run]]
-    home: Home
+    asked: CompareOptions
+    checked: Callable[[Sequence[Trial]], list[Run]]
+    home: RunFolder
     results: list[Result] = field(default_factory=list)
     tuned: list[Tuned] = field(default_factory=list)
     tuning: list[Result] = field(default_factory=list)  # of the runs that tuned
     plan: Plan | None = None
     two: bool = False  # parameters, so that paths can be drawn
 
-    def run(self, interrupt: Interrupt, onlooker: Onlooker) -> None:
+    def run(self, interrupt: Interrupt, onlooker: BatchCallbacks) -> None:
         """Tune, run, write the folder; a run that fails is counted, the others go on."""
         asked, timing, folder, again = self.asked, Timing(), self.home.folder, self.home.again
         self.two = sum(p.values.size for p in _parameters(asked.loaded)) == 2
@@ -81,7 +81,7 @@ class Comparison:
             with timing.phase("tuning"):
                 rows = self._tune(asked.search, interrupt, onlooker)
         self.plan = self._plan(self.checked(self._points(rows)))
-        written = Rows(folder / "results.csv", self.plan, again=again)
+        written = ResultRows(folder / "results.csv", self.plan, again=again)
         try:
             with timing.phase("runs"):
                 if not interrupt.requested and not self._stopped():
@@ -95,7 +95,7 @@ class Comparison:
         timing.steps = sum(result.steps or 0 for result in self.results)
         if asked.plot and self.results and not interrupt.requested:
             with timing.phase("plot"):
-                self._draw(Watch(warning=onlooker.warning))
+                self._draw(Callbacks(warning=onlooker.warning))
         run_folder.replace(folder / "log.txt", self.table())
         self.home.end(timing, self._summary(interrupt))
 
@@ -108,7 +108,7 @@ class Comparison:
     def _axes(self) -> list[str]:
         return ["label", "lr", "lr_from", *(["seed"] if len(self.asked.seeds) > 1 else [])]
 
-    def _points(self, rows: Sequence[Point]) -> list[Point]:
+    def _points(self, rows: Sequence[Trial]) -> list[Trial]:
         """Return row by row a point per seed."""
         several = len(self.asked.seeds) > 1
         return [
@@ -124,7 +124,7 @@ class Comparison:
 
     def _plan(self, runs: Sequence[Run], *, tuning: bool = False) -> Plan:
         asked = self.asked
-        wish = Wish(
+        wish = Capture(
             curve=asked.plot and not tuning,
             path=asked.plot and not tuning and self.two,
             parameters=asked.verify and not tuning,
@@ -134,10 +134,10 @@ class Comparison:
         axes = ["label", "lr", "seed"] if tuning else self._axes()
         return Plan(asked.loaded, asked.document, runs, axes, asked.origin, asked.base, how, wish, folders=not tuning)
 
-    def _tune(self, search: Search, interrupt: Interrupt, onlooker: Onlooker) -> list[Point]:
+    def _tune(self, search: Search, interrupt: Interrupt, onlooker: BatchCallbacks) -> list[Trial]:
         """Return the rows with the learning rates that were found; tuning.csv and tuning.png tell of all."""
 
-        def train(points: Sequence[Point]) -> list[Result]:
+        def train(points: Sequence[Trial]) -> list[Result]:
             if not points or interrupt.requested or self._stopped():
                 return [records.failed_result(k, p.label, p.values, "interrupted") for k, p in enumerate(points, 1)]
             plan, part = self._plan(self.checked(points), tuning=True), f"tuning-{len(self.tuning)}"
@@ -237,7 +237,7 @@ class Comparison:
         ]
         return run_folder.json_text({"folder": str(self.home.folder), "runs": rows, "rows": self.data()})
 
-    def _draw(self, watch: Watch) -> None:
+    def _draw(self, watch: Callbacks) -> None:
         asked, lines = self.asked, self.lines()
         folder = self.home.folder
         record_run.draw(folder / "compare.png", lambda: figures.curves(lines, asked.loaded, asked.x), watch)
@@ -260,7 +260,7 @@ def _seeds(count: int) -> str:
     return "another seed" if count == 1 else f"{count} other seeds"
 
 
-def _with_lr(row: Point, tuned: Tuned) -> Point:
+def _with_lr(row: Trial, tuned: Tuned) -> Trial:
     label, _, _ = row.values
     finite = isfinite(tuned.losses[tuned.best])
     lr_from = "tuned, edge" if tuned.edge else "tuned" if finite else "tuned, none finite"

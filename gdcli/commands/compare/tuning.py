@@ -9,11 +9,11 @@ from math import inf, isfinite
 import numpy as np
 
 from gdcli.commands.stats import interval
-from gdcli.plan import Point, extended
+from gdcli.plan import Trial, extended
 from gdcli.records import Result
 from gdcli.report.plots import Sensitivity
 
-Train = Callable[[Sequence[Point]], Sequence[Result]]
+Train = Callable[[Sequence[Trial]], Sequence[Result]]
 """Trains points and returns their results in the same order."""
 
 
@@ -44,7 +44,7 @@ class Tuned:
 
 
 def tune(
-    rows: Sequence[Point], grid: Sequence[float], changes: Sequence[tuple[tuple[str, object], ...]], train: Train
+    rows: Sequence[Trial], grid: Sequence[float], changes: Sequence[tuple[tuple[str, object], ...]], train: Train
 ) -> tuple[list[Tuned], list[Result]]:
     """Try every learning rate of the grid for every row, on every seed's ``changes``; extend it once at an edge.
 
@@ -62,9 +62,9 @@ def tune(
     return final, numbered
 
 
-def _points(row: Point, lrs: Sequence[float], changes: Sequence[tuple[tuple[str, object], ...]]) -> list[Point]:
+def _points(row: Trial, lrs: Sequence[float], changes: Sequence[tuple[tuple[str, object], ...]]) -> list[Trial]:
     return [
-        Point(
+        Trial(
             f"{row.label} lr={lr:.6g} seed={dict(change)['seed']}",
             (row.label, lr, dict(change)["seed"]),
             (*row.changes, ("optimizer.lr", lr), *change),

@@ -18,7 +18,7 @@ Worked = tuple[Expression, str]  # a formula, and the case that it is
 
 
 @dataclass(frozen=True, slots=True)
-class Elementwise:
+class ElementwiseRule:
     """An activation of one weighted sum: ``value(z)`` and ``derivative(z, a)``."""
 
     value: Callable[[Expression], Worked]
@@ -43,16 +43,16 @@ def _rectifier(
     slope: Callable[[Expression], Expression],
     above: Callable[[Expression], Expression] = lambda z: z,
     upper: Expression = ONE,
-) -> Elementwise:
+) -> ElementwiseRule:
     value = _by_sign(above, below)
     derivative = _by_sign(lambda z: upper, slope)
-    return Elementwise(value, lambda z, a: derivative(z))
+    return ElementwiseRule(value, lambda z, a: derivative(z))
 
 
 def _smooth(
     value: Callable[[Expression], Expression], derivative: Callable[[Expression, Expression], Expression]
-) -> Elementwise:
-    return Elementwise(lambda z: (value(z), ""), lambda z, a: (derivative(z, a), ""))
+) -> ElementwiseRule:
+    return ElementwiseRule(lambda z: (value(z), ""), lambda z, a: (derivative(z, a), ""))
 
 
 def _between(
@@ -111,13 +111,13 @@ def _exp_minus_1(z: Expression) -> Expression:
 _SIXTH = number(0.1666666716337204)  # torch rounds it to float32 in float64 too
 _ALPHA, _SCALE = number(1.6732632423543772), number(1.0507009873554805)
 
-ELEMENTWISE: dict[str, Elementwise] = {
-    "relu": Elementwise(
+ELEMENTWISE: dict[str, ElementwiseRule] = {
+    "relu": ElementwiseRule(
         lambda z: (call("max", ZERO, z), ""),
         lambda z, a: (ONE, _case(z, "> 0")) if z.value > 0 else (ZERO, _case(z, "≤ 0"))
     ),
     "leaky_relu": _rectifier(lambda z: number(0.01) * z, lambda z: number(0.01)),
-    "relu6": Elementwise(lambda z: (_clipped(ZERO, z, SIX), ""), _between(0, 6, ONE)),
+    "relu6": ElementwiseRule(lambda z: (_clipped(ZERO, z, SIX), ""), _between(0, 6, ONE)),
     "elu": _rectifier(_exp_minus_1, lambda z: call("exp", z)),
     "selu": _rectifier(
         lambda z: _SCALE * _ALPHA * _exp_minus_1(z), lambda z: _SCALE * _ALPHA * call("exp", z),
@@ -125,20 +125,20 @@ ELEMENTWISE: dict[str, Elementwise] = {
     ),
     "celu": _rectifier(_exp_minus_1, lambda z: call("exp", z)),
     "gelu": _smooth(lambda z: z * call("Φ", z), lambda z, a: call("Φ", z) + z * call("φ", z)),
-    "sigmoid": Elementwise(_logistic, lambda z, a: (a * (ONE - a), "")),
-    "hardsigmoid": Elementwise(
+    "sigmoid": ElementwiseRule(_logistic, lambda z, a: (a * (ONE - a), "")),
+    "hardsigmoid": ElementwiseRule(
         lambda z: (_clipped(ZERO, z + THREE, SIX) / SIX, ""), _between(-3, 3, _SIXTH, more=", 1/6 as torch has it")
     ),
     "tanh": _smooth(lambda z: call("tanh", z), lambda z, a: ONE - a**TWO),
-    "hardtanh": Elementwise(lambda z: (_clipped(-ONE, z, ONE), ""), _between(-1, 1, ONE)),
+    "hardtanh": ElementwiseRule(lambda z: (_clipped(-ONE, z, ONE), ""), _between(-1, 1, ONE)),
     "silu": _smooth(lambda z: z * call("σ", z), _silu_slope),
-    "hardswish": Elementwise(lambda z: (z * _clipped(ZERO, z + THREE, SIX) / SIX, ""), _hardswish_slope),
+    "hardswish": ElementwiseRule(lambda z: (z * _clipped(ZERO, z + THREE, SIX) / SIX, ""), _hardswish_slope),
     "mish": _smooth(lambda z: z * _mish_factor(z), _mish_slope),
-    "softplus": Elementwise(_softplus, _softplus_slope),
+    "softplus": ElementwiseRule(_softplus, _softplus_slope),
     "softsign": _smooth(lambda z: z / (ONE + call("abs", z)), lambda z, a: ONE / (ONE + call("abs", z)) ** TWO),
     "logsigmoid": _smooth(lambda z: -call("log", ONE + call("exp", -z)), lambda z, a: call("σ", -z)),
     "tanhshrink": _smooth(lambda z: z - call("tanh", z), lambda z, a: call("tanh", z) ** TWO),
-    "sign_ste": Elementwise(lambda z: (call("sign", z), ""), _between(-1, 1, ONE, closed=True)),
+    "sign_ste": ElementwiseRule(lambda z: (call("sign", z), ""), _between(-1, 1, ONE, closed=True)),
 }  # fmt: skip
 
 

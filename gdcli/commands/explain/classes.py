@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from gdcli.commands.explain.activations import TWO
 from gdcli.commands.explain.expression import Label, call, number, symbol, total
-from gdcli.commands.explain.tree import Group, Quantity, Section, Table, quantity
+from gdcli.commands.explain.tree import ExplanationSection, Group, Quantity, WorkedTable, quantity
 
 _CHANCES = ((0.2, 0.2, 0.6), (0.0, 0.4, 0.6))
 _TRUTH = (0, 0, 1)
 
 
-def comparison() -> Section:
+def comparison() -> ExplanationSection:
     """Return squared loss against cross-entropy on two rows of probabilities with the third class true."""
     squared = [_squared(k, row) for k, row in enumerate(_CHANCES)]
     entropy = [_entropy(k, row) for k, row in enumerate(_CHANCES)]
@@ -18,13 +18,13 @@ def comparison() -> Section:
         (str(row), repr(one.value), repr(other.value))
         for row, one, other in zip(_CHANCES, squared, entropy, strict=True)
     )
-    table = Table(("probabilities", "squared loss", "cross-entropy"), rows)
+    table = WorkedTable(("probabilities", "squared loss", "cross-entropy"), rows)
     notes = (
         "The third class is the true one, and both predictions give it the same probability, 0.6.",
         "Squared loss also counts how the rest is shared among the wrong classes; cross-entropy does not.",
     )
     groups = (Group((), "", notes, table), Group((*squared, *entropy)))
-    return Section("Squared loss against cross-entropy", groups)
+    return ExplanationSection("Squared loss against cross-entropy", groups)
 
 
 def _squared(k: int, row: tuple[float, ...]) -> Quantity:

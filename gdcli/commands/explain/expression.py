@@ -205,7 +205,7 @@ GREEK = {
 
 
 @dataclass(frozen=True, slots=True)
-class Style:
+class Notation:
     """How to write: as LaTeX or as text, with the numbers put in or in symbols."""
 
     latex: bool = False
@@ -228,15 +228,15 @@ class Style:
 
 def text(expression: Expression, *, numbers: bool = False, latex: bool = False) -> str:
     """Return an expression on one line, in symbols or with the numbers put in."""
-    return _written(expression, Style(latex, numbers))
+    return _written(expression, Notation(latex, numbers))
 
 
-def terms(expression: Expression, style: Style) -> list[list[str]]:
+def terms(expression: Expression, style: Notation) -> list[list[str]]:
     """Return the factors of each term of a sum, signs included: the places where a long line may be broken."""
     return [_factors(term, style, first=not k) for k, term in enumerate(_flat("+", expression))]
 
 
-def _factors(term: Expression, style: Style, *, first: bool) -> list[str]:
+def _factors(term: Expression, style: Notation, *, first: bool) -> list[str]:
     if first:
         return _parts(term, style)
     negative = term.operation == "neg"
@@ -246,7 +246,7 @@ def _factors(term: Expression, style: Style, *, first: bool) -> list[str]:
     return [f"{style.minus if negative else '+'} {head}", *rest]
 
 
-def _parts(term: Expression, style: Style, *, inner: bool = False) -> list[str]:
+def _parts(term: Expression, style: Notation, *, inner: bool = False) -> list[str]:
     """Return the factors of a product, each but the first with its sign; anything else in one piece."""
     if term.operation != "*":
         return [_bound(term, style, _PRODUCT) if inner else _written(term, style)]
@@ -254,7 +254,7 @@ def _parts(term: Expression, style: Style, *, inner: bool = False) -> list[str]:
     return [parts[0], *(f"{style.times.strip()} {part}" for part in parts[1:])]
 
 
-def _operand(part: Expression, style: Style, place: int) -> str:
+def _operand(part: Expression, style: Notation, place: int) -> str:
     """Return a factor of a product: ``o1(1 − o1)`` needs no parentheses in symbols, other products do."""
     if place and part.operation == "*" and not style.numbers and _is_logistic(part):
         first, second = part.operands
@@ -266,7 +266,7 @@ def _is_logistic(part: Expression) -> bool:
     return [operand.operation for operand in part.operands] == ["symbol", "+"]
 
 
-def _written(expression: Expression, style: Style) -> str:
+def _written(expression: Expression, style: Notation) -> str:
     operation, operands = expression.operation, expression.operands
     if operation == "symbol" and not style.numbers and expression.label is not None:
         return expression.label.latex if style.latex else expression.label.text
@@ -283,13 +283,13 @@ def _written(expression: Expression, style: Style) -> str:
     return _function(operation, operands, style)
 
 
-def _fraction(above: Expression, below: Expression, style: Style) -> str:
+def _fraction(above: Expression, below: Expression, style: Notation) -> str:
     if style.latex:
         return rf"\dfrac{{{_written(above, style)}}}{{{_written(below, style)}}}"
     return f"{_bound(above, style, _PRODUCT)} / {_bound(below, style, _POWER)}"
 
 
-def _power(base: Expression, exponent: Expression, style: Style) -> str:
+def _power(base: Expression, exponent: Expression, style: Notation) -> str:
     derivative = base.label is not None and "/" in base.label.text and not style.numbers  # (dL/dw)², not dL/dw²
     below = _enclosed(_written(base, style), style) if derivative else _bound(base, style, _ATOM)
     if style.latex:
@@ -299,7 +299,7 @@ def _power(base: Expression, exponent: Expression, style: Style) -> str:
     return f"{below}^{_bound(exponent, style, _ATOM)}"
 
 
-def _function(name: str, arguments: tuple[Expression, ...], style: Style) -> str:
+def _function(name: str, arguments: tuple[Expression, ...], style: Notation) -> str:
     inner = ", ".join(_written(argument, style) for argument in arguments)
     if name == "abs":
         return rf"\left|{inner}\right|" if style.latex else f"|{inner}|"
@@ -310,7 +310,7 @@ def _function(name: str, arguments: tuple[Expression, ...], style: Style) -> str
     return f"{name}({inner})"
 
 
-def _bound(expression: Expression, style: Style, binding: int) -> str:
+def _bound(expression: Expression, style: Notation, binding: int) -> str:
     """Return an expression in parentheses if it binds less than its place needs."""
     written = _written(expression, style)
     own = _BINDING.get(expression.operation, _ATOM)
@@ -322,6 +322,6 @@ def _bound(expression: Expression, style: Style, binding: int) -> str:
     return written if own >= binding else _enclosed(written, style)
 
 
-def _enclosed(written: str, style: Style) -> str:
+def _enclosed(written: str, style: Notation) -> str:
     tall = style.latex and r"\dfrac" in written  # TeX breaks no line between \left and \right
     return rf"\left({written}\right)" if tall else f"({written})"

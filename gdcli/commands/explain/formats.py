@@ -7,9 +7,9 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from gdcli.commands.explain.expression import GREEK, Style, latex_number, shown, terms
+from gdcli.commands.explain.expression import GREEK, Notation, latex_number, shown, terms
 from gdcli.commands.explain.expression import text as plain_text
-from gdcli.commands.explain.tree import Explanation, Group, Quantity, Table
+from gdcli.commands.explain.tree import Explanation, Group, Quantity, WorkedTable
 
 WIDTH = 100
 """Columns of a line of text, wherever its parts are shorter."""
@@ -34,10 +34,10 @@ def only(quantities: Iterable[Quantity], form: Format = "text") -> str:
 
 def sides(quantity: Quantity, *, latex: bool = False) -> list[Line]:
     """Return the right-hand sides of a quantity: chain, formula, numbers, value; what would be repeated is left out."""
-    found = [terms(quantity.chain, Style(latex))] if quantity.chain is not None and _has_chain(quantity) else []
-    found.append(terms(quantity.formula, Style(latex)))
-    found.append(terms(quantity.worked, Style(latex, numbers=True)))
-    found.append([[Style(latex).value(quantity.value)]])
+    found = [terms(quantity.chain, Notation(latex))] if quantity.chain is not None and _has_chain(quantity) else []
+    found.append(terms(quantity.formula, Notation(latex)))
+    found.append(terms(quantity.worked, Notation(latex, numbers=True)))
+    found.append([[Notation(latex).value(quantity.value)]])
     return [side for k, side in enumerate(found) if k == 0 or _joined(side) != _joined(found[k - 1])]
 
 
@@ -77,7 +77,7 @@ def _text_group(group: Group) -> list[str]:
     return lines
 
 
-def _text_table(table: Table) -> list[str]:
+def _text_table(table: WorkedTable) -> list[str]:
     rows = [table.header, *table.rows]
     widths = [max(len(row[k]) for row in rows) for k in range(len(table.header))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -172,7 +172,7 @@ def _latex_group(group: Group) -> list[str]:
     return lines + _latex_quantities(group.quantities)
 
 
-def _latex_table(table: Table) -> list[str]:
+def _latex_table(table: WorkedTable) -> list[str]:
     rows = [" & ".join(map(latex_text, row)) + r" \\" for row in (table.header, *table.rows)]
     rows.insert(1, r"\hline")
     return [rf"\noindent\begin{{tabular}}{{{'l' * len(table.header)}}}", *rows, r"\end{tabular}\par"]
@@ -207,9 +207,9 @@ def _latex_sides(quantity: Quantity) -> list[Line]:
     for numbers, expression in zip((False, False, True), every, strict=True):
         if expression is None:
             continue
-        plain = _joined(terms(expression, Style(numbers=numbers)))
+        plain = _joined(terms(expression, Notation(numbers=numbers)))
         if plain != last:
-            found.append(terms(expression, Style(latex=True, numbers=numbers)))
+            found.append(terms(expression, Notation(latex=True, numbers=numbers)))
         last = plain
     return found if last == shown(quantity.value) else [*found, [[latex_number(quantity.value)]]]
 
@@ -243,7 +243,7 @@ def _markdown_group(group: Group) -> list[str]:
     return lines + ([*_math_block(group.quantities), ""] if group.quantities else [])
 
 
-def _markdown_table(table: Table) -> list[str]:
+def _markdown_table(table: WorkedTable) -> list[str]:
     rows = [table.header, tuple("---" for _ in table.header), *table.rows]
     escaped: Callable[[str], str] = lambda cell: cell if cell == "---" else markdown_text(cell)  # noqa: E731
     return ["| " + " | ".join(map(escaped, row)) + " |" for row in rows]

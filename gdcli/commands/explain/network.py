@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class WorkedStep:
     """One local derivative on a path: its name and its formula; ``whole`` keeps a product together as one factor."""
 
     name: Label
@@ -36,11 +36,11 @@ class Step:
     whole: bool = True
 
 
-Path = tuple[Step, ...]
+Path = tuple[WorkedStep, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class WorkedLayer:
     """One layer with its numbered parameters: weights [outputs][inputs], biases [outputs], [1] shared, or none."""
 
     affine: Affine
@@ -53,11 +53,11 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class WorkedProblem:
     """What a pass needs: the layers, the batch's inputs and targets as symbols, and the loss."""
 
     names: Names
-    layers: tuple[Layer, ...]
+    layers: tuple[WorkedLayer, ...]
     inputs: list[list[Expression]]
     targets: list[list[Expression]]
     classes: tuple[int, ...] | None
@@ -65,16 +65,16 @@ class Problem:
     arguments: Mapping[str, Any]
 
 
-def numbered_layers(chain: Sequence[Affine], parameters: Mapping[str, Any]) -> tuple[Layer, ...]:
+def numbered_layers(chain: Sequence[Affine], parameters: Mapping[str, Any]) -> tuple[WorkedLayer, ...]:
     """Number the parameters of a chain: w1, w2, ... row by row through all layers, b1, b2, ... likewise."""
-    layers: list[Layer] = []
+    layers: list[WorkedLayer] = []
     weights = biases = 0
     for affine in chain:
         matrix, shift = parameters[f"{affine.name}weight"], parameters.get(f"{affine.name}bias", [])
         names = iter(numbered("w", affine.outputs * affine.inputs, weights))
         rows = [[symbol(next(names), value) for value in row] for row in matrix]
         below = [symbol(name, value) for name, value in zip(numbered("b", len(shift), biases), shift, strict=True)]
-        layers.append(Layer(affine, rows, below))
+        layers.append(WorkedLayer(affine, rows, below))
         weights, biases = weights + affine.outputs * affine.inputs, biases + len(shift)
     return tuple(layers)
 
@@ -102,7 +102,7 @@ def sum_of_paths(key: str, name: Label, paths: Sequence[Path]) -> Quantity:
 class Pass:
     """One forward and backward pass of a batch."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: WorkedProblem) -> None:
         self.problem, self.names, self.layers = problem, problem.names, problem.layers
         self.rows = range(len(problem.inputs))
         self._kept: dict[tuple[Any, ...], Any] = {}
@@ -215,7 +215,7 @@ class Pass:
         """Return the paths from the loss to the output of a hidden neuron."""
         above, here = self.layers[k + 1], self.names.neuron(k, b, j)
         return [
-            (*path, Step(partial(self.net_name(k + 1, b, i), here), above.weights[i][j]))
+            (*path, WorkedStep(partial(self.net_name(k + 1, b, i), here), above.weights[i][j]))
             for i in range(above.affine.outputs)
             for path in self.paths(k + 1, b, i)
         ]
@@ -224,18 +224,18 @@ class Pass:
         """Return the paths from the loss to a weighted sum; one of one step where they are not written out."""
         if not self.written_out:
             slope = self.at_net(k, b, j)
-            return [(Step(slope.name, slope.symbol),)]
+            return [(WorkedStep(slope.name, slope.symbol),)]
         return self._all_paths(k, b, j)
 
     def _all_paths(self, k: int, b: int, j: int) -> list[Path]:
         last = k == len(self.layers) - 1
         slope = self.at_output(k, b, j) if last else None
-        before: list[Path] = [(Step(slope.name, slope.formula),)] if slope else self._paths_to_output(k, b, j)
+        before: list[Path] = [(WorkedStep(slope.name, slope.formula),)] if slope else self._paths_to_output(k, b, j)
         local = self.local(k, b, j)
         if local is None:
             return before
         # the output's own product is one factor, a hidden neuron's is written factor by factor, as by hand
-        return [(*path, Step(local.name, local.formula, last)) for path in before]
+        return [(*path, WorkedStep(local.name, local.formula, last)) for path in before]
 
     def at_net(self, k: int, b: int, j: int) -> Quantity:
         """Return the derivative of the loss at a weighted sum."""
@@ -253,8 +253,8 @@ class Pass:
         pairs = zip(slopes, coupled, strict=True)
         return sum_of_paths(self._key(name), name, [(self._step(one), self._step(other)) for one, other in pairs])
 
-    def _step(self, slope: Quantity) -> Step:
-        return Step(slope.name, slope.symbol)
+    def _step(self, slope: Quantity) -> WorkedStep:
+        return WorkedStep(slope.name, slope.symbol)
 
     # --- parameters ---------------------------------------------------------------------------------------------------
 
@@ -266,7 +266,7 @@ class Pass:
         weight = self.layers[k].weights[j][i].label
         assert weight is not None
         paths = [
-            (*path, Step(partial(self.net_name(k, b, j), weight), self._input(k, b, i)))
+            (*path, WorkedStep(partial(self.net_name(k, b, j), weight), self._input(k, b, i)))
             for b in self.rows
             for path in self.paths(k, b, j)
         ]
@@ -286,7 +286,7 @@ class Pass:
         bias = layer.biases[j].label
         assert bias is not None
         paths = [
-            (*path, Step(partial(self.net_name(k, b, i), bias), ONE))
+            (*path, WorkedStep(partial(self.net_name(k, b, i), bias), ONE))
             for b in self.rows
             for i in (range(layer.affine.outputs) if shared else [j])
             for path in self.paths(k, b, i)

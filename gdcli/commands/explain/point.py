@@ -10,14 +10,14 @@ from gdcli.errors import RunError, SpecError
 from gdcli.spec.load import Loaded, match
 
 if TYPE_CHECKING:
-    from gdcli.engine.param_groups import Rates, Step
+    from gdcli.engine.param_groups import LrSchedules, Step
     from gdcli.engine.problem import Built, Rows
 
 Nested = Any  # floats, or lists of them: a parameter's values in its shape
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class ParameterRule:
     """How one parameter is updated: its settings, the learning rate of the step, and the state of each scalar."""
 
     settings: Mapping[str, Any]
@@ -26,34 +26,34 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class EvaluationPoint:
     """A run before a step. ``rows`` are positions in the training data; ``rules`` is empty where nothing is updated."""
 
     step: int
     rows: tuple[int, ...]
     parameters: Mapping[str, Nested]
-    rules: Mapping[str, Rule] = field(default_factory=dict)
+    rules: Mapping[str, ParameterRule] = field(default_factory=dict)
 
 
-def point_of(loaded: Loaded, step: int) -> Point:
+def point_of(loaded: Loaded, step: int) -> EvaluationPoint:
     """Return the run before its step-th step: N − 1 steps are trained in the spec's dtype, then widened.
 
     Before the first step the parameters are the spec's own decimal numbers where it gives them. Raises SpecError for a
     step that the run does not have, RunError where it diverges before.
     """
-    from gdcli.engine.param_groups import Rates
+    from gdcli.engine.param_groups import LrSchedules
     from gdcli.engine.problem import build
 
     last = _last(loaded)
     if not 1 <= step <= last:
         raise SpecError(f"--step takes a step of the run, from 1 to {last:,} (got {step:,})")
     built = build(loaded)
-    rates = Rates([(update.bound.update, update.lr, update.schedule) for update in built.updates])
+    rates = LrSchedules([(update.bound.update, update.lr, update.schedule) for update in built.updates])
     rows = _advance(built, rates, step)
     parameters = _values(built)
     unchanged = {slot.name for slot in built.theta.slots if step == 1 or not slot.trained}
     parameters |= {name: value for name, value in _decimal(loaded, parameters).items() if name in unchanged}
-    return Point(
+    return EvaluationPoint(
         step,
         _positions(rows, loaded.samples),
         parameters,
@@ -66,7 +66,7 @@ def _last(loaded: Loaded) -> int:
     return max(1, spec.settings.epochs * spec.batch.steps(loaded.samples)) if spec.optimizer is not None else 1
 
 
-def _advance(built: Built, rates: Rates, step: int) -> Rows | None:
+def _advance(built: Built, rates: LrSchedules, step: int) -> Rows | None:
     """Train up to a step and return its rows; None for all of them."""
     if built.loaded.spec.settings.epochs == 0:
         return None
@@ -118,15 +118,15 @@ def _filled(like: Nested, value: float) -> Nested:
     return [_filled(part, value) for part in like] if isinstance(like, list) else value
 
 
-def _rules(built: Built, now: Sequence[Step]) -> dict[str, Rule]:
+def _rules(built: Built, now: Sequence[Step]) -> dict[str, ParameterRule]:
     """Return each trained parameter's settings and state; the stretches of theta are in the order of its slots."""
     spec, theta = built.loaded.spec, built.theta
     if not built.updates or spec.optimizer is None:
         return {}
-    from gdcli.engine.param_groups import stretches
+    from gdcli.engine.param_groups import param_groups
 
     rules = {}
-    for update, part, (_, lr) in zip(built.updates, stretches(spec, theta.trained), now, strict=True):
+    for update, part, (_, lr) in zip(built.updates, param_groups(spec, theta.trained), now, strict=True):
         own = spec.optimizer.groups[part.group] if part.group else {}
         flat = {name: tensor.cpu().double().tolist() for name, tensor in update.bound.state.items()}
         for slot in theta.trained:
@@ -135,5 +135,5 @@ def _rules(built: Built, now: Sequence[Step]) -> dict[str, Rule]:
                     {name: value[k - part.start] if isinstance(value, list) else value for name, value in flat.items()}
                     for k in range(slot.start, slot.stop)
                 )
-                rules[slot.name] = Rule({**spec.optimizer.arguments, **own}, float(lr), state)
+                rules[slot.name] = ParameterRule({**spec.optimizer.arguments, **own}, float(lr), state)
     return rules

@@ -51,7 +51,7 @@ def quantity(key: str, name: Label, formula: Expression, note: str = "", title: 
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class WorkedTable:
     """A small table: cells are text."""
 
     header: tuple[str, ...]
@@ -65,11 +65,11 @@ class Group:
     quantities: tuple[Quantity, ...] = ()
     title: str = ""
     notes: tuple[str, ...] = ()
-    table: Table | None = None
+    table: WorkedTable | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class ExplanationSection:
     """One part of an explanation: Forward, Loss, Backward, Update."""
 
     title: str
@@ -82,7 +82,7 @@ class Explanation:
 
     title: str
     description: str
-    sections: tuple[Section, ...]
+    sections: tuple[ExplanationSection, ...]
 
     def quantities(self) -> Iterator[Quantity]:
         """Walk all quantities in the order in which they are printed."""

@@ -10,10 +10,10 @@ from typing import Any
 from gdcli.commands.explain import classes, updates
 from gdcli.commands.explain.expression import Expression, Label, latex_name, symbol
 from gdcli.commands.explain.naming import LOSS, Names, partial
-from gdcli.commands.explain.network import Pass, Problem, numbered_layers
+from gdcli.commands.explain.network import Pass, WorkedProblem, numbered_layers
 from gdcli.commands.explain.objective import ChainRule, chain_rule
-from gdcli.commands.explain.point import Point, Rule, point_of
-from gdcli.commands.explain.tree import Explanation, Group, Quantity, Section, Table, quantity
+from gdcli.commands.explain.point import EvaluationPoint, ParameterRule, point_of
+from gdcli.commands.explain.tree import Explanation, ExplanationSection, Group, Quantity, WorkedTable, quantity
 from gdcli.errors import SpecError, nearest
 from gdcli.spec.load import Loaded
 from gdcli.zoo.models import Chain, Objective, Stack
@@ -57,9 +57,9 @@ def _hint(name: str, known: Mapping[str, Thunk]) -> str:
     return f"Each row has its own: '{of_rows}'" if of_rows else nearest(name, known)
 
 
-def subject_of(loaded: Loaded, point: Point) -> Network | Function:
+def subject_of(loaded: Loaded, point: EvaluationPoint) -> Network | WorkedFunction:
     """Return the passes of a spec at a point: of its network, or through its objective."""
-    return Function(loaded, point) if isinstance(loaded.architecture, Objective) else Network(loaded, point)
+    return WorkedFunction(loaded, point) if isinstance(loaded.architecture, Objective) else Network(loaded, point)
 
 
 def _possible(loaded: Loaded) -> None:
@@ -99,7 +99,7 @@ def _readable(loaded: Loaded) -> None:
 # --- what networks and objectives share -------------------------------------------------------------------------------
 
 
-def _heading(loaded: Loaded, point: Point) -> str:
+def _heading(loaded: Loaded, point: EvaluationPoint) -> str:
     spec = loaded.spec
     if not point.rules:
         return f"{spec.name}: one forward and backward pass"
@@ -109,25 +109,25 @@ def _heading(loaded: Loaded, point: Point) -> str:
     return f"{spec.name}: step {point.step} (epoch {epoch + 1}, batch {batch + 1})"
 
 
-def _whole(loaded: Loaded, point: Point, sections: Sequence[Section]) -> Explanation:
+def _whole(loaded: Loaded, point: EvaluationPoint, sections: Sequence[ExplanationSection]) -> Explanation:
     return Explanation(_heading(loaded, point), loaded.spec.settings.description or "", tuple(sections))
 
 
 class _Updates:
     """The update of every trained scalar."""
 
-    def __init__(self, loaded: Loaded, point: Point) -> None:
+    def __init__(self, loaded: Loaded, point: EvaluationPoint) -> None:
         self.loaded, self.point = loaded, point
         assert loaded.spec.optimizer is not None or not point.rules
         self.optimizer = loaded.spec.optimizer.name if loaded.spec.optimizer else ""
 
-    def scalar(self, rule: Rule, k: int, parameter: Expression, gradient: Quantity) -> updates.Scalar:
+    def scalar(self, rule: ParameterRule, k: int, parameter: Expression, gradient: Quantity) -> updates.Scalar:
         """Return one scalar after its step, with the equations that led there."""
         found = updates.Scalar(parameter, gradient.symbol, rule.settings, rule.lr, rule.state[k], self.point.step)
         updates.RULES[self.optimizer](found)
         return found
 
-    def section(self, scalars: Sequence[updates.Scalar], frozen: Sequence[str]) -> list[Section]:
+    def section(self, scalars: Sequence[updates.Scalar], frozen: Sequence[str]) -> list[ExplanationSection]:
         """Return the section of the update; none where nothing is updated."""
         if not scalars:
             return []
@@ -135,13 +135,13 @@ class _Updates:
         letters = updates.settings_of(self.optimizer, first.settings, first.lr)
         own = updates.taught(self.optimizer, first.settings)
         notes = (f"The rule is that of {self.optimizer}.", *own, *(f"{name} is frozen and stays." for name in frozen))
-        table = Table(("letter", "setting", "value"), tuple(letters))
+        table = WorkedTable(("letter", "setting", "value"), tuple(letters))
         groups = [Group((), "", notes, table), *_states(scalars, "State before", before=True)]
         groups += self._lines(scalars)
         groups += _states(scalars, "State after", before=False)
         if self.optimizer == "sgd" and first.settings["momentum"] and not first.settings["dampening"]:
             groups += _average(scalars)
-        return [Section("Update", tuple(groups))]
+        return [ExplanationSection("Update", tuple(groups))]
 
     def _lines(self, scalars: Sequence[updates.Scalar]) -> list[Group]:
         if all(len(scalar.lines) == 1 for scalar in scalars):
@@ -163,7 +163,9 @@ def _states(scalars: Sequence[updates.Scalar], title: str, *, before: bool) -> l
         (_name(scalar).text, *(repr(state[column]) for column in columns))
         for scalar, state in zip(scalars, states, strict=True)
     )
-    return [Group((), title, (), Table(("", *(f"{updates.STATE_LETTERS[name]} ({name})" for name in columns)), rows))]
+    return [
+        Group((), title, (), WorkedTable(("", *(f"{updates.STATE_LETTERS[name]} ({name})" for name in columns)), rows))
+    ]
 
 
 def _average(scalars: Sequence[updates.Scalar]) -> list[Group]:
@@ -178,8 +180,10 @@ def _average(scalars: Sequence[updates.Scalar]) -> list[Group]:
     return [Group(tuple(updates.as_average(first)), "Momentum as an average", notes)]
 
 
-def _table_of(values: Mapping[str, tuple[str, float]]) -> Table:
-    return Table(("name", "parameter", "value"), tuple((k, name, repr(value)) for k, (name, value) in values.items()))
+def _table_of(values: Mapping[str, tuple[str, float]]) -> WorkedTable:
+    return WorkedTable(
+        ("name", "parameter", "value"), tuple((k, name, repr(value)) for k, (name, value) in values.items())
+    )
 
 
 # --- networks ---------------------------------------------------------------------------------------------------------
@@ -188,7 +192,7 @@ def _table_of(values: Mapping[str, tuple[str, float]]) -> Table:
 class Network:
     """A chain of layers on one batch."""
 
-    def __init__(self, loaded: Loaded, point: Point) -> None:
+    def __init__(self, loaded: Loaded, point: EvaluationPoint) -> None:
         self.loaded, self.point, self.updates = loaded, point, _Updates(loaded, point)
         problem = _problem(loaded, point)
         self.work, self.layers, self.names = Pass(problem), problem.layers, problem.names
@@ -216,7 +220,7 @@ class Network:
                 found[f"new_{label.text}"] = bound(self._updated, rule, place, parameter, gradient)
         return found
 
-    def _updated(self, rule: Rule, place: int, parameter: Expression, gradient: Thunk) -> Quantity:
+    def _updated(self, rule: ParameterRule, place: int, parameter: Expression, gradient: Thunk) -> Quantity:
         lines = self.updates.scalar(rule, place, parameter, gradient()).lines
         return next(line for line in lines if line.key.startswith("new_"))
 
@@ -284,7 +288,7 @@ class Network:
             sections.append(classes.comparison())
         return _whole(self.loaded, self.point, sections)
 
-    def _given(self) -> Section:
+    def _given(self) -> ExplanationSection:
         groups = []
         named = {
             label.text: (f"{name}[{_index(shape, place)}]", parameter.value)
@@ -294,7 +298,7 @@ class Network:
         if named:
             groups.append(Group((), "", (), _table_of(named)))
         groups.append(Group((), "", self._on_classes(), self._data()))
-        return Section("Given", tuple(groups))
+        return ExplanationSection("Given", tuple(groups))
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         found: dict[str, tuple[int, ...]] = {}
@@ -309,7 +313,7 @@ class Network:
             return ()
         return ("Classes count from 0, outputs from 1: t is 1 for the output of the row's class, else 0.",)
 
-    def _data(self) -> Table:
+    def _data(self) -> WorkedTable:
         problem = self.work.problem
         letter = "x" if self.layers else "o"
         header = [f"{letter}{i + 1}" for i in range(len(problem.inputs[0]))]
@@ -318,12 +322,16 @@ class Network:
             (str(row), *(repr(one.value) for one in (*problem.inputs[b], *problem.targets[b])))
             for b, row in enumerate(self.names.rows)
         )
-        return Table(("row", *header), rows)
+        return WorkedTable(("row", *header), rows)
 
-    def _forward(self) -> list[Section]:
+    def _forward(self) -> list[ExplanationSection]:
         if not self.layers:
             return []
-        return [Section("Forward", tuple(Group(tuple(self._of_row(b)), self._row_title(b)) for b in self.work.rows))]
+        return [
+            ExplanationSection(
+                "Forward", tuple(Group(tuple(self._of_row(b)), self._row_title(b)) for b in self.work.rows)
+            )
+        ]
 
     def _row_title(self, b: int) -> str:
         return f"Row {self.names.rows[b]}" if len(self.names.rows) > 1 else ""
@@ -336,7 +344,7 @@ class Network:
                 if activated is not None:
                     yield activated
 
-    def _loss(self) -> Section:
+    def _loss(self) -> ExplanationSection:
         loss = self.work.loss
         before = [Group(loss.before, "", ("p is the softmax of the row's outputs.",))] if loss.before else []
         counts = {"N": "all outputs of the batch", "B": "the rows of the batch"}
@@ -345,11 +353,11 @@ class Network:
             for one in loss.value.formula.operands
             if one.label is not None and one.label.text in counts
         )
-        return Section("Loss", (*before, Group((loss.value,), "", notes)))
+        return ExplanationSection("Loss", (*before, Group((loss.value,), "", notes)))
 
-    def _backward(self) -> Section:
+    def _backward(self) -> ExplanationSection:
         if not self.layers:
-            return Section("Backward", (Group(tuple(self.work.loss.slopes.values())),))
+            return ExplanationSection("Backward", (Group(tuple(self.work.loss.slopes.values())),))
         groups: list[Group] = []
         for k in reversed(range(len(self.layers))):
             local = tuple(found for b in self.work.rows for found in self._local_derivatives(k, b))
@@ -358,7 +366,7 @@ class Network:
             groups += [Group(local, f"{name}, local derivatives")] if local else []
             weights = [thunk() for key in self.layers[k].affine.shapes for _, _, thunk in self.of_parameter(key)]
             groups.append(Group(tuple(weights), f"{name}, parameters"))
-        return Section("Backward", tuple(groups))
+        return ExplanationSection("Backward", tuple(groups))
 
     def _local_derivatives(self, k: int, b: int) -> Iterator[Quantity]:
         work, last = self.work, k == len(self.layers) - 1
@@ -371,7 +379,7 @@ class Network:
             if not work.written_out and self.layers[k].affine.activation != "none":
                 yield work.at_net(k, b, j)
 
-    def _update(self) -> list[Section]:
+    def _update(self) -> list[ExplanationSection]:
         scalars = [
             self.updates.scalar(self.point.rules[name], place, parameter, gradient())
             for name in self._shapes()
@@ -392,7 +400,7 @@ def _index(shape: tuple[int, ...], place: int) -> str:
     return f"{place // shape[1]},{place % shape[1]}"
 
 
-def _problem(loaded: Loaded, point: Point) -> Problem:
+def _problem(loaded: Loaded, point: EvaluationPoint) -> WorkedProblem:
     table, spec, model = loaded.training, loaded.spec, loaded.architecture
     assert table is not None
     assert spec.loss is not None
@@ -409,7 +417,7 @@ def _problem(loaded: Loaded, point: Point) -> Problem:
         for b, row in enumerate(point.rows)
     ]
     layers = numbered_layers(model.layers, point.parameters)
-    return Problem(names, layers, inputs, targets, indices, spec.loss.name, spec.loss.arguments)
+    return WorkedProblem(names, layers, inputs, targets, indices, spec.loss.name, spec.loss.arguments)
 
 
 def _target(y: Any, width: int) -> list[float]:
@@ -420,10 +428,10 @@ def _target(y: Any, width: int) -> list[float]:
 # --- objectives -------------------------------------------------------------------------------------------------------
 
 
-class Function:
+class WorkedFunction:
     """An objective at a point."""
 
-    def __init__(self, loaded: Loaded, point: Point) -> None:
+    def __init__(self, loaded: Loaded, point: EvaluationPoint) -> None:
         self.loaded, self.point, self.updates = loaded, point, _Updates(loaded, point)
         assert isinstance(loaded.architecture, Objective)
         self.model = loaded.architecture
@@ -461,9 +469,9 @@ class Function:
             Group(tuple(self.work.variables.values()), "Variables"),
         )
         sections = [
-            Section("Given", (given,)),
-            Section("Forward", (Group(self.work.forward),)),
-            Section("Backward", tuple(group for group in backward if group.quantities)),
+            ExplanationSection("Given", (given,)),
+            ExplanationSection("Forward", (Group(self.work.forward),)),
+            ExplanationSection("Backward", tuple(group for group in backward if group.quantities)),
         ]
         frozen = [name for name in self.point.parameters if name not in self.point.rules]
         sections += self.updates.section(self._scalars(), frozen)

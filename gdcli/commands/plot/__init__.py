@@ -4,9 +4,22 @@ from .functions import activations, least_absolute, outlier, over_error, over_pr
 from .layers import gradients, histogram, layer_of
 from .networks import network
 from .planes import Projection, plane, principal
-from .runs import Source, averages, curves
+from .runs import CurveSource, averages, curves
 
 __all__ = [
-    "Projection", "Source", "activations", "averages", "curves", "gradients", "histogram", "layer_of",
-    "least_absolute", "network", "outlier", "over_error", "over_probability", "plane", "principal",
+    "CurveSource",
+    "Projection",
+    "activations",
+    "averages",
+    "curves",
+    "gradients",
+    "histogram",
+    "layer_of",
+    "least_absolute",
+    "network",
+    "outlier",
+    "over_error",
+    "over_probability",
+    "plane",
+    "principal",
 ]  # fmt: skip

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from gdcli.errors import SpecError
 from gdcli.report import plots
 
-from .runs import Source, numbers_of
+from .runs import CurveSource, numbers_of
 
 Floats = NDArray[np.float64]
 
 STRETCHES, BINS = 60, 40  # of a histogram over time
 
 
-def gradients(source: Source) -> tuple[Floats, list[plots.Layer], plots.Histogram | None]:
+def gradients(source: CurveSource) -> tuple[Floats, list[plots.LayerHistogram], plots.Histogram | None]:
     """Return steps, norms by layer, and with single derivatives their histogram. Raises SpecError without gradients."""
     names, table = _recorded(source.folder) if source.folder is not None else _computed(source)
     steps, values = table[:, 0], table[:, 1:]
@@ -26,7 +26,7 @@ def gradients(source: Source) -> tuple[Floats, list[plots.Layer], plots.Histogra
     for k, name in enumerate(names):
         groups.setdefault(layer_of(name), []).append(k)
     with np.errstate(over="ignore", invalid="ignore"):
-        layers = [plots.Layer(name, np.sqrt((values[:, at] ** 2).sum(axis=1))) for name, at in groups.items()]
+        layers = [plots.LayerHistogram(name, np.sqrt((values[:, at] ** 2).sum(axis=1))) for name, at in groups.items()]
     return steps, layers, histogram(steps, values) if of_scalars and len(steps) > 1 else None
 
 
@@ -51,7 +51,7 @@ def _recorded(folder: Path) -> tuple[list[str], Floats]:
     return header[1:], numbers_of(path)
 
 
-def _computed(source: Source) -> tuple[list[str], Floats]:
+def _computed(source: CurveSource) -> tuple[list[str], Floats]:
     from gdcli.engine.loop import keep_of
     from gdcli.engine.problem import build
     from gdcli.records import StepBlock
@@ -67,7 +67,7 @@ def _computed(source: Source) -> tuple[list[str], Floats]:
         assert kept is not None
         rows.append(np.column_stack([event.step, kept]).astype(np.float64))
 
-    record_run.run(built, None, watch=record_run.Watch(block=block))
+    record_run.run(built, None, watch=record_run.Callbacks(block=block))
     trained = [parameter for parameter in built.theta.parameters() if parameter.trained]
     names = [name for p in trained for name in (p.scalars if keep == "values" else (p.name,))]
     return names, np.concatenate(rows)

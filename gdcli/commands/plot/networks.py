@@ -12,7 +12,7 @@ from gdcli.report import plots
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.models import Chain
 
-from .runs import Source
+from .runs import CurveSource
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 
-def network(source: Source, step: int) -> tuple[list[plots.Affine], list[list[plots.Neuron]]]:
+def network(source: CurveSource, step: int) -> tuple[list[plots.DrawnLayer], list[list[plots.Neuron]]]:
     """Return a net before its step-th step: weights, their gradients on the step's rows, and for one row all outputs.
 
     Raises SpecError for a model without written-out layers, or with more edges than a picture can show.
@@ -47,7 +47,7 @@ def network(source: Source, step: int) -> tuple[list[plots.Affine], list[list[pl
     return _layers(built, chain, point.parameters), _neurons(built, chain, x)
 
 
-def _layers(built: Built, chain: Chain, parameters: object) -> list[plots.Affine]:
+def _layers(built: Built, chain: Chain, parameters: object) -> list[plots.DrawnLayer]:
     slots = {slot.name: slot for slot in built.theta.slots}
     assert isinstance(parameters, dict)
 
@@ -62,7 +62,7 @@ def _layers(built: Built, chain: Chain, parameters: object) -> list[plots.Affine
         names = [f"w{count + k + 1}" for k in range(weight.size)]
         count += weight.size
         bias = of(f"{layer.name}bias") if layer.bias else (None, None)
-        found.append(plots.Affine(weight, gradient, names, *bias))
+        found.append(plots.DrawnLayer(weight, gradient, names, *bias))
     return found
 
 

@@ -13,7 +13,7 @@ from gdcli.errors import SpecError
 from gdcli.report import plots
 from gdcli.report.plots.text import number
 
-from .runs import Source, loss_of, trained
+from .runs import CurveSource, loss_of, trained
 
 if TYPE_CHECKING:
     from gdcli.engine.problem import Built
@@ -77,7 +77,7 @@ def _thinned(path: Floats) -> Floats:
     return path[np.unique(np.linspace(0, len(path) - 1, min(len(path), PATH_POINTS)).round().astype(np.int64))]
 
 
-def plane(sources: Sequence[Source]) -> plots.Plane:
+def plane(sources: Sequence[CurveSource]) -> plots.Plane:
     """Return the loss over two parameters, or over the plane of the paths' principal components, with the paths.
 
     Raises SpecError for a model of one parameter or too many, and for runs whose models or data differ.
@@ -101,7 +101,7 @@ def plane(sources: Sequence[Source]) -> plots.Plane:
 
 
 def _plane(
-    built: Built, names: list[str], labels: tuple[str, str], shown: Projection, sources: Sequence[Source],
+    built: Built, names: list[str], labels: tuple[str, str], shown: Projection, sources: Sequence[CurveSource],
     paths: Sequence[Floats], note: str,
 ) -> plots.Plane:  # fmt: skip
     from gdcli.commands.compare.figures import grid_axis
@@ -149,7 +149,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g} %" if share > 1e-3 else "below 0.1 %"
 
 
-def _same_problem(sources: Sequence[Source], names: list[str]) -> None:
+def _same_problem(sources: Sequence[CurveSource], names: list[str]) -> None:
     """Refuse runs that are not points of one surface."""
     from gdcli.engine.problem import build
     from gdcli.runner.record_run import data_hash

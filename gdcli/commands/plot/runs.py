@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CurveSource:
     """A run to draw: its spec, and the folder of its record, if it has one."""
 
     label: str
@@ -25,7 +25,7 @@ class Source:
     folder: Path | None = None
 
 
-def curves(sources: Sequence[Source]) -> list[plots.Curve]:
+def curves(sources: Sequence[CurveSource]) -> list[plots.Curve]:
     """Return the loss of every step of each run. Raises SpecError for runs whose losses are not the same function."""
     names = {loss_of(source): source.label for source in sources}
     if len(names) > 1:
@@ -33,13 +33,13 @@ def curves(sources: Sequence[Source]) -> list[plots.Curve]:
     return [_curve(source) for source in sources]
 
 
-def loss_of(source: Source) -> str:
+def loss_of(source: CurveSource) -> str:
     """Return the name of the run's loss."""
     loss = source.loaded.spec.loss
     return "an objective" if loss is None else loss.name
 
 
-def _curve(source: Source) -> plots.Curve:
+def _curve(source: CurveSource) -> plots.Curve:
     if source.folder is not None:
         table = numbers_of(source.folder / "steps.csv", columns=(0, 3))
         return plots.Curve(source.label, table[:, 0], table[:, 1])
@@ -73,16 +73,16 @@ def numbers_of(path: Path, columns: Sequence[int] | None = None) -> Floats:
         raise SpecError(f"cannot read {path}: {error.strerror}") from None
 
 
-def trained(source: Source, *, curve: bool = False, path: bool = False) -> tuple[Floats, Floats]:
+def trained(source: CurveSource, *, curve: bool = False, path: bool = False) -> tuple[Floats, Floats]:
     """Train a run in memory; return the losses of its steps and its parameters after each, empty if not asked for."""
     from gdcli.engine.loop import Interrupt
-    from gdcli.plan import Point
-    from gdcli.runner import Place, Run, Shard, Wish, carry_out
-    from gdcli.runner.record_run import Origin
+    from gdcli.plan import Trial
+    from gdcli.runner import Capture, Layout, Run, Shard, run_shard
+    from gdcli.runner.record_run import Provenance
 
-    run = Run(1, Point(source.label, (), ()), source.loaded)
-    wish, place = Wish(curve=curve, path=path), Place(None, 1, Origin(b"", ()))
-    (result,) = carry_out(Shard((run,), together=False), place, wish, Interrupt())
+    run = Run(1, Trial(source.label, (), ()), source.loaded)
+    wish, place = Capture(curve=curve, path=path), Layout(None, 1, Provenance(b"", ()))
+    (result,) = run_shard(Shard((run,), together=False), place, wish, Interrupt())
     if result.status == "failed":
         raise RunError(f"{source.label}: {result.message}")
     losses, way = (np.zeros(0) if found is None else found for found in (result.losses, result.path))

@@ -37,7 +37,7 @@ def is_tiny(chain: Chain, loss_is_of_classes: bool) -> bool:
     )
 
 
-class WrittenOut:
+class Elementwise:
     """Forward and backward of tiny layers, a plan per shape of the batch."""
 
     def __init__(self, theta: Theta, chain: Chain, loss: Loss) -> None:

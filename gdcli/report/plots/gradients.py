@@ -23,7 +23,7 @@ STEPS = 240  # drawn as they are; of more, the medians of this many / 3 stretche
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class LayerHistogram:
     """The l2 norm of one layer's gradient at every step."""
 
     label: str
@@ -41,14 +41,21 @@ class Histogram:
 
 
 def gradient_norms(
-    steps: Array, layers: Sequence[Layer], *, title: str, histogram: Histogram | None = None, form: Form = "png"
+    steps: Array,
+    layers: Sequence[LayerHistogram],
+    *,
+    title: str,
+    histogram: Histogram | None = None,
+    form: Form = "png",
 ) -> bytes:
     """The norm of each layer's gradient over the steps on a log scale; below it, how large the derivatives are."""
     with fixed():
         return render(_gradients_figure(steps, layers, title, histogram), form)
 
 
-def _gradients_figure(steps: Array, layers: Sequence[Layer], title: str, histogram: Histogram | None) -> Figure:
+def _gradients_figure(
+    steps: Array, layers: Sequence[LayerHistogram], title: str, histogram: Histogram | None
+) -> Figure:
     names = _names(layers)
     right = ENTRY + max([width_of(name, TEXT) for name in names] + [66.0])
     height = TALL if histogram else HEIGHT
@@ -93,7 +100,7 @@ def _legend(axes: Axes, handles: list[Line2D], heading: str) -> None:
     axes.legend(handles=handles, fontsize=TEXT, handlelength=3.0, borderaxespad=0.3, labelspacing=0.15, **place)
 
 
-def _names(layers: Sequence[Layer]) -> list[str]:
+def _names(layers: Sequence[LayerHistogram]) -> list[str]:
     """The layers' names; of more than have a colour each, the first and the last."""
     few = len(layers) <= MANY
     ends = (0, len(layers) - 1)

@@ -27,7 +27,7 @@ _SIGNED = ("#8c3d00", "#D55E00", "#f0b27f", "#c9c9c9", "#86bfe0", "#0072B2", "#0
 
 
 @dataclass(frozen=True, slots=True)
-class Affine:
+class DrawnLayer:
     """One layer: weights and their gradients [outputs, inputs], biases and theirs [outputs] or [1], if it has any."""
 
     weight: Array
@@ -45,13 +45,15 @@ class Neuron:
     value: float | None = None
 
 
-def network(layers: Sequence[Affine], neurons: Sequence[Sequence[Neuron]], *, title: str, form: Form = "png") -> bytes:
+def network(
+    layers: Sequence[DrawnLayer], neurons: Sequence[Sequence[Neuron]], *, title: str, form: Form = "png"
+) -> bytes:
     """The net from left to right; numbers on each edge where there is room, else one net each for both numbers."""
     with fixed():
         return render(_network_figure(layers, neurons, title), form)
 
 
-def _network_figure(layers: Sequence[Affine], neurons: Sequence[Sequence[Neuron]], title: str) -> Figure:
+def _network_figure(layers: Sequence[DrawnLayer], neurons: Sequence[Sequence[Neuron]], title: str) -> Figure:
     if sum(layer.weight.size for layer in layers) <= LABELLED and max(map(len, neurons)) <= 4:
         figure = new_figure(title)
         axes = _plane(figure, (10, 6, WIDTH - 116, HEIGHT - 36))
@@ -63,7 +65,7 @@ def _network_figure(layers: Sequence[Affine], neurons: Sequence[Sequence[Neuron]
     return _two_nets_figure(layers, neurons, title)
 
 
-def _two_nets_figure(layers: Sequence[Affine], neurons: Sequence[Sequence[Neuron]], title: str) -> Figure:
+def _two_nets_figure(layers: Sequence[DrawnLayer], neurons: Sequence[Sequence[Neuron]], title: str) -> Figure:
     figure, half = new_figure(title), (WIDTH - 20) / 2
     room = min((HEIGHT - 74) / max(map(len, neurons)), (half - 96) / len(neurons))
     for k, what in enumerate(("weights", "gradients dL/dw")):
@@ -139,7 +141,7 @@ def _draw_neuron(axes: Axes, neuron: Neuron, spot: Array, radius: float) -> None
     axes.text(spot[0], spot[1] - 7, number(neuron.value, 3), fontsize=SMALL, **centre)
 
 
-def _write_edges(axes: Axes, neurons: Sequence[Sequence[Neuron]], layers: Sequence[Affine]) -> None:
+def _write_edges(axes: Axes, neurons: Sequence[Sequence[Neuron]], layers: Sequence[DrawnLayer]) -> None:
     """Weight and gradient on each line, nearer to where it comes from: there the lines lie apart."""
     places = _places(axes, neurons, RADIUS)
     plate = {"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": "none"}

@@ -25,11 +25,11 @@ import torch
 from gdcli.engine import problem
 from gdcli.engine.loop import Interrupt
 from gdcli.errors import MachineError, SpecError
-from gdcli.plan import Point, Specs
+from gdcli.plan import SpecFactory, Trial
 from gdcli.records import Result, failed_result
-from gdcli.runner import Place, Run, Shard, Wish, carry_out, clear, folder_name, keep
+from gdcli.runner import Capture, Layout, Run, Shard, clear, folder_name, run_shard, save_partial
 from gdcli.runner.executors.threads import lanes_of, side_by_side
-from gdcli.runner.record_run import Origin
+from gdcli.runner.record_run import Provenance
 from gdcli.spec import schema
 from gdcli.spec.document import read
 from gdcli.spec.load import load
@@ -40,7 +40,7 @@ TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class SpecSource:
     """A spec as text, with what its reading depends on."""
 
     text: str  # the document, overrides put in
@@ -49,22 +49,22 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class Task:
     """A shard as a worker gets it: no tensors, no code."""
 
-    spec: Text
-    points: tuple[tuple[int, Point], ...]
+    spec: SpecSource
+    points: tuple[tuple[int, Trial], ...]
     together: bool
     folder: str | None  # None where runs have no folders; "" where the worker is to send the files
     count: int
-    origin: Origin
-    wish: Wish
+    origin: Provenance
+    wish: Capture
     kept: str | None  # where the worker keeps its results; None where whoever gets them does
     cores: int  # of whoever gives the work: what `threads: auto` takes for large models, here or there
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class TaskResult:
     """What a worker sends back: results, and the files of each run by its number where they are sent."""
 
     results: tuple[Result, ...]
@@ -76,17 +76,17 @@ class Work:
     """All shards of a sweep, where they go and what is kept of them."""
 
     shards: Sequence[Shard]
-    place: Place
-    wish: Wish
-    spec: Text
+    place: Layout
+    wish: Capture
+    spec: SpecSource
 
-    def errand(self, shard: Shard, *, send: bool) -> Errand:
+    def errand(self, shard: Shard, *, send: bool) -> Task:
         """Return a shard as data."""
         folder = None if self.place.of(shard.runs[0]) is None else "" if send else str(self.place.folder)
         points = tuple((run.number, run.point) for run in shard.runs)
         count, origin = self.place.count, self.place.origin
         kept = None if send or self.place.kept is None else str(self.place.kept)
-        return Errand(self.spec, points, shard.together, folder, count, origin, self.wish, kept, problem.CORES)
+        return Task(self.spec, points, shard.together, folder, count, origin, self.wish, kept, problem.CORES)
 
 
 Executor = Callable[[Work, Interrupt, Callable[[int, float], None]], Iterator[Result]]
@@ -103,16 +103,16 @@ def here(work: Work, interrupt: Interrupt, advance: Callable[[int, float], None]
     for k, shard in enumerate(work.shards):
         if interrupt.requested:
             return
-        yield from carry_out(shard, work.place, work.wish, interrupt, lambda share, k=k: advance(k, share))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        yield from run_shard(shard, work.place, work.wish, interrupt, lambda share, k=k: advance(k, share))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         advance(k, 1.0)
 
 
 # --- workers ----------------------------------------------------------------------------------------------------------
 
-_read: tuple[Text, Specs] | None = None  # a worker's shards are of one spec, as a rule
+_read: tuple[SpecSource, SpecFactory] | None = None  # a worker's shards are of one spec, as a rule
 
 
-def _specs(text: Text) -> Specs:
+def _specs(text: SpecSource) -> SpecFactory:
     global _read
     if _read is None or _read[0] != text:
         base = Path(text.base)
@@ -124,11 +124,11 @@ def _specs(text: Text) -> Specs:
             return load(spec, base)
 
         document = read(text.text, "spec")
-        _read = text, Specs(document, loaded(parse(document)), parse, loaded)
+        _read = text, SpecFactory(document, loaded(parse(document)), parse, loaded)
     return _read[1]
 
 
-def deliver(errand: Errand) -> Delivery:
+def deliver(errand: Task) -> TaskResult:
     """Carry out an errand in a worker process."""
     torch.set_num_threads(1)
     problem.CORES = errand.cores
@@ -139,10 +139,10 @@ def deliver(errand: Errand) -> Delivery:
         folder = None
         if errand.folder is not None:
             folder = Path(errand.folder or stack.enter_context(tempfile.TemporaryDirectory(prefix="gdcli-")))
-        place = Place(folder, errand.count, errand.origin, None if errand.kept is None else Path(errand.kept))
-        results = tuple(carry_out(shard, place, errand.wish, Interrupt()))
+        place = Layout(folder, errand.count, errand.origin, None if errand.kept is None else Path(errand.kept))
+        results = tuple(run_shard(shard, place, errand.wish, Interrupt()))
         files = {run.number: _files(place.of(run)) for run in runs} if errand.folder == "" else {}
-    return Delivery(results, files)
+    return TaskResult(results, files)
 
 
 def _files(folder: Path | None) -> dict[str, bytes]:
@@ -182,7 +182,7 @@ class _Pool:
             self._jobs, mp_context=self._context, initializer=_start_worker, initargs=(os.getpid(),)
         )
 
-    def submit(self, errand: Errand) -> Future[Delivery]:
+    def submit(self, errand: Task) -> Future[TaskResult]:
         """Give an errand to a worker."""
         try:
             return self._pool.submit(deliver, errand)
@@ -213,7 +213,7 @@ def processes(jobs: int) -> Executor:
     def execute(work: Work, interrupt: Interrupt, advance: Callable[[int, float], None]) -> Iterator[Result]:
         pool = _Pool(jobs)
         waiting = [(k, shard, 0) for k, shard in enumerate(work.shards)][::-1]
-        running: dict[Future[Delivery], tuple[int, Shard, int]] = {}
+        running: dict[Future[TaskResult], tuple[int, Shard, int]] = {}
         try:
             while waiting or running:
                 # a run that may kill its worker goes alone, so that the others need not be done again with it
@@ -315,7 +315,7 @@ def dask(address: str) -> Executor:
                         died = f"its worker process died {TRIES} times"
                         yield failed_result(run.number, run.point.label, run.point.values, died)
                         continue
-                    keep(work.place, delivery.results)
+                    save_partial(work.place, delivery.results)
                     for number, files in delivery.files.items():
                         _unpack(work.place, number, shard, files)
                     yield from delivery.results
@@ -324,7 +324,7 @@ def dask(address: str) -> Executor:
     return execute
 
 
-def _unpack(place: Place, number: int, shard: Shard, files: Mapping[str, bytes]) -> None:
+def _unpack(place: Layout, number: int, shard: Shard, files: Mapping[str, bytes]) -> None:
     run = next(run for run in shard.runs if run.number == number)
     assert place.folder is not None
     folder = place.folder / folder_name(number, run.point.label, place.count)

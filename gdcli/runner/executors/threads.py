@@ -18,7 +18,7 @@ from gdcli.engine.fleet_problem import chain_of, kernel_name
 from gdcli.engine.loop import Interrupt
 from gdcli.engine.problem import CORES, resolve_threads
 from gdcli.records import Result
-from gdcli.runner import Place, Run, Shard, Wish, carry_out
+from gdcli.runner import Capture, Layout, Run, Shard, run_shard
 
 HEAVY = 10**6
 """Multiply-adds of a step of all runs from which a fleet is split: its operations then take far longer than Python."""
@@ -39,8 +39,8 @@ def lanes_of(runs: list[Run]) -> int:
 
 def side_by_side(
     shards: list[Shard],
-    place: Place,
-    wish: Wish,
+    place: Layout,
+    wish: Capture,
     interrupt: Interrupt,
     advance: Callable[[int, float], None],
     lanes: int,
@@ -52,7 +52,7 @@ def side_by_side(
     def lane(k: int, shard: Shard) -> None:
         try:
             torch.set_num_threads(1)
-            for result in carry_out(shard, place, wish, mine, lambda share: told.put((k, share))):
+            for result in run_shard(shard, place, wish, mine, lambda share: told.put((k, share))):
                 told.put(result)
             told.put(k)
         except BaseException as error:  # handed on to the thread that waits
