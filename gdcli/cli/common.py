@@ -131,11 +131,11 @@ def require_same_config(job: Context, loaded: Loaded, config: str) -> None:
         require_same(job.recorded, job.again or job.source.path.parent, loaded, config)
 
 
-def load(source: Source, spec: RunSpec, *, bounded: bool) -> Loaded:
+def load(source: Source, spec: RunSpec, *, bounded: bool, cores: int | None = None) -> Loaded:
     """Read the data of a spec and check everything against everything."""
     from gdcli.spec.load import load as load_spec
 
-    return load_spec(spec, source.path.parent, bounded=bounded)
+    return load_spec(spec, source.path.parent, bounded=bounded, cores=cores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +149,7 @@ class Context:
     json: bool = False
     silent: bool = False  # nothing is printed
     needed: bool = False  # a finished record of the same is enough
+    cores: int | None = None  # that `threads: auto` counts with; None: those of this machine
     recorded: Request | None = None  # what the record to go on with, or to verify, was asked for
 
     def say(self, text: str) -> None:

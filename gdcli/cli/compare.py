@@ -82,7 +82,7 @@ def carry(request: CompareRequest, job: common.Context, how: many.ExecutionOptio
     from gdcli.storage import request as requests
 
     document = common.document_of(job.source, request.overrides, "compare")
-    loaded = common.load(job.source, common.parse(job.source, document, request.name), bounded=True)
+    loaded = common.load(job.source, common.parse(job.source, document, request.name), bounded=True, cores=job.cores)
     block = loaded.spec.compare
     rows = plan.rows(document, loaded.spec, request.optimizers, request.batches)
     count = request.seeds or (block.seeds if block else 1)

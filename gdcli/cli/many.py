@@ -45,7 +45,7 @@ def specs_of(source: Source, document: Node, loaded: Loaded, name: str) -> SpecF
         document,
         loaded,
         lambda node: common.parse(source, node, name),
-        lambda spec: common.load(source, spec, bounded=True),
+        lambda spec: common.load(source, spec, bounded=True, cores=loaded.cores),
     )
 
 

@@ -71,7 +71,7 @@ def carry(request: SweepRequest, job: common.Context, how: many.ExecutionOptions
     from gdcli.spec import limits
 
     document = common.document_of(job.source, request.overrides, "sweep")
-    loaded = common.load(job.source, common.parse(job.source, document, request.name), bounded=True)
+    loaded = common.load(job.source, common.parse(job.source, document, request.name), bounded=True, cores=job.cores)
     axes = plan.axes(loaded, request.param)
     kinds = {axis.kind for axis in axes}
     if len(kinds) > 1:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,10 +66,10 @@ def done_again(folder: Path, request: Request, into: Path) -> int:
         left_out["trajectory"] = ()  # it is for the picture
     more = (f"stop.max_steps={steps_of(folder)}", "stop.max_seconds=1e9") if ended_by_time(folder) else ()
     recorded = None if more else request  # with more it is another config.yaml
-    job = common.Context(source_of(folder, request), into, silent=True, quiet=True, recorded=recorded)
+    cores = None if request.command == "run" else cores_of(folder)
+    job = common.Context(source_of(folder, request), into, silent=True, quiet=True, recorded=recorded, cores=cores)
     try:
-        with contextlib.nullcontext() if request.command == "run" else cores_of(folder):
-            return carried(request.model_copy(update=left_out), job, many.ExecutionOptions(), more)
+        return carried(request.model_copy(update=left_out), job, many.ExecutionOptions(), more)
     except RunError:
         if status_of(folder) != "failed":
             raise
@@ -106,23 +104,14 @@ def _summary(folder: Path) -> dict[str, Any]:
     return json_file(folder / "summary.json") or {}
 
 
-@contextlib.contextmanager
-def cores_of(folder: Path) -> Iterator[None]:
-    """Let ``threads: auto`` be what it was for the runs of a sweep or a comparison, on however many cores."""
+def cores_of(folder: Path) -> int | None:
+    """Return the cores that ``threads: auto`` found for the runs of a sweep or a comparison, wherever that was."""
     from gdcli.storage import config_reader
     from gdcli.storage.record import json_file
 
-    common.engine()
-    from gdcli.engine import problem
-
     found = [(json_file(folder / "environment.json") or {}).get("threads")]
     found += [config_reader.read(path.parent).get("threads") for path in folder.glob("*/config.yaml")]
-    here = problem.CORES
-    problem.CORES = max((threads for threads in found if type(threads) is int), default=here)
-    try:
-        yield
-    finally:
-        problem.CORES = here
+    return max((threads for threads in found if type(threads) is int), default=None)
 
 
 def _text(found: list[Difference], machine: list[str]) -> str:

@@ -29,7 +29,7 @@ from gdcli.zoo.schedulers import Schedule
 THREADS_FROM = 10**7
 
 # The physical cores that this process may use, as torch counts them before anyone sets a number.
-CORES = torch.get_num_threads()
+PHYSICAL_CORES = torch.get_num_threads()
 
 
 def resolve_device(spec: RunSpec) -> torch.device:
@@ -48,6 +48,11 @@ def resolve_device(spec: RunSpec) -> torch.device:
     return device
 
 
+def cores_of(loaded: Loaded) -> int:
+    """Return the cores that `threads: auto` counts with: those of a record that is run again, else this machine's."""
+    return loaded.cores or PHYSICAL_CORES
+
+
 def resolve_threads(loaded: Loaded) -> int:
     """Return the number of threads: 1 below 10^7 multiply-adds a step, the physical cores above."""
     threads = loaded.spec.settings.threads
@@ -60,7 +65,7 @@ def resolve_threads(loaded: Loaded) -> int:
         weights = sum(_weights(layer) for layer in loaded.architecture.layers)
     else:
         weights = sum(layer.inputs * layer.outputs for layer in loaded.architecture.layers)
-    return CORES if rows * weights >= THREADS_FROM else 1
+    return cores_of(loaded) if rows * weights >= THREADS_FROM else 1
 
 
 def _weights(layer: TorchLayer) -> int:

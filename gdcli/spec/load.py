@@ -55,6 +55,7 @@ class Loaded:
     data_file: Path | None = None  # resolved
     data_sha256: str = ""
     bounded: bool = True  # size limits count
+    cores: int | None = None  # that `threads: auto` counts with; None: those of this machine
 
     @property
     def samples(self) -> int:
@@ -62,10 +63,11 @@ class Loaded:
         return 0 if self.training is None else len(self.training.x)
 
 
-def load(spec: RunSpec, base: Path, *, bounded: bool = True) -> Loaded:
+def load(spec: RunSpec, base: Path, *, bounded: bool = True, cores: int | None = None) -> Loaded:
     """Read or make the data, work out the shapes and check everything against everything.
 
     ``base`` is the folder that a data file's path is relative to; without ``bounded`` size limits do not count.
+    ``cores`` is for `threads: auto`, by default this machine's.
     Raises SpecError with every problem; MachineError if an optional package is missing.
     """
     problems: list[Problem] = []
@@ -82,7 +84,7 @@ def load(spec: RunSpec, base: Path, *, bounded: bool = True) -> Loaded:
     if problems or architecture is None:
         raise SpecError(problems)
     warnings = tuple(_warnings(spec, training))
-    loaded = Loaded(spec, training, validation, architecture, warnings, file, _digest(file), bounded)
+    loaded = Loaded(spec, training, validation, architecture, warnings, file, _digest(file), bounded, cores)
     problems += _shapes(loaded)
     if not isinstance(architecture, Stack):  # torch's own layers are checked when they are built
         problems += name_problems(spec, architecture.shapes)
@@ -109,10 +111,7 @@ def respecified(loaded: Loaded, spec: RunSpec) -> Loaded:
         problems = list(islice(_group_problems(spec, loaded.architecture.shapes), MAX_PROBLEMS))
         if problems:
             raise SpecError(problems)
-    return Loaded(
-        spec, loaded.training, loaded.validation, loaded.architecture, loaded.warnings, loaded.data_file,
-        loaded.data_sha256, loaded.bounded,
-    )  # fmt: skip
+    return replace(loaded, spec=spec)
 
 
 # --- data -------------------------------------------------------------------------------------------------------------

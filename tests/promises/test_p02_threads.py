@@ -112,12 +112,11 @@ def test_a_sweep_of_large_models_verifies_elsewhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("rows", "threads"), [(1999, 1), (2000, 7)])
-def test_the_stated_size(monkeypatch: pytest.MonkeyPatch, rows: int, threads: int) -> None:
+def test_the_stated_size(rows: int, threads: int) -> None:
     """10^7 multiply-adds are large, one row less is not; a number is taken as it is."""
-    monkeypatch.setattr(problem, "CORES", 7)
     for asked, expected in (("auto", threads), (3, 3)):
         text = f"{THRESHOLD}threads: {asked}\n".replace("ROWS", str(rows))
-        loaded = load(parse(read(text, "size.yaml"), "size"), Path())
+        loaded = load(parse(read(text, "size.yaml"), "size"), Path(), cores=7)
         assert problem.resolve_threads(loaded) == expected
 
 

@@ -17,13 +17,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from gdcli.engine import problem
 from gdcli.engine.loop import Interrupt
+from gdcli.engine.problem import cores_of
 from gdcli.errors import MachineError, SpecError
 from gdcli.plan import SpecFactory, Trial
 from gdcli.records import Result, failed_result
@@ -86,7 +87,8 @@ class Work:
         points = tuple((run.number, run.point) for run in shard.runs)
         count, origin = self.place.count, self.place.origin
         kept = None if send or self.place.kept is None else str(self.place.kept)
-        return Task(self.spec, points, shard.together, folder, count, origin, self.wish, kept, problem.CORES)
+        cores = cores_of(shard.runs[0].loaded)
+        return Task(self.spec, points, shard.together, folder, count, origin, self.wish, kept, cores)
 
 
 Executor = Callable[[Work, Interrupt, Callable[[int, float], None]], Iterator[Result]]
@@ -109,30 +111,23 @@ def here(work: Work, interrupt: Interrupt, advance: Callable[[int, float], None]
 
 # --- workers ----------------------------------------------------------------------------------------------------------
 
-_read: tuple[SpecSource, SpecFactory] | None = None  # a worker's shards are of one spec, as a rule
 
+@lru_cache(maxsize=1)  # a worker's shards are of one spec, as a rule
+def _specs(text: SpecSource, cores: int) -> SpecFactory:
+    def parse(node: Any) -> schema.RunSpec:
+        return schema.parse(node, text.stem)
 
-def _specs(text: SpecSource) -> SpecFactory:
-    global _read
-    if _read is None or _read[0] != text:
-        base = Path(text.base)
+    def loaded(spec: schema.RunSpec) -> Any:
+        return load(spec, Path(text.base), cores=cores)
 
-        def parse(node: Any) -> schema.RunSpec:
-            return schema.parse(node, text.stem)
-
-        def loaded(spec: schema.RunSpec) -> Any:
-            return load(spec, base)
-
-        document = read(text.text, "spec")
-        _read = text, SpecFactory(document, loaded(parse(document)), parse, loaded)
-    return _read[1]
+    document = read(text.text, "spec")
+    return SpecFactory(document, loaded(parse(document)), parse, loaded)
 
 
 def deliver(errand: Task) -> TaskResult:
     """Carry out an errand in a worker process."""
     torch.set_num_threads(1)
-    problem.CORES = errand.cores
-    specs = _specs(errand.spec)
+    specs = _specs(errand.spec, errand.cores)
     runs = tuple(Run(number, point, specs.of(point)) for number, point in errand.points)
     shard = Shard(runs, errand.together)
     with contextlib.ExitStack() as stack:

@@ -16,7 +16,7 @@ import torch
 
 from gdcli.engine.fleet_problem import chain_of, kernel_name
 from gdcli.engine.loop import Interrupt
-from gdcli.engine.problem import CORES, resolve_threads
+from gdcli.engine.problem import cores_of, resolve_threads
 from gdcli.records import Result
 from gdcli.runner import Capture, Layout, Run, Shard, run_shard
 
@@ -27,14 +27,15 @@ HEAVY = 10**6
 def lanes_of(runs: list[Run]) -> int:
     """Return how many threads the shards of these runs are worth: the cores for heavy fleets of the batched kernel."""
     loaded = runs[0].loaded
-    if CORES == 1 or len(runs) < 2 * CORES or loaded.spec.settings.threads != "auto":
+    cores = cores_of(loaded)
+    if cores == 1 or len(runs) < 2 * cores or loaded.spec.settings.threads != "auto":
         return 1
     if kernel_name(loaded) != "batched" or resolve_threads(loaded) > 1 or loaded.spec.settings.device != "cpu":
         return 1
     rows = loaded.spec.batch.rows(loaded.samples)
     chain = chain_of(loaded)
     weights = sum(layer.inputs * layer.outputs for layer in chain.layers) if chain is not None else 0
-    return CORES if len(runs) * rows * weights >= HEAVY else 1
+    return cores if len(runs) * rows * weights >= HEAVY else 1
 
 
 def side_by_side(
