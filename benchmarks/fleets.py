@@ -20,7 +20,7 @@ from pairs import HERE, Figure, Pairs, Row, Skipped, seconds
 from processes import printed
 
 if TYPE_CHECKING:
-    from gdcli.engine.fleet_problem import Fleet
+    from gdcli.engine.problem import TrainingProblem
     from gdcli.spec.load import Loaded
 
 RATES = np.geomspace(0.01, 2, 100)
@@ -28,18 +28,18 @@ EPOCHS = 100
 NAMES = "100 lr x 2-2-2 x 100 epochs"
 
 
-def train(fleet: Fleet, keep: Any = "values") -> list[Any]:
+def train(fleet: TrainingProblem, keep: Any = "values") -> list[Any]:
     """Train a fleet; every gradient of every step stays in memory."""
-    from gdcli.engine.fleet_loop import train_fleet
+    from gdcli.engine.loop import Loop
 
-    return list(train_fleet(fleet, keep=keep))
+    return list(Loop(fleet, keep=keep).events())
 
 
 def built_and_trained(runs: list[Loaded], keep: Any = "values") -> tuple[float, float]:
     """Return the seconds of the training, and with those of the tensors' making."""
-    from gdcli.engine.fleet_problem import build_fleet
+    from gdcli.engine.problem import build_fleet
 
-    fleets: list[Fleet] = []
+    fleets: list[TrainingProblem] = []
     building = seconds(lambda: fleets.append(build_fleet(runs)))
     training = seconds(partial(train, fleets[0], keep))
     return training, building + training
@@ -57,7 +57,7 @@ def median_of(count: int, runs: list[Loaded]) -> tuple[float, float]:
 def rates(repetitions: int, steps: int) -> Iterator[Row]:
     from plain_loops import small_sweep
 
-    from gdcli.engine.fleet_problem import build_fleet
+    from gdcli.engine.problem import build_fleet
 
     for rule in specs.RULES:
         runs = specs.small(rule, RATES.tolist(), EPOCHS)
@@ -97,7 +97,7 @@ def in_c(folder: str) -> Callable[[], np.ndarray]:
 
 
 def against_c(repetitions: int, steps: int) -> Iterator[Row]:
-    from gdcli.engine.fleet_problem import build_fleet
+    from gdcli.engine.problem import build_fleet
 
     pairs = Pairs(f"{NAMES}, sgd, to the loop in C with cc -O3", 5)
     if shutil.which("cc") is None:
@@ -159,7 +159,7 @@ def side_by_side(runs: list[Loaded], lanes: int, keep: Any) -> float:
     """
     import torch
 
-    from gdcli.engine.fleet_problem import build_fleet
+    from gdcli.engine.problem import build_fleet
 
     def trained() -> None:
         parts = [build_fleet(runs[k::lanes]) for k in range(lanes)]
@@ -174,8 +174,8 @@ def alike(runs: list[Loaded], plain: Any) -> None:
     """See that both sides compute the same, from the same start and with the same orders."""
     import torch
 
-    from gdcli.engine.fleet_problem import build_fleet
-    from gdcli.engine.problem import start_values
+    from gdcli.engine.problem import build_fleet
+    from gdcli.engine.start_values import start_values
     from gdcli.zoo.data import generator
 
     outcome = train(build_fleet(runs), "none")[-1]

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import specs
 
-from gdcli.engine.fleet_loop import train_fleet
-from gdcli.engine.fleet_problem import build_fleet, chunk_of
+from gdcli.engine.grouping import chunk_of
+from gdcli.engine.loop import Loop
+from gdcli.engine.problem import build_fleet
 
 if TYPE_CHECKING:
     from gdcli.spec.load import Loaded
@@ -26,7 +27,7 @@ def cost(runs: list[Loaded]) -> float:
     size, outcomes = chunk_of(runs[0]), []
     begun = time.perf_counter()
     for first in range(0, len(runs), size):
-        *_, outcome = train_fleet(build_fleet(runs[first : first + size]), keep="none")
+        *_, outcome = Loop(build_fleet(runs[first : first + size]), keep="none").events()
         outcomes.append(outcome)
     assert sum(len(outcome.loss) for outcome in outcomes) == len(runs)
     return (time.perf_counter() - begun) / len(runs)

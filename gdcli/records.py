@@ -6,7 +6,7 @@ Python prints for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf, isfinite
 from typing import Any, Literal
@@ -97,7 +97,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class FleetBlock:
+class Block:
     """K optimizer steps of R runs as columns, runs on the second axis. A column that no one asked for is None."""
 
     step: Integers  # [K]
@@ -112,7 +112,7 @@ class FleetBlock:
     loss_after: Floats | None = None  # [K, R]
     full_loss: Floats | None = None  # [K, R]
     sample: tuple[Floats, Floats] | None = None  # x [K, D] and y [K, O]: the same rows for all runs
-    output: Floats | None = None  # [K, R, B, O]
+    output: tuple[Floats, ...] | None = None  # K arrays [R, B, O]
     parameters: Floats | None = None  # [K, R, P + frozen]
 
     def of_run(self, run: int) -> StepBlock | None:
@@ -139,13 +139,13 @@ class FleetBlock:
             loss_after=part(self.loss_after),
             full_loss=part(self.full_loss),
             sample=None if self.sample is None else (self.sample[0][:count], self.sample[1][:count]),
-            output=None if self.output is None else tuple(self.output[:count, run]),
+            output=None if self.output is None else tuple(output[run] for output in self.output[:count]),
             parameters=part(self.parameters),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class FleetOutcome:
+class Outcomes:
     """How R runs ended, as columns."""
 
     status: tuple[Status, ...]
@@ -157,6 +157,23 @@ class FleetOutcome:
     best_step: Integers  # [R]
     values: Floats  # [R, P] rows of theta, see Theta.as_parameters
     metrics: Mapping[str, Floats]  # [R] each
+    predictions: tuple[Prediction | None, ...]
+
+    def of_run(self, run: int, as_parameters: Callable[[Floats], tuple[Parameter, ...]]) -> Outcome:
+        """Return one run's outcome; ``as_parameters`` names the entries of its row of theta."""
+        diverged = self.status[run] == "diverged"
+        return Outcome(
+            status=self.status[run],
+            message=self.message[run],
+            steps=int(self.steps[run]),
+            epochs=int(self.epochs[run]),
+            loss=float(self.loss[run]),
+            best_loss=float(self.best_loss[run]),
+            best_step=int(self.best_step[run]),
+            parameters=as_parameters(self.values[run]),
+            metrics={} if diverged else {name: float(column[run]) for name, column in self.metrics.items()},
+            prediction=self.predictions[run],
+        )
 
 
 Event = Start | StepBlock | Outcome

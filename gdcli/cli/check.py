@@ -47,7 +47,7 @@ def check(
     import torch
 
     from gdcli.commands import check
-    from gdcli.engine.problem import resolve_threads
+    from gdcli.engine.device import resolve_threads
 
     torch.set_num_threads(resolve_threads(loaded))
     dtypes: tuple[Dtype, ...] = ("float64", "float32") if dtype == "both" else (dtype,)

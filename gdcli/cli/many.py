@@ -89,7 +89,7 @@ def require_same_threads(job: common.Context, loaded: Loaded) -> None:
     """Refuse to go on with runs that would take another number of threads here: the bits would differ."""
     if job.again is None:
         return
-    from gdcli.engine.problem import resolve_threads
+    from gdcli.engine.device import resolve_threads
     from gdcli.storage.record import json_file
 
     recorded, here = (json_file(job.again / "environment.json") or {}).get("threads"), resolve_threads(loaded)
@@ -170,13 +170,13 @@ class BatchProgress:
 
 def told_of_fleets(plan: Plan) -> None:
     """Say where this processor's products keep fleets of tiny layers from the bits of `run`."""
-    from gdcli.engine.fleet_problem import kernel_name
+    from gdcli.engine.problem import kernel_name
     from gdcli.runner import matches_single, shards_of
 
     for shard in shards_of(plan.runs, fleets=plan.how.fleets, folders=False)[:1]:
         loaded = shard.runs[0].loaded
         one_row = loaded.samples and loaded.spec.batch.rows(loaded.samples) == 1
-        if not (shard.together and one_row and kernel_name(loaded) == "written_out"):
+        if not (shard.together and one_row and kernel_name(loaded) == "elementwise"):
             continue
         with contextlib.suppress(GdcliError):  # a run that cannot be is told when its turn comes
             if not matches_single(shard):

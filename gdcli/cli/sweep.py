@@ -155,7 +155,7 @@ class _Sweeping:
         specs = many.specs_of(job.source, self.document, self.loaded, request.name)
         runs = many.runs_of(specs, self._points(request.seeds))
         from gdcli.commands.sweep import TrainingSweep
-        from gdcli.engine.problem import resolve_device
+        from gdcli.engine.device import resolve_device
         from gdcli.runner import Capture
         from gdcli.runner.batch import Plan, RunFolder
         from gdcli.runner.batch import verify as verified_of

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gdcli.engine.device import resolve_threads
 from gdcli.engine.grid import losses
 from gdcli.engine.loop import Interrupt
-from gdcli.engine.problem import build, resolve_threads
+from gdcli.engine.problem import build
 from gdcli.errors import RunError, SpecError
 from gdcli.plan import Axis
 from gdcli.plan import grid_points as plan_points

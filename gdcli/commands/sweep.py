@@ -10,8 +10,8 @@ import numpy as np
 
 from gdcli import records
 from gdcli.commands.stats import interval
+from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
-from gdcli.engine.metrics import metric_names
 from gdcli.records import Result
 from gdcli.report import plots, tables
 from gdcli.runner import record_run

@@ -1,122 +1,100 @@
-"""The state of a run between two steps: all that the steps to come depend on, taken out of a loop and put into one."""
+"""The state of R runs between two steps: all that the steps to come depend on, taken out of a loop and put into one."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from gdcli.engine.loop import Loop
+from gdcli.engine.run_state import COLUMNS
 from gdcli.errors import DamagedError
 from gdcli.records import State
 
-COUNTS = ("steps", "epochs", "best_step", "stale_epochs")
-REALS = ("best_loss", "best_epoch_loss", "seconds")
+ENDED = "ended."
+"""Begins the name of the parameters that a run had when it ended."""
 
 
 def capture(loop: Loop) -> State:
-    """Return the state after the last event. Synchronises with the device."""
+    """Return the state after the last block. Synchronises with the device."""
     numbers = {
-        "steps": loop.steps,
-        "epochs": loop.epochs,
-        "best_loss": _written(loop.best),
-        "best_step": loop.best_step,
-        "best_epoch_loss": _written(loop.best_epoch_loss),
-        "stale_epochs": loop.stale,
+        "steps": loop.t,
+        "epochs": loop.t // loop.per_epoch,
         "seconds": time.perf_counter() - loop.begun,
-        "shuffle": loop.built.batches.state(loop.steps),
+        "status": list(loop.state.status),
+        "message": list(loop.state.message),
+        "shuffle": loop.problem.batches.state(loop.t),
     }
-    arrays = {name: tensor.detach().cpu().numpy().copy() for name, tensor in _tensors(loop).items()}
-    return State(loop.steps, numbers, arrays | _random(loop))
+    return State(loop.t, numbers, _arrays(loop) | {f"{ENDED}{run}": row for run, row in loop.state.ended.items()})
+
+
+def _arrays(loop: Loop) -> dict[str, NDArray[Any]]:
+    tensors = loop.problem.tensors() | loop.problem.generators()
+    found = {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
+    return found | {f"runs.{name}": getattr(loop.state, name).copy() for name in COLUMNS}
 
 
 def fits(loop: Loop, state: State) -> None:
-    """Raise DamagedError for a state that is not one of this run."""
-    expected = {name: tensor.detach().cpu().numpy() for name, tensor in _tensors(loop).items()} | _random(loop)
-    if {name: (a.dtype, a.shape) for name, a in expected.items()} != {
-        name: (a.dtype, a.shape) for name, a in state.arrays.items()
-    }:
+    """Raise DamagedError for a state that is not one of these runs."""
+    found = {name: array for name, array in state.arrays.items() if not name.startswith(ENDED)}
+    if _kinds(_arrays(loop)) != _kinds(found):
         raise DamagedError("its tensors are not those of this run")
-    numbers, per_epoch = state.numbers, loop.built.batches.per_epoch
-    steps, epochs, _, _ = (_count(numbers, key) for key in COUNTS)
-    for key in REALS:
-        _real(numbers, key)
-    if steps != state.steps or steps > loop.spec.settings.epochs * per_epoch or epochs != steps // per_epoch:
+    numbers, runs = state.numbers, loop.runs
+    ended = {int(name.removeprefix(ENDED)): array for name, array in state.arrays.items() if name not in found}
+    texts = all(
+        isinstance(numbers.get(key), list) and len(numbers[key]) == runs and all(type(x) is str for x in numbers[key])
+        for key in ("status", "message")
+    )
+    shape = loop.theta.values.shape[1:]
+    if not texts or any(not 0 <= run < runs or array.shape != shape for run, array in ended.items()):
+        raise DamagedError("its runs are not these")
+    if not 0 <= state.steps <= loop.all_steps or numbers.get("epochs") != state.steps // loop.per_epoch:
         raise DamagedError("its position is not one of this run")
-    before = loop.built.batches.state(0), _random(loop)
+    if type(numbers.get("seconds")) is not float:
+        raise DamagedError("its seconds are no number")
+    _try_generators(loop, state)
+
+
+def _kinds(arrays: dict[str, NDArray[Any]]) -> dict[str, tuple[Any, ...]]:
+    return {name: (array.dtype, array.shape) for name, array in arrays.items()}
+
+
+def _try_generators(loop: Loop, state: State) -> None:
+    before = loop.problem.batches.state(0), loop.problem.generators()
     try:
-        _set_generators(loop, numbers.get("shuffle"), state.arrays)
+        _set_generators(loop, state)
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError):
         raise DamagedError("a generator cannot have the state that it says") from None
     finally:
-        _set_generators(loop, *before)
+        loop.problem.batches.restore(before[0])
+        loop.problem.set_generators(before[1])
+
+
+def _set_generators(loop: Loop, state: State) -> None:
+    loop.problem.batches.restore(state.numbers.get("shuffle"))
+    loop.problem.set_generators({name: torch.from_numpy(state.arrays[name]) for name in loop.problem.generators()})
 
 
 def restore(loop: Loop, state: State) -> None:
-    """Put a state that fits into a loop after its first event, the start."""
+    """Put a state that fits into a loop that has not begun."""
     with torch.no_grad():
-        for name, tensor in _tensors(loop).items():
+        for name, tensor in loop.problem.tensors().items():
             tensor.copy_(torch.from_numpy(state.arrays[name]))
-    _set_generators(loop, state.numbers.get("shuffle"), state.arrays)
-    loop.steps, loop.epochs, loop.best_step, loop.stale = (_count(state.numbers, key) for key in COUNTS)
-    loop.best, loop.best_epoch_loss, seconds = (_real(state.numbers, key) for key in REALS)
-    loop.begun = time.perf_counter() - seconds
+    _set_generators(loop, state)
+    runs, numbers = loop.state, state.numbers
+    for name in COLUMNS:
+        setattr(runs, name, np.array(state.arrays[f"runs.{name}"]))
+    rows = {name: array for name, array in state.arrays.items() if name.startswith(ENDED)}
+    runs.ended = {int(name.removeprefix(ENDED)): np.array(array) for name, array in rows.items()}
+    for run in np.flatnonzero(~runs.open).tolist():  # the others go on; an interrupted loop calls them interrupted
+        runs.status[run], runs.message[run] = numbers["status"][run], numbers["message"][run]
+    loop.t, loop.begun = state.steps, time.perf_counter() - numbers["seconds"]
 
 
 def size(loop: Loop) -> int:
-    """Return the bytes of a state's arrays."""
-    tensors = sum(tensor.numel() * tensor.element_size() for tensor in _tensors(loop).values())
-    return tensors + sum(array.nbytes for array in _random(loop).values())
-
-
-def _tensors(loop: Loop) -> dict[str, Tensor]:
-    """Return what the steps to come depend on, by name: writing to it changes the run."""
-    built = loop.built
-    found = {"theta": built.theta.values[0]}
-    for k, update in enumerate(built.updates):
-        found |= {f"rule{k}.{name}": tensor for name, tensor in update.bound.state.items()}
-    if built.module is not None:
-        found |= {f"buffer.{name}": buffer for name, buffer in built.module.named_buffers()}
-    return found
-
-
-def _random(loop: Loop) -> dict[str, NDArray[Any]]:
-    """Return the states of torch's generators, where torch's own layers may draw from them."""
-    if loop.built.module is None:
-        return {}
-    found = {"random.cpu": torch.get_rng_state().numpy()}
-    if loop.built.device.type == "cuda":
-        found["random.cuda"] = torch.cuda.get_rng_state(loop.built.device).numpy()
-    return found
-
-
-def _set_generators(loop: Loop, shuffle: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
-    loop.built.batches.restore(shuffle)
-    if "random.cpu" in arrays:
-        torch.set_rng_state(torch.from_numpy(arrays["random.cpu"]))
-    if "random.cuda" in arrays:
-        torch.cuda.set_rng_state(torch.from_numpy(arrays["random.cuda"]), loop.built.device)
-
-
-def _written(value: float) -> float | str:
-    """Return a loss as JSON has it: a word for one that is not finite, as it is before the first epoch has ended."""
-    return value if math.isfinite(value) else str(value)
-
-
-def _count(numbers: dict[str, Any], key: str) -> int:
-    value = numbers.get(key)
-    if type(value) is not int or value < 0:
-        raise DamagedError(f"its {key} is no count")
-    return value
-
-
-def _real(numbers: dict[str, Any], key: str) -> float:
-    value = numbers.get(key, "")
-    if type(value) is not float and value not in ("inf", "-inf", "nan"):
-        raise DamagedError(f"its {key} is no number")
-    return float(value)
+    """Return the bytes of a state's arrays at most, those of runs that have ended included."""
+    tensors = [*loop.problem.tensors().values(), *loop.problem.generators().values(), loop.theta.stored]
+    return sum(int(tensor.nbytes) for tensor in tensors) + 8 * loop.runs * len(COLUMNS)

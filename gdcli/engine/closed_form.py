@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gdcli.engine.problem import start_values
+from gdcli.engine.start_values import start_values
 from gdcli.errors import RunError, SpecError
 from gdcli.records import Parameter
 from gdcli.spec.load import Loaded, match

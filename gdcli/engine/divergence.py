@@ -5,7 +5,6 @@ Worked out after the fact, from the spec and its data alone; a run that does not
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from math import isfinite
@@ -18,7 +17,7 @@ from torch import Tensor
 from gdcli.engine.theta import ParamSlice
 from gdcli.records import Floats, l2_norms
 from gdcli.spec.load import Loaded, match
-from gdcli.zoo.models import Affine, Objective
+from gdcli.zoo.models import Affine, Objective, chain_of
 from gdcli.zoo.objectives import Expression, compile_
 
 LARGEST = 300
@@ -35,7 +34,14 @@ _FACTORS: dict[str, Callable[[int], float]] = {
 """Losses that are c Σ(o − t)² / 2 over n elements, by their c."""
 
 
-def message(loaded: Loaded, step: int, epoch: int, loss: float, norms: Mapping[str, float] | None) -> str:
+Extremes = tuple[float, float]
+"""The lowest and the highest eigenvalue of a Hessian."""
+
+Known = dict[tuple[Any, ...], Extremes]
+"""What was worked out before: the runs of a fleet ask for the same data in turn."""
+
+
+def message(loaded: Loaded, step: int, epoch: int, loss: float, norms: Mapping[str, float] | None, known: Known) -> str:
     """Say in one line which step and loss it was, which gradients are not finite or is the largest, and a hint.
 
     ``norms`` are those of the trained parameters' gradients; None where they were not kept.
@@ -49,7 +55,7 @@ def message(loaded: Loaded, step: int, epoch: int, loss: float, norms: Mapping[s
         what += f", the largest gradient is that of {largest} (norm {norms[largest]:.3g})"
     elif isfinite(loss):
         what += " and the gradient is not finite"
-    return f"diverged at step {step} (epoch {epoch}): {what}. {hint(loaded, step)}"
+    return f"diverged at step {step} (epoch {epoch}): {what}. {hint(loaded, step, known)}"
 
 
 def norms_of(gradient: Floats, trained: Sequence[ParamSlice]) -> dict[str, float]:
@@ -59,7 +65,7 @@ def norms_of(gradient: Floats, trained: Sequence[ParamSlice]) -> dict[str, float
     return {slot.name: float(l2_norms(part[None])[0]) for slot, part in zip(trained, parts, strict=True)}
 
 
-def hint(loaded: Loaded, step: int) -> str:
+def hint(loaded: Loaded, step: int, known: Known) -> str:
     """Return what may help a run whose loss or gradient was not finite at a step; never raises.
 
     On a quadratic loss with Hessian H, gradient descent converges from everywhere if lr < 2/λmax(H), and with momentum
@@ -73,7 +79,7 @@ def hint(loaded: Loaded, step: int) -> str:
         if step <= 1:
             where = "the start values" if loaded.training is None else "the start values or the data"
             return f"No update came before it, so lr is not the cause: look at {where}"
-        return _of_quadratic(loaded) or SMALLER
+        return _of_quadratic(loaded, known) or SMALLER
     except Exception:  # a courtesy: whatever goes wrong here, the run's end is told without it
         return SMALLER
 
@@ -88,8 +94,8 @@ def _overflown(loaded: Loaded) -> str:
     return "" if fits else dtype
 
 
-def _of_quadratic(loaded: Loaded) -> str:
-    found = _curvature(loaded)
+def _of_quadratic(loaded: Loaded, known: Known) -> str:
+    found = _curvature(loaded, known)
     if found is None:
         return ""
     lowest, highest = found
@@ -113,7 +119,7 @@ def _below(bound: float, lr: float) -> str:
     return next(text for digits in range(3, 18) if float(text := f"{bound:.{digits}g}") < lr)
 
 
-def _descent(loaded: Loaded) -> tuple[float, float] | None:
+def _descent(loaded: Loaded) -> Extremes | None:
     """Return lr and momentum of gradient descent on all rows, None for anything else, which has another bound."""
     spec, samples = loaded.spec, loaded.samples
     optimizer = spec.optimizer
@@ -131,7 +137,7 @@ def _descent(loaded: Loaded) -> tuple[float, float] | None:
 # --- curvature --------------------------------------------------------------------------------------------------------
 
 
-def _curvature(loaded: Loaded) -> tuple[float, float] | None:
+def _curvature(loaded: Loaded, known: Known) -> Extremes | None:
     """Return the lowest and the highest eigenvalue of the Hessian; None where the loss is not quadratic, or large."""
     model = loaded.architecture
     if isinstance(model, Objective):
@@ -141,24 +147,18 @@ def _curvature(loaded: Loaded) -> tuple[float, float] | None:
         if not 0 < len(variables) <= LARGEST:
             return None
         return _of_objective(model.expression, variables, (*fixed, *model.constants.items()))
-    from gdcli.engine.fleet_problem import chain_of
-
-    chain, loss = chain_of(loaded), loaded.spec.loss
+    chain, loss = chain_of(model), loaded.spec.loss
     if chain is None or len(chain.layers) != 1 or chain.layers[0].activation != "none":
         return None
-    return None if loss is None or loss.name not in _FACTORS else _of_rows(loaded, chain.layers[0], loss.name)
+    return None if loss is None or loss.name not in _FACTORS else _of_rows(loaded, chain.layers[0], loss.name, known)
 
 
-_last: tuple[Any, tuple[Any, ...], tuple[float, float]] | None = None  # runs of a sweep ask for the same data in turn
-
-
-def _of_rows(loaded: Loaded, layer: Affine, loss: str) -> tuple[float, float] | None:
+def _of_rows(loaded: Loaded, layer: Affine, loss: str, known: Known) -> Extremes | None:
     """Return the extreme eigenvalues of c X̃ᵀX̃, those of a linear layer's Hessian.
 
     X̃ [n, d + 1] has a column of ones for the bias, times the root of the outputs where all share one, and no column of
     a frozen parameter. Each output has a Hessian of its own, all the same.
     """
-    global _last
     assert loaded.training is not None
     x, names = loaded.training.x, layer.shapes
     frozen = {name for pattern in loaded.spec.model.freeze for name in match(pattern, names)}
@@ -167,16 +167,14 @@ def _of_rows(loaded: Loaded, layer: Affine, loss: str) -> tuple[float, float] | 
     columns = x.shape[1] * weight + bool(ones)
     if not 0 < columns <= LARGEST:
         return None
-    key = (loss, layer.outputs, ones, weight)
-    known = _last
-    if known is not None and known[0]() is x and known[1] == key:
-        return known[2]
+    key = (id(x), loss, layer.outputs, ones, weight)
+    if key in known:
+        return known[key]
     wide = x.astype(np.float64)[:, : x.shape[1] * weight]
     if ones:
         wide = np.column_stack([wide, np.full(len(x), ones)])
-    found = _extremes(wide.T @ wide * _FACTORS[loss](len(x) * layer.outputs))
-    _last = weakref.ref(x), key, found
-    return found
+    known[key] = _extremes(wide.T @ wide * _FACTORS[loss](len(x) * layer.outputs))
+    return known[key]
 
 
 def _outputs_of_bias(loaded: Loaded, layer: Affine) -> int:
@@ -190,7 +188,7 @@ def _outputs_of_bias(loaded: Loaded, layer: Affine) -> int:
 @lru_cache(maxsize=4)
 def _of_objective(
     expression: Expression, variables: tuple[str, ...], constants: tuple[tuple[str, float], ...]
-) -> tuple[float, float] | None:
+) -> Extremes | None:
     """Return the extreme eigenvalues of an objective's Hessian; None where it is not the same at three points."""
     value = compile_(expression, variables, dict(constants))
     points = 3 * np.random.default_rng(0).standard_normal((3, len(variables)))
@@ -207,6 +205,6 @@ def _hessian(value: Callable[[Sequence[Tensor]], Tensor], point: Floats) -> Floa
     return hessian
 
 
-def _extremes(hessian: Floats) -> tuple[float, float]:
+def _extremes(hessian: Floats) -> Extremes:
     values = np.linalg.eigvalsh(hessian)
     return float(values[0]), float(values[-1])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gdcli.engine.kernels.elementwise import WIDTH, Elementwise, is_tiny
-from gdcli.engine.problem import Built, compiled
+from gdcli.engine.problem import TrainingProblem, compiled
 from gdcli.engine.theta import Theta
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.losses import Loss
@@ -24,7 +24,7 @@ CACHED_SCALARS = 2**17
 """Numbers of a chunk that is evaluated with its runs innermost."""
 
 
-def losses(built: Built, scalars: Sequence[str], points: NDArray[np.float64]) -> NDArray[np.float64]:
+def losses(built: TrainingProblem, scalars: Sequence[str], points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the loss [R] on all training rows with the named scalars set to each row of points [R, k]."""
     names = [name for parameter in built.theta.parameters() for name in parameter.scalars]
     order = built.theta.model_order
@@ -39,7 +39,7 @@ def losses(built: Built, scalars: Sequence[str], points: NDArray[np.float64]) ->
 
 
 def _written_out(
-    built: Built, chain: Chain, loss: Loss, columns: list[int], points: NDArray[np.float64]
+    built: TrainingProblem, chain: Chain, loss: Loss, columns: list[int], points: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Evaluate tiny layers by the fleets' kernel: every point is a run, a chunk of them stays in cache."""
     units = sum(layer.outputs + layer.inputs for layer in chain.layers)
@@ -64,12 +64,12 @@ def _written_out(
     return found.numpy()
 
 
-def _widest(built: Built) -> int:
+def _widest(built: TrainingProblem) -> int:
     model = built.loaded.architecture
     return max([1, *(layer.outputs for layer in model.layers)]) if isinstance(model, Chain) else 1
 
 
-def _chunk(built: Built, columns: list[int], points: NDArray[np.float64]) -> NDArray[np.float64]:
+def _chunk(built: TrainingProblem, columns: list[int], points: NDArray[np.float64]) -> NDArray[np.float64]:
     theta = built.theta.values.expand(len(points), -1).clone()  # [R, P]
     theta[:, columns] = torch.as_tensor(points).to(theta)
     model = built.loaded.architecture
@@ -85,7 +85,7 @@ def _chunk(built: Built, columns: list[int], points: NDArray[np.float64]) -> NDA
     return found.cpu().numpy().astype(np.float64)
 
 
-def _chain(built: Built, model: Chain, theta: Tensor) -> Tensor:
+def _chain(built: TrainingProblem, model: Chain, theta: Tensor) -> Tensor:
     slots = {slot.name: slot for slot in built.theta.slots}
     a = built.batches.x  # [B, D], from the first layer on [R, B, O]
     for layer in model.layers:
@@ -102,7 +102,7 @@ def _chain(built: Built, model: Chain, theta: Tensor) -> Tensor:
     return torch.vmap(built.loss.value, in_dims=(0, None))(a, built.batches.y)  # [R]
 
 
-def _one_by_one(built: Built, theta: Tensor) -> Tensor:
+def _one_by_one(built: TrainingProblem, theta: Tensor) -> Tensor:
     """Torch's own layers, point by point."""
     assert built.loss is not None
     start, found = built.theta.values.clone(), []

@@ -11,7 +11,7 @@ from gdcli.spec.schema import Ingredient, RunSpec
 from gdcli.zoo.arithmetic import Setting, Update
 from gdcli.zoo.schedulers import SCHEDULERS, Schedule
 
-Step = tuple[Update, Setting]
+GroupStep = tuple[Update, Setting]
 """An update rule and the learning rate that it takes."""
 
 
@@ -58,7 +58,7 @@ class LrSchedules:
         self._epoch = -1
         self.are_scheduled = any(schedule is not None for _, _, schedule in updates)
 
-    def of_epoch(self, epoch: int) -> list[Step]:
+    def of_epoch(self, epoch: int) -> list[GroupStep]:
         """Return the rules with the learning rates of an epoch, counted from 0; epochs are asked for in order."""
         while self._epoch < epoch:
             self._epoch += 1

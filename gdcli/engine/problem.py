@@ -1,326 +1,231 @@
-"""From a loaded spec to tensors: start values, theta, kernel, bound update rules, batches."""
+"""From loaded specs to tensors: theta, kernel, bound update rules, batches; of one run, or of a fleet."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gdcli.engine.kernels.single import Autograd, Kernel, Single, chain_on_leaves, leaves_on
-from gdcli.engine.param_groups import param_groups
-from gdcli.engine.theta import ALIGNMENT, Theta
+from gdcli.engine.batches import Batches, Rows, Tables
+from gdcli.engine.device import resolve_device, resolve_threads
+from gdcli.engine.kernels.autograd import on_chain, on_module, on_objective
+from gdcli.engine.kernels.base import Kernel
+from gdcli.engine.kernels.batched import Batched
+from gdcli.engine.kernels.elementwise import WIDTH, Elementwise, is_tiny
+from gdcli.engine.kernels.objective import Objectives
+from gdcli.engine.kernels.single import Single
+from gdcli.engine.param_groups import LrSchedules, param_groups
+from gdcli.engine.start_values import start_key, start_values
+from gdcli.engine.theta import Theta
 from gdcli.errors import SpecError
-from gdcli.spec import limits
-from gdcli.spec.load import Loaded, match, name_problems
-from gdcli.spec.schema import Batch, RunSpec
+from gdcli.records import Floats
+from gdcli.spec.load import Loaded, match
+from gdcli.spec.schema import RunSpec
 from gdcli.zoo import objectives
-from gdcli.zoo.data import generator
+from gdcli.zoo.arithmetic import Setting
 from gdcli.zoo.losses import LOSSES, TARGETS, Loss
-from gdcli.zoo.models import Chain, Objective, Stack, TorchLayer
+from gdcli.zoo.models import Chain, Objective, chain_of
 from gdcli.zoo.optimizers import OPTIMIZERS, Bound
 from gdcli.zoo.schedulers import Schedule
 
-# A multiply-add is one weight seen by one row; below this a second thread costs more than it brings.
-THREADS_FROM = 10**7
-
-# The physical cores that this process may use, as torch counts them before anyone sets a number.
-PHYSICAL_CORES = torch.get_num_threads()
-
-
-def resolve_device(spec: RunSpec) -> torch.device:
-    """Return the device, ``auto`` resolved to the first accelerator that is there. Raises SpecError if it is not."""
-    wanted = spec.settings.device
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    device = torch.device(wanted)
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}[device.type]
-    if there and device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        there = False
-    if not there:
-        raise SpecError(spec.problem(("device",), f"this machine has no device {wanted}", "Use cpu or auto"))
-    if device.type == "mps" and spec.settings.dtype == "float64":
-        raise SpecError(spec.problem(("dtype",), "mps has no float64", "Use float32"))
-    return device
-
-
-def cores_of(loaded: Loaded) -> int:
-    """Return the cores that `threads: auto` counts with: those of a record that is run again, else this machine's."""
-    return loaded.cores or PHYSICAL_CORES
-
-
-def resolve_threads(loaded: Loaded) -> int:
-    """Return the number of threads: 1 below 10^7 multiply-adds a step, the physical cores above."""
-    threads = loaded.spec.settings.threads
-    if threads != "auto":
-        return threads
-    if isinstance(loaded.architecture, Objective) or loaded.training is None:
-        return 1
-    rows = loaded.spec.batch.rows(loaded.samples)
-    if isinstance(loaded.architecture, Stack):
-        weights = sum(_weights(layer) for layer in loaded.architecture.layers)
-    else:
-        weights = sum(layer.inputs * layer.outputs for layer in loaded.architecture.layers)
-    return cores_of(loaded) if rows * weights >= THREADS_FROM else 1
-
-
-def _weights(layer: TorchLayer) -> int:
-    sizes = [value for value in layer.arguments.values() if type(value) is int]
-    return sizes[0] * sizes[1] if len(sizes) > 1 else 0
-
-
-# --- start values -----------------------------------------------------------------------------------------------------
-
-
-def start_values(loaded: Loaded, dtype: torch.dtype) -> tuple[dict[str, Tensor], torch.nn.Module | None]:
-    """Return each parameter's start value in the model's order, and torch's module of a sequential model.
-
-    ``torch.manual_seed(seed)``, then the layers are built in order, so that a bare torch script has the same weights;
-    then ``init`` in its order, with the same generator. Raises SpecError for torch layers that do not fit.
-    """
-    torch.manual_seed(loaded.spec.settings.seed)
-    model, module = loaded.architecture, None
-    if isinstance(model, Objective):
-        values = {name: torch.tensor(float(value), dtype=dtype) for name, value in model.start.items()}
-    elif isinstance(model, Chain):
-        values = {}
-        for layer in model.layers:
-            built = torch.nn.Linear(layer.inputs, layer.outputs, bias=layer.bias, dtype=dtype)
-            values.update({f"{layer.name}{name}": p.detach() for name, p in built.named_parameters()})
-    else:
-        module = _module(loaded, model, dtype)
-        values = {name: parameter.detach() for name, parameter in module.named_parameters()}
-        shapes = {name: tuple(value.shape) for name, value in values.items()}
-        if problems := name_problems(loaded.spec, shapes):  # the names of torch's layers are known only now
-            raise SpecError(problems)
-    for pattern, value in loaded.spec.model.init.items():
-        for name in match(pattern, values):
-            values[name] = _initialised(values[name], value)
-    return values, module
-
-
-def _module(loaded: Loaded, model: Stack, dtype: torch.dtype) -> torch.nn.Module:
-    """Build torch's layers; first without memory, to learn their size."""
-    spec = loaded.spec
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        with torch.device("meta"):
-            size = sum(p.numel() for layer in model.layers for p in _layer(spec, layer).parameters())
-        if loaded.bounded and size > limits.MAX_PARAMETERS:
-            what = f"the model has {size:,} parameters, more than {limits.MAX_PARAMETERS:,}"
-            raise SpecError(spec.problem(("model", "layers"), what, limits.RAISE))
-        torch.manual_seed(spec.settings.seed)
-        module = torch.nn.Sequential()
-        for layer in model.layers:
-            module.add_module(layer.name, _layer(spec, layer))
-        _dry_run(loaded, model, module, dtype)
-    finally:
-        torch.set_default_dtype(default)
-    return module
-
-
-def _layer(spec: RunSpec, layer: TorchLayer) -> torch.nn.Module:
-    kind: Callable[..., torch.nn.Module] = getattr(torch.nn, layer.layer)
-    arguments = dict(layer.arguments)
-    if layer.layer in ("Softmax", "LogSoftmax"):
-        arguments.setdefault("dim", -1)  # torch guesses, and warns
-    try:
-        return kind(**arguments)
-    except (TypeError, ValueError, RuntimeError) as error:
-        text = str(error).replace(f"{layer.layer}.__init__() ", "").splitlines()[0]
-        raise SpecError(spec.problem(("model", *layer.path), f"torch.nn.{layer.layer}: {text}")) from None
-
-
-def _dry_run(loaded: Loaded, model: Stack, module: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Send two rows through the layers, so that a shape that does not fit is told by the layer's own place."""
-    assert loaded.training is not None
-    spec, table = loaded.spec, loaded.training
-    x = torch.as_tensor(table.x[:2], dtype=dtype)
-    was_training = module.training
-    module.eval()
-    with torch.no_grad():
-        for layer, part in zip(model.layers, module.children(), strict=True):
-            try:
-                x = part(x)
-            except (RuntimeError, ValueError, IndexError, TypeError) as error:
-                text = str(error).splitlines()[0]
-                raise SpecError(spec.problem(("model", *layer.path), f"{layer.layer} does not fit: {text}")) from None
-    module.train(was_training)
-    wanted = (len(x), table.classes) if table.y.ndim == 1 else (len(x), table.y.shape[1])
-    fits = x.ndim == 2 and (x.shape[1] >= wanted[1] if table.y.ndim == 1 else tuple(x.shape) == wanted)
-    if not fits:
-        last = len(model.layers) - 1
-        what = f"the model's output has shape {[*x.shape[1:]]} a row, the data need [{wanted[1]}]"
-        raise SpecError(spec.problem(("model", "layers", last), what))
-
-
-def _initialised(tensor: Tensor, value: Any) -> Tensor:
-    if isinstance(value, list):
-        return torch.tensor(value, dtype=tensor.dtype)
-    tensor = tensor.clone()
-    if isinstance(value, str):
-        getattr(torch.nn.init, f"{value}_")(tensor)
-    elif isinstance(value, dict):
-        ((name, (first, second)),) = value.items()
-        getattr(torch.nn.init, f"{name}_")(tensor, first, second)
-    else:
-        tensor.fill_(value)
-    return tensor
-
-
-# --- batches ----------------------------------------------------------------------------------------------------------
-
-
-class Rows(NamedTuple):
-    """One step's rows of the training data."""
-
-    x: Tensor  # [B, D]
-    y: Tensor  # [B, O] or [B]
-    index: Any  # where they stand in the data: a slice, or positions [B]
-
-
-class Batches:
-    """The batches of all epochs: in document order, or shuffled by a generator of their own."""
-
-    CACHED = 4096  # views of unshuffled batches kept from epoch to epoch
-
-    def __init__(self, x: Tensor, y: Tensor, batch: Batch, seed: int) -> None:
-        self.x, self.y = x, y
-        samples = len(x)
-        self.rows = batch.rows(samples) if samples else 1
-        self.per_epoch = batch.steps(samples)
-        self.shuffle = batch.shuffles
-        self._generator = generator(seed, "shuffle")
-        self._before: Any = None
-        self._views: list[Rows] = []
-
-    def epoch(self) -> Iterable[Rows]:
-        """Return the steps of the next epoch; a shuffled epoch draws its order when it starts."""
-        if self.shuffle and len(self.x):
-            self._before = self._generator.bit_generator.state
-            order = torch.from_numpy(self._generator.permutation(len(self.x))).to(self.x.device)
-            return map(self._picked, torch.split(order, self.rows)[: self.per_epoch])
-        if self.per_epoch > self.CACHED:
-            return map(self._cut, range(self.per_epoch))
-        if not self._views:
-            self._views = [self._cut(k) for k in range(self.per_epoch)]
-        return self._views
-
-    def state(self, steps: int) -> Any:
-        """Return the generator's state at the start of the epoch that the next step is in, after so many steps."""
-        if not self.shuffle:
-            return None
-        return self._generator.bit_generator.state if steps % self.per_epoch == 0 else self._before
-
-    def restore(self, state: Any) -> None:
-        """Begin an epoch with this state of the generator."""
-        if self.shuffle:
-            self._generator.bit_generator.state = state
-
-    def _picked(self, index: Tensor) -> Rows:
-        return Rows(self.x.index_select(0, index), self.y.index_select(0, index), index)
-
-    def _cut(self, k: int) -> Rows:
-        part = slice(k * self.rows, (k + 1) * self.rows)
-        if self.rows >= len(self.x):
-            return Rows(self.x, self.y, slice(None))
-        return Rows(aligned(self.x[part]), aligned(self.y[part]), part)
-
-
-def aligned(tensor: Tensor) -> Tensor:
-    """Return a tensor that begins where memory of its own would, as a batch does that a loader puts together.
-
-    On some processors a matrix product rounds by another order where an operand begins elsewhere.
-    """
-    return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
-
-
-# --- the whole --------------------------------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True, slots=True)
-class Update:
-    """One group's stretch of theta: its bound rule, its learning rate, and how that changes over the epochs."""
+class GroupUpdate:
+    """The update of one group's parameters: its bound rule, its learning rates, and how they change over the epochs."""
 
     bound: Bound
-    lr: float
-    schedule: Schedule | None = None
+    lr: Setting  # one for all runs, or a column over them
+    schedule: Schedule | None
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
-    """Everything that the loop needs, as tensors on the device."""
+class TrainingProblem:
+    """Everything that the loop needs of R runs of one structure, as tensors on the device.
 
-    loaded: Loaded
+    ``theta`` may have more rows than runs: padding, which is computed on and not looked at.
+    """
+
+    members: tuple[Loaded, ...]
     device: torch.device
     dtype: torch.dtype
     theta: Theta
     kernel: Kernel
-    kernel_name: str  # by_hand or autograd
+    kernel_name: str  # by_hand or autograd; of a fleet elementwise, batched or objective
     loss: Loss | None  # None for an objective
-    updates: tuple[Update, ...]
+    updates: tuple[GroupUpdate, ...]
     batches: Batches
-    validation: tuple[Tensor, Tensor] | None
+    validation: Rows | None
     module: torch.nn.Module | None  # torch's layers of a sequential model
 
+    @property
+    def loaded(self) -> Loaded:
+        """The first run's spec and data: all runs have its structure."""
+        return self.members[0]
 
-def build(loaded: Loaded) -> Built:
-    """Make every tensor of a run. Raises SpecError for what only torch can know: layers' shapes, the device."""
-    spec = loaded.spec
+    @property
+    def runs(self) -> int:
+        """How many runs there are."""
+        return len(self.members)
+
+    @property
+    def is_fleet(self) -> bool:
+        """Whether a fleet's kernel serves it."""
+        return self.kernel_name in FLEET_KERNELS
+
+    def schedules(self) -> LrSchedules:
+        """Return the learning rates of all groups from the first epoch on."""
+        return LrSchedules([(update.bound.update, update.lr, update.schedule) for update in self.updates])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what the steps to come depend on, by name: writing to it changes the runs."""
+        found = {"theta": self.theta.stored}
+        for k, update in enumerate(self.updates):
+            found |= {f"rule{k}.{name}": tensor for name, tensor in update.bound.state.items()}
+        if self.module is not None:
+            found |= {f"buffer.{name}": buffer for name, buffer in self.module.named_buffers()}
+        return found
+
+    def generators(self) -> dict[str, Tensor]:
+        """Return the states of torch's generators, where torch's own layers may draw from them."""
+        if self.module is None:
+            return {}
+        found = {"random.cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            found["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        return found
+
+    def set_generators(self, states: Mapping[str, Tensor]) -> None:
+        """Put states that :meth:`generators` gave back."""
+        if "random.cpu" in states:
+            torch.set_rng_state(states["random.cpu"])
+        if "random.cuda" in states:
+            torch.cuda.set_rng_state(states["random.cuda"], self.device)
+
+    def snapshot(self) -> Callable[[], None]:
+        """Return a function that puts everything that the next step depends on back to now."""
+        tensors = list(self.tensors().values())
+        copies, states = [tensor.clone() for tensor in tensors], self.generators()
+
+        def restore() -> None:
+            for tensor, copy in zip(tensors, copies, strict=True):
+                tensor.copy_(copy)
+            self.set_generators(states)
+
+        return restore
+
+    def full_gradient(self) -> None:
+        """Write the gradient of the full data into theta; torch's own layers neither draw dropout nor learn from it."""
+        if self.module is not None:
+            self.module.eval()
+        whole = self.batches.whole()
+        self.kernel.step(whole.x, whole.y)
+        if self.module is not None:
+            self.module.train()
+
+    def values_of(self, run: int) -> Floats:
+        """Return a run's row [P] of theta. Synchronises with the device."""
+        values: Floats = self.theta.values[run].cpu().numpy().copy()
+        return values
+
+
+FLEET_KERNELS = ("elementwise", "batched", "objective")
+
+
+def build(loaded: Loaded) -> TrainingProblem:
+    """Make every tensor of a run, as `run` trains it. Raises SpecError for what only torch can know."""
+    return _build([loaded], _single_kernel_name(loaded))
+
+
+def build_fleet(members: Sequence[Loaded]) -> TrainingProblem:
+    """Make the tensors of runs of one structure. Raises SpecError for what only torch can know."""
+    torch.set_num_threads(resolve_threads(members[0]))
+    return _build(members, kernel_name(members[0]))
+
+
+def _build(members: Sequence[Loaded], name: str) -> TrainingProblem:
+    first, spec = members[0], members[0].spec
     device = resolve_device(spec)
     dtype = torch.float64 if spec.settings.dtype == "float64" else torch.float32
-    values, module = start_values(loaded, dtype)
-    frozen = [name for name in values if any(fnmatchcase(name, f) or name == f for f in spec.model.freeze)]
-    empty = torch.empty(0, dtype=dtype, device=device)
-    theta = Theta({name: value.to(device) for name, value in values.items()} or {"": empty}, frozen)
-    if not values:
-        theta.slots = theta.trained = ()
-    loss = LOSSES[spec.loss.name](**spec.loss.arguments) if spec.loss else None
-    kernel, name = _kernel(loaded, theta, module, loss)
-    x, y = tensors_of(loaded.training, dtype, device, spec)
-    validation = None if loaded.validation is None else tensors_of(loaded.validation, dtype, device, spec)
-    updates = () if spec.settings.epochs == 0 or spec.optimizer is None else _updates(spec, theta)
-    batches = Batches(x, y, spec.batch, spec.settings.seed)
-    return Built(loaded, device, dtype, theta, kernel, name, loss, updates, batches, validation, module)
+    is_fleet, loss = name in FLEET_KERNELS, LOSSES[spec.loss.name](**spec.loss.arguments) if spec.loss else None
+    innermost = name in ("elementwise", "objective")
+    padded = _padded(members, innermost) if is_fleet else list(members)
+    theta, module = _theta(padded, dtype, device, innermost=innermost)
+    module = None if is_fleet else module
+    kernel = _kernel(name, first, theta, loss, module)
+    tables = Tables(dtype, device)
+    batches = Batches(kernel, [tables.training(loaded) for loaded in padded], padded)
+    if is_fleet and not batches.shuffle:  # a shuffled epoch would draw its order
+        kernel.prepare(next(iter(batches.epoch())).x)
+    validation = _validation(kernel, [tables.validation(loaded) for loaded in padded])
+    updates = _updates(padded, theta) if spec.settings.epochs and spec.optimizer is not None else ()
+    return TrainingProblem(
+        tuple(members), device, dtype, theta, kernel, name, loss, updates, batches, validation, module
+    )
 
 
-def tensors_of(table: Any, dtype: torch.dtype, device: torch.device, spec: RunSpec) -> tuple[Tensor, Tensor]:
-    """Return rows as tensors x [N, D] and y [N, O], or [N] for classes; empty ones without data."""
-    if table is None:
-        empty = torch.empty(0, dtype=dtype, device=device)
-        return empty, empty
-    classes = TARGETS.get(spec.loss.name if spec.loss else "") == "classes" and table.y.ndim == 1
-    x = torch.as_tensor(np.ascontiguousarray(table.x)).to(device, dtype)
-    y = torch.as_tensor(np.ascontiguousarray(table.y)).to(device, torch.int64 if classes else dtype)
-    return aligned(x), aligned(y)
+def kernel_name(loaded: Loaded) -> str:
+    """Return which kernel serves a fleet of runs of a structure, however many they are."""
+    chain = chain_of(loaded.architecture)
+    if chain is None:
+        return "objective"
+    assert loaded.spec.loss is not None
+    return "elementwise" if is_tiny(chain, TARGETS.get(loaded.spec.loss.name) == "classes") else "batched"
 
 
-def _kernel(loaded: Loaded, theta: Theta, module: torch.nn.Module | None, loss: Loss | None) -> tuple[Kernel, str]:
-    model, engine = loaded.architecture, loaded.spec.settings.engine
-    if isinstance(model, Chain) and engine != "autograd":
-        assert loss is not None
-        return Single(theta, model, loss), "by_hand"
+def _single_kernel_name(loaded: Loaded) -> str:
+    engine = loaded.spec.settings.engine
+    if isinstance(loaded.architecture, Chain) and engine != "autograd":
+        return "by_hand"
     if engine == "by_hand":
         what = f"the backward pass of a {loaded.spec.model.name} model is not written out by hand"
         raise SpecError(loaded.spec.problem(("engine",), what, "Use auto or autograd"))
-    leaves = leaves_on(theta, transposed=isinstance(model, Chain))
+    return "autograd"
+
+
+def _padded(members: Sequence[Loaded], innermost: bool) -> list[Loaded]:
+    """Fill up with copies of the first run: to whole vectors, or to two, as the product of one matrix is another."""
+    count = -(-len(members) // WIDTH) * WIDTH if innermost else max(2, len(members))
+    return [*members, *[members[0]] * (count - len(members))]
+
+
+def _theta(
+    members: Sequence[Loaded], dtype: torch.dtype, device: torch.device, *, innermost: bool
+) -> tuple[Theta, torch.nn.Module | None]:
+    """Return theta with every run's start values, drawn once for all runs of one seed and start; and torch's layers."""
+    alike: dict[Hashable, list[int]] = {}
+    for position, loaded in enumerate(members):
+        alike.setdefault(start_key(loaded), []).append(position)
+    like, theta, module = torch.empty(0, dtype=dtype, device=device), None, None
+    for positions in alike.values():
+        values, module = start_values(members[positions[0]], dtype)
+        moved = {name: value.to(device) for name, value in values.items()}
+        if theta is None:
+            frozen = [name for pattern in members[0].spec.model.freeze for name in match(pattern, values)]
+            theta = Theta(moved, frozen, runs=len(members), innermost=innermost, like=like)
+        else:
+            theta.fill(positions, moved)
+    assert theta is not None
+    return theta, module
+
+
+def _kernel(name: str, loaded: Loaded, theta: Theta, loss: Loss | None, module: torch.nn.Module | None) -> Kernel:
+    model = loaded.architecture
     if isinstance(model, Objective):
-        value = compiled(loaded.spec, model)
-        bare = isinstance(model.expression, objectives.Name)  # x by itself: the loss must not be theta's own memory
-        objective = (lambda x: value(leaves).clone()) if bare else (lambda x: value(leaves))
-        return Autograd(theta, leaves, objective, lambda output, y: output), "autograd"
+        value, bare = compiled(loaded.spec, model), isinstance(model.expression, objectives.Name)
+        return Objectives(theta, value, bare=bare) if name == "objective" else on_objective(theta, value, bare=bare)
     assert loss is not None
-    if isinstance(model, Chain):
-        named = {slot.name: leaf for slot, leaf in zip(theta.slots, leaves, strict=True)}
-        return Autograd(theta, leaves, chain_on_leaves(model, named), loss.value), "autograd"
-    assert module is not None
-    _bind(module, theta, leaves)
-    return Autograd(theta, leaves, module, loss.value, module), "autograd"
+    if name == "by_hand":
+        assert isinstance(model, Chain)
+        return Single(theta, model, loss)
+    if name == "autograd":
+        return on_chain(theta, model, loss) if isinstance(model, Chain) else on_module(theta, module, loss)
+    chain = chain_of(model)
+    assert chain is not None
+    return Elementwise(theta, chain, loss) if name == "elementwise" else Batched(theta, chain, loss)
 
 
 def compiled(spec: RunSpec, model: Objective) -> Callable[..., Tensor]:
@@ -332,22 +237,46 @@ def compiled(spec: RunSpec, model: Objective) -> Callable[..., Tensor]:
         raise SpecError(spec.problem(("model", "expression"), what)) from None
 
 
-def _bind(module: torch.nn.Module, theta: Theta, leaves: list[Tensor]) -> None:
-    """Let torch's layers use the leaves of theta as their parameters."""
-    module.to(device=theta.values.device)
-    for index, slot in enumerate(theta.slots):
-        owner, _, attribute = slot.name.rpartition(".")
-        leaves[index] = torch.nn.Parameter(leaves[index], requires_grad=slot.trained)
-        setattr(module.get_submodule(owner), attribute, leaves[index])
+def _validation(kernel: Kernel, tables: Sequence[tuple[Tensor, Tensor] | None]) -> Rows | None:
+    first = tables[0]
+    if first is None:
+        return None
+    if all(table is not None and table[0] is first[0] for table in tables):
+        return Rows(*kernel.arranged(*first), slice(None))
+    pairs = [table for table in tables if table is not None]
+    return Rows(*kernel.arranged(torch.stack([x for x, _ in pairs]), torch.stack([y for _, y in pairs])), slice(None))
 
 
-def _updates(spec: RunSpec, theta: Theta) -> tuple[Update, ...]:
-    """Bind one rule per stretch of theta whose parameters share their settings and their schedule."""
-    assert spec.optimizer is not None
+def _updates(members: Sequence[Loaded], theta: Theta) -> tuple[GroupUpdate, ...]:
+    """Bind one rule per group of neighbouring parameters, its settings columns where runs differ."""
+    optimizer = members[0].spec.optimizer
+    assert optimizer is not None
     updates = []
-    for part in param_groups(spec, theta.trained):
-        settings = {**spec.optimizer.arguments, **(spec.optimizer.groups[part.group] if part.group else {})}
-        rule = OPTIMIZERS[spec.optimizer.name](**settings)
-        bound = rule(theta.values[0, part.start : part.end], theta.gradient[0, part.start : part.end])
-        updates.append(Update(bound, float(settings["lr"]), part.schedule))
+    for part in param_groups(members[0].spec, theta.trained):
+        settings = _settings(members, part.group, theta.innermost)
+        bound = OPTIMIZERS[optimizer.name](**settings)(*theta.stretch(part.start, part.end))
+        lr = settings["lr"]
+        updates.append(GroupUpdate(bound, lr if isinstance(lr, np.ndarray) else float(lr), part.schedule))
     return tuple(updates)
+
+
+def _settings(members: Sequence[Loaded], pattern: str | None, innermost: bool) -> dict[str, Any]:
+    chosen = []
+    for loaded in members:
+        optimizer = loaded.spec.optimizer
+        assert optimizer is not None
+        chosen.append({**optimizer.arguments, **(optimizer.groups[pattern] if pattern else {})})
+    return {name: _column([settings[name] for settings in chosen], innermost) for name in chosen[0]}
+
+
+def _column(values: Sequence[Any], innermost: bool) -> Any:
+    """Return a setting of all runs: the number that all share, else a column over them; entry by entry for a pair."""
+    first = values[0]
+    if isinstance(first, bool | str) or first is None:
+        return first
+    if isinstance(first, list | tuple):
+        return tuple(_column([value[k] for value in values], innermost) for k in range(len(first)))
+    if all(value == first for value in values):
+        return first
+    vector = np.array(values, dtype=np.float64)
+    return vector if innermost else vector[:, None]

@@ -43,9 +43,11 @@ class Theta:
     """
 
     def __init__(
-        self, initial: Mapping[str, Tensor], frozen: Iterable[str] = (), *, runs: int = 1, innermost: bool = False
-    ) -> None:
-        example = next(iter(initial.values()), torch.empty(0))
+        self, initial: Mapping[str, Tensor], frozen: Iterable[str] = (), *, runs: int = 1, innermost: bool = False,
+        like: Tensor | None = None,
+    ) -> None:  # fmt: skip
+        """``like`` has the dtype and device of a model without parameters."""
+        example = next(iter(initial.values()), torch.empty(0) if like is None else like)
         self.innermost = innermost
         unit = 1 if innermost else ALIGNMENT // example.element_size()
         self.slots = _slots({name: tuple(value.shape) for name, value in initial.items()}, frozenset(frozen), unit)
@@ -86,10 +88,17 @@ class Theta:
         return stored[:, slot.start : slot.stop].view(-1, *slot.shape)
 
     def stretch(self, start: int, end: int) -> tuple[Tensor, Tensor]:
-        """Return a stretch of neighbouring parameters and of their gradient, of all runs, as they lie in memory."""
+        """Return neighbouring parameters and their gradient as they lie in memory; of a single run without its axis."""
         if self.innermost:
             return self.stored[start:end], self.stored_gradient[start:end]
+        if len(self.stored) == 1:
+            return self.stored[0, start:end], self.stored_gradient[0, start:end]
         return self.stored[:, start:end], self.stored_gradient[:, start:end]
+
+    def gradient_norms(self) -> Tensor:
+        """Return the l2 norm [R] of each run's gradient."""
+        norms: Tensor = torch.linalg.vector_norm(self.stored_gradient, 2, 0 if self.innermost else 1)
+        return norms
 
     @property
     def model_order(self) -> NDArray[np.int64]:

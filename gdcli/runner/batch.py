@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from gdcli import records
+from gdcli.engine.device import resolve_threads
+from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
-from gdcli.engine.metrics import metric_names
-from gdcli.engine.problem import resolve_threads
 from gdcli.records import Result
 from gdcli.runner import FOLDERS, Capture, Layout, Run, Shard, begun, ended, record_run, run_shard, shards_of
 from gdcli.runner.executors.base import Executor, SpecSource, Work, here

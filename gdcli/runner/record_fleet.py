@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gdcli.engine.fleet_loop import Keep, prediction, start_of
-from gdcli.engine.fleet_problem import Fleet
-from gdcli.engine.loop import train
-from gdcli.engine.problem import build, resolve_threads
+from gdcli.engine.device import resolve_threads
+from gdcli.engine.evaluation import starts_of
+from gdcli.engine.gradient_log import Keep
+from gdcli.engine.problem import TrainingProblem
 from gdcli.errors import DamagedError
-from gdcli.records import FleetBlock, FleetOutcome, Outcome, Result, Start, State, StepBlock
+from gdcli.records import Block, Outcome, Outcomes, Result, Start, State, StepBlock
 from gdcli.report.styles import STYLES
 from gdcli.runner import record_run
 from gdcli.runner.collect import Collector, result_of
@@ -25,7 +25,7 @@ from gdcli.storage.checkpoints import Logs, SavedState
 class Members:
     """The runs of a fleet, each with its files and with what is kept of it; ``open`` comes before the first block."""
 
-    def __init__(self, fleet: Fleet, runs: Sequence[Run], place: Layout, wish: Capture) -> None:
+    def __init__(self, fleet: TrainingProblem, runs: Sequence[Run], place: Layout, wish: Capture) -> None:
         self.fleet, self.runs, self.place, self.wish = fleet, runs, place, wish
         spec = runs[0].loaded.spec
         wanted = spec.record.gradients
@@ -40,11 +40,8 @@ class Members:
         self.hits: list[int | None] = [None] * len(runs)
         self.members: list[Member] = []
         if self.recorded or wish.curve or wish.path:
-            start = next(iter(train(build(runs[0].loaded))))
-            assert isinstance(start, Start)
-            self.members = [
-                Member(fleet, run, start_of(fleet, k, start), place, self.keep, wish) for k, run in enumerate(runs)
-            ]
+            starts = zip(runs, starts_of(fleet), strict=True)
+            self.members = [Member(fleet, run, start, place, self.keep, wish) for run, start in starts]
         self.kept = Collector(wish, runs[0].loaded)
 
     def open(self, found: SavedState | None) -> None:
@@ -73,7 +70,7 @@ class Members:
         if not all(member.is_there() for member in self.members):
             raise DamagedError("a run's folder is not as it was")
 
-    def block(self, block: FleetBlock) -> None:
+    def block(self, block: Block) -> None:
         """Hand a block to each member; without members look for the target alone."""
         for k, member in enumerate(self.members):
             part = block.of_run(k)
@@ -82,7 +79,7 @@ class Members:
         if not self.members and self.wish.target is not None:
             self._look(block)
 
-    def _look(self, block: FleetBlock) -> None:
+    def _look(self, block: Block) -> None:
         losses, before = (block.loss, 1) if self.kept.full_batch else (block.full_loss, 0)
         assert losses is not None
         assert self.wish.target is not None
@@ -93,27 +90,17 @@ class Members:
             if self.hits[k] is None:
                 self.hits[k] = int(block.step[np.argmax(reached[:, k])]) - before
 
-    def results(self, outcome: FleetOutcome) -> list[Result]:
+    def results(self, outcome: Outcomes) -> list[Result]:
         """Return each member's result."""
         if not self.members:
             return [self._row(outcome, k) for k in range(len(self.runs))]
-        return [member.result(self._outcome(outcome, k), self.hashes[k]) for k, member in enumerate(self.members)]
+        theta = self.fleet.theta
+        return [
+            member.result(outcome.of_run(k, theta.as_parameters), hashes)
+            for k, (member, hashes) in enumerate(zip(self.members, self.hashes, strict=True))
+        ]
 
-    def _outcome(self, found: FleetOutcome, k: int) -> Outcome:
-        return Outcome(
-            status=found.status[k],
-            message=found.message[k],
-            steps=int(found.steps[k]),
-            epochs=int(found.epochs[k]),
-            loss=float(found.loss[k]),
-            best_loss=float(found.best_loss[k]),
-            best_step=int(found.best_step[k]),
-            parameters=self.fleet.theta.as_parameters(found.values[k]),
-            metrics={} if found.status[k] == "diverged" else _metrics(found, k),
-            prediction=prediction(self.fleet, k),
-        )
-
-    def _row(self, found: FleetOutcome, k: int) -> Result:
+    def _row(self, found: Outcomes, k: int) -> Result:
         run, diverged, loss = self.runs[k], found.status[k] == "diverged", float(found.loss[k])
         hit = self.hits[k]
         if hit is None and self.wish.target is not None and not diverged and loss <= self.wish.target:
@@ -129,7 +116,7 @@ class Members:
             steps=int(found.steps[k]),
             epochs=int(found.epochs[k]),
             hashes=self.hashes[k],
-            metrics={} if diverged else _metrics(found, k),
+            metrics={} if diverged else {name: float(column[k]) for name, column in found.metrics.items()},
             to_target=hit,
             parameters=self.fleet.theta.as_parameters(found.values[k]) if self.wish.parameters else None,
             kernel=self.fleet.kernel_name,
@@ -139,7 +126,9 @@ class Members:
 class Member:
     """One run of a fleet with its files."""
 
-    def __init__(self, fleet: Fleet, run: Run, start: Start, place: Layout, keep: Keep, wish: Capture) -> None:
+    def __init__(
+        self, fleet: TrainingProblem, run: Run, start: Start, place: Layout, keep: Keep, wish: Capture
+    ) -> None:
         self.run, self.start, self.folder, self.kernel = run, start, place.of(run), fleet.kernel_name
         self.kept, self.keep = Collector(wish, run.loaded), keep
         self.losses: list[NDArray[np.float64]] = []
@@ -197,11 +186,7 @@ class Member:
             record_run.write_end(self.folder, self.finished, timing)
 
 
-def _metrics(found: FleetOutcome, k: int) -> dict[str, float]:
-    return {name: float(column[k]) for name, column in found.metrics.items()}
-
-
-_ENGINES = {"written_out": "by_hand", "batched": "by_hand", "objective": "autograd"}
+_ENGINES = {"elementwise": "by_hand", "batched": "by_hand", "objective": "autograd"}
 
 
 def _hashes(runs: Sequence[Run], values: NDArray[Any]) -> list[tuple[str, str, str]]:

@@ -25,10 +25,12 @@ from numpy.typing import NDArray
 
 from gdcli import __version__
 from gdcli.engine import checkpoint_state
+from gdcli.engine.device import resolve_threads
+from gdcli.engine.evaluation import starts_of
 from gdcli.engine.loop import Interrupt, Loop, keep_of
-from gdcli.engine.problem import Built, build, resolve_threads
+from gdcli.engine.problem import TrainingProblem, build
 from gdcli.errors import GdcliError, MachineError, RunError
-from gdcli.records import Event, Floats, Outcome, Start, StepBlock
+from gdcli.records import Event, Floats, Outcome, Outcomes, Start, StepBlock
 from gdcli.report import plots
 from gdcli.report.styles import STYLES
 from gdcli.spec import config
@@ -132,14 +134,14 @@ class RecordFolder:
     again: bool = False
 
 
-def prepared(loaded: Loaded) -> Built:
+def prepared(loaded: Loaded) -> TrainingProblem:
     """Set the number of threads that a run has, and build it."""
     torch.set_num_threads(resolve_threads(loaded))
     return build(loaded)
 
 
 def run(
-    built: Built,
+    built: TrainingProblem,
     record: RecordFolder | None,
     *,
     watch: Callbacks | None = None,
@@ -157,7 +159,7 @@ def run(
     for warning in loaded.warnings:
         if watch.warning is not None:
             watch.warning(warning)
-    loop = Loop(built, STYLES[loaded.spec.style].columns | watch.columns, interrupt)
+    loop = Loop(built, STYLES[loaded.spec.style].columns | watch.columns, interrupt=interrupt)
     following = _Following(loop, record, watch)
     try:
         with timing.phase("train"):
@@ -194,9 +196,10 @@ class _Following:
 
     def __init__(self, loop: Loop, record: RecordFolder | None, watch: Callbacks) -> None:
         self._loop, self._record, self._watch = loop, record, watch
-        self._spec, self._keep = loop.spec, keep_of(loop.built)
+        self._spec, self._keep = loop.spec, keep_of(loop.problem)
         self._losses: list[NDArray[np.float64]] = []
         self.seconds_before = 0.0  # of training, up to the checkpoint
+        self._ended_by_itself = False
         self._checkpoints = None
         if record is not None:
             every = self._spec.checkpoint.every_seconds
@@ -204,10 +207,9 @@ class _Following:
 
     def to_the_end(self) -> Finished:
         """Train, from the last checkpoint where the run is gone on with."""
-        hashes = _hashes(self._loop.built)
-        events = self._loop.events()
-        start = next(events)
-        assert isinstance(start, Start)
+        problem = self._loop.problem
+        hashes = _hashes(problem)
+        (start,) = starts_of(problem)
         found = self._found()
         if found is not None:
             checkpoint_state.restore(self._loop, found.state)
@@ -217,24 +219,26 @@ class _Following:
         try:
             if found is None:
                 writer.text(start)
-            for event in events:
-                writer.text(event)
-                if isinstance(event, StepBlock):
-                    self._block(event, writer)
-                elif isinstance(event, Outcome):
-                    outcome = event
+            for event in self._loop.events():
+                if isinstance(event, Outcomes):
+                    outcome = event.of_run(0, problem.theta.as_parameters)
+                    writer.text(outcome)
+                elif (block := event.of_run(0)) is not None:
+                    writer.text(block)
+                    self._block(block, writer)
             writer.sync()
         finally:
             writer.close()
         assert outcome is not None
         losses = np.concatenate(self._losses) if self._losses else np.empty(0)
-        per_epoch = self._loop.built.batches.per_epoch
+        self._ended_by_itself = outcome.status not in ("diverged", "interrupted")
+        per_epoch = self._loop.per_epoch
         folder = None if self._record is None else self._record.folder
         return Finished(start, outcome, losses, per_epoch, *hashes, folder)
 
     def end(self) -> None:
         """Take the checkpoints of a run away that needs them no more."""
-        if self._checkpoints is None or self._loop.status in ("diverged", "interrupted"):
+        if self._checkpoints is None or not self._ended_by_itself:
             return
         try:
             self._checkpoints.remove()
@@ -270,8 +274,8 @@ class _Following:
         writer.block(block)
         if self._watch.block is not None:
             self._watch.block(block)
-        status, kept = self._loop.status, self._checkpoints
-        if kept is not None and (status == "interrupted" or (status is None and kept.due())):
+        loop, kept = self._loop, self._checkpoints
+        if kept is not None and (loop.interrupted or (loop.is_open and kept.due())):
             kept.write(checkpoint_state.capture(self._loop), writer.state())
 
 
@@ -341,7 +345,7 @@ def _with_norms(block: StepBlock, start: Start) -> StepBlock:
     return StepBlock(**{**{name: getattr(block, name) for name in StepBlock.__slots__}, "norms": norms})
 
 
-def _hashes(built: Built) -> tuple[str, str, str]:
+def _hashes(built: TrainingProblem) -> tuple[str, str, str]:
     """Return 8 hex digits each of the start values, of the data, and of the first epoch's batches."""
     weights = weights_hash(built.theta.values[0].cpu().numpy()[built.theta.model_order])
     return weights, data_hash(built.loaded), order_hash(built.loaded)
@@ -373,7 +377,7 @@ def order_hash(loaded: Loaded) -> str:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def head(built: Built, origin: Provenance) -> tuple[str, dict[str, bytes | str]]:
+def head(built: TrainingProblem, origin: Provenance) -> tuple[str, dict[str, bytes | str]]:
     """Return the text of config.yaml, and the first files of a run: the specs, as given and resolved, environment."""
     loaded, threads = built.loaded, resolve_threads(built.loaded)
     return head_of(loaded, origin, built.device, threads, built.kernel_name, keep_of(built))

@@ -9,13 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gdcli.engine import fleet_checkpoint
-from gdcli.engine.fleet_loop import FleetLoop
-from gdcli.engine.fleet_problem import build_fleet
-from gdcli.engine.loop import Interrupt
-from gdcli.engine.problem import build
+from gdcli.engine import checkpoint_state
+from gdcli.engine.loop import Interrupt, Loop
+from gdcli.engine.problem import build, build_fleet
 from gdcli.errors import MachineError
-from gdcli.records import FleetOutcome, Result, State
+from gdcli.records import Outcomes, Result, State
 from gdcli.runner.collect import save_partial
 from gdcli.runner.jobs import Advance, Capture, Layout, Run, Shard
 from gdcli.runner.record_fleet import Members
@@ -36,14 +34,14 @@ def run_fleet(
     with _BUILDING:
         fleet = build_fleet([run.loaded for run in runs])
         members = Members(fleet, runs, place, wish)
-    loop = FleetLoop(fleet, members.columns, members.keep, interrupt)
+    loop = Loop(fleet, members.columns, members.keep, interrupt)
     saved = _Saved(loop, members)
     members.open(saved.begin())
-    outcome: FleetOutcome | None = None
+    outcome: Outcomes | None = None
     try:
         with timing.phase("train"):
             for event in loop.events():
-                if isinstance(event, FleetOutcome):
+                if isinstance(event, Outcomes):
                     outcome = event
                     continue
                 members.block(event)
@@ -69,7 +67,7 @@ def run_fleet(
 class _Saved:
     """The checkpoints of a fleet, in the folder of the results; none where paths are kept, which are of tiny models."""
 
-    def __init__(self, loop: FleetLoop, members: Members) -> None:
+    def __init__(self, loop: Loop, members: Members) -> None:
         self._loop, self._members, place = loop, members, members.place
         self._checkpoints: Checkpoints | None = None
         if place.kept is not None and not members.wish.path:
@@ -84,21 +82,21 @@ class _Saved:
         if self._checkpoints is None:
             return None
         steps = self._loop.spec.settings.epochs * self._loop.per_epoch
-        at_most = fleet_checkpoint.size(self._loop) + 8 * self._loop.runs * steps
+        at_most = checkpoint_state.size(self._loop) + 8 * self._loop.runs * steps
         found = self._checkpoints.latest(at_most, self._fit, lambda text: None)
         if found is not None:
-            fleet_checkpoint.restore(self._loop, _of_loop(found.state))
+            checkpoint_state.restore(self._loop, _of_loop(found.state))
         return found
 
     def _fit(self, state: State) -> None:
-        fleet_checkpoint.fits(self._loop, _of_loop(state))
+        checkpoint_state.fits(self._loop, _of_loop(state))
         self._members.fit(state)
 
     def after_block(self) -> None:
         """Write a checkpoint if it is time, or if the fleet was interrupted."""
         if self._checkpoints is None or not (self._loop.interrupted or self._checkpoints.due()):
             return
-        state = fleet_checkpoint.capture(self._loop)
+        state = checkpoint_state.capture(self._loop)
         numbers, arrays, logs = self._members.state()
         self._checkpoints.write(replace(state, numbers=state.numbers | numbers, arrays=state.arrays | arrays), logs)
 

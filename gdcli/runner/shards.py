@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gdcli.engine.fleet_problem import chunk_of, structure, why_alone
+from gdcli.engine.grouping import chunk_of, structure, why_alone
 from gdcli.engine.loop import Interrupt
 from gdcli.errors import MachineError
 from gdcli.records import Result

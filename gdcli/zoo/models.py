@@ -8,7 +8,7 @@ activations, whose backward pass is written out by hand), a :class:`Stack` (torc
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from annotated_types import Len
@@ -92,6 +92,32 @@ class Objective:
 
 
 Architecture = Chain | Stack | Objective
+
+
+def chain_of(model: Architecture) -> Chain | None:
+    """Return a model as affine layers and activations: a chain, or torch's layers where they are no more than that."""
+    if not isinstance(model, Stack):
+        return model if isinstance(model, Chain) else None
+    layers: list[Affine] = []
+    for layer in model.layers:
+        arguments = dict(layer.arguments)
+        if layer.layer == "Linear" and set(arguments) <= {"in_features", "out_features", "bias"}:
+            bias = bool(arguments.get("bias", True))
+            layers.append(Affine(f"{layer.name}.", arguments["in_features"], arguments["out_features"], bias, "none"))
+        elif layer.layer in _ACTIVATIONS and not arguments and layers and layers[-1].activation == "none":
+            layers[-1] = replace(layers[-1], activation=_ACTIVATIONS[layer.layer])
+        elif layer.layer != "Identity":
+            return None
+    return Chain(tuple(layers)) if layers else None
+
+
+_ACTIVATIONS = {
+    "ReLU": "relu", "LeakyReLU": "leaky_relu", "ReLU6": "relu6", "ELU": "elu", "SELU": "selu", "CELU": "celu",
+    "GELU": "gelu", "Sigmoid": "sigmoid", "Hardsigmoid": "hardsigmoid", "Tanh": "tanh", "Hardtanh": "hardtanh",
+    "SiLU": "silu", "Hardswish": "hardswish", "Mish": "mish", "Softplus": "softplus", "Softsign": "softsign",
+    "LogSigmoid": "logsigmoid", "Tanhshrink": "tanhshrink", "Softmax": "softmax", "LogSoftmax": "log_softmax",
+}  # fmt: skip
+"""Torch's classes without arguments of their own, by the activations that are written out by hand."""
 
 
 def linear(

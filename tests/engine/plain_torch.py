@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gdcli.engine.loop import Interrupt, train
-from gdcli.engine.problem import Built, build
+from gdcli.engine.problem import TrainingProblem, build
 from gdcli.records import Outcome, Start, StepBlock
 from gdcli.spec.document import read
 from gdcli.spec.load import Loaded, load
@@ -35,7 +35,7 @@ Layers = Sequence[tuple[nn.Linear, Call | None]]
 class Trained:
     """All that a run gave: its blocks' columns joined."""
 
-    built: Built
+    built: TrainingProblem
     start: Start
     blocks: list[StepBlock]
     outcome: Outcome
@@ -54,7 +54,7 @@ def loaded(spec: Spec) -> Loaded:
     return load(parse(read(json.dumps(spec), "test.yaml"), "test"), Path())
 
 
-def built(spec: Spec) -> Built:
+def built(spec: Spec) -> TrainingProblem:
     return build(loaded(spec))
 
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F  # noqa: N812  # its usual name
 from plain_torch import DTYPES, built, loaded, same_bits
 from torch import Tensor
 
-from gdcli.engine.problem import Built, build
+from gdcli.engine.problem import TrainingProblem, build
 from gdcli.spec.load import Loaded
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.losses import LOSSES, TARGETS, Loss
@@ -148,7 +148,7 @@ def assert_three_agree(
         loss, output = made.kernel.step(made.batches.x, made.batches.y)
         what = f"{engine} {model} {case.name} rows {rows} shared {shared}"
         assert made.kernel_name == engine
-        assert same_bits(made.kernel.losses([loss])[0], expected_loss.detach()), what
+        assert same_bits(made.kernel.losses([loss])[0, 0], expected_loss.detach()), what
         assert same_bits(output.detach(), a.detach()), what
         found[engine] = made.theta.gradient[0][made.theta.columns]
         assert torch.equal(found[engine], expected), what
@@ -173,7 +173,7 @@ def loaded_for(case: str, dtype: torch.dtype, engine: str) -> Loaded:
 
 def engine_for(
     model: Chain, case: Case, x: Tensor, y: Tensor, *, engine: str, shared: bool = False, frozen: Sequence[str] = ()
-) -> Built:
+) -> TrainingProblem:
     """What a spec of this model would give, less the reading of its text, which takes longer than all the rest."""
     base = loaded_for(next(key for key in CASES if CASES[key] is case), x.dtype, engine)
     assert base.training is not None
@@ -253,7 +253,7 @@ def test_the_identity_is_a_loss_by_itself(case: str, engine: str) -> None:
     }
     made = built(spec)
     value, output = made.kernel.step(made.batches.x, made.batches.y)
-    assert same_bits(made.kernel.losses([value])[0], loss.plain(x, y))
+    assert same_bits(made.kernel.losses([value])[0, 0], loss.plain(x, y))
     assert torch.equal(output, x)
     assert made.theta.gradient.numel() == 0
 
@@ -279,11 +279,11 @@ def test_the_losses_of_many_steps_are_those_of_each_step_alone(case: str, dtype:
             t = targets(CASES[case].targets, size, outputs, DTYPES[dtype])
             steps.append(made.kernel.step(o, t)[0])
             expected.append(CASES[case].plain(o, t))
-        assert same_bits(made.kernel.losses(steps), torch.stack(expected)), size
+        assert same_bits(made.kernel.losses(steps)[:, 0], torch.stack(expected)), size
         mixed += steps[:1]
         alone += expected[:1]
     small = [k for k, size in enumerate(sizes) if size < 100]  # as the last batch of an epoch, which has fewer rows
-    assert same_bits(made.kernel.losses([mixed[k] for k in small]), torch.stack([alone[k] for k in small]))
+    assert same_bits(made.kernel.losses([mixed[k] for k in small])[:, 0], torch.stack([alone[k] for k in small]))
 
 
 # --- activations ------------------------------------------------------------------------------------------------------

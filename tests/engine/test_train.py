@@ -412,7 +412,8 @@ def test_patience_counts_epochs_without_a_better_loss(patience: int, validation:
     spec = {**FULL, "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.97}, "epochs": 200}
     spec["data"] = {"x": X, "y": Y} if validation is None else {"x": X, "y": Y, "validation": validation}
     free = trained(spec, ["parameters"])
-    x, y = free.built.validation or (free.built.batches.x, free.built.batches.y)
+    held_out = free.built.validation
+    x, y = held_out[:2] if held_out else (free.built.batches.x, free.built.batches.y)
     assert len(x) == (11 if validation is None else 3)
     shapes = [slot.shape for slot in free.built.theta.slots]
     best, stale, expected = math.inf, 0, 0
@@ -467,7 +468,7 @@ def test_metrics_of_classes_on_training_and_validation_rows() -> None:
     run = trained(spec)
     made, metrics = run.built, run.outcome.metrics
     assert made.validation is not None
-    (vx, vy), (tx, ty) = made.validation, (made.batches.x, made.batches.y)
+    (vx, vy), (tx, ty) = made.validation[:2], (made.batches.x, made.batches.y)
     assert (len(tx), len(vx)) == (15, 5)
     everything = sorted(torch.cat([tx, vx]).tolist())
     assert everything == sorted(torch.tensor(rows, dtype=torch.float32).tolist())

@@ -104,7 +104,7 @@ def test_each_printed_line_worked_out_by_python_gives_the_printed_value(number: 
 def test_the_loss_is_that_of_the_engine(number: int) -> None:
     loaded = net(number)
     built = build(loaded)
-    loss = built.kernel.losses([built.kernel.step(built.batches.x, built.batches.y)[0]])
+    loss = built.kernel.losses([built.kernel.step(built.batches.x, built.batches.y)[0]])[:, 0]
     (explained,) = quantities(loaded, ["loss"])
     assert explained.value == pytest.approx(float(loss), rel=1e-12)
 

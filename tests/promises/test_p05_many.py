@@ -16,9 +16,8 @@ from typing import Any
 
 import pytest
 
-import gdcli.engine.fleet_loop
+import gdcli.engine.loop
 from gdcli.cli import main
-from gdcli.engine.fleet_loop import FleetLoop
 from gdcli.engine.kernels.elementwise import Elementwise
 from gdcli.engine.loop import Loop
 from gdcli.runner import shards
@@ -100,9 +99,7 @@ def watched(folder: Path, at_a_time: int = 6) -> Iterator[None]:
 
     shards.run_single, shards.run_fleet = noting_alone, noting_together
     shards.chunk_of = lambda loaded: at_a_time
-    for loop in (Loop, FleetLoop):
-        loop.block = _noting_blocks(loop.block, folder / "blocks")  # type: ignore[attr-defined]
-    gdcli.engine.fleet_loop.MAX_BLOCK_STEPS = 50
+    Loop.block = _noting_blocks(Loop.block, folder / "blocks")  # type: ignore[method-assign]
     with crashing.blocks(50):
         yield
 
@@ -344,7 +341,7 @@ def counted(into: Path, deaths: int = 0) -> Iterator[None]:
         return step(self, *rest)
 
     Elementwise.step = counting  # type: ignore[method-assign]
-    gdcli.engine.fleet_loop.MAX_BLOCK_STEPS = 50
+    gdcli.engine.loop.MAX_BLOCK_STEPS = 50
     with ExitStack() as stack:
         if deaths:
             stack.enter_context(crashing.ending_after_checkpoints(deaths))

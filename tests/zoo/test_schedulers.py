@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from gdcli.engine.fleet_loop import train_fleet
-from gdcli.engine.fleet_problem import build_fleet
-from gdcli.records import FleetBlock, FleetOutcome, Outcome
+from gdcli.engine.loop import Loop
+from gdcli.engine.problem import build_fleet
+from gdcli.records import Block, Outcome, Outcomes
 from gdcli.zoo.schedulers import SCHEDULERS
 from tests.engine.plain_torch import built, trained
 
@@ -73,10 +73,10 @@ def test_an_epochs_learning_rate_is_torchs_to_the_bit(name: str, settings: dict[
 def test_a_fleets_runs_have_theirs(name: str, settings: dict[str, Any]) -> None:
     lrs = [0.05, 0.37, 0.011]
     fleet = build_fleet([built(spec({"name": name, **settings}, lr)).loaded for lr in lrs])
-    *blocks, outcome = train_fleet(fleet)
-    assert isinstance(outcome, FleetOutcome)
+    *blocks, outcome = Loop(fleet).events()
+    assert isinstance(outcome, Outcomes)
     for run, lr in enumerate(lrs):
-        found = np.concatenate([block.of_run(run).lr for block in blocks if isinstance(block, FleetBlock)])
+        found = np.concatenate([block.of_run(run).lr for block in blocks if isinstance(block, Block)])
         assert found.tolist() == of_torch(name, settings, lr)
         alone = trained(spec({"name": name, **settings}, lr)).outcome
         assert isinstance(alone, Outcome)

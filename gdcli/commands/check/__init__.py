@@ -16,7 +16,7 @@ from gdcli.commands.check.agreement import Agreement
 from gdcli.commands.check.finite_differences import Slopes, slopes_at
 from gdcli.commands.check.methods import CheckedModel, model_of, noise_of
 from gdcli.commands.check.report import AUTOGRAD, DIFFERENCES, HAND, TOLERANCES, Dtype, Report, excess
-from gdcli.engine.problem import start_values
+from gdcli.engine.start_values import start_values
 from gdcli.errors import RunError
 from gdcli.spec.load import Loaded
 from gdcli.zoo.models import Stack

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gdcli.commands.check.report import AUTOGRAD, HAND, Array, Dtype
-from gdcli.engine.problem import Built, build
+from gdcli.engine.problem import TrainingProblem, build
 from gdcli.errors import SpecError
 from gdcli.spec.load import Loaded
 from gdcli.zoo.losses import LOSSES
@@ -69,11 +69,11 @@ def model_of(loaded: Loaded, dtype: Dtype, point: Mapping[str, Tensor]) -> Check
     )
 
 
-def _flat(built: Built, row: Tensor) -> dict[str, Tensor]:
+def _flat(built: TrainingProblem, row: Tensor) -> dict[str, Tensor]:
     return {slot.name: row[slot.start : slot.stop] for slot in built.theta.trained}
 
 
-def _loss(built: Built, x: Tensor, y: Tensor) -> Tensor:
+def _loss(built: TrainingProblem, x: Tensor, y: Tensor) -> Tensor:
     """Return the loss as a step has it: torch's layers in training, dropout with the same mask each time."""
     if built.module is not None:
         torch.manual_seed(built.loaded.spec.settings.seed)
@@ -82,7 +82,7 @@ def _loss(built: Built, x: Tensor, y: Tensor) -> Tensor:
         return output if built.loss is None else built.loss.value(output, y)
 
 
-def _gradient(built: Built, x: Tensor, y: Tensor) -> dict[str, Array]:
+def _gradient(built: TrainingProblem, x: Tensor, y: Tensor) -> dict[str, Array]:
     torch.manual_seed(built.loaded.spec.settings.seed)
     built.kernel.step(x, y)
     return {name: _host(part) for name, part in _flat(built, built.theta.gradient[0]).items()}

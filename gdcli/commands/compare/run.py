@@ -13,8 +13,8 @@ from gdcli.commands.compare import figures, table
 from gdcli.commands.compare.table import Line
 from gdcli.commands.compare.tuning import Tuned, tune
 from gdcli.engine.closed_form import solve
+from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
-from gdcli.engine.metrics import metric_names
 from gdcli.plan import Trial
 from gdcli.records import Effort, Result
 from gdcli.report import plots

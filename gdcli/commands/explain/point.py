@@ -10,8 +10,9 @@ from gdcli.errors import RunError, SpecError
 from gdcli.spec.load import Loaded, match
 
 if TYPE_CHECKING:
-    from gdcli.engine.param_groups import LrSchedules, Step
-    from gdcli.engine.problem import Built, Rows
+    from gdcli.engine.batches import Rows
+    from gdcli.engine.param_groups import GroupStep, LrSchedules
+    from gdcli.engine.problem import TrainingProblem
 
 Nested = Any  # floats, or lists of them: a parameter's values in its shape
 
@@ -41,14 +42,13 @@ def point_of(loaded: Loaded, step: int) -> EvaluationPoint:
     Before the first step the parameters are the spec's own decimal numbers where it gives them. Raises SpecError for a
     step that the run does not have, RunError where it diverges before.
     """
-    from gdcli.engine.param_groups import LrSchedules
     from gdcli.engine.problem import build
 
     last = _last(loaded)
     if not 1 <= step <= last:
         raise SpecError(f"--step takes a step of the run, from 1 to {last:,} (got {step:,})")
     built = build(loaded)
-    rates = LrSchedules([(update.bound.update, update.lr, update.schedule) for update in built.updates])
+    rates = built.schedules()
     rows = _advance(built, rates, step)
     parameters = _values(built)
     unchanged = {slot.name for slot in built.theta.slots if step == 1 or not slot.trained}
@@ -66,8 +66,10 @@ def _last(loaded: Loaded) -> int:
     return max(1, spec.settings.epochs * spec.batch.steps(loaded.samples)) if spec.optimizer is not None else 1
 
 
-def _advance(built: Built, rates: LrSchedules, step: int) -> Rows | None:
+def _advance(built: TrainingProblem, rates: LrSchedules, step: int) -> Rows | None:
     """Train up to a step and return its rows; None for all of them."""
+    from gdcli.engine.loop import training_step
+
     if built.loaded.spec.settings.epochs == 0:
         return None
     t = 0
@@ -76,9 +78,7 @@ def _advance(built: Built, rates: LrSchedules, step: int) -> Rows | None:
             t += 1
             if t == step:
                 return rows
-            built.kernel.step(rows.x, rows.y)
-            for update, lr in rates.of_epoch((t - 1) // built.batches.per_epoch):
-                update(lr, t)
+            training_step(built.kernel.step, rows, rates.of_epoch((t - 1) // built.batches.per_epoch), t)
             if not bool(built.theta.values.isfinite().all()):
                 raise RunError(f"the run diverges at step {t:,}, before step {step:,}")
 
@@ -89,7 +89,7 @@ def _positions(rows: Rows | None, samples: int) -> tuple[int, ...]:
     return tuple(rows.index.tolist())
 
 
-def _values(built: Built) -> dict[str, Nested]:
+def _values(built: TrainingProblem) -> dict[str, Nested]:
     return {slot.name: built.theta.view(slot).cpu().double().tolist() for slot in built.theta.slots}
 
 
@@ -118,7 +118,7 @@ def _filled(like: Nested, value: float) -> Nested:
     return [_filled(part, value) for part in like] if isinstance(like, list) else value
 
 
-def _rules(built: Built, now: Sequence[Step]) -> dict[str, ParameterRule]:
+def _rules(built: TrainingProblem, now: Sequence[GroupStep]) -> dict[str, ParameterRule]:
     """Return each trained parameter's settings and state; the stretches of theta are in the order of its slots."""
     spec, theta = built.loaded.spec, built.theta
     if not built.updates or spec.optimizer is None:

@@ -17,7 +17,7 @@ from .runs import CurveSource
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gdcli.engine.problem import Built
+    from gdcli.engine.problem import TrainingProblem
 
 Floats = NDArray[np.float64]
 
@@ -47,7 +47,7 @@ def network(source: CurveSource, step: int) -> tuple[list[plots.DrawnLayer], lis
     return _layers(built, chain, point.parameters), _neurons(built, chain, x)
 
 
-def _layers(built: Built, chain: Chain, parameters: object) -> list[plots.DrawnLayer]:
+def _layers(built: TrainingProblem, chain: Chain, parameters: object) -> list[plots.DrawnLayer]:
     slots = {slot.name: slot for slot in built.theta.slots}
     assert isinstance(parameters, dict)
 
@@ -66,7 +66,7 @@ def _layers(built: Built, chain: Chain, parameters: object) -> list[plots.DrawnL
     return found
 
 
-def _neurons(built: Built, chain: Chain, x: Tensor) -> list[list[plots.Neuron]]:
+def _neurons(built: TrainingProblem, chain: Chain, x: Tensor) -> list[list[plots.Neuron]]:
     import torch
 
     from gdcli.commands.explain.naming import Names

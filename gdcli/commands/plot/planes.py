@@ -16,7 +16,7 @@ from gdcli.report.plots.text import number
 from .runs import CurveSource, loss_of, trained
 
 if TYPE_CHECKING:
-    from gdcli.engine.problem import Built
+    from gdcli.engine.problem import TrainingProblem
 
 Floats = NDArray[np.float64]
 
@@ -101,8 +101,8 @@ def plane(sources: Sequence[CurveSource]) -> plots.Plane:
 
 
 def _plane(
-    built: Built, names: list[str], labels: tuple[str, str], shown: Projection, sources: Sequence[CurveSource],
-    paths: Sequence[Floats], note: str,
+    built: TrainingProblem, names: list[str], labels: tuple[str, str], shown: Projection,
+    sources: Sequence[CurveSource], paths: Sequence[Floats], note: str,
 ) -> plots.Plane:  # fmt: skip
     from gdcli.commands.compare.figures import grid_axis
 
@@ -115,7 +115,7 @@ def _plane(
     return plots.Plane(labels, x, y, loss, trails, note)
 
 
-def _losses(built: Built, names: list[str], shown: Projection, places: Floats) -> Floats:
+def _losses(built: TrainingProblem, names: list[str], shown: Projection, places: Floats) -> Floats:
     """Return the loss at places of the plane, not more of them at once than memory takes easily."""
     from gdcli.engine.grid import losses
 
@@ -124,7 +124,7 @@ def _losses(built: Built, names: list[str], shown: Projection, places: Floats) -
     return np.concatenate(parts)
 
 
-def _gap(built: Built, names: list[str], shown: Projection, paths: Sequence[Floats]) -> str:
+def _gap(built: TrainingProblem, names: list[str], shown: Projection, paths: Sequence[Floats]) -> str:
     """Say how far the loss on the plane is from the true one: at the end, and the largest along the paths.
 
     Nothing where every run diverges: none of them has an end.

@@ -1,1 +1,1 @@
-"""Fleets: many runs of one structure, trained together in one theta."""
+"""Kernels: forward and backward of one batch for all runs of theta, behind one protocol."""

@@ -1,11 +1,13 @@
-"""What the fleet kernels share: their interface, layers on theta, and losses of all runs at once.
+"""What the kernels share: their interface, layers on theta, the chain's forward pass, losses of all runs at once.
 
-Forward and backward of one batch are computed for every run, the gradients written into theta. `written_out` serves
-tiny layers: runs innermost, the matrix products as elementwise operations; `batched` all other chains: runs leading,
-torch's bmm and baddbmm; `others` objectives and torch's own layers.
+Forward and backward of one batch are computed for every run, the gradients written into theta. For one run there are
+`single`, the plain loop's bits by hand, and `autograd`, any model. For fleets: `elementwise` serves tiny layers, runs
+innermost, the matrix products as elementwise operations; `batched` all other chains, runs leading, torch's bmm and
+baddbmm; `objective` the functions of variables.
 
-The bits of a run do not depend on how many runs there are nor on its place among them: every run's matrices begin at
-64 bytes, and elementwise functions work on whole vectors, since torch's loop over the rest of a row rounds differently.
+The bits of a fleet's run do not depend on how many runs there are nor on its place among them: every run's matrices
+begin at 64 bytes, and elementwise functions work on whole vectors, since torch's loop over the rest of a row rounds
+differently.
 """
 
 from __future__ import annotations
@@ -18,19 +20,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gdcli.engine.kernels.single import KEPT_DIFFERENCES
 from gdcli.engine.theta import Theta
 from gdcli.zoo.activations import ACTIVATIONS, Activation
 from gdcli.zoo.losses import Loss
 from gdcli.zoo.models import Affine, Chain
 
-Step = Callable[[Tensor, Tensor], tuple[Any, Tensor]]
+KernelStep = Callable[[Tensor, Tensor], tuple[Any, Tensor]]
 Pass = Callable[[Tensor], Tensor]
 AtOutput = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # (o, t) -> losses or differences, dL/do
 
+KEPT_DIFFERENCES = 256
+"""A batch's outputs up to which the differences of a block's steps are kept: 1 MiB a block in float32."""
 
-class FleetKernel(Protocol):
-    """Forward and backward of one model with one loss on all runs of theta."""
+
+class Kernel(Protocol):
+    """Forward and backward of one model with one loss on all R runs of theta."""
 
     def arranged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return rows as :meth:`step` takes them, from x [B, D] and y [B, O] or [B], or with [R, ...] in front."""
@@ -39,13 +43,16 @@ class FleetKernel(Protocol):
         """Make what :meth:`step` needs for batches of this shape."""
 
     def step(self, x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
-        """Return what :meth:`losses` takes, and the output; write the gradient into theta."""
+        """Return what :meth:`losses` takes, and the output; write the gradient into theta.
+
+        Either may still carry autograd's graph: detach what is kept.
+        """
 
     def losses(self, steps: Sequence[Any]) -> Tensor:
         """Return the losses [K, R] of K steps from what :meth:`step` gave for each."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the output for arranged x, without training."""
+        """Return the output for arranged x, without training: dropout off, no graph."""
 
     def by_run(self, output: Tensor) -> Tensor:
         """Return an output as [R, B, O]."""
@@ -55,11 +62,11 @@ class FleetKernel(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """One affine layer on theta, for all runs."""
+class AffineLayer:
+    """One affine layer a = f(x Wᵀ + b) on theta, and where its gradients go (None: frozen)."""
 
-    weight: Tensor  # [O, I, R] or [R, O, I]
-    bias: Tensor | None  # [O, R] or [R, O]; one entry for a shared bias
+    weight: Tensor  # [O, I] of one run; of a fleet [O, I, R] or [R, O, I]
+    bias: Tensor | None  # [O]; [O, R] or [R, O]; one entry for a shared bias
     weight_gradient: Tensor | None
     bias_gradient: Tensor | None
     activation: Activation
@@ -71,17 +78,18 @@ class Layer:
         return self.weight_gradient is not None or self.bias_gradient is not None
 
 
-def layers_on(theta: Theta, chain: Chain) -> list[Layer]:
-    """Bind a chain's layers to their views of theta."""
+def layers_on(theta: Theta, chain: Chain, *, is_fleet: bool = True) -> list[AffineLayer]:
+    """Bind a chain's layers to their views of theta: of all runs, or of the one that there is."""
     slots = {slot.name: slot for slot in theta.slots}
+    view, gradient = (theta.of_all, theta.gradient_of_all) if is_fleet else (theta.view, theta.gradient_view)
 
-    def bind(affine: Affine) -> Layer:
+    def bind(affine: Affine) -> AffineLayer:
         weight, bias = slots[f"{affine.name}weight"], slots.get(f"{affine.name}bias")
-        return Layer(
-            theta.of_all(weight),
-            None if bias is None else theta.of_all(bias),
-            theta.gradient_of_all(weight),
-            None if bias is None else theta.gradient_of_all(bias),
+        return AffineLayer(
+            view(weight),
+            None if bias is None else view(bias),
+            gradient(weight),
+            None if bias is None else gradient(bias),
             ACTIVATIONS[affine.activation](),
             affine.activation,
         )
@@ -89,7 +97,7 @@ def layers_on(theta: Theta, chain: Chain) -> list[Layer]:
     return [bind(affine) for affine in chain.layers]
 
 
-def first_trained(layers: Sequence[Layer]) -> int:
+def first_trained(layers: Sequence[AffineLayer]) -> int:
     """Return the first layer with a gradient; below it none is needed."""
     return next((k for k, layer in enumerate(layers) if layer.is_trained), len(layers))
 
@@ -99,7 +107,34 @@ def is_over_rows(activation: str) -> bool:
     return activation in ("softmax", "log_softmax")
 
 
-class FleetLosses:
+Trail = list[tuple[Tensor, Tensor, Tensor]]
+"""Input [B, I], weighted sum [B, O] and output [B, O] of each layer, for the way back."""
+
+ChainPass = Callable[..., Tensor]  # (x [B, D], trail: Trail | None = None) -> [B, O]
+
+
+def affine_chain(
+    plan: Sequence[tuple[Tensor, Tensor | None, Callable[[Tensor], Tensor] | None]],
+) -> ChainPass:
+    """Return the forward pass of one run's chain from each layer's Wᵀ [I, O], b and activation.
+
+    The products are those that nn.functional.linear makes, without its node for the transpose in every pass.
+    """
+    addmm, mm = torch.addmm, torch.mm
+
+    def forward(x: Tensor, trail: Trail | None = None) -> Tensor:
+        for transposed, bias, activation in plan:
+            z = mm(x, transposed) if bias is None else addmm(bias, x, transposed)
+            after = z if activation is None else activation(z)
+            if trail is not None:
+                trail.append((x, z, after))
+            x = after
+        return x
+
+    return forward
+
+
+class LossesOfRuns:
     """One loss of all runs: outputs are [R, B, O] or [O, B, R], ``axis`` is that of the runs."""
 
     def __init__(self, loss: Loss, axis: int, runs: int) -> None:

@@ -8,7 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gdcli.engine.kernels.base import FleetLosses, Layer, Pass, Step, first_trained, is_over_rows, layers_on
+from gdcli.engine.kernels.base import (
+    AffineLayer,
+    KernelStep,
+    LossesOfRuns,
+    Pass,
+    first_trained,
+    is_over_rows,
+    layers_on,
+)
 from gdcli.engine.theta import ALIGNMENT, Theta
 from gdcli.zoo.losses import Loss
 from gdcli.zoo.models import Chain
@@ -22,8 +30,8 @@ class Batched:
 
     def __init__(self, theta: Theta, chain: Chain, loss: Loss) -> None:
         self._layers, self._like, self._runs = layers_on(theta, chain), theta.stored, theta.values.shape[0]
-        self._losses = FleetLosses(loss, 0, self._runs)
-        self._plans: dict[tuple[int, ...], Step] = {}
+        self._losses = LossesOfRuns(loss, 0, self._runs)
+        self._plans: dict[tuple[int, ...], KernelStep] = {}
         self._passes: dict[tuple[int, ...], Pass] = {}
         self.losses, self.loss_of = self._losses.of_steps, self._losses.of
 
@@ -55,7 +63,7 @@ class Batched:
             found = self._passes[x.shape] = _pass(self._layers, x.shape[1], self._like)[0]
         return found(x)
 
-    def _plan(self, x: Tensor) -> Step:
+    def _plan(self, x: Tensor) -> KernelStep:
         forward, trail = _pass(self._layers, x.shape[1], self._like)
         at_output = self._losses.at_output(self._like.new_empty((x.shape[1], self._layers[-1].weight.shape[1])))
         first = first_trained(self._layers)
@@ -71,7 +79,7 @@ class Batched:
         return step
 
 
-def _pass(layers: Sequence[Layer], rows: int, like: Tensor) -> tuple[Pass, list[Any]]:
+def _pass(layers: Sequence[AffineLayer], rows: int, like: Tensor) -> tuple[Pass, list[Any]]:
     """Return the forward pass [R, B, D] -> [R, B, O], and its trail: each layer's input, weighted sum and output."""
     plan = [_forward(layer, rows, like, is_last=layer is layers[-1]) for layer in layers]
     trail: list[Any] = []
@@ -108,7 +116,7 @@ def apart(rows: Tensor) -> Tensor:
 
 
 def _forward(
-    layer: Layer, rows: int, like: Tensor, *, is_last: bool
+    layer: AffineLayer, rows: int, like: Tensor, *, is_last: bool
 ) -> Callable[[Tensor], tuple[tuple[Tensor, ...], Tensor]]:
     """Return a [R, B, I] -> what the way back needs, and the output [R, B, O].
 
@@ -138,7 +146,7 @@ def _forward(
     return forward
 
 
-def _into(layer: Layer, whole: Tensor) -> Callable[[Tensor], Tensor] | None:
+def _into(layer: AffineLayer, whole: Tensor) -> Callable[[Tensor], Tensor] | None:
     """Return the activation into a buffer of its own, where torch has that; fresh memory costs more than the function.
 
     An output layer's is new each time, since outputs are handed on.
@@ -150,7 +158,7 @@ def _into(layer: Layer, whole: Tensor) -> Callable[[Tensor], Tensor] | None:
     return None if function is None else lambda z: function(z, out=after)
 
 
-def _back(layer: Layer, rows: int, like: Tensor, *, is_first: bool) -> Callable[..., Tensor]:
+def _back(layer: AffineLayer, rows: int, like: Tensor, *, is_first: bool) -> Callable[..., Tensor]:
     """Return (d, a_in, z, a_out) -> gradient at the layer's input [R, B, I]; writes the layer's gradients."""
     weight, into_weight, into_bias = layer.weight, layer.weight_gradient, layer.bias_gradient
     runs, outputs, inputs = weight.shape

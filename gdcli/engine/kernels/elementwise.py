@@ -12,7 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gdcli.engine.kernels.base import FleetLosses, Layer, Pass, Step, first_trained, is_over_rows, layers_on
+from gdcli.engine.kernels.base import (
+    AffineLayer,
+    KernelStep,
+    LossesOfRuns,
+    Pass,
+    first_trained,
+    is_over_rows,
+    layers_on,
+)
 from gdcli.engine.theta import Theta
 from gdcli.zoo.losses import Loss
 from gdcli.zoo.models import Chain
@@ -42,11 +50,11 @@ class Elementwise:
 
     def __init__(self, theta: Theta, chain: Chain, loss: Loss) -> None:
         self._layers, self._like = layers_on(theta, chain), theta.stored
-        self._losses = FleetLosses(loss, -1, theta.values.shape[0])
-        self._plans: dict[tuple[int, ...], Step] = {}
+        self._losses = LossesOfRuns(loss, -1, theta.values.shape[0])
+        self._plans: dict[tuple[int, ...], KernelStep] = {}
         self._passes: dict[tuple[int, ...], Pass] = {}
         self._rows: Tensor | None = None  # of the last step, and its plan: a shape as a key costs as much as a product
-        self._now: Step
+        self._now: KernelStep
         self.losses, self.loss_of = self._losses.of_steps, self._losses.of
 
     def arranged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,7 +85,7 @@ class Elementwise:
             self._passes[x.shape] = found
         return found(x)
 
-    def _plan(self, x: Tensor) -> Step:
+    def _plan(self, x: Tensor) -> KernelStep:
         rows, outputs = x.shape[1], self._layers[-1].weight.shape[0]
         one_run = self._like.new_empty((rows, outputs))
         at_output = self._losses.at_output(one_run)
@@ -101,7 +109,7 @@ def _innermost(rows: Tensor) -> Tensor:
     return rows.t().unsqueeze(-1).contiguous() if rows.ndim == 2 else rows.permute(2, 1, 0).contiguous()
 
 
-def _pass(layers: Sequence[Layer], rows: int, like: Tensor) -> tuple[Pass, list[Any]]:
+def _pass(layers: Sequence[AffineLayer], rows: int, like: Tensor) -> tuple[Pass, list[Any]]:
     """Return the forward pass [D, B, R] -> [O, B, R], and its trail: each layer's input, weighted sum and output."""
     plan = [(_weighted_sum(layer, rows, like), layer.activation.forward) for layer in layers]
     trail: list[Any] = []
@@ -117,7 +125,7 @@ def _pass(layers: Sequence[Layer], rows: int, like: Tensor) -> tuple[Pass, list[
     return forward, trail
 
 
-def _weighted_sum(layer: Layer, rows: int, like: Tensor) -> Pass:
+def _weighted_sum(layer: AffineLayer, rows: int, like: Tensor) -> Pass:
     """Return a [I, B, R] -> z = W a + b [O, B, R]."""
     inputs = layer.weight.shape[1]
     bias = None if layer.bias is None else layer.bias.unsqueeze(1)  # [O, 1, R]
@@ -143,7 +151,7 @@ def _weighted_sum(layer: Layer, rows: int, like: Tensor) -> Pass:
     return weighted_sum
 
 
-def _before(layer: Layer, like: Tensor) -> Tensor | None:
+def _before(layer: AffineLayer, like: Tensor) -> Tensor | None:
     """Return the buffer [O, 1, R] of one row's weighted sums, its entries not neighbours; None where none is needed.
 
     Torch's elementwise functions take neighbours as vectors and others one by one, and may round differently: a single
@@ -161,7 +169,7 @@ def _apart(like: Tensor) -> Tensor:
     return like.new_zeros((*like.shape, 2))[..., 0]
 
 
-def _back(layer: Layer, rows: int, like: Tensor, *, is_first: bool) -> Callable[..., Tensor]:
+def _back(layer: AffineLayer, rows: int, like: Tensor, *, is_first: bool) -> Callable[..., Tensor]:
     """Return (d, a_in, z, a_out) -> gradient at the layer's input [I, B, R]; writes the layer's gradients."""
     weight, into_weight, into_bias = layer.weight, layer.weight_gradient, layer.bias_gradient
     outputs, inputs, runs = weight.shape
@@ -204,7 +212,7 @@ class _OneRow:
     are those of `run`.
     """
 
-    def __init__(self, layers: Sequence[Layer], like: Tensor, factor: float | None, at_output: Any) -> None:
+    def __init__(self, layers: Sequence[AffineLayer], like: Tensor, factor: float | None, at_output: Any) -> None:
         runs = like.shape[1]
         self._x = np.zeros((layers[0].weight.shape[1], runs), like.numpy().dtype)
         self._before: list[Operation] = []  # up to the output
@@ -260,7 +268,7 @@ class _OneRow:
             function(a, b, out)
         return self._output
 
-    def _forward(self, layer: Layer, a: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    def _forward(self, layer: AffineLayer, a: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """Add z = W a + b, a = f(z); return z and the output, [O, R] each."""
         outputs, inputs, runs = layer.weight.shape
         weight, a_in, add = layer.weight.numpy(), a.numpy(), self._before.append
@@ -285,7 +293,9 @@ class _OneRow:
         add((_through, layer.activation.forward, z, after) if with_out is None else (_into, with_out, z, after))
         return z, after
 
-    def _backward(self, layer: Layer, d: Tensor, a: Tensor, z: Tensor, after: Tensor, *, is_first: bool) -> Tensor:
+    def _backward(
+        self, layer: AffineLayer, d: Tensor, a: Tensor, z: Tensor, after: Tensor, *, is_first: bool
+    ) -> Tensor:
         """Add the layer's gradients from that at its output [O, R]; return that at its input [I, R]."""
         outputs, inputs, runs = layer.weight.shape
         weight, add = layer.weight.numpy(), self._after.append

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from gdcli.engine.kernels.single import run_backward
+from gdcli.engine.kernels.autograd import run_backward
 from gdcli.engine.theta import Theta
 
 

@@ -23,8 +23,8 @@ from typing import Any
 
 import torch
 
+from gdcli.engine.device import cores_of
 from gdcli.engine.loop import Interrupt
-from gdcli.engine.problem import cores_of
 from gdcli.errors import MachineError, SpecError
 from gdcli.plan import SpecFactory, Trial
 from gdcli.records import Result, failed_result

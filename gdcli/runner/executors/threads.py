@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 
-from gdcli.engine.fleet_problem import chain_of, kernel_name
+from gdcli.engine.device import cores_of, resolve_threads
 from gdcli.engine.loop import Interrupt
-from gdcli.engine.problem import cores_of, resolve_threads
+from gdcli.engine.problem import kernel_name
 from gdcli.records import Result
 from gdcli.runner import Capture, Layout, Run, Shard, run_shard
+from gdcli.zoo.models import chain_of
 
 HEAVY = 10**6
 """Multiply-adds of a step of all runs from which a fleet is split: its operations then take far longer than Python."""
@@ -33,7 +34,7 @@ def lanes_of(runs: list[Run]) -> int:
     if kernel_name(loaded) != "batched" or resolve_threads(loaded) > 1 or loaded.spec.settings.device != "cpu":
         return 1
     rows = loaded.spec.batch.rows(loaded.samples)
-    chain = chain_of(loaded)
+    chain = chain_of(loaded.architecture)
     weights = sum(layer.inputs * layer.outputs for layer in chain.layers) if chain is not None else 0
     return cores if len(runs) * rows * weights >= HEAVY else 1
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from plain_torch import DTYPES, Spec, Trained, loaded
 
-from gdcli.engine.fleet_loop import Keep, train_fleet
-from gdcli.engine.fleet_problem import Fleet, build_fleet, structure, why_alone
-from gdcli.engine.loop import Interrupt, train
-from gdcli.engine.problem import build
-from gdcli.records import FleetBlock, FleetOutcome, Floats, Outcome, Start, StepBlock
+from gdcli.engine.gradient_log import Keep
+from gdcli.engine.grouping import structure, why_alone
+from gdcli.engine.loop import Interrupt, Loop, train
+from gdcli.engine.problem import TrainingProblem, build, build_fleet
+from gdcli.records import Block, Floats, Outcome, Outcomes, Start, StepBlock
 from gdcli.spec.load import Loaded, respecified
 
 COLUMNS = ("gradients", "parameters", "loss_after", "full_loss", "output")
@@ -112,9 +112,9 @@ def rates(count: int, low: float = 0.01, high: float = 0.3, seeds: int = 1) -> l
 class Together:
     """All that a fleet gave."""
 
-    fleet: Fleet
-    blocks: list[FleetBlock]
-    outcome: FleetOutcome
+    fleet: TrainingProblem
+    blocks: list[Block]
+    outcome: Outcomes
 
     def parts(self, run: int) -> list[StepBlock]:
         return [part for block in self.blocks if (part := block.of_run(run)) is not None]
@@ -144,6 +144,15 @@ def flat(parameters: Iterable[Any]) -> Floats:
     return np.concatenate([parameter.values.ravel() for parameter in parameters])
 
 
+def fleets(runs: Sequence[Loaded]) -> tuple[list[list[int]], list[int]]:
+    """The positions of runs that train together, fleet by fleet, and of those that train alone."""
+    kinds: dict[Any, list[int]] = {}
+    for position, run in enumerate(runs):
+        if not why_alone(run):
+            kinds.setdefault(structure(run), []).append(position)
+    return list(kinds.values()), [position for position, run in enumerate(runs) if why_alone(run)]
+
+
 def together(
     runs: Sequence[Loaded], columns: Iterable[str] = (), keep: Keep = "none", interrupt: Interrupt | None = None
 ) -> Together:
@@ -151,8 +160,8 @@ def together(
     assert {why_alone(run) for run in runs} == {""}
     assert len({structure(run) for run in runs}) == 1
     fleet = build_fleet(runs)
-    *blocks, outcome = train_fleet(fleet, columns, keep, interrupt)
-    assert isinstance(outcome, FleetOutcome)
+    *blocks, outcome = Loop(fleet, columns, keep, interrupt).events()
+    assert isinstance(outcome, Outcomes)
     return Together(fleet, blocks, outcome)  # type: ignore[arg-type]
 
 
@@ -202,7 +211,7 @@ def differing(a: Together, i: int, b: Together, j: int, columns: Iterable[str]) 
     return found if str(ours) == str(theirs) else [*found, f"outcome {ours} {theirs}"]  # as text: NaN is not NaN
 
 
-def _numbers(outcome: FleetOutcome) -> list[Any]:
+def _numbers(outcome: Outcomes) -> list[Any]:
     return [outcome.loss, outcome.best_loss, outcome.best_step, *outcome.metrics.values()]
 
 

@@ -26,11 +26,10 @@ from many import (
 )
 from plain_torch import DTYPES
 
-from gdcli.engine import fleet_loop as fleets
-from gdcli.engine.fleet_loop import train_fleet
-from gdcli.engine.fleet_problem import build_fleet
-from gdcli.engine.loop import Interrupt
-from gdcli.records import FleetBlock, FleetOutcome
+from gdcli.engine import loop as fleets
+from gdcli.engine.loop import Interrupt, Loop
+from gdcli.engine.problem import build_fleet
+from gdcli.records import Block, Outcomes
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 COMPARED = (*COLUMNS, "gradient_norm", "step")
@@ -189,12 +188,12 @@ def test_an_interrupt_stops_all_open_runs_after_the_step_they_are_in(monkeypatch
     runs = varied(free(), [{"optimizer.lr": lr} for lr in (0.1, 1e12, 0.2)])  # the second diverges in the first block
     interrupt = Interrupt()
     fleet = build_fleet(runs)
-    events = train_fleet(fleet, ["parameters"], "none", interrupt)
+    events = Loop(fleet, ["parameters"], "none", interrupt).events()
     next(events)
     interrupt.requested = True
     block, outcome = events
-    assert isinstance(block, FleetBlock)
-    assert isinstance(outcome, FleetOutcome)
+    assert isinstance(block, Block)
+    assert isinstance(outcome, Outcomes)
     assert block.step.tolist() == [6]
     assert outcome.status == ("interrupted", "diverged", "interrupted")
     assert outcome.message[0] == "interrupted after step 6"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from many import alone, flat, gap, mlp, rows, together, varied
+from many import alone, flat, fleets, gap, mlp, rows, together, varied
 from plain_torch import Spec
 
-from gdcli.engine.fleet_problem import chunk_of, fleets, why_alone
+from gdcli.engine.grouping import chunk_of, why_alone
 
 BATCH = {"mode": "mini-batch", "size": 4}
 

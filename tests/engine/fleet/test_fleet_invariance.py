@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from many import CLOSE, COLUMNS, OF_CLASSES, assert_invariant, differing, gap, mlp, net, rates, rows, together, varied
 from plain_torch import DTYPES
 
-from gdcli.engine import fleet_loop as module
+from gdcli.engine import loop as module
 from gdcli.zoo.losses import LOSSES
 
 EVALUATED = ("gradients", "parameters", "full_loss")
@@ -32,7 +32,7 @@ def choices(count: int) -> list[list[int]]:
 def test_fleets_of_1_7_100_and_1000_of_the_documents_net(dtype: str) -> None:
     runs = varied(net(dtype=dtype), rates(1000, 0.001, 2.0))
     whole = together(runs, EVALUATED)
-    assert whole.fleet.kernel_name == "written_out"
+    assert whole.fleet.kernel_name == "elementwise"
     apart: list[list[int]] = [[0], [517], [999], [*range(993, 1000)], [*range(450, 550)], [*range(99, -1, -1)]]
     for chosen in apart:
         part = together([runs[i] for i in chosen], EVALUATED)
@@ -78,7 +78,7 @@ TINY: dict[str, Any] = {
 def test_written_out(case: str, dtype: str) -> None:
     spec = net(epochs=3, dtype=dtype, **TINY[case])
     whole = assert_invariant(varied(spec, rates(70, seeds=3)), choices(70), EVALUATED)
-    assert whole.fleet.kernel_name == "written_out"
+    assert whole.fleet.kernel_name == "elementwise"
 
 
 @every_dtype
@@ -91,7 +91,7 @@ def test_every_loss_of_elements_written_out_whether_runs_share_their_data_or_not
     if loss == "bce":
         spec["model"]["output_activation"] = "sigmoid"
     whole = assert_invariant(varied(spec, changes), choices(9), EVALUATED)
-    assert whole.fleet.kernel_name == "written_out"
+    assert whole.fleet.kernel_name == "elementwise"
 
 
 @every_dtype

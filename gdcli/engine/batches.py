@@ -1,0 +1,167 @@
+"""The batches of all epochs: the same rows for all runs, or each run's own where their orders or data differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gdcli.engine.theta import ALIGNMENT
+from gdcli.spec.load import Loaded
+from gdcli.spec.schema import RunSpec
+from gdcli.zoo.data import generator
+from gdcli.zoo.losses import TARGETS
+
+if TYPE_CHECKING:
+    from gdcli.engine.kernels.base import Kernel
+
+
+class Rows(NamedTuple):
+    """One step's rows of the training data, as the kernel takes them."""
+
+    x: Tensor  # [B, D]; a kernel of several runs has an axis for them
+    y: Tensor  # [B, O] or [B]
+    index: Any  # where they stand in the data: a slice, or positions [B] or [R, B]
+
+
+def aligned(tensor: Tensor) -> Tensor:
+    """Return a tensor that begins where memory of its own would, as a batch does that a loader puts together.
+
+    On some processors a matrix product rounds by another order where an operand begins elsewhere.
+    """
+    return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
+
+
+class Tables:
+    """The data of runs as tensors, made once for all runs of the same data."""
+
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        self._made: dict[int, tuple[Tensor, Tensor]] = {}
+        self._dtype, self._device = dtype, device
+
+    def training(self, loaded: Loaded) -> tuple[Tensor, Tensor]:
+        """Return x [N, D] and y [N, O], or [N] for classes; empty ones for an objective."""
+        return self._of(loaded.training, loaded.spec)
+
+    def validation(self, loaded: Loaded) -> tuple[Tensor, Tensor] | None:
+        """Return the same of the validation rows; None where there are none."""
+        return None if loaded.validation is None else self._of(loaded.validation, loaded.spec)
+
+    def _of(self, table: Any, spec: RunSpec) -> tuple[Tensor, Tensor]:
+        if id(table) not in self._made:
+            self._made[id(table)] = self._tensors(table, spec)
+        return self._made[id(table)]
+
+    def _tensors(self, table: Any, spec: RunSpec) -> tuple[Tensor, Tensor]:
+        if table is None:
+            empty = torch.empty(0, dtype=self._dtype, device=self._device)
+            return empty, empty
+        classes = TARGETS.get(spec.loss.name if spec.loss else "") == "classes" and table.y.ndim == 1
+        x = torch.as_tensor(np.ascontiguousarray(table.x)).to(self._device, self._dtype)
+        y = torch.as_tensor(np.ascontiguousarray(table.y)).to(self._device, torch.int64 if classes else self._dtype)
+        return aligned(x), aligned(y)
+
+
+class Batches:
+    """The steps of each epoch: in document order, or shuffled by a generator for each seed.
+
+    ``x`` and ``y`` are the rows of the first run's data.
+    """
+
+    CACHED = 4096  # unshuffled batches kept from epoch to epoch
+
+    def __init__(self, kernel: Kernel, tables: Sequence[tuple[Tensor, Tensor]], members: Sequence[Loaded]) -> None:
+        """``tables`` holds each run's rows; the same object for runs of the same data."""
+        spec = members[0].spec
+        self._kernel, self._runs = kernel, len(members)
+        self.samples = members[0].samples
+        self.rows = spec.batch.rows(self.samples) if self.samples else 1
+        self.per_epoch = spec.batch.steps(self.samples)
+        self.shuffle = spec.batch.shuffles and self.samples > 0
+        self.x, self.y = tables[0]
+        distinct = {id(x): (x, y) for x, y in tables}
+        self._same_data = len(distinct) == 1
+        places = {key: index for index, key in enumerate(distinct)}
+        self._table_of = np.array([places[id(x)] for x, _ in tables], dtype=np.int64)  # [R]
+        self._x = self.x if self._same_data else torch.cat([x for x, _ in distinct.values()])
+        self._y = self.y if self._same_data else torch.cat([y for _, y in distinct.values()])
+        seeds = [loaded.spec.settings.seed for loaded in members]
+        distinct_seeds = list(dict.fromkeys(seeds))
+        self._order_of = np.array([distinct_seeds.index(seed) for seed in seeds], dtype=np.int64)  # [R]
+        self._generators = [generator(seed, "shuffle") for seed in distinct_seeds]
+        self._before: Any = None
+        self._cached: list[Rows] = []
+        self._whole: Rows | None = None
+
+    @property
+    def are_full(self) -> bool:
+        """Whether each step takes all rows in their order: its loss is the whole set's before the update."""
+        return self.per_epoch == 1 and not self.shuffle
+
+    def epoch(self) -> Iterable[Rows]:
+        """Return the steps of the next epoch; a shuffled epoch draws its order when it starts."""
+        if self.shuffle:
+            return self._shuffled()
+        if self.per_epoch > self.CACHED:
+            return map(self._cut, range(self.per_epoch))
+        if not self._cached:
+            self._cached = [self._cut(k) for k in range(self.per_epoch)]
+        return self._cached
+
+    def state(self, steps: int) -> Any:
+        """Return the generators' states at the start of the epoch that the next step is in, after so many steps."""
+        if not self.shuffle:
+            return None
+        now = [drawn.bit_generator.state for drawn in self._generators]
+        return now if steps % self.per_epoch == 0 else self._before
+
+    def restore(self, states: Any) -> None:
+        """Begin an epoch with these states of the generators."""
+        if self.shuffle:
+            for drawn, state in zip(self._generators, states, strict=True):
+                drawn.bit_generator.state = state
+
+    def whole(self) -> Rows:
+        """Return all rows of all runs."""
+        if self._whole is None:
+            x, y = self._x, self._y
+            if not self._same_data:
+                index = torch.from_numpy(self._offset(np.arange(self.samples)[None])).to(x.device)
+                x, y = x[index], y[index]
+            self._whole = Rows(*self._kernel.arranged(x, y), slice(None))
+        return self._whole
+
+    def _cut(self, k: int) -> Rows:
+        if self.rows >= self.samples:
+            return self.whole()
+        part = slice(k * self.rows, (k + 1) * self.rows)
+        if self._same_data:
+            return Rows(*self._kernel.arranged(aligned(self._x[part]), aligned(self._y[part])), part)
+        return self._gathered(np.arange(self.samples)[part][None].repeat(self._runs, 0))
+
+    def _shuffled(self) -> Iterable[Rows]:
+        self._before = self.state(0)
+        orders = np.stack([drawn.permutation(self.samples) for drawn in self._generators])  # [S, N]
+        if len(orders) == 1 and self._same_data:
+            order = torch.from_numpy(orders[0]).to(self._x.device)
+            return map(self._picked, torch.split(order, self.rows)[: self.per_epoch])
+        return self._apart(orders)
+
+    def _picked(self, index: Tensor) -> Rows:
+        return Rows(*self._kernel.arranged(self._x.index_select(0, index), self._y.index_select(0, index)), index)
+
+    def _apart(self, orders: NDArray[np.int64]) -> Iterator[Rows]:
+        for k in range(self.per_epoch):
+            yield self._gathered(orders[:, k * self.rows : (k + 1) * self.rows][self._order_of])
+
+    def _gathered(self, rows: NDArray[np.int64]) -> Rows:
+        index = torch.from_numpy(self._offset(rows)).to(self._x.device)  # [R, B]
+        x, y = (part.index_select(0, index.view(-1)).view(*index.shape, *part.shape[1:]) for part in (self._x, self._y))
+        return Rows(*self._kernel.arranged(x, y), torch.from_numpy(rows))
+
+    def _offset(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return rows + self._table_of[:, None] * self.samples

@@ -1,0 +1,57 @@
+"""The device of a run, and how many threads it trains with."""
+
+from __future__ import annotations
+
+import torch
+
+from gdcli.errors import SpecError
+from gdcli.spec.load import Loaded
+from gdcli.spec.schema import RunSpec
+from gdcli.zoo.models import Objective, Stack, TorchLayer
+
+# A multiply-add is one weight seen by one row; below this a second thread costs more than it brings.
+THREADS_FROM = 10**7
+
+# The physical cores that this process may use, as torch counts them before anyone sets a number.
+PHYSICAL_CORES = torch.get_num_threads()
+
+
+def resolve_device(spec: RunSpec) -> torch.device:
+    """Return the device, ``auto`` resolved to the first accelerator that is there. Raises SpecError if it is not."""
+    wanted = spec.settings.device
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(wanted)
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}[device.type]
+    if there and device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        there = False
+    if not there:
+        raise SpecError(spec.problem(("device",), f"this machine has no device {wanted}", "Use cpu or auto"))
+    if device.type == "mps" and spec.settings.dtype == "float64":
+        raise SpecError(spec.problem(("dtype",), "mps has no float64", "Use float32"))
+    return device
+
+
+def cores_of(loaded: Loaded) -> int:
+    """Return the cores that `threads: auto` counts with: those of a record that is run again, else this machine's."""
+    return loaded.cores or PHYSICAL_CORES
+
+
+def resolve_threads(loaded: Loaded) -> int:
+    """Return the number of threads: 1 below 10^7 multiply-adds a step, the physical cores above."""
+    threads = loaded.spec.settings.threads
+    if threads != "auto":
+        return threads
+    if isinstance(loaded.architecture, Objective) or loaded.training is None:
+        return 1
+    rows = loaded.spec.batch.rows(loaded.samples)
+    if isinstance(loaded.architecture, Stack):
+        weights = sum(_weights(layer) for layer in loaded.architecture.layers)
+    else:
+        weights = sum(layer.inputs * layer.outputs for layer in loaded.architecture.layers)
+    return cores_of(loaded) if rows * weights >= THREADS_FROM else 1
+
+
+def _weights(layer: TorchLayer) -> int:
+    sizes = [value for value in layer.arguments.values() if type(value) is int]
+    return sizes[0] * sizes[1] if len(sizes) > 1 else 0

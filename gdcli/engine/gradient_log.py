@@ -1,0 +1,106 @@
+"""What is kept of each step's gradient while a block grows: a copy into memory that comes to the host once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gdcli.engine.problem import TrainingProblem
+from gdcli.engine.theta import Theta
+from gdcli.records import Floats, l2_norms
+
+Keep = Literal["values", "norms", "none"]
+
+
+class GradientLog:
+    """The gradients of a block's steps: every value, the norm of each parameter's, or of all the largest entry.
+
+    A norm is taken in the run's dtype, in which its squares may overflow though no entry does: :meth:`exact_norms` then
+    works it out again from a gradient that is made once more.
+    """
+
+    def __init__(self, problem: TrainingProblem, keep: Keep) -> None:
+        self.theta, self.is_fleet, self.runs = problem.theta, problem.is_fleet, problem.runs
+        self.kind = keep if keep != "none" else "largest" if self.is_fleet else "norms"
+        theta = self.theta
+        self._parts = _parts(theta, self.kind)
+        rows = theta.values.shape[0]
+        self.width = theta.room if self.kind == "values" else len(self._parts)  # numbers a step and run
+        self._shape = theta.stored_gradient.shape if self.kind == "values" else (self.width, rows)
+        self._measures = [_measured(part, self.kind, 0 if theta.innermost else part.ndim - 1) for part in self._parts]
+        self._kept = theta.stored.new_empty(0)
+
+    def begin(self, steps: int) -> Callable[[int], object]:
+        """Make a block's memory for so many steps, which is handed on with it; return what keeps step k's gradient."""
+        self._kept, gradient = self.theta.stored.new_empty((steps, *self._shape)), self.theta.stored_gradient
+        if self.kind != "values":
+            return self._measuring(self._kept if self.is_fleet else self._kept.squeeze(2))
+        if self._kept.device.type != "cpu":
+            rows = self._kept.unbind(0)
+            return lambda k: rows[k].copy_(gradient)
+        targets, source, copy = list(self._kept.numpy()), gradient.numpy(), np.copyto
+        return lambda k: copy(targets[k], source)  # numpy's copy of a small tensor costs half of torch's
+
+    def _measuring(self, kept: Tensor) -> Callable[[int], object]:
+        rows, measures = kept.unbind(0), self._measures
+
+        def keep(k: int) -> None:
+            for measure, into in zip(measures, rows[k].unbind(0), strict=True):
+                measure(into)
+
+        return keep
+
+    def columns(self, steps: int) -> Floats:
+        """Return what the first steps kept, on the host: [K, R, N] in the model's order, without gaps and padding."""
+        kept = self._kept[:steps]
+        if self.kind == "norms" and self.is_fleet:
+            kept.sqrt_()
+        found: Floats = kept.cpu().numpy()  # [K, P, R] or [K, R, P], norms [K, N, R]
+        if self.kind != "values" or self.theta.innermost:
+            found = found.swapaxes(1, 2)
+        found = found[:, : self.runs]
+        if self.kind == "values" and not self.theta.innermost:
+            found = np.take(found, self.theta.columns, axis=2)
+        return found.astype(np.float64) if self.kind == "norms" else found
+
+    def are_finite(self, steps: int) -> bool:
+        """Say whether all that was kept is finite, as a rule; where not, a closer look is needed."""
+        return bool(np.isfinite(float(self._kept[:steps].sum())))
+
+    def exact_norms(self) -> Floats:
+        """Return the norm of each parameter's gradient that is in theta now, [R, N], in float64 whatever the dtype."""
+        gradient = self.theta.gradient[: self.runs].cpu().numpy()
+        norms = [l2_norms(gradient[:, slot.start : slot.stop]) for slot in self.theta.trained]
+        return np.stack(norms, axis=1) if norms else np.zeros((self.runs, 0))
+
+
+def _parts(theta: Theta, kind: str) -> list[Tensor]:
+    """Return the stretches of the gradient that are measured: each parameter's, or the whole."""
+    if kind == "norms":
+        return [theta.stretch(slot.start, slot.stop)[1] for slot in theta.trained]
+    return (
+        [theta.stored_gradient] if kind == "largest" and theta.trained else []
+    )  # of nothing there is no largest entry
+
+
+def _measured(gradient: Tensor, kind: str, axis: int) -> Callable[[Tensor], Any]:
+    """Return what writes a norm, a fleet's sums of squares, or the largest absolute entry, of a gradient's stretch.
+
+    For a fleet two passes over memory are several times faster than torch's norm over one axis. The largest entry
+    neither overflows nor hides a NaN.
+    """
+    if gradient.ndim == 1:
+        return lambda into: torch.linalg.vector_norm(gradient, out=into)
+    scratch = torch.empty_like(gradient, memory_format=torch.contiguous_format)
+
+    def squares(into: Tensor) -> None:
+        torch.sum(torch.mul(gradient, gradient, out=scratch), axis, out=into)
+
+    def extreme(into: Tensor) -> None:
+        torch.amax(torch.abs(gradient, out=scratch), axis, out=into)
+
+    return extreme if kind == "largest" else squares

@@ -1,0 +1,95 @@
+"""Which runs train together as one fleet, and how many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from gdcli.engine.kernels.elementwise import WIDTH
+from gdcli.engine.start_values import hashable
+from gdcli.spec.load import Loaded
+from gdcli.spec.schema import RunSpec
+from gdcli.zoo.models import Chain, Objective, Stack, chain_of
+
+CHUNK_SCALARS = 2**18
+"""Numbers that one step of a chunk touches: they stay in the processor's cache."""
+
+SWITCHES = ("momentum", "weight_decay")
+"""Settings whose being zero makes another rule of it."""
+
+ASIDE = {"document", "sweep", "compare"}
+"""Sections of a spec that no training depends on."""
+
+OF_EACH_RUN = {"settings", "data", "model", "optimizer"}
+"""Sections of which some entries may differ from run to run; those entries are taken out one by one below."""
+
+
+def why_alone(loaded: Loaded) -> str:
+    """Return why a spec cannot be part of a fleet, one clause; nothing if it can."""
+    spec, model = loaded.spec, loaded.architecture
+    if spec.settings.epochs == 0:
+        return "there are no updates"
+    if spec.stop.max_seconds is not None:
+        return "stop.max_seconds is about one run's time"
+    if spec.settings.engine == "autograd" and isinstance(model, Chain):
+        return "engine: autograd is for one run"
+    if isinstance(model, Stack) and chain_of(model) is None:
+        # vmap packs the runs without gaps: where a run lies decides how its products and its vectors' ends are rounded
+        return "torch's own layers round by the runs beside them"
+    if isinstance(model, Chain) and not model.layers:
+        return "there are no parameters"
+    return ""
+
+
+def structure(loaded: Loaded) -> Hashable:
+    """Return what the runs of a fleet have in common: everything that is not known to be a number of each run's own.
+
+    Those are the optimizer's numbers, the seed, the start values and the data of the same shape. A key that is new to
+    the spec is compared, and so keeps apart the runs that differ in it.
+    """
+    spec = loaded.spec
+    assert spec.optimizer is not None
+    whole = [str(getattr(spec, part.name)) for part in fields(RunSpec) if part.name not in ASIDE | OF_EACH_RUN]
+    settings = spec.settings.model_dump(exclude={"name", "description", "seed"})
+    groups = tuple((pattern, _shape_of(group)) for pattern, group in spec.optimizer.groups.items())
+    optimizer = (spec.optimizer.name, _shape_of(spec.optimizer.arguments), groups)
+    rows = None if loaded.training is None else (loaded.training.x.shape, loaded.training.y.shape)
+    held_out = None if loaded.validation is None else loaded.validation.x.shape
+    # a list may make a bias one number for the whole layer
+    lists = tuple((name, np.shape(value)) for name, value in spec.model.init.items() if isinstance(value, list))
+    return (*whole, hashable(settings), _model(loaded), spec.model.freeze, lists, optimizer, rows, held_out)
+
+
+def _model(loaded: Loaded) -> Hashable:
+    model = loaded.architecture
+    if isinstance(model, Chain):
+        return model
+    arguments = {key: value for key, value in loaded.spec.model.arguments.items() if key != "start"}
+    order = tuple(model.start) if isinstance(model, Objective) else ()
+    return (loaded.spec.model.name, hashable(arguments), order)
+
+
+def _shape_of(settings: Mapping[str, Any]) -> Hashable:
+    """Return an optimizer's settings without their numbers, but with the zeros that are switches."""
+    return tuple((name, _kind_of(name, value)) for name, value in settings.items())
+
+
+def _kind_of(name: str, value: Any) -> Hashable:
+    if type(value) in (int, float):
+        return "zero" if name in SWITCHES and value == 0 else "number"
+    if isinstance(value, list | tuple):
+        return tuple(_kind_of("", entry) for entry in value)
+    return hashable(value)
+
+
+def chunk_of(loaded: Loaded) -> int:
+    """Return how many runs of a structure are trained at once: what a step touches stays in cache."""
+    model = chain_of(loaded.architecture) or loaded.architecture
+    assert not isinstance(model, Stack)
+    scalars = sum(int(np.prod(shape)) for shape in model.shapes.values())
+    units = sum(layer.outputs + layer.inputs for layer in model.layers) if isinstance(model, Chain) else 1
+    rows = loaded.spec.batch.rows(loaded.samples) if loaded.samples else 1
+    return max(WIDTH, CHUNK_SCALARS // (4 * scalars + 3 * rows * units) // WIDTH * WIDTH)

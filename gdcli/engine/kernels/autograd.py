@@ -1,0 +1,125 @@
+"""The kernel for one run of any model: gradients by torch.autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gdcli.engine.kernels.base import Pass, affine_chain
+from gdcli.engine.theta import Theta
+from gdcli.zoo.activations import ACTIVATIONS
+from gdcli.zoo.losses import Loss
+from gdcli.zoo.models import Chain
+
+
+class Autograd:
+    """Gradients by torch.autograd for any forward function of leaf tensors that are views of theta.
+
+    Gradients are fetched from autograd's engine and copied into theta's flat gradient; torch.autograd.grad does the
+    same behind checks that cost a fifth of a small step.
+    """
+
+    def __init__(
+        self,
+        theta: Theta,
+        leaves: Sequence[Tensor],
+        forward: Pass,
+        loss: Callable[..., Tensor],
+        module: torch.nn.Module | None = None,
+    ) -> None:
+        self._forward, self._loss, self._module = forward, loss, module
+        self._leaves = tuple(leaf for leaf in leaves if leaf.requires_grad)
+        into = [view for slot in theta.slots if (view := theta.gradient_view(slot)) is not None]
+        # a leaf may be the transpose of its parameter, and then so is its gradient
+        pairs = zip(into, self._leaves, strict=True)
+        self._into = [
+            view if view.shape == leaf.shape and view.stride() == leaf.stride() else view.t() for view, leaf in pairs
+        ]
+        self._one: Tensor | None = None
+
+    def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return loss and output of a batch; write the gradient into theta."""
+        output = self._forward(x)
+        loss = self._loss(output, y)
+        if self._leaves:
+            if self._one is None:
+                self._one = torch.ones_like(loss)
+            gradients = run_backward((loss,), (self._one,), self._leaves)
+            torch._foreach_copy_(self._into, gradients)
+        return loss, output
+
+    def arranged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """One run takes its rows as they are."""
+        return x, y
+
+    def prepare(self, x: Tensor) -> None:
+        """There is nothing to make."""
+
+    def losses(self, steps: Sequence[Tensor]) -> Tensor:
+        """Return the losses [K, 1] of K steps."""
+        return torch.stack([*steps]).detach().unsqueeze(1)
+
+    def by_run(self, output: Tensor) -> Tensor:
+        """Return [B, O] as [1, B, O]."""
+        return output.detach().unsqueeze(0)
+
+    def loss_of(self, output: Tensor, y: Tensor) -> Tensor:
+        """Return the loss [1] of outputs [B, O]."""
+        with torch.no_grad():
+            return self._loss(output, y).view(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output for x without a graph, torch's own layers in evaluation mode."""
+        with torch.no_grad():
+            if self._module is None:
+                return self._forward(x)
+            self._module.eval()
+            output = self._forward(x)
+            self._module.train()
+            return output
+
+
+def on_chain(theta: Theta, chain: Chain, loss: Loss) -> Autograd:
+    """Return the kernel of a chain whose leaves are each weight transposed, [I, O], and each bias."""
+    leaves = leaves_on(theta, transposed=True)
+    named = {slot.name: leaf for slot, leaf in zip(theta.slots, leaves, strict=True)}
+    plan = [
+        (named[f"{layer.name}weight"], named.get(f"{layer.name}bias"), ACTIVATIONS[layer.activation]().forward)
+        for layer in chain.layers
+    ]
+    return Autograd(theta, leaves, affine_chain(plan), loss.value)
+
+
+def on_module(theta: Theta, module: torch.nn.Module | None, loss: Loss) -> Autograd:
+    """Return the kernel of torch's own layers, which from now on have theta's memory for their parameters."""
+    assert module is not None
+    leaves = leaves_on(theta)
+    module.to(device=theta.values.device)
+    for index, slot in enumerate(theta.slots):
+        owner, _, attribute = slot.name.rpartition(".")
+        leaves[index] = torch.nn.Parameter(leaves[index], requires_grad=slot.trained)
+        setattr(module.get_submodule(owner), attribute, leaves[index])
+    return Autograd(theta, leaves, module, loss.value, module)
+
+
+def on_objective(theta: Theta, value: Callable[[Sequence[Tensor]], Tensor], *, bare: bool) -> Autograd:
+    """Return the kernel of an objective; ``bare`` is x by itself, whose loss must not be theta's own memory."""
+    leaves = leaves_on(theta)
+    objective = (lambda x: value(leaves).clone()) if bare else (lambda x: value(leaves))
+    return Autograd(theta, leaves, objective, lambda output, y: output)
+
+
+def leaves_on(theta: Theta, *, transposed: bool = False) -> list[Tensor]:
+    """Return theta's parameters as leaves of autograd's graph, in the model's order; matrices transposed if asked."""
+    views = [theta.view(slot) for slot in theta.slots]
+    turned = [view.t() if transposed and view.ndim == 2 else view for view in views]
+    return [view.detach().requires_grad_(slot.trained) for view, slot in zip(turned, theta.slots, strict=True)]
+
+
+def run_backward(outputs: tuple[Tensor, ...], seeds: tuple[Tensor, ...], leaves: tuple[Tensor, ...]) -> Any:
+    """Return the gradients of outputs at leaves, by autograd's engine itself."""
+    engine = torch.autograd.Variable._execution_engine  # what autograd.grad itself calls
+    return engine.run_backward(outputs, seeds, False, False, leaves, allow_unreachable=True, accumulate_grad=False)

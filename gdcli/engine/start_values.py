@@ -1,0 +1,126 @@
+"""Each parameter's start value, as a bare torch script with the same seed draws it, then what the spec says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gdcli.errors import SpecError
+from gdcli.spec import limits
+from gdcli.spec.load import Loaded, match, name_problems
+from gdcli.spec.schema import RunSpec
+from gdcli.zoo.models import Chain, Objective, Stack, TorchLayer
+
+
+def start_key(loaded: Loaded) -> Hashable:
+    """Return what the start values of runs of one structure follow from: the same for runs that begin alike."""
+    model = loaded.architecture
+    start = tuple(model.start.items()) if isinstance(model, Objective) else None
+    return loaded.spec.settings.seed, hashable(loaded.spec.model.init), start
+
+
+def hashable(value: Any) -> Hashable:
+    """Return plain data as something that a dict can have for its key."""
+    if isinstance(value, Mapping):
+        return tuple((key, hashable(item)) for key, item in value.items())
+    return tuple(map(hashable, value)) if isinstance(value, list | tuple) else value
+
+
+def start_values(loaded: Loaded, dtype: torch.dtype) -> tuple[dict[str, Tensor], torch.nn.Module | None]:
+    """Return each parameter's start value in the model's order, and torch's module of a sequential model.
+
+    ``torch.manual_seed(seed)``, then the layers are built in order, so that a bare torch script has the same weights;
+    then ``init`` in its order, with the same generator. Raises SpecError for torch layers that do not fit.
+    """
+    torch.manual_seed(loaded.spec.settings.seed)
+    model, module = loaded.architecture, None
+    if isinstance(model, Objective):
+        values = {name: torch.tensor(float(value), dtype=dtype) for name, value in model.start.items()}
+    elif isinstance(model, Chain):
+        values = {}
+        for layer in model.layers:
+            built = torch.nn.Linear(layer.inputs, layer.outputs, bias=layer.bias, dtype=dtype)
+            values.update({f"{layer.name}{name}": p.detach() for name, p in built.named_parameters()})
+    else:
+        module = _module(loaded, model, dtype)
+        values = {name: parameter.detach() for name, parameter in module.named_parameters()}
+        shapes = {name: tuple(value.shape) for name, value in values.items()}
+        if problems := name_problems(loaded.spec, shapes):  # the names of torch's layers are known only now
+            raise SpecError(problems)
+    for pattern, value in loaded.spec.model.init.items():
+        for name in match(pattern, values):
+            values[name] = _initialised(values[name], value)
+    return values, module
+
+
+def _module(loaded: Loaded, model: Stack, dtype: torch.dtype) -> torch.nn.Module:
+    """Build torch's layers; first without memory, to learn their size."""
+    spec = loaded.spec
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device("meta"):
+            size = sum(p.numel() for layer in model.layers for p in _layer(spec, layer).parameters())
+        if loaded.bounded and size > limits.MAX_PARAMETERS:
+            what = f"the model has {size:,} parameters, more than {limits.MAX_PARAMETERS:,}"
+            raise SpecError(spec.problem(("model", "layers"), what, limits.RAISE))
+        torch.manual_seed(spec.settings.seed)
+        module = torch.nn.Sequential()
+        for layer in model.layers:
+            module.add_module(layer.name, _layer(spec, layer))
+        _dry_run(loaded, model, module, dtype)
+    finally:
+        torch.set_default_dtype(default)
+    return module
+
+
+def _layer(spec: RunSpec, layer: TorchLayer) -> torch.nn.Module:
+    kind: Callable[..., torch.nn.Module] = getattr(torch.nn, layer.layer)
+    arguments = dict(layer.arguments)
+    if layer.layer in ("Softmax", "LogSoftmax"):
+        arguments.setdefault("dim", -1)  # torch guesses, and warns
+    try:
+        return kind(**arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        text = str(error).replace(f"{layer.layer}.__init__() ", "").splitlines()[0]
+        raise SpecError(spec.problem(("model", *layer.path), f"torch.nn.{layer.layer}: {text}")) from None
+
+
+def _dry_run(loaded: Loaded, model: Stack, module: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Send two rows through the layers, so that a shape that does not fit is told by the layer's own place."""
+    assert loaded.training is not None
+    spec, table = loaded.spec, loaded.training
+    x = torch.as_tensor(table.x[:2], dtype=dtype)
+    was_training = module.training
+    module.eval()
+    with torch.no_grad():
+        for layer, part in zip(model.layers, module.children(), strict=True):
+            try:
+                x = part(x)
+            except (RuntimeError, ValueError, IndexError, TypeError) as error:
+                text = str(error).splitlines()[0]
+                raise SpecError(spec.problem(("model", *layer.path), f"{layer.layer} does not fit: {text}")) from None
+    module.train(was_training)
+    wanted = (len(x), table.classes) if table.y.ndim == 1 else (len(x), table.y.shape[1])
+    fits = x.ndim == 2 and (x.shape[1] >= wanted[1] if table.y.ndim == 1 else tuple(x.shape) == wanted)
+    if not fits:
+        last = len(model.layers) - 1
+        what = f"the model's output has shape {[*x.shape[1:]]} a row, the data need [{wanted[1]}]"
+        raise SpecError(spec.problem(("model", "layers", last), what))
+
+
+def _initialised(tensor: Tensor, value: Any) -> Tensor:
+    if isinstance(value, list):
+        return torch.tensor(value, dtype=tensor.dtype)
+    tensor = tensor.clone()
+    if isinstance(value, str):
+        getattr(torch.nn.init, f"{value}_")(tensor)
+    elif isinstance(value, dict):
+        ((name, (first, second)),) = value.items()
+        getattr(torch.nn.init, f"{name}_")(tensor, first, second)
+    else:
+        tensor.fill_(value)
+    return tensor

@@ -1,0 +1,35 @@
+"""Metrics: what is told of a model besides its loss, and which of them a loss has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gdcli.zoo.data import Table
+
+Metric = Callable[["Tensor", "Tensor"], float]
+
+
+def by_class(output: Tensor, y: Tensor) -> float:
+    """Return the share of rows [B] whose largest output [B, C] is that of their class [B]."""
+    return float((output.argmax(1) == y).double().mean())
+
+
+ACCURACY: dict[str, Metric] = {
+    "cross_entropy": by_class,
+    "nll": by_class,
+    "bce": lambda output, y: float(((output > 0.5) == (y > 0.5)).double().mean()),
+    "bce_with_logits": lambda output, y: float(((output > 0) == (y > 0.5)).double().mean()),
+}
+"""Accuracy by the loss's name."""
+
+
+def accuracy_of(loss: str, training: Table | None) -> Metric | None:
+    """Return the accuracy that a loss has on such targets; None where it has none."""
+    accuracy = ACCURACY.get(loss)
+    if accuracy is None or training is None:
+        return None
+    return accuracy if training.y.ndim == (1 if accuracy is by_class else 2) else None
