@@ -194,6 +194,8 @@ class _Reader:
         return Place(self.file, line + 1, column + 1 + (self.offset if line == 0 else 0))
 
     def _at(self, mark: Any) -> Place:  # the stubs allow None, PyYAML's parser always sets it
+        if mark.line >= len(self.lines):  # the C parser's end of a text without a line break there
+            return self._place(len(self.lines) - 1, len(self.lines[-1]))
         return self._place(mark.line, mark.column)
 
     def _path(self, key: str | None) -> str:
@@ -254,7 +256,7 @@ class _Reader:
 
     def _parse(self, text: str) -> None:
         try:
-            for event in events(text, MAX_DEPTH):
+            for event in events(text):
                 self._event(event)
         except yaml.MarkedYAMLError as error:
             self._syntax(error)
@@ -279,7 +281,7 @@ class _Reader:
             self._refuse_properties(place, event.anchor, event.tag)
             if event.style in ("'", '"'):
                 self.quoted = place, self._at(event.end_mark).line
-            self._take(place, "scalar", event.value, plain=event.style is None)
+            self._take(place, "scalar", event.value, plain=not event.style)  # '' in C, None in Python
 
     def _refuse_properties(self, place: Place, anchor: str | None, tag: str | None) -> None:
         if anchor is not None:
@@ -390,7 +392,9 @@ class _Reader:
     def _syntax(self, error: yaml.MarkedYAMLError) -> None:
         context, problem = str(error.context), str(error.problem)
         place = self._at(error.problem_mark or error.context_mark)
-        if "'<stream end>'" in problem and self.stack and self.stack[-1].in_flow:
+        at_end = place.line == len(self.lines) and not self._rest(place)
+        ended = "'<stream end>'" in problem or (at_end and "did not find expected ',' or" in problem)
+        if ended and self.stack and self.stack[-1].in_flow:
             self._unclosed(self.stack[-1].place)
         if "mapping values" in problem and (key := self._text_before(place)):
             self._fail(*key)
@@ -437,7 +441,7 @@ _BANG = "A text that begins with ! needs quotes"
 
 
 class _Rule(NamedTuple):
-    """PyYAML's 'context: problem', and the same in plain words."""
+    """PyYAML's 'context: problem', of its Python or its C parser, and the same in plain words."""
 
     pattern: str
     message: str
@@ -446,8 +450,9 @@ class _Rule(NamedTuple):
 
 
 _RULES = (
-    _Rule(r"character '\\t' that cannot start", "a tab cannot stand here", "Use spaces"),
+    _Rule(r"character '\\t' that cannot start|a tab character", "a tab cannot stand here", "Use spaces"),
     _Rule(r"character (.+) that cannot start", "a value cannot begin with {0}", QUOTES),
+    _Rule("character that cannot start", "a value cannot begin with this character", QUOTES),
     _Rule("could not find expected ':'", "a key needs ': ' and a value after it", "Write 'key: value'", True),
     _Rule("sequence entries are not", "a list entry '- ' cannot stand here", "Begin the list on a line of its own"),
     _Rule("mapping keys are not", "'? ' cannot stand here", QUOTES),
@@ -457,7 +462,7 @@ _RULES = (
     _Rule(r"a tag|tag handle", "tags are refused", _BANG, True),
     _Rule("block scalar", "after | or > the text begins on the next line", "Put the text in quotes"),
     _Rule(
-        "unknown escape|hexadecimal",
+        "unknown escape|hexa?decimal",
         "this escape is not known in double quotes",
         "Use single quotes, or write a backslash twice",
     ),
@@ -465,13 +470,13 @@ _RULES = (
     _Rule(r"<block end>, but found '([\]}}])'", "the bracket {0} closes nothing"),
     _Rule("<block end>, but found ':'", "the key before ':' is missing"),
     _Rule(
-        "<block end>, but found",
+        "<block end>, but found|expected key|expected '-'",
         "this does not fit what begins on line {line}",
         "Check the indentation, and the quotes around a text",
     ),
     _Rule("a flow sequence", "',' or ']' is missing in the list that opens on line {line}"),
     _Rule("a flow mapping", "',' or '}}' is missing in the mapping that opens on line {line}"),
-    _Rule("the node content", "a value is missing here"),
+    _Rule("node content", "a value is missing here"),
     _Rule(
         "<document start>",
         "nothing can stand after the end of the document",
