@@ -12,9 +12,9 @@ rate of a step if some setting is one. `gdcli.zoo.arithmetic` says how, and what
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, get_args, get_type_hints
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
@@ -38,6 +38,16 @@ class Bound:
 
     update: Update
     state: dict[str, Tensor]
+
+
+class Keeps:
+    """How many tensors of the parameters' size a rule keeps from step to step: the annotation of what it returns.
+
+    Each of the settings named adds one where it is not zero.
+    """
+
+    def __init__(self, tensors: int, *settings: str) -> None:
+        self.tensors, self.settings = tensors, settings
 
 
 class Rule(Protocol):
@@ -139,7 +149,7 @@ def sgd(
     weight_decay: NonNegative = 0,
     nesterov: bool = False,
     maximize: bool = False,
-) -> Rule:
+) -> Annotated[Rule, Keeps(0, "momentum")]:
     """Stochastic gradient descent, plain or with momentum.
 
         g ← ∇f(θ) + λθ
@@ -192,7 +202,7 @@ def adagrad(
     initial_accumulator_value: NonNegative = 0,
     eps: NonNegative = 1e-10,
     maximize: bool = False,
-) -> Rule:
+) -> Annotated[Rule, Keeps(1)]:
     """Adagrad: steps scaled by the root of the sum of all squared gradients.
 
         g ← ∇f(θ) + λθ
@@ -233,7 +243,7 @@ def rmsprop(
     momentum: NonNegative = 0,
     centered: bool = False,
     maximize: bool = False,
-) -> Rule:
+) -> Annotated[Rule, Keeps(1, "momentum", "centered")]:
     """RMSprop: steps scaled by the root of a moving average of the squared gradient.
 
         g ← ∇f(θ) + λθ
@@ -302,7 +312,7 @@ def adam(
     amsgrad: bool = False,
     maximize: bool = False,
     decoupled_weight_decay: bool = False,
-) -> Rule:
+) -> Annotated[Rule, Keeps(2, "amsgrad")]:
     """Adam: moving averages of the gradient and its square, corrected for their start at zero.
 
         g ← ∇f(θ) + λθ            (decoupled_weight_decay: g ← ∇f(θ), θ ← (1 − γλ)θ)
@@ -354,7 +364,7 @@ def adamw(
     weight_decay: NonNegative = 1e-2,
     amsgrad: bool = False,
     maximize: bool = False,
-) -> Rule:
+) -> Annotated[Rule, Keeps(2, "amsgrad")]:
     """AdamW: Adam whose weight decay shrinks the parameters and stays out of the averages.
 
         θ ← (1 − γλ)θ
@@ -385,7 +395,7 @@ def adadelta(
     eps: NonNegative = 1e-6,
     weight_decay: NonNegative = 0,
     maximize: bool = False,
-) -> Rule:
+) -> Annotated[Rule, Keeps(2)]:
     """Adadelta: steps in the units of θ, from moving averages of squared gradients and squared steps.
 
         g ← ∇f(θ) + λθ
@@ -431,7 +441,7 @@ def adamax(
     eps: NonNegative = 1e-8,
     weight_decay: NonNegative = 0,
     maximize: bool = False,
-) -> Rule:
+) -> Annotated[Rule, Keeps(2)]:
     """Adamax: Adam with the largest recent gradient in place of the average of squares.
 
         g ← ∇f(θ) + λθ
@@ -479,7 +489,7 @@ def nadam(
     momentum_decay: NonNegative = 4e-3,
     decoupled_weight_decay: bool = False,
     maximize: bool = False,
-) -> Rule:
+) -> Annotated[Rule, Keeps(2)]:
     """NAdam: Adam with Nesterov's momentum, of a schedule μₜ.
 
         g ← ∇f(θ) + λθ            (decoupled_weight_decay: g ← ∇f(θ), θ ← (1 − γλ)θ)
@@ -542,7 +552,7 @@ def radam(
     weight_decay: NonNegative = 0,
     decoupled_weight_decay: bool = False,
     maximize: bool = False,
-) -> Rule:
+) -> Annotated[Rule, Keeps(2)]:
     """RAdam: Adam that scales its steps only once the variance of the scale is known, ρₜ > 5.
 
         g ← ∇f(θ) + λθ            (decoupled_weight_decay: g ← ∇f(θ), θ ← (1 − γλ)θ)
@@ -598,7 +608,7 @@ def rprop(
     etas: tuple[Annotated[float, Gt(0), Lt(1)], Annotated[float, Gt(1)]] = (0.5, 1.2),
     step_sizes: tuple[float, float] = (1e-6, 50),
     maximize: bool = False,
-) -> Rule:
+) -> Annotated[Rule, Keeps(2)]:
     """Rprop: every parameter has a step size of its own and follows only the sign of its gradient.
 
         g ← ∇f(θ)
@@ -663,7 +673,7 @@ def asgd(
     t0: float = 1e6,
     weight_decay: NonNegative = 0,
     maximize: bool = False,
-) -> Rule:
+) -> Annotated[Rule, Keeps(1)]:
     """Averaged stochastic gradient descent: falling steps, and the average ā of the parameters.
 
         g ← ∇f(θ) + λθ
@@ -724,3 +734,16 @@ OPTIMIZERS: dict[str, Callable[..., Rule]] = {
     "rprop": rprop,
     "asgd": asgd,
 }
+
+
+def state_tensors(name: str, given: Mapping[str, Any]) -> int:
+    """Return how many tensors of the parameters' size an optimizer keeps with its settings, without torch.
+
+    Of a rule that does not say it, 0: no run takes less.
+
+    >>> state_tensors("sgd", {"momentum": 0.9}), state_tensors("adam", {"amsgrad": True})
+    (1, 3)
+    """
+    returned = get_type_hints(OPTIMIZERS[name], include_extras=True).get("return")
+    keeps = next((note for note in get_args(returned)[1:] if isinstance(note, Keeps)), Keeps(0))
+    return keeps.tensors + sum(bool(given.get(setting)) for setting in keeps.settings)
