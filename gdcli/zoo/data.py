@@ -34,8 +34,8 @@ from gdcli.zoo.table import (
 )
 
 __all__ = [
-    "DATASETS", "GENERATORS", "MAX_FILE_BYTES", "DataError", "Floats", "Indices", "Scale", "Table", "as_numbers", "dataset", "generator",
-    "inline", "points", "read_file", "scale", "split", "standardize",
+    "DATASETS", "GENERATORS", "MAX_FILE_BYTES", "DataError", "Floats", "Indices", "Scale", "Table", "as_numbers",
+    "dataset", "generator", "inline", "points", "read_file", "scale", "split", "standardize",
 ]  # fmt: skip
 
 
