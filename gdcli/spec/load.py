@@ -26,7 +26,7 @@ from gdcli.spec import limits, sizes
 from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.expressions import constant_error
 from gdcli.spec.layers import layer_problems
-from gdcli.spec.schema import RunSpec, is_glob
+from gdcli.spec.sections import RunSpec, is_glob
 from gdcli.spec.signature import Path as KeyPath
 from gdcli.spec.signature import got
 from gdcli.styles import STYLES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from math import prod
 
-from gdcli.spec.schema import Optimizer, RunSpec
+from gdcli.spec.sections import Optimizer, RunSpec
 from gdcli.zoo.models import Chain, Objective
 from gdcli.zoo.optimizers import state_tensors
 
