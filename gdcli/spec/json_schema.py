@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
-from gdcli.spec.load import INIT_NAMES
+from gdcli.spec.parameters import INIT_NAMES
 from gdcli.spec.sections import SECTIONS, Batch, DataCommon, FileData, InlineData, NamedDataset, Settings
 from gdcli.spec.signature import arguments_model
 from gdcli.zoo.data import GENERATORS
