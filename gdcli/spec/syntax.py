@@ -10,7 +10,7 @@ STAR = "A text that begins with * or & needs quotes"
 BANG = "A text that begins with ! needs quotes"
 
 
-class Rule(NamedTuple):
+class Wording(NamedTuple):
     """PyYAML's 'context: problem', of its Python or its C parser, and the same in plain words."""
 
     pattern: str
@@ -20,34 +20,34 @@ class Rule(NamedTuple):
 
 
 RULES = (
-    Rule(r"character '\\t' that cannot start|a tab character", "a tab cannot stand here", "Use spaces"),
-    Rule(r"character (.+) that cannot start", "a value cannot begin with {0}", QUOTES),
-    Rule("character that cannot start", "a value cannot begin with this character", QUOTES),
-    Rule("could not find expected ':'", "a key needs ': ' and a value after it", "Write 'key: value'", True),
-    Rule("sequence entries are not", "a list entry '- ' cannot stand here", "Begin the list on a line of its own"),
-    Rule("mapping keys are not", "'? ' cannot stand here", QUOTES),
-    Rule("mapping values are not", "': ' cannot stand here", "Check the indentation, or use quotes"),
-    Rule("directive", "directives are refused", "Remove the line"),
-    Rule("an anchor|an alias", "anchors and aliases are refused", STAR, True),
-    Rule(r"a tag|tag handle", "tags are refused", BANG, True),
-    Rule("block scalar", "after | or > the text begins on the next line", "Put the text in quotes"),
-    Rule(
+    Wording(r"character '\\t' that cannot start|a tab character", "a tab cannot stand here", "Use spaces"),
+    Wording(r"character (.+) that cannot start", "a value cannot begin with {0}", QUOTES),
+    Wording("character that cannot start", "a value cannot begin with this character", QUOTES),
+    Wording("could not find expected ':'", "a key needs ': ' and a value after it", "Write 'key: value'", True),
+    Wording("sequence entries are not", "a list entry '- ' cannot stand here", "Begin the list on a line of its own"),
+    Wording("mapping keys are not", "'? ' cannot stand here", QUOTES),
+    Wording("mapping values are not", "': ' cannot stand here", "Check the indentation, or use quotes"),
+    Wording("directive", "directives are refused", "Remove the line"),
+    Wording("an anchor|an alias", "anchors and aliases are refused", STAR, True),
+    Wording(r"a tag|tag handle", "tags are refused", BANG, True),
+    Wording("block scalar", "after | or > the text begins on the next line", "Put the text in quotes"),
+    Wording(
         "unknown escape|hexa?decimal",
         "this escape is not known in double quotes",
         "Use single quotes, or write a backslash twice",
     ),
-    Rule("a quoted scalar", "the quote that opens here is not closed", at_context=True),
-    Rule(r"<block end>, but found '([\]}}])'", "the bracket {0} closes nothing"),
-    Rule("<block end>, but found ':'", "the key before ':' is missing"),
-    Rule(
+    Wording("a quoted scalar", "the quote that opens here is not closed", at_context=True),
+    Wording(r"<block end>, but found '([\]}}])'", "the bracket {0} closes nothing"),
+    Wording("<block end>, but found ':'", "the key before ':' is missing"),
+    Wording(
         "<block end>, but found|expected key|expected '-'",
         "this does not fit what begins on line {line}",
         "Check the indentation, and the quotes around a text",
     ),
-    Rule("a flow sequence", "',' or ']' is missing in the list that opens on line {line}"),
-    Rule("a flow mapping", "',' or '}}' is missing in the mapping that opens on line {line}"),
-    Rule("node content", "a value is missing here"),
-    Rule(
+    Wording("a flow sequence", "',' or ']' is missing in the list that opens on line {line}"),
+    Wording("a flow mapping", "',' or '}}' is missing in the mapping that opens on line {line}"),
+    Wording("node content", "a value is missing here"),
+    Wording(
         "<document start>",
         "nothing can stand after the end of the document",
         "Check the indentation, brackets and quotes",
