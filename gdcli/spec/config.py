@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from gdcli.spec.load import Loaded
-from gdcli.spec.schema import Ingredient, RunSpec, Scheduler
+from gdcli.spec.sections import Ingredient, RunSpec, Scheduler
 
 
 def filled_in(spec: RunSpec) -> dict[str, Any]:

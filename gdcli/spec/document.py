@@ -10,14 +10,14 @@ from __future__ import annotations
 import contextlib
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import yaml
 
 from gdcli.errors import Place, Problem, SpecError
 from gdcli.spec.events import EscapeError, events
+from gdcli.spec.nodes import Entry, Node
 from gdcli.spec.scalars import (
     BYTE,
     LINE_BREAK,
@@ -31,6 +31,7 @@ from gdcli.spec.scalars import (
     resolve,
     shown,
 )
+from gdcli.spec.syntax import BANG, RULES, STAR
 from gdcli.spec.writing import write
 
 __all__ = ["Entry", "Node", "missing_space", "read", "read_value", "shown", "write"]
@@ -45,51 +46,7 @@ MAX_KEY = 128
 MAX_TEXT = 10_000
 MAX_PROBLEMS = 100  # a file with more is another kind of file; nobody reads on
 MAX_BAD_CHARACTERS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A value of the document, where it stands, and the text it was written as (empty for collections)."""
-
-    place: Place
-    value: Scalar | tuple[Node, ...] | dict[str, Entry]
-    text: str = ""
-
-    def plain(self) -> Any:
-        """Return the value as nested lists, dicts and scalars.
-
-        >>> read("a: [1, {b: 1e-3}]", "f").plain()
-        {'a': [1, {'b': 0.001}]}
-        """
-        if isinstance(self.value, dict):
-            return {key: entry.node.plain() for key, entry in self.value.items()}
-        if isinstance(self.value, tuple):
-            return [node.plain() for node in self.value]
-        return self.value
-
-    def find(self, path: Sequence[str | int]) -> Node | None:
-        """Return the node below this one at the path of keys and indices, or None.
-
-        >>> str(read("a: [1, {b: 2}]", "f").find(["a", 1, "b"]).place)
-        'f:1:12'
-        """
-        node: Node = self
-        for step in path:
-            if isinstance(node.value, dict) and isinstance(step, str) and step in node.value:
-                node = node.value[step].node
-            elif isinstance(node.value, tuple) and isinstance(step, int) and 0 <= step < len(node.value):
-                node = node.value[step]
-            else:
-                return None
-        return node
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A key's value, and where the key stands."""
-
-    key: Place
-    node: Node
+_DATA = "Put data into a file of its own"
 
 
 def read(text: bytes | str, file: str) -> Node:
@@ -194,6 +151,8 @@ class _Reader:
         return Place(self.file, line + 1, column + 1 + (self.offset if line == 0 else 0))
 
     def _at(self, mark: Any) -> Place:  # the stubs allow None, PyYAML's parser always sets it
+        if mark.line >= len(self.lines):  # the C parser's end of a text without a line break there
+            return self._place(len(self.lines) - 1, len(self.lines[-1]))
         return self._place(mark.line, mark.column)
 
     def _path(self, key: str | None) -> str:
@@ -254,7 +213,7 @@ class _Reader:
 
     def _parse(self, text: str) -> None:
         try:
-            for event in events(text, MAX_DEPTH):
+            for event in events(text):
                 self._event(event)
         except yaml.MarkedYAMLError as error:
             self._syntax(error)
@@ -273,20 +232,20 @@ class _Reader:
         elif isinstance(event, yaml.CollectionEndEvent):
             self._close()
         elif isinstance(event, yaml.AliasEvent):
-            self.complain(place, f"aliases are refused (got *{shown(str(event.anchor))})", _STAR)
+            self.complain(place, f"aliases are refused (got *{shown(str(event.anchor))})", STAR)
             self._take(place, "alias", "", plain=False)
         elif isinstance(event, yaml.ScalarEvent):
             self._refuse_properties(place, event.anchor, event.tag)
             if event.style in ("'", '"'):
                 self.quoted = place, self._at(event.end_mark).line
-            self._take(place, "scalar", event.value, plain=event.style is None)
+            self._take(place, "scalar", event.value, plain=not event.style)  # '' in C, None in Python
 
     def _refuse_properties(self, place: Place, anchor: str | None, tag: str | None) -> None:
         if anchor is not None:
-            self.complain(place, f"anchors are refused (got &{shown(anchor)})", _STAR)
+            self.complain(place, f"anchors are refused (got &{shown(anchor)})", STAR)
         if tag is not None:
             name = shown(tag.replace("tag:yaml.org,2002:", "!!"))
-            self.complain(place, f"tags are refused (got {name})", _BANG)
+            self.complain(place, f"tags are refused (got {name})", BANG)
 
     def _expects_key(self) -> bool:
         return bool(self.stack) and not self.stack[-1].is_list and self.stack[-1].key is None
@@ -390,7 +349,9 @@ class _Reader:
     def _syntax(self, error: yaml.MarkedYAMLError) -> None:
         context, problem = str(error.context), str(error.problem)
         place = self._at(error.problem_mark or error.context_mark)
-        if "'<stream end>'" in problem and self.stack and self.stack[-1].in_flow:
+        at_end = place.line == len(self.lines) and not self._rest(place)
+        ended = "'<stream end>'" in problem or (at_end and "did not find expected ',' or" in problem)
+        if ended and self.stack and self.stack[-1].in_flow:
             self._unclosed(self.stack[-1].place)
         if "mapping values" in problem and (key := self._text_before(place)):
             self._fail(*key)
@@ -398,7 +359,7 @@ class _Reader:
             self._fail(self.quoted[0], f"the quote that opens here closes only on line {place.line}")
         if "while parsing a flow" in context and self._is_left(place, self._at(error.context_mark)):
             self._unclosed(self._at(error.context_mark))
-        for rule in _RULES:
+        for rule in RULES:
             if match := re.search(rule.pattern, f"{context}: {problem}"):
                 opened = self._at(error.context_mark) if error.context_mark else place
                 where = opened if rule.at_context else place
@@ -429,52 +390,3 @@ class _Reader:
                 where = self._place(number, len(line) - len(line.lstrip()))
                 return (where, "a key needs ': ' and a value after it", hint) if hint else None
         return None
-
-
-_DATA = "Put data into a file of its own"
-_STAR = "A text that begins with * or & needs quotes"
-_BANG = "A text that begins with ! needs quotes"
-
-
-class _Rule(NamedTuple):
-    """PyYAML's 'context: problem', and the same in plain words."""
-
-    pattern: str
-    message: str
-    hint: str = ""
-    at_context: bool = False
-
-
-_RULES = (
-    _Rule(r"character '\\t' that cannot start", "a tab cannot stand here", "Use spaces"),
-    _Rule(r"character (.+) that cannot start", "a value cannot begin with {0}", QUOTES),
-    _Rule("could not find expected ':'", "a key needs ': ' and a value after it", "Write 'key: value'", True),
-    _Rule("sequence entries are not", "a list entry '- ' cannot stand here", "Begin the list on a line of its own"),
-    _Rule("mapping keys are not", "'? ' cannot stand here", QUOTES),
-    _Rule("mapping values are not", "': ' cannot stand here", "Check the indentation, or use quotes"),
-    _Rule("directive", "directives are refused", "Remove the line"),
-    _Rule("an anchor|an alias", "anchors and aliases are refused", _STAR, True),
-    _Rule(r"a tag|tag handle", "tags are refused", _BANG, True),
-    _Rule("block scalar", "after | or > the text begins on the next line", "Put the text in quotes"),
-    _Rule(
-        "unknown escape|hexadecimal",
-        "this escape is not known in double quotes",
-        "Use single quotes, or write a backslash twice",
-    ),
-    _Rule("a quoted scalar", "the quote that opens here is not closed", at_context=True),
-    _Rule(r"<block end>, but found '([\]}}])'", "the bracket {0} closes nothing"),
-    _Rule("<block end>, but found ':'", "the key before ':' is missing"),
-    _Rule(
-        "<block end>, but found",
-        "this does not fit what begins on line {line}",
-        "Check the indentation, and the quotes around a text",
-    ),
-    _Rule("a flow sequence", "',' or ']' is missing in the list that opens on line {line}"),
-    _Rule("a flow mapping", "',' or '}}' is missing in the mapping that opens on line {line}"),
-    _Rule("the node content", "a value is missing here"),
-    _Rule(
-        "<document start>",
-        "nothing can stand after the end of the document",
-        "Check the indentation, brackets and quotes",
-    ),
-)

@@ -1,32 +1,25 @@
-"""PyYAML's events of a text, in bounded time: the same events and marks, less work for each.
+"""PyYAML's events of a text: from its C parser, and where that refuses, with the words of its Python parser.
 
-PyYAML looks at every character by itself, and asks about every possible key anew for each question of its parser. A
-spec of 256 KiB is to be read, or refused, within half a second.
+The C parser reads 256 KiB in 0.2 s and the Python parser in up to 3 s, but only the Python parser's errors say what was
+found. A long text must do with the C parser's words.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import yaml
 
+MAX_REREAD = 16 * 1024
+"""Characters up to which the Python parser reads a text; it takes up to 10 µs for each."""
 
-def events(text: str, depth: int) -> Iterator[yaml.Event]:
-    """Yield the events of a text that has passed the check for bad characters, so that only CR and LF end a line.
-
-    Below ``depth`` brackets the events are not to be relied on: the caller refuses what nests deeper. Raises
-    yaml.MarkedYAMLError, and EscapeError.
-    """
-    loader = _Loader(text, depth)
-    try:
-        while loader.check_event():
-            yield loader.get_event()  # type: ignore[no-untyped-call]  # the stubs lack it
-    except (ValueError, OverflowError) as error:  # PyYAML does not check that "\UFFFFFFFF" is a character
-        raise EscapeError(loader.get_mark()) from error
-    finally:
-        loader.dispose()
+# PyYAML has no C parser where it was built without libyaml; then all texts take the Python parser's time.
+_C_LOADER: Any = getattr(yaml, "CSafeLoader", None)
+_DIFFERENT = re.compile(r"[\t?]|[|>][-+0-9]*#")  # where the C parser accepts what the Python parser does not
+_COLON = re.compile(" *:")
 
 
 class EscapeError(Exception):
@@ -37,93 +30,48 @@ class EscapeError(Exception):
         self.mark = mark
 
 
-_SKIPPED = re.compile(r"(?:[ ]*(?:#[^\r\n\0]*)?(?:\r\n?|\n))*[ ]*(?:#[^\r\n\0]*)?")
-_WORD = re.compile(r"[A-Za-z0-9_.+-]+(?=:[ \r\n]|([,\]}]))")  # its end is certain; the group: where brackets are open
-_ENTRY = re.compile(r" *((?!- )[A-Za-z0-9_.+-]+|\"[^\"\\\r\n]*\"|'[^'\r\n]*'(?!')) *,")
+def events(text: str) -> Iterator[yaml.Event]:
+    """Yield the events of a text that has passed the check for bad characters, so that only CR and LF end a line.
 
-
-class _Loader(yaml.SafeLoader):
-    def __init__(self, text: str, depth: int) -> None:
-        self._depth, self._filled = depth, False
-        super().__init__(text)
-
-    def save_possible_simple_key(self) -> None:
-        # A bracket may begin a key, so PyYAML reads 1,024 characters on and keeps a list of all brackets there, in
-        # quadratic time. Those below the depth limit will be refused, whatever they begin.
-        if self.flow_level <= self._depth:
-            super().save_possible_simple_key()
-
-    def _fill(self) -> None:
-        """Scan until the next token is certain; only taking it changes that."""
-        while self.need_more_tokens():
-            self.fetch_more_tokens()
-        self._filled = True
-
-    def check_token(self, *choices: Any) -> bool:
-        if not self._filled:
-            self._fill()
-        return bool(self.tokens) and (not choices or isinstance(self.tokens[0], choices))
-
-    def peek_token(self) -> Any:
-        if not self._filled:
-            self._fill()
-        return self.tokens[0] if self.tokens else None
-
-    def get_token(self) -> Any:
-        if not self._filled:
-            self._fill()
-        self._filled = False
-        self.tokens_taken += 1
-        return self.tokens.pop(0)
-
-    def forward(self, length: int = 1) -> None:
-        end = self.pointer + length
-        passed = self.buffer[self.pointer : end]
-        if "\n" in passed or "\r" in passed:
-            super().forward(length)
-        else:
-            self._move(end, self.line, self.column + length)
-
-    def _move(self, end: int, line: int, column: int) -> None:
-        self.index += end - self.pointer
-        self.pointer, self.line, self.column = end, line, column
-
-    def scan_to_next_token(self) -> None:
-        if self.buffer[self.pointer] not in " #\r\n":
+    They come one by one, so the caller ends the work where a limit is reached. Of a text without a line break at its
+    end, the C parser puts what stands there on a line of its own. Raises yaml.MarkedYAMLError, and EscapeError.
+    """
+    short, taken = len(text) <= MAX_REREAD, 0
+    if _C_LOADER is not None and not (short and _DIFFERENT.search(text)):
+        try:
+            for event in _c_events(text):
+                yield event
+                taken += 1
             return
-        match = _SKIPPED.match(self.buffer, self.pointer)
-        assert match is not None  # it may be empty
-        passed = match[0]
-        breaks = passed.count("\n") + passed.count("\r") - passed.count("\r\n")
-        if breaks:
-            self._move(match.end(), self.line + breaks, len(passed) - 1 - max(passed.rfind("\n"), passed.rfind("\r")))
-            self.allow_simple_key = self.allow_simple_key or not self.flow_level
-        else:
-            self._move(match.end(), self.line, self.column + len(passed))
+        except yaml.MarkedYAMLError as error:
+            if "nesting depth" in str(error.problem) and error.problem_mark is not None:
+                # It has read ahead: what it would have told of the brackets up to there, it tells without the rest.
+                yield from islice(_c_events(text[: error.problem_mark.index - 1]), taken, None)
+            if not short:
+                raise
+    yield from islice(_python_events(text), taken, None)
 
-    def scan_plain(self) -> yaml.ScalarToken:
-        match = _WORD.match(self.buffer, self.pointer)
-        if match is None or (match[1] and not self.flow_level):
-            return super().scan_plain()
-        start = self.get_mark()
-        self._move(match.end(), self.line, self.column + len(match[0]))
-        self.allow_simple_key = False
-        return yaml.ScalarToken(match[0], True, start, self.get_mark())
 
-    def parse_flow_sequence_entry(self, first: bool = False) -> yaml.Event:
-        # Long lists are of numbers or short texts: from one comma to the next without tokens. The comma before waits
-        # in the queue, and the one behind takes its place.
-        waits = not first and len(self.tokens) == 1 and isinstance(self.tokens[0], yaml.FlowEntryToken)
-        match = _ENTRY.match(self.buffer, self.pointer) if waits and not self.possible_simple_keys else None
-        if match is None:
-            event: yaml.Event = super().parse_flow_sequence_entry(first=first)
-            return event
-        text, line, first_column = match[1], self.line, self.column + match.start(1) - self.pointer
-        self._move(match.start(1), line, first_column)
-        start = self.get_mark()
-        self._move(match.end(1), line, first_column + len(text))
-        end = self.get_mark()
-        self._move(match.end(), line, first_column + match.end() - match.start(1))
-        if text[0] in "'\"":
-            return yaml.ScalarEvent(None, None, (False, True), text[1:-1], start, end, text[0])
-        return yaml.ScalarEvent(None, None, (True, False), text, start, end)
+def _c_events(text: str) -> Iterator[yaml.Event]:
+    """Yield the C parser's events, an empty value in brackets behind its colon and not before what follows."""
+    before: Any = None
+    for event in yaml.parse(text, Loader=_C_LOADER):
+        start: Any = event.start_mark  # the stubs allow None, the parser always sets them
+        end: Any = event.end_mark
+        empty = isinstance(event, yaml.ScalarEvent) and start.index == end.index
+        if empty and (colon := _COLON.match(text, before.index, start.index)):
+            column = before.column + colon.end() - before.index
+            end = event.start_mark = event.end_mark = yaml.Mark(end.name, colon.end(), before.line, column, None, 0)
+        before = end
+        yield event
+
+
+def _python_events(text: str) -> Iterator[yaml.Event]:
+    loader = yaml.SafeLoader(text)
+    try:
+        while loader.check_event():
+            yield loader.get_event()  # type: ignore[no-untyped-call]  # the stubs lack it
+    except (ValueError, OverflowError) as error:  # PyYAML does not check that "\UFFFFFFFF" is a character
+        raise EscapeError(loader.get_mark()) from error
+    finally:
+        loader.dispose()

@@ -2,6 +2,8 @@
 
 A grid knows its length by arithmetic, so that one of 10^18 points is refused before a list is built. The arithmetic is
 decimal, on the numbers as written: `range(0,4.1,0.1)` is 0.0, 0.1, ..., 4.0 and not 0.30000000000000004.
+
+Over 400 lines, since all forms share that arithmetic and the parts of a text.
 """
 
 from __future__ import annotations

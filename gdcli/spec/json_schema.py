@@ -11,16 +11,8 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
-from gdcli.spec.load import INIT_NAMES
-from gdcli.spec.schema import (
-    SECTIONS,
-    Batch,
-    Settings,
-    _Common,
-    _Dataset,
-    _File,
-    _Inline,
-)
+from gdcli.spec.parameters import INIT_NAMES
+from gdcli.spec.sections import SECTIONS, Batch, DataCommon, FileData, InlineData, NamedDataset, Settings
 from gdcli.spec.signature import arguments_model
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
@@ -189,18 +181,18 @@ def _ingredient(definitions: _Definitions, kind: str, table: _Table, tag: str, d
 def _data(definitions: _Definitions) -> Schema:
     generators = _named(definitions, "generate", GENERATORS, "kind")
     generate = _choice(definitions, "generate", generators, "kind", "Rows made up from the seed.", short=False)
-    inline = definitions.of_model(_Inline, "data")
+    inline = definitions.of_model(InlineData, "data")
     inline["properties"] = {"x": _ROWS, "y": _ROWS}
     sources = {
         "inline": ("Rows written in the spec.", inline),
-        "file": ("Columns of a CSV file, or arrays of an NPZ file.", definitions.of_model(_File, "data")),
+        "file": ("Columns of a CSV file, or arrays of an NPZ file.", definitions.of_model(FileData, "data")),
         "generate": (
             "Rows made up from the seed.",
             {"type": "object", "properties": {"generate": generate}, "required": ["generate"]},
         ),
-        "dataset": ("A data set inside scikit-learn's wheel.", definitions.of_model(_Dataset, "data")),
+        "dataset": ("A data set inside scikit-learn's wheel.", definitions.of_model(NamedDataset, "data")),
     }
-    common = definitions.of_model(_Common, "data")["properties"]
+    common = definitions.of_model(DataCommon, "data")["properties"]
     schemas = {
         name: {
             **schema,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gdcli.errors import Problem
-from gdcli.spec.schema import RunSpec
+from gdcli.spec.sections import RunSpec
 from gdcli.spec.signature import got
 from gdcli.zoo.models import Stack
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from gdcli.errors import Place, Problem, SpecError, nearest
 from gdcli.spec.document import Entry, Node, read_value, shown
-from gdcli.spec.schema import DATA_KEYS, INGREDIENTS, SECTIONS, Settings
+from gdcli.spec.sections import DATA_KEYS, INGREDIENTS, SECTIONS, Settings
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS

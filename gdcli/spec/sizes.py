@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 from math import prod
 
-from gdcli.spec.schema import Optimizer, RunSpec
+from gdcli.spec.sections import Optimizer, RunSpec
 from gdcli.zoo.models import Chain, Objective
+from gdcli.zoo.optimizers import state_tensors
 
-_STATES = {
-    "sgd": 0, "asgd": 1, "adagrad": 1, "rmsprop": 1, "adadelta": 2, "adam": 2, "adamw": 2, "adamax": 2, "nadam": 2,
-    "radam": 2, "rprop": 2,
-}  # fmt: skip
 _INDICES = 16  # bytes a scalar: two orders of all scalars
 _STEP_ROW = 60  # bytes of a row of steps.csv
 _NUMBER = 20  # bytes of a number in gradients.csv, with its comma
@@ -25,16 +22,8 @@ def parameters(model: Chain | Objective) -> int:
 
 
 def states(optimizer: Optimizer | None) -> int:
-    """Return how many numbers an optimizer keeps of each scalar.
-
-    >>> states(Optimizer("sgd", {"momentum": 0.9})), states(Optimizer("adam", {"amsgrad": True})), states(None)
-    (1, 3, 0)
-    """
-    if optimizer is None:
-        return 0
-    given = optimizer.arguments
-    more = [given.get("momentum"), given.get("centered"), given.get("amsgrad")]
-    return _STATES[optimizer.name] + sum(map(bool, more))
+    """Return how many numbers an optimizer keeps of each scalar."""
+    return 0 if optimizer is None else state_tensors(optimizer.name, optimizer.arguments)
 
 
 def memory(spec: RunSpec, model: Chain | Objective, rows: int, columns: int, runs: int = 1) -> int:

@@ -1,5 +1,7 @@
 """What an update rule does with its settings, for one run and for a fleet of runs that differ in them.
 
+Over 400 lines, since the two kinds of arithmetic are read side by side, operation for operation.
+
 A setting is a number, the same for all that p holds, or, in a fleet, a float64 array that holds one number per run and
 broadcasts against p: (R,) for p [P, R], (R, 1) for p [R, P]. `arithmetic_of` chooses, once and for all steps, between
 `Numbers` and `Columns`; a rule is written once, with the operations of `Arithmetic`. What they return is bound to its

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdcli.errors import MachineError
-from gdcli.zoo import data
+from gdcli.zoo import data, data_files
 from gdcli.zoo.data import GENERATORS, DataError, Table, dataset, generator, inline, points, read_file, split
 
 HOUSES = Path(__file__).parents[2] / "experiments" / "house_price.csv"
@@ -319,7 +319,7 @@ def test_only_a_regular_file_of_bounded_size_is_read(tmp_path: Path, monkeypatch
     (tmp_path / "folder.csv").mkdir()
     os.mkfifo(tmp_path / "pipe.csv")
     (tmp_path / "link.csv").symlink_to(csv_file(tmp_path, "x,y\n1,2\n"))
-    monkeypatch.setattr(data, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(data_files, "MAX_FILE_BYTES", 10)
     csv_file(tmp_path, "x,y\n1,2\n3,4\n", "large.csv")
     cases = {
         "none.csv": "there is no file",

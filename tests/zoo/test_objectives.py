@@ -127,6 +127,11 @@ def test_value_and_gradient_have_the_bits_of_the_plain_program(text: str, x: flo
         ("sigmoid(0) + sigmoid(-1000) + sigmoid(1000)", 1.5),
         ("softplus(-1000) + softplus(1000)", 1000),
         ("+".join(["x"] * 250), 250),
+        (" + ".join(["x"] * 250), 250),
+        ("00 + 1", 1),
+        ("00.5 + 1.", 1.5),
+        ("(\r\n\tx\t)\n", 1),
+        ("((x)+(x))*((x))", 2),
         ("(" * 64 + "x" + ")" * 64, 1),
     ],
 )
@@ -177,6 +182,11 @@ def test_a_variable_named_e_is_the_variable() -> None:
     assert evaluate(parse("e + 1"), {"e": torch.tensor(1.0)}).item() == 2
 
 
+def test_a_word_of_python_is_a_name_like_any_other() -> None:
+    values = {"lambda": torch.tensor(2.0), "is": torch.tensor(3.0), "None": 1.0}
+    assert evaluate(parse("lambda*is**2 - None"), values).item() == 17
+
+
 def test_names() -> None:
     assert names(parse("exp(x1) + k*pi")) == {"x1", "k", "pi"}
 
@@ -221,6 +231,20 @@ INVALID = [
     ("x + π", 5, r"'\u03c0'"),
     ("x + ١", 5, "unknown character"),
     ("x; y", 2, "unknown character"),
+    ("x # y", 3, "unknown character"),
+    ("x \\\n+ y", 3, "unknown character"),
+    ("\uff58 + y", 1, r"'\uff58'"),
+    ("(x := 2)", 4, "unknown character"),
+    ("x @ y", 3, "unknown character"),
+    ("x or y", 3, "operator is missing before 'or'"),
+    ("not x", 5, "operator is missing before 'x'"),
+    ("0x10", 2, "operator is missing before 'x10'"),
+    ("0b1", 2, "operator is missing"),
+    ("1if x", 2, "operator is missing"),
+    ("exp(*x)", 5, "operand is missing"),
+    ("exp(x)(y)", 7, "operator is missing"),
+    ("()", 2, "operand is missing"),
+    ("x" + "**x" * 600, 194, "nested deeper"),
     ("1e400", 1, "too large"),
     ("9" * 400, 1, "too large"),
     ("010", 1, "leading zero"),

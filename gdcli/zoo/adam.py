@@ -1,0 +1,290 @@
+"""Adam and its family: rules with an average of the gradient and one of its square."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from gdcli.zoo.arithmetic import Arithmetic, Setting, Update, arithmetic_of
+from gdcli.zoo.update_rule import (
+    Beta,
+    Bound,
+    Keeps,
+    NonNegative,
+    Rule,
+    bias_correction,
+    direction,
+    direction_or_shrink,
+    root_of_bias_correction,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def _moments(of: Arithmetic, p: Tensor, d: Tensor, betas: tuple[Setting, Setting]) -> tuple[dict[str, Tensor], Update]:
+    """Return the state m, v of Adam's family and its update: m ← β₁m + (1 − β₁)d, v ← β₂v + (1 − β₂)d²."""
+    import torch
+
+    m, v = torch.zeros_like(p), torch.zeros_like(p)
+    blend, add_square = of.lerp(m, d, 1 - betas[0]), of.add_product(v, d, d)
+    decay2, weight2 = of.constant(betas[1]), 1 - betas[1]
+
+    def average(lr: Setting, t: int) -> None:
+        blend()
+        v.mul_(decay2)
+        add_square(value=weight2)
+
+    return {"exp_avg": m, "exp_avg_sq": v}, average
+
+
+def adam(
+    *,
+    lr: NonNegative = 1e-3,
+    betas: tuple[Beta, Beta] = (0.9, 0.999),
+    eps: NonNegative = 1e-8,
+    weight_decay: NonNegative = 0,
+    amsgrad: bool = False,
+    maximize: bool = False,
+    decoupled_weight_decay: bool = False,
+) -> Annotated[Rule, Keeps(2, "amsgrad")]:
+    """Adam: moving averages of the gradient and its square, corrected for their start at zero.
+
+        g ← ∇f(θ) + λθ            (decoupled_weight_decay: g ← ∇f(θ), θ ← (1 − γλ)θ)
+        m ← β₁m + (1 − β₁)g
+        v ← β₂v + (1 − β₂)g²
+        w ← max(w, v)             (amsgrad; else w ← v)
+        θ ← θ − γ m/(1 − β₁ᵗ) / (√w/√(1 − β₂ᵗ) + ε)
+
+    lr γ, betas (β₁, β₂), eps ε, weight_decay λ, amsgrad, maximize (ascends: −∇f), decoupled_weight_decay.
+
+    Source: Kingma, Ba 2015, Adam: A Method for Stochastic Optimization; Reddi, Kale, Kumar 2018, On the Convergence of
+    Adam and Beyond (amsgrad); torch.optim.Adam.
+    """
+
+    def bind(p: Tensor, g: Tensor) -> Bound:
+        import torch
+
+        of = arithmetic_of(p, lr, *betas, eps, weight_decay)
+        d, parts = direction_or_shrink(of, p, g, weight_decay, maximize, decoupled_weight_decay)
+        state, average = _moments(of, p, d, betas)
+        m, v = state.values()
+        w = torch.zeros_like(p) if amsgrad else v
+        root, epsilon = torch.empty_like(p), of.constant(eps)
+        bias1, root_of_bias2 = of.each(bias_correction, betas[0]), of.each(root_of_bias_correction, betas[1])
+        correct, correction = of.divide(root)
+        add_ratio = of.add_ratio(p, m, root)
+
+        def keep_largest(lr: Setting, t: int) -> None:
+            torch.maximum(w, v, out=w)
+
+        def descend(lr: Setting, t: int) -> None:
+            correction[()] = root_of_bias2(t)
+            torch.sqrt(w, out=root)
+            correct().add_(epsilon)
+            add_ratio(value=-(lr / bias1(t)))
+
+        if not amsgrad:
+            return Bound(of.in_turn(*parts, average, descend), state)
+        return Bound(of.in_turn(*parts, average, keep_largest, descend), {**state, "max_exp_avg_sq": w})
+
+    return bind
+
+
+def adamw(
+    *,
+    lr: NonNegative = 1e-3,
+    betas: tuple[Beta, Beta] = (0.9, 0.999),
+    eps: NonNegative = 1e-8,
+    weight_decay: NonNegative = 1e-2,
+    amsgrad: bool = False,
+    maximize: bool = False,
+) -> Annotated[Rule, Keeps(2, "amsgrad")]:
+    """AdamW: Adam whose weight decay shrinks the parameters and stays out of the averages.
+
+        θ ← (1 − γλ)θ
+        m ← β₁m + (1 − β₁)∇f(θ)
+        v ← β₂v + (1 − β₂)∇f(θ)²
+        w ← max(w, v)             (amsgrad; else w ← v)
+        θ ← θ − γ m/(1 − β₁ᵗ) / (√w/√(1 − β₂ᵗ) + ε)
+
+    lr γ, betas (β₁, β₂), eps ε, weight_decay λ, amsgrad, maximize (ascends: −∇f).
+
+    Source: Loshchilov, Hutter 2019, Decoupled Weight Decay Regularization; torch.optim.AdamW.
+    """
+    return adam(
+        lr=lr,
+        betas=betas,
+        eps=eps,
+        weight_decay=weight_decay,
+        amsgrad=amsgrad,
+        maximize=maximize,
+        decoupled_weight_decay=True,
+    )
+
+
+def adamax(
+    *,
+    lr: NonNegative = 2e-3,
+    betas: tuple[Beta, Beta] = (0.9, 0.999),
+    eps: NonNegative = 1e-8,
+    weight_decay: NonNegative = 0,
+    maximize: bool = False,
+) -> Annotated[Rule, Keeps(2)]:
+    """Adamax: Adam with the largest recent gradient in place of the average of squares.
+
+        g ← ∇f(θ) + λθ
+        m ← β₁m + (1 − β₁)g
+        u ← max(β₂u, |g| + ε)
+        θ ← θ − γ/(1 − β₁ᵗ) · m/u
+
+    lr γ, betas (β₁, β₂), eps ε, weight_decay λ, maximize (ascends: −∇f).
+
+    Source: Kingma, Ba 2015, Adam: A Method for Stochastic Optimization, section 7; torch.optim.Adamax.
+    """
+
+    def bind(p: Tensor, g: Tensor) -> Bound:
+        import torch
+
+        of = arithmetic_of(p, lr, *betas, eps, weight_decay)
+        d, before = direction(of, p, g, weight_decay, maximize)
+        m, u, size = torch.zeros_like(p), torch.zeros_like(p), torch.empty_like(p)
+        decay, epsilon, bias = of.constant(betas[1]), of.constant(eps), of.each(bias_correction, betas[0])
+        blend, add_ratio = of.lerp(m, d, 1 - betas[0]), of.add_ratio(p, m, u)
+
+        def update(lr: Setting, t: int) -> None:
+            blend()
+            torch.abs(d, out=size).add_(epsilon)
+            torch.maximum(u.mul_(decay), size, out=u)
+            add_ratio(value=-(lr / bias(t)))
+
+        return Bound(of.in_turn(*before, update), {"exp_avg": m, "exp_inf": u})
+
+    return bind
+
+
+def _nesterov_momentum(beta: float, decay: float, t: int) -> float:
+    """Return NAdam's μₜ = β(1 − 0.96^(tψ)/2)."""
+    mu: float = beta * (1.0 - 0.5 * 0.96 ** (t * decay))
+    return mu
+
+
+def nadam(
+    *,
+    lr: NonNegative = 2e-3,
+    betas: tuple[Beta, Beta] = (0.9, 0.999),
+    eps: NonNegative = 1e-8,
+    weight_decay: NonNegative = 0,
+    momentum_decay: NonNegative = 4e-3,
+    decoupled_weight_decay: bool = False,
+    maximize: bool = False,
+) -> Annotated[Rule, Keeps(2)]:
+    """NAdam: Adam with Nesterov's momentum, of a schedule μₜ.
+
+        g ← ∇f(θ) + λθ            (decoupled_weight_decay: g ← ∇f(θ), θ ← (1 − γλ)θ)
+        m ← β₁m + (1 − β₁)g
+        v ← β₂v + (1 − β₂)g²
+        μₜ = β₁(1 − 0.96^(tψ)/2),  Πₜ = μ₁μ₂…μₜ
+        θ ← θ − γ (μₜ₊₁ m/(1 − Πₜ₊₁) + (1 − μₜ) g/(1 − Πₜ)) / (√(v/(1 − β₂ᵗ)) + ε)
+
+    lr γ, betas (β₁, β₂), eps ε, weight_decay λ, momentum_decay ψ, decoupled_weight_decay, maximize (ascends: −∇f).
+
+    Source: Dozat 2016, Incorporating Nesterov Momentum into Adam; torch.optim.NAdam.
+    """
+
+    def bind(p: Tensor, g: Tensor) -> Bound:
+        import torch
+
+        of = arithmetic_of(p, lr, *betas, eps, weight_decay, momentum_decay)
+        d, parts = direction_or_shrink(of, p, g, weight_decay, maximize, decoupled_weight_decay)
+        state, average = _moments(of, p, d, betas)
+        m, v = state.values()
+        root, epsilon = torch.empty_like(p), of.constant(eps)
+        correct, correction = of.divide(v, out=root)
+        add_gradient, add_average = of.add_ratio(p, d, root), of.add_ratio(p, m, root)
+        momentum, bias2 = of.each(_nesterov_momentum, betas[0], momentum_decay), of.each(bias_correction, betas[1])
+        # of torch's default dtype whatever p has, as torch keeps it: the product's rounding shows in the parameters
+        product, factor = of.scalar(1), of.scalar(1)
+        state["mu_product"] = product
+        read_product, factor_cell = of.reader(product), factor.numpy()
+
+        def descend(lr: Setting, t: int) -> None:
+            mu, next_mu = momentum(t), momentum(t + 1)
+            factor_cell[()] = mu
+            product.mul_(factor)
+            so_far = read_product()
+            correction[()] = bias2(t)
+            correct().sqrt_().add_(epsilon)
+            add_gradient(value=-lr * (1.0 - mu) / (1.0 - so_far))
+            add_average(value=-lr * next_mu / (1.0 - so_far * next_mu))
+
+        return Bound(of.in_turn(*parts, average, descend), state)
+
+    return bind
+
+
+def _rectifier(beta: float, t: int) -> float:
+    """Return RAdam's r of β₂, 0 where ρₜ ≤ 5."""
+    longest = 2 / (1 - beta) - 1
+    length = longest - 2 * t * beta**t / (1 - beta**t)
+    if length <= 5.0:
+        return 0.0
+    r: float = ((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)) ** 0.5
+    return r
+
+
+def radam(
+    *,
+    lr: NonNegative = 1e-3,
+    betas: tuple[Beta, Beta] = (0.9, 0.999),
+    eps: NonNegative = 1e-8,
+    weight_decay: NonNegative = 0,
+    decoupled_weight_decay: bool = False,
+    maximize: bool = False,
+) -> Annotated[Rule, Keeps(2)]:
+    """RAdam: Adam that scales its steps only once the variance of the scale is known, ρₜ > 5.
+
+        g ← ∇f(θ) + λθ            (decoupled_weight_decay: g ← ∇f(θ), θ ← (1 − γλ)θ)
+        m ← β₁m + (1 − β₁)g
+        v ← β₂v + (1 − β₂)g²
+        ρ∞ = 2/(1 − β₂) − 1,  ρₜ = ρ∞ − 2tβ₂ᵗ/(1 − β₂ᵗ)
+        r = √((ρₜ − 4)(ρₜ − 2)ρ∞ / ((ρ∞ − 4)(ρ∞ − 2)ρₜ)),  l = √(1 − β₂ᵗ)/(√v + ε)
+        θ ← θ − γ m/(1 − β₁ᵗ) · r·l         (ρₜ ≤ 5: without r·l)
+
+    lr γ, betas (β₁, β₂), eps ε, weight_decay λ, decoupled_weight_decay, maximize (ascends: −∇f).
+
+    Source: Liu et al. 2020, On the Variance of the Adaptive Learning Rate and Beyond; torch.optim.RAdam.
+    """
+
+    def bind(p: Tensor, g: Tensor) -> Bound:
+        import torch
+
+        of = arithmetic_of(p, lr, *betas, eps, weight_decay)
+        d, parts = direction_or_shrink(of, p, g, weight_decay, maximize, decoupled_weight_decay)
+        state, average = _moments(of, p, d, betas)
+        m, v = state.values()
+        step, scale, epsilon = torch.empty_like(p), torch.empty_like(p), of.constant(eps)
+        bias1, root_of_bias2 = of.each(bias_correction, betas[0]), of.each(root_of_bias_correction, betas[1])
+        rectifier_of = of.each(_rectifier, betas[1])
+        correct, correction = of.divide(m, out=step)
+        (rate, rate_cell), (root, root_cell), (rectifier, rectifier_cell) = (of.variable() for _ in range(3))
+        unscale = of.copy_where(scale, of.constant(1))
+
+        def descend(lr: Setting, t: int) -> None:
+            correction[()] = bias1(t)
+            rate_cell[()] = lr
+            correct().mul_(rate)
+            r = rectifier_of(t)
+            if of.some(r):
+                unknown = r == 0
+                rectifier_cell[()] = r + unknown  # 1 in the runs without
+                root_cell[()] = root_of_bias2(t)
+                # a number divided by a tensor is, in torch, the tensor's reciprocal times the number
+                torch.sqrt(v, out=scale).add_(epsilon).reciprocal_().mul_(root)
+                if of.some(unknown):
+                    unscale(unknown)
+                step.mul_(scale).mul_(rectifier)
+            p.sub_(step)
+
+        return Bound(of.in_turn(*parts, average, descend), state)
+
+    return bind

@@ -1,0 +1,308 @@
+"""The grammar of ``expression:``: a text becomes a tree, or an error with a column.
+
+Numbers, names, ``+ - * / **``, parentheses and calls of the functions in `FUNCTIONS`. The parser is our own: Python's
+``ast.parse`` would hand the text of a spec to ``compile``, and its errors have neither our words nor our columns.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from gdcli.errors import nearest
+from gdcli.zoo.functions import FUNCTIONS, SIGNS
+
+MAX_CHARACTERS = 2_000
+MAX_NODES = 500
+MAX_DEPTH = 64
+_EXACT = 2**53  # whole numbers up to here are the same as int and as float64
+
+
+class ExpressionError(ValueError):
+    """A text that is not an expression of the grammar: one sentence, and the column (from 1) where it goes wrong."""
+
+    def __init__(self, message: str, column: int) -> None:
+        super().__init__(message, column)  # both, so that the error survives pickling between processes
+        self.message = message
+        self.column = column
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A literal; whole numbers stay ``int``, so that ``x**2`` is what Python makes of it."""
+
+    value: int | float
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A variable or a constant."""
+
+    name: str
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """``+`` or ``-`` in front of an operand."""
+
+    sign: str
+    operand: Expression
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """One of ``+ - * / **`` between two operands."""
+
+    operator: str
+    left: Expression
+    right: Expression
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function of `FUNCTIONS` with its arguments."""
+
+    function: str
+    arguments: tuple[Expression, ...]
+    column: int
+
+
+Expression: TypeAlias = Number | Name | Unary | Binary | Call
+
+
+def operands(node: Expression) -> tuple[Expression, ...]:
+    """Return what a node applies to, in the order of the text."""
+    match node:
+        case Unary():
+            return (node.operand,)
+        case Binary():
+            return (node.left, node.right)
+        case Call():
+            return node.arguments
+    return ()
+
+
+def operands_first(expression: Expression) -> list[Expression]:
+    """Return all nodes, operands before their operation.
+
+    Without recursion, since a sum of 200 terms is 200 levels deep.
+    """
+    waiting, found = [expression], []
+    while waiting:
+        node = waiting.pop()
+        found.append(node)
+        waiting.extend(operands(node))
+    return found[::-1]
+
+
+def names(expression: Expression) -> frozenset[str]:
+    """Return the variables and constants that an expression uses, ``pi`` and ``e`` included, functions not.
+
+    >>> from gdcli.zoo.objectives import parse
+    >>> sorted(names(parse("sin(pi*x) + y")))
+    ['pi', 'x', 'y']
+    """
+    return frozenset(node.name for node in operands_first(expression) if isinstance(node, Name))
+
+
+def quoted(text: str) -> str:
+    """Return a part of an expression as messages show it."""
+    return f"'{text}'" if len(text) <= 40 else f"'{text[:40]}...'"
+
+
+def bounded(value: float) -> int | float:
+    """Keep a whole number that float64 holds exactly, else go over to float64: integers must not grow without end."""
+    return value if abs(value) <= _EXACT else float(value)
+
+
+# --- text to tokens -------------------------------------------------------------------------------------------------
+
+
+class _Token(NamedTuple):
+    kind: str  # number, name, operator or end
+    text: str
+    column: int
+
+
+# ASCII only: Python's \d and \w would let in digits and letters of every script.
+_TOKEN = re.compile(
+    r"(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
+    r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
+    r"|(?P<operator>\*\*|[-+*/(),])"
+)
+_REFUSED = {
+    "'": "an expression holds no text",
+    '"': "an expression holds no text",
+    ".": "an expression has no attributes",
+    "[": "an expression has no indexing",
+    "]": "an expression has no indexing",
+    "^": "a power is written **",
+} | dict.fromkeys("<>=!", "an expression has no comparison and no assignment")
+
+
+def _tokens(text: str) -> list[_Token]:
+    found: list[_Token] = []
+    position = 0
+    while position < len(text):
+        if text[position] in " \t\r\n":
+            position += 1
+            continue
+        match = _TOKEN.match(text, position)
+        if match is None:
+            character = text[position]
+            why = _REFUSED.get(character, "it is no part of the grammar")
+            raise ExpressionError(f"unknown character {character!a}: {why}", position + 1)
+        found.append(_Token(str(match.lastgroup), match.group(), position + 1))
+        position = match.end()
+    # The end stands at the last token, so that every column lies inside the text.
+    return [*found, _Token("end", "", found[-1].column if found else 1)]
+
+
+def _literal(token: _Token) -> Number:
+    text = token.text
+    if not text.isdigit():
+        value = float(text)
+        if math.isinf(value):
+            raise ExpressionError(f"the number {quoted(text)} is too large", token.column)
+        return Number(value, token.column)
+    if text[0] == "0" and text.strip("0"):
+        raise ExpressionError(f"the number {quoted(text)} has a leading zero", token.column)
+    try:
+        return Number(bounded(int(text)), token.column)
+    except OverflowError:
+        raise ExpressionError(f"the number {quoted(text)} is too large", token.column) from None
+
+
+# --- tokens to a tree -----------------------------------------------------------------------------------------------
+
+_BINDING = {"+": 10, "-": 10, "*": 20, "/": 20, "**": 40}
+_UNARY_BINDING = 30  # between * and **, so that -x**2 is -(x**2) and -x*y is (-x)*y, as in Python
+
+
+class _Parser:
+    """Precedence climbing (Pratt, 1973) over the tokens; the recursion is bounded by `MAX_DEPTH`."""
+
+    def __init__(self, tokens: list[_Token], check_exponent: Callable[[Expression], None]) -> None:
+        self.tokens = tokens
+        self.check_exponent = check_exponent
+        self.position = 0
+        self.nodes = 0
+
+    def next(self) -> _Token:
+        token = self.tokens[self.position]
+        self.position += token.kind != "end"
+        return token
+
+    @property
+    def ahead(self) -> _Token:
+        return self.tokens[self.position]
+
+    def whole(self) -> Expression:
+        expression = self.expression(0, 0)
+        token = self.ahead
+        if token.kind == "end":
+            return expression
+        if token.text in "),":
+            raise ExpressionError(f"'{token.text}' without its opening parenthesis", token.column)
+        raise _missing_operator(token)
+
+    def expression(self, binding: int, depth: int) -> Expression:
+        left = self.operand(depth)
+        while _BINDING.get(self.ahead.text, 0) > binding:
+            token = self.next()
+            power = token.text == "**"
+            right_binding = _BINDING[token.text] - power  # ** is right-associative
+            right = self.expression(right_binding, self.deeper(depth, token) if power else depth)
+            if power:
+                self.check_exponent(right)
+            left = self.counted(Binary(token.text, left, right, token.column))
+        return left
+
+    def operand(self, depth: int) -> Expression:
+        token = self.next()
+        if token.kind == "number":
+            return self.counted(_literal(token))
+        if token.kind == "name":
+            return self.name_or_call(token, depth)
+        if token.text in SIGNS:
+            inner = self.expression(_UNARY_BINDING, self.deeper(depth, token))
+            return self.counted(Unary(token.text, inner, token.column))
+        if token.text == "(":
+            inner = self.expression(0, self.deeper(depth, token))
+            self.close(token)
+            return inner
+        if token.kind == "end":
+            raise ExpressionError("the expression is incomplete: an operand is missing at its end", token.column)
+        raise ExpressionError(f"an operand is missing before '{token.text}'", token.column)
+
+    def name_or_call(self, name: _Token, depth: int) -> Expression:
+        if self.ahead.text == "(":
+            return self.call(name, depth)
+        if name.text in FUNCTIONS:
+            raise ExpressionError(f"'{name.text}' is a function: its arguments are missing", name.column)
+        return self.counted(Name(name.text, name.column))
+
+    def call(self, name: _Token, depth: int) -> Expression:
+        if name.text not in FUNCTIONS:
+            hint = nearest(name.text, FUNCTIONS)
+            raise ExpressionError(f"unknown function {quoted(name.text)}. {hint}", name.column)
+        opening = self.next()
+        arguments = []
+        if self.ahead.text != ")":
+            arguments.append(self.expression(0, self.deeper(depth, opening)))
+            while self.ahead.text == ",":
+                self.next()
+                arguments.append(self.expression(0, depth + 1))
+        self.close(opening)
+        expected = FUNCTIONS[name.text]
+        if len(arguments) != expected:
+            plural = "argument" if expected == 1 else "arguments"
+            message = f"'{name.text}' takes {expected} {plural} (got {len(arguments)})"
+            raise ExpressionError(message, name.column)
+        if name.text == "pow":
+            self.check_exponent(arguments[1])
+        return self.counted(Call(name.text, tuple(arguments), name.column))
+
+    def close(self, opening: _Token) -> None:
+        token = self.next()
+        if token.kind == "end":
+            raise ExpressionError("'(' is never closed", opening.column)
+        if token.text == ",":
+            raise ExpressionError("',' outside the arguments of a function", token.column)
+        if token.text != ")":
+            raise _missing_operator(token)
+
+    def deeper(self, depth: int, token: _Token) -> int:
+        if depth >= MAX_DEPTH:
+            raise ExpressionError(f"nested deeper than {MAX_DEPTH} levels", token.column)
+        return depth + 1
+
+    def counted(self, node: Expression) -> Expression:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise ExpressionError(f"the expression has more than {MAX_NODES} parts", node.column)
+        return node
+
+
+def _missing_operator(token: _Token) -> ExpressionError:
+    return ExpressionError(f"an operator is missing before {quoted(token.text)}", token.column)
+
+
+def parse_text(text: str, check_exponent: Callable[[Expression], None]) -> Expression:
+    """Parse one expression; `gdcli.zoo.objectives.parse` says the rest."""
+    if len(text) > MAX_CHARACTERS:
+        raise ExpressionError(f"longer than {MAX_CHARACTERS:,} characters", MAX_CHARACTERS + 1)
+    tokens = _tokens(text)
+    if len(tokens) == 1:
+        raise ExpressionError("the expression is empty", 1)
+    return _Parser(tokens, check_exponent).whole()

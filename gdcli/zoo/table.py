@@ -1,0 +1,104 @@
+"""Tables: rows of features and their targets, and their preparation; numpy only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Indices: TypeAlias = NDArray[np.int64]
+
+MAX_INDEX = 2**53
+"""Above it a float64 is no longer one whole number."""
+
+
+class DataError(ValueError):
+    """Data that cannot be used: the path of keys and indices below ``data``, and what is wrong there."""
+
+    def __init__(self, path: tuple[str | int, ...], message: str) -> None:
+        super().__init__(path, message)  # both, so that the error survives pickling between processes
+        self.path = path
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Rows of features and their targets.
+
+    ``x`` is ``[n, d]``. ``y`` is ``[n, k]`` numbers, or ``[n]`` class indices. ``classes`` is 0 unless y stands for
+    classes: indices below it, or probabilities ``[n, classes]``.
+    """
+
+    x: Floats
+    y: Floats | Indices
+    features: tuple[str, ...]
+    targets: tuple[str, ...]
+    classes: int = 0
+
+
+def as_numbers(table: Table) -> Table:
+    """Return class indices as a column of numbers ``[n, 1]``, for the losses that compare numbers (mse, bce)."""
+    return replace(table, y=table.y.reshape(len(table.y), -1).astype(np.float64), classes=0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scale:
+    """Mean and standard deviation of each feature, both ``[d]``."""
+
+    mean: Floats
+    deviation: Floats
+
+
+def scale(training: Table) -> Scale:
+    """Measure the training rows: mean, and deviation with divisor n; a constant feature has deviation 1.
+
+    A constant's mean is the constant itself, since a rounded mean would leave a remainder where 0 belongs.
+    """
+    x = training.x
+    constant = x.min(axis=0) == x.max(axis=0)
+    mean = np.where(constant, x[0], x.mean(axis=0))
+    deviation = np.where(constant, 1.0, x.std(axis=0))
+    return Scale(mean, deviation)
+
+
+def standardize(table: Table, by: Scale) -> Table:
+    """Return the table with x' = (x - mean) / deviation; y stays. Validation rows take the training rows' scale."""
+    return replace(table, x=(table.x - by.mean) / by.deviation)
+
+
+def split(table: Table, fraction: float, rng: Generator) -> tuple[Table, Table]:
+    """Divide the rows at random into training and validation, ``fraction`` of them for validation.
+
+    Both keep the order of the table, so that training in document order still is.
+
+    Raises:
+        DataError: either part would have no row.
+    """
+    n = len(table.x)
+    count = round(fraction * n)
+    if not 1 <= count < n:
+        raise DataError(("validation",), f"{fraction} of {n} rows leaves no row for training or none for validation")
+    order = rng.permutation(n)
+    return _rows(table, np.sort(order[count:])), _rows(table, np.sort(order[:count]))
+
+
+def _rows(table: Table, rows: NDArray[np.intp]) -> Table:
+    return replace(table, x=table.x[rows], y=table.y[rows])
+
+
+def brief(value: Any) -> str:
+    """Return a value as messages show it, in ASCII and cut."""
+    text = ascii(value)  # no byte of a file may reach the terminal as a control character
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def numbered(name: str, count: int) -> tuple[str, ...]:
+    """Return a name for each of that many columns."""
+    return (name,) if count == 1 else tuple(f"{name}[{column}]" for column in range(count))

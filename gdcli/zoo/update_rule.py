@@ -1,0 +1,113 @@
+"""The contract of an update rule, and what several rules share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+from annotated_types import Ge, Lt
+
+from gdcli.zoo.arithmetic import Arithmetic, Setting, Update, is_zero
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NonNegative = Annotated[float, Ge(0)]
+Beta = Annotated[float, Ge(0), Lt(1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A rule bound to its buffers.
+
+    ``state`` holds, by torch's names, every tensor that the next step depends on: these copied back in place, the
+    parameters and the number of the step resume a run to the bit.
+    """
+
+    update: Update
+    state: dict[str, Tensor]
+
+
+class Keeps:
+    """How many tensors of the parameters' size a rule keeps from step to step: the annotation of what it returns.
+
+    Each of the settings named adds one where it is not zero.
+    """
+
+    def __init__(self, tensors: int, *settings: str) -> None:
+        self.tensors, self.settings = tensors, settings
+
+
+class Rule(Protocol):
+    """An optimizer with its settings, before it knows the parameters.
+
+    A class and not a Callable, so that the annotations of this module resolve without torch.
+    """
+
+    def __call__(self, p: Tensor, g: Tensor) -> Bound:
+        """Bind to parameters p [P], updated in place, and to their gradient g [P], never changed.
+
+        Both stay the same buffers for the whole run. p takes no part in autograd, or the steps run under ``no_grad``.
+        ValueError if a fleet has a momentum or weight_decay of zero in some of its runs only.
+        """
+        ...
+
+
+def bias_correction(beta: float, t: int) -> float:
+    """Return 1 − βᵗ, what an average that began at zero falls short by after t steps."""
+    return 1 - beta**t
+
+
+def root_of_bias_correction(beta: float, t: int) -> float:
+    """Return √(1 − βᵗ)."""
+    root: float = (1 - beta**t) ** 0.5
+    return root
+
+
+def direction(
+    of: Arithmetic, p: Tensor, g: Tensor, weight_decay: Setting, maximize: bool
+) -> tuple[Tensor, list[Update]]:
+    """Return d = ±g + λθ and the updates that fill it: none where d is g itself."""
+    import torch
+
+    absent = is_zero("weight_decay", weight_decay)
+    if not maximize and absent:
+        return g, []
+    d = torch.empty_like(g)
+    add_decay = of.add(d, p) if maximize else of.add(g, p, out=d)
+
+    def negate(lr: Setting, t: int) -> None:
+        torch.neg(g, out=d)
+
+    def decay(lr: Setting, t: int) -> None:
+        add_decay(alpha=weight_decay)
+
+    if not maximize:
+        return d, [decay]
+    return d, [negate] if absent else [negate, decay]
+
+
+def direction_or_shrink(
+    of: Arithmetic, p: Tensor, g: Tensor, weight_decay: Setting, maximize: bool, decoupled: bool
+) -> tuple[Tensor, list[Update]]:
+    """Return d and its updates; a decoupled decay multiplies θ by 1 - γλ instead of adding λθ to d."""
+    if not decoupled or is_zero("weight_decay", weight_decay):
+        return direction(of, p, g, weight_decay, maximize)
+    d, before = direction(of, p, g, 0, maximize)
+    factor, cell = of.variable()
+
+    def shrink(lr: Setting, t: int) -> None:
+        cell[()] = 1 - lr * weight_decay
+        p.mul_(factor)
+
+    return d, [*before, shrink]
+
+
+def take_step(of: Arithmetic, p: Tensor, d: Tensor) -> Update:
+    """Return θ ← θ − γd."""
+    add, negative = of.add(p, d), of.negative()
+
+    def update(lr: Setting, t: int) -> None:
+        add(alpha=negative(lr))
+
+    return update
