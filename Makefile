@@ -29,7 +29,7 @@ bench: $(STAMP)  ## ratios against the loops one would write by hand
 against: $(STAMP)  ## processor time against another version's: make against OLD=its checkout
 	$(BIN)/python benchmarks/against.py $(OLD)
 
-same-bytes: $(STAMP)  ## every byte of every bundled spec's output against another version's: make same-bytes OLD=its checkout
+same-bytes: $(STAMP)  ## every byte of the bundled specs beside another version: make same-bytes OLD=its checkout
 	$(BIN)/python benchmarks/same_bytes.py $(OLD)
 
 pictures: $(STAMP)  ## the README's pictures, one of each kind

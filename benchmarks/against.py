@@ -6,7 +6,8 @@ against itself: each time, the old one is measured before and after the new one 
 second time. A row whose second interval is wider than 3 % gets more pairs, up to --most.
 
 Loops are timed in three long-lived processes, two of the old version and one of the new, which take turns block by
-block (`blocks.py`); commands are timed as whole processes. A process may be a little slower than its like for as long
+block (`blocks.py`), several short ones a pair, so that what else the machine does meets all; commands are timed as
+whole processes. A process may be a little slower than its like for as long
 as it lives, by where its memory happens to lie: after every few pairs all three begin anew, and the bootstrap draws
 these groups of pairs, not single ones.
 
@@ -75,6 +76,7 @@ class Row:
 
     what: str
     bar: float
+    turns: int = 1  # of each side in a pair
     groups: list[list[Triple]] = field(default_factory=list)
 
     @property
@@ -103,11 +105,13 @@ class Row:
         return self.pairs >= most or (self.pairs >= pairs and self.is_quiet)
 
     def add(self, timed: Timed, count: int) -> None:
-        """Measure a group of triples, each in the other order than the one before."""
+        """Measure a group of triples, the sides in the other order every second time."""
         group = []
         for k in range(self.pairs, self.pairs + count):
-            sides = (0, 1, 2) if k % 2 == 0 else (2, 1, 0)
-            found = {side: timed(side) for side in sides}
+            found = [0.0, 0.0, 0.0]
+            for turn in range(self.turns):
+                for side in (0, 1, 2) if (k + turn) % 2 == 0 else (2, 1, 0):
+                    found[side] += timed(side)
             group.append((found[0], found[1], found[2]))
         self.groups.append(group)
 
@@ -252,7 +256,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     asked = arguments()
     words, most = asked.words or WORDS, max(asked.most, asked.pairs)
-    looped = [Row(block.what, LOOP_BAR) for block in blocks.blocks().values() if block.word in words]
+    looped = [Row(block.what, LOOP_BAR, block.turns) for block in blocks.blocks().values() if block.word in words]
     started = [Row(what, PROCESS_BAR) for what, (word, _) in COMMANDS.items() if word in words]
     with tempfile.TemporaryDirectory() as root:
         old, new = (trees.copied(tree, Path(root) / name) for name, tree in (("old", asked.old), ("new", asked.new)))

@@ -1,4 +1,4 @@
-"""Blocks of work in gdcli's loops, each a tenth of a second or so: what a process of `against.py` does when told.
+"""Blocks of work in gdcli's loops, some hundredths of a second each: what a process of `against.py` does when told.
 
 Reads a block's name from each line of standard input, does it, and answers with the processor seconds it took. Which
 gdcli that is, PYTHONPATH says.
@@ -24,7 +24,7 @@ from grids import COUNT, GRID
 from many_runs import EPOCHS as MANY_EPOCHS
 from many_runs import cost
 
-STEPS, FLEETS, GRIDS, MANY, DIGIT_EPOCHS = 2_000, 10, 4, 10_000, 5
+STEPS, FLEETS, MANY, DIGIT_EPOCHS = 1_000, 5, 2_000, 3
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Block:
     what: str
     make: Callable[[], Callable[[], Callable[[], object]]]
     """Called once, returns what is called before each block, untimed; that returns the work that is timed."""
+    turns: int = 4  # that make a pair
 
 
 def each_time(work: Callable[[], object]) -> Callable[[], Callable[[], object]]:
@@ -97,7 +98,7 @@ def many() -> Any:
 def grid() -> Any:
     spec = specs.loaded(specs.LINE)
     along = engine.axes(spec, GRID)
-    return each_time(lambda: [engine.grid_losses(spec, along) for _ in range(GRIDS)])
+    return each_time(lambda: engine.grid_losses(spec, along))
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------
@@ -111,11 +112,11 @@ def blocks() -> dict[str, Block]:
             what = f"engine, 2-2-2, {rule}, {way}, all gradients kept"
             found.append(Block("engine", what, partial(single, rule, way, steps)))
     found.append(Block("whole", "whole run, 2-2-2, sgd, text and CSV written", whole))
-    found.append(Block("mlp", "engine, mlp 784-256-10, batch 64, norms every step", mlp))
+    found.append(Block("mlp", "engine, mlp 784-256-10, batch 64, norms every step", mlp, 2))
     for rule in specs.RULES:
         found.append(Block("fleet", f"{NAMES}, {rule}", partial(fleet, rule, built=False)))
         found.append(Block("fleet", f"{NAMES}, {rule}, its tensors' making included", partial(fleet, rule, built=True)))
-    found.append(Block("digits", f"8 lr x 8 seeds, 64-64-10 on digits, {DIGIT_EPOCHS} epochs, norms kept", digits))
+    found.append(Block("digits", f"8 lr x 8 seeds, 64-64-10 on digits, {DIGIT_EPOCHS} epochs, norms kept", digits, 2))
     found.append(Block("grid", f"{COUNT:,} values of w", grid))
     found.append(Block("many", f"{MANY:,} runs of 2-2-2 x {MANY_EPOCHS} epochs, their tensors' making included", many))
     return {block.what: block for block in found}

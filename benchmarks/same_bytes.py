@@ -26,7 +26,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -53,7 +53,7 @@ LIBRARIES = (
 )  # fmt: skip
 AS_GDCLI_HAS_THEM = {"PYDANTIC_DISABLE_PLUGINS": "__all__", "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
 SECONDS = 900  # a command that hangs is ended by a signal
-SHOWN = 160  # characters of a line
+SHOWN = 120  # letters of a line
 
 
 # --- the server -------------------------------------------------------------------------------------------------------
@@ -237,20 +237,25 @@ def masked(content: bytes, server: Server) -> bytes:
 
 
 def first_difference(old: bytes, new: bytes) -> str:
-    """Say where two contents first differ: the line, or the byte where they are no text.
+    r"""Say where two contents first differ: the line, or the byte where they are no text.
 
-    >>> first_difference(b"a\\nb\\n", b"a\\nc\\n")
-    "line 2: 'b', now 'c'"
+    >>> first_difference(b"a\nb\n", b"a\nc\n")
+    "line 2: 'b\\n', now 'c\\n'"
     """
     try:
         texts = [content.decode().splitlines(keepends=True) for content in (old, new)]
     except UnicodeDecodeError:
-        same = next((k for k, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
-        return f"byte {same:,}, of {len(old):,} and {len(new):,}"
-    lines = [*texts[0], ""], [*texts[1], ""]
-    k = next(k for k, (a, b) in enumerate(zip(*lines, strict=False)) if a != b)
-    was, now = (repr(side[k].rstrip("\n"))[:SHOWN] if side[k] else "the end" for side in lines)
-    return f"line {k + 1}: {was}, now {now}"
+        return f"byte {alike(old, new):,}, of {len(old):,} and {len(new):,}"
+    k = alike(*texts)
+    was, now = (text[k] if k < len(text) else "" for text in texts)
+    begin = max(0, alike(was, now) - SHOWN // 2)
+    shown = [repr(line[begin : begin + SHOWN]) if line else "the end" for line in (was, now)]
+    return f"line {k + 1}{f' from letter {begin + 1}' if begin else ''}: {shown[0]}, now {shown[1]}"
+
+
+def alike(old: Sequence[object], new: Sequence[object]) -> int:
+    """Return how long a beginning two sequences share."""
+    return next((k for k, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
 
 
 def words(spec: str, command: Command) -> str:
