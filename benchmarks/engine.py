@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -57,31 +57,31 @@ class Together:
 
 
 class _Layout(Protocol):
-    """What a benchmark asks of the engine."""
+    """What differs from one layout to the other."""
 
+    def specs(self, *made_of: Any) -> Any: ...
     def train(self, spec: Loaded, turn: Turn) -> Single: ...
     def run(self, spec: Loaded, folder: Path, turn: Turn) -> Single: ...
     def build_fleet(self, runs: Sequence[Loaded]) -> Any: ...
     def train_fleet(self, fleet: Any, keep: str) -> Together: ...
     def chunk(self, spec: Loaded) -> int: ...
     def start_values(self, spec: Loaded) -> list[Any]: ...
+    def grid_losses(self, spec: Loaded, along: Any) -> Floats: ...
 
 
 class _Old:
     """0.1: engine/build.py and engine/train.py for one run, engine/fleet/ for many."""
 
+    def specs(self, *made_of: Any) -> Any:
+        from gdcli.plan import Specs
+
+        return Specs(*made_of)
+
     def train(self, spec: Loaded, turn: Turn) -> Single:
         from gdcli.engine.build import build
         from gdcli.engine.train import train
-        from gdcli.records import StepBlock
 
-        blocks = []
-        for event in train(build(spec)):
-            if isinstance(event, StepBlock):
-                blocks.append(event)
-                turn(len(event.step))
-        kept = sum(0 if block.gradients is None else len(block.gradients) for block in blocks)
-        return Single(kept, _weights(event))
+        return _followed(train(build(spec)), turn)
 
     def run(self, spec: Loaded, folder: Path, turn: Turn) -> Single:
         from gdcli import execute, store
@@ -118,15 +118,85 @@ class _Old:
 
         return list(start_values(spec, torch.float32)[0].values())
 
+    def grid_losses(self, spec: Loaded, along: Any) -> Floats:
+        from gdcli import surface
 
-class _New(_Old):
-    """One loop, engine/loop.py, of one problem, engine/problem.py. A method of 0.1 is replaced here once it is gone."""
+        return surface.evaluate(spec, along).loss
+
+
+class _New:
+    """One loop, engine/loop.py, of one problem, engine/problem.py, with one run or many."""
+
+    def specs(self, *made_of: Any) -> Any:
+        from gdcli.plan import SpecFactory
+
+        return SpecFactory(*made_of)
+
+    def train(self, spec: Loaded, turn: Turn) -> Single:
+        from gdcli.engine.loop import train
+        from gdcli.engine.problem import build
+
+        return _followed(train(build(spec)), turn)
+
+    def run(self, spec: Loaded, folder: Path, turn: Turn) -> Single:
+        from gdcli.runner import record_run
+        from gdcli.storage import run_folder
+
+        built = record_run.prepared(spec)
+        config, files = record_run.head(built, record_run.Provenance(b"", ()))
+        for name, content in files.items():
+            run_folder.write(folder / name, content)
+        with open(os.devnull, "w", encoding="utf-8") as sink:  # noqa: PTH123
+            watch = record_run.Callbacks(text=sink.write, block=lambda block: turn(len(block.step)))
+            finished = record_run.run(built, record_run.RecordFolder(folder, config), watch=watch, plot=False)
+        return Single(finished.outcome.steps, _weights(finished.outcome))
+
+    def build_fleet(self, runs: Sequence[Loaded]) -> Any:
+        from gdcli.engine.problem import build_fleet
+
+        return build_fleet(runs)
+
+    def train_fleet(self, fleet: Any, keep: str) -> Together:
+        from gdcli.engine.loop import Loop
+
+        *blocks, outcome = Loop(fleet, keep=keep).events()
+        return Together(blocks, outcome)
+
+    def chunk(self, spec: Loaded) -> int:
+        from gdcli.engine.grouping import chunk_of
+
+        return chunk_of(spec)
+
+    def start_values(self, spec: Loaded) -> list[Any]:
+        import torch
+
+        from gdcli.engine.start_values import start_values
+
+        return list(start_values(spec, torch.float32)[0].values())
+
+    def grid_losses(self, spec: Loaded, along: Any) -> Floats:
+        from gdcli.commands import loss_grid
+
+        return loss_grid.evaluate(spec, along).loss
 
 
 @cache
 def layout() -> _Layout:
     """Return the layout of the gdcli that this process imports."""
     return _New() if find_spec("gdcli.engine.loop") else _Old()
+
+
+def _followed(events: Iterable[Any], turn: Turn) -> Single:
+    """Keep the blocks of steps of a run as they come."""
+    from gdcli.records import StepBlock
+
+    blocks = []
+    for event in events:
+        if isinstance(event, StepBlock):
+            blocks.append(event)
+            turn(len(event.step))
+    kept = sum(0 if block.gradients is None else len(block.gradients) for block in blocks)
+    return Single(kept, _weights(event))
 
 
 def _weights(outcome: Any) -> dict[str, Floats]:
@@ -145,11 +215,10 @@ def loaded(text: str, base: Path) -> Loaded:
 
 def many(text: str, changes: list[dict[str, Any]], base: Path) -> list[Loaded]:
     """Return a spec for each set of changes, by dotted path."""
-    from gdcli.plan import Specs
     from gdcli.spec import document
 
     node = document.read(text, "bench.yaml")
-    specs = Specs(node, _load(_parse(node), base), _parse, lambda spec: _load(spec, base))
+    specs = layout().specs(node, _load(_parse(node), base), _parse, lambda spec: _load(spec, base))
     return [specs.at(tuple(change.items())) for change in changes]
 
 
@@ -226,6 +295,4 @@ def points(along: Any) -> Floats:
 
 def grid_losses(spec: Loaded, along: Any) -> Floats:
     """Return the loss [R] at each point of a grid, without training."""
-    from gdcli import surface
-
-    return surface.evaluate(spec, along).loss
+    return layout().grid_losses(spec, along)
