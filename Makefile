@@ -6,7 +6,7 @@ PICTURES := experiments/pictures
 MADE := build/pictures
 PLOT := $(BIN)/gdcli plot -q --force
 
-.PHONY: run test soak check bench pictures fmt clean
+.PHONY: run test soak check bench against same-bytes pictures fmt clean
 
 run: $(STAMP)  ## print document 4's backpropagation through a 2-2-2 net
 	$(BIN)/gdcli run experiments/backprop_2x2.yaml
@@ -25,6 +25,12 @@ check: $(STAMP)  ## lint, types and tests
 
 bench: $(STAMP)  ## ratios against the loops one would write by hand
 	$(BIN)/python benchmarks/bench.py
+
+against: $(STAMP)  ## processor time against another version's: make against OLD=its checkout
+	$(BIN)/python benchmarks/against.py $(OLD)
+
+same-bytes: $(STAMP)  ## every byte of the bundled specs beside another version: make same-bytes OLD=its checkout
+	$(BIN)/python benchmarks/same_bytes.py $(OLD)
 
 pictures: $(STAMP)  ## the README's pictures, one of each kind
 	rm -rf $(MADE) && mkdir -p $(MADE) $(PICTURES)

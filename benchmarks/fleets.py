@@ -14,34 +14,25 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+import engine
 import numpy as np
 import specs
 from pairs import HERE, Figure, Pairs, Row, Skipped, seconds
 from processes import printed
 
 if TYPE_CHECKING:
-    from gdcli.engine.problem import TrainingProblem
-    from gdcli.spec.load import Loaded
+    from engine import Loaded
 
 RATES = np.geomspace(0.01, 2, 100)
 EPOCHS = 100
 NAMES = "100 lr x 2-2-2 x 100 epochs"
 
 
-def train(fleet: TrainingProblem, keep: Any = "values") -> list[Any]:
-    """Train a fleet; every gradient of every step stays in memory."""
-    from gdcli.engine.loop import Loop
-
-    return list(Loop(fleet, keep=keep).events())
-
-
-def built_and_trained(runs: list[Loaded], keep: Any = "values") -> tuple[float, float]:
+def built_and_trained(runs: list[Loaded]) -> tuple[float, float]:
     """Return the seconds of the training, and with those of the tensors' making."""
-    from gdcli.engine.problem import build_fleet
-
-    fleets: list[TrainingProblem] = []
-    building = seconds(lambda: fleets.append(build_fleet(runs)))
-    training = seconds(partial(train, fleets[0], keep))
+    fleets: list[Any] = []
+    building = seconds(lambda: fleets.append(engine.build_fleet(runs)))
+    training = seconds(partial(engine.train_fleet, fleets[0]))
     return training, building + training
 
 
@@ -57,14 +48,12 @@ def median_of(count: int, runs: list[Loaded]) -> tuple[float, float]:
 def rates(repetitions: int, steps: int) -> Iterator[Row]:
     from plain_loops import small_sweep
 
-    from gdcli.engine.problem import build_fleet
-
     for rule in specs.RULES:
         runs = specs.small(rule, RATES.tolist(), EPOCHS)
-        outcome = train(build_fleet(runs))[-1]
+        found = engine.train_fleet(engine.build_fleet(runs))
         close = 1e-5 if rule == "sgd" else 1e-3  # rounding grows where a rule overshoots
         plain = np.array(small_sweep(rule, RATES.tolist(), EPOCHS))
-        np.testing.assert_allclose(outcome.loss, plain, rtol=close, atol=1e-9)
+        np.testing.assert_allclose(found.last, plain, rtol=close, atol=1e-9)
         alone = Pairs(f"{NAMES}, {rule}, to torch.optim in turn", 1 / 300, informative=rule != "sgd")
         whole = Pairs(f"{NAMES}, {rule}, its tensors' making included", None)
         for _ in range(repetitions if rule == "sgd" else 2):
@@ -97,8 +86,6 @@ def in_c(folder: str) -> Callable[[], np.ndarray]:
 
 
 def against_c(repetitions: int, steps: int) -> Iterator[Row]:
-    from gdcli.engine.problem import build_fleet
-
     pairs = Pairs(f"{NAMES}, sgd, to the loop in C with cc -O3", 5)
     if shutil.which("cc") is None:
         yield Skipped(pairs.what, "there is no compiler cc")
@@ -106,8 +93,8 @@ def against_c(repetitions: int, steps: int) -> Iterator[Row]:
     runs = specs.small("sgd", RATES.tolist(), EPOCHS)
     with tempfile.TemporaryDirectory() as folder:
         plain = in_c(folder)
-        *blocks, _ = train(build_fleet(runs))
-        np.testing.assert_allclose(np.concatenate([block.loss for block in blocks]).T, plain(), rtol=1e-5)
+        losses = engine.train_fleet(engine.build_fleet(runs)).losses
+        np.testing.assert_allclose(losses.T, plain(), rtol=1e-5)
         for _ in range(10 * repetitions):
             pairs.add(built_and_trained(runs)[0], seconds(plain))
     yield pairs
@@ -159,12 +146,10 @@ def side_by_side(runs: list[Loaded], lanes: int, keep: Any) -> float:
     """
     import torch
 
-    from gdcli.engine.problem import build_fleet
-
     def trained() -> None:
-        parts = [build_fleet(runs[k::lanes]) for k in range(lanes)]
+        parts = [engine.build_fleet(runs[k::lanes]) for k in range(lanes)]
         with ThreadPoolExecutor(lanes) as pool:
-            list(pool.map(partial(train, keep=keep), parts))
+            list(pool.map(partial(engine.train_fleet, keep=keep), parts))
 
     torch.set_num_threads(1)
     return seconds(trained)
@@ -174,18 +159,13 @@ def alike(runs: list[Loaded], plain: Any) -> None:
     """See that both sides compute the same, from the same start and with the same orders."""
     import torch
 
-    from gdcli.engine.problem import build_fleet
-    from gdcli.engine.start_values import start_values
-    from gdcli.zoo.data import generator
-
-    outcome = train(build_fleet(runs), "none")[-1]
+    outcome = engine.train_fleet(engine.build_fleet(runs), "none")
     for k in (0, 19, 60):
         seed = runs[k].spec.settings.seed
-        start = torch.cat([value.flatten() for value in start_values(runs[k], torch.float32)[0].values()])
-        drawn = generator(seed, "shuffle")
-        orders = [drawn.permutation(len(plain.x)) for _ in range(DIGIT_EPOCHS)]
+        start = torch.cat([value.flatten() for value in engine.start_values(runs[k])])
+        orders = engine.orders(seed, len(plain.x), DIGIT_EPOCHS)
         found = plain.train(DIGIT_RATES[k % 8], seed, DIGIT_EPOCHS, orders, start)
-        np.testing.assert_allclose(outcome.loss[k], found, rtol=1e-2)
+        np.testing.assert_allclose(outcome.last[k], found, rtol=1e-2)
 
 
 # --- 1,000 to 100,000 runs --------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import partial
 
+import engine
 import numpy as np
 from pairs import Figure, Pairs, Row, seconds
 from processes import GDCLI, peak_of
@@ -18,17 +19,14 @@ GRID = f"w=linspace(0,4,{COUNT})"
 def grids(repetitions: int, steps: int) -> Iterator[Row]:
     import plain_line
 
-    from gdcli import plan
-    from gdcli.commands import loss_grid
-
     spec = loaded(LINE)
-    axes = plan.axes(spec, [GRID])
-    every = plan.grid_points(axes)[:: COUNT // TIMED, 0]
-    found = loss_grid.evaluate(spec, axes).loss[:: COUNT // TIMED]
+    axes = engine.axes(spec, GRID)
+    every = engine.points(axes)[:: COUNT // TIMED, 0]
+    found = engine.grid_losses(spec, axes)[:: COUNT // TIMED]
     np.testing.assert_allclose(found, plain_line.losses(every.tolist()), rtol=1e-12, atol=1e-30)
     pairs = Pairs(f"{COUNT:,} values of w, to a Python loop ({TIMED:,} timed, x {COUNT // TIMED})", 1 / 20)
     for _ in range(3 * repetitions):
-        ours = seconds(partial(loss_grid.evaluate, spec, axes))
+        ours = seconds(partial(engine.grid_losses, spec, axes))
         pairs.add(ours, seconds(partial(plain_line.losses, every.tolist())) * (COUNT / TIMED))
     yield pairs
     with tempfile.TemporaryDirectory() as folder:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
+import engine
 from pairs import Pairs, Row
 from specs import MLP, RULES, SMALL, loaded
 
 if TYPE_CHECKING:
-    from gdcli.spec.load import Loaded
+    from engine import Loaded
 
 WARM_UP = 300
 
 Slice = Callable[[int], None]  # takes so many steps
-Slices = Callable[[Slice], None]  # takes all its steps, calling back after each block with its length
-Found = dict[str, Any]
+Slices = Callable[[Slice], engine.Single]  # takes all its steps, calling back after each block with its length
 
 
-def in_turn(ours: Callable[[Slice], None], plain: Slice, pairs: Pairs) -> None:
+def in_turn(ours: Slices, plain: Slice, pairs: Pairs) -> engine.Single:
     """Add seconds per step, block by block; ``ours`` calls its argument after each, then the other side follows.
 
     What comes before the first block counts to the first, what comes after the last to the last.
@@ -38,76 +37,50 @@ def in_turn(ours: Callable[[Slice], None], plain: Slice, pairs: Pairs) -> None:
         pairs.add((half - begun) / steps, (end - half) / steps)
         begun = time.perf_counter()
 
-    ours(turn)
+    found = ours(turn)
     pairs.ours[-1] += (time.perf_counter() - begun) / last
+    return found
 
 
-def engine_alone(spec: Loaded) -> tuple[Found, Slices]:
+def engine_alone(spec: Loaded) -> Slices:
     """Build and train; every gradient of every step stays in memory."""
-    from gdcli.engine.loop import train
-    from gdcli.engine.problem import build
-    from gdcli.records import StepBlock
-
-    found: Found = {}
-
-    def run(turn: Slice) -> None:
-        blocks = []
-        for event in train(build(spec)):
-            if isinstance(event, StepBlock):
-                blocks.append(event)
-                turn(len(event.step))
-        found["steps"] = sum(len(block.gradients) for block in blocks)
-        found["parameters"] = event.parameters
-
-    return found, run
+    return partial(engine.train, spec)
 
 
-def whole_run(spec: Loaded, root: str) -> tuple[Found, Slices]:
+def whole_run(spec: Loaded, root: str) -> Slices:
     """Train with text and CSV files written and the text printed to nowhere."""
-    from gdcli.runner import record_run
-    from gdcli.storage import run_folder
 
-    found: Found = {}
-
-    def run(turn: Slice) -> None:
-        folder = Path(tempfile.mkdtemp(dir=root))
-        built = record_run.prepared(spec)
-        config, files = record_run.head(built, record_run.Provenance(b"", ()))
-        for name, content in files.items():
-            run_folder.write(folder / name, content)
-        with open(os.devnull, "w", encoding="utf-8") as sink:  # noqa: PTH123
-            watch = record_run.Callbacks(text=sink.write, block=lambda block: turn(len(block.step)))
-            finished = record_run.run(built, record_run.RecordFolder(folder, config), watch=watch, plot=False)
+    def run(turn: Slice) -> engine.Single:
+        found, folder = engine.whole_run(spec, root, turn)
         with (folder / "gradients.csv").open() as stream:
-            found["steps"] = sum(1 for _ in stream) - 1
-        found["parameters"] = finished.outcome.parameters
+            assert sum(1 for _ in stream) - 1 == found.steps
+        return found
 
-    return found, run
+    return run
 
 
-def small_pairs(steps: int, pairs: Pairs, rule: str, make: Callable[[int], tuple[Found, Slices]]) -> Pairs:
+def small_pairs(steps: int, pairs: Pairs, rule: str, make: Callable[[int], Slices]) -> Pairs:
     """Fill the pairs from one run of each side, after a short one that warms up; both must end at the same bits."""
     from plain_loops import Small
 
     for count in (WARM_UP, steps):
         del pairs.ours[:], pairs.plain[:]
         other = Small(rule)
-        found, ours = make(count)
-        in_turn(ours, other.train, pairs)
+        found = in_turn(make(count), other.train, pairs)
         state = other.model.state_dict()
-        assert found["steps"] == count
-        assert all((state[each.name].numpy() == each.values).all() for each in found["parameters"]), "other weights"
+        assert found.steps == count
+        assert all((state[name].numpy() == values).all() for name, values in found.weights.items()), "other weights"
     return pairs
 
 
 def engines(repetitions: int, steps: int) -> Iterator[Row]:
-    for engine, bars in (("by_hand", (0.2, 0.2, 0.25)), ("autograd", (0.5, 0.5, 0.5))):
+    for way, bars in (("by_hand", (0.2, 0.2, 0.25)), ("autograd", (0.5, 0.5, 0.5))):
         for (rule, settings), bar in zip(RULES.items(), bars, strict=True):
 
-            def make(count: int, settings: str = settings, engine: str = engine) -> tuple[Found, Slices]:
-                return engine_alone(loaded(SMALL % (settings, count, engine)))
+            def make(count: int, settings: str = settings, way: str = way) -> Slices:
+                return engine_alone(loaded(SMALL % (settings, count, way)))
 
-            pairs = Pairs(f"engine, 2-2-2, {rule}, {engine}, all gradients kept", bar)
+            pairs = Pairs(f"engine, 2-2-2, {rule}, {way}, all gradients kept", bar)
             yield small_pairs(steps, pairs, rule, make)
 
 
@@ -115,7 +88,7 @@ def whole(repetitions: int, steps: int) -> Iterator[Row]:
     pairs = Pairs("whole run, 2-2-2, sgd, text and CSV written", 0.45)
     with tempfile.TemporaryDirectory() as root:
 
-        def make(count: int) -> tuple[Found, Slices]:
+        def make(count: int) -> Slices:
             return whole_run(loaded(SMALL % (RULES["sgd"], count, "auto")), root)
 
         yield small_pairs(steps, pairs, "sgd", make)
@@ -124,15 +97,12 @@ def whole(repetitions: int, steps: int) -> Iterator[Row]:
 def mlps(repetitions: int, steps: int) -> Iterator[Row]:
     from plain_loops import mlp_epoch
 
-    from gdcli.engine.loop import train
-    from gdcli.engine.problem import build
-
     spec = loaded(MLP)
     table = spec.training
     pairs = Pairs("engine, mlp 784-256-10, batch 64, norms every step", 0.8, informative=True)
     for repetition in range(3 * repetitions + 1):
         begun = time.perf_counter()
-        *_, _ = train(build(spec))
+        engine.train(spec)
         ours = time.perf_counter() - begun
         begun = time.perf_counter()
         mlp_epoch(table.x, table.y)

@@ -8,15 +8,12 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+import engine
 import numpy as np
 import specs
 
-from gdcli.engine.grouping import chunk_of
-from gdcli.engine.loop import Loop
-from gdcli.engine.problem import build_fleet
-
 if TYPE_CHECKING:
-    from gdcli.spec.load import Loaded
+    from engine import Loaded
 
 COUNTS = 1_000, 10_000, 100_000
 EPOCHS = 20
@@ -24,11 +21,11 @@ EPOCHS = 20
 
 def cost(runs: list[Loaded]) -> float:
     """Return seconds per run: tensors made and trained, chunk by chunk, the outcomes kept."""
-    size, outcomes = chunk_of(runs[0]), []
+    size, outcomes = engine.chunk(runs[0]), []
     begun = time.perf_counter()
     for first in range(0, len(runs), size):
-        *_, outcome = Loop(build_fleet(runs[first : first + size]), keep="none").events()
-        outcomes.append(outcome)
+        fleet = engine.build_fleet(runs[first : first + size])
+        outcomes.append(engine.train_fleet(fleet, keep="none").outcome)
     assert sum(len(outcome.loss) for outcome in outcomes) == len(runs)
     return (time.perf_counter() - begun) / len(runs)
 

@@ -127,19 +127,18 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def text(rows: list[Cells]) -> str:
+def text(rows: list[Cells], header: Cells = HEADER) -> str:
     """Return the table with its columns aligned."""
-    return "".join(f"{'  '.join(row).rstrip()}\n" for row in _padded(rows))
+    return "".join(f"{'  '.join(row).rstrip()}\n" for row in _padded([header, *rows]))
 
 
-def markdown(rows: list[Cells]) -> str:
+def markdown(rows: list[Cells], header: Cells = HEADER) -> str:
     """Return the table as Markdown."""
-    header, *rest = [f"| {' | '.join(row)} |\n" for row in _padded(rows)]
-    rule = "".join(c if c in "|\n" else "-" for c in header)
-    return header + rule + "".join(rest)
+    first, *rest = [f"| {' | '.join(row)} |\n" for row in _padded([header, *rows])]
+    rule = "".join(c if c in "|\n" else "-" for c in first)
+    return first + rule + "".join(rest)
 
 
 def _padded(rows: list[Cells]) -> list[list[str]]:
-    rows = [HEADER, *rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]

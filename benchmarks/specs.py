@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import engine
 from pairs import HERE
 
 if TYPE_CHECKING:
-    from gdcli.spec.load import Loaded
-    from gdcli.spec.schema import RunSpec
+    from engine import Loaded
 
 SMALL = """
 name: bench
@@ -77,33 +77,14 @@ RULES = {
 
 def loaded(text: str) -> Loaded:
     """Return a spec with its data."""
-    from gdcli.spec import document
-
-    return _load(_parse(document.read(text, "bench.yaml")))
+    return engine.loaded(text, HERE)
 
 
 def many(text: str, changes: list[dict[str, Any]]) -> list[Loaded]:
     """Return a spec for each set of changes, by dotted path."""
-    from gdcli.plan import SpecFactory
-    from gdcli.spec import document
-
-    node = document.read(text, "bench.yaml")
-    specs = SpecFactory(node, _load(_parse(node)), _parse, _load)
-    return [specs.at(tuple(change.items())) for change in changes]
+    return engine.many(text, changes, HERE)
 
 
 def small(rule: str, rates: list[float], epochs: int) -> list[Loaded]:
     """Return the 2-2-2 net's spec for each learning rate."""
     return many(SMALL % (RULES[rule], epochs, "auto"), [{"optimizer.lr": rate} for rate in rates])
-
-
-def _parse(node: Any) -> RunSpec:
-    from gdcli.spec import schema
-
-    return schema.parse(node, "bench")
-
-
-def _load(spec: RunSpec) -> Loaded:
-    from gdcli.spec.load import load
-
-    return load(spec, HERE)
