@@ -65,16 +65,16 @@ def engine_alone(spec: Loaded) -> tuple[Found, Slices]:
 def whole_run(spec: Loaded, root: str) -> tuple[Found, Slices]:
     """Train with text and CSV files written and the text printed to nowhere."""
     from gdcli.runner import record_run
-    from gdcli.storage import run_folder
+    from gdcli.storage import files
 
     found: Found = {}
 
     def run(turn: Slice) -> None:
         folder = Path(tempfile.mkdtemp(dir=root))
         built = record_run.prepared(spec)
-        config, files = record_run.head(built, record_run.Provenance(b"", ()))
-        for name, content in files.items():
-            run_folder.write(folder / name, content)
+        config, first = record_run.head(built, record_run.Provenance(b"", ()))
+        for name, content in first.items():
+            files.write(folder / name, content)
         with open(os.devnull, "w", encoding="utf-8") as sink:  # noqa: PTH123
             watch = record_run.Callbacks(text=sink.write, block=lambda block: turn(len(block.step)))
             finished = record_run.run(built, record_run.RecordFolder(folder, config), watch=watch, plot=False)

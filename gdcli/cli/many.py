@@ -90,7 +90,7 @@ def require_same_threads(job: common.Context, loaded: Loaded) -> None:
     if job.again is None:
         return
     from gdcli.engine.problem import resolve_threads
-    from gdcli.storage.record import json_file
+    from gdcli.storage.files import json_file
 
     recorded, here = (json_file(job.again / "environment.json") or {}).get("threads"), resolve_threads(loaded)
     if recorded != here:

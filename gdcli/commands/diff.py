@@ -12,8 +12,9 @@ from gdcli.errors import DamagedError
 from gdcli.report.tables import aligned
 from gdcli.storage import config_reader
 from gdcli.storage.csv_reader import NumberColumns, table
+from gdcli.storage.files import json_file
 from gdcli.storage.formats import json_text
-from gdcli.storage.record import Record, json_file
+from gdcli.storage.record import Record
 
 Pair = tuple[Any, Any]
 WIDE = 100  # letters of a value

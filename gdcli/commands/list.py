@@ -53,7 +53,7 @@ class Listing:
 
     def csv(self) -> str:
         """Return a CSV: all digits, durations in seconds."""
-        from gdcli.storage.run_folder import csv_text
+        from gdcli.storage.csv_writer import csv_text
 
         rows = [[config_reader.word(value, 10_000) for value in row] for row in self.rows]
         return csv_text(map(_safe, self.columns), rows)

@@ -14,9 +14,10 @@ from gdcli.report.tables import aligned, number
 from gdcli.storage import config_reader
 from gdcli.storage.config_reader import word
 from gdcli.storage.csv_reader import ranked, table
+from gdcli.storage.files import json_file
 from gdcli.storage.find import runs_of
 from gdcli.storage.formats import json_text, section
-from gdcli.storage.record import Record, json_file
+from gdcli.storage.record import Record
 
 ESSENTIALS = (
     "data", "model", "loss", "optimizer", "scheduler", "epochs", "batch", "stop", "device", "dtype", "seed", "engine",

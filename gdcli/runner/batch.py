@@ -25,7 +25,7 @@ from gdcli.spec import config
 from gdcli.spec.document import Node
 from gdcli.spec.load import Loaded
 from gdcli.spec.writing import write
-from gdcli.storage import run_folder
+from gdcli.storage import csv_writer, files, run_folder
 
 Warn = Callable[[str], None]
 
@@ -121,7 +121,7 @@ class ResultRows:
         self._metrics = metric_names(plan.loaded)
         self._target = plan.wish.target is not None
         self._log = run_folder.Log(path, 0 if again else None)
-        self._log.write(run_folder.csv_text(records.results_header(plan.axes, self._metrics, target=self._target), []))
+        self._log.write(csv_writer.csv_text(records.results_header(plan.axes, self._metrics, target=self._target), []))
         self._log.flush()
         self._waiting: dict[int, Result] = {}
         self._next = 1
@@ -136,14 +136,14 @@ class ResultRows:
             written.append(self._row(self._waiting.pop(self._next)))
             self._next += 1
         if written:
-            self._log.write(run_folder.csv_rows(written))
+            self._log.write(csv_writer.csv_rows(written))
         if time.perf_counter() - self._flushed > self._every:
             self._log.flush()
             self._flushed = time.perf_counter()
 
     def close(self) -> None:
         """Write what waits for runs that never came, bring all to the disk, and close."""
-        self._log.write(run_folder.csv_rows([self._row(self._waiting[number]) for number in sorted(self._waiting)]))
+        self._log.write(csv_writer.csv_rows([self._row(self._waiting[number]) for number in sorted(self._waiting)]))
         try:
             self._log.sync()
         finally:
@@ -173,10 +173,10 @@ class RunFolder:
 
         So is what a process left that died while it replaced a file.
         """
-        run_folder.remove_temporaries(self.folder)
-        run_folder.replace(self.folder / "timing.json", timing.text())
-        run_folder.replace(self.folder / "summary.json", run_folder.json_text(summary))
-        run_folder.sync_folder(self.folder)
+        files.remove_temporaries(self.folder)
+        files.replace(self.folder / "timing.json", timing.text())
+        files.replace(self.folder / "summary.json", files.json_text(summary))
+        files.sync_folder(self.folder)
         if summary["status"] == "finished":
             shutil.rmtree(self.folder / KEPT, ignore_errors=True)
 
@@ -185,7 +185,7 @@ def head(loaded: Loaded, origin: Provenance) -> tuple[str, dict[str, bytes | str
     """Return the text of config.yaml, and the first files of many runs: the specs and the environment."""
     text = write(config.filled_in(loaded.spec))
     machine = record_run.environment(origin, torch.device("cpu"), resolve_threads(loaded))
-    return text, {"spec.yaml": origin.text, "environment.json": run_folder.json_text(machine), "config.yaml": text}
+    return text, {"spec.yaml": origin.text, "environment.json": files.json_text(machine), "config.yaml": text}
 
 
 _STATUSES = ("finished", "stopped", "diverged", "interrupted", "failed")
@@ -211,7 +211,7 @@ def runs_json(folder: Path, plan: Plan, found: Sequence[Result]) -> str:
         dict(zip(names, records.results_row(r, metrics, effort_of(loaded[r.number]) if target else None), strict=True))
         for r in found
     ]
-    return run_folder.json_text({"folder": str(folder), "runs": rows})
+    return files.json_text({"folder": str(folder), "runs": rows})
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from gdcli.runner.jobs import Capture, Layout, Run
 from gdcli.runner.record_run import Finished
 from gdcli.spec.load import Loaded
 from gdcli.storage import partial_results
-from gdcli.storage.record import json_file
+from gdcli.storage.files import json_file
 
 
 class Collector:

@@ -12,7 +12,7 @@ from gdcli.plan import Trial
 from gdcli.records import Result, failed_result
 from gdcli.runner.record_run import Provenance, RecordFolder
 from gdcli.spec.load import Loaded
-from gdcli.storage import arrays, run_folder
+from gdcli.storage.files import naming, read, write
 
 FOLDERS = 100
 """Each run has a sub-folder up to this many runs."""
@@ -99,7 +99,7 @@ def clear(folder: Path | None) -> None:
     """Take away what a run left that is tried again."""
     if folder is None:
         return
-    with run_folder.naming(folder):
+    with naming(folder):
         if folder.is_symlink():
             folder.unlink()
         elif folder.is_dir():
@@ -115,10 +115,10 @@ def recorded(
     if again and is_of(folder, config):
         return RecordFolder(folder, config, again=True)
     clear(folder)
-    with run_folder.naming(folder):
+    with naming(folder):
         folder.mkdir()
         for name, content in files.items():
-            run_folder.write(folder / name, content)
+            write(folder / name, content)
     return RecordFolder(folder, config)
 
 
@@ -126,6 +126,6 @@ def is_of(folder: Path, config: str) -> bool:
     """Say whether a folder is that of a run of this config.yaml."""
     wanted = config.encode()
     try:
-        return not folder.is_symlink() and arrays.read(folder / "config.yaml", len(wanted)) == wanted
+        return not folder.is_symlink() and read(folder / "config.yaml", len(wanted)) == wanted
     except (OSError, DamagedError):
         return False

@@ -21,7 +21,7 @@ from gdcli.runner.jobs import Advance, Capture, Layout, Run, Shard
 from gdcli.runner.record_fleet import Members
 from gdcli.runner.record_run import Timing
 from gdcli.storage.checkpoints import Checkpoints, SavedState
-from gdcli.storage.record import json_file
+from gdcli.storage.files import json_file
 
 PREFIX = "fleet-"
 

@@ -16,7 +16,7 @@ from typing import Any
 from gdcli.errors import DamagedError
 from gdcli.records import State
 from gdcli.storage import arrays as sealed
-from gdcli.storage import run_folder
+from gdcli.storage import files
 
 FORMAT = 1
 
@@ -62,15 +62,13 @@ class Checkpoints:
         }
         content = sealed.seal(data, state.arrays)
         if self._folder != self._logs:  # a record's own folder is there, or was taken away
-            run_folder.make_below(self._folder.parent)
-            run_folder.make_below(self._folder)
+            files.make_below(self._folder.parent)
+            files.make_below(self._folder)
         path, previous = (self._folder / name for name in self._names)
-        run_folder.replace(path, content, previous=previous if self._rotates else None)
+        files.replace(path, content, previous=previous if self._rotates else None)
         self._rotates = True
         told = {"file": path.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-        run_folder.replace(
-            self._folder / self._told, run_folder.json_text({**state.numbers, **data, **told, "state": None})
-        )
+        files.replace(self._folder / self._told, files.json_text({**state.numbers, **data, **told, "state": None}))
         self._last = time.perf_counter()
 
     def latest(self, at_most: int, fits: Callable[[State], None], refused: Callable[[str], None]) -> SavedState | None:
@@ -92,7 +90,7 @@ class Checkpoints:
         return None
 
     def _read(self, name: str, at_most: int) -> SavedState:
-        data, arrays = sealed.unseal(sealed.read(self._folder / name, at_most))
+        data, arrays = sealed.unseal(files.read(self._folder / name, at_most))
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise DamagedError("it was written by another version of gdcli")
         if data.get("config_sha256") != self._key:
@@ -122,14 +120,14 @@ class Checkpoints:
     def remove(self) -> None:
         """Take all away: the run has ended, its summary is on the disk."""
         for name in (*self._names, self._told):
-            with run_folder.naming(self._folder / name, "remove"):
+            with files.naming(self._folder / name, "remove"):
                 (self._folder / name).unlink(missing_ok=True)
 
 
 def prefix_sha256(path: Path, length: int) -> str | None:
     """Return the digest of a file's first bytes; None where it has fewer. Raises OSError."""
     found, left = hashlib.sha256(), length
-    with open(path, "rb", opener=run_folder.no_follow) as stream:  # Path.open takes no opener
+    with files.opened(path) as stream:
         while left:
             part = stream.read(min(2**20, left))
             if not part:

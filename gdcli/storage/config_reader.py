@@ -15,7 +15,7 @@ import yaml
 
 from gdcli.errors import DamagedError
 from gdcli.spec.scalars import UnreadableError, resolve, shown
-from gdcli.storage.record import content
+from gdcli.storage.files import content
 
 MAX_BYTES, MAX_DEPTH, MAX_VALUES = 256 * 1024, 32, 20_000
 

@@ -6,12 +6,17 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gdcli.errors import DamagedError
-from gdcli.storage.record import existing
+from gdcli.errors import DamagedError, MachineError
+from gdcli.storage.files import existing
+
+if TYPE_CHECKING:  # a list of records needs no numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
 _INTEGER = re.compile(r"[-+]?\d{1,18}")
 _FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf|nan")
@@ -96,3 +101,16 @@ class NumberColumns:
                 if not _LINE.fullmatch(line) or line.count(b",") != commas:
                     raise DamagedError(f"{self.path}: line {count:,} is no row of {commas + 1} numbers")
                 yield int(line.partition(b",")[0]), line
+
+
+def losses(path: Path, count: int) -> NDArray[np.float64]:
+    """Return the losses of the first steps in a steps.csv, to the bit. Raises MachineError for a file without them."""
+    import numpy as np
+
+    try:
+        found = [float(line.split(b",", 4)[3]) for _, line in islice(NumberColumns(path), count)]
+    except (DamagedError, IndexError, ValueError):
+        found = []
+    if len(found) != count:
+        raise MachineError(f"{path} does not have the {count:,} steps that it should")
+    return np.array(found)

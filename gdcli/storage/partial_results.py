@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gdcli.errors import DamagedError
 from gdcli.records import Parameter, Result
 from gdcli.storage import arrays as sealed
-from gdcli.storage import run_folder
+from gdcli.storage import files
 
 LARGEST = 2**33  # bytes of a file that is read
 _LOSSES = ("loss", "best_loss")
@@ -30,10 +30,10 @@ def write(folder: Path, found: Sequence[Result]) -> None:
     arrays: dict[str, NDArray[Any]] = {}
     rows = [_row(result, arrays) for result in found]
     path = folder / f"{found[0].number:08d}-{secrets.token_hex(4)}"
-    run_folder.make_below(folder.parent)
-    run_folder.make_below(folder)
-    with run_folder.naming(path):
-        run_folder.write(path, sealed.seal({"results": rows}, arrays), sync=False)
+    files.make_below(folder.parent)
+    files.make_below(folder)
+    with files.naming(path):
+        files.write(path, sealed.seal({"results": rows}, arrays), sync=False)
 
 
 def read(folder: Path) -> dict[int, Result]:
@@ -46,7 +46,7 @@ def read(folder: Path) -> dict[int, Result]:
         return found
     for path in sorted(folder.glob("[0-9]*")):
         with contextlib.suppress(DamagedError, FileNotFoundError, KeyError, TypeError, ValueError):
-            data, arrays = sealed.unseal(sealed.read(path, LARGEST))
+            data, arrays = sealed.unseal(files.read(path, LARGEST))
             results = [_result(row, arrays) for row in data["results"]]
             found |= {result.number: result for result in results}
     return found

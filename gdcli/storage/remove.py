@@ -13,6 +13,7 @@ from gdcli.errors import DamagedError, MachineError, SpecError
 from gdcli.spec.scalars import shown
 from gdcli.storage import config_reader
 from gdcli.storage.record import STAMP, is_record
+from gdcli.storage.run_folder import Lock, in_use
 
 
 def checked(folders: Sequence[Path]) -> list[Path]:
@@ -35,8 +36,6 @@ def held(folders: Sequence[Path]) -> Iterator[None]:
 
     Raises MachineError where another process holds one, or that of the sweep that a run belongs to.
     """
-    from gdcli.storage.run_folder import Lock, in_use
-
     with contextlib.ExitStack() as locks:
         for folder in folders:
             above = folder.absolute().parent

@@ -8,10 +8,10 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from gdcli.errors import DamagedError, MachineError
+from gdcli.errors import MachineError
 from gdcli.spec.load import Loaded
 from gdcli.spec.signature import STRICT
-from gdcli.storage import arrays
+from gdcli.storage.files import required
 
 NAME = "request.json"
 MAX_BYTES = 2**20
@@ -98,13 +98,9 @@ def digest(config: str) -> str:
 
 def read(folder: Path) -> Request:
     """Return the request of a record. Raises MachineError for a folder without one, or with a damaged or edited one."""
+    content = required(folder / NAME, MAX_BYTES, ": it is no record of run, sweep or compare")
     try:
-        content = arrays.read(folder / NAME, MAX_BYTES)
         found = TypeAdapter[Request](Annotated[Request, Field(discriminator="command")]).validate_json(content)
-    except FileNotFoundError:
-        raise MachineError(f"{folder} has no {NAME}: it is no record of run, sweep or compare") from None
-    except DamagedError as error:
-        raise MachineError(f"{folder / NAME} cannot be used: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -116,12 +112,7 @@ def read(folder: Path) -> Request:
 
 def require_config(recorded: Request, folder: Path) -> None:
     """Raise MachineError if a record's config.yaml is not what was written."""
-    try:
-        content = arrays.read(folder / "config.yaml", 4 * MAX_BYTES)
-    except FileNotFoundError:
-        raise MachineError(f"{folder} has no config.yaml") from None
-    except DamagedError as error:
-        raise MachineError(f"{folder / 'config.yaml'} cannot be used: {error}") from None
+    content = required(folder / "config.yaml", 4 * MAX_BYTES)
     if hashlib.sha256(content).hexdigest() != recorded.config_sha256:
         raise MachineError(f"{folder / 'config.yaml'} was changed after the record was begun")
 

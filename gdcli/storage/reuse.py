@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gdcli import __version__
 from gdcli.errors import MachineError
-from gdcli.storage.record import existing, json_file
+from gdcli.storage.files import existing, json_file
 
 if TYPE_CHECKING:
     from gdcli.storage.request import Request

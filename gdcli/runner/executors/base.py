@@ -34,7 +34,7 @@ from gdcli.runner.record_run import Provenance
 from gdcli.spec import schema
 from gdcli.spec.document import read
 from gdcli.spec.load import load
-from gdcli.storage import run_folder
+from gdcli.storage import files
 
 TRIES = 3
 """How often a run is given to a worker that then dies."""
@@ -319,17 +319,17 @@ def dask(address: str) -> Executor:
     return execute
 
 
-def _unpack(place: Layout, number: int, shard: Shard, files: Mapping[str, bytes]) -> None:
+def _unpack(place: Layout, number: int, shard: Shard, contents: Mapping[str, bytes]) -> None:
     run = next(run for run in shard.runs if run.number == number)
     assert place.folder is not None
     folder = place.folder / folder_name(number, run.point.label, place.count)
-    if not files:
+    if not contents:
         return
     clear(folder)  # what another worker left there
-    with run_folder.naming(folder):
+    with files.naming(folder):
         folder.mkdir()
-    for name in sorted(files, key=lambda name: name == "summary.json"):  # the mark of the end comes last
-        run_folder.replace(folder / name, files[name])
+    for name in sorted(contents, key=lambda name: name == "summary.json"):  # the mark of the end comes last
+        files.replace(folder / name, contents[name])
 
 
 @contextlib.contextmanager
