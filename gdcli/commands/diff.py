@@ -12,8 +12,7 @@ from gdcli.errors import DamagedError
 from gdcli.report.tables import aligned
 from gdcli.storage import config_reader
 from gdcli.storage.csv_reader import NumberColumns, table
-from gdcli.storage.files import json_file
-from gdcli.storage.formats import json_text
+from gdcli.storage.files import json_file, json_text
 from gdcli.storage.record import Record
 
 Pair = tuple[Any, Any]
@@ -68,7 +67,8 @@ class Differences:
                 "first_difference": found,
                 "environment": self.environment,
                 "not_compared": self.problems,
-            }
+            },
+            ascii_only=True,
         )
 
 

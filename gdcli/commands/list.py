@@ -14,7 +14,7 @@ from gdcli.errors import DamagedError, SpecError, nearest
 from gdcli.report.tables import aligned, number
 from gdcli.spec.scalars import shown
 from gdcli.storage import config_reader
-from gdcli.storage.formats import json_text
+from gdcli.storage.files import json_text
 from gdcli.storage.record import STATUSES, Record, read
 
 COLUMNS = ("id", "kind", "name", "status", "final_loss", "best_loss", "steps", "when", "duration")
@@ -73,7 +73,7 @@ class Listing:
             dict(zip(self.columns, row, strict=True)) | {"folder": str(record.folder)}
             for record, row in zip(self.records, self.rows, strict=True)
         ]
-        return json_text(rows)
+        return json_text(rows, ascii_only=True)
 
 
 def _safe(text: str) -> str:

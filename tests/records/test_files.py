@@ -59,7 +59,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str, why: str)
     with pytest.raises(DamagedError, match=f"^{why}"):
         files.read(path, 100)
     for read in (files.existing, files.content, files.json_file):
-        with pytest.raises(DamagedError, match="x.json: "):
+        with pytest.raises(DamagedError, match=r"x\.json: "):
             read(path)
     with pytest.raises(MachineError, match=r"x.json cannot be used: it "):
         files.required(path, 100)
@@ -70,7 +70,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert files.content(path) is files.json_file(path) is None
     with pytest.raises(FileNotFoundError):
         files.read(path, 1)
-    with pytest.raises(DamagedError, match="x.json: there is no such file"):
+    with pytest.raises(DamagedError, match=r"x\.json: there is no such file"):
         files.existing(path)
     with pytest.raises(MachineError, match=r"has no x.json: hint$"):
         files.required(path, 1, ": hint")
