@@ -248,7 +248,7 @@ class Comparison:
                 lambda: plots.sensitivity(rows, title=asked.loaded.spec.name, loss_label=label),
                 watch,
             )
-        if self.plan is not None and self.plan.wish.path:
+        if self.plan is not None and self.plan.capture.path:
             record_run.draw(folder / "paths.png", lambda: figures.paths(lines, asked.loaded) or b"", watch)
 
 
