@@ -17,8 +17,6 @@ from gdcli.spec.document import shown
 from gdcli.storage import csv_writer, files
 from gdcli.zoo.data import MAX_FILE_BYTES
 
-BUNDLED = "temperatures"
-
 
 @dataclass(frozen=True, slots=True)
 class Series:

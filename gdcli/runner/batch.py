@@ -94,7 +94,7 @@ def run_all(
     left = [run for run in plan.runs if run.number not in done]
     has_folders = layout.folder is not None and len(plan.runs) <= FOLDERS
     workers = threads_of(left) if execution.executor is here and left else execution.workers
-    before = begun(layout.kept) if again else []
+    before = begun(layout.partial_results) if again else []
     shards = shards_of(left, fleets=execution.fleets, workers=workers, folders=has_folders, begun=before)
     source = SpecSource(write(plan.document.plain()), plan.loaded.spec.name, str(plan.base))
     shares = [0.0] * len(shards)

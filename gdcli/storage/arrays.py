@@ -37,7 +37,7 @@ def seal(data: Any, arrays: Arrays) -> bytes:
 
 
 def unseal(content: bytes) -> tuple[Any, dict[str, NDArray[Any]]]:
-    """Return what was sealed. Raises DamagedError for anything else."""
+    """Return the data and arrays of a file made by seal. Raises DamagedError for anything else."""
     from safetensors.numpy import load
 
     try:

@@ -1,4 +1,4 @@
-"""The configs of many records, read fast: what a config.yaml means, without the places of its keys.
+"""config.yaml of any number of records, read fast: what a config.yaml means, without the places of its keys.
 
 PyYAML's C parser gives the events of a config fifteen times faster than its Python one, so that a thousand of them
 take a third of a second. It is as safe: no constructor is called, nothing recurses, the limits are those of a spec.

@@ -1,4 +1,4 @@
-"""One record's folder: what it is, how it ended and how well. Nothing in it is trusted, a damaged file is told."""
+"""One record's folder: what it is, how it ended and how well. Nothing in it is trusted, a damaged file is reported."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Record:
 
     @property
     def name(self) -> str:
-        """The experiment's name: that of the folder above; for a run of many, of the folder above its record."""
+        """The experiment's name: that of the folder above; for a run of a sweep, of the folder above its record."""
         above = self.folder.absolute().parent
         return above.parent.name if STAMP.fullmatch(above.name) else above.name
 
@@ -143,7 +143,7 @@ def read(folder: Path) -> Record:
 
 
 def _going_on(folder: Path) -> str:
-    """Say whether a record without a summary is being written: the lock of a run of many is that of the whole."""
+    """Say whether a record without a summary is being written: a sweep holds one lock for all its runs."""
     above = folder.absolute().parent
     return "running" if in_use(folder) or (is_record(above) and in_use(above)) else "unfinished"
 

@@ -73,7 +73,7 @@ Request: TypeAlias = RunRequest | SweepRequest | CompareRequest
 def text(request: Request, loaded: Loaded, config: str, base: Path) -> str:
     """Return request.json of a record with this config.yaml.
 
-    The folder of the spec is told only where it is needed, for many runs whose data file is relative to it, so that a
+    The folder of the spec is named only where it is needed, for a sweep whose data file is relative to it, so that a
     record does not depend on where it was made.
     """
     relative = loaded.data_sha256 and not isinstance(request, RunRequest)

@@ -24,12 +24,12 @@ STEPS_HEADER = "step,epoch,batch,loss,lr,gradient_norm\n"
 
 
 class Lock:
-    """A hold on a folder that ends with the process at the latest: an flock on the folder itself, no file."""
+    """A lock on a folder, an flock without a file of its own: it ends with the process at the latest."""
 
     def __init__(self, folder: Path) -> None:
         with naming(folder, "open"):
             self._file = open_folder(folder)
-        for attempt in range(5):  # somebody who only looks holds it for an instant
+        for attempt in range(5):  # a process that asks in_use holds it for an instant
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
@@ -112,7 +112,7 @@ def _named(hidden: Path, parent: Path, stem: str) -> Path:
 class Log:
     """A text file that grows: opened without following a link; what is written waits in memory for a flush.
 
-    With ``at`` a file that may be there is cut to this length and goes on from it.
+    With ``at`` a file that may be there is cut to this length and continued.
     """
 
     WAITING = 2**20  # bytes
@@ -176,7 +176,7 @@ class Log:
 class Recorder:
     """Writes log.txt, steps.csv and gradients.csv of one run, block by block.
 
-    ``lengths`` are those of the files that a run goes on from: what they hold beyond is cut.
+    ``lengths`` are those of the files when a run is resumed: what they hold beyond is cut.
     """
 
     def __init__(
@@ -221,9 +221,9 @@ class Recorder:
         """Append a block's rows to the CSV files and flush all logs."""
         self._steps.write(step_rows(block))
         if self._gradients is not None:
-            kept = block.gradients if self._values else block.norms
-            assert kept is not None
+            found = block.gradients if self._values else block.norms
+            assert found is not None
             chosen = slice(None) if self._every == 1 else (block.step - 1) % self._every == 0
-            self._gradients.write(float_rows(block.step[chosen], kept[chosen]))
+            self._gradients.write(float_rows(block.step[chosen], found[chosen]))
         for log in self._logs:
             log.flush()

@@ -34,7 +34,7 @@ class Work:
             count=layout.count,
             origin=layout.origin,
             capture=self.capture,
-            partial_results=None if send or layout.kept is None else str(layout.kept),
+            partial_results=None if send or layout.partial_results is None else str(layout.partial_results),
             cores=cores_of(shard.runs[0].loaded),
         )
 

@@ -53,8 +53,8 @@ class Task:
     count: int
     origin: Provenance
     capture: Capture
-    partial_results: str | None  # where the worker writes its results; None where they are written by whoever gets them
-    cores: int  # of whoever gives the task: what `threads: auto` takes for large models, here or there
+    partial_results: str | None  # where the worker writes its results; None where the receiver writes them
+    cores: int  # of the process that gives the task: what `threads: auto` takes for large models
 
 
 @dataclass(frozen=True, slots=True)
