@@ -17,7 +17,7 @@ NAME = "request.json"
 MAX_BYTES = 2**20
 
 
-class _Asked(BaseModel):
+class _Request(BaseModel):
     model_config = STRICT
 
     format: Literal[1] = 1
@@ -30,20 +30,20 @@ class _Asked(BaseModel):
     sha256: str = ""  # of all this, by which an edited file is known
 
 
-class RunRequest(_Asked):
+class RunRequest(_Request):
     """`gdcli run`."""
 
     command: Literal["run"] = "run"
     no_limits: bool = False
 
 
-class _OfMany(_Asked):
+class _BatchRequest(_Request):
     max_runs: Annotated[int, Field(ge=1)] | None = None
     fleet: Literal["auto", "off"] = "auto"
     fail_fast: bool = False
 
 
-class SweepRequest(_OfMany):
+class SweepRequest(_BatchRequest):
     """`gdcli sweep`."""
 
     command: Literal["sweep"] = "sweep"
@@ -52,7 +52,7 @@ class SweepRequest(_OfMany):
     trajectory: tuple[str, ...] = ()
 
 
-class CompareRequest(_OfMany):
+class CompareRequest(_BatchRequest):
     """`gdcli compare`; what is None is as the spec's ``compare`` block has it."""
 
     command: Literal["compare"] = "compare"
