@@ -30,7 +30,7 @@ def catalog(
         raise SpecError(f"catalog takes a kind and a name (got {len(words)} words)")
     found, in_full = ingredients.find(words)
     if json:
-        from gdcli.storage.run_folder import json_text
+        from gdcli.storage.files import json_text
 
         common.Output()(json_text([entry.data() for entry in found]))
     elif in_full:

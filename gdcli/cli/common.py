@@ -195,8 +195,7 @@ def finished_before(job: Context, loaded: Loaded, filled: dict[str, Any], reques
 def say_ended(folder: Path, *, json: bool) -> None:
     """Print the text of a record that has ended, or its summary as JSON."""
     from gdcli.cli.show import print_log
-    from gdcli.storage.record import json_file
-    from gdcli.storage.run_folder import json_text
+    from gdcli.storage.files import json_file, json_text
 
     if json:
         Output()(json_text({"folder": str(folder), **(json_file(folder / "summary.json") or {})}))

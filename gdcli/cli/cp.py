@@ -18,7 +18,7 @@ def cp(
 ) -> None:
     """Copy a bundled spec, with its data file if it has one, out of the package."""
     from gdcli.spec import bundled, document
-    from gdcli.storage.run_folder import replace
+    from gdcli.storage.files import replace
 
     if name is None:
         common.Output()("".join(f"{each}\n" for each in bundled.names()))

@@ -52,13 +52,13 @@ def ema(
 
 def recorded(found: Averages, output: Path) -> Path:
     """Write the CSV, into a folder of its own unless the output is a file; return its path."""
-    from gdcli.storage import run_folder
+    from gdcli.storage import files, run_folder
 
     if output.suffix == ".csv":
-        run_folder.replace(output, found.csv())
+        files.replace(output, found.csv())
         return output
-    files = {"ema.csv": found.csv(), "summary.json": found.summary()}
-    folder, lock = run_folder.claim(output, "ema", found.digest(), time.localtime(), files)
+    first = {"ema.csv": found.csv(), "summary.json": found.summary()}
+    folder, lock = run_folder.claim(output, "ema", found.digest(), time.localtime(), first)
     lock.release()
     return folder / "ema.csv"
 
@@ -66,7 +66,7 @@ def recorded(found: Averages, output: Path) -> Path:
 def drawn(found: Averages, path: Path) -> None:
     """Draw the series and its averages; what goes wrong in drawing is a warning."""
     from gdcli.report.plots.averages import averages
-    from gdcli.storage import run_folder
+    from gdcli.storage import files
 
     series = found.series
     label, x = series.horizontal()
@@ -77,4 +77,4 @@ def drawn(found: Averages, path: Path) -> None:
     except Exception as error:  # a plot is a courtesy; the record is complete without it
         common.warn(f"could not draw {path.name}: {type(error).__name__}: {error}")
         return
-    run_folder.replace(path, content)
+    files.replace(path, content)

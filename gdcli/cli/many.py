@@ -73,15 +73,17 @@ class ExecutionOptions:
     def carried_out(self, *, fleets: bool, fail_fast: bool) -> Execution:
         """Return it with its executor. Raises SpecError for processes and a cluster at once."""
         from gdcli.runner.batch import Execution
-        from gdcli.runner.executors import base
+        from gdcli.runner.executors.base import here
+        from gdcli.runner.executors.dask import dask
+        from gdcli.runner.executors.processes import processes
 
         if self.cluster is not None and self.jobs > 1:
             raise SpecError("--jobs and --cluster exclude each other: a cluster has workers of its own")
         if self.cluster is not None:
             local = self.cluster.removeprefix("local:")
             workers = int(local) if local.isdecimal() else 8
-            return Execution(fleets, base.dask(self.cluster), workers, fail_fast)
-        executor = base.here if self.jobs == 1 else base.processes(self.jobs)
+            return Execution(fleets, dask(self.cluster), workers, fail_fast)
+        executor = here if self.jobs == 1 else processes(self.jobs)
         return Execution(fleets, executor, self.jobs, fail_fast)
 
 
@@ -90,7 +92,7 @@ def require_same_threads(job: common.Context, loaded: Loaded) -> None:
     if job.again is None:
         return
     from gdcli.engine.device import resolve_threads
-    from gdcli.storage.record import json_file
+    from gdcli.storage.files import json_file
 
     recorded, here = (json_file(job.again / "environment.json") or {}).get("threads"), resolve_threads(loaded)
     if recorded != here:
@@ -103,7 +105,7 @@ def require_memory(plan: Plan) -> None:
     from gdcli.spec.load import require_memory
 
     largest: dict[int, Shard] = {}
-    for shard in shards_of(plan.runs, fleets=plan.how.fleets, folders=False):
+    for shard in shards_of(plan.runs, fleets=plan.execution.fleets, folders=False):
         largest.setdefault(len(shard.runs), shard)
     for size, shard in largest.items():
         if shard.together:
@@ -173,7 +175,7 @@ def told_of_fleets(plan: Plan) -> None:
     from gdcli.engine.problem import kernel_name
     from gdcli.runner import matches_single, shards_of
 
-    for shard in shards_of(plan.runs, fleets=plan.how.fleets, folders=False)[:1]:
+    for shard in shards_of(plan.runs, fleets=plan.execution.fleets, folders=False)[:1]:
         loaded = shard.runs[0].loaded
         one_row = loaded.samples and loaded.spec.batch.rows(loaded.samples) == 1
         if not (shard.together and one_row and kernel_name(loaded) == "elementwise"):

@@ -51,9 +51,9 @@ def plot(
     asked.check(words or [])
     path = target(output, asked, force=force)
     common.engine()
-    from gdcli.storage import run_folder
+    from gdcli.storage import files
 
-    run_folder.replace(path, asked.picture(words or [], _form(path)))
+    files.replace(path, asked.picture(words or [], _form(path)))
     if not quiet:
         common.note(f"wrote {common.shown_path(path)}")
     return 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gdcli.cli import common, many
-from gdcli.errors import DamagedError, MachineError, SpecError
+from gdcli.errors import MachineError, SpecError
 
 if TYPE_CHECKING:
     from gdcli.spec.bundled import Source
@@ -76,7 +76,8 @@ def carried(request: Request, job: common.Context, how: many.ExecutionOptions, m
 
 def status_of(folder: Path) -> str | None:
     """Return how a record ended, None for one that has not, or whose summary is damaged: it is written anew."""
-    from gdcli.storage.record import ENDED, json_file
+    from gdcli.storage.files import json_file
+    from gdcli.storage.record import ENDED
 
     try:
         status = (json_file(folder / "summary.json") or {}).get("status")
@@ -90,22 +91,17 @@ def source_of(folder: Path, request: Request) -> Source:
     """Return the spec of a record: of a run the resolved one, where a run of many changes the spec as given."""
     from gdcli.spec.bundled import Source
     from gdcli.spec.document import MAX_BYTES
-    from gdcli.storage import arrays
+    from gdcli.storage.files import required
 
     name = "config.yaml" if request.command == "run" else "spec.yaml"
-    try:
-        text = arrays.read(folder / name, MAX_BYTES)
-    except FileNotFoundError:
-        raise MachineError(f"{folder} has no {name}") from None
-    except DamagedError as error:
-        raise MachineError(f"{folder / name} cannot be used: {error}") from None
+    text = required(folder / name, MAX_BYTES)
     base = folder if request.base is None or request.command == "run" else Path(request.base)
     return Source(base / name, str(folder / name), text)
 
 
 def require_same_machine(folder: Path) -> None:
     """Refuse to go on under another version, processor or device: the bits would differ."""
-    from gdcli.storage.record import json_file
+    from gdcli.storage.files import json_file
 
     common.engine()
     from gdcli.commands.verify import differences, here

@@ -69,7 +69,7 @@ def carry(request: RunRequest, job: common.Context) -> int:
         finally:
             bar.hide()
     if job.json:
-        from gdcli.storage.run_folder import json_text
+        from gdcli.storage.files import json_text
 
         job.say(json_text({"folder": str(folder), **finished.summary()}))
     return ended(finished.outcome.status, finished.outcome.message, folder, came, job)

@@ -8,6 +8,6 @@ from gdcli.cli import common
 def schema() -> None:
     """Print the JSON Schema of a spec, for editors: gdcli schema > gdcli.schema.json."""
     from gdcli.spec.json_schema import json_schema
-    from gdcli.storage.run_folder import json_text
+    from gdcli.storage.files import json_text
 
     common.Output()(json_text(json_schema()))

@@ -53,7 +53,7 @@ def show(
 
 def print_log(folder: Path) -> int:
     """Print log.txt as it is; on a terminal with control characters as escapes, of which gdcli writes none."""
-    from gdcli.storage.record import existing
+    from gdcli.storage.files import existing
 
     out, on_terminal = common.Output(), sys.stdout.isatty()
     with existing(folder / "log.txt") as stream:

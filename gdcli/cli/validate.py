@@ -30,7 +30,7 @@ def validate(
         except SpecError as error:
             found += str(error).splitlines()
     if json:
-        from gdcli.storage.run_folder import json_text
+        from gdcli.storage.files import json_text
 
         common.Output()(json_text({"valid": not found, "problems": found}))
     elif found:

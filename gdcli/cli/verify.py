@@ -31,8 +31,8 @@ def verify(
     Example: gdcli verify last
     """
     from gdcli.storage import request as requests
+    from gdcli.storage.files import json_file
     from gdcli.storage.find import find
-    from gdcli.storage.record import json_file
     from gdcli.storage.run_folder import Lock
 
     folder = find(run, output)
@@ -99,7 +99,7 @@ def steps_of(folder: Path) -> int:
 
 
 def _summary(folder: Path) -> dict[str, Any]:
-    from gdcli.storage.record import json_file
+    from gdcli.storage.files import json_file
 
     return json_file(folder / "summary.json") or {}
 
@@ -107,7 +107,7 @@ def _summary(folder: Path) -> dict[str, Any]:
 def cores_of(folder: Path) -> int | None:
     """Return the cores that ``threads: auto`` found for the runs of a sweep or a comparison, wherever that was."""
     from gdcli.storage import config_reader
-    from gdcli.storage.record import json_file
+    from gdcli.storage.files import json_file
 
     found = [(json_file(folder / "environment.json") or {}).get("threads")]
     found += [config_reader.read(path.parent).get("threads") for path in folder.glob("*/config.yaml")]
@@ -127,7 +127,7 @@ def _text(found: list[Difference], machine: list[str]) -> str:
 
 
 def _json(folder: Path, found: list[Difference], machine: list[str]) -> str:
-    from gdcli.storage.run_folder import json_text
+    from gdcli.storage.files import json_text
 
     listed: list[dict[str, Any]] = [
         {"run": d.run, "file": d.file, "where": d.where, "recorded": d.recorded, "again": d.again} for d in found

@@ -12,8 +12,8 @@ from gdcli.errors import DamagedError
 from gdcli.report.tables import aligned
 from gdcli.storage import config_reader
 from gdcli.storage.csv_reader import NumberColumns, table
-from gdcli.storage.formats import json_text
-from gdcli.storage.record import Record, json_file
+from gdcli.storage.files import json_file, json_text
+from gdcli.storage.record import Record
 
 Pair = tuple[Any, Any]
 WIDE = 100  # letters of a value
@@ -67,7 +67,8 @@ class Differences:
                 "first_difference": found,
                 "environment": self.environment,
                 "not_compared": self.problems,
-            }
+            },
+            ascii_only=True,
         )
 
 

@@ -14,10 +14,8 @@ from pathlib import Path
 from gdcli.errors import Place, Problem, SpecError, nearest
 from gdcli.spec.bundled import folder
 from gdcli.spec.document import shown
-from gdcli.storage import run_folder
+from gdcli.storage import csv_writer, files
 from gdcli.zoo.data import MAX_FILE_BYTES
-
-BUNDLED = "temperatures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +48,11 @@ class Averages:
 
     def csv(self) -> str:
         """Return the file's columns, the chosen one as float64's shortest text, and a column ``ema_β`` for each β."""
-        header = [*map(run_folder.cell, self.series.header), *(f"ema_{beta!r}" for beta in self.betas)]
+        header = [*map(csv_writer.cell, self.series.header), *(f"ema_{beta!r}" for beta in self.betas)]
         place = self.series.header.index(self.series.column)
         lines = [",".join(header)]
         for row, value, *means in zip(self.series.rows, self.series.values, *self.averages, strict=True):
-            cells = [cell.strip() if _number(cell) is not None else run_folder.cell(cell) for cell in row]
+            cells = [cell.strip() if _number(cell) is not None else csv_writer.cell(cell) for cell in row]
             cells[place] = repr(value)
             lines.append(",".join([*cells, *map(repr, means)]))
         return "".join(f"{line}\n" for line in lines)
@@ -63,12 +61,12 @@ class Averages:
         """Return everything as one JSON document; ``where`` is the record's path."""
         means = {repr(beta): list(mean) for beta, mean in zip(self.betas, self.averages, strict=True)}
         column, values = self.series.column, list(self.series.values)
-        return run_folder.json_text({"folder": where, "column": column, "values": values, "ema": means})
+        return files.json_text({"folder": where, "column": column, "values": values, "ema": means})
 
     def summary(self) -> str:
         """Return summary.json: what was averaged."""
         what = {"status": "finished", "file": self.series.name, "column": self.series.column, "betas": list(self.betas)}
-        return run_folder.json_text({**what, "rows": len(self.series.values)})
+        return files.json_text({**what, "rows": len(self.series.values)})
 
     def digest(self) -> str:
         """Return 8 hex digits of the data and the settings, as a record's folder is named."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,9 +13,10 @@ from typing import IO, Any
 from gdcli.errors import DamagedError, MachineError, SpecError
 from gdcli.storage import config_reader
 from gdcli.storage.csv_reader import NumberColumns, table
+from gdcli.storage.csv_writer import cell, csv_rows
+from gdcli.storage.files import naming, replace
 from gdcli.storage.find import run_number, runs_of
 from gdcli.storage.record import Record, read
-from gdcli.storage.run_folder import cell, csv_rows, naming
 
 COUNTS = ("run", "step", "epoch", "batch")
 """Columns of whole numbers."""
@@ -132,15 +132,7 @@ def write(path: Path, fill: Callable[[IO[bytes]], None], *, force: bool) -> None
     Raises SpecError for one that is there, MachineError for what the file system refuses.
     """
     refuse(path, force=force)
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
-    with naming(path):
-        try:
-            with temporary.open("xb") as stream:
-                fill(stream)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    replace(path, fill)
 
 
 def refuse(path: Path, *, force: bool) -> None:

@@ -14,7 +14,7 @@ from gdcli.errors import DamagedError, SpecError, nearest
 from gdcli.report.tables import aligned, number
 from gdcli.spec.scalars import shown
 from gdcli.storage import config_reader
-from gdcli.storage.formats import json_text
+from gdcli.storage.files import json_text
 from gdcli.storage.record import STATUSES, Record, read
 
 COLUMNS = ("id", "kind", "name", "status", "final_loss", "best_loss", "steps", "when", "duration")
@@ -53,7 +53,7 @@ class Listing:
 
     def csv(self) -> str:
         """Return a CSV: all digits, durations in seconds."""
-        from gdcli.storage.run_folder import csv_text
+        from gdcli.storage.csv_writer import csv_text
 
         rows = [[config_reader.word(value, 10_000) for value in row] for row in self.rows]
         return csv_text(map(_safe, self.columns), rows)
@@ -73,7 +73,7 @@ class Listing:
             dict(zip(self.columns, row, strict=True)) | {"folder": str(record.folder)}
             for record, row in zip(self.records, self.rows, strict=True)
         ]
-        return json_text(rows)
+        return json_text(rows, ascii_only=True)
 
 
 def _safe(text: str) -> str:

@@ -24,7 +24,7 @@ from gdcli.runner import Capture, Layout, Run, Shard, record_run, run_shard
 from gdcli.runner.batch import RunFolder
 from gdcli.runner.record_run import Callbacks, Provenance, Timing
 from gdcli.spec.load import Loaded
-from gdcli.storage import run_folder
+from gdcli.storage import csv_writer, files
 
 Warn = Callable[[str], None]
 
@@ -60,13 +60,13 @@ class LossGrid:
     def json(self, folder: Path) -> str:
         """Return the grid as one JSON document."""
         names = [axis.name for axis in self.axes]
-        return run_folder.json_text(
+        return files.json_text(
             {"folder": str(folder), "axes": names, "points": self.points.tolist(), "loss": self.loss.tolist()}
         )
 
     def csv(self) -> bytes:
         """Return results.csv: a column per axis, and the loss."""
-        header = ",".join([run_folder.cell(axis.name) for axis in self.axes] + ["loss"]) + "\n"
+        header = ",".join([csv_writer.cell(axis.name) for axis in self.axes] + ["loss"]) + "\n"
         columns = [*self.points.T.tolist(), self.loss.tolist()]
         return (header + "".join(",".join(map(repr, row)) + "\n" for row in zip(*columns, strict=True))).encode()
 
@@ -106,8 +106,8 @@ def record_grid(
 ) -> None:
     """Write into a grid's folder: results.csv, sweep.png, log.txt, summary.json."""
     timing = Timing()
-    run_folder.replace(folder / "results.csv", grid.csv())
-    run_folder.replace(folder / "log.txt", grid.text())
+    files.replace(folder / "results.csv", grid.csv())
+    files.replace(folder / "log.txt", grid.text())
     if plot and len(grid.axes) <= 2:
         with timing.phase("plot"):
             record_run.draw(

@@ -10,13 +10,13 @@ from typing import Any
 
 from gdcli.commands.list import span
 from gdcli.errors import DamagedError
-from gdcli.report.tables import aligned, number
+from gdcli.report.tables import aligned, number, section
 from gdcli.storage import config_reader
 from gdcli.storage.config_reader import word
 from gdcli.storage.csv_reader import ranked, table
+from gdcli.storage.files import json_file, json_text
 from gdcli.storage.find import runs_of
-from gdcli.storage.formats import json_text, section
-from gdcli.storage.record import Record, json_file
+from gdcli.storage.record import Record
 
 ESSENTIALS = (
     "data", "model", "loss", "optimizer", "scheduler", "epochs", "batch", "stop", "device", "dtype", "seed", "engine",
@@ -118,7 +118,7 @@ class RunOverview:
         found |= {"summary": record.summary, "timing": record.timing, "checkpoint": record.checkpoint}
         found |= {"environment": self.environment, "spec": self.spec, "files": files(record.folder)}
         found["best"] = [dict(zip(self.header, row, strict=True)) for row in self.best]
-        return json_text(found | {"problems": self.problems})
+        return json_text(found | {"problems": self.problems}, ascii_only=True)
 
 
 def _indented(text: str) -> str:

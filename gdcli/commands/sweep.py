@@ -17,7 +17,7 @@ from gdcli.report import plots, tables
 from gdcli.runner import record_run
 from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, RunFolder, counts, ranked, run_all, runs_json
 from gdcli.runner.record_run import Callbacks, Timing
-from gdcli.storage import run_folder
+from gdcli.storage import files
 
 SHOWN = 50
 """Rows of a printed table; a sweep of more shows its best."""
@@ -44,7 +44,7 @@ class TrainingSweep:
         if plot and self.results and not interrupt.requested:
             with timing.phase("plot"):
                 record_run.draw(folder / "sweep.png", self._picture, Callbacks(warning=onlooker.warning))
-        run_folder.replace(folder / "log.txt", self.table())
+        files.replace(folder / "log.txt", self.table())
         self.home.end(timing, self._summary(interrupt))
 
     def _summary(self, interrupt: Interrupt) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gdcli import __version__
-from gdcli.storage.record import existing
+from gdcli.storage.files import existing
 
 SAME = ("log.txt", "steps.csv", "gradients.csv", "results.csv", "tuning.csv", "summary.json", "config.yaml")
 """Files whose bytes are promised. Times stand in timing.json, the machine in environment.json."""

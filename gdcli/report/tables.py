@@ -36,3 +36,10 @@ def number(value: Any) -> str:
     if value is None or (isinstance(value, float) and not isfinite(value)):
         return "-"
     return f"{value:.6g}" if isinstance(value, float) else visible(str(value))
+
+
+def section(title: str, pairs: Sequence[tuple[str, Any]]) -> str:
+    """Return a title and indented lines of a word and what it is, aligned; nothing without pairs. Texts are safe."""
+    width = max((len(name) for name, _ in pairs), default=0)
+    lines = [f"  {name:{width}}  {number(value)}\n" for name, value in pairs]
+    return "".join([f"{title}\n", *lines]) if pairs else ""

@@ -1,4 +1,4 @@
-"""Many runs: carried out by whoever executes them, their rows written as they come, some of them verified alone."""
+"""The runs of a sweep or a comparison: run by an executor, their rows written as they come, some verified alone."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
 from gdcli.records import Result
 from gdcli.runner import FOLDERS, Capture, Layout, Run, Shard, begun, ended, record_run, run_shard, shards_of
-from gdcli.runner.executors.base import Executor, SpecSource, Work, here
-from gdcli.runner.executors.threads import lanes_of
+from gdcli.runner.executors.base import Executor, Work, here
+from gdcli.runner.executors.threads import threads_of
+from gdcli.runner.executors.worker import SpecSource
 from gdcli.runner.record_run import Provenance, Timing
 from gdcli.spec import config
 from gdcli.spec.document import Node
 from gdcli.spec.load import Loaded
 from gdcli.spec.writing import write
-from gdcli.storage import run_folder
+from gdcli.storage import csv_writer, files, run_folder
 
 Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """How runs are carried out: together or one by one, by whom, and whether the first failure ends it."""
+    """How runs are executed: together or one by one, by whom, and whether the first failure ends it."""
 
     fleets: bool = True
     executor: Executor = here
@@ -42,7 +43,7 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The runs of a sweep or a comparison, how they are carried out and what is kept of them."""
+    """The runs of a sweep or a comparison, how they are executed and what is captured of them."""
 
     loaded: Loaded  # the base spec
     document: Node  # the same, overrides put in
@@ -50,66 +51,65 @@ class Plan:
     axes: Sequence[str]  # the first columns of results.csv
     origin: Provenance
     base: Path  # the folder that a data file is relative to
-    how: Execution = field(default_factory=lambda: Execution())
-    wish: Capture = field(default_factory=Capture)
+    execution: Execution = field(default_factory=Execution)
+    capture: Capture = field(default_factory=Capture)
     folders: bool = True  # a sub-folder a run, up to 100 runs
 
 
 @dataclass(frozen=True, slots=True)
 class BatchCallbacks:
-    """Who is told: of each result as it comes, of warnings, and of the share that is done."""
+    """What is called for each result as it comes, for warnings, and for the number of runs done."""
 
     result: Callable[[Result], None] = lambda result: None
     warning: Warn = lambda text: None
     share: Callable[[float], None] = lambda share: None  # in runs
 
 
-KEPT = ".results"
-"""The folder, in that of many runs, of the results of those that have ended, while not all have."""
+PARTIAL_RESULTS = ".results"
+"""The folder, in that of a sweep or comparison, of the results of runs that have ended, until all have."""
 
 
 def run_all(
     plan: Plan,
     folder: Path,
     interrupt: Interrupt,
-    onlooker: BatchCallbacks,
+    callbacks: BatchCallbacks,
     rows: ResultRows | None,
     *,
     again: bool = False,
     part: str = "runs",
 ) -> list[Result]:
-    """Carry out all runs and return the results in the order asked for; ``rows`` gets them in this order too.
+    """Run all and return the results in the order asked for; ``rows`` gets them in this order too.
 
     A run that fails does not stop the others, unless the plan says so. With ``again``, runs of this part that have
     ended before are not run again.
     """
-    place = Layout(folder if plan.folders else None, len(plan.runs), plan.origin, folder / KEPT / part)
-    found = ended(plan.runs, place) if again else []
+    execution = plan.execution
+    layout = Layout(folder if plan.folders else None, len(plan.runs), plan.origin, folder / PARTIAL_RESULTS / part)
+    found = ended(plan.runs, layout) if again else []
     done = {result.number for result in found}
     if rows is not None:
         for result in found:
             rows.add(result)
     left = [run for run in plan.runs if run.number not in done]
-    has_folders = place.folder is not None and len(plan.runs) <= FOLDERS
-    workers = lanes_of(left) if plan.how.executor is here and left else plan.how.workers
-    before = begun(place.kept) if again else []
-    shards = shards_of(left, fleets=plan.how.fleets, workers=workers, folders=has_folders, begun=before)
-    work = Work(
-        shards, place, plan.wish, SpecSource(write(plan.document.plain()), plan.loaded.spec.name, str(plan.base))
-    )
+    has_folders = layout.folder is not None and len(plan.runs) <= FOLDERS
+    workers = threads_of(left) if execution.executor is here and left else execution.workers
+    before = begun(layout.partial_results) if again else []
+    shards = shards_of(left, fleets=execution.fleets, workers=workers, folders=has_folders, begun=before)
+    source = SpecSource(write(plan.document.plain()), plan.loaded.spec.name, str(plan.base))
     shares = [0.0] * len(shards)
 
     def advance(k: int, share: float) -> None:
         shares[k] = share
         made = sum(share * len(shard.runs) for share, shard in zip(shares, shards, strict=True))
-        onlooker.share(len(done) + made)
+        callbacks.share(len(done) + made)
 
-    for result in plan.how.executor(work, interrupt, advance):
+    for result in execution.executor(Work(shards, layout, plan.capture, source), interrupt, advance):
         found.append(result)
-        onlooker.result(result)
+        callbacks.result(result)
         if rows is not None:
             rows.add(result)
-        if plan.how.fail_fast and result.status == "failed":
+        if execution.fail_fast and result.status == "failed":
             break
     return sorted(found, key=lambda result: result.number)
 
@@ -119,9 +119,9 @@ class ResultRows:
 
     def __init__(self, path: Path, plan: Plan, *, again: bool = False, flush_every: float = 0.5) -> None:
         self._metrics = metric_names(plan.loaded)
-        self._target = plan.wish.target is not None
+        self._target = plan.capture.target is not None
         self._log = run_folder.Log(path, 0 if again else None)
-        self._log.write(run_folder.csv_text(records.results_header(plan.axes, self._metrics, target=self._target), []))
+        self._log.write(csv_writer.csv_text(records.results_header(plan.axes, self._metrics, target=self._target), []))
         self._log.flush()
         self._waiting: dict[int, Result] = {}
         self._next = 1
@@ -136,14 +136,14 @@ class ResultRows:
             written.append(self._row(self._waiting.pop(self._next)))
             self._next += 1
         if written:
-            self._log.write(run_folder.csv_rows(written))
+            self._log.write(csv_writer.csv_rows(written))
         if time.perf_counter() - self._flushed > self._every:
             self._log.flush()
             self._flushed = time.perf_counter()
 
     def close(self) -> None:
         """Write what waits for runs that never came, bring all to the disk, and close."""
-        self._log.write(run_folder.csv_rows([self._row(self._waiting[number]) for number in sorted(self._waiting)]))
+        self._log.write(csv_writer.csv_rows([self._row(self._waiting[number]) for number in sorted(self._waiting)]))
         try:
             self._log.sync()
         finally:
@@ -163,29 +163,29 @@ def effort_of(loaded: Loaded) -> records.Effort:
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """The folder of many runs; ``again`` for one whose runs are gone on with."""
+    """The folder of a sweep or comparison; ``again`` for one that is resumed."""
 
     folder: Path
     again: bool = False
 
     def end(self, timing: Timing, summary: Mapping[str, Any]) -> None:
-        """Write the times, and last the summary, the mark of the end; what was kept to go on from is taken away.
+        """Write the times, and last the summary, the mark of the end; remove what was there to resume from.
 
-        So is what a process left that died while it replaced a file.
+        And remove what a process left that died while it replaced a file.
         """
-        run_folder.remove_temporaries(self.folder)
-        run_folder.replace(self.folder / "timing.json", timing.text())
-        run_folder.replace(self.folder / "summary.json", run_folder.json_text(summary))
-        run_folder.sync_folder(self.folder)
+        files.remove_temporaries(self.folder)
+        files.replace(self.folder / "timing.json", timing.text())
+        files.replace(self.folder / "summary.json", files.json_text(summary))
+        files.sync_folder(self.folder)
         if summary["status"] == "finished":
-            shutil.rmtree(self.folder / KEPT, ignore_errors=True)
+            shutil.rmtree(self.folder / PARTIAL_RESULTS, ignore_errors=True)
 
 
 def head(loaded: Loaded, origin: Provenance) -> tuple[str, dict[str, bytes | str]]:
-    """Return the text of config.yaml, and the first files of many runs: the specs and the environment."""
+    """Return the text of config.yaml, and the first files of a sweep or comparison: the specs and the environment."""
     text = write(config.filled_in(loaded.spec))
     machine = record_run.environment(origin, torch.device("cpu"), resolve_threads(loaded))
-    return text, {"spec.yaml": origin.text, "environment.json": run_folder.json_text(machine), "config.yaml": text}
+    return text, {"spec.yaml": origin.text, "environment.json": files.json_text(machine), "config.yaml": text}
 
 
 _STATUSES = ("finished", "stopped", "diverged", "interrupted", "failed")
@@ -204,14 +204,14 @@ def counts(found: Sequence[Result]) -> dict[str, int]:
 
 def runs_json(folder: Path, plan: Plan, found: Sequence[Result]) -> str:
     """Return results as one JSON document."""
-    metrics, target = metric_names(plan.loaded), plan.wish.target is not None
+    metrics, target = metric_names(plan.loaded), plan.capture.target is not None
     names = records.results_header(plan.axes, metrics, target=target)
     loaded = {run.number: run.loaded for run in plan.runs}
     rows = [
         dict(zip(names, records.results_row(r, metrics, effort_of(loaded[r.number]) if target else None), strict=True))
         for r in found
     ]
-    return run_folder.json_text({"folder": str(folder), "runs": rows})
+    return files.json_text({"folder": str(folder), "runs": rows})
 
 
 @dataclass(frozen=True, slots=True)

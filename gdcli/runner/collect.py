@@ -16,7 +16,7 @@ from gdcli.runner.jobs import Capture, Layout, Run
 from gdcli.runner.record_run import Finished
 from gdcli.spec.load import Loaded
 from gdcli.storage import partial_results
-from gdcli.storage.record import json_file
+from gdcli.storage.files import json_file
 
 
 class Collector:
@@ -95,12 +95,12 @@ def ended(runs: Sequence[Run], place: Layout) -> list[Result]:
 
     A run whose folder the process died in before that mark is run again; it may have that of an interruption.
     """
-    if place.kept is None:
+    if place.partial_results is None:
         return []
     points = {run.number: run.point for run in runs}
     folders = {run.number: place.of(run) for run in runs}
     found = []
-    for number, result in partial_results.read(place.kept).items():
+    for number, result in partial_results.read(place.partial_results).items():
         folder, point = folders.get(number), points.get(number)
         if point is not None and (folder is None or _status(folder) == result.status):
             found.append(replace(result, label=point.label, values=point.values))
@@ -117,5 +117,5 @@ def _status(folder: Path) -> Any:
 def save_partial(place: Layout, found: Sequence[Result]) -> None:
     """Keep the results of runs that ended by themselves."""
     done = [result for result in found if result.status not in ("interrupted", "failed")]
-    if place.kept is not None and done:
-        partial_results.write(place.kept, done)
+    if place.partial_results is not None and done:
+        partial_results.write(place.partial_results, done)

@@ -1,4 +1,4 @@
-"""Runs to carry out, where they go, and the folder of one."""
+"""The runs of a sweep or a comparison, where they go, and the folder of one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from gdcli.plan import Trial
 from gdcli.records import Result, failed_result
 from gdcli.runner.record_run import Provenance, RecordFolder
 from gdcli.spec.load import Loaded
-from gdcli.storage import arrays, run_folder
+from gdcli.storage.files import naming, read, write
 
 FOLDERS = 100
-"""Each run has a sub-folder up to this many runs."""
+"""Up to this many runs, each has a sub-folder."""
 
 CALL = (GdcliError, RuntimeError, ArithmeticError, MemoryError, ValueError, TypeError, LookupError)
 """What a run may raise without taking the others down: torch's layers refuse a batch with any of them.
@@ -26,7 +26,7 @@ A full disk is not among the run's own faults.
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run to carry out."""
+    """One run of a sweep or a comparison."""
 
     number: int  # from 1
     point: Trial
@@ -35,7 +35,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """What is kept of each run besides its row of results.csv."""
+    """What is captured of each run besides its row of results.csv."""
 
     curve: bool = False  # the loss of every step
     path: bool = False  # the parameters after every step
@@ -45,7 +45,7 @@ class Capture:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Runs that are carried out one after the other, or together as one fleet."""
+    """Runs done one after the other, or together as one fleet."""
 
     runs: tuple[Run, ...]
     together: bool
@@ -53,15 +53,15 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the runs' sub-folders go, of how many, where the runs come from, and where their results are kept.
+    """Where the runs' sub-folders go, how many runs there are, where they come from, and where their results wait.
 
-    Results are kept until all runs have ended, so that none that has is run again after a crash.
+    Results wait there until all runs have ended, so that after a crash no finished run is run again.
     """
 
     folder: Path | None
     count: int
     origin: Provenance
-    kept: Path | None = None
+    partial_results: Path | None = None
 
     def of(self, run: Run) -> Path | None:
         """Return a run's own folder; None beyond 100 runs."""
@@ -80,7 +80,6 @@ def folder_name(number: int, label: str, count: int) -> str:
     return f"{number:0{len(str(count))}d}-{safe[:48]}"
 
 
-Tell = Callable[[Result], None]
 Advance = Callable[[float], None]  # the share of the shard that is done
 
 
@@ -96,10 +95,10 @@ def why(error: BaseException) -> str:
 
 
 def clear(folder: Path | None) -> None:
-    """Take away what a run left that is tried again."""
+    """Remove what a run left that is tried again."""
     if folder is None:
         return
-    with run_folder.naming(folder):
+    with naming(folder):
         if folder.is_symlink():
             folder.unlink()
         elif folder.is_dir():
@@ -109,16 +108,16 @@ def clear(folder: Path | None) -> None:
 def recorded(
     folder: Path | None, config: str, files: Mapping[str, bytes | str], *, again: bool = False
 ) -> RecordFolder | None:
-    """Make a run's folder with its first files; with ``again`` one that is there, of the same run, is gone on with."""
+    """Make a run's folder with its first files; with ``again``, continue in the one that the same run has already."""
     if folder is None:
         return None
     if again and is_of(folder, config):
         return RecordFolder(folder, config, again=True)
     clear(folder)
-    with run_folder.naming(folder):
+    with naming(folder):
         folder.mkdir()
         for name, content in files.items():
-            run_folder.write(folder / name, content)
+            write(folder / name, content)
     return RecordFolder(folder, config)
 
 
@@ -126,6 +125,6 @@ def is_of(folder: Path, config: str) -> bool:
     """Say whether a folder is that of a run of this config.yaml."""
     wanted = config.encode()
     try:
-        return not folder.is_symlink() and arrays.read(folder / "config.yaml", len(wanted)) == wanted
+        return not folder.is_symlink() and read(folder / "config.yaml", len(wanted)) == wanted
     except (OSError, DamagedError):
         return False

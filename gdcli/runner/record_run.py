@@ -37,7 +37,7 @@ from gdcli.spec import config
 from gdcli.spec.document import write
 from gdcli.spec.load import Loaded
 from gdcli.spec.schema import RunSpec
-from gdcli.storage import run_folder
+from gdcli.storage import csv_reader, files, run_folder
 from gdcli.storage.checkpoints import Checkpoints, Logs, SavedState
 from gdcli.zoo.data import generator
 from gdcli.zoo.models import Stack
@@ -76,7 +76,7 @@ class Timing:
     def text(self) -> str:
         """Return timing.json."""
         training = self.phases.get("train", 0.0)
-        return run_folder.json_text(
+        return files.json_text(
             {
                 "start": self.started.isoformat(),
                 "end": datetime.now(UTC).isoformat(),
@@ -185,9 +185,7 @@ def _refused(error: Exception, record: RecordFolder | None) -> RunError:
     """Return what torch's own layers refuse in the middle of a run, such as one row for a batch norm."""
     message = f"torch refused a step: {str(error).splitlines()[0]}"
     if record is not None:
-        run_folder.replace(
-            record.folder / "summary.json", run_folder.json_text({"status": "failed", "message": message})
-        )
+        files.replace(record.folder / "summary.json", files.json_text({"status": "failed", "message": message}))
     return RunError(message)
 
 
@@ -264,7 +262,7 @@ class _Following:
             folder = self._record.folder
             if found is not None:
                 lengths = {name: length for name, (length, _) in found.logs.items()}
-                self._losses.append(run_folder.losses(folder / "steps.csv", found.state.steps))
+                self._losses.append(csv_reader.losses(folder / "steps.csv", found.state.steps))
             elif self._record.again:
                 lengths = {}
         return Writer(self._spec, start, folder, self._keep, self._watch.text, lengths)
@@ -330,9 +328,9 @@ class Writer:
 
 def write_end(folder: Path, finished: Finished, timing: Timing) -> None:
     """Write the times, and last the summary, which is the mark of a run that ended."""
-    run_folder.replace(folder / "timing.json", timing.text())
-    run_folder.replace(folder / "summary.json", run_folder.json_text(finished.summary()))
-    run_folder.sync_folder(folder)
+    files.replace(folder / "timing.json", timing.text())
+    files.replace(folder / "summary.json", files.json_text(finished.summary()))
+    files.sync_folder(folder)
 
 
 def _with_norms(block: StepBlock, start: Start) -> StepBlock:
@@ -388,7 +386,7 @@ def head_of(
 ) -> tuple[str, dict[str, bytes | str]]:
     """Return :func:`head` of a run that is built with others."""
     text = write(config.resolved(loaded, device=str(device), threads=threads, engine=engine, keep=keep))
-    machine = run_folder.json_text(environment(origin, device, threads))
+    machine = files.json_text(environment(origin, device, threads))
     return text, {"spec.yaml": origin.text, "environment.json": machine, "config.yaml": text}  # last: all are there
 
 
@@ -453,4 +451,4 @@ def draw(path: Path, picture: Callable[[], bytes], watch: Callbacks) -> None:
         if watch.warning is not None:
             watch.warning(f"could not draw {path.name}: {type(error).__name__}: {error}")
         return
-    run_folder.replace(path, content)
+    files.replace(path, content)

@@ -19,7 +19,7 @@ from gdcli.runner.jobs import Advance, Capture, Layout, Run, Shard
 from gdcli.runner.record_fleet import Members
 from gdcli.runner.record_run import Timing
 from gdcli.storage.checkpoints import Checkpoints, SavedState
-from gdcli.storage.record import json_file
+from gdcli.storage.files import json_file
 
 PREFIX = "fleet-"
 
@@ -70,12 +70,12 @@ class _Saved:
     def __init__(self, loop: Loop, members: Members) -> None:
         self._loop, self._members, place = loop, members, members.place
         self._checkpoints: Checkpoints | None = None
-        if place.kept is not None and not members.wish.path:
+        if place.partial_results is not None and not members.wish.path:
             key = json.dumps([[run.number, repr(run.point.changes)] for run in members.runs])
             name = PREFIX + hashlib.sha256(key.encode()).hexdigest()[:16]
             every = loop.spec.checkpoint.every_seconds
-            logs = place.folder or place.kept.parent  # runs without folders have none
-            self._checkpoints = Checkpoints(place.kept, key, every, name=name, logs=logs)
+            logs = place.folder or place.partial_results.parent  # runs without folders have none
+            self._checkpoints = Checkpoints(place.partial_results, key, every, name=name, logs=logs)
 
     def begin(self) -> SavedState | None:
         """Put the last state into the loop and return it; None to begin at the start."""

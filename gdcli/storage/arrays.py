@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import stat
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gdcli.errors import DamagedError
-from gdcli.storage.run_folder import no_follow
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -41,7 +37,7 @@ def seal(data: Any, arrays: Arrays) -> bytes:
 
 
 def unseal(content: bytes) -> tuple[Any, dict[str, NDArray[Any]]]:
-    """Return what was sealed. Raises DamagedError for anything else."""
+    """Return the data and arrays of a file made by seal. Raises DamagedError for anything else."""
     from safetensors.numpy import load
 
     try:
@@ -58,26 +54,6 @@ def unseal(content: bytes) -> tuple[Any, dict[str, NDArray[Any]]]:
         raise
     except Exception as error:  # whatever a parser says of bytes that no one wrote like this
         raise DamagedError(f"it cannot be read ({type(error).__name__})") from None
-
-
-def read(path: Path, at_most: int) -> bytes:
-    """Return a file's bytes: of a regular file no larger than stated, links not followed.
-
-    Raises DamagedError for another, FileNotFoundError where there is none.
-    """
-    try:
-        stream = open(path, "rb", opener=no_follow)  # noqa: SIM115  # Path.open takes no opener
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise DamagedError(f"it cannot be opened: {error.strerror}") from None
-    with stream:
-        found = os.fstat(stream.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise DamagedError("it is no file")
-        if found.st_size > at_most:
-            raise DamagedError(f"it has {found.st_size:,} bytes, more than the {at_most:,} that it could need")
-        return stream.read(at_most)
 
 
 def _digest(text: str, arrays: Arrays) -> str:

@@ -1,7 +1,7 @@
-"""The checkpoints of a run's folder: written at most every so many seconds, the one before kept, proved when read.
+"""The checkpoints of a run's folder: written at most every so many seconds, two of them kept, verified when read.
 
-The logs are on the disk before the checkpoint that holds their lengths and their sha256, so that a run goes on from
-the checkpoint whatever was written after it. ``checkpoint.json`` tells people and `gdcli ls` what it holds.
+The logs are on the disk before the checkpoint that holds their lengths and their sha256, so that a run can resume from
+the checkpoint whatever was written after it. ``checkpoint.json`` shows people and `gdcli ls` what it holds.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 
 from gdcli.errors import DamagedError
 from gdcli.records import State
-from gdcli.storage import arrays as sealed
-from gdcli.storage import run_folder
+from gdcli.storage import files
+from gdcli.storage.arrays import HEADER, seal, unseal
 
 FORMAT = 1
 
@@ -26,7 +26,7 @@ Logs = Mapping[str, tuple[int, str]]
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
-    """A checkpoint that can be gone on from."""
+    """A checkpoint that can be resumed from."""
 
     state: State
     logs: Logs
@@ -60,27 +60,26 @@ class Checkpoints:
             "state": state.numbers,
             "logs": {name: list(each) for name, each in logs.items()},
         }
-        content = sealed.seal(data, state.arrays)
-        if self._folder != self._logs:  # a record's own folder is there, or was taken away
-            run_folder.make_below(self._folder.parent)
-            run_folder.make_below(self._folder)
+        content = seal(data, state.arrays)
+        if self._folder != self._logs:  # a record's own folder exists, or was removed
+            files.make_below(self._folder.parent)
+            files.make_below(self._folder)
         path, previous = (self._folder / name for name in self._names)
-        run_folder.replace(path, content, previous=previous if self._rotates else None)
+        files.replace(path, content, previous=previous if self._rotates else None)
         self._rotates = True
         told = {"file": path.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-        run_folder.replace(
-            self._folder / self._told, run_folder.json_text({**state.numbers, **data, **told, "state": None})
-        )
+        files.replace(self._folder / self._told, files.json_text({**state.numbers, **data, **told, "state": None}))
         self._last = time.perf_counter()
 
     def latest(self, at_most: int, fits: Callable[[State], None], refused: Callable[[str], None]) -> SavedState | None:
-        """Return the newest checkpoint that is whole, of this run and of these logs; tell why another is not.
+        """Return the newest checkpoint that is whole, of this run and of these logs.
 
-        ``at_most`` bytes of arrays are read; ``fits`` raises DamagedError for a state that is not the run's.
+        ``refused`` is called with why another is not used. ``at_most`` bytes of arrays are read; ``fits`` raises
+        DamagedError for a state that is not the run's.
         """
         for name in self._names:
             try:
-                found = self._read(name, at_most + sealed.HEADER)
+                found = self._read(name, at_most + HEADER)
                 fits(found.state)
             except FileNotFoundError:
                 continue
@@ -92,7 +91,7 @@ class Checkpoints:
         return None
 
     def _read(self, name: str, at_most: int) -> SavedState:
-        data, arrays = sealed.unseal(sealed.read(self._folder / name, at_most))
+        data, arrays = unseal(files.read(self._folder / name, at_most))
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise DamagedError("it was written by another version of gdcli")
         if data.get("config_sha256") != self._key:
@@ -120,16 +119,16 @@ class Checkpoints:
         return length, digest
 
     def remove(self) -> None:
-        """Take all away: the run has ended, its summary is on the disk."""
+        """Remove all: the run has ended, its summary is on the disk."""
         for name in (*self._names, self._told):
-            with run_folder.naming(self._folder / name, "remove"):
+            with files.naming(self._folder / name, "remove"):
                 (self._folder / name).unlink(missing_ok=True)
 
 
 def prefix_sha256(path: Path, length: int) -> str | None:
     """Return the digest of a file's first bytes; None where it has fewer. Raises OSError."""
     found, left = hashlib.sha256(), length
-    with open(path, "rb", opener=run_folder.no_follow) as stream:  # Path.open takes no opener
+    with files.opened(path) as stream:
         while left:
             part = stream.read(min(2**20, left))
             if not part:

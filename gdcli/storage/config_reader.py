@@ -1,4 +1,4 @@
-"""The configs of many records, read fast: what a config.yaml means, without the places of its keys.
+"""config.yaml of any number of records, read fast: what a config.yaml means, without the places of its keys.
 
 PyYAML's C parser gives the events of a config fifteen times faster than its Python one, so that a thousand of them
 take a third of a second. It is as safe: no constructor is called, nothing recurses, the limits are those of a spec.
@@ -15,7 +15,7 @@ import yaml
 
 from gdcli.errors import DamagedError
 from gdcli.spec.scalars import UnreadableError, resolve, shown
-from gdcli.storage.record import content
+from gdcli.storage.files import content
 
 MAX_BYTES, MAX_DEPTH, MAX_VALUES = 256 * 1024, 32, 20_000
 

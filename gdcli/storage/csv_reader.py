@@ -6,12 +6,17 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gdcli.errors import DamagedError
-from gdcli.storage.record import existing
+from gdcli.errors import DamagedError, MachineError
+from gdcli.storage.files import content, existing
+
+if TYPE_CHECKING:  # a list of records needs no numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
 _INTEGER = re.compile(r"[-+]?\d{1,18}")
 _FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf|nan")
@@ -26,27 +31,19 @@ MOST_TABLE = 2**30
 
 def table(path: Path) -> tuple[list[str], list[list[Any]]]:
     """Return header and rows of a CSV: numbers as numbers, empty cells as None. Raises DamagedError."""
-    with existing(path) as stream:
-        found = stream.read(MOST_TABLE + 1)
-    if len(found) > MOST_TABLE:
-        raise DamagedError(f"{path}: has more than {MOST_TABLE:,} bytes")
+    found = content(path, MOST_TABLE)
+    if found is None:
+        raise DamagedError(f"{path}: there is no such file")
+    whole = found[: found.rfind(b"\n") + 1]  # without a last line that was being written
     try:
-        lines = list(csv.reader(io.StringIO(_whole(found).decode(), newline=""), strict=True))
+        lines = list(csv.reader(io.StringIO(whole.decode(), newline=""), strict=True))
     except (csv.Error, UnicodeDecodeError) as error:
         raise DamagedError(f"{path}: {error}") from None
     if not lines or any(len(line) != len(lines[0]) for line in lines):
         raise DamagedError(f"{path}: rows and header have different lengths" if lines else f"{path}: has no header")
-    means = [_text if name in TEXTS else cell for name in lines[0]]
-    return lines[0], [[mean(text) for mean, text in zip(means, line, strict=True)] for line in lines[1:]]
-
-
-def _text(text: str) -> str | None:
-    return text or None
-
-
-def _whole(found: bytes) -> bytes:
-    """Leave out a last line that was being written."""
-    return found[: found.rfind(b"\n") + 1]
+    is_text = [name in TEXTS for name in lines[0]]
+    rows = [[(c or None) if text else cell(c) for c, text in zip(line, is_text, strict=True)] for line in lines[1:]]
+    return lines[0], rows
 
 
 def cell(text: str) -> Any:
@@ -96,3 +93,27 @@ class NumberColumns:
                 if not _LINE.fullmatch(line) or line.count(b",") != commas:
                     raise DamagedError(f"{self.path}: line {count:,} is no row of {commas + 1} numbers")
                 yield int(line.partition(b",")[0]), line
+
+    def numbers(self, columns: Sequence[int] | None = None) -> NDArray[np.float64]:  # [rows, columns]
+        """Return all rows, or some of their columns. Raises DamagedError where a number is missing."""
+        import numpy as np
+
+        places = range(len(self.header)) if columns is None else columns
+        try:
+            rows = [[float(cells[k]) for k in places] for cells in (line.split(b",") for _, line in self)]
+        except (IndexError, ValueError):
+            raise DamagedError(f"{self.path}: lacks a number") from None
+        return np.array(rows, np.float64).reshape(-1, len(places))
+
+
+def losses(path: Path, count: int) -> NDArray[np.float64]:
+    """Return the losses of the first steps in a steps.csv, to the bit. Raises MachineError for a file without them."""
+    import numpy as np
+
+    try:
+        found = [float(line.split(b",", 4)[3]) for _, line in islice(NumberColumns(path), count)]
+    except (DamagedError, IndexError, ValueError):
+        found = []
+    if len(found) != count:
+        raise MachineError(f"{path} does not have the {count:,} steps that it should")
+    return np.array(found)

@@ -36,7 +36,7 @@ def runs_of(folder: Path) -> list[Path]:
 
 
 def run_number(folder: Path) -> int | None:
-    """Return the number of a run of many by its folder's name, such as ``07-lr=0.1``."""
+    """Return the number of a sweep's run by its folder's name, such as ``07-lr=0.1``."""
     number = folder.name.partition("-")[0]
     return int(number) if number.isdecimal() and len(number) < 10 else None
 

@@ -1,7 +1,7 @@
-"""Results of runs that have ended, kept as files until all runs of a sweep or a comparison have.
+"""Results of runs that have ended, stored as files until all runs of a sweep or a comparison have.
 
-Each file holds the results of one shard and is written by whoever carried it out; what is kept is what can be read
-back whole, so that nothing needs to be brought to the disk and no two processes write one file.
+Each file holds the results of one shard and is written by the process that ran it. A file that cannot be read back
+whole does not count, so that nothing needs to be brought to the disk; no two processes write one file.
 """
 
 from __future__ import annotations
@@ -17,27 +17,26 @@ from numpy.typing import NDArray
 
 from gdcli.errors import DamagedError
 from gdcli.records import Parameter, Result
-from gdcli.storage import arrays as sealed
-from gdcli.storage import run_folder
+from gdcli.storage import files
+from gdcli.storage.arrays import seal, unseal
 
 LARGEST = 2**33  # bytes of a file that is read
-_LOSSES = ("loss", "best_loss")
 _PLAIN = ("status", "message", "steps", "epochs", "to_target", "kernel")
 
 
 def write(folder: Path, found: Sequence[Result]) -> None:
-    """Keep results under a name of their own; the folder is made."""
+    """Store results under a name of their own; the folder is made."""
     arrays: dict[str, NDArray[Any]] = {}
     rows = [_row(result, arrays) for result in found]
     path = folder / f"{found[0].number:08d}-{secrets.token_hex(4)}"
-    run_folder.make_below(folder.parent)
-    run_folder.make_below(folder)
-    with run_folder.naming(path):
-        run_folder.write(path, sealed.seal({"results": rows}, arrays), sync=False)
+    files.make_below(folder.parent)
+    files.make_below(folder)
+    with files.naming(path):
+        files.write(path, seal({"results": rows}, arrays), sync=False)
 
 
 def read(folder: Path) -> dict[int, Result]:
-    """Return the results that are kept, by number, without label and values.
+    """Return the results that are stored, by number, without label and values.
 
     A file that is not whole counts as none.
     """
@@ -46,7 +45,7 @@ def read(folder: Path) -> dict[int, Result]:
         return found
     for path in sorted(folder.glob("[0-9]*")):
         with contextlib.suppress(DamagedError, FileNotFoundError, KeyError, TypeError, ValueError):
-            data, arrays = sealed.unseal(sealed.read(path, LARGEST))
+            data, arrays = unseal(files.read(path, LARGEST))
             results = [_result(row, arrays) for row in data["results"]]
             found |= {result.number: result for result in results}
     return found
@@ -62,7 +61,8 @@ def _row(result: Result, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     return {
         "number": number,
         **{name: getattr(result, name) for name in _PLAIN},
-        **{name: _exact(getattr(result, name)) for name in _LOSSES},
+        "loss": _exact(result.loss),
+        "best_loss": _exact(result.best_loss),
         "metrics": {name: _exact(value) for name, value in result.metrics.items()},
         "hashes": result.hashes and list(result.hashes),
         "parameters": None if result.parameters is None else [[p.name, p.trained] for p in result.parameters],
@@ -76,17 +76,12 @@ def _result(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Resul
         parameters = tuple(Parameter(name, arrays[f"{number}.parameter.{name}"], trained) for name, trained in names)
     losses, path = (arrays.get(f"{number}.{name}") for name in ("losses", "path"))
     return Result(
-        number=number,
+        number,
         label="",
         values=(),
-        status=row["status"],
-        message=row["message"],
+        **{name: row[name] for name in _PLAIN},
         loss=float(row["loss"]),
         best_loss=float(row["best_loss"]),
-        steps=row["steps"],
-        epochs=row["epochs"],
-        to_target=row["to_target"],
-        kernel=row["kernel"],
         metrics={name: float(value) for name, value in row["metrics"].items()},
         hashes=tuple(row["hashes"]) if row["hashes"] else None,
         parameters=parameters,

@@ -1,4 +1,4 @@
-"""One record's folder: what it is, how it ended and how well. Nothing in it is trusted, a damaged file is told."""
+"""One record's folder: what it is, how it ended and how well. Nothing in it is trusted, a damaged file is reported."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import orjson
+from typing import Any
 
 from gdcli.errors import DamagedError
+from gdcli.storage.files import content, json_file
+from gdcli.storage.run_folder import in_use
 
 STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)-([0-9a-f]{8})(?:-(\d{1,4}))?")
 """The name that gdcli gives a record's folder: when it started, 8 hex digits of the spec, a number if it was taken."""
@@ -21,72 +21,7 @@ STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)-([0-9a-f]{8})(?:-(\d
 ENDED = ("finished", "stopped", "diverged", "interrupted", "failed")
 STATUSES = (*ENDED, "running", "unfinished", "damaged")
 
-MOST_BYTES = 2**28
-MOST_LEVELS = 50
 Plain = Mapping[str, Any]
-
-
-def _open(path: Path) -> tuple[int, int]:
-    """Return the descriptor of a file and its size. A link is not followed, a pipe not waited for."""
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise DamagedError(f"{path}: {error.strerror}") from None
-    found = os.fstat(file)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(file)
-        raise DamagedError(f"{path}: is no file")
-    return file, found.st_size
-
-
-def existing(path: Path) -> BinaryIO:
-    """Open a file that a record has to have. Raises DamagedError where there is none, and for what is no file."""
-    try:
-        return open(_open(path)[0], "rb")  # noqa: PTH123  # of a descriptor
-    except FileNotFoundError:
-        raise DamagedError(f"{path}: there is no such file") from None
-
-
-def content(path: Path, most: int = MOST_BYTES) -> bytes | None:
-    """Return a file's bytes, None where there is none. Raises DamagedError for what is no file, or larger."""
-    try:
-        file, size = _open(path)
-    except FileNotFoundError:
-        return None
-    try:
-        if size > most:
-            raise DamagedError(f"{path}: has {size:,} bytes, more than {most:,}")
-        return os.read(file, size)
-    finally:
-        os.close(file)
-
-
-def json_file(path: Path) -> dict[str, Any] | None:
-    """Return a file's JSON object, None where there is no file. Raises DamagedError for anything else."""
-    text = content(path)
-    if text is None:
-        return None
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise DamagedError(f"{path}: {error}") from None
-    if not isinstance(value, dict):
-        raise DamagedError(f"{path}: is no JSON object")
-    if text.count(b"[") + text.count(b"{") > MOST_LEVELS and _levels(value) > MOST_LEVELS:
-        raise DamagedError(f"{path}: is nested deeper than {MOST_LEVELS} levels")
-    return value
-
-
-def _levels(value: Any) -> int:
-    """Return how deep lists and objects are nested, without recursion, of which Python has less than JSON."""
-    level, inner = 0, [value]
-    while inner:
-        level += 1
-        lists = [each.values() if isinstance(each, dict) else each for each in inner]
-        inner = [item for items in lists for item in items if isinstance(item, dict | list)]
-    return level
 
 
 def is_record(folder: Path) -> bool:
@@ -120,7 +55,7 @@ class Record:
 
     @property
     def name(self) -> str:
-        """The experiment's name: that of the folder above; for a run of many, of the folder above its record."""
+        """The experiment's name: that of the folder above; for a run of a sweep, of the folder above its record."""
         above = self.folder.absolute().parent
         return above.parent.name if STAMP.fullmatch(above.name) else above.name
 
@@ -208,9 +143,7 @@ def read(folder: Path) -> Record:
 
 
 def _going_on(folder: Path) -> str:
-    """Say whether a record without a summary is being written: the lock of a run of many is that of the whole."""
-    from gdcli.storage.run_folder import in_use
-
+    """Say whether a record without a summary is being written: a sweep holds one lock for all its runs."""
     above = folder.absolute().parent
     return "running" if in_use(folder) or (is_record(above) and in_use(above)) else "unfinished"
 

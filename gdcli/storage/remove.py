@@ -1,4 +1,4 @@
-"""Records taken away: whole, never one that is in use, never through a link."""
+"""Records removed: whole, never one that is in use, never through a link."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gdcli.errors import DamagedError, MachineError, SpecError
 from gdcli.spec.scalars import shown
 from gdcli.storage import config_reader
 from gdcli.storage.record import STAMP, is_record
+from gdcli.storage.run_folder import Lock, in_use
 
 
 def checked(folders: Sequence[Path]) -> list[Path]:
@@ -35,8 +36,6 @@ def held(folders: Sequence[Path]) -> Iterator[None]:
 
     Raises MachineError where another process holds one, or that of the sweep that a run belongs to.
     """
-    from gdcli.storage.run_folder import Lock, in_use
-
     with contextlib.ExitStack() as locks:
         for folder in folders:
             above = folder.absolute().parent
@@ -47,9 +46,9 @@ def held(folders: Sequence[Path]) -> Iterator[None]:
 
 
 def remove(folder: Path) -> None:
-    """Take a record away, and the folder of its experiment when it is left empty.
+    """Remove a record, and the folder of its experiment when it is left empty.
 
-    It is hidden first: a removal that is killed leaves no half record behind. Links inside are taken away themselves.
+    It is hidden first: a removal that is killed leaves no half record behind. Of links inside, what they lead to stays.
     Raises MachineError for what the file system refuses.
     """
     emptied = folder.absolute().parent if _is_in_its_experiment(folder) else None

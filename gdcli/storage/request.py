@@ -8,16 +8,16 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from gdcli.errors import DamagedError, MachineError
+from gdcli.errors import MachineError
 from gdcli.spec.load import Loaded
 from gdcli.spec.signature import STRICT
-from gdcli.storage import arrays
+from gdcli.storage.files import required
 
 NAME = "request.json"
 MAX_BYTES = 2**20
 
 
-class _Asked(BaseModel):
+class _Request(BaseModel):
     model_config = STRICT
 
     format: Literal[1] = 1
@@ -30,20 +30,20 @@ class _Asked(BaseModel):
     sha256: str = ""  # of all this, by which an edited file is known
 
 
-class RunRequest(_Asked):
+class RunRequest(_Request):
     """`gdcli run`."""
 
     command: Literal["run"] = "run"
     no_limits: bool = False
 
 
-class _OfMany(_Asked):
+class _BatchRequest(_Request):
     max_runs: Annotated[int, Field(ge=1)] | None = None
     fleet: Literal["auto", "off"] = "auto"
     fail_fast: bool = False
 
 
-class SweepRequest(_OfMany):
+class SweepRequest(_BatchRequest):
     """`gdcli sweep`."""
 
     command: Literal["sweep"] = "sweep"
@@ -52,7 +52,7 @@ class SweepRequest(_OfMany):
     trajectory: tuple[str, ...] = ()
 
 
-class CompareRequest(_OfMany):
+class CompareRequest(_BatchRequest):
     """`gdcli compare`; what is None is as the spec's ``compare`` block has it."""
 
     command: Literal["compare"] = "compare"
@@ -73,7 +73,7 @@ Request: TypeAlias = RunRequest | SweepRequest | CompareRequest
 def text(request: Request, loaded: Loaded, config: str, base: Path) -> str:
     """Return request.json of a record with this config.yaml.
 
-    The folder of the spec is told only where it is needed, for many runs whose data file is relative to it, so that a
+    The folder of the spec is named only where it is needed, for a sweep whose data file is relative to it, so that a
     record does not depend on where it was made.
     """
     relative = loaded.data_sha256 and not isinstance(request, RunRequest)
@@ -98,13 +98,9 @@ def digest(config: str) -> str:
 
 def read(folder: Path) -> Request:
     """Return the request of a record. Raises MachineError for a folder without one, or with a damaged or edited one."""
+    content = required(folder / NAME, MAX_BYTES, ": it is no record of run, sweep or compare")
     try:
-        content = arrays.read(folder / NAME, MAX_BYTES)
         found = TypeAdapter[Request](Annotated[Request, Field(discriminator="command")]).validate_json(content)
-    except FileNotFoundError:
-        raise MachineError(f"{folder} has no {NAME}: it is no record of run, sweep or compare") from None
-    except DamagedError as error:
-        raise MachineError(f"{folder / NAME} cannot be used: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -116,12 +112,7 @@ def read(folder: Path) -> Request:
 
 def require_config(recorded: Request, folder: Path) -> None:
     """Raise MachineError if a record's config.yaml is not what was written."""
-    try:
-        content = arrays.read(folder / "config.yaml", 4 * MAX_BYTES)
-    except FileNotFoundError:
-        raise MachineError(f"{folder} has no config.yaml") from None
-    except DamagedError as error:
-        raise MachineError(f"{folder / 'config.yaml'} cannot be used: {error}") from None
+    content = required(folder / "config.yaml", 4 * MAX_BYTES)
     if hashlib.sha256(content).hexdigest() != recorded.config_sha256:
         raise MachineError(f"{folder / 'config.yaml'} was changed after the record was begun")
 

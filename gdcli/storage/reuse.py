@@ -1,4 +1,4 @@
-"""Whether what is asked for has been done: a finished record of the same request, spec and versions."""
+"""Whether what is requested has been done: a finished record of the same request, spec and versions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gdcli import __version__
 from gdcli.errors import MachineError
-from gdcli.storage.record import existing, json_file
+from gdcli.storage.files import existing, json_file
 
 if TYPE_CHECKING:
     from gdcli.storage.request import Request
@@ -20,7 +20,7 @@ def finished(parent: Path, digest: str, request: Request, data_sha256: str) -> P
     """Return the newest finished record of the same, below an experiment's folder; None where there is none.
 
     The same: the digest of the spec with all defaults, the request, the bytes of a data file, the versions of gdcli
-    and torch. Whether pictures were drawn does not count. Many runs of which one failed are not finished.
+    and torch. Whether figures were drawn does not count. A sweep of which one run failed is not finished.
     """
     if not parent.is_dir():
         return None

@@ -10,7 +10,7 @@ import pytest
 
 from gdcli.plan import Trial
 from gdcli.runner import Run, Shard, matches_single
-from gdcli.runner.executors.base import Task, TaskResult, deliver
+from gdcli.runner.executors.worker import Task, TaskResult, run_task
 from gdcli.spec import bundled, document, load, schema
 from tests.conftest import only_folder
 
@@ -63,24 +63,24 @@ def require_bits_of_run() -> None:
 # --- workers: the processes import this module ------------------------------------------------------------------------
 
 
-def _has_victim(errand: Task) -> bool:
-    return any(number == VICTIM for number, _ in errand.points)
+def _has_victim(task: Task) -> bool:
+    return any(number == VICTIM for number, _ in task.trials)
 
 
-def dies_once(errand: Task) -> TaskResult:
-    """Deliver, but die the first time once the victim's work is done and its files are written."""
-    delivery = deliver(errand)
-    if _has_victim(errand):
+def dies_once(task: Task) -> TaskResult:
+    """Run a shard, but die the first time once the victim's work is done and its files are written."""
+    result = run_task(task)
+    if _has_victim(task):
         try:
             Path(os.environ["GDCLI_TEST_MARKER"]).touch(exist_ok=False)
         except FileExistsError:
-            return delivery
+            return result
         os.kill(os.getpid(), signal.SIGKILL)
-    return delivery
+    return result
 
 
-def dies_always(errand: Task) -> TaskResult:
-    """Deliver, but die at the victim."""
-    if _has_victim(errand):
+def dies_always(task: Task) -> TaskResult:
+    """Run a shard, but die at the victim."""
+    if _has_victim(task):
         os.kill(os.getpid(), signal.SIGKILL)
-    return deliver(errand)
+    return run_task(task)

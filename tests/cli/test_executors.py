@@ -47,7 +47,7 @@ def dying(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """Workers that die once; yields the mark of the death."""
     marker = tmp_path / "died"
     monkeypatch.setenv("GDCLI_TEST_MARKER", str(marker))
-    monkeypatch.setattr("gdcli.runner.executors.base.deliver", many_runs.dies_once)
+    monkeypatch.setattr("gdcli.runner.executors.worker.run_task", many_runs.dies_once)
     yield marker
     assert marker.exists()
 
@@ -104,7 +104,7 @@ def check_one_lost(answer: Answer, output: Path, alone: dict[str, bytes], tries:
 def test_a_run_that_kills_every_process_is_the_only_one_lost(
     gdcli, alone: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gdcli.runner.executors.base.deliver", many_runs.dies_always)
+    monkeypatch.setattr("gdcli.runner.executors.worker.run_task", many_runs.dies_always)
     check_one_lost(gdcli(*SIX, "--jobs", "2", "-o", "died"), Path("died"), alone, 3)
 
 
@@ -113,8 +113,8 @@ def test_a_run_that_kills_every_worker_of_a_cluster_is_the_only_one_lost(
     gdcli, alone: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setattr("gdcli.runner.executors.base.deliver", many_runs.dies_always)
-    monkeypatch.setattr("gdcli.runner.executors.base.TRIES", 2)  # a worker takes seconds to start again
+    monkeypatch.setattr("gdcli.runner.executors.worker.run_task", many_runs.dies_always)
+    monkeypatch.setattr("gdcli.runner.executors.worker.TRIES", 2)  # a worker takes seconds to start again
     check_one_lost(gdcli(*SIX, "--cluster", "local:2", "-o", "dask"), Path("dask"), alone, 2)
 
 

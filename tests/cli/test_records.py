@@ -17,7 +17,7 @@ from gdcli.engine.loop import train
 from gdcli.engine.problem import build
 from gdcli.records import StepBlock
 from gdcli.spec import bundled, document, load, schema
-from gdcli.storage import run_folder
+from gdcli.storage import csv_writer, run_folder
 from tests.conftest import GOLDEN, only_folder
 
 FILES = {
@@ -123,13 +123,13 @@ def test_floats_are_written_as_text_that_reads_back_to_the_bit() -> None:
     rng = np.random.default_rng(0)
     values = rng.standard_normal((500, 4)) * 10.0 ** rng.integers(-300, 300, (500, 4))
     values[0] = [0.0, -0.0, 5e-324, 1.7976931348623157e308]
-    text = run_folder.float_rows(np.arange(500), values).decode()
+    text = csv_writer.float_rows(np.arange(500), values).decode()
     back = np.array([[float(cell) for cell in line.split(",")[1:]] for line in text.splitlines()])
     assert back.tobytes() == values.tobytes()
 
 
 def test_rows_with_numbers_that_are_not_finite() -> None:
-    text = run_folder.float_rows(np.array([1, 2]), np.array([[1.5, np.nan], [np.inf, -np.inf]])).decode()
+    text = csv_writer.float_rows(np.array([1, 2]), np.array([[1.5, np.nan], [np.inf, -np.inf]])).decode()
     assert text == "1,1.5,nan\n2,inf,-inf\n"
 
 

@@ -87,7 +87,7 @@ def watched(folder: Path, at_a_time: int = 6) -> Iterator[None]:
 
     def note(numbers: list[int], place: Any) -> None:
         with noted.open("a") as file:
-            file.write(json.dumps([place.kept.name, numbers]) + "\n")
+            file.write(json.dumps([place.partial_results.name, numbers]) + "\n")
 
     def noting_alone(run: Any, place: Any, *rest: Any) -> Any:
         note([run.number], place)

@@ -64,7 +64,7 @@ def _bad(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(record_run, "prepared", prepared_unless)
     monkeypatch.setattr(run_fleet, "build_fleet", build_unless)
-    monkeypatch.setattr("gdcli.runner.executors.base.deliver", many_runs.dies_always)
+    monkeypatch.setattr("gdcli.runner.executors.worker.run_task", many_runs.dies_always)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

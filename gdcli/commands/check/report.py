@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdcli.report import tables
-from gdcli.storage import run_folder
+from gdcli.storage import files
 
 Dtype = Literal["float32", "float64"]
 Array = NDArray[np.float64]
@@ -94,7 +94,7 @@ class Report:
     def json(self) -> str:
         """Return the report as one JSON document."""
         worst = self.worst
-        return run_folder.json_text(
+        return files.json_text(
             {
                 "name": self.name,
                 "passed": self.passed,

@@ -23,7 +23,7 @@ from gdcli.runner.batch import BatchCallbacks, Execution, Plan, ResultRows, RunF
 from gdcli.runner.record_run import Callbacks, Provenance, Timing
 from gdcli.spec.document import Node
 from gdcli.spec.load import Loaded
-from gdcli.storage import run_folder
+from gdcli.storage import csv_writer, files
 
 ONE_BY_ONE = 20
 """Runs up to which a comparison trains each alone, with the bits of `run`; more train as fleets."""
@@ -96,7 +96,7 @@ class Comparison:
         if asked.plot and self.results and not interrupt.requested:
             with timing.phase("plot"):
                 self._draw(Callbacks(warning=onlooker.warning))
-        run_folder.replace(folder / "log.txt", self.table())
+        files.replace(folder / "log.txt", self.table())
         self.home.end(timing, self._summary(interrupt))
 
     # --- what is run --------------------------------------------------------------------------------------------------
@@ -150,9 +150,9 @@ class Comparison:
         self.tuned, tried = tune(self.asked.rows, search.grid, search.changes, train)
         metrics = metric_names(self.asked.loaded)
         lines = [records.results_row(result, metrics) for result in tried]
-        run_folder.replace(
+        files.replace(
             self.home.folder / "tuning.csv",
-            run_folder.csv_text(records.results_header(["label", "lr", "seed"], metrics), lines),
+            csv_writer.csv_text(records.results_header(["label", "lr", "seed"], metrics), lines),
         )
         return [_with_lr(row, tuned) for row, tuned in zip(self.asked.rows, self.tuned, strict=True)]
 
@@ -235,7 +235,7 @@ class Comparison:
             )
             for r in self.results
         ]
-        return run_folder.json_text({"folder": str(self.home.folder), "runs": rows, "rows": self.data()})
+        return files.json_text({"folder": str(self.home.folder), "runs": rows, "rows": self.data()})
 
     def _draw(self, watch: Callbacks) -> None:
         asked, lines = self.asked, self.lines()
@@ -248,7 +248,7 @@ class Comparison:
                 lambda: plots.sensitivity(rows, title=asked.loaded.spec.name, loss_label=label),
                 watch,
             )
-        if self.plan is not None and self.plan.wish.path:
+        if self.plan is not None and self.plan.capture.path:
             record_run.draw(folder / "paths.png", lambda: figures.paths(lines, asked.loaded) or b"", watch)
 
 

@@ -41,14 +41,11 @@ def layer_of(name: str) -> str:
 
 
 def _recorded(folder: Path) -> tuple[list[str], Floats]:
-    import csv
-
     path = folder / "gradients.csv"
     if not path.is_file():
         raise SpecError(f"{folder}: no gradients.csv in this folder (record.gradients: none?)")
-    with path.open(encoding="utf-8", newline="") as stream:
-        header = next(csv.reader(stream), [])
-    return header[1:], numbers_of(path)
+    header, table = numbers_of(path)
+    return header[1:], table
 
 
 def _computed(source: CurveSource) -> tuple[list[str], Floats]:

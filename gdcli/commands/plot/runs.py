@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gdcli.errors import RunError, SpecError
+from gdcli.errors import DamagedError, RunError, SpecError
 from gdcli.report import plots
 from gdcli.spec.load import Loaded
+from gdcli.storage.csv_reader import NumberColumns
 
 Floats = NDArray[np.float64]
 
@@ -41,7 +42,7 @@ def loss_of(source: CurveSource) -> str:
 
 def _curve(source: CurveSource) -> plots.Curve:
     if source.folder is not None:
-        table = numbers_of(source.folder / "steps.csv", columns=(0, 3))
+        _, table = numbers_of(source.folder / "steps.csv", columns=(0, 3))
         return plots.Curve(source.label, table[:, 0], table[:, 1])
     losses, _ = trained(source, curve=True)
     steps = np.arange(1.0, len(losses) + 1) if source.loaded.spec.settings.epochs else np.zeros(len(losses))
@@ -57,20 +58,18 @@ def averages(found: Sequence[plots.Curve], beta: float) -> list[Floats]:
     return [np.array(ema(curve.loss.tolist(), beta), np.float64) for curve in found]
 
 
-def numbers_of(path: Path, columns: Sequence[int] | None = None) -> Floats:
-    """Return a record's CSV file as numbers [K, columns]. Raises SpecError for one that is missing or damaged."""
+def numbers_of(path: Path, columns: Sequence[int] | None = None) -> tuple[list[str], Floats]:
+    """Return the header of a record's CSV file, and its numbers [K, columns]. Raises SpecError."""
     if not path.is_file():
         raise SpecError(f"{path.parent}: no {path.name} in this folder")
     try:
-        with path.open(encoding="utf-8") as stream:
-            rows = stream.read().splitlines()[1:]
-        if not rows:
-            raise SpecError(f"{path}: no steps in it")
-        return np.loadtxt(rows, delimiter=",", usecols=columns, ndmin=2)
-    except ValueError:
+        table = NumberColumns(path)
+        numbers = table.numbers(columns)
+    except DamagedError:
         raise SpecError(f"{path}: not as gdcli writes it") from None
-    except OSError as error:
-        raise SpecError(f"cannot read {path}: {error.strerror}") from None
+    if not len(numbers):
+        raise SpecError(f"{path}: no steps in it")
+    return table.header, numbers
 
 
 def trained(source: CurveSource, *, curve: bool = False, path: bool = False) -> tuple[Floats, Floats]:

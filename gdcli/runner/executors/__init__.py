@@ -1,1 +1,1 @@
-"""How the runs of a sweep or comparison are carried out: threads, processes, Dask."""
+"""How the runs of a sweep or comparison are executed: threads, processes, Dask."""

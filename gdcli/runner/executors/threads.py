@@ -25,7 +25,7 @@ HEAVY = 10**6
 """Multiply-adds of a step of all runs from which a fleet is split: its operations then take far longer than Python."""
 
 
-def lanes_of(runs: list[Run]) -> int:
+def threads_of(runs: list[Run]) -> int:
     """Return how many threads the shards of these runs are worth: the cores for heavy fleets of the batched kernel."""
     loaded = runs[0].loaded
     cores = cores_of(loaded)
@@ -41,34 +41,34 @@ def lanes_of(runs: list[Run]) -> int:
 
 def side_by_side(
     shards: list[Shard],
-    place: Layout,
-    wish: Capture,
+    layout: Layout,
+    capture: Capture,
     interrupt: Interrupt,
     advance: Callable[[int, float], None],
-    lanes: int,
+    threads: int,
 ) -> Iterator[Result]:
-    """Yield the results of shards as they come, of so many threads."""
-    told: SimpleQueue[Any] = SimpleQueue()
+    """Yield the results of shards as they come from this many threads."""
+    queue: SimpleQueue[Any] = SimpleQueue()
     mine = Interrupt()
 
-    def lane(k: int, shard: Shard) -> None:
+    def run(k: int, shard: Shard) -> None:
         try:
             torch.set_num_threads(1)
-            for result in run_shard(shard, place, wish, mine, lambda share: told.put((k, share))):
-                told.put(result)
-            told.put(k)
+            for result in run_shard(shard, layout, capture, mine, lambda share: queue.put((k, share))):
+                queue.put(result)
+            queue.put(k)
         except BaseException as error:  # handed on to the thread that waits
-            told.put(error)
+            queue.put(error)
 
-    with ThreadPoolExecutor(lanes) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         try:
             for k, shard in enumerate(shards):
-                pool.submit(lane, k, shard)
+                pool.submit(run, k, shard)
             waiting = len(shards)
             while waiting:
                 mine.requested = interrupt.requested
                 try:
-                    item = told.get(timeout=0.2)
+                    item = queue.get(timeout=0.2)
                 except Empty:
                     continue
                 if isinstance(item, Result):
