@@ -162,6 +162,11 @@ class Context:
         if not self.silent:
             note(text)
 
+    def warn(self, text: str) -> None:
+        """Warn on standard error."""
+        if not self.silent:
+            warn(text)
+
     @contextlib.contextmanager
     def folder(self, name: str, filled: dict[str, Any], files: dict[str, bytes | str]) -> Iterator[Path]:
         """Yield the record's folder, locked: the one to go on with, or a new one with these files."""

@@ -123,7 +123,7 @@ def carry(request: CompareRequest, job: common.Context, how: many.ExecutionOptio
     files[requests.NAME] = requests.text(request, loaded, config, job.source.path.parent)
     common.require_same_config(job, loaded, config)
     many.require_same_threads(job, loaded)
-    watching, verified = many.BatchProgress(total, quiet=job.quiet or job.silent), None
+    watching, verified = many.BatchProgress(total, job), None
     with job.folder(loaded.spec.name, filled, files) as folder, common.signals() as (interrupt, came):
         comparison = Comparison(
             asked, lambda points: many.runs_of(specs, points), RunFolder(folder, job.again is not None)
@@ -137,7 +137,7 @@ def carry(request: CompareRequest, job: common.Context, how: many.ExecutionOptio
             verified = verified_of(comparison.plan, comparison.results, how.verify, interrupt)
             job.note(verified.text())
     many.where(folder, job, came)
-    return many.exit_code([*comparison.tuning, *comparison.results], came, verified)
+    return many.exit_code(job, [*comparison.tuning, *comparison.results], came, verified)
 
 
 def _changes(loaded: Loaded, seeds: Sequence[int], *, redraw: bool) -> list[tuple[tuple[str, Any], ...]]:

@@ -113,9 +113,9 @@ def require_memory(plan: Plan) -> None:
 class BatchProgress:
     """A bar on a terminal: runs done, their rate, the time left, the best so far; failures as they come."""
 
-    def __init__(self, total: int, *, quiet: bool) -> None:
-        self._total = total
-        self._wanted = not quiet and sys.stderr.isatty()
+    def __init__(self, total: int, job: common.Context) -> None:
+        self._total, self._job = total, job
+        self._wanted = not job.quiet and not job.silent and sys.stderr.isatty()
         self._begun = time.perf_counter()
         self._best = float("inf")
         self._bar: Any = None
@@ -132,12 +132,12 @@ class BatchProgress:
         self._best = min(self._best, result.rank)
         if result.status == "failed":
             self.hide()
-            common.note(f"{result.label}: failed: {result.message}")
+            self._job.note(f"{result.label}: failed: {result.message}")
 
     def warning(self, text: str) -> None:
         """Print a warning."""
         self.hide()
-        common.warn(text)
+        self._job.warn(text)
 
     def share(self, done: float) -> None:
         """Show how far it is, once that takes over a second."""
@@ -168,7 +168,7 @@ class BatchProgress:
             self._bar.stop()
 
 
-def told_of_fleets(plan: Plan) -> None:
+def told_of_fleets(plan: Plan, job: common.Context) -> None:
     """Say where this processor's products keep fleets of tiny layers from the bits of `run`."""
     from gdcli.engine.fleet_problem import kernel_name
     from gdcli.runner import matches_single, shards_of
@@ -180,14 +180,14 @@ def told_of_fleets(plan: Plan) -> None:
             continue
         with contextlib.suppress(GdcliError):  # a run that cannot be is told when its turn comes
             if not matches_single(shard):
-                common.warn("on this processor the runs of a fleet agree with gdcli run to rounding, not bit by bit")
+                job.warn("on this processor the runs of a fleet agree with gdcli run to rounding, not bit by bit")
 
 
-def exit_code(results: Sequence[Result], came: Sequence[int], verified: Verified | None) -> int:
+def exit_code(job: common.Context, results: Sequence[Result], came: Sequence[int], verified: Verified | None) -> int:
     """Return 130 or 143 after a signal, 1 when a run failed or one verified is too far off, else 0."""
     failures = sum(result.status == "failed" for result in results)
     if failures:
-        common.note(f"{failures:,} of {len(results):,} runs failed")
+        job.note(f"{failures:,} of {len(results):,} runs failed")
     if came:
         return common.stopped_code(came)
     return int(failures > 0 or (verified is not None and not verified.largest <= verified.allowed))

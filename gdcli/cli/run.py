@@ -61,7 +61,7 @@ def carry(request: RunRequest, job: common.Context) -> int:
     config, files = execute.head(built, execute.Provenance(job.source.text, tuple(common.arguments())))
     files[requests.NAME] = requests.text(request, loaded, config, job.source.path.parent)
     common.require_same_config(job, loaded, config)
-    watch = execute.Callbacks(text=None if job.json else text, block=bar.block, warning=common.warn)
+    watch = execute.Callbacks(text=None if job.json else text, block=bar.block, warning=job.warn)
     with job.folder(spec.name, filled, files) as folder, common.signals() as (interrupt, came):
         record = execute.RecordFolder(folder, config, again=job.again is not None)
         try:

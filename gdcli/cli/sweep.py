@@ -144,7 +144,7 @@ class _Sweeping:
         drawn = trails(request.trajectory, self.axes)
         grid = loss_grid.evaluate(self.loaded, self.axes)
         with self._folder() as folder:
-            loss_grid.record_grid(grid, self.loaded, folder, drawn, plot=request.plot, warning=common.warn)
+            loss_grid.record_grid(grid, self.loaded, folder, drawn, plot=request.plot, warning=self.job.warn)
         self.job.say(grid.json(folder) if self.job.json else grid.text())
         many.where(folder, self.job)
         return 0
@@ -168,10 +168,10 @@ class _Sweeping:
         origin = Provenance(job.source.text, tuple(common.arguments()))
         wish, base = Capture(parameters=how.verify > 0), job.source.path.parent
         plan = Plan(self.loaded, self.document, runs, names, origin, base, carried, wish)
-        many.told_of_fleets(plan)
+        many.told_of_fleets(plan, job)
         many.require_same_threads(job, self.loaded)
         many.require_memory(plan)
-        watching, verified = many.BatchProgress(len(runs), quiet=job.quiet or job.silent), None
+        watching, verified = many.BatchProgress(len(runs), job), None
         with self._folder() as folder, common.signals() as (interrupt, came):
             sweep = TrainingSweep(plan, RunFolder(folder, job.again is not None))
             try:
@@ -183,7 +183,7 @@ class _Sweeping:
                 verified = verified_of(plan, sweep.results, how.verify, interrupt)
                 job.note(verified.text())
         many.where(folder, job, came)
-        return many.exit_code(sweep.results, came, verified)
+        return many.exit_code(job, sweep.results, came, verified)
 
     def _points(self, seeds: int) -> list[Trial]:
         from gdcli import plan
