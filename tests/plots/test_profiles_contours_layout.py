@@ -15,6 +15,7 @@ from matplotlib.text import Text
 from gdcli.commands.compare import figures
 from gdcli.commands.compare.table import Line
 from gdcli.commands.stats import interval
+from gdcli.commands.sweep.runs import _profiles
 from gdcli.records import Effort, Result
 from gdcli.report import plots
 from gdcli.report.plots import Profile, Trail, canvas, surfaces, tuning
