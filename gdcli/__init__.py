@@ -2,7 +2,7 @@
 
 >>> import gdcli
 >>> gdcli.run("backprop_2x2", lr=0.5, epochs=3).losses.round(4).tolist()
-[0.2984, 0.2807, 0.2634]
+[0.2984, 0.2858, 0.2728]
 """
 
 from __future__ import annotations

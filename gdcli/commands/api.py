@@ -251,9 +251,8 @@ def _gradients(report: RunReport, blocks: Sequence[StepBlock]) -> dict[str, Floa
     if keep_of(report.built) != "values":
         return {}
     rows = [b.gradients[(b.step - 1) % every == 0] for b in blocks if b.gradients is not None]
-    if not rows:
-        return {}
-    return _split(np.concatenate(rows).astype(np.float64), [p for p in report.finished.start.parameters if p.trained])
+    trained = [parameter for parameter in report.finished.start.parameters if parameter.trained]
+    return _split(np.concatenate(rows).astype(np.float64), trained) if rows and trained else {}
 
 
 def _split(rows: Floats64, parameters: Sequence[Parameter]) -> dict[str, Floats64]:
