@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,59 @@ def test_heavy_packages_at_the_top_of_a_file(path: Path) -> None:
         "storage": {"pydantic"},
     }.get(room_of(path), set())
     assert heavy <= allowed
+
+
+# --- circles ----------------------------------------------------------------------------------------------------------
+
+DOTTED = {path: ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in FILES}
+MODULES = {name.removesuffix(".__init__"): path for path, name in DOTTED.items()}
+
+
+def at_run_time(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+    """All imports below a node, those in functions too, but none that is for type checkers alone."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child
+        yield from at_run_time(child)
+
+
+def modules_imported(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in at_run_time(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        else:
+            above = path.relative_to(PACKAGE.parent).parts[: -node.level] if node.level else ()
+            base = ".".join([*above, *filter(None, [node.module])])
+            below = {f"{base}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else base for name in below}  # a package is there before its modules
+    return found & set(MODULES)
+
+
+def circles(graph: Mapping[str, set[str]]) -> list[set[str]]:
+    """The sets of modules that import each other, by whatever way."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        waiting = [*graph[start]]
+        while waiting:
+            module = waiting.pop()
+            if module not in seen:
+                seen.add(module)
+                waiting += graph[module]
+        return seen
+
+    reach = {module: reached(module) for module in graph}
+    found = [frozenset(b for b in reach[a] if a in reach[b]) for a in graph if a in reach[a]]
+    return [set(each) for each in dict.fromkeys(found)]
+
+
+def test_circles_are_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"d"}}) == [{"b", "c"}, {"d"}]
+
+
+def test_no_module_imports_one_that_imports_it() -> None:
+    graph = {name: modules_imported(path) for name, path in MODULES.items()}
+    assert circles(graph) == []

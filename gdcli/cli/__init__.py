@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from gdcli.cli import common
+from gdcli.cli.signals import STOPPING, Signals
 from gdcli.errors import GdcliError
 
 
@@ -56,15 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for variable, value in _NO_PLUGINS.items():
         os.environ.setdefault(variable, value)
     _open_streams()
-    came: list[int] = []
+    signals = Signals()
     try:
-        with common.stoppable() as came:
-            code = int(typer.main.get_command(app())(args=argv, prog_name="gdcli", standalone_mode=False) or 0)
+        with signals.stoppable():
+            command = typer.main.get_command(app())
+            code = int(command(args=argv, prog_name="gdcli", standalone_mode=False, obj=signals) or 0)
             sys.stdout.flush()
-        return common.stopped_code(came) if came and code == 130 else code  # Typer returns 130 for any signal
+        return signals.code if signals.came and code == 130 else code  # Typer returns 130 for any signal
     except BaseException as error:
-        if came and not isinstance(error, GdcliError):  # whatever a library has made of the signal
-            return common.stopped_code(came)
+        if signals.came and not isinstance(error, GdcliError):  # whatever a library has made of the signal
+            return signals.code
         return _ended(error)
 
 
@@ -126,6 +127,6 @@ def _no_more_output() -> None:
 
 def entry() -> None:
     """The console script. A signal that comes when all is done changes nothing."""
-    for number in common.STOPPING:
+    for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
     sys.exit(main())

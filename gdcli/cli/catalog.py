@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from gdcli.cli import common
+from gdcli.cli import options
+from gdcli.cli.output import Output
 from gdcli.errors import SpecError
 
 
@@ -17,7 +18,7 @@ def catalog(
             metavar="[KIND] [NAME]", help="model, loss, activation, optimizer, scheduler, data or style; a name of one."
         ),
     ] = None,
-    json: common.JsonOption = False,
+    json: options.JsonOption = False,
 ) -> int:
     """List every model, loss, activation, optimizer, scheduler, data generator and style, or describe one.
 
@@ -32,9 +33,9 @@ def catalog(
     if json:
         from gdcli.storage.files import json_text
 
-        common.Output()(json_text([entry.data() for entry in found]))
+        Output()(json_text([entry.data() for entry in found]))
     elif in_full:
-        common.Output()("\n".join(entry.text() for entry in found))
+        Output()("\n".join(entry.text() for entry in found))
     else:
-        common.Output()(ingredients.listing(found))
+        Output()(ingredients.listing(found))
     return 0

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gdcli.cli import common
+from gdcli.cli import options
+from gdcli.cli.output import Output
+from gdcli.cli.signals import import_engine
+from gdcli.commands import specs
 from gdcli.errors import SpecError
 
 if TYPE_CHECKING:
@@ -30,9 +33,9 @@ def check(
     dtype: Annotated[
         Which, typer.Option(help="The dtype of the gradients; differences are taken in float64.")
     ] = "both",
-    seed: common.SeedOption = None,
-    device: common.DeviceOption = None,
-    json: common.JsonOption = False,
+    seed: options.SeedOption = None,
+    device: options.DeviceOption = None,
+    json: options.JsonOption = False,
 ) -> int:
     """Check the gradients of step 1: by hand, by autograd, by differences. Exit 1 above the tolerance.
 
@@ -40,10 +43,9 @@ def check(
     """
     if tolerance is not None and not (isfinite(tolerance) and tolerance >= 0):
         raise SpecError(f"--tolerance takes a number of at least 0 (got {tolerance})")
-    name, overrides = common.split_spec(words)
-    source, document = common.read_spec(name, overrides, seed, device, "check")
-    loaded = common.load(source, common.parse(source, document), bounded=True)
-    common.engine()
+    name, overrides = options.split_spec(words)
+    loaded = specs.loaded(name, options.overriding(overrides, seed, device), "check")
+    import_engine()
     import torch
 
     from gdcli.commands import check
@@ -52,5 +54,5 @@ def check(
     torch.set_num_threads(resolve_threads(loaded))
     dtypes: tuple[Dtype, ...] = ("float64", "float32") if dtype == "both" else (dtype,)
     report = check.check(loaded, dtypes, tolerance)
-    common.Output()(report.json() if json else report.text())
+    Output()(report.json() if json else report.text())
     return 0 if report.passed else 1

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from gdcli.cli import common
+from gdcli.cli.output import Output, note
+from gdcli.commands.context import shown_path
 from gdcli.errors import SpecError, nearest
 
 
@@ -21,7 +22,7 @@ def cp(
     from gdcli.storage.files import replace
 
     if name is None:
-        common.Output()("".join(f"{each}\n" for each in bundled.names()))
+        Output()("".join(f"{each}\n" for each in bundled.names()))
         return
     if name not in bundled.names():
         raise SpecError(f"there is no bundled spec '{name}'. {nearest(name, bundled.names())}")
@@ -37,4 +38,4 @@ def cp(
             raise SpecError(f"{new} is there already. --force overwrites it")
     for new, old in copies.items():
         replace(new, old.read_bytes())
-        common.note(f"wrote {common.shown_path(new)}")
+        note(f"wrote {shown_path(new)}")

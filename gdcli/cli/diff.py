@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
-from gdcli.cli import common
+from gdcli.cli import options
+from gdcli.cli.output import Output
 
 
 def diff(
     a: Annotated[str, typer.Argument(metavar="A", help="A record: its folder, its id, a prefix, last, last~1, ...")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another.")],
-    output: common.OutputOption = Path("runs"),
-    json: common.JsonOption = False,
+    output: options.OutputOption = Path("runs"),
+    json: options.JsonOption = False,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit 1 where anything differs, as git diff does; 0 otherwise.")
     ] = False,
@@ -28,5 +29,5 @@ def diff(
     from gdcli.storage.record import read
 
     found = differences(*(read(find(text, output)) for text in (a, b)))
-    common.Output()(found.json() if json else found.text())
+    Output()(found.json() if json else found.text())
     return int(exit_code and bool(found))

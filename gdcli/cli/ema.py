@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gdcli.cli import common
+from gdcli.cli import options
+from gdcli.cli.output import Output, note, warn
+from gdcli.commands.context import shown_path
 from gdcli.errors import SpecError
 
 if TYPE_CHECKING:
@@ -27,9 +29,9 @@ def ema(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the records, or a .csv file: the plot goes beside it.")
     ] = Path("runs"),
-    quiet: common.QuietOption = False,
-    plot: common.PlotOption = True,
-    json: common.JsonOption = False,
+    quiet: options.QuietOption = False,
+    plot: options.PlotOption = True,
+    json: options.JsonOption = False,
 ) -> int:
     """Average a series of numbers: S = beta*S + (1 - beta)*y, the first S is the first y. Prints a CSV.
 
@@ -39,14 +41,14 @@ def ema(
 
     found = averaging.average(averaging.read(file, column), beta or [0.5, 0.9])
     if output.suffix == ".csv" and output.resolve() == Path(file).resolve():
-        raise SpecError(f"--output is the file that is read: {common.shown_path(output)}")
+        raise SpecError(f"--output is the file that is read: {shown_path(output)}")
     table = recorded(found, output)
     if plot:
         drawn(found, table.with_suffix(".png"))
     where = table if output.suffix == ".csv" else table.parent
-    common.Output()(found.json(str(where)) if json else found.csv())
+    Output()(found.json(str(where)) if json else found.csv())
     if not quiet:
-        common.note(f"record: {common.shown_path(where)}")
+        note(f"record: {shown_path(where)}")
     return 0
 
 
@@ -75,6 +77,6 @@ def drawn(found: Averages, path: Path) -> None:
     try:
         content = averages(x, series.values, means, title=title, x_label=label, y_label=series.column)
     except Exception as error:  # a plot is a courtesy; the record is complete without it
-        common.warn(f"could not draw {path.name}: {type(error).__name__}: {error}")
+        warn(f"could not draw {path.name}: {type(error).__name__}: {error}")
         return
     files.replace(path, content)

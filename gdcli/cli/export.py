@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from gdcli.cli import common
+from gdcli.cli import options
+from gdcli.cli.options import RunArgument
+from gdcli.cli.output import Output, note
 from gdcli.cli.rm import told
-from gdcli.cli.show import RunArgument
 from gdcli.errors import SpecError
 
 
@@ -30,7 +31,7 @@ def export(
     output: Annotated[Path, typer.Option("--output", help="Folder of the records.")] = Path("runs"),
     long: Annotated[bool, typer.Option("--long", help="Of many runs: all steps of each.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
-    quiet: common.QuietOption = False,
+    quiet: options.QuietOption = False,
 ) -> int:
     """Write all numbers of a record as one table, CSV or Parquet, or its losses as TensorBoard's event files.
 
@@ -49,7 +50,7 @@ def export(
         return written(folder / record.id, f"{len(files):,} event file{'s' * (len(files) != 1)} in ", quiet=quiet)
     table = exporting.table_of(record, long=long)
     if form == "csv" and to is None:
-        out = common.Output()
+        out = Output()
         for piece in table.csv():
             out(piece.decode())
         return 0
@@ -62,5 +63,5 @@ def export(
 def written(path: Path, what: str, *, quiet: bool) -> int:
     """Tell what was written."""
     if not quiet:
-        common.note(f"wrote {what}{told(path)}")
+        note(f"wrote {what}{told(path)}")
     return 0

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gdcli.cli import common
+from gdcli.cli import options
+from gdcli.cli.output import Output, note
 from gdcli.errors import SpecError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def ls(
             metavar="RUN|NAME|FOLDER", help="A sweep or a comparison, for its runs; a spec's name, or a folder."
         ),
     ] = None,
-    output: common.OutputOption = Path("runs"),
+    output: options.OutputOption = Path("runs"),
     sort_by: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="A column, a metric, or a key of the spec: optimizer.lr.")
     ] = None,
@@ -40,7 +41,7 @@ def ls(
     ] = False,
     top: Annotated[int | None, typer.Option(min=0, help="Only the first so many.")] = None,
     status: Annotated[str | None, typer.Option(help="Only those that ended so: finished, diverged, ...")] = None,
-    json: common.JsonOption = False,
+    json: options.JsonOption = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print a CSV, all digits.")] = False,
     md: Annotated[bool, typer.Option("--md", help="Print a Markdown table.")] = False,
 ) -> int:
@@ -53,11 +54,11 @@ def ls(
     from gdcli.commands.list import ListOptions, listing
 
     found = listing(_folders(folder, output), ListOptions(status, sort_by, reverse, only_changed, top))
-    out = common.Output()
+    out = Output()
     if json or csv or md:
         out(found.json() if json else found.csv() if csv else found.markdown())
     elif not found.rows:
-        common.note("no records")
+        note("no records")
     elif sys.stdout.isatty():
         _on_terminal(found)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gdcli.cli import common
+from gdcli.cli.output import Output
 
 
 def schema() -> None:
@@ -10,4 +10,4 @@ def schema() -> None:
     from gdcli.spec.json_schema import json_schema
     from gdcli.storage.files import json_text
 
-    common.Output()(json_text(json_schema()))
+    Output()(json_text(json_schema()))

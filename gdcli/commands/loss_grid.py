@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gdcli.commands import specs
 from gdcli.engine.device import resolve_threads
 from gdcli.engine.grid import losses
 from gdcli.engine.loop import Interrupt
 from gdcli.engine.problem import build
 from gdcli.errors import RunError, SpecError
-from gdcli.plan import Axis
+from gdcli.plan import Axis, Trial
 from gdcli.plan import grid_points as plan_points
+from gdcli.records import Result
 from gdcli.report import plots, tables
 from gdcli.report.styles import sweep_point
 from gdcli.runner import Capture, Layout, Run, Shard, record_run, run_shard
@@ -87,18 +89,47 @@ def _in_theta(parameters: Any, target: str) -> str:
     return target if target in names else f"{target.partition('[')[0]}[0]"
 
 
-def trail(run: Run, targets: Sequence[str]) -> plots.Trail:
-    """Train a run and return its path over the named scalars. Raises SpecError for a model without them."""
-    names = [name for parameter in build(run.loaded).theta.parameters() for name in parameter.scalars]
+def trails(wanted: Sequence[str], axes: Sequence[Axis]) -> list[plots.Trail]:
+    """Return the path of each run over two parameters; a folder of many runs gives one each.
+
+    The runs are trained again from their records or specs, which gives the same steps. Raises SpecError for a model
+    without these parameters.
+    """
+    targets = [axis.target for axis in axes]
+    return [_trail(label, spec, targets) for text in wanted for label, spec in _specs(text)]
+
+
+def _specs(text: str) -> list[tuple[str, str]]:
+    """Return label and spec of a run's folder, of the runs below a folder, or of a spec."""
+    folder = Path(specs.record_or_spec(text))
+    if not folder.is_dir():
+        return [(Path(text).stem, text)]
+    below = sorted(path for path in folder.glob("*/config.yaml"))
+    if below:
+        return [(path.parent.name.partition("-")[2] or path.parent.name, str(path)) for path in below]
+    if not (folder / "config.yaml").is_file():
+        raise SpecError(f"--trajectory {text}: no config.yaml in this folder")
+    return [(folder.parent.name, str(folder / "config.yaml"))]
+
+
+def _trail(label: str, spec: str, targets: Sequence[str]) -> plots.Trail:
+    loaded = specs.loaded(spec, [], "sweep", trained=True)
+    names = [name for parameter in build(loaded).theta.parameters() for name in parameter.scalars]
     for target in targets:
         if target not in names:
-            raise SpecError(f"--trajectory {run.point.label}: the model has no parameter {target}")
-    (result,) = run_shard(
-        Shard((run,), together=False), Layout(None, 1, Provenance(b"", ())), Capture(path=True), Interrupt()
-    )
+            raise SpecError(f"--trajectory {label}: the model has no parameter {target}")
+    result = trained_alone(label, loaded, Capture(path=True))
     if result.path is None:
-        raise RunError(f"--trajectory {run.point.label}: {result.message}")
-    return plots.Trail(run.point.label, result.path[:, [names.index(target) for target in targets]])
+        raise RunError(f"--trajectory {label}: {result.message}")
+    return plots.Trail(label, result.path[:, [names.index(target) for target in targets]])
+
+
+def trained_alone(label: str, loaded: Loaded, capture: Capture) -> Result:
+    """Train a spec in memory, and return what is to be captured of it."""
+    layout = Layout(None, 1, Provenance(b"", ()))
+    shard = Shard((Run(1, Trial(label, (), ()), loaded),), together=False)
+    (result,) = run_shard(shard, layout, capture, Interrupt())
+    return result
 
 
 def record_grid(

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gdcli.commands import specs
+from gdcli.commands.context import Frontend
 from gdcli.commands.list import span
-from gdcli.errors import DamagedError
+from gdcli.errors import DamagedError, SpecError, nearest
 from gdcli.report.tables import aligned, number, section
 from gdcli.storage import config_reader
 from gdcli.storage.config_reader import word
@@ -169,3 +171,33 @@ def size(count: int) -> str:
         return f"{count} B"
     power = min(3, (count.bit_length() - 1) // 10)
     return f"{count / 1024**power:.1f} {('KiB', 'MiB', 'GiB')[power - 1]}"
+
+
+def has_style(record: Record, style: str) -> bool:
+    """Say whether a run was recorded in a style. Raises SpecError for one that there is not, and for many runs."""
+    from gdcli.report.styles import STYLES
+
+    if style not in STYLES:
+        raise SpecError(f"there is no style '{style}'. {nearest(style, STYLES)}")
+    if record.kind != "run":
+        raise SpecError(f"--style is for a run; this is a record of {record.kind}: gdcli ls RUN lists its runs")
+    recorded = config_reader.read(record.folder).get("print")
+    return isinstance(recorded, dict) and recorded.get("style") == style
+
+
+def trained_again(record: Record, style: str, frontend: Frontend) -> str | None:
+    """Train a run again in memory, as far as it came, in another style; return how it stopped, if a signal came.
+
+    Raises SpecError for a style that the spec cannot supply.
+    """
+    overrides = [f"print.style={style}"]
+    if record.status in ("stopped", "interrupted") and record.steps:
+        overrides.append(f"stop.max_steps={record.steps}")
+    loaded = specs.loaded(str(record.folder / "config.yaml"), overrides, "run", trained=True)
+    frontend.engine()
+    from gdcli.runner import record_run
+
+    with frontend.interruptible() as interrupt:
+        watch = record_run.Callbacks(text=frontend.text, warning=frontend.warning)
+        finished = record_run.run(record_run.prepared(loaded), None, watch=watch, interrupt=interrupt)
+        return finished.outcome.message if interrupt.requested else None

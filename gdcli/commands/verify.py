@@ -1,23 +1,27 @@
-"""A record beside the same done again: bit-identical, or where they first differ, and what differs in the machines."""
+"""A record run again: bit-identical, or where it first differs, and what differs in the machines: `gdcli verify`."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from gdcli import __version__
-from gdcli.storage.files import existing
+from gdcli.commands import resume
+from gdcli.commands.batch import ExecutionOptions
+from gdcli.commands.context import Context, Frontend, shown_path
+from gdcli.errors import MachineError, RunError, SpecError
+from gdcli.storage.files import existing, json_file
+
+if TYPE_CHECKING:
+    from gdcli.storage.request import Request
 
 SAME = ("log.txt", "steps.csv", "gradients.csv", "results.csv", "tuning.csv", "summary.json", "config.yaml")
 """Files whose bytes are promised. Times stand in timing.json, the machine in environment.json."""
-
-VERSIONS = ("gdcli", "torch", "numpy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,126 @@ class Difference:
         texts = {name: getattr(self, name) for name in ("where", "recorded", "again")}
         words = {name: text.encode(errors="surrogateescape").decode(errors="replace") for name, text in texts.items()}
         return replace(self, **words)
+
+
+SHOWN = 5  # differences
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A record beside the same done again: where files first differ, and what differs in the machines."""
+
+    folder: Path
+    differences: Sequence[Difference]
+    machine: Sequence[str]
+
+    def text(self) -> str:
+        """Return it for people."""
+        from gdcli.spec.scalars import shown
+
+        if not self.differences:
+            return "bit-identical\n"
+        lines = [shown(str(difference), limit=500) for difference in self.differences[:SHOWN]]
+        if len(self.differences) > SHOWN:
+            lines.append(f"and {len(self.differences) - SHOWN:,} more files")
+        lines.append("the machine: " + ("; ".join(self.machine) or "the same versions and processor"))
+        return "".join(f"{line}\n" for line in lines)
+
+    def json(self) -> str:
+        """Return it as one JSON document."""
+        from gdcli.storage.files import json_text
+
+        listed: list[dict[str, Any]] = [
+            {"run": d.run, "file": d.file, "where": d.where, "recorded": d.recorded, "again": d.again}
+            for d in self.differences
+        ]
+        found = {"folder": str(self.folder), "identical": not listed, "differences": listed}
+        return json_text({**found, "machine": list(self.machine)})
+
+
+def verify(folder: Path, frontend: Frontend, arguments: tuple[str, ...] = ()) -> Verification | None:
+    """Run a record again, silently, and return where the two differ; None where a signal ended it.
+
+    Raises SpecError for a record that has not ended, or that cannot be run again by itself; MachineError for a changed
+    one.
+    """
+    from gdcli.storage import request as requests
+    from gdcli.storage.run_folder import Lock
+
+    resume.require_whole(folder)
+    lock = Lock(folder)
+    try:
+        request, status = requests.read(folder), resume.status_of(folder, frontend.warning)
+        if status in (None, "interrupted"):
+            raise SpecError(f"{shown_path(folder)} has not ended: gdcli resume goes on with it")
+        requests.require_config(request, folder)
+        _require_comparable(folder, request)
+        with tempfile.TemporaryDirectory(prefix="gdcli-verify-") as again:
+            if _interrupted(folder, request, Path(again), frontend, arguments):
+                return None
+            from gdcli.commands.machine import differences, here
+
+            (new,) = (path for name in Path(again).iterdir() for path in name.iterdir())
+            found = compare(folder, new, by_time=_ended_by_time(folder))
+            return Verification(folder, found, differences(json_file(folder / "environment.json") or {}, here()))
+    finally:
+        lock.release()
+
+
+def _interrupted(folder: Path, request: Request, into: Path, frontend: Frontend, arguments: tuple[str, ...]) -> bool:
+    """Do what a record's request asks for in another folder; say whether a signal ended it."""
+    left_out: dict[str, Any] = {"plot": False}
+    if request.command == "sweep":
+        left_out["trajectory"] = ()  # it is for the picture
+    by_time = _ended_by_time(folder)
+    more = (f"stop.max_steps={_steps_of(folder)}", "stop.max_seconds=1e9") if by_time else ()
+    context = Context(
+        resume.source_of(folder, request), frontend.silent(), into,
+        cores=None if request.command == "run" else _cores_of(folder),
+        recorded=None if by_time else request,  # with more it is another config.yaml
+        arguments=arguments,
+    )  # fmt: skip
+    try:
+        report = resume.execute(request.model_copy(update=left_out), context, ExecutionOptions(), more)
+    except RunError:
+        if resume.status_of(folder, frontend.warning) != "failed":
+            raise
+        return False
+    return report.interrupted
+
+
+def _ended_by_time(folder: Path) -> bool:
+    """Say whether a run was stopped by stop.max_seconds, which comes after another step each time."""
+    return str(_summary(folder).get("message", "")).startswith("max_seconds reached")
+
+
+def _require_comparable(folder: Path, request: Request) -> None:
+    """Refuse many runs of which time stopped one: together they cannot be given each its number of steps."""
+    if request.command != "run":
+        stopped = [path.parent.name for path in sorted(folder.glob("*/summary.json")) if _ended_by_time(path.parent)]
+        if stopped:
+            what = f"stop.max_seconds ended {len(stopped)} of its runs ({stopped[0]})"
+            raise SpecError(f"{shown_path(folder)}: {what}, after another step each time: nothing to compare")
+
+
+def _steps_of(folder: Path) -> int:
+    steps = _summary(folder).get("steps")
+    if type(steps) is not int or steps < 1:
+        raise MachineError(f"{folder / 'summary.json'} is damaged: it does not say how many steps there were")
+    return steps
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    return json_file(folder / "summary.json") or {}
+
+
+def _cores_of(folder: Path) -> int | None:
+    """Return the cores that ``threads: auto`` found for the runs of a sweep or a comparison, wherever that was."""
+    from gdcli.storage import config_reader
+
+    found = [(json_file(folder / "environment.json") or {}).get("threads")]
+    found += [config_reader.read(path.parent).get("threads") for path in folder.glob("*/config.yaml")]
+    return max((threads for threads in found if type(threads) is int), default=None)
 
 
 def compare(recorded: Path, again: Path, *, by_time: bool = False) -> list[Difference]:
@@ -125,22 +249,3 @@ def _of_table(run: str, name: str, ours: Iterable[str], theirs: Iterable[str]) -
                 first = header[:1] == ["step"] and key.isdecimal()
                 return Difference(run, name, where, x, y, float(key) if first else float("inf"))
     return None
-
-
-def here() -> dict[str, Any]:
-    """Return what bits depend on besides the spec, of this process."""
-    import torch
-
-    return {
-        "versions": {"gdcli": __version__, "torch": torch.__version__, "numpy": metadata.version("numpy")},
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-    }
-
-
-def differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return what differs between a record's environment and this one: 'torch 2.12, here 2.13'."""
-    versions = recorded.get("versions")
-    old = dict(versions) if isinstance(versions, dict) else {}
-    pairs: list[tuple[str, Any, Any]] = [(name, old.get(name), now["versions"][name]) for name in VERSIONS]
-    pairs.append(("cpu_capability", recorded.get("cpu_capability"), now["cpu_capability"]))
-    return [f"{name} {then}, here {value}" for name, then, value in pairs if str(then) != str(value)]

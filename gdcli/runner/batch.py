@@ -202,16 +202,14 @@ def counts(found: Sequence[Result]) -> dict[str, int]:
     return {name: count for name, count in tally.items() if count}
 
 
-def runs_json(folder: Path, plan: Plan, found: Sequence[Result]) -> str:
-    """Return results as one JSON document."""
+def rows_of(plan: Plan, found: Sequence[Result]) -> list[dict[str, Any]]:
+    """Return the rows of results.csv by column."""
     metrics, target = metric_names(plan.loaded), plan.capture.target is not None
     names = records.results_header(plan.axes, metrics, target=target)
-    loaded = {run.number: run.loaded for run in plan.runs}
-    rows = [
-        dict(zip(names, records.results_row(r, metrics, effort_of(loaded[r.number]) if target else None), strict=True))
-        for r in found
-    ]
-    return files.json_text({"folder": str(folder), "runs": rows})
+    efforts = {run.number: effort_of(run.loaded) for run in plan.runs} if target else {}
+    none = records.Effort(0, 1, 1) if target else None  # of a row that was not run
+    rows = (records.results_row(result, metrics, efforts.get(result.number, none)) for result in found)
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gdcli.cli import plot
-from gdcli.commands import plot as pictures
+from gdcli.commands.plot.layers import gradients
+from gdcli.commands.plot.networks import network
+from gdcli.commands.plot.planes import plane
+from gdcli.commands.plot.sources import sources
 from gdcli.report import plots
 
 NET = """
@@ -73,23 +75,23 @@ def test_curves_of_a_record_and_of_a_spec_are_the_losses_of_steps_csv(net, monke
 
 def test_runs_of_one_spec_are_told_apart_by_what_differs(net) -> None:
     folders = [recorded(net, f"lr={lr}") for lr in ("0.5", "0.1")]
-    assert [run.label for run in plot.sources(folders, "curves")] == ["lr=0.5", "lr=0.1"]
+    assert [run.label for run in sources(folders, "curves")] == ["lr=0.5", "lr=0.1"]
     folders.append(recorded(net, "optimizer=adam", "optimizer.lr=0.1"))
-    assert [run.label for run in plot.sources(folders, "curves")] == ["sgd, lr=0.5", "sgd, lr=0.1", "adam, lr=0.1"]
-    labels = [run.label for run in plot.sources([folders[0], folders[0], folders[1]], "curves")]
+    assert [run.label for run in sources(folders, "curves")] == ["sgd, lr=0.5", "sgd, lr=0.1", "adam, lr=0.1"]
+    labels = [run.label for run in sources([folders[0], folders[0], folders[1]], "curves")]
     assert labels[0] == labels[1] == f"net {Path(folders[0]).name}"
 
 
 def test_the_runs_of_a_comparison_are_those_below_its_folder(net) -> None:
     assert net("compare", "net.yaml", "--optimizers", "sgd,adam", "--no-plot", "-q").code == 0
     (folder,) = Path("runs").glob("*/*")
-    assert [run.label for run in plot.sources([str(folder)], "curves")] == ["sgd", "adam"]
+    assert [run.label for run in sources([str(folder)], "curves")] == ["sgd", "adam"]
     assert net("plot", str(folder)).code == 0
 
 
 def test_gradients_of_a_record_and_of_its_spec_are_the_same(net) -> None:
     folder = recorded(net)
-    found = [pictures.gradients(run) for run in plot.sources([folder, "net.yaml"], "gradients")]
+    found = [gradients(run) for run in sources([folder, "net.yaml"], "gradients")]
     assert [layer.label for layer in found[0][1]] == ["linear1", "linear2", "linear3"]
     table = pd.read_csv(Path(folder) / "gradients.csv").filter(regex=r"^linear1\.")
     np.testing.assert_allclose(found[0][1][0].norms, np.sqrt((table**2).sum(axis=1)))
@@ -97,15 +99,15 @@ def test_gradients_of_a_record_and_of_its_spec_are_the_same(net) -> None:
         np.testing.assert_allclose(one.norms, two.norms)
     assert all(each[2] is not None for each in found)
     norms = recorded(net, "record.gradients=norms")
-    (run,) = plot.sources([norms], "gradients")
-    _, layers, histogram = pictures.gradients(run)
+    (run,) = sources([norms], "gradients")
+    _, layers, histogram = gradients(run)
     np.testing.assert_allclose(layers[0].norms, found[0][1][0].norms)
     assert histogram is None
     assert net("plot", folder, "-k", "gradients").code == 0
 
 
 def test_a_surface_of_two_parameters_is_the_loss_itself(gdcli) -> None:
-    shown = pictures.plane(plot.sources(["rosenbrock", "epochs=20"], "surface"))
+    shown = plane(sources(["rosenbrock", "epochs=20"], "surface"))
     assert shown.names == ("x", "y")
     assert shown.note == ""
     x, y = np.meshgrid(shown.x, shown.y)
@@ -114,7 +116,7 @@ def test_a_surface_of_two_parameters_is_the_loss_itself(gdcli) -> None:
 
 
 def test_a_surface_of_a_net_is_a_plane_and_says_how_far_it_is_off(net) -> None:
-    shown = pictures.plane(plot.sources([recorded(net), "net.yaml", "lr=2"], "surface"))
+    shown = plane(sources([recorded(net), "net.yaml", "lr=2"], "surface"))
     assert shown.names[0].startswith("principal component 1: ")
     assert shown.names[0].endswith(" % of the variance")
     assert shown.note.startswith("plane − true loss: end ")
@@ -128,14 +130,14 @@ def test_a_run_that_diverges_leaves_the_plane_to_the_others(net, dtype: str) -> 
     line = "data: {x: [1, 2, 3], y: [2, 4, 6]}\nmodel: {type: mlp, layers: [1, 2, 1], activation: none}\nloss: mse\n"
     for name, lr in (("wild", 10), ("calm", 0.01)):
         Path(f"{name}.yaml").write_text(f"{line}optimizer: {{name: sgd, lr: {lr}}}\nepochs: 50\n")
-    runs = plot.sources(["wild.yaml", "calm.yaml", f"dtype={dtype}"], "surface")
-    shown = pictures.plane(runs)
+    runs = sources(["wild.yaml", "calm.yaml", f"dtype={dtype}"], "surface")
+    shown = plane(runs)
     assert np.isfinite(shown.x).all()
     assert np.abs(shown.x).max() < 10
     assert np.isnan(shown.trails[0].points[-1]).all()
     assert np.isfinite(shown.trails[1].points).all()
     assert shown.note.startswith("plane − true loss: end ")
-    assert pictures.plane(runs[:1]).note == ""  # none of them has an end
+    assert plane(runs[:1]).note == ""  # none of them has an end
     assert net("plot", "wild.yaml", "calm.yaml", f"dtype={dtype}", "-k", "surface").code == 0
     assert net("plot", "wild.yaml", f"dtype={dtype}", "-k", "surface", "-o", "alone.png").code == 0
     assert net("plot", "wild.yaml", f"dtype={dtype}", "-k", "gradients").code == 0
@@ -143,15 +145,15 @@ def test_a_run_that_diverges_leaves_the_plane_to_the_others(net, dtype: str) -> 
 
 
 def test_the_net_of_document_4_has_its_weights_and_gradients(gdcli) -> None:
-    (run,) = plot.sources(["backprop_2x2"], "network")
-    layers, neurons = pictures.network(run, 1)
+    (run,) = sources(["backprop_2x2"], "network")
+    layers, neurons = network(run, 1)
     assert layers[0].weight.tolist() == [[0.15, 0.20], [0.25, 0.30]]
     assert layers[1].gradient[0, 0] == pytest.approx(0.08216704, rel=1e-6)
     assert layers[0].gradient[0, 0] == pytest.approx(0.00043857, rel=1e-4)
     assert [[neuron.name for neuron in layer] for layer in neurons] == [["x1", "x2"], ["h1", "h2"], ["o1", "o2"]]
     assert neurons[2][0].value == pytest.approx(0.75136507)
     assert gdcli("plot", "backprop_2x2", "-k", "network").code == 0
-    after, _ = pictures.network(*plot.sources(["backprop_2x2", "epochs=5"], "network"), 2)
+    after, _ = network(*sources(["backprop_2x2", "epochs=5"], "network"), 2)
     assert after[1].weight[0, 0] == pytest.approx(0.4 - 0.5 * 0.08216704, rel=1e-6)
 
 

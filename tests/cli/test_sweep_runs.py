@@ -172,7 +172,7 @@ def test_verify_tells_of_a_run_that_is_another_alone(gdcli, monkeypatch: pytest.
                 parameter.values[...] += 1e-2
             yield result
 
-    monkeypatch.setattr(batch, "carry_out", other)
+    monkeypatch.setattr(batch, "run_shard", other)
     answer = gdcli("sweep", *NET, "-p", "lr=0.1,0.5", "--verify", "1000", "--no-plot")
     assert answer.code == 1
     assert "verified 2 runs alone: largest relative difference 0.0" in answer.err
@@ -273,7 +273,7 @@ def test_one_of_a_fleet_that_raises(gdcli, monkeypatch: pytest.MonkeyPatch) -> N
         return built(members)
 
     monkeypatch.setattr(run_fleet, "build_fleet", without_half)
-    monkeypatch.setattr("gdcli.cli.many.told_of_fleets", lambda plan: None)
+    monkeypatch.setattr("gdcli.commands.batch.warn_of_rounding", lambda plan, frontend: None)
     answer = gdcli("sweep", *NET, "-p", "lr=0.1,0.5,1", "--no-plot", "-o", "bad")
     assert answer.code == 1
     assert "lr=0.5: failed: RuntimeError: half" in answer.err.splitlines()

@@ -17,7 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from gdcli.commands import plot
+from gdcli.commands.plot import functions as sampled
+from gdcli.commands.plot.layers import histogram
+from gdcli.commands.plot.planes import principal
+from gdcli.commands.plot.runs import averages
 from gdcli.errors import SpecError
 from gdcli.report import plots
 from gdcli.report.plots import (
@@ -84,7 +87,7 @@ def no_overlap(figure: Figure, boxes: list[Any]) -> None:
 
 
 def test_each_activation_has_a_panel_with_torchs_function_and_autograds_derivative() -> None:
-    found = plot.activations()
+    found = sampled.activations()
     figure = functions._grid_figure(found, "t")
     assert [axes.get_title() for axes in figure.axes] == [function.label for function in found]
     assert len(found) == 20
@@ -100,7 +103,7 @@ def test_each_activation_has_a_panel_with_torchs_function_and_autograds_derivati
 
 
 def test_sign_is_drawn_with_its_straight_through_gradient_and_broken_where_it_jumps() -> None:
-    figure = functions._grid_figure(plot.activations(), "t")
+    figure = functions._grid_figure(sampled.activations(), "t")
     (axes,) = [axes for axes in figure.axes if axes.get_title() == "sign_ste"]
     sign, slope = axes.lines
     assert np.isnan(sign.get_ydata()).any()
@@ -113,7 +116,7 @@ def test_sign_is_drawn_with_its_straight_through_gradient_and_broken_where_it_ju
 
 
 def test_chosen_activations_stand_on_one_pair_of_axes() -> None:
-    found = plot.activations(["sigmoid", "tanh", "relu", "sign_ste"])
+    found = sampled.activations(["sigmoid", "tanh", "relu", "sign_ste"])
     figure = functions._pair_figure(found, "t")
     left, right = figure.axes
     assert (left.get_title(), right.get_title()) == ("a = f(z)", "derivative da/dz")
@@ -126,7 +129,7 @@ def test_chosen_activations_stand_on_one_pair_of_axes() -> None:
 
 
 def test_titles_and_ticks_of_small_panels_do_not_overlap() -> None:
-    figure = functions._grid_figure(plot.activations(), "t")
+    figure = functions._grid_figure(sampled.activations(), "t")
     figure.draw_without_rendering()
     boxes = [axes.get_tightbbox() for axes in figure.axes]
     assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
@@ -135,14 +138,14 @@ def test_titles_and_ticks_of_small_panels_do_not_overlap() -> None:
 @pytest.mark.parametrize(("name", "said"), [("sigmoit", "Did you mean 'sigmoid'?"), ("softmax", "no curve")])
 def test_an_activation_without_a_curve_is_refused(name: str, said: str) -> None:
     with pytest.raises(SpecError, match=said.replace("?", r"\?")):
-        plot.activations([name])
+        sampled.activations([name])
 
 
 # Losses
 
 
 def losses_figure() -> Figure:
-    return functions._losses_figure(plot.over_error(), plot.over_probability(), plot.outlier(), "Losses")
+    return functions._losses_figure(sampled.over_error(), sampled.over_probability(), sampled.outlier(), "Losses")
 
 
 def test_losses_over_the_error_are_their_formulas() -> None:
@@ -174,7 +177,7 @@ def test_cross_entropy_is_steep_where_the_true_class_is_improbable_and_squared_l
 
 
 def test_an_outlier_moves_the_line_of_the_squared_loss_alone() -> None:
-    found = plot.outlier()
+    found = sampled.outlier()
     (_, squared, _), (_, absolute, _), (_, without, _) = found.fits
     assert squared > 1.5 * without
     assert absolute == pytest.approx(without, rel=0.05)
@@ -190,7 +193,7 @@ def test_an_outlier_moves_the_line_of_the_squared_loss_alone() -> None:
 def test_averages_are_drawn_over_the_pale_curves_and_start_with_the_first_value() -> None:
     loss = np.exp(np.random.default_rng(0).normal(size=100))
     given = [Curve("a", STEPS, loss), Curve("b", STEPS, loss * 2)]
-    means = plot.averages(given, 0.9)
+    means = averages(given, 0.9)
     assert means[0][0] == loss[0]
     assert means[0][1] == 0.9 * loss[0] + (1 - 0.9) * loss[1]
     figure = curves_of_runs.curves_figure(given, "t", "loss (mse)", means)
@@ -236,7 +239,7 @@ def test_many_noisy_steps_have_their_medians_over_them() -> None:
 def test_histogram_counts_every_derivative_once() -> None:
     values = np.random.default_rng(0).normal(size=(100, 7))
     values[:, 0] = 0
-    found = plot.histogram(STEPS, values)
+    found = histogram(STEPS, values)
     assert found is not None
     np.testing.assert_allclose(found.share.sum(axis=0), 100 * 6 / 7)
     assert found.zeros == pytest.approx(100 / 7)
@@ -246,7 +249,7 @@ def test_histogram_counts_every_derivative_once() -> None:
     assert bar.get_ylabel() == "% of the derivatives"
     assert upper.get_xlim() == lower.get_xlim()
     assert any("14.3 % are exactly 0" in text for text in texts(figure))
-    assert plot.histogram(STEPS, np.zeros((100, 3))) is None
+    assert histogram(STEPS, np.zeros((100, 3))) is None
 
 
 @pytest.mark.parametrize("count", [0, 1, 30])
@@ -263,14 +266,14 @@ def test_the_plane_of_a_path_is_that_of_its_principal_components() -> None:
     rng = np.random.default_rng(0)
     axes, _ = np.linalg.qr(rng.normal(size=(6, 6)))
     path = np.cumsum(rng.normal(size=(50, 2)) * [3, 1], axis=0) @ axes[:2] + 5
-    found = plot.principal([path])
+    found = principal([path])
     assert sum(found.explained) == pytest.approx(1)
     assert found.explained[0] > found.explained[1]
     np.testing.assert_allclose(found.up(found.down(path)), path)
     centred = path - path.mean(axis=0)
     assert found.explained[0] == pytest.approx(np.linalg.eigvalsh(centred.T @ centred)[-1] / (centred**2).sum())
     with pytest.raises(SpecError, match="do not move"):
-        plot.principal([np.ones((5, 3))])
+        principal([np.ones((5, 3))])
 
 
 def bowl(note: str = "") -> Plane:
@@ -347,9 +350,9 @@ def test_numbers_without_room_are_left_out() -> None:
 
 def drawn(kind: str, form: plots.Form) -> bytes:
     if kind == "activations":
-        return plots.activations(plot.activations(), title="t", form=form)
+        return plots.activations(sampled.activations(), title="t", form=form)
     if kind == "losses":
-        parts = plot.over_error(), plot.over_probability(), plot.outlier()
+        parts = sampled.over_error(), sampled.over_probability(), sampled.outlier()
         return plots.loss_functions(*parts, title="t", form=form)
     if kind == "curves":
         return plots.loss_curves([Curve("a", STEPS, 0.9**STEPS)], title="t", loss_label="loss", form=form)

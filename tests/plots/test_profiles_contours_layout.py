@@ -12,10 +12,10 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from gdcli.commands import sweep
 from gdcli.commands.compare import figures
 from gdcli.commands.compare.table import Line
 from gdcli.commands.stats import interval
+from gdcli.commands.sweep.runs import _profiles
 from gdcli.records import Effort, Result
 from gdcli.report import plots
 from gdcli.report.plots import Profile, Trail, canvas, surfaces, tuning
@@ -142,7 +142,7 @@ def product(monkeypatch: pytest.MonkeyPatch, axes: list[str], runs: list[tuple[t
 
     monkeypatch.setattr(plots, "sweep_profiles", spy)
     found = [Result(k, "", values, "finished", loss=loss) for k, (values, loss) in enumerate(runs, 1)]
-    sweep._profiles(axes, found, "t", "loss")
+    _profiles(axes, found, "t", "loss")
     return SimpleNamespace(**drawn)
 
 

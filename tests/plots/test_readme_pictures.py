@@ -11,7 +11,8 @@ import pytest
 import typer
 from PIL import Image
 
-from gdcli.cli import app, plot
+from gdcli.cli import app
+from gdcli.commands import plot
 from gdcli.spec import bundled
 
 ROOT = Path(__file__).parents[2]

@@ -29,31 +29,29 @@ LOADED = 0.5
 """Seconds more than promised that a machine with other work may need to end a process."""
 
 GDCLI = """\
+import contextlib
 import time
-from gdcli.cli import common, entry
+from gdcli.cli import entry, output, signals
 
-install, engine = common.stoppable, common.engine
+stoppable, importing = signals.Signals.stoppable, signals.importing
 
-class Told:
-    def __init__(self):
-        self.made = install()
-    def __enter__(self):
-        came = self.made.__enter__()
+@contextlib.contextmanager
+def told(self):
+    with stoppable(self):
         open("handled", "w").close()
-        return came
-    def __exit__(self, *error):
-        return self.made.__exit__(*error)
+        yield
 
+@contextlib.contextmanager
 def slow():
-    module = engine()
+    with importing():
+        yield
     from gdcli.engine.kernels.single import Single
     step = Single.step
     Single.step = lambda *arguments: (time.sleep(STEP), step(*arguments))[1]
-    return module
 
-common.stoppable = Told
+signals.Signals.stoppable = told
 if STEP:
-    common.engine = slow
+    output.importing = slow
 entry()
 """
 """gdcli, with a file that tells when its signals are handled: before that Python itself is still starting."""

@@ -78,7 +78,7 @@ def test_every_bundled_spec(place: Path) -> None:
         folder = place / name
         before = tree(recorded(folder, "run", name, *(("epochs=2",) if epochs > 2 else ())))
         ended = call(folder, "verify", "last")
-        assert (ended.code, ended.out) == (0, "bit-identical\n"), (name, ended)
+        assert (ended.code, ended.out, ended.err) == (0, "bit-identical\n", ""), (name, ended)
         assert tree(record_of(folder)) == before, name
 
 
@@ -124,6 +124,16 @@ batch: {mode: mini-batch, size: 4}
 epochs: 3
 """
 """The last batch of an epoch has one row, of which there is no variance."""
+
+
+def test_warnings_and_failures_are_told_once_by_the_run(place: Path) -> None:
+    """A record is run again silently: standard error is for what verify itself has to say."""
+    (place / "refused").mkdir()
+    (place / "refused" / "one_row.yaml").write_text(ONE_ROW)
+    recorded(place / "refused", "sweep", "one_row.yaml", "-p", "lr=0.01,0.1", codes=(1,))
+    assert_identical(call(place / "refused", "verify", "last"))
+    recorded(place / "warned", "run", "linear_regression", "batch={mode: mini-batch, size: 5000}", "epochs=1")
+    assert_identical(call(place / "warned", "verify", "last"))
 
 
 def test_overrides_are_in_the_record_once(place: Path) -> None:

@@ -19,7 +19,18 @@ from gdcli.plan import Trial
 from gdcli.records import Effort, Result
 from gdcli.report import plots
 from gdcli.runner import Capture, Run, record_run
-from gdcli.runner.batch import BatchCallbacks, Execution, Plan, ResultRows, RunFolder, counts, effort_of, run_all
+from gdcli.runner.batch import (
+    BatchCallbacks,
+    Execution,
+    Plan,
+    ResultRows,
+    RunFolder,
+    Warn,
+    counts,
+    effort_of,
+    rows_of,
+    run_all,
+)
 from gdcli.runner.record_run import Callbacks, Provenance, Timing
 from gdcli.spec.document import Node
 from gdcli.spec.load import Loaded
@@ -50,20 +61,21 @@ class CompareOptions:
     changes: Sequence[tuple[tuple[str, Any], ...]]  # of each reporting seed; one empty tuple for the spec's own
     origin: Provenance
     base: Path
-    how: Execution
+    execution: Execution
     search: Search | None = None
     target: float | None = None
     closed_form: bool = False
     x: figures.X | None = None
     plot: bool = True
     verify: bool = False
+    folders: bool = True  # a sub-folder a run
 
 
 @dataclass(slots=True)
 class Comparison:
     """One comparison: ``run`` fills results and folder."""
 
-    asked: CompareOptions
+    options: CompareOptions
     checked: Callable[[Sequence[Trial]], list[Run]]
     home: RunFolder
     results: list[Result] = field(default_factory=list)
@@ -71,46 +83,58 @@ class Comparison:
     tuning: list[Result] = field(default_factory=list)  # of the runs that tuned
     plan: Plan | None = None
     two: bool = False  # parameters, so that paths can be drawn
+    interrupted: bool = False
 
-    def run(self, interrupt: Interrupt, onlooker: BatchCallbacks) -> None:
+    @property
+    def folder(self) -> Path:
+        """The record."""
+        return self.home.folder
+
+    @property
+    def trained(self) -> Sequence[Result]:
+        """The results of all runs, those that tuned too."""
+        return [*self.tuning, *self.results]
+
+    def run(self, interrupt: Interrupt, callbacks: BatchCallbacks) -> None:
         """Tune, run, write the folder; a run that fails is counted, the others go on."""
-        asked, timing, folder, again = self.asked, Timing(), self.home.folder, self.home.again
-        self.two = sum(p.values.size for p in _parameters(asked.loaded)) == 2
-        rows = list(asked.rows)
-        if asked.search is not None:
+        options, timing, folder, again = self.options, Timing(), self.folder, self.home.again
+        self.two = sum(p.values.size for p in _parameters(options.loaded)) == 2
+        rows = list(options.rows)
+        if options.search is not None:
             with timing.phase("tuning"):
-                rows = self._tune(asked.search, interrupt, onlooker)
+                rows = self._tune(options.search, interrupt, callbacks)
         self.plan = self._plan(self.checked(self._points(rows)))
         written = ResultRows(folder / "results.csv", self.plan, again=again)
         try:
             with timing.phase("runs"):
                 if not interrupt.requested and not self._stopped():
-                    self.results = run_all(self.plan, folder, interrupt, onlooker, written, again=again)
-                if asked.closed_form and not interrupt.requested and not self._stopped():
+                    self.results = run_all(self.plan, folder, interrupt, callbacks, written, again=again)
+                if options.closed_form and not interrupt.requested and not self._stopped():
                     for result in self._solutions(len(self.plan.runs)):
                         self.results.append(result)
                         written.add(result)
         finally:
             written.close()
         timing.steps = sum(result.steps or 0 for result in self.results)
-        if asked.plot and self.results and not interrupt.requested:
+        if options.plot and self.results and not interrupt.requested:
             with timing.phase("plot"):
-                self._draw(Callbacks(warning=onlooker.warning))
+                self._draw(callbacks.warning)
         files.replace(folder / "log.txt", self.table())
         self.home.end(timing, self._summary(interrupt))
+        self.interrupted = interrupt.requested
 
     # --- what is run --------------------------------------------------------------------------------------------------
 
     def _stopped(self) -> bool:
         """Say whether a run failed where the first failure ends it all."""
-        return self.asked.how.fail_fast and any(r.status == "failed" for r in [*self.tuning, *self.results])
+        return self.options.execution.fail_fast and any(r.status == "failed" for r in self.trained)
 
     def _axes(self) -> list[str]:
-        return ["label", "lr", "lr_from", *(["seed"] if len(self.asked.seeds) > 1 else [])]
+        return ["label", "lr", "lr_from", *(["seed"] if len(self.options.seeds) > 1 else [])]
 
     def _points(self, rows: Sequence[Trial]) -> list[Trial]:
         """Return row by row a point per seed."""
-        several = len(self.asked.seeds) > 1
+        several = len(self.options.seeds) > 1
         return [
             replace(
                 row,
@@ -119,47 +143,49 @@ class Comparison:
                 changes=(*row.changes, *change),
             )
             for row in rows
-            for seed, change in zip(self.asked.seeds, self.asked.changes, strict=True)
+            for seed, change in zip(self.options.seeds, self.options.changes, strict=True)
         ]
 
     def _plan(self, runs: Sequence[Run], *, tuning: bool = False) -> Plan:
-        asked = self.asked
-        wish = Capture(
-            curve=asked.plot and not tuning,
-            path=asked.plot and not tuning and self.two,
-            parameters=asked.verify and not tuning,
-            target=None if tuning else asked.target,
+        options = self.options
+        capture = Capture(
+            curve=options.plot and not tuning,
+            path=options.plot and not tuning and self.two,
+            parameters=options.verify and not tuning,
+            target=None if tuning else options.target,
         )
-        how = replace(asked.how, fleets=asked.how.fleets and len(runs) > ONE_BY_ONE)
+        execution = replace(options.execution, fleets=options.execution.fleets and len(runs) > ONE_BY_ONE)
         axes = ["label", "lr", "seed"] if tuning else self._axes()
-        return Plan(asked.loaded, asked.document, runs, axes, asked.origin, asked.base, how, wish, folders=not tuning)
+        folders = options.folders and not tuning
+        origin, base = options.origin, options.base
+        return Plan(options.loaded, options.document, runs, axes, origin, base, execution, capture, folders)
 
-    def _tune(self, search: Search, interrupt: Interrupt, onlooker: BatchCallbacks) -> list[Trial]:
+    def _tune(self, search: Search, interrupt: Interrupt, callbacks: BatchCallbacks) -> list[Trial]:
         """Return the rows with the learning rates that were found; tuning.csv and tuning.png tell of all."""
 
         def train(points: Sequence[Trial]) -> list[Result]:
             if not points or interrupt.requested or self._stopped():
                 return [records.failed_result(k, p.label, p.values, "interrupted") for k, p in enumerate(points, 1)]
             plan, part = self._plan(self.checked(points), tuning=True), f"tuning-{len(self.tuning)}"
-            found = run_all(plan, self.home.folder, interrupt, onlooker, None, again=self.home.again, part=part)
+            found = run_all(plan, self.folder, interrupt, callbacks, None, again=self.home.again, part=part)
             self.tuning += found
             by_number = {result.number: result for result in found}
             missing = [records.failed_result(k, p.label, p.values, "interrupted") for k, p in enumerate(points, 1)]
             return [by_number.get(result.number, result) for result in missing]
 
-        self.tuned, tried = tune(self.asked.rows, search.grid, search.changes, train)
-        metrics = metric_names(self.asked.loaded)
+        self.tuned, tried = tune(self.options.rows, search.grid, search.changes, train)
+        metrics = metric_names(self.options.loaded)
         lines = [records.results_row(result, metrics) for result in tried]
         files.replace(
-            self.home.folder / "tuning.csv",
+            self.folder / "tuning.csv",
             csv_writer.csv_text(records.results_header(["label", "lr", "seed"], metrics), lines),
         )
-        return [_with_lr(row, tuned) for row, tuned in zip(self.asked.rows, self.tuned, strict=True)]
+        return [_with_lr(row, tuned) for row, tuned in zip(self.options.rows, self.tuned, strict=True)]
 
     def _solutions(self, before: int) -> list[Result]:
         """Return the least-squares solution of each seed's data: its number follows those of the runs before it."""
         assert self.plan is not None
-        seeds, target = self.asked.seeds, self.asked.target
+        seeds, target = self.options.seeds, self.options.target
         data: dict[int, tuple[float, str]] = {}  # loss and hash, once for seeds that share their rows
         found = []
         for number, (seed, run) in enumerate(zip(seeds, self.plan.runs, strict=False), before + 1):  # the first row's
@@ -195,15 +221,15 @@ class Comparison:
 
     def table(self) -> str:
         """Return the table that is printed, and what has to be said of the learning rates."""
-        lines, metrics, target = self.lines(), metric_names(self.asked.loaded), self.asked.target is not None
+        lines, metrics, target = self.lines(), metric_names(self.options.loaded), self.options.target is not None
         if not lines:
             return "no run ended\n"
-        several = len(self.asked.seeds) > 1
+        several = len(self.options.seeds) > 1
         text = (table.several_seeds if several else table.one_seed)(lines, metrics, target=target)
-        if self.asked.search is None:
-            searchable = any(path == "optimizer" for row in self.asked.rows for path, _ in row.changes)
+        if self.options.search is None:
+            searchable = any(path == "optimizer" for row in self.options.rows for path, _ in row.changes)
             return text + ("untuned: --tune N gives every optimizer the same search for its lr\n" if searchable else "")
-        count, seeds = len(self.asked.search.grid), len(self.asked.search.changes)
+        count, seeds = len(self.options.search.grid), len(self.options.search.changes)
         text += f"tuned: {count} learning rates each, scored by the mean final loss over {_seeds(seeds)}\n"
         for tuned in self.tuned:
             if tuned.edge:
@@ -218,42 +244,28 @@ class Comparison:
 
     def data(self) -> list[dict[str, Any]]:
         """Return the table's rows as data."""
-        metrics = metric_names(self.asked.loaded)
-        return table.as_data(self.lines(), metrics, target=self.asked.target is not None)
+        metrics = metric_names(self.options.loaded)
+        return table.as_data(self.lines(), metrics, target=self.options.target is not None)
 
     def json(self) -> str:
         """Return results and table as one JSON document."""
         assert self.plan is not None
-        metrics, target = metric_names(self.asked.loaded), self.asked.target is not None
-        names = records.results_header(self._axes(), metrics, target=target)
-        runs = {run.number: run.loaded for run in self.plan.runs}
-        rows = [
-            dict(
-                zip(
-                    names, records.results_row(r, metrics, _effort(runs.get(r.number)) if target else None), strict=True
-                )
-            )
-            for r in self.results
-        ]
-        return files.json_text({"folder": str(self.home.folder), "runs": rows, "rows": self.data()})
+        runs = rows_of(self.plan, self.results)
+        return files.json_text({"folder": str(self.folder), "runs": runs, "rows": self.data()})
 
-    def _draw(self, watch: Callbacks) -> None:
-        asked, lines = self.asked, self.lines()
-        folder = self.home.folder
-        record_run.draw(folder / "compare.png", lambda: figures.curves(lines, asked.loaded, asked.x), watch)
+    def _draw(self, warning: Warn) -> None:
+        options, lines = self.options, self.lines()
+        folder, callbacks = self.folder, Callbacks(warning=warning)
+        record_run.draw(folder / "compare.png", lambda: figures.curves(lines, options.loaded, options.x), callbacks)
         if self.tuned:
-            rows, label = [tuned.curve() for tuned in self.tuned], record_run.loss_label(asked.loaded)
+            rows, label = [tuned.curve() for tuned in self.tuned], record_run.loss_label(options.loaded)
             record_run.draw(
                 folder / "tuning.png",
-                lambda: plots.sensitivity(rows, title=asked.loaded.spec.name, loss_label=label),
-                watch,
+                lambda: plots.sensitivity(rows, title=options.loaded.spec.name, loss_label=label),
+                callbacks,
             )
         if self.plan is not None and self.plan.capture.path:
-            record_run.draw(folder / "paths.png", lambda: figures.paths(lines, asked.loaded) or b"", watch)
-
-
-def _effort(loaded: Loaded | None) -> Effort:
-    return Effort(0, 1, 1) if loaded is None else effort_of(loaded)
+            record_run.draw(folder / "paths.png", lambda: figures.paths(lines, options.loaded) or b"", callbacks)
 
 
 def _seeds(count: int) -> str:

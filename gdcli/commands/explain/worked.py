@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial as bound
 from math import prod
 from typing import Any
 
 from gdcli.commands.explain import classes, updates
+from gdcli.commands.explain.activations import ELEMENTWISE, LAYERWISE
 from gdcli.commands.explain.expression import Expression, Label, latex_name, symbol
+from gdcli.commands.explain.losses import TITLES
 from gdcli.commands.explain.naming import LOSS, Names, partial
 from gdcli.commands.explain.network import Pass, WorkedProblem, numbered_layers
 from gdcli.commands.explain.objective import ChainRule, chain_rule
 from gdcli.commands.explain.point import EvaluationPoint, ParameterRule, point_of
 from gdcli.commands.explain.tree import Explanation, ExplanationSection, Group, Quantity, WorkedTable, quantity
-from gdcli.errors import SpecError, nearest
+from gdcli.errors import Problem, SpecError, nearest
 from gdcli.spec.load import Loaded
 from gdcli.zoo.models import Chain, Objective, Stack
 
@@ -72,6 +74,27 @@ def _possible(loaded: Loaded) -> None:
         if products > MAX_PRODUCTS:
             what = f"one step has {products:,} products, more than {MAX_PRODUCTS:,}"
             raise SpecError(f"{what} that can be written out. Take fewer rows: batch=stochastic")
+    if problems := list(_not_written_out(loaded)):
+        raise SpecError(problems)
+
+
+def _not_written_out(loaded: Loaded) -> Iterator[Problem]:
+    """Yield the ingredients whose equations this version does not have, whatever the tables of the zoo hold."""
+    model, spec = loaded.architecture, loaded.spec
+    used: list[tuple[str, str, Collection[str]]] = []
+    if spec.optimizer is not None and spec.settings.epochs > 0:
+        used.append(("optimizer", spec.optimizer.name, updates.RULES))
+    if spec.loss is not None:
+        used.append(("loss", spec.loss.name, TITLES))
+    if isinstance(model, Chain):
+        known = {"none", *ELEMENTWISE, *LAYERWISE}
+        used += [("activation", name, known) for name in dict.fromkeys(layer.activation for layer in model.layers)]
+    for kind, name, written in used:
+        if name not in written:
+            path = ("model", "activation") if kind == "activation" else (kind,)
+            yield spec.problem(
+                path, f"the {kind} {name} is not written out", f"Explain has {', '.join(sorted(written))}"
+            )
 
 
 def _rows(loaded: Loaded) -> int:

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gdcli.commands.plot.runs import CurveSource, numbers_of
 from gdcli.errors import SpecError
 from gdcli.report import plots
-
-from .runs import CurveSource, numbers_of
 
 Floats = NDArray[np.float64]
 

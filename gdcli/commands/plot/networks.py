@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from gdcli.commands.plot.runs import CurveSource
 from gdcli.errors import SpecError
 from gdcli.report import plots
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.models import Chain
-
-from .runs import CurveSource
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from gdcli.commands.plot.runs import CurveSource, loss_of, trained
 from gdcli.errors import SpecError
 from gdcli.report import plots
 from gdcli.report.plots.text import number
-
-from .runs import CurveSource, loss_of, trained
 
 if TYPE_CHECKING:
     from gdcli.engine.problem import TrainingProblem

@@ -74,14 +74,10 @@ def numbers_of(path: Path, columns: Sequence[int] | None = None) -> tuple[list[s
 
 def trained(source: CurveSource, *, curve: bool = False, path: bool = False) -> tuple[Floats, Floats]:
     """Train a run in memory; return the losses of its steps and its parameters after each, empty if not asked for."""
-    from gdcli.engine.loop import Interrupt
-    from gdcli.plan import Trial
-    from gdcli.runner import Capture, Layout, Run, Shard, run_shard
-    from gdcli.runner.record_run import Provenance
+    from gdcli.commands.loss_grid import trained_alone
+    from gdcli.runner import Capture
 
-    run = Run(1, Trial(source.label, (), ()), source.loaded)
-    wish, place = Capture(curve=curve, path=path), Layout(None, 1, Provenance(b"", ()))
-    (result,) = run_shard(Shard((run,), together=False), place, wish, Interrupt())
+    result = trained_alone(source.label, source.loaded, Capture(curve=curve, path=path))
     if result.status == "failed":
         raise RunError(f"{source.label}: {result.message}")
     losses, way = (np.zeros(0) if found is None else found for found in (result.losses, result.path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from gdcli.engine.loop import Interrupt
 from gdcli.records import Result
 from gdcli.report import plots, tables
 from gdcli.runner import record_run
-from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, RunFolder, counts, ranked, run_all, runs_json
+from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, RunFolder, counts, ranked, rows_of, run_all
 from gdcli.runner.record_run import Callbacks, Timing
 from gdcli.storage import files
 
@@ -30,22 +31,34 @@ class TrainingSweep:
     plan: Plan
     home: RunFolder
     results: list[Result] = field(default_factory=list)
+    interrupted: bool = False
 
-    def run(self, interrupt: Interrupt, onlooker: BatchCallbacks, *, plot: bool) -> None:
+    @property
+    def folder(self) -> Path:
+        """The record."""
+        return self.home.folder
+
+    @property
+    def trained(self) -> Sequence[Result]:
+        """The results of all runs."""
+        return self.results
+
+    def run(self, interrupt: Interrupt, callbacks: BatchCallbacks, *, plot: bool) -> None:
         """Run all, write the folder; a run that fails is counted, the others go on."""
-        timing, plan, folder, again = Timing(), self.plan, self.home.folder, self.home.again
+        timing, plan, folder, again = Timing(), self.plan, self.folder, self.home.again
         rows = ResultRows(folder / "results.csv", plan, again=again)
         try:
             with timing.phase("runs"):
-                self.results = run_all(plan, folder, interrupt, onlooker, rows, again=again)
+                self.results = run_all(plan, folder, interrupt, callbacks, rows, again=again)
         finally:
             rows.close()
         timing.steps = sum(result.steps or 0 for result in self.results)
         if plot and self.results and not interrupt.requested:
             with timing.phase("plot"):
-                record_run.draw(folder / "sweep.png", self._picture, Callbacks(warning=onlooker.warning))
+                record_run.draw(folder / "sweep.png", self._picture, Callbacks(warning=callbacks.warning))
         files.replace(folder / "log.txt", self.table())
         self.home.end(timing, self._summary(interrupt))
+        self.interrupted = interrupt.requested
 
     def _summary(self, interrupt: Interrupt) -> dict[str, Any]:
         ended = not interrupt.requested and len(self.results) == len(self.plan.runs)
@@ -74,7 +87,11 @@ class TrainingSweep:
 
     def json(self) -> str:
         """Return the results as one JSON document."""
-        return runs_json(self.home.folder, self.plan, self.results)
+        return files.json_text({"folder": str(self.folder), "runs": self.rows()})
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows of results.csv."""
+        return rows_of(self.plan, self.results)
 
     def _picture(self) -> bytes:
         plan = self.plan

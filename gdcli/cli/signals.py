@@ -1,0 +1,96 @@
+"""SIGINT and SIGTERM: a command ends at once, or after the step that it is in."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gdcli.engine.loop import Interrupt
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """SIGINT or SIGTERM, where nothing waits for the end of a step."""
+
+
+@contextlib.contextmanager
+def handled_by(handle: Callable[[int, Any], None]) -> Iterator[None]:
+    """Have both signals handled so; only the main thread may say how."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    old = {number: signal.signal(number, handle) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+class Signals:
+    """The signals that came since the command began: Typer, and others, make an exception of theirs of a signal's."""
+
+    def __init__(self) -> None:
+        self.came: list[int] = []
+
+    @property
+    def code(self) -> int:
+        """The exit code: 130 for SIGINT and 143 for SIGTERM."""
+        return 128 + self.came[0] if self.came else 130
+
+    def stoppable(self) -> contextlib.AbstractContextManager[None]:
+        """Let a signal end the command by an exception, as long as it does not handle it itself."""
+
+        def handle(number: int, frame: object) -> None:
+            self.came.append(number)
+            raise Stopped(number)
+
+        return handled_by(handle)
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[Interrupt]:
+        """Yield the flag that the first signal sets; a second one stops at once."""
+        from gdcli.engine.loop import Interrupt
+
+        interrupt = Interrupt(requested=bool(self.came))
+
+        def handle(number: int, frame: object) -> None:
+            self.came.append(number)
+            if interrupt.requested:
+                raise Stopped(number)
+            interrupt.requested = True
+
+        with handled_by(handle):
+            yield interrupt
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Import torch faster, and let a signal end the process on the spot meanwhile, before anything is written.
+
+    Modules in C do not expect an exception in the middle: some abort, others make it look like a bug. Garbage
+    collection would look again and again at a million objects that all stay: without it, and with them set aside for
+    good, the command starts a tenth faster.
+    """
+    if "gdcli.runner.record_run" in sys.modules:
+        yield
+        return
+    gc.disable()
+    with handled_by(lambda number, frame: os._exit(128 + number)):
+        yield
+    gc.freeze()
+    gc.enable()
+
+
+def import_engine() -> None:
+    """Import torch and what trains."""
+    with importing():
+        import gdcli.runner.record_run  # noqa: F401

@@ -1,0 +1,298 @@
+"""The commands as functions of Python: what they print is returned, and nothing is written unless it is asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from gdcli.commands.batch import ExecutionOptions
+from gdcli.commands.context import Context, Frontend
+from gdcli.commands.results import STEP_COLUMNS, Comparison, Floats64, Run, Sweep
+from gdcli.commands.run import RunReport
+from gdcli.commands.run import run as run_command
+from gdcli.errors import SpecError
+from gdcli.records import Parameter, StepBlock
+from gdcli.spec.bundled import Source, find
+from gdcli.storage.request import CompareRequest, RunRequest, SweepRequest
+
+Spec = str | os.PathLike[str] | Mapping[str, Any]
+"""A bundled name, the path of a YAML file, or a spec as a dict."""
+
+
+def run(
+    spec: Spec, overrides: Mapping[str, Any] | None = None, /, *, output: str | os.PathLike[str] | None = None,
+    plot: bool = True, **keys: Any,
+) -> Run:  # fmt: skip
+    """Train one experiment, as `gdcli run` does, with the same numbers to the bit.
+
+    ``overrides`` and the other keywords put values into the spec, by dotted or unique names: ``{"optimizer.lr": 0.1}``
+    or ``lr=0.1``. With ``output`` a record is written below that folder, with its picture if ``plot``; else nothing is.
+    A run that diverges is returned, its status says so. Raises SpecError with all problems of the spec, RunError for a
+    step that torch refuses, MachineError for what the machine lacks.
+
+    >>> import gdcli
+    >>> run = gdcli.run("rosenbrock", {"optimizer.lr": 1e-3}, epochs=100)
+    >>> run.losses.shape, run.message
+    ((100,), 'all 100 epochs')
+    """
+    source, changed = _source(spec), _overrides(overrides, keys)
+    request = RunRequest(name=source.path.stem, overrides=changed, plot=plot)
+    context = _context("run", source, changed, output)
+    blocks: list[StepBlock] = []
+    with _torch_as_it_was():
+        report = run_command(request, context, blocks.append)
+    assert isinstance(report, RunReport)
+    return _run(report, blocks)
+
+
+def sweep(
+    spec: Spec, axes: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, /, *, seeds: int = 1,
+    jobs: int = 1, output: str | os.PathLike[str] | None = None, plot: bool = True, **keys: Any,
+) -> Sweep:  # fmt: skip
+    """Train one run per value of a key, or evaluate the loss over parameters of the model, as `gdcli sweep` does.
+
+    ``axes`` has the values of each: a list, or a grid as the command takes it, such as ``"0:4.1:0.1"``; several give
+    their product. For ``overrides``, ``output`` and what is raised see :func:`run`.
+
+    >>> import gdcli
+    >>> [row["status"] for row in gdcli.sweep("backprop_2x2", {"lr": [0.1, 0.5]}).rows]
+    ['finished', 'finished']
+    >>> gdcli.sweep("linear_sweep", {"w": "0:3:1"}).rows[2]
+    {'w': 2.0, 'loss': 0.0}
+    """
+    from gdcli.commands.sweep import GridReport
+    from gdcli.commands.sweep import sweep as command
+
+    source, changed = _source(spec), _overrides(overrides, keys)
+    param = tuple(f"{name}={_grid(values)}" for name, values in axes.items())
+    request = SweepRequest(
+        name=source.path.stem, overrides=changed, plot=_drawn(plot, output), param=param, seeds=seeds
+    )
+    context = _context("sweep", source, (*(f"--param={each}" for each in param), *changed), output)
+    with _torch_as_it_was():
+        report = command(request, context, ExecutionOptions(jobs))
+    folder = None if output is None else report.folder
+    if isinstance(report, GridReport):
+        names = [axis.name for axis in report.grid.axes]
+        losses = report.grid.loss.tolist()
+        rows = [
+            dict(zip(names, point, strict=True)) | {"loss": loss}
+            for point, loss in zip(report.grid.points.tolist(), losses, strict=True)
+        ]
+        return Sweep(rows, (), folder)
+    from gdcli.commands.sweep.runs import TrainingSweep
+
+    assert isinstance(report, TrainingSweep)
+    return Sweep(report.rows(), tuple(report.results), folder)
+
+
+def compare(
+    spec: Spec = "optimizers_2x2", overrides: Mapping[str, Any] | None = None, /, *,
+    optimizers: str | Sequence[str] | None = None, batches: str | Sequence[str] | None = None,
+    seeds: int | None = None, redraw_data: bool = False, tune: int | None = None,
+    tune_range: tuple[float, float] | None = None, target: float | None = None, closed_form: bool | None = None,
+    x: Literal["steps", "epochs", "evaluations"] | None = None, jobs: int = 1,
+    output: str | os.PathLike[str] | None = None, plot: bool = True, **keys: Any,
+) -> Comparison:  # fmt: skip
+    """Train the runs of each optimizer or batch mode on the same data and start values, as `gdcli compare` does.
+
+    The arguments are the command's options; what is None is as the spec's ``compare`` block has it. For
+    ``overrides``, ``output`` and what is raised see :func:`run`.
+
+    >>> import gdcli
+    >>> found = gdcli.compare("backprop_2x2", optimizers=["sgd", "adam"], epochs=2)
+    >>> [row["label"] for row in found.rows], found.table.split()[0]
+    (['sgd', 'adam'], 'optimizer')
+    """
+    from gdcli.commands.compare import compare as command
+    from gdcli.commands.compare.run import Comparison as Compared
+
+    source, changed = _source(spec), _overrides(overrides, keys)
+    request = CompareRequest(
+        name=source.path.stem, overrides=changed, plot=_drawn(plot, output), optimizers=_listed(optimizers),
+        batches=_listed(batches), seeds=seeds, redraw_data=redraw_data, tune=tune,
+        tune_range=None if tune_range is None else ",".join(map(repr, tune_range)), target=target,
+        closed_form=closed_form, x=x,
+    )  # fmt: skip
+    context = _context("compare", source, changed, output)
+    with _torch_as_it_was():
+        report = command(request, context, ExecutionOptions(jobs))
+    assert isinstance(report, Compared)
+    folder = None if output is None else report.folder
+    return Comparison(report.table(), report.data(), tuple(report.results), folder)
+
+
+def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs") -> Run:
+    """Return a record of a run, read back, by the names that `gdcli show` takes: ``last``, an id, a folder.
+
+    ``output`` is the folder of the records. Raises SpecError for a name that means no record, or one that is not of a
+    run; DamagedError, a MachineError, for a file that is not as it was written.
+    """
+    from gdcli.storage import config_reader, record
+    from gdcli.storage.csv_reader import table
+    from gdcli.storage.find import find as find_record
+
+    folder = find_record(os.fspath(name), Path(output))
+    found = record.read(folder)
+    if found.kind != "run":
+        raise SpecError(f"{folder} is a record of {found.kind}: name one of a run, such as a folder in it")
+    config, summary = config_reader.read(folder), found.summary
+    _, rows = table(folder / "steps.csv")
+    steps = np.array([tuple(np.nan if cell is None else cell for cell in row) for row in rows], STEP_COLUMNS)
+    gradients = _recorded_gradients(folder) if _keeps_values(config) else {}
+    message, metrics = str(summary.get("message", "")), found.metrics
+    run = Run(
+        found.name, found.status, message, steps, gradients, metrics, summary, folder, _again(folder, found.steps)
+    )
+    if isinstance(summary.get("parameters"), dict):
+        dtype = np.dtype(str(config.get("dtype", "float32")))
+        run.__dict__["parameters"] = {key: np.array(value, dtype) for key, value in summary["parameters"].items()}
+    return run
+
+
+# --- what goes in -----------------------------------------------------------------------------------------------------
+
+
+def _source(spec: Spec) -> Source:
+    if not isinstance(spec, Mapping):
+        return find(os.fspath(spec))
+    from gdcli.spec.writing import write
+
+    return Source(Path("experiment"), "<dict>", write(_plain(spec)).encode())
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as YAML has it: numpy's numbers and arrays, and tuples, as numbers and lists."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise SpecError(f"a spec holds numbers, texts, lists and dicts (got {type(value).__name__})")
+
+
+def _overrides(overrides: Mapping[str, Any] | None, keys: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(f"{key}={_text(value)}" for key, value in {**(overrides or {}), **keys}.items())
+
+
+def _text(value: Any) -> str:
+    """Return a value as an override on the command line has it."""
+    plain = _plain(value)
+    if isinstance(plain, float):
+        return repr(plain).replace("inf", ".inf").replace("nan", ".nan")
+    return json.dumps(plain)
+
+
+def _grid(values: Any) -> str:
+    return values if isinstance(values, str) else ",".join(str(_plain(value)) for value in values)
+
+
+def _listed(names: str | Sequence[str] | None) -> str | None:
+    return names if names is None or isinstance(names, str) else ",".join(names)
+
+
+def _drawn(plot: bool, output: object) -> bool:
+    return plot and output is not None
+
+
+def _context(command: str, source: Source, words: Sequence[str], output: str | os.PathLike[str] | None) -> Context:
+    def warn(text: str) -> None:
+        warnings.warn(text, stacklevel=2)
+
+    folder = None if output is None else Path(output)
+    return Context(source, Frontend(warning=warn), folder, arguments=(command, source.shown, *words))
+
+
+@contextmanager
+def _torch_as_it_was() -> Iterator[None]:
+    """Give torch's number of threads and its global generator back as the caller had them."""
+    import torch
+
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_rng_state(state)
+
+
+# --- what comes out ---------------------------------------------------------------------------------------------------
+
+
+def _run(report: RunReport, blocks: Sequence[StepBlock]) -> Run:
+    finished, outcome = report.finished, report.finished.outcome
+    spec = report.built.loaded.spec
+    steps = np.empty(sum(len(block.step) for block in blocks), STEP_COLUMNS)
+    for name in STEP_COLUMNS.names or () if blocks else ():
+        steps[name] = np.concatenate([getattr(block, name) for block in blocks])
+    gradients = _gradients(report, blocks)
+    return Run(
+        spec.name, outcome.status, outcome.message, steps, gradients, outcome.metrics, finished.summary(),
+        report.folder, lambda: report,
+    )  # fmt: skip
+
+
+def _gradients(report: RunReport, blocks: Sequence[StepBlock]) -> dict[str, Floats64]:
+    """Return what `record.gradients` keeps: of every N-th step, each trained parameter's."""
+    from gdcli.engine.loop import keep_of
+
+    every = report.built.loaded.spec.record.every
+    if keep_of(report.built) != "values":
+        return {}
+    rows = [b.gradients[(b.step - 1) % every == 0] for b in blocks if b.gradients is not None]
+    trained = [parameter for parameter in report.finished.start.parameters if parameter.trained]
+    return _split(np.concatenate(rows).astype(np.float64), trained) if rows and trained else {}
+
+
+def _split(rows: Floats64, parameters: Sequence[Parameter]) -> dict[str, Floats64]:
+    """Return rows [S, P] by parameter, in their shapes."""
+    ends = np.cumsum([parameter.values.size for parameter in parameters])[:-1]
+    parts = np.split(rows, ends, axis=1)
+    return {p.name: part.reshape(len(rows), *p.values.shape) for p, part in zip(parameters, parts, strict=True)}
+
+
+def _keeps_values(config: Mapping[str, Any]) -> bool:
+    kept = config.get("record")
+    return isinstance(kept, Mapping) and kept.get("gradients") == "values"
+
+
+def _recorded_gradients(folder: Path) -> dict[str, Floats64]:
+    """Return gradients.csv by parameter: ``weight[0,1]`` is the place of a number in its parameter."""
+    from gdcli.storage.csv_reader import table
+
+    if not (folder / "gradients.csv").is_file():
+        return {}
+    header, rows = table(folder / "gradients.csv")
+    numbers = np.array(rows, np.float64).reshape(len(rows), len(header))[:, 1:]
+    shapes: dict[str, tuple[int, ...]] = {}
+    for column in header[1:]:  # the last index of each is the largest
+        name, _, index = column.partition("[")
+        shapes[name] = tuple(int(k) + 1 for k in index.rstrip("]").split(",")) if index else ()
+    return _split(numbers, [Parameter(name, np.empty(shape)) for name, shape in shapes.items()])
+
+
+def _again(folder: Path, steps: int | None) -> Callable[[], RunReport]:
+    """Return what trains a record's run again, once, as far as it came."""
+
+    @cache
+    def trained() -> RunReport:
+        source = find(str(folder / "config.yaml"))
+        overrides = (f"stop.max_steps={steps}", "stop.max_seconds=1e9") if steps else ()
+        request = RunRequest(name=source.path.stem, overrides=overrides)
+        with _torch_as_it_was():
+            report = run_command(request, Context(source, output=None))
+        assert isinstance(report, RunReport)
+        return report
+
+    return trained

@@ -1,0 +1,141 @@
+"""What a command works with: where its spec is from, where its record goes, and who is told meanwhile."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gdcli.engine.loop import Interrupt
+    from gdcli.runner.record_run import Provenance
+    from gdcli.spec.bundled import Source
+    from gdcli.spec.load import Loaded
+    from gdcli.storage.request import Request
+
+Tell = Callable[[str], None]
+Show = Callable[[float, float, float], None]
+"""Takes how much is done, the loss, and the work so far: steps of a run, runs of a sweep."""
+
+
+def shown_path(path: Path) -> str:
+    """Return a path as the user would type it: relative where it lies below the current folder."""
+    with suppress(ValueError):
+        return os.fspath(path.absolute().relative_to(Path.cwd()))
+    return os.fspath(path)
+
+
+def ignore(*told: object) -> None:
+    """Tell nobody."""
+
+
+@contextmanager
+def uninterruptible() -> Iterator[Interrupt]:
+    """Yield a flag that nothing sets."""
+    from gdcli.engine.loop import Interrupt
+
+    yield Interrupt()
+
+
+@dataclass(frozen=True, slots=True)
+class Frontend:
+    """Who is told what a command does while it does it, and what may stop it: by default nobody and nothing."""
+
+    text: Tell | None = None  # a run's text in its style, as it comes
+    note: Tell = ignore
+    warning: Tell = ignore
+    progress: Callable[[str, int], AbstractContextManager[Show]] = lambda unit, total: nullcontext(ignore)
+    importing: Callable[[], AbstractContextManager[None]] = nullcontext  # torch
+    interruptible: Callable[[], AbstractContextManager[Interrupt]] = uninterruptible
+
+    def silent(self) -> Frontend:
+        """Return it with nobody told; what may stop it stays."""
+        return Frontend(importing=self.importing, interruptible=self.interruptible)
+
+    def engine(self) -> None:
+        """Import torch and what trains."""
+        with self.importing():
+            import gdcli.runner.record_run  # noqa: F401
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """The finished record of the same, which made another needless."""
+
+    folder: Path
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal ended it."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a command is to do with its request: from where, to where, and who is told."""
+
+    source: Source
+    frontend: Frontend = field(default_factory=Frontend)
+    output: Path | None = Path("runs")  # None: nothing is to be left there
+    again: Path | None = None  # a record to go on with, whose lock is held
+    needed: bool = False  # a finished record of the same is enough
+    cores: int | None = None  # that `threads: auto` counts with; None: those of this machine
+    recorded: Request | None = None  # what the record to go on with, or to verify, was asked for
+    arguments: tuple[str, ...] = ()  # the command line, for the record
+
+    @property
+    def base(self) -> Path:
+        """The folder that a data file is relative to."""
+        return self.source.path.parent
+
+    def provenance(self) -> Provenance:
+        """Return where a run comes from."""
+        from gdcli.runner.record_run import Provenance
+
+        return Provenance(self.source.text, self.arguments)
+
+    def reused(self, loaded: Loaded, filled: Mapping[str, Any], request: Request) -> Reused | None:
+        """Return the finished record of the same request, spec and version, if that is enough and there is one."""
+        if not self.needed or self.again is not None or self.output is None:
+            return None
+        from gdcli.spec.config import digest
+        from gdcli.storage.reuse import finished
+
+        folder = finished(self.output / loaded.spec.name, digest(dict(filled)), request, loaded.data_sha256)
+        return None if folder is None else Reused(folder)
+
+    @contextmanager
+    def folder(
+        self, request: Request, loaded: Loaded, filled: Mapping[str, Any], head: tuple[str, dict[str, bytes | str]]
+    ) -> Iterator[Path]:
+        """Yield the record's folder, locked: the one to go on with, or a new one with the head's files.
+
+        ``head`` is the text of config.yaml and the first files. Raises MachineError for a record whose spec or data
+        have changed.
+        """
+        from gdcli.spec.config import digest
+        from gdcli.storage import request as requests
+        from gdcli.storage.run_folder import claim
+
+        config, files = head
+        if self.recorded is not None:
+            requests.require_same(self.recorded, self.again or self.base, loaded, config)
+        if self.again is not None:
+            yield self.again
+            return
+        if self.output is None:
+            from tempfile import TemporaryDirectory
+
+            with TemporaryDirectory(prefix="gdcli-") as temporary:
+                yield Path(temporary)
+            return
+        files = files | {requests.NAME: requests.text(request, loaded, config, self.base)}
+        folder, lock = claim(self.output, loaded.spec.name, digest(dict(filled)), time.localtime(), files)
+        try:
+            yield folder
+        finally:
+            lock.release()

@@ -1,0 +1,80 @@
+"""Train one experiment: `gdcli run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gdcli.commands import specs
+from gdcli.commands.context import Context, Reused, ignore
+
+if TYPE_CHECKING:
+    from gdcli.engine.problem import TrainingProblem
+    from gdcli.records import StepBlock
+    from gdcli.runner.record_run import Finished
+    from gdcli.storage.request import RunRequest
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """A run that ended, its model as it is then, and its record if it has one."""
+
+    finished: Finished
+    built: TrainingProblem
+    folder: Path | None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal ended it."""
+        return self.finished.outcome.status == "interrupted"
+
+    def json(self) -> str:
+        """Return the summary as one JSON document."""
+        from gdcli.storage.files import json_text
+
+        return json_text({"folder": str(self.folder), **self.finished.summary()})
+
+
+def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None] = ignore) -> RunReport | Reused:
+    """Train one experiment, into a new record or the one to go on with; ``keep`` gets the columns of its steps.
+
+    Raises SpecError for a spec that cannot be trained, RunError for a step that torch refuses, MachineError for what
+    the machine lacks.
+    """
+    from gdcli.spec.config import filled_in
+
+    document = specs.document_of(context.source, request.overrides, "run")
+    spec = specs.parse(context.source, document, request.name)
+    specs.require_optimizer(spec)
+    loaded, filled = specs.load(context.source, spec, bounded=not request.no_limits), filled_in(spec)
+    if (reused := context.reused(loaded, filled, request)) is not None:
+        return reused
+    frontend = context.frontend
+    frontend.engine()
+    from gdcli.runner import record_run
+
+    timing = record_run.Timing()
+    with frontend.progress("epoch", spec.settings.epochs) as show:
+        steps = 0
+
+        def block(block: StepBlock) -> None:
+            nonlocal steps
+            steps += len(block.step)
+            show(float(block.epoch[-1]), float(block.loss[-1]), steps)
+            keep(block)
+
+        with timing.phase("build"):
+            built = record_run.prepared(loaded)
+        watch = record_run.Callbacks(text=frontend.text, block=block, warning=frontend.warning)
+        if context.output is None:
+            with frontend.interruptible() as interrupt:
+                finished = record_run.run(built, None, watch=watch, interrupt=interrupt)
+            return RunReport(finished, built, None)
+        head = record_run.head(built, context.provenance())
+        with context.folder(request, loaded, filled, head) as folder, frontend.interruptible() as interrupt:
+            record = record_run.RecordFolder(folder, head[0], again=context.again is not None)
+            plot = request.plot
+            finished = record_run.run(built, record, watch=watch, interrupt=interrupt, plot=plot, timing=timing)
+        return RunReport(finished, built, folder)
