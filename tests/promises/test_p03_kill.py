@@ -6,7 +6,6 @@ import json
 import random
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from gdcli.storage import arrays as sealed
 from gdcli.zoo.optimizers import OPTIMIZERS
 from tests.promises import crashing
 from tests.promises.crashing import call, dying, record_in, start, undisturbed
+from tests.timing import children_seconds
 from tests.trials import trials
 
 CASES: dict[str, tuple[str, ...]] = {
@@ -59,12 +59,12 @@ def command(specs: Path, name: str) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def expected(specs: Path) -> dict[str, tuple[float, dict[str, bytes]]]:
-    """Seconds and bytes of each case, undisturbed, with the engine's own block size."""
+    """Processor seconds and bytes of each case, undisturbed, with the engine's own block size."""
     found = {}
     for k, name in enumerate(CASES):
-        begun = time.perf_counter()
+        begun = children_seconds()
         files = undisturbed(specs / f"undisturbed-{k}", *command(specs, name))
-        found[name] = time.perf_counter() - begun, files
+        found[name] = children_seconds() - begun, files
     return found
 
 

@@ -25,6 +25,7 @@ from gdcli.runner import shards
 from gdcli.storage import partial_results
 from tests.promises import crashing
 from tests.promises.crashing import Child, Ended, call, emptied, record_in, start
+from tests.timing import wait_for
 from tests.trials import trials
 
 OTHER = {
@@ -147,8 +148,7 @@ def blocks_in(folder: Path) -> int:
 
 def until(child: Child, came: Callable[[], bool]) -> None:
     """Wait until something has come, or the child has ended."""
-    while not came() and os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        time.sleep(0.002)
+    wait_for(came, child.is_over)
 
 
 def trained(folder: Path) -> list[tuple[str, int]]:
