@@ -14,7 +14,7 @@ from PIL import Image
 from gdcli.cli import app, plot
 from gdcli.spec import bundled
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "experiments" / "pictures"
 FILES = sorted(FOLDER.iterdir())
 SHOWN = re.findall(r"!\[([^\]]*)\]\(experiments/pictures/([^)]+)\)", (ROOT / "README.md").read_text())

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli import many_runs
-from tests.cli.many_runs import VICTIM, contents
 from tests.conftest import Answer, only_folder
+from tests.runner import many_runs
+from tests.runner.many_runs import VICTIM, contents
 from tests.timing import LIMIT, wait_for
 
 GDCLI = [sys.executable, "-m", "gdcli"]

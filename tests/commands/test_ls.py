@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.records.hand_made import a_run, three
+from tests.hand_made import a_run, three
 from tests.timing import children_seconds
 
 GDCLI = [sys.executable, "-m", "gdcli"]
