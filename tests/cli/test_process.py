@@ -136,6 +136,7 @@ def test_progress_on_a_terminal_only(tmp_path: Path) -> None:
     assert piped.stdout == (tmp_path / "out").read_text()
 
 
+@pytest.mark.slow
 def test_an_installed_wheel_runs_a_bundled_spec_in_an_empty_folder(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     build = [

@@ -114,6 +114,7 @@ def assert_same(files: list[dict[str, bytes]], why: object) -> None:
     assert [name for name in one if one[name] != two[name]] == [], why
 
 
+@pytest.mark.slow
 def test_specs_optimizers_and_types(place: Path) -> None:
     """The bundled specs as they are, and a draw of the product with optimizers and types, or all of it."""
     assert len(ALL) == 2 * (len(RUN) + len(TRAINED) * len(OPTIMIZERS))
@@ -126,6 +127,7 @@ def test_specs_optimizers_and_types(place: Path) -> None:
         assert_same(files, command)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MANY)
 def test_many_runs(place: Path, name: str) -> None:
     files = twice(place, MANY[name])

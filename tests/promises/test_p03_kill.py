@@ -68,6 +68,7 @@ def expected(specs: Path) -> dict[str, tuple[float, dict[str, bytes]]]:
     return found
 
 
+@pytest.mark.slow
 def test_killed_at_random_again_and_again(place: Path, specs: Path, expected: dict) -> None:
     """Kill, resume, kill, resume, ... until it ends by itself: the bytes of the undisturbed run."""
     draw, names, kills = random.Random(3), list(CASES), 0
@@ -119,6 +120,7 @@ def calls_of(folder: Path, *arguments: str) -> list[list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_dead_at_every_call_of_a_run(place: Path, short: tuple) -> None:
     arguments, files = short
     with crashing.blocks(8):
@@ -135,6 +137,7 @@ def test_dead_at_every_call_of_a_run(place: Path, short: tuple) -> None:
             shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_dead_at_every_call_round_the_plot(place: Path, specs: Path) -> None:
     arguments = ("run", str(specs / "line.yaml"), "epochs=5")
     files = undisturbed(place / "expected", *arguments)
@@ -149,6 +152,7 @@ def test_dead_at_every_call_round_the_plot(place: Path, specs: Path) -> None:
         crashing.assert_same(folder, files, (at, half))
 
 
+@pytest.mark.slow
 def test_dead_at_every_call_of_a_resume(place: Path, short: tuple) -> None:
     """The record of a run that died in its middle is gone on with, dies at each call, and is gone on with again."""
     arguments, files = short

@@ -278,6 +278,7 @@ class Disturbed:
 # --- killed -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_killed_at_random_again_and_again(place: Path, specs: Path, expected: Callable[[str], Undisturbed]) -> None:
     draw, names, kept, kills = random.Random(5), list(CASES), 0, 0
     for trial in range(trials(26, 250)):
@@ -296,6 +297,7 @@ def test_killed_at_random_again_and_again(place: Path, specs: Path, expected: Ca
     assert kept >= trials(26, 250)  # or there was nothing to prove
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_killed_on_a_cluster(place: Path, specs: Path, expected: Callable[[str], Undisturbed]) -> None:
     """A cluster's scheduler and workers die with the command; what they had sent is not done again here."""
@@ -315,6 +317,7 @@ def test_killed_on_a_cluster(place: Path, specs: Path, expected: Callable[[str],
     assert kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["one by one", "a fleet", "beyond folders", "a comparison", "jobs"])
 def test_ctrl_c_and_then_resume(place: Path, specs: Path, expected: Callable[[str], Undisturbed], name: str) -> None:
     draw, stopped = random.Random(7), 0
@@ -435,6 +438,7 @@ def test_a_run_whose_folder_is_gone_is_run_again(
     assert_same(folder, expected(name).files, name)
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_without_training_is_done_again(place: Path) -> None:
     """The loss over parameters is cheap: it dies before each of its files in turn."""
     sweep = ("sweep", "linear_sweep", "-p", "w", "--no-plot")

@@ -124,6 +124,7 @@ MOMENTS = (STARTING, *(TRAINING, SAVING) * 2, PLOTTING, TRAINING, STARTING, SAVI
 STEPS = 8 * 1300
 
 
+@pytest.mark.slow
 def test_random_signals(place: Path, specs: Path) -> None:
     """130 or 143 or, when it was over, 0; no traceback; a record that goes on to the same bytes."""
     arguments = ("run", str(specs / "rows.yaml"), "epochs=1300")

@@ -45,6 +45,7 @@ def assert_all_saved_is_whole(folder: Path) -> None:
             assert json.loads(path.read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("for_good", [True, False], ids=["full from then on", "full once"])
 def test_full_at_every_call(place: Path, short: tuple, for_good: bool) -> None:
     """Of the calls that need room each fails once, alone or with all that follow; then there is room again."""

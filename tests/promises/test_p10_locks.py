@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from gdcli.storage import run_folder
 from tests.promises import crashing
 from tests.promises.crashing import call, contents, has_ended, record_in, start, undisturbed
@@ -52,6 +54,7 @@ def test_races_for_a_new_folder(place: Path, specs: Path) -> None:
     assert numbered > trials(4, 30)  # they did want the same name
 
 
+@pytest.mark.slow
 def test_races_to_go_on_with_one_record(place: Path, specs: Path) -> None:
     """One winner, the others exit 3 and say so; the record has the bytes of an undisturbed run."""
     arguments = ("run", str(specs / "rows.yaml"), "epochs=1000", "--no-plot")

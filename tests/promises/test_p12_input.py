@@ -71,6 +71,7 @@ def _warm() -> None:
         assert validated(text.encode()) is None
 
 
+@pytest.mark.slow
 def test_every_mutation_is_valid_or_told_at_its_place() -> None:
     count = trials(1_000, 100_000)
     wrong, slow, refused = [], [], 0
@@ -150,6 +151,7 @@ print(json.dumps({"seconds": found, "peak": peak, "torch": "torch" in sys.module
 """
 
 
+@pytest.mark.slow
 def test_no_bad_spec_takes_more_than_half_a_second_200_megabytes_or_torch() -> None:
     """The whole corpus and all that is slow to scan, in a process of their own."""
     program = [sys.executable, "-c", PROGRAM, str(CORPUS)]

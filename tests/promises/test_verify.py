@@ -15,6 +15,7 @@ import yaml
 from gdcli.cli import main
 from tests.promises.crashing import Ended, call, emptied, record_in, start
 from tests.timing import wait_for
+from tests.trials import mostly_slow
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SPECS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(EXPERIMENTS.glob("*.yaml"))}
@@ -72,6 +73,7 @@ def assert_differs(ended: Ended, *lines: str) -> None:
     assert found[-1] == "the machine: the same versions and processor"
 
 
+@pytest.mark.slow
 def test_every_bundled_spec(place: Path) -> None:
     for name in RUN:
         epochs = SPECS[name].get("epochs", 1)
@@ -92,7 +94,7 @@ def tree(record: Path) -> dict[str, bytes]:
     return {str(path.relative_to(record)): path.read_bytes() for path in record.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("name", MANY)
+@pytest.mark.parametrize("name", mostly_slow(MANY, 4))
 def test_many_runs(place: Path, name: str) -> None:
     record = recorded(place, *MANY[name])
     before = tree(record)

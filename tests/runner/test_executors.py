@@ -64,6 +64,7 @@ def test_processes_leave_the_bytes_of_one_process(gdcli, alone: dict[str, bytes]
     assert contents(Path("six")) == alone
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_leaves_the_bytes_of_one_process(gdcli, alone: dict[str, bytes]) -> None:
     pytest.importorskip("distributed")
@@ -78,6 +79,7 @@ def test_a_process_that_dies_once_loses_nothing(gdcli, alone: dict[str, bytes], 
     assert contents(Path("died")) == alone
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_s_worker_that_dies_once_loses_nothing(gdcli, alone: dict[str, bytes], dying: Path) -> None:
     pytest.importorskip("distributed")
@@ -108,6 +110,7 @@ def test_a_run_that_kills_every_process_is_the_only_one_lost(
     check_one_lost(gdcli(*SIX, "--jobs", "2", "-o", "died"), Path("died"), alone, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_run_that_kills_every_worker_of_a_cluster_is_the_only_one_lost(
     gdcli, alone: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
