@@ -18,7 +18,7 @@ import yaml
 from gdcli.cli import main
 from gdcli.zoo.optimizers import OPTIMIZERS
 from tests.promises.crashing import emptied, record_in, start
-from tests.trials import trials
+from tests.trials import mostly_slow, trials
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SPECS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(EXPERIMENTS.glob("*.yaml"))}
@@ -142,7 +142,7 @@ FRESH = {
 }
 
 
-@pytest.mark.parametrize("name", FRESH)
+@pytest.mark.parametrize("name", mostly_slow(FRESH, 2))
 def test_fresh_processes_with_other_seeds_of_the_hash(tmp_path: Path, name: str) -> None:
     folders = [tmp_path / "one", tmp_path / "two" / "a deeper folder"]
     for folder in folders:
