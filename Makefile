@@ -6,13 +6,16 @@ PICTURES := experiments/pictures
 MADE := build/pictures
 PLOT := $(BIN)/gdcli plot -q --force
 
-.PHONY: run test soak check bench against same-bytes pictures fmt clean
+.PHONY: run test quick soak check bench against same-bytes pictures fmt clean
 
 run: $(STAMP)  ## print document 4's backpropagation through a 2-2-2 net
 	$(BIN)/gdcli run experiments/backprop_2x2.yaml
 
 test: $(STAMP)  ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+quick: $(STAMP)  ## the tests that are not marked slow, in two minutes
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 soak: $(STAMP)  ## the promises about crashes and bad input, with their full figures: an hour or more
 	GDCLI_SOAK=1 $(BIN)/python -m pytest -n 2 tests/promises

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from gdcli.cli import main
 
-settings.register_profile("gdcli", deadline=None, derandomize=True, database=None)
+settings.register_profile(
+    "gdcli", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("gdcli")
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -140,7 +140,7 @@ def _slots(shapes: Mapping[str, tuple[int, ...]], frozen: frozenset[str], unit: 
 def segments(slots: Sequence[ParamSlice], group_of: Sequence[int]) -> list[tuple[int, int, int]]:
     """Merge neighbouring trained slots of one group: (group, start, end), as few stretches as there can be.
 
-    >>> a, b = Slot("a", (2,), True, 0, 2, 16), Slot("b", (3,), True, 16, 19, 32)
+    >>> a, b = ParamSlice("a", (2,), True, 0, 2, 16), ParamSlice("b", (3,), True, 16, 19, 32)
     >>> segments([a, b], [0, 0]), segments([a, b], [0, 1])
     ([(0, 0, 32)], [(0, 0, 16), (1, 16, 32)])
     """

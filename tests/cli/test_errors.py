@@ -6,7 +6,6 @@ import random
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -191,7 +190,6 @@ def test_cp_does_not_overwrite(capsys: Capture, tmp_path: Path) -> None:
 )
 def test_as_a_process(words: list[str], tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("lr:0.1\n")
-    started = time.perf_counter()
     command = [sys.executable, "-X", "importtime", "-m", "gdcli", *words]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=False)
     told = re.sub(rb"(?m)^import time:.*\n", b"", done.stderr)
@@ -201,7 +199,6 @@ def test_as_a_process(words: list[str], tmp_path: Path) -> None:
     assert b"\x1b" not in told
     assert not re.search(rb"\| +(torch|matplotlib)$", done.stderr, re.MULTILINE)  # known without them
     assert [path.name for path in tmp_path.iterdir()] == ["bad.yaml"]
-    assert time.perf_counter() - started < 60
 
 
 # --- mutations --------------------------------------------------------------------------------------------------------

@@ -9,12 +9,12 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import GOLDEN, only_folder
+from tests.timing import LIMIT, wait_for
 
 GDCLI = [sys.executable, "-m", "gdcli"]
 LONG = ("run", "linear_manual", "epochs=2000000", "print.style=epoch", "record.gradients=none", "--no-plot")
@@ -47,21 +47,19 @@ def test_bad_spec_is_refused_without_torch(tmp_path: Path) -> None:
 def started(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     """Start a run and wait until it has written steps."""
     process = subprocess.Popen([*GDCLI, *arguments], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    until = time.monotonic() + 60
-    while time.monotonic() < until and process.poll() is None:
-        logs = list(folder.glob("runs/*/*/steps.csv"))
-        if logs and logs[0].stat().st_size > 1000:
-            return process
-        time.sleep(0.05)
-    process.kill()
-    raise AssertionError(f"the run did not start: {process.communicate()}")
+    logs = folder.glob
+    has_steps = wait_for(
+        lambda: any(log.stat().st_size > 1000 for log in logs("runs/*/*/steps.csv")), lambda: process.poll() is not None
+    )
+    assert has_steps, process.communicate()
+    return process
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_in_order(tmp_path: Path, number: int, code: int) -> None:
     process = started(tmp_path, *LONG)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=LIMIT)
     assert process.returncode == code, err
     folder = only_folder(tmp_path / "runs")
     summary = json.loads((folder / "summary.json").read_text())
@@ -138,6 +136,7 @@ def test_progress_on_a_terminal_only(tmp_path: Path) -> None:
     assert piped.stdout == (tmp_path / "out").read_text()
 
 
+@pytest.mark.slow
 def test_an_installed_wheel_runs_a_bundled_spec_in_an_empty_folder(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     build = [

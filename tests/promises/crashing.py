@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -20,6 +19,7 @@ import typer
 import gdcli.cli
 import gdcli.engine.loop
 from gdcli.cli import main
+from tests.timing import processor_seconds, wait_for
 
 SAME = (
     "log.txt", "steps.csv", "gradients.csv", "summary.json", "config.yaml", "spec.yaml", "request.json", "loss.png",
@@ -99,6 +99,11 @@ COMMAND = typer.main.get_command(gdcli.cli.app())
 # --- children ---------------------------------------------------------------------------------------------------------
 
 
+def has_ended(pid: int) -> bool:
+    """Say whether a child has ended; it can still be waited for."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How a child ended: its exit code, or the signal's number below zero."""
@@ -125,9 +130,13 @@ class Child:
             self.ended = Ended(os.waitstatus_to_exitcode(status), *texts)
         return self.ended
 
+    def is_over(self) -> bool:
+        """Say whether it has ended."""
+        return has_ended(self.pid)
+
     def kill(self, after: float = 0.0, number: int = signal.SIGKILL) -> Ended:
-        """Send a signal after so many seconds, unless it has ended before."""
-        time.sleep(after)
+        """Send a signal after so many seconds of its processor time, unless it has ended before."""
+        wait_for(lambda: processor_seconds(self.pid) >= after, self.is_over)
         os.kill(self.pid, number)  # one that has ended, and is not waited for, takes it too
         return self.wait()
 

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from gdcli.cli import main
 from tests.promises.crashing import Ended, call, emptied, start
+from tests.timing import wait_for
 
 SPEC = """\
 data: {x: [1, 2, 3], y: [2, 4, 6]}
@@ -234,13 +234,10 @@ LONG = ("epochs=1000000", "--no-limits", "checkpoint.every_seconds=0", "record.g
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_one_that_did_not_end_is_not_enough(folder: Path, number: int) -> None:
     child = start(folder, "run", "line.yaml", *LONG, "--no-plot")
-    until = time.monotonic() + 60
-    while not list(folder.glob("runs/*/*/checkpoint.json")) and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_for(lambda: list(folder.glob("runs/*/*/checkpoint.json")), child.is_over)
     child.kill(number=number)
     again = start(folder, "run", "line.yaml", *LONG, "--no-plot", "--needed")
-    while len(records(folder)) < 2 and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_for(lambda: len(records(folder)) == 2, again.is_over)
     again.kill()
     assert len(records(folder)) == 2
 

@@ -18,7 +18,7 @@ import yaml
 from gdcli.cli import main
 from gdcli.zoo.optimizers import OPTIMIZERS
 from tests.promises.crashing import emptied, record_in, start
-from tests.trials import trials
+from tests.trials import mostly_slow, trials
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SPECS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(EXPERIMENTS.glob("*.yaml"))}
@@ -114,6 +114,7 @@ def assert_same(files: list[dict[str, bytes]], why: object) -> None:
     assert [name for name in one if one[name] != two[name]] == [], why
 
 
+@pytest.mark.slow
 def test_specs_optimizers_and_types(place: Path) -> None:
     """The bundled specs as they are, and a draw of the product with optimizers and types, or all of it."""
     assert len(ALL) == 2 * (len(RUN) + len(TRAINED) * len(OPTIMIZERS))
@@ -126,6 +127,7 @@ def test_specs_optimizers_and_types(place: Path) -> None:
         assert_same(files, command)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MANY)
 def test_many_runs(place: Path, name: str) -> None:
     files = twice(place, MANY[name])
@@ -140,7 +142,7 @@ FRESH = {
 }
 
 
-@pytest.mark.parametrize("name", FRESH)
+@pytest.mark.parametrize("name", mostly_slow(FRESH, 2))
 def test_fresh_processes_with_other_seeds_of_the_hash(tmp_path: Path, name: str) -> None:
     folders = [tmp_path / "one", tmp_path / "two" / "a deeper folder"]
     for folder in folders:

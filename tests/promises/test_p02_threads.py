@@ -102,6 +102,7 @@ def test_a_large_model_s_threads_are_kept_and_it_verifies_elsewhere(tmp_path: Pa
         assert (answer.returncode, answer.stdout) == (0, "bit-identical\n"), (made, answer)
 
 
+@pytest.mark.slow
 @two_cores
 def test_a_sweep_of_large_models_verifies_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "large.yaml").write_text(LARGE)
@@ -120,6 +121,7 @@ def test_the_stated_size(rows: int, threads: int) -> None:
         assert problem.resolve_threads(loaded) == expected
 
 
+@pytest.mark.slow
 @two_cores
 @pytest.mark.filterwarnings("ignore")
 def test_workers_of_a_cluster_take_the_threads_of_who_gives_the_work(tmp_path: Path) -> None:

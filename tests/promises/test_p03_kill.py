@@ -6,7 +6,6 @@ import json
 import random
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from gdcli.storage import arrays as sealed
 from gdcli.zoo.optimizers import OPTIMIZERS
 from tests.promises import crashing
 from tests.promises.crashing import call, dying, record_in, start, undisturbed
+from tests.timing import children_seconds
 from tests.trials import trials
 
 CASES: dict[str, tuple[str, ...]] = {
@@ -59,15 +59,16 @@ def command(specs: Path, name: str) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def expected(specs: Path) -> dict[str, tuple[float, dict[str, bytes]]]:
-    """Seconds and bytes of each case, undisturbed, with the engine's own block size."""
+    """Processor seconds and bytes of each case, undisturbed, with the engine's own block size."""
     found = {}
     for k, name in enumerate(CASES):
-        begun = time.perf_counter()
+        begun = children_seconds()
         files = undisturbed(specs / f"undisturbed-{k}", *command(specs, name))
-        found[name] = time.perf_counter() - begun, files
+        found[name] = children_seconds() - begun, files
     return found
 
 
+@pytest.mark.slow
 def test_killed_at_random_again_and_again(place: Path, specs: Path, expected: dict) -> None:
     """Kill, resume, kill, resume, ... until it ends by itself: the bytes of the undisturbed run."""
     draw, names, kills = random.Random(3), list(CASES), 0
@@ -119,6 +120,7 @@ def calls_of(folder: Path, *arguments: str) -> list[list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_dead_at_every_call_of_a_run(place: Path, short: tuple) -> None:
     arguments, files = short
     with crashing.blocks(8):
@@ -135,6 +137,7 @@ def test_dead_at_every_call_of_a_run(place: Path, short: tuple) -> None:
             shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_dead_at_every_call_round_the_plot(place: Path, specs: Path) -> None:
     arguments = ("run", str(specs / "line.yaml"), "epochs=5")
     files = undisturbed(place / "expected", *arguments)
@@ -149,6 +152,7 @@ def test_dead_at_every_call_round_the_plot(place: Path, specs: Path) -> None:
         crashing.assert_same(folder, files, (at, half))
 
 
+@pytest.mark.slow
 def test_dead_at_every_call_of_a_resume(place: Path, short: tuple) -> None:
     """The record of a run that died in its middle is gone on with, dies at each call, and is gone on with again."""
     arguments, files = short

@@ -228,6 +228,7 @@ def moment(draw: random.Random, events: list[Event]) -> int:
     return draw.choice((draw.randint(0, len(events)), draw.randint(0, 60), draw.choice(names), names[-1]))
 
 
+@pytest.mark.slow
 def test_power_loss_at_random(place: Path, journals: list[Played]) -> None:
     draw, resumed = random.Random(4), 0
     for trial in range(trials(50, 500)):

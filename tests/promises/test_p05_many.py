@@ -24,6 +24,7 @@ from gdcli.runner import shards
 from gdcli.storage import partial_results
 from tests.promises import crashing
 from tests.promises.crashing import Child, Ended, call, emptied, record_in, start
+from tests.timing import wait_for
 from tests.trials import trials
 
 OTHER = {
@@ -144,8 +145,7 @@ def blocks_in(folder: Path) -> int:
 
 def until(child: Child, came: Callable[[], bool]) -> None:
     """Wait until something has come, or the child has ended."""
-    while not came() and os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        time.sleep(0.002)
+    wait_for(came, child.is_over)
 
 
 def trained(folder: Path) -> list[tuple[str, int]]:
@@ -275,6 +275,7 @@ class Disturbed:
 # --- killed -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_killed_at_random_again_and_again(place: Path, specs: Path, expected: Callable[[str], Undisturbed]) -> None:
     draw, names, kept, kills = random.Random(5), list(CASES), 0, 0
     for trial in range(trials(26, 250)):
@@ -293,6 +294,7 @@ def test_killed_at_random_again_and_again(place: Path, specs: Path, expected: Ca
     assert kept >= trials(26, 250)  # or there was nothing to prove
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_killed_on_a_cluster(place: Path, specs: Path, expected: Callable[[str], Undisturbed]) -> None:
     """A cluster's scheduler and workers die with the command; what they had sent is not done again here."""
@@ -312,6 +314,7 @@ def test_killed_on_a_cluster(place: Path, specs: Path, expected: Callable[[str],
     assert kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["one by one", "a fleet", "beyond folders", "a comparison", "jobs"])
 def test_ctrl_c_and_then_resume(place: Path, specs: Path, expected: Callable[[str], Undisturbed], name: str) -> None:
     draw, stopped = random.Random(7), 0
@@ -432,6 +435,7 @@ def test_a_run_whose_folder_is_gone_is_run_again(
     assert_same(folder, expected(name).files, name)
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_without_training_is_done_again(place: Path) -> None:
     """The loss over parameters is cheap: it dies before each of its files in turn."""
     sweep = ("sweep", "linear_sweep", "-p", "w", "--no-plot")

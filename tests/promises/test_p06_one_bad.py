@@ -13,8 +13,8 @@ import torch
 
 from gdcli.runner import record_run, run_fleet
 from gdcli.spec.load import Loaded
-from tests.cli import many_runs
 from tests.conftest import Answer, only_folder
+from tests.runner import many_runs
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # a test process may have threads
 

@@ -19,96 +19,86 @@ from typing import Protocol
 import pytest
 
 from tests.promises import crashing
-from tests.promises.crashing import Ended, record_in, start, undisturbed
+from tests.promises.crashing import Ended, has_ended, record_in, start, undisturbed
+from tests.timing import LIMIT, processor_seconds, wait_for
 from tests.trials import trials
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 SECONDS = 1.0
+"""Of processor time."""
 LOADED = 0.5
-"""Seconds more than promised that a machine with other work may need to end a process."""
+"""More than promised that a process needs where other work takes its caches."""
 
 GDCLI = """\
-import contextlib
-import time
-from gdcli.cli import entry, output, signals
+import signal, sys, time
+from pathlib import Path
+from gdcli.cli import entry
 
-stoppable, importing = signals.Signals.stoppable, signals.importing
+install, handled = signal.signal, set()
 
-@contextlib.contextmanager
-def told(self):
-    with stoppable(self):
-        open("handled", "w").close()
-        yield
+def telling(number, handler):
+    def told(*arguments):
+        Path("came").touch()
+        return handler(*arguments)
 
-@contextlib.contextmanager
-def slow():
-    with importing():
-        yield
+    old = install(number, told if callable(handler) else handler)
+    if callable(handler):
+        handled.add(number)
+    if len(handled) == 2:
+        Path("handled").touch()
+    return old
+
+def endless(*arguments):
+    Path("stepping").touch()
+    while True:
+        time.sleep(60)
+
+signal.signal = telling
+if sys.argv[1] == "endless":
+    del sys.argv[1]
     from gdcli.engine.kernels.single import Single
-    step = Single.step
-    Single.step = lambda *arguments: (time.sleep(STEP), step(*arguments))[1]
-
-signals.Signals.stoppable = told
-if STEP:
-    output.importing = slow
+    Single.step = endless
 entry()
 """
-"""gdcli, with a file that tells when its signals are handled: before that Python itself is still starting."""
+"""gdcli, with files that tell when its signals are handled, for before that Python itself is still starting, that one
+came, and that a step has begun that does not end."""
 
 
 class Running(Protocol):
-    def signal(self, number: int) -> None:
-        """Send a signal."""
+    pid: int
 
-    def end(self) -> Ended:
+    def wait(self) -> Ended:
         """Wait for the end."""
-
-    def is_over(self) -> bool:
-        """Say whether it has ended."""
 
 
 class Process:
-    """A process from its first instant to its last; its steps may be made to take some seconds."""
-
-    def __init__(self, folder: Path, *arguments: str, step: float = 0.0) -> None:
-        command = [sys.executable, "-c", f"STEP = {step}\n{GDCLI}", *arguments]
-        self._process = subprocess.Popen(
-            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-
-    def signal(self, number: int) -> None:
-        self._process.send_signal(number)
-
-    def end(self) -> Ended:
-        out, err = self._process.communicate(timeout=60)
-        return Ended(self._process.returncode, out, err)
-
-    def is_over(self) -> bool:
-        return self._process.poll() is not None
-
-
-class Forked:
-    """A process that has torch already."""
+    """A process from its first instant to its last."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
-        self._child = start(folder, *arguments)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", GDCLI, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        self.pid = self._process.pid
 
-    def signal(self, number: int) -> None:
-        os.kill(self._child.pid, number)
-
-    def end(self) -> Ended:
-        return self._child.wait()
-
-    def is_over(self) -> bool:
-        return os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    def wait(self) -> Ended:
+        out, err = self._process.communicate(timeout=LIMIT)
+        return Ended(self._process.returncode, out, err)
 
 
-def wait_for(process: Running, seen: Callable[[], object]) -> None:
-    until = time.monotonic() + 60
-    while not seen() and not process.is_over() and time.monotonic() < until:
-        time.sleep(0.001)
+def come_to(process: Running, seen: Callable[[], object]) -> None:
+    """Wait until something is seen of a process, or it has ended."""
+    wait_for(seen, lambda: has_ended(process.pid))
+
+
+def signalled(process: Running, number: int) -> tuple[Ended, float]:
+    """Send a signal; return the end of the process, and the processor seconds that it still took."""
+    begun = processor_seconds(process.pid)
+    os.kill(process.pid, number)  # one that has ended, and is not waited for, takes it too
+    wait_for(lambda: has_ended(process.pid))
+    took = processor_seconds(process.pid) - begun
+    return process.wait(), took
 
 
 @dataclass(frozen=True)
@@ -126,14 +116,15 @@ def _rows(record: Path) -> int:
 
 
 STARTING = Moment("start-up", Process, lambda record: (record.parents[2] / "handled").exists(), 1.5)
-TRAINING = Moment("training", Forked, _rows, 0.8)
-SAVING = Moment("checkpoint", Forked, lambda record: next(record.glob(".checkpoint*"), None), 0.01)
+TRAINING = Moment("training", start, _rows, 0.8)
+SAVING = Moment("checkpoint", start, lambda record: next(record.glob(".checkpoint*"), None), 0.01)
 PLOTTING = Moment("plot", Process, lambda record: _rows(record) == STEPS, 0.7)
 ENDING = Moment("end", Process, lambda record: (record / "summary.json").exists(), 0.2)
 MOMENTS = (STARTING, *(TRAINING, SAVING) * 2, PLOTTING, TRAINING, STARTING, SAVING, ENDING)
 STEPS = 8 * 1300
 
 
+@pytest.mark.slow
 def test_random_signals(place: Path, specs: Path) -> None:
     """130 or 143 or, when it was over, 0; no traceback; a record that goes on to the same bytes."""
     arguments = ("run", str(specs / "rows.yaml"), "epochs=1300")
@@ -143,12 +134,10 @@ def test_random_signals(place: Path, specs: Path) -> None:
         folder, moment, number = place / str(trial), MOMENTS[trial % len(MOMENTS)], draw.choice(list(CODES))
         folder.mkdir()
         process = moment.kind(folder, *arguments)
-        wait_for(process, lambda: moment.seen(record_in(folder) or folder / "runs/rows/none"))  # noqa: B023
+        come_to(process, lambda: moment.seen(record_in(folder) or folder / "runs/rows/none"))  # noqa: B023
         time.sleep(draw.uniform(0, moment.within))
-        began = time.monotonic()
-        process.signal(number)
-        ended = process.end()
-        took, why = time.monotonic() - began, (trial, moment.name, number, ended)
+        ended, took = signalled(process, number)
+        why = (trial, moment.name, number, ended)
         assert ended.code in (0, CODES[number]), why
         assert ended.code or moment in (PLOTTING, ENDING) or _rows(record_in(folder) or folder) == STEPS, why
         assert not re.search("Traceback|rror|xception", ended.err), why
@@ -164,13 +153,10 @@ def test_random_signals(place: Path, specs: Path) -> None:
 @pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
 def test_a_signal_stops_after_the_step_that_it_came_in(place: Path, specs: Path, number: int) -> None:
     """The record says so, and its last row and its checkpoint are that step."""
-    process = Forked(place, "run", str(specs / "rows.yaml"), "epochs=1000000", "checkpoint.every_seconds=30")
-    wait_for(process, lambda: _rows(record_in(place) or place))
-    time.sleep(0.3)
-    began = time.monotonic()
-    process.signal(number)
-    ended = process.end()
-    assert time.monotonic() - began < SECONDS + LOADED
+    process = start(place, "run", str(specs / "rows.yaml"), "epochs=1000000", "checkpoint.every_seconds=30")
+    come_to(process, lambda: _rows(record_in(place) or place) > 500)
+    ended, took = signalled(process, number)
+    assert took < SECONDS + LOADED
     assert ended.code == CODES[number], ended
     step = int(re.findall(r"interrupted after step (\d+)\n", ended.err)[0])
     record = record_in(place)
@@ -184,17 +170,14 @@ def test_a_signal_stops_after_the_step_that_it_came_in(place: Path, specs: Path,
 
 @pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
 def test_a_second_signal_stops_at_once(place: Path, specs: Path, number: int) -> None:
-    """In the middle of a step of five seconds, after which the first one would have stopped it."""
-    process = Process(place, "run", str(specs / "rows.yaml"), "--no-plot", step=5.0)
-    wait_for(process, lambda: record_in(place) and (record_in(place) / "log.txt").exists())
-    time.sleep(0.2)
-    process.signal(number)
-    time.sleep(0.2)
-    assert not process.is_over()
-    began = time.monotonic()
-    process.signal(number)
-    ended = process.end()
-    assert time.monotonic() - began < SECONDS + LOADED
+    """In the middle of a step without end, after which the first one would have stopped it."""
+    process = Process(place, "endless", "run", str(specs / "rows.yaml"), "--no-plot")
+    come_to(process, (place / "stepping").exists)
+    os.kill(process.pid, number)
+    come_to(process, (place / "came").exists)
+    assert not has_ended(process.pid)
+    ended, took = signalled(process, number)
+    assert took < SECONDS + LOADED
     assert ended.code == CODES[number], ended
     assert "Traceback" not in ended.err
     record = record_in(place)

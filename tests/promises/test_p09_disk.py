@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from gdcli.storage import arrays
 from tests.promises import crashing
 from tests.promises.crashing import Ended, call, failing, record_in, start, undisturbed
+from tests.timing import wait_for
 from tests.trials import trials
 
 
@@ -45,6 +45,7 @@ def assert_all_saved_is_whole(folder: Path) -> None:
             assert json.loads(path.read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("for_good", [True, False], ids=["full from then on", "full once"])
 def test_full_at_every_call(place: Path, short: tuple, for_good: bool) -> None:
     """Of the calls that need room each fails once, alone or with all that follow; then there is room again."""
@@ -159,9 +160,7 @@ def test_a_file_where_a_folder_should_be(place: Path, short: tuple, where: str) 
 
 def test_the_folder_is_deleted_in_the_middle(place: Path, specs: Path) -> None:
     child = start(place, "run", str(specs / "rows.yaml"), "epochs=20000", "-q", "--no-plot")
-    until = time.monotonic() + 30
-    while time.monotonic() < until and not list(place.glob("runs/*/*/checkpoint.json")):
-        time.sleep(0.01)
+    wait_for(lambda: list(place.glob("runs/*/*/checkpoint.json")), child.is_over)
     record = record_in(place)
     assert record is not None
     name = record.with_name("deleted")

@@ -74,6 +74,7 @@ def assert_goes_on(begun: Begun, folder: Path, source: str | None, *refused: str
     return ended
 
 
+@pytest.mark.slow
 def test_bit_flips(place: Path, begun: Begun) -> None:
     """One bit anywhere: the same bytes from the checkpoint before; or the flip changed nothing that is read."""
     draw, harmless = random.Random(11), 0

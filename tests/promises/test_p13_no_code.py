@@ -114,6 +114,7 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {**json.loads(answer.stdout.splitlines()[-1]), "folder": folder}
 
 
+@pytest.mark.slow
 def test_the_program_works_under_the_hook(audit: dict[str, Any]) -> None:
     assert {words: answer for words, answer in audit["warm"].items() if answer[0] != 0} == {}
     codes = {tuple(words): code for words, code, _ in audit["answers"]}
@@ -121,12 +122,14 @@ def test_the_program_works_under_the_hook(audit: dict[str, Any]) -> None:
         assert codes["validate", f"{name}.yaml"] == 0, name
 
 
+@pytest.mark.slow
 def test_no_hostile_spec_or_name_causes_a_forbidden_event(audit: dict[str, Any]) -> None:
     assert len(audit["answers"]) >= 100
     assert audit["found"] == []
     assert not (audit["folder"] / "ran").exists()
 
 
+@pytest.mark.slow
 def test_no_hostile_spec_or_name_is_a_bug(audit: dict[str, Any]) -> None:
     """Exit 70 is a bug, 3 is for the machine: a spec that cannot be used is 2."""
     assert [answer for answer in audit["answers"] if answer[1] not in (0, 1, 2, 3)] == []

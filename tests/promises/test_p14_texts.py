@@ -11,7 +11,7 @@ import yaml
 
 from gdcli.spec.scalars import bad_characters
 from tests.promises.texts import STRINGS, bad, formulas
-from tests.trials import trials
+from tests.trials import mostly_slow, trials
 
 GOOD = "data: {x: [1, 2], y: [2, 4]}\nmodel: linear\nloss: mse\noptimizer: {name: sgd, lr: 0.01}\n"
 ALLOWED = [text for text in STRINGS if not bad_characters(text) | set(text) & {"\t", "\n", "\r"}]  # also as keys
@@ -67,7 +67,7 @@ def command_lines(text: str) -> list[list[str]]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", ON_LINES, ids=ascii)
+@pytest.mark.parametrize("text", mostly_slow(ON_LINES, 6), ids=ascii)
 def test_words_of_a_command_line(gdcli, text: str) -> None:
     """In the normal suite each text through some of the command lines, and each of these with twenty of the texts."""
     step = trials(3, 1)
@@ -77,7 +77,7 @@ def test_words_of_a_command_line(gdcli, text: str) -> None:
         assert answer.code != 0 or words[0] == "ls", words
 
 
-@pytest.mark.parametrize("text", STRINGS, ids=ascii)
+@pytest.mark.parametrize("text", mostly_slow(STRINGS, 6), ids=ascii)
 def test_texts_of_a_spec(gdcli, text: str) -> None:
     """Every key that takes text, every key's own name, an expression, names of layers and columns: told safely."""
     key = yaml_text(text)
@@ -111,7 +111,7 @@ def test_texts_of_a_spec(gdcli, text: str) -> None:
 
 
 # Until `note`, `Output`, `json_text`, `cell` and `ema` go through gdcli.errors.visible; then delete both marks.
-@pytest.mark.parametrize("text", NAMES[:: trials(3, 1)], ids=ascii)
+@pytest.mark.parametrize("text", mostly_slow(NAMES[:: trials(3, 1)], 4), ids=ascii)
 def test_names_of_files_and_folders(gdcli, text: str) -> None:
     """Specs, data files and output folders may be called anything that the system allows."""
     folder = Path(f"folder {text}")

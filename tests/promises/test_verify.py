@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +14,8 @@ import yaml
 
 from gdcli.cli import main
 from tests.promises.crashing import Ended, call, emptied, record_in, start
+from tests.timing import wait_for
+from tests.trials import mostly_slow
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SPECS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(EXPERIMENTS.glob("*.yaml"))}
@@ -72,6 +73,7 @@ def assert_differs(ended: Ended, *lines: str) -> None:
     assert found[-1] == "the machine: the same versions and processor"
 
 
+@pytest.mark.slow
 def test_every_bundled_spec(place: Path) -> None:
     for name in RUN:
         epochs = SPECS[name].get("epochs", 1)
@@ -92,7 +94,7 @@ def tree(record: Path) -> dict[str, bytes]:
     return {str(path.relative_to(record)): path.read_bytes() for path in record.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("name", MANY)
+@pytest.mark.parametrize("name", mostly_slow(MANY, 4))
 def test_many_runs(place: Path, name: str) -> None:
     record = recorded(place, *MANY[name])
     before = tree(record)
@@ -315,9 +317,7 @@ LONG = ("run", "linear_regression", "epochs=1000000", "--no-limits", "checkpoint
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_record_that_has_not_ended(place: Path, number: int) -> None:
     child = start(place, *LONG, "--no-plot")
-    until = time.monotonic() + 60
-    while not list(place.glob("runs/*/*/checkpoint.json")) and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_for(lambda: list(place.glob("runs/*/*/checkpoint.json")), child.is_over)
     child.kill(number=number)
     ended = call(place, "verify", "last")
     record = record_of(place).relative_to(place)
@@ -325,10 +325,11 @@ def test_a_record_that_has_not_ended(place: Path, number: int) -> None:
     assert ended.err == f"{record} has not ended: gdcli resume goes on with it\n"
 
 
-def test_ctrl_c_says_nothing_of_the_record(place: Path) -> None:
+def test_ctrl_c_says_nothing_of_the_record(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(place))  # where it is done again
     recorded(place, *LONG, "stop.max_steps=20000", "record.gradients=none", "checkpoint.every_seconds=30")
     child = start(place, "verify", "last")
-    time.sleep(0.5)
+    assert wait_for(lambda: list(place.glob("gdcli-verify-*/*/*/steps.csv")), child.is_over)
     ended = child.kill(number=signal.SIGINT)
     assert (ended.code, ended.out) == (130, "")
     assert "Traceback" not in ended.err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from gdcli.errors import SpecError
 from gdcli.spec.document import MAX_BYTES, MAX_PROBLEMS, missing_space, read, read_value, shown, write
 from gdcli.spec.scalars import bad_characters
+from tests.timing import fastest
 
 
 def problems(text: bytes | str) -> list[tuple[str, str, str]]:
@@ -178,10 +178,10 @@ def test_32_levels_are_read() -> None:
 
 @pytest.mark.parametrize("deep", ["[", "{", "[{", "- ", "? ", "a: {", "\n["])
 def test_100_000_levels_are_refused_at_once(deep: str) -> None:
-    start = time.perf_counter()
-    assert "32 levels" in " ".join(message for _, _, message in problems("x: " * (deep[0] in "[{") + deep * 20_000))
+    text = "x: " * (deep[0] in "[{") + deep * 20_000
+    assert "32 levels" in " ".join(message for _, _, message in problems(text))
     assert "32 levels" in problems("[" * 100_000)[-1][2]
-    assert time.perf_counter() - start < 2
+    assert fastest(lambda: (problems(text), problems("[" * 100_000)), 2) < 2
 
 
 @pytest.mark.parametrize(
@@ -190,9 +190,8 @@ def test_100_000_levels_are_refused_at_once(deep: str) -> None:
     ids=["quote", "lines", "anchors"],
 )
 def test_256_kib_of_anything_are_answered(text: str) -> None:
-    start = time.perf_counter()
     assert problems(text)
-    assert time.perf_counter() - start < 10  # 1 to 2 s on a slow core
+    assert fastest(lambda: problems(text), 10) < 10  # 1 to 2 s on a slow core
 
 
 def test_a_billion_laughs_is_refused_without_expansion() -> None:

@@ -188,10 +188,14 @@ def same(a: Any, b: Any) -> bool:
 
 
 def gap(found: Floats, expected: Floats) -> float:
-    """The distance relative to the norm."""
+    """The distance relative to the norm, of what is finite; infinite where what is not finite is not the same."""
+    found, expected = found.astype(np.float64).ravel(), expected.astype(np.float64).ravel()
+    finite = np.isfinite(expected)
+    if not np.array_equal(found[~finite], expected[~finite], equal_nan=True):
+        return float("inf")
+    found, expected = found[finite], expected[finite]
     if not found.size:
         return 0.0
-    found, expected = found.astype(np.float64).ravel(), expected.astype(np.float64).ravel()
     scale = max(float(np.abs(expected).max()), 1e-30)  # first, so that no square overflows
     found, expected = found / scale, expected / scale
     return float(np.linalg.norm(found - expected) / max(float(np.linalg.norm(expected)), 1e-30))

@@ -15,8 +15,8 @@ import pytest
 
 from gdcli.report import plots
 from gdcli.runner import batch
-from tests.cli.many_runs import NORMED, OTHER, contents, require_bits_of_run
 from tests.conftest import Answer, only_folder
+from tests.runner.many_runs import NORMED, OTHER, contents, require_bits_of_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # a test process may have threads
 

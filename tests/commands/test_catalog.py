@@ -80,6 +80,7 @@ def test_a_line_for_each() -> None:
 
 
 def test_neither_torch_nor_matplotlib_is_imported() -> None:
-    code = "import sys; from gdcli import catalog as c; c.listing(c.find([])[0]); print('torch' in sys.modules)"
+    code = "import sys; from gdcli.commands import catalog; catalog.listing(catalog.find([])[0]); "
+    code += "print('torch' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout == "False\n"

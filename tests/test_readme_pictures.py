@@ -15,7 +15,7 @@ from gdcli.cli import app
 from gdcli.commands import plot
 from gdcli.spec import bundled
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "experiments" / "pictures"
 FILES = sorted(FOLDER.iterdir())
 SHOWN = re.findall(r"!\[([^\]]*)\]\(experiments/pictures/([^)]+)\)", (ROOT / "README.md").read_text())

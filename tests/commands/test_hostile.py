@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.records.hand_made import a_run, files
-from tests.records.test_ls import on_terminal
+from tests.commands.test_ls import on_terminal
+from tests.hand_made import a_run, files
 
 EVIL = (
     "\x1b[2J\x1b]0;owned\x07", "\x9b31m", "\x7f\x08\r", "[/red] [bold]x[/bold]", ":smiley: [link=http://x]y[/link]",

@@ -12,7 +12,7 @@ from gdcli.commands.explain.point import point_of
 from gdcli.commands.explain.updates import RULES
 from gdcli.commands.explain.worked import Network, subject_of
 from gdcli.zoo.optimizers import OPTIMIZERS
-from tests.explain.helpers import evaluated, loaded_of
+from tests.commands.explain.helpers import evaluated, loaded_of
 
 SETTINGS: list[dict[str, Any]] = [
     *({"name": name, "lr": 0.05} for name in sorted(OPTIMIZERS)),

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,8 @@ from torch import nn
 
 from gdcli.records import Event, Outcome, Parameter, Prediction, Start, StepBlock
 from gdcli.report import styles
+from tests.conftest import GOLDEN
 from tests.documents import expected
-
-GOLDEN = Path(__file__).parent / "golden"
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from scipy import stats
 
 from gdcli.report import plots
 from gdcli.runner import batch as many
-from tests.cli.many_runs import contents
 from tests.conftest import only_folder
+from tests.runner.many_runs import contents
 
 QUADRATIC = """
 model: {{type: objective, expression: "0.5*{a}*x1**2 + 0.5*{b}*x2**2", start: {{x1: 1, x2: 1}}}}

@@ -13,9 +13,9 @@ from gdcli.cli.explain import explain as command
 from gdcli.commands.explain import explain, render
 from gdcli.commands.explain.formats import WIDTH
 from gdcli.spec import bundled
-from tests.explain.helpers import bundled_of, evaluated
+from tests.commands.explain.helpers import bundled_of, evaluated
+from tests.conftest import GOLDEN
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 READABLE = [
     "adagrad_2x2", "adam_2x2", "backprop_2x2", "backprop_2x2_layers", "chain_rule", "himmelblau", "house_price",
     "linear_autograd", "linear_manual", "linear_regression", "linear_sweep", "loss_bce", "loss_cross_entropy",

@@ -9,7 +9,7 @@ import pytest
 
 from gdcli.errors import SpecError
 from gdcli.storage.find import below, find
-from tests.records.hand_made import a_run, three
+from tests.hand_made import a_run, three
 
 
 @pytest.mark.parametrize(

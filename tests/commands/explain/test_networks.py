@@ -15,7 +15,7 @@ from gdcli.engine.problem import build
 from gdcli.spec.load import Loaded
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.losses import LOSSES
-from tests.explain.helpers import evaluated, loaded_of
+from tests.commands.explain.helpers import evaluated, loaded_of
 
 # layers, activation, output activation, loss, rows: each activation and each loss occurs
 NETS: list[tuple[list[int], str, str, str, int]] = [
@@ -171,7 +171,7 @@ def test_a_later_step_has_the_engines_rows_parameters_and_gradient() -> None:
 
 def test_torchs_own_layers_are_refused() -> None:
     from gdcli.errors import SpecError
-    from tests.explain.helpers import bundled_of
+    from tests.commands.explain.helpers import bundled_of
 
     with pytest.raises(SpecError, match="sequential"):
         explain(bundled_of("linear_regression_nn"))

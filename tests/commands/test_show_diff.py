@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import GOLDEN, only_folder
-from tests.records.hand_made import a_run, files, three
+from tests.hand_made import a_run, files, three
 
 
 def section(text: str, title: str) -> dict[str, str]:

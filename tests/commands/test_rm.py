@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.records.hand_made import a_run, files, three
+from tests.hand_made import a_run, files, three
 
 
 def test_it_removes_whole_records_and_the_name_folder_that_is_left_empty(gdcli) -> None:

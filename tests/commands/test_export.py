@@ -13,7 +13,7 @@ from pyarrow import parquet
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.conftest import Answer
-from tests.records.hand_made import a_run, files
+from tests.hand_made import a_run, files
 
 
 def read_csv(answer: Answer) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import torch
 
 from gdcli.commands.explain import explain, quantities
 from gdcli.zoo import objectives
-from tests.explain.helpers import bundled_of, evaluated, loaded_of
+from tests.commands.explain.helpers import bundled_of, evaluated, loaded_of
 
 EXPRESSIONS = [
     "(exp(-(w*x+b)+1))**-1 + 0*x",
