@@ -121,6 +121,7 @@ def on_terminal(folder: Path, *arguments: str) -> tuple[int, str]:
     return process.wait(), shown.decode(errors="replace")
 
 
+@pytest.mark.slow
 def test_progress_on_a_terminal_only(tmp_path: Path) -> None:
     code, shown = on_terminal(tmp_path, "run", "linear_manual", "epochs=100000", "--no-plot")
     assert code == 0

@@ -91,6 +91,7 @@ def test_a_small_model_has_one_thread_and_the_same_bytes(tmp_path: Path) -> None
 
 
 @two_cores
+@pytest.mark.slow
 def test_a_large_model_s_threads_are_kept_and_it_verifies_elsewhere(tmp_path: Path) -> None:
     """A record of one thread verifies under two cores, and one of the threads of two cores under one."""
     (tmp_path / "large.yaml").write_text(LARGE)

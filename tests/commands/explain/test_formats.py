@@ -15,6 +15,7 @@ from gdcli.commands.explain.formats import WIDTH
 from gdcli.spec import bundled
 from tests.commands.explain.helpers import bundled_of, evaluated
 from tests.conftest import GOLDEN
+from tests.trials import mostly_slow
 
 READABLE = [
     "adagrad_2x2", "adam_2x2", "backprop_2x2", "backprop_2x2_layers", "chain_rule", "himmelblau", "house_price",
@@ -69,7 +70,7 @@ def test_every_product_in_the_text_gives_the_value_printed_below_it(name: str) -
             assert evaluated(sides[-2]) == pytest.approx(float(sides[-1]), rel=1e-15), sides
 
 
-@pytest.mark.parametrize("name", READABLE)
+@pytest.mark.parametrize("name", mostly_slow(READABLE, 5))
 def test_every_formula_in_latex_is_one_that_matplotlib_reads(name: str) -> None:
     from matplotlib.mathtext import MathTextParser
 

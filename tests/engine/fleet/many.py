@@ -267,5 +267,6 @@ def assert_as_run(fleet: Together, run: int, single: Trained, columns: Sequence[
         assert str(numbers) == str((np.float64(outcome.loss), np.float64(outcome.best_loss)))
         assert fleet.outcome.best_step[run] == outcome.best_step
         return
-    assert max(gap(*pair) for pair in pairs.values()) <= CLOSE[dtype]
+    growth = 10 if outcome.status == "diverged" else 1  # what blows up a run blows up a difference in the last digit
+    assert max(gap(*pair) for pair in pairs.values()) <= growth * CLOSE[dtype]
     assert fleet.ending(run)[0] == outcome.status
