@@ -21,7 +21,6 @@ COLOURS = {
     "finished": "green", "stopped": "green", "diverged": "red", "failed": "red", "damaged": "red",
     "interrupted": "yellow", "unfinished": "yellow", "running": "cyan",
 }  # fmt: skip
-DIGITS = 6
 
 
 def ls(

@@ -19,8 +19,6 @@ from gdcli.spec.document import shown
 from gdcli.storage import run_folder
 from gdcli.zoo.data import MAX_FILE_BYTES
 
-BUNDLED = "temperatures"
-
 
 @dataclass(frozen=True, slots=True)
 class Series:
