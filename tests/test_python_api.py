@@ -250,6 +250,11 @@ def test_examples_of_the_docstrings(module: Any) -> None:
     assert found.failed == 0
 
 
+def test_what_the_readme_shows() -> None:
+    found = doctest.testfile(str(Path(__file__).parents[1] / "README.md"), module_relative=False)
+    assert (found.failed, found.attempted > 0) == (0, True)
+
+
 @pytest.mark.parametrize("name", [name for name in bundled.names() if name != "linear_sweep"])  # it has no optimizer
 def test_every_bundled_spec_runs(name: str) -> None:
     whole = gdcli.run(name, {"stop.max_steps": 3})

@@ -18,7 +18,7 @@ from gdcli.errors import SpecError
 
 
 def compare(
-    context: typer.Context,
+    ctx: typer.Context,
     words: Annotated[
         list[str] | None, typer.Argument(metavar="[SPEC] [KEY=VALUE]...", help="Default: the bundled optimizers_2x2.")
     ] = None,
@@ -67,6 +67,6 @@ def compare(
         fleet=fleet, fail_fast=fail_fast, optimizers=optimizers, batches=batches, seeds=seeds, redraw_data=redraw_data,
         tune=tune, tune_range=tune_range, target=target, closed_form=closed_form, x=x,
     )  # fmt: skip
-    console = Console(context.obj, quiet=quiet, json=json)
-    asked = Context(source, console.frontend(), output, needed=needed, arguments=arguments())
-    return tell(commands.compare(request, asked, ExecutionOptions(jobs, cluster, verify)), console, verify)
+    console = Console(ctx.obj, quiet=quiet, json=json)
+    context = Context(source, console.frontend(), output, needed=needed, arguments=arguments())
+    return tell(commands.compare(request, context, ExecutionOptions(jobs, cluster, verify)), console, verify)

@@ -21,7 +21,6 @@ COLOURS = {
     "finished": "green", "stopped": "green", "diverged": "red", "failed": "red", "damaged": "red",
     "interrupted": "yellow", "unfinished": "yellow", "running": "cyan",
 }  # fmt: skip
-DIGITS = 6
 
 
 def ls(
@@ -51,9 +50,9 @@ def ls(
     """
     if json + csv + md > 1:
         raise SpecError("--json, --csv and --md exclude each other")
-    from gdcli.commands.list import ListOptions, listing
+    from gdcli.commands.list import ListOptions, folders_of, listing
 
-    found = listing(_folders(folder, output), ListOptions(status, sort_by, reverse, only_changed, top))
+    found = listing(folders_of(folder, output), ListOptions(status, sort_by, reverse, only_changed, top))
     out = Output()
     if json or csv or md:
         out(found.json() if json else found.csv() if csv else found.markdown())
@@ -64,21 +63,6 @@ def ls(
     else:
         out(found.text())
     return 0
-
-
-def _folders(folder: str | None, output: Path) -> list[Path]:
-    from gdcli.storage.find import below, find, runs_of
-    from gdcli.storage.record import is_record
-
-    if folder is None:
-        if output != Path("runs") and not output.is_dir():
-            raise SpecError(f"there is no folder '{output}'")
-        return below(output)
-    for place in (Path(folder), output / folder):
-        if folder and place.is_dir() and not is_record(place):
-            return below(place)
-    record = find(folder, output)
-    return runs_of(record) or [record]
 
 
 def _on_terminal(found: Listing) -> None:

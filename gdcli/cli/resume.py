@@ -18,7 +18,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Go on though the mac
 
 
 def resume(
-    context: typer.Context,
+    ctx: typer.Context,
     run: Annotated[str, typer.Argument(metavar="RUN", help="A record: its folder, its id, a prefix, a name, last.")],
     output: options.OutputOption = Path("runs"),
     jobs: options.JobsOption = 1,
@@ -33,7 +33,7 @@ def resume(
     """
     from gdcli.storage.find import find
 
-    console = Console(context.obj, quiet=quiet, json=json)
+    console = Console(ctx.obj, quiet=quiet, json=json)
     execution, frontend = ExecutionOptions(jobs, cluster), console.frontend()
     report = commands.resume(find(run, output), execution, frontend, force=force, arguments=arguments())
     if not isinstance(report, commands.Ended):

@@ -15,7 +15,7 @@ from gdcli.commands.context import Context
 
 
 def run(
-    context: typer.Context,
+    ctx: typer.Context,
     words: Annotated[
         list[str], typer.Argument(metavar="SPEC [KEY=VALUE]...", help="A YAML file or a bundled name, and overrides.")
     ],
@@ -38,6 +38,6 @@ def run(
     name, words = options.split_spec(words)
     source, overrides = bundled.find(name), options.overriding(words, seed, device)
     request = RunRequest(name=source.path.stem, overrides=overrides, plot=plot, no_limits=no_limits)
-    console = Console(context.obj, quiet=quiet, json=json)
-    asked = Context(source, console.frontend(), output, needed=needed, arguments=arguments())
-    return tell(commands.run(request, asked), console)
+    console = Console(ctx.obj, quiet=quiet, json=json)
+    context = Context(source, console.frontend(), output, needed=needed, arguments=arguments())
+    return tell(commands.run(request, context), console)

@@ -14,7 +14,7 @@ from gdcli.errors import SpecError
 
 
 def show(
-    context: typer.Context,
+    ctx: typer.Context,
     run: RunArgument,
     output: options.OutputOption = Path("runs"),
     top: Annotated[int, typer.Option(min=0, help="Of a sweep or a comparison: so many of its best runs.")] = 10,
@@ -38,7 +38,7 @@ def show(
     if log or (style is not None and commands.has_style(record, style)):
         print_log(record.folder)
         return 0
-    console = Console(context.obj)
+    console = Console(ctx.obj)
     if style is None:
         overview = commands.RunOverview(record, top)
         console.text(overview.json() if json else overview.text())

@@ -17,7 +17,7 @@ from gdcli.commands.specs import lasting
 
 
 def sweep(
-    context: typer.Context,
+    ctx: typer.Context,
     words: Annotated[
         list[str] | None, typer.Argument(metavar="[SPEC] [KEY=VALUE]...", help="Default: the bundled linear_sweep.")
     ] = None,
@@ -58,9 +58,9 @@ def sweep(
         fleet=fleet, fail_fast=fail_fast, param=tuple(param or ()), seeds=seeds,
         trajectory=tuple(map(lasting, trajectory or ())),
     )  # fmt: skip
-    console = Console(context.obj, quiet=quiet, json=json)
-    asked = Context(source, console.frontend(), output, needed=needed, arguments=arguments())
+    console = Console(ctx.obj, quiet=quiet, json=json)
+    context = Context(source, console.frontend(), output, needed=needed, arguments=arguments())
     if dry_run:
-        console.text(commands.expanded(request, asked))
+        console.text(commands.expanded(request, context))
         return 0
-    return tell(commands.sweep(request, asked, ExecutionOptions(jobs, cluster, verify)), console, verify)
+    return tell(commands.sweep(request, context, ExecutionOptions(jobs, cluster, verify)), console, verify)

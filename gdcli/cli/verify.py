@@ -12,7 +12,7 @@ from gdcli.cli.output import Console, arguments
 
 
 def verify(
-    context: typer.Context,
+    ctx: typer.Context,
     run: Annotated[str, typer.Argument(metavar="RUN", help="A record: its folder, its id, a prefix, a name, last.")],
     output: options.OutputOption = Path("runs"),
     quiet: options.QuietOption = False,
@@ -25,7 +25,7 @@ def verify(
     from gdcli.commands import verify as commands
     from gdcli.storage.find import find
 
-    console = Console(context.obj, quiet=quiet, json=json)
+    console = Console(ctx.obj, quiet=quiet, json=json)
     found = commands.verify(find(run, output), console.frontend(), arguments())
     if found is None:
         return console.signals.code

@@ -148,14 +148,12 @@ def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs") 
     _, rows = table(folder / "steps.csv")
     steps = np.array([tuple(np.nan if cell is None else cell for cell in row) for row in rows], STEP_COLUMNS)
     gradients = _recorded_gradients(folder) if _keeps_values(config) else {}
-    message, metrics = str(summary.get("message", "")), found.metrics
-    run = Run(
-        found.name, found.status, message, steps, gradients, metrics, summary, folder, _again(folder, found.steps)
-    )
-    if isinstance(summary.get("parameters"), dict):
-        dtype = np.dtype(str(config.get("dtype", "float32")))
-        run.__dict__["parameters"] = {key: np.array(value, dtype) for key, value in summary["parameters"].items()}
-    return run
+    kept, dtype = summary.get("parameters"), np.dtype(str(config.get("dtype", "float32")))
+    parameters = {key: np.array(value, dtype) for key, value in kept.items()} if isinstance(kept, dict) else None
+    message, trained = str(summary.get("message", "")), _again(folder, found.steps)
+    return Run(
+        found.name, found.status, message, steps, gradients, found.metrics, summary, folder, trained, parameters
+    )  # fmt: skip
 
 
 # --- what goes in -----------------------------------------------------------------------------------------------------

@@ -5,50 +5,21 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from gdcli.commands import specs
 from gdcli.commands.context import Context, Frontend
 from gdcli.errors import GdcliError, MachineError, SpecError
 
 if TYPE_CHECKING:
+    from gdcli.commands.compare.run import Comparison
+    from gdcli.commands.sweep.runs import TrainingSweep
     from gdcli.plan import SpecFactory, Trial
     from gdcli.records import Result
     from gdcli.runner import Run, Shard
     from gdcli.runner.batch import BatchCallbacks, Execution, Plan, Verified
     from gdcli.spec.document import Node
     from gdcli.spec.load import Loaded
-
-
-class Batch(Protocol):
-    """Many runs that ended: a sweep over keys, or a comparison."""
-
-    @property
-    def folder(self) -> Path:
-        """Their record."""
-
-    @property
-    def plan(self) -> Plan | None:
-        """What was to be run."""
-
-    @property
-    def results(self) -> Sequence[Result]:
-        """How each run ended."""
-
-    @property
-    def trained(self) -> Sequence[Result]:
-        """The same with the runs that tuned."""
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether a signal ended them."""
-
-    def table(self) -> str:
-        """Return the table that is printed."""
-
-    def json(self) -> str:
-        """Return all of it as one JSON document."""
 
 
 def specs_of(context: Context, document: Node, loaded: Loaded, name: str) -> SpecFactory:
@@ -161,7 +132,7 @@ def told(frontend: Frontend, total: int) -> Iterator[BatchCallbacks]:
         yield BatchCallbacks(result, frontend.warning, lambda done: show(done, best, done))
 
 
-def verified(batch: Batch, count: int, frontend: Frontend) -> Verified | None:
+def verified(batch: TrainingSweep | Comparison, count: int, frontend: Frontend) -> Verified | None:
     """Train some of the runs again alone and compare them; None where none is asked for, or a signal came."""
     from gdcli.runner.batch import verify
 

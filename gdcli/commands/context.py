@@ -67,11 +67,7 @@ class Reused:
     """The finished record of the same, which made another needless."""
 
     folder: Path
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether a signal ended it."""
-        return False
+    interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

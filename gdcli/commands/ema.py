@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
 
+from gdcli.commands.context import shown_path
 from gdcli.errors import Place, Problem, SpecError, nearest
 from gdcli.spec.bundled import folder
 from gdcli.spec.document import shown
-from gdcli.storage import csv_writer, files
+from gdcli.storage import csv_writer, files, run_folder
 from gdcli.zoo.data import MAX_FILE_BYTES
 
 
@@ -218,3 +220,38 @@ def _places(lines: Sequence[str], first: int) -> Iterator[tuple[int, int]]:
                 quoted = not quoted
             elif mark == "," and not quoted:
                 yield number, column + 1
+
+
+def record(found: Averages, output: Path, read: Path, *, plot: bool, warning: Callable[[str], None]) -> Path:
+    """Write the CSV and its plot, into a folder of its own unless the output is a .csv; return the record's path.
+
+    Raises SpecError where the output is the file that was read. What goes wrong in drawing is a warning.
+    """
+    if output.suffix == ".csv":
+        if output.resolve() == read.resolve():
+            raise SpecError(f"--output is the file that is read: {shown_path(output)}")
+        files.replace(output, found.csv())
+        path = table = output
+    else:
+        first = {"ema.csv": found.csv(), "summary.json": found.summary()}
+        path, lock = run_folder.claim(output, "ema", found.digest(), time.localtime(), first)
+        lock.release()
+        table = path / "ema.csv"
+    if plot:
+        _draw(found, table.with_suffix(".png"), warning)
+    return path
+
+
+def _draw(found: Averages, path: Path, warning: Callable[[str], None]) -> None:
+    from gdcli.report.plots.averages import averages
+
+    series = found.series
+    label, x = series.horizontal()
+    means = [(f"β = {beta!r}", mean) for beta, mean in zip(found.betas, found.averages, strict=True)]
+    title = f"Exponential moving average of {series.column}"
+    try:
+        content = averages(x, series.values, means, title=title, x_label=label, y_label=series.column)
+    except Exception as error:  # a plot is a courtesy; the record is complete without it
+        warning(f"could not draw {path.name}: {type(error).__name__}: {error}")
+        return
+    files.replace(path, content)

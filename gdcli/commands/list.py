@@ -15,7 +15,8 @@ from gdcli.report.tables import aligned, number
 from gdcli.spec.scalars import shown
 from gdcli.storage import config_reader
 from gdcli.storage.files import json_text
-from gdcli.storage.record import STATUSES, Record, read
+from gdcli.storage.find import below, find, runs_of
+from gdcli.storage.record import STATUSES, Record, is_record, read
 
 COLUMNS = ("id", "kind", "name", "status", "final_loss", "best_loss", "steps", "when", "duration")
 ALIASES = {"loss": "final_loss", "final": "final_loss", "best": "best_loss", "time": "when"}
@@ -137,6 +138,22 @@ def listing(folders: Sequence[Path], wanted: ListOptions) -> Listing:
             columns.setdefault(key, _key(key, spec))
     rows = tuple(tuple(getter(record) for getter in columns.values()) for record in records)
     return Listing(tuple(records), tuple(columns), rows)
+
+
+def folders_of(name: str | None, output: Path) -> list[Path]:
+    """Return the folders of the records below a name: an experiment, a folder, a sweep; of all without one.
+
+    Raises SpecError where there is no such thing.
+    """
+    if name is None:
+        if output != Path("runs") and not output.is_dir():
+            raise SpecError(f"there is no folder '{output}'")
+        return below(output)
+    for folder in (Path(name), output / name):
+        if name and folder.is_dir() and not is_record(folder):
+            return below(folder)
+    record = find(name, output)
+    return runs_of(record) or [record]
 
 
 def _attribute(name: str) -> Getter:

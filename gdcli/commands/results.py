@@ -40,13 +40,16 @@ class Run:
     name: str  # of the experiment
     status: str  # finished, stopped, diverged or interrupted
     message: str  # why it ended
-    steps: NDArray[np.void]  # [S] with the columns of steps.csv: step, epoch, batch, loss, lr, gradient_norm
-    gradients: Mapping[str, Floats64]  # [S, *shape] of each trained parameter; empty where they are not recorded
+    steps: NDArray[np.void] = field(repr=False)
+    """[S] with the columns of steps.csv: step, epoch, batch, loss, lr, gradient_norm."""
+    gradients: Mapping[str, Floats64] = field(repr=False)
+    """[S, *shape] of each trained parameter, of the steps that are recorded; empty where only norms are, or nothing."""
     metrics: Mapping[str, float]
-    summary: Mapping[str, Any]  # what summary.json holds
+    summary: Mapping[str, Any] = field(repr=False)  # what summary.json holds
     folder: Path | None  # of the record; None where nothing was written
     trained: Callable[[], RunReport] = field(repr=False)
     """Returns the run with its model; a record's is trained again, which gives the same bits."""
+    kept: Mapping[str, Floats] | None = field(default=None, repr=False)  # the parameters that a record has
 
     @property
     def losses(self) -> Floats64:
@@ -56,6 +59,8 @@ class Run:
     @cached_property
     def parameters(self) -> Mapping[str, Floats]:
         """The parameters after training, by name, in the run's dtype. Of a large model's record: trained again."""
+        if self.kept is not None:
+            return self.kept
         return {parameter.name: parameter.values for parameter in self.trained().finished.outcome.parameters}
 
     def predict(self, x: ArrayLike) -> Floats:

@@ -67,14 +67,14 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
 
         with timing.phase("build"):
             built = record_run.prepared(loaded)
-        watch = record_run.Callbacks(text=frontend.text, block=block, warning=frontend.warning)
+        callbacks = record_run.Callbacks(text=frontend.text, block=block, warning=frontend.warning)
         if context.output is None:
             with frontend.interruptible() as interrupt:
-                finished = record_run.run(built, None, watch=watch, interrupt=interrupt)
+                finished = record_run.run(built, None, watch=callbacks, interrupt=interrupt)
             return RunReport(finished, built, None)
         head = record_run.head(built, context.provenance())
         with context.folder(request, loaded, filled, head) as folder, frontend.interruptible() as interrupt:
             record = record_run.RecordFolder(folder, head[0], again=context.again is not None)
             plot = request.plot
-            finished = record_run.run(built, record, watch=watch, interrupt=interrupt, plot=plot, timing=timing)
+            finished = record_run.run(built, record, watch=callbacks, interrupt=interrupt, plot=plot, timing=timing)
         return RunReport(finished, built, folder)

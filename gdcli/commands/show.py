@@ -198,6 +198,6 @@ def trained_again(record: Record, style: str, frontend: Frontend) -> str | None:
     from gdcli.runner import record_run
 
     with frontend.interruptible() as interrupt:
-        watch = record_run.Callbacks(text=frontend.text, warning=frontend.warning)
-        finished = record_run.run(record_run.prepared(loaded), None, watch=watch, interrupt=interrupt)
+        callbacks = record_run.Callbacks(text=frontend.text, warning=frontend.warning)
+        finished = record_run.run(record_run.prepared(loaded), None, watch=callbacks, interrupt=interrupt)
         return finished.outcome.message if interrupt.requested else None

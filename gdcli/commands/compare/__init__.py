@@ -51,7 +51,7 @@ def compare(request: CompareRequest, context: Context, options: batch.ExecutionO
     frontend = context.frontend
     frontend.engine()
     from gdcli.commands.compare.run import CompareOptions, Comparison, Search
-    from gdcli.runner.batch import RunFolder, head
+    from gdcli.runner.batch import head
     from gdcli.runner.record_run import prepared
 
     if closed_form:
@@ -70,8 +70,8 @@ def compare(request: CompareRequest, context: Context, options: batch.ExecutionO
         frontend.interruptible() as interrupt,
         batch.told(frontend, total) as callbacks,
     ):
-        home = RunFolder(folder, context.again is not None)
-        comparison = Comparison(compared, lambda trials: batch.runs_of(factory, trials, frontend), home)
+        again = context.again is not None
+        comparison = Comparison(compared, lambda trials: batch.runs_of(factory, trials, frontend), folder, again)
         comparison.run(interrupt, callbacks)
     return comparison
 

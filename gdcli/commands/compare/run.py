@@ -77,7 +77,8 @@ class Comparison:
 
     options: CompareOptions
     checked: Callable[[Sequence[Trial]], list[Run]]
-    home: RunFolder
+    folder: Path
+    again: bool = False  # the runs that have ended stay
     results: list[Result] = field(default_factory=list)
     tuned: list[Tuned] = field(default_factory=list)
     tuning: list[Result] = field(default_factory=list)  # of the runs that tuned
@@ -86,18 +87,13 @@ class Comparison:
     interrupted: bool = False
 
     @property
-    def folder(self) -> Path:
-        """The record."""
-        return self.home.folder
-
-    @property
     def trained(self) -> Sequence[Result]:
         """The results of all runs, those that tuned too."""
         return [*self.tuning, *self.results]
 
     def run(self, interrupt: Interrupt, callbacks: BatchCallbacks) -> None:
         """Tune, run, write the folder; a run that fails is counted, the others go on."""
-        options, timing, folder, again = self.options, Timing(), self.folder, self.home.again
+        options, timing, folder, again = self.options, Timing(), self.folder, self.again
         self.two = sum(p.values.size for p in _parameters(options.loaded)) == 2
         rows = list(options.rows)
         if options.search is not None:
@@ -120,7 +116,7 @@ class Comparison:
             with timing.phase("plot"):
                 self._draw(callbacks.warning)
         files.replace(folder / "log.txt", self.table())
-        self.home.end(timing, self._summary(interrupt))
+        RunFolder(folder).end(timing, self._summary(interrupt))
         self.interrupted = interrupt.requested
 
     # --- what is run --------------------------------------------------------------------------------------------------
@@ -167,7 +163,7 @@ class Comparison:
             if not points or interrupt.requested or self._stopped():
                 return [records.failed_result(k, p.label, p.values, "interrupted") for k, p in enumerate(points, 1)]
             plan, part = self._plan(self.checked(points), tuning=True), f"tuning-{len(self.tuning)}"
-            found = run_all(plan, self.folder, interrupt, callbacks, None, again=self.home.again, part=part)
+            found = run_all(plan, self.folder, interrupt, callbacks, None, again=self.again, part=part)
             self.tuning += found
             by_number = {result.number: result for result in found}
             missing = [records.failed_result(k, p.label, p.values, "interrupted") for k, p in enumerate(points, 1)]

@@ -26,11 +26,7 @@ class GridReport:
 
     folder: Path
     grid: LossGrid
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether a signal ended it: it is evaluated at once."""
-        return False
+    interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +115,7 @@ def _trained(
     from gdcli.commands.sweep.runs import TrainingSweep
     from gdcli.engine.device import resolve_device
     from gdcli.runner import Capture
-    from gdcli.runner.batch import Plan, RunFolder, head
+    from gdcli.runner.batch import Plan, head
 
     names = [axis.name for axis in sweep.axes] + (["seed"] if request.seeds > 1 else [])
     if not any(axis.target == "device" for axis in sweep.axes):
@@ -136,7 +132,7 @@ def _trained(
         frontend.interruptible() as interrupt,
         batch.told(frontend, len(runs)) as callbacks,
     ):
-        done = TrainingSweep(plan, RunFolder(folder, context.again is not None))
+        done = TrainingSweep(plan, folder, again=context.again is not None)
         done.run(interrupt, callbacks, plot=request.plot)
     return done
 

@@ -29,14 +29,10 @@ class TrainingSweep:
     """A sweep over keys: its runs, one folder, a table of them."""
 
     plan: Plan
-    home: RunFolder
+    folder: Path
+    again: bool = False  # the runs that have ended stay
     results: list[Result] = field(default_factory=list)
     interrupted: bool = False
-
-    @property
-    def folder(self) -> Path:
-        """The record."""
-        return self.home.folder
 
     @property
     def trained(self) -> Sequence[Result]:
@@ -45,7 +41,7 @@ class TrainingSweep:
 
     def run(self, interrupt: Interrupt, callbacks: BatchCallbacks, *, plot: bool) -> None:
         """Run all, write the folder; a run that fails is counted, the others go on."""
-        timing, plan, folder, again = Timing(), self.plan, self.folder, self.home.again
+        timing, plan, folder, again = Timing(), self.plan, self.folder, self.again
         rows = ResultRows(folder / "results.csv", plan, again=again)
         try:
             with timing.phase("runs"):
@@ -57,7 +53,7 @@ class TrainingSweep:
             with timing.phase("plot"):
                 record_run.draw(folder / "sweep.png", self._picture, Callbacks(warning=callbacks.warning))
         files.replace(folder / "log.txt", self.table())
-        self.home.end(timing, self._summary(interrupt))
+        RunFolder(folder).end(timing, self._summary(interrupt))
         self.interrupted = interrupt.requested
 
     def _summary(self, interrupt: Interrupt) -> dict[str, Any]:
