@@ -279,7 +279,9 @@ class Loop:
         finite = np.isfinite(losses)  # [K, R]
         if not self.log.are_finite(made):  # as a rule they are, and that is all there is to see
             if self.log.kind == "norms":
-                self.mend_norms(kept, rows, first, finite & (np.arange(made)[:, None] < count), restore)
+                ends = np.where(finite.all(0), made, np.argmin(finite, axis=0))  # what comes later is taken back
+                step = np.arange(made)[:, None]
+                self.mend_norms(kept, rows, first, (step < count) & (step <= ends), restore)
             finite &= np.isfinite(kept).all(axis=2)
         block = self.columns_of(rows, first, losses, kept)
         bad = np.where(finite.all(0), made, np.argmin(finite, axis=0))  # first step that is not finite

@@ -207,9 +207,51 @@ def test_a_run_that_diverged_has_no_final_loss(gdcli) -> None:
     assert json.loads((only_folder(Path("runs")) / "summary.json").read_text())["final_loss"] is None
 
 
-@pytest.mark.xfail(reason="norms are sums of squares in float32: they overflow before the gradient does", strict=True)
-def test_a_norm_that_overflows_is_no_divergence(gdcli) -> None:
-    """Entries of 1e21 are finite in float32, the sum of their squares is not."""
+STEEP = {
+    "model": {
+        "type": "objective", "expression": "a*x + a*y", "start": {"x": 1.0, "y": 1.0}, "constants": {"a": 1.0e20},
+    },
+    "optimizer": {"name": "sgd", "lr": 1e-22},
+}  # fmt: skip
+"""Its gradient is (1e20, 1e20) everywhere: finite in float32, where the sum of its squares is not."""
+
+
+def assert_steep(summary: dict[str, Any], lr: float) -> None:
+    """After five steps x = y = 1 - 5 lr a, and the loss is a (x + y)."""
+    assert (summary["status"], summary["steps"]) == ("finished", 5), summary
+    assert summary["final_loss"] == pytest.approx(1e20 * 2 * (1 - 5 * lr * 1e20), rel=1e-6)
+
+
+@pytest.mark.parametrize("kept", ["values", "norms", "none"])
+def test_a_norm_that_overflows_is_no_divergence_whatever_is_recorded(gdcli, kept: str) -> None:
+    assert gdcli("run", written(STEEP, epochs=5, record={"gradients": kept}), "--no-plot", "-q").code == 0
+    folder = only_folder(Path("runs"))
+    assert_steep(json.loads((folder / "summary.json").read_text()), 1e-22)
+    norms = [float(line.split(",")[5]) for line in (folder / "steps.csv").read_text().splitlines()[1:]]
+    assert norms == pytest.approx([2**0.5 * 1e20] * 5, rel=1e-6)
+
+
+@pytest.mark.parametrize("fleet", ["auto", "off"])
+@pytest.mark.parametrize("kept", ["values", "norms", "none"])
+def test_a_norm_that_overflows_is_no_divergence_however_many_run(gdcli, kept: str, fleet: str) -> None:
+    spec = written(STEEP, epochs=5, record={"gradients": kept})
+    assert gdcli("sweep", spec, "--param", "lr=1e-22,2e-22", "--fleet", fleet, "--no-plot", "-q").code == 0
+    for lr, path in zip((1e-22, 2e-22), sorted(Path("runs").glob("*/*/*/summary.json")), strict=True):
+        assert_steep(json.loads(path.read_text()), lr)
+
+
+def test_a_norm_that_overflows_is_no_divergence_in_runs_without_folders(gdcli) -> None:
+    """Beyond a hundred runs no gradient is kept, and the rule is the same."""
+    grid = ",".join(f"{k}e-24" for k in range(1, 121))
+    answer = gdcli("sweep", written(STEEP, epochs=5), "--param", f"lr={grid}", "--no-plot", "--json")
+    rows = sorted(answer.json["runs"], key=lambda row: row["run"])
+    assert {row["status"] for row in rows} == {"finished"}
+    expected = [1e20 * 2 * (1 - 5 * k * 1e-24 * 1e20) for k in range(1, 121)]
+    assert [row["final_loss"] for row in rows] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_block_of_a_net_whose_norms_overflow_has_the_plain_gradients_norms(gdcli) -> None:
+    """Entries of 1e21 are finite in float32, the sum of their squares is not: the norm is that of the values."""
     spec = {
         "data": {"x": [[1e3, 1e3]] * 3, "y": [2, 4, 6]},
         "model": {"type": "linear", "bias": False, "init": {"weight": 0}},
@@ -218,8 +260,13 @@ def test_a_norm_that_overflows_is_no_divergence(gdcli) -> None:
     }
     for kept in ("values", "norms"):
         gdcli("run", written(spec, record={"gradients": kept}), "--no-plot", "-o", kept)
-    values, norms = (json.loads((only_folder(Path(kept)) / "summary.json").read_text()) for kept in ("values", "norms"))
-    assert values["steps"] == norms["steps"]
+    values, norms = (only_folder(Path(kept)) for kept in ("values", "norms"))
+    ends = [json.loads((folder / "summary.json").read_text())["steps"] for folder in (values, norms)]
+    assert ends[0] == ends[1]
+    columns = [(folder / "steps.csv").read_text().splitlines()[1:] for folder in (values, norms)]
+    assert [line.split(",")[:4] for line in columns[0]] == [line.split(",")[:4] for line in columns[1]]
+    found = [[float(line.split(",")[5]) for line in lines] for lines in columns]
+    assert found[1] == pytest.approx(found[0], rel=1e-6)
 
 
 def test_no_update_is_lr_s_fault_before_the_first(gdcli) -> None:
