@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,20 @@ from gdcli.engine.problem import TrainingProblem
 from gdcli.records import Floats, Prediction, Start
 from gdcli.spec.load import Loaded
 from gdcli.zoo.activations import ACTIVATIONS
-from gdcli.zoo.metrics import accuracy_of
+from gdcli.zoo.metrics import Metric, metrics_of
 from gdcli.zoo.models import Affine, Chain
 
 
 def metric_names(loaded: Loaded) -> list[str]:
     """Return the metrics that a spec's outcome has, without running it."""
-    has_accuracy = accuracy_of(loaded.spec.loss.name if loaded.spec.loss else "", loaded.training) is not None
-    found = ["accuracy"] if has_accuracy else []
-    if loaded.validation is not None:
-        found += ["validation_loss", *(["validation_accuracy"] if has_accuracy else [])]
-    return found
+    names = [*_metrics_of(loaded)]
+    return (
+        names if loaded.validation is None else [*names, "validation_loss", *(f"validation_{name}" for name in names)]
+    )
+
+
+def _metrics_of(loaded: Loaded) -> dict[str, Metric]:
+    return metrics_of(loaded.spec.loss.name if loaded.spec.loss else "", loaded.training)
 
 
 def loss_of(problem: TrainingProblem, rows: Rows) -> Floats:
@@ -40,36 +43,32 @@ def _on_host(problem: TrainingProblem, column: Tensor) -> Floats:
 
 
 def final(problem: TrainingProblem) -> tuple[Floats, dict[str, Floats]]:
-    """Return the losses [R] of the whole training set, and the metrics: accuracy, and both on the validation rows."""
-    kernel, loaded, found = problem.kernel, problem.loaded, {}
-    accuracy = accuracy_of(loaded.spec.loss.name if loaded.spec.loss else "", loaded.training)
-    whole = problem.batches.whole()
-    with torch.no_grad():
-        output = kernel.forward(whole.x)
-        loss = _on_host(problem, kernel.loss_of(output, whole.y))
-        if accuracy is not None:
-            found["accuracy"] = _accuracies(problem, accuracy, output, "training")
-        if problem.validation is not None:
-            held_out = problem.validation
-            output = kernel.forward(held_out.x)
-            found["validation_loss"] = _on_host(problem, kernel.loss_of(output, held_out.y))
-            if accuracy is not None:
-                found["validation_accuracy"] = _accuracies(problem, accuracy, output, "validation")
+    """Return the losses [R] of the whole training set, and the metrics [R] there and on the validation rows."""
+    metrics = _metrics_of(problem.loaded)
+    loss, found = _on(problem, problem.batches.whole(), "training", metrics)
+    if problem.validation is not None:
+        held_out, more = _on(problem, problem.validation, "validation", metrics)
+        found |= {"validation_loss": held_out} | {f"validation_{name}": values for name, values in more.items()}
     return loss, found
 
 
-def _accuracies(
-    problem: TrainingProblem, accuracy: Callable[[Tensor, Tensor], float], output: Tensor, which: str
-) -> Floats:
-    outputs = problem.kernel.by_run(output)
-    targets: dict[int, Tensor] = {}  # on the device, once for all runs of the same data
-    found = []
-    for run, loaded in enumerate(problem.members):
-        table = getattr(loaded, which)
-        if id(table) not in targets:
-            targets[id(table)] = torch.as_tensor(np.ascontiguousarray(table.y)).to(outputs.device)
-        found.append(accuracy(outputs[run], targets[id(table)]))
-    return np.array(found)
+def _on(
+    problem: TrainingProblem, rows: Rows, which: str, metrics: Mapping[str, Metric]
+) -> tuple[Floats, dict[str, Floats]]:
+    """Return loss and metrics on some rows, one forward pass for all."""
+    kernel = problem.kernel
+    with torch.no_grad():
+        output = kernel.forward(rows.x)
+        loss = _on_host(problem, kernel.loss_of(output, rows.y))
+        if not metrics:
+            return loss, {}
+        tables = [getattr(loaded, which) for loaded in problem.members]
+        targets = {  # on the device, once for all runs of the same data
+            key: torch.as_tensor(np.ascontiguousarray(table.y)).to(output.device)
+            for key, table in {id(table): table for table in tables}.items()
+        }
+        pairs = [(each, targets[id(table)]) for each, table in zip(kernel.by_run(output), tables, strict=False)]
+        return loss, {name: np.array([metric(o, y) for o, y in pairs]) for name, metric in metrics.items()}
 
 
 def starts_of(problem: TrainingProblem) -> list[Start]:

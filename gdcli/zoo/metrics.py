@@ -27,9 +27,19 @@ ACCURACY: dict[str, Metric] = {
 """Accuracy by the loss's name."""
 
 
-def accuracy_of(loss: str, training: Table | None) -> Metric | None:
+def accuracy(loss: str, training: Table | None) -> Metric | None:
     """Return the accuracy that a loss has on such targets; None where it has none."""
-    accuracy = ACCURACY.get(loss)
-    if accuracy is None or training is None:
+    found = ACCURACY.get(loss)
+    if found is None or training is None:
         return None
-    return accuracy if training.y.ndim == (1 if accuracy is by_class else 2) else None
+    return found if training.y.ndim == (1 if found is by_class else 2) else None
+
+
+METRICS: dict[str, Callable[[str, Table | None], Metric | None]] = {"accuracy": accuracy}
+"""Each metric by its name: from a loss's name and the training rows to a function of output and targets, or None."""
+
+
+def metrics_of(loss: str, training: Table | None) -> dict[str, Metric]:
+    """Return the metrics that runs with a loss on such rows have, by name."""
+    found = {name: metric(loss, training) for name, metric in METRICS.items()}
+    return {name: metric for name, metric in found.items() if metric is not None}
