@@ -34,7 +34,11 @@ from typing import Any
 
 import trees
 
-EXPECTED: tuple[tuple[str, str, str, str], ...] = ()
+OVERFLOW = "0.1 ended a fleet's run where its norm's sum of squares overflowed; its loss and its gradient are finite"
+EXPECTED: tuple[tuple[str, str, str, str], ...] = (
+    ("himmelblau", "sweep dtype=float* --param lr=0.003,0.03,0.3*", "*", OVERFLOW),
+    ("rosenbrock_optimizers", "sweep dtype=float32 --param lr=0.003,0.03,0.3*", "*", OVERFLOW),
+)
 """Differences that are meant: (spec, command, file, why), the first three as printed, or patterns such as ``*``.
 
 A command is ``run engine=by_hand``, or ``run, show last`` of its record; a file is ``stdout``, ``stderr``, ``exit

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from gdcli.engine import divergence
 from gdcli.engine.batches import Rows
+from gdcli.engine.block import GrowingBlock, lr_column
 from gdcli.engine.evaluation import final, loss_of, predictions_of, starts_of
 from gdcli.engine.gradient_log import GradientLog, Keep
 from gdcli.engine.param_groups import GroupStep
@@ -40,19 +41,6 @@ class Interrupt:
     """Set by a signal; the loop stops after the step that it is in."""
 
     requested: bool = False
-
-
-@dataclass(slots=True)
-class _Columns:
-    """The columns of a block while it grows."""
-
-    steps: list[Rows] = field(default_factory=list)
-    losses: list[Any] = field(default_factory=list)
-    outputs: list[Tensor] = field(default_factory=list)
-    parameters: list[Tensor] = field(default_factory=list)
-    loss_after: list[Floats] = field(default_factory=list)
-    full_loss: list[Floats] = field(default_factory=list)
-    rates: list[list[GroupStep]] = field(default_factory=list)  # of each step, where there is a schedule
 
 
 def keep_of(problem: TrainingProblem) -> Literal["values", "norms", "none"]:
@@ -124,7 +112,7 @@ class Loop:
         self.log = GradientLog(problem, keep)
         self.capacity = self._capacity()
         self.schedules = problem.schedules()
-        self.lr = self.lr_column(problem.updates[0].lr if problem.updates else np.nan)
+        self.lr = lr_column(problem, problem.updates[0].lr if problem.updates else np.nan)
         self.state = RunState(self.runs, f"all {self.spec.settings.epochs} epochs")
         self.nothing = np.full(self.runs, np.nan)  # the value of a column at a step that has none
         self.curvatures: divergence.Known = {}
@@ -171,7 +159,7 @@ class Loop:
 
     def evaluation(self) -> Block:
         """One forward and backward on all data, no update: row 0."""
-        rows, whole = _Columns(), self.problem.batches.whole()
+        rows, whole = GrowingBlock(), self.problem.batches.whole()
         loss, output = training_step(self.problem.kernel.step, whole, (), 0, self.log.begin(1), 0)
         rows.steps.append(whole)
         rows.losses.append(loss)
@@ -186,7 +174,7 @@ class Loop:
 
     def block(self, steps: Iterator[Rows]) -> Block | None:
         """Run up to K steps and return their columns; None when there are no more."""
-        restore, rows, first = self.problem.snapshot(), _Columns(), self.t + 1
+        restore, rows, first = self.problem.snapshot(), GrowingBlock(), self.t + 1
         count = np.where(self.state.open, self.capacity + 1, 0)  # of each run's steps, cut below
         updates, rates = self.schedules.of_epoch(self.t // self.per_epoch), None
         if self.schedules.are_scheduled:
@@ -220,7 +208,7 @@ class Loop:
         self.t = t
         return self.judged(rows, first, count, restore) if rows.steps else None
 
-    def after_update(self, step: Rows, rows: _Columns, count: NDArray[np.int64]) -> None:
+    def after_update(self, step: Rows, rows: GrowingBlock, count: NDArray[np.int64]) -> None:
         """Take the columns that need the updated parameters, and see which runs stop."""
         last = self.t % self.per_epoch == 0
         if "parameters" in self.columns:
@@ -239,7 +227,7 @@ class Loop:
         elif stop.max_seconds is not None and time.perf_counter() - self.begun > stop.max_seconds:
             self.end(self.state.open, lambda run: f"max_seconds reached at step {self.t}", rows, count)
 
-    def end_of_epoch(self, epoch: int, rows: _Columns, count: NDArray[np.int64]) -> None:
+    def end_of_epoch(self, epoch: int, rows: GrowingBlock, count: NDArray[np.int64]) -> None:
         """Check `stop` once an epoch; with one step an epoch, the step's own gradient is that of the full data."""
         stop = self.stop
         if stop.gradient_norm is not None:
@@ -258,7 +246,7 @@ class Loop:
             self.end(stale >= stop.patience, lambda run: why, rows, count)
 
     def end(
-        self, which: NDArray[np.bool_], why: Callable[[int], str], rows: _Columns, count: NDArray[np.int64]
+        self, which: NDArray[np.bool_], why: Callable[[int], str], rows: GrowingBlock, count: NDArray[np.int64]
     ) -> None:
         """Stop some runs after the step that was just made."""
         if which.any():
@@ -267,7 +255,7 @@ class Loop:
 
     # --- divergence ---------------------------------------------------------------------------------------------------
 
-    def judged(self, rows: _Columns, first: int, count: NDArray[np.int64], restore: Callable[[], None]) -> Block:
+    def judged(self, rows: GrowingBlock, first: int, count: NDArray[np.int64], restore: Callable[[], None]) -> Block:
         """Bring the block to the host, and end the runs that diverged in it: whose loss or gradient is not finite.
 
         Looking once a block keeps the loop free of a synchronisation every step.
@@ -283,7 +271,7 @@ class Loop:
                 step = np.arange(made)[:, None]
                 self.mend_norms(kept, rows, first, (step < count) & (step <= ends), restore)
             finite &= np.isfinite(kept).all(axis=2)
-        block = self.columns_of(rows, first, losses, kept)
+        block = rows.on_host(self.problem, self.columns, first, losses, kept, self.log.kind, self.lr)
         bad = np.where(finite.all(0), made, np.argmin(finite, axis=0))  # first step that is not finite
         diverged = bad < count
         if diverged.any():
@@ -296,7 +284,7 @@ class Loop:
         return replace(block, count=count, norms=None if self.log.kind == "largest" else block.norms)
 
     def mend_norms(
-        self, norms: Floats, rows: _Columns, first: int, counted: NDArray[np.bool_], restore: Callable[[], None]
+        self, norms: Floats, rows: GrowingBlock, first: int, counted: NDArray[np.bool_], restore: Callable[[], None]
     ) -> None:
         """Work norms out again that overflowed: a gradient diverges by its entries, whatever is recorded of it."""
         suspects = counted & ~np.isfinite(norms).all(axis=2)  # [K, R]
@@ -313,7 +301,7 @@ class Loop:
         after()
 
     def replayed(
-        self, rows: _Columns, first: int, steps: int, restore: Callable[[], None],
+        self, rows: GrowingBlock, first: int, steps: int, restore: Callable[[], None],
         keep: Callable[[int], object] | None = None,
     ) -> Iterator[int]:  # fmt: skip
         """Make the first steps of a block again from its start, with the same bits; yield before each, and last."""
@@ -325,7 +313,7 @@ class Loop:
         yield steps
 
     def diverge(
-        self, block: Block, rows: _Columns, runs: NDArray[np.int64], bad: NDArray[np.int64],
+        self, block: Block, rows: GrowingBlock, runs: NDArray[np.int64], bad: NDArray[np.int64],
         restore: Callable[[], None],
     ) -> None:  # fmt: skip
         """End runs at their first step that is not finite: its row is kept, its update and the later ones are not.
@@ -371,49 +359,6 @@ class Loop:
         k = np.argmin(losses, axis=0)
         self.state.improved(losses[k, np.arange(self.runs)], np.maximum(block.step[k] - before, 0))
 
-    # --- columns ------------------------------------------------------------------------------------------------------
-
-    def columns_of(self, rows: _Columns, first: int, losses: Floats, kept: Floats) -> Block:
-        """Return a block's columns on the host."""
-        made = len(rows.steps)
-        step = np.arange(first, first + made, dtype=np.int64)
-        epoch, batch = (step - 1) // self.per_epoch + 1, (step - 1) % self.per_epoch + 1
-        if first == 0:  # the evaluation, which belongs to no epoch
-            epoch, batch = np.zeros(1, np.int64), np.zeros(1, np.int64)
-        return Block(
-            step=step,
-            epoch=epoch,
-            batch=batch,
-            last=(batch == self.per_epoch) | (step == 0),
-            count=np.full(self.runs, made),
-            loss=losses,
-            lr=self.lr if not rows.rates else np.stack([self.lr_column(step[0][1]) for step in rows.rates]),
-            gradients=kept if self.log.kind == "values" else None,
-            norms=kept if self.log.kind != "values" else None,
-            loss_after=np.array(rows.loss_after) if rows.loss_after else None,
-            full_loss=np.array(rows.full_loss) if rows.full_loss else None,
-            sample=self.samples(rows) if "sample" in self.columns else None,
-            output=tuple(output.cpu().numpy() for output in rows.outputs) if rows.outputs else None,
-            parameters=self.states(rows) if rows.parameters else None,
-        )
-
-    def lr_column(self, lr: Any) -> Floats:
-        """Return a learning rate as one per run."""
-        width = self.theta.values.shape[0]
-        return np.broadcast_to(np.asarray(lr, dtype=np.float64).reshape(-1), (width,))[: self.runs]
-
-    def states(self, rows: _Columns) -> Floats:
-        """Return all scalars after each step, in the model's order."""
-        return torch.stack(rows.parameters).cpu().numpy()[:, :, self.theta.model_order]
-
-    def samples(self, rows: _Columns) -> tuple[Floats, Floats]:
-        """Return the rows of x and y as the spec has them, unrounded: of steps whose rows are the same for all runs."""
-        table = self.problem.loaded.training
-        assert table is not None
-        index = np.concatenate([np.arange(len(table.x))[on_host(step.index)] for step in rows.steps])
-        y = table.y[index].astype(np.float64)
-        return table.x[index], y if y.ndim == 2 else y[:, None]
-
     def outcomes(self) -> Outcomes:
         """Return how the runs ended. Theta gets the parameters back that they had then."""
         state = self.state
@@ -437,8 +382,3 @@ class Loop:
             metrics=metrics,
             predictions=tuple(predictions_of(self.problem)),
         )
-
-
-def on_host(rows: Any) -> Any:
-    """Return positions of rows as numpy takes them."""
-    return rows.cpu().numpy() if isinstance(rows, Tensor) else rows

@@ -1,0 +1,78 @@
+"""A block while it grows: what is noted of each step, and how all of it comes to the host at once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gdcli.engine.batches import Rows
+from gdcli.engine.param_groups import GroupStep
+from gdcli.engine.problem import TrainingProblem
+from gdcli.records import Block, Floats
+
+
+@dataclass(slots=True)
+class GrowingBlock:
+    """What was noted of each step so far."""
+
+    steps: list[Rows] = field(default_factory=list)
+    losses: list[Any] = field(default_factory=list)  # of which the kernel makes the losses
+    outputs: list[Tensor] = field(default_factory=list)  # [R, B, O] each
+    parameters: list[Tensor] = field(default_factory=list)  # [R, P] each, after the update
+    loss_after: list[Floats] = field(default_factory=list)  # [R] each
+    full_loss: list[Floats] = field(default_factory=list)  # [R] each
+    rates: list[list[GroupStep]] = field(default_factory=list)  # where there is a schedule
+
+    def on_host(
+        self, problem: TrainingProblem, wanted: Collection[str], first: int, losses: Floats, kept: Floats, kind: str,
+        lr: Floats,
+    ) -> Block:  # fmt: skip
+        """Return the block that begins with step ``first``; ``kept`` holds gradients if ``kind`` is values, or norms."""
+        made, per_epoch = len(self.steps), problem.batches.per_epoch
+        step = np.arange(first, first + made, dtype=np.int64)
+        epoch, batch = (step - 1) // per_epoch + 1, (step - 1) % per_epoch + 1
+        if first == 0:  # the evaluation, which belongs to no epoch
+            epoch, batch = np.zeros(1, np.int64), np.zeros(1, np.int64)
+        return Block(
+            step=step,
+            epoch=epoch,
+            batch=batch,
+            last=(batch == per_epoch) | (step == 0),
+            count=np.full(problem.runs, made),
+            loss=losses,
+            lr=lr if not self.rates else np.stack([lr_column(problem, groups[0][1]) for groups in self.rates]),
+            gradients=kept if kind == "values" else None,
+            norms=kept if kind != "values" else None,
+            loss_after=np.array(self.loss_after) if self.loss_after else None,
+            full_loss=np.array(self.full_loss) if self.full_loss else None,
+            sample=self._samples(problem) if "sample" in wanted else None,
+            output=tuple(output.cpu().numpy() for output in self.outputs) if self.outputs else None,
+            parameters=self._states(problem) if self.parameters else None,
+        )
+
+    def _states(self, problem: TrainingProblem) -> Floats:
+        """Return all scalars after each step, in the model's order."""
+        return torch.stack(self.parameters).cpu().numpy()[:, :, problem.theta.model_order]
+
+    def _samples(self, problem: TrainingProblem) -> tuple[Floats, Floats]:
+        """Return the rows of x and y as the spec has them, unrounded: of steps whose rows are the same for all runs."""
+        table = problem.loaded.training
+        assert table is not None
+        index = np.concatenate([np.arange(len(table.x))[_positions(step.index)] for step in self.steps])
+        y = table.y[index].astype(np.float64)
+        return table.x[index], y if y.ndim == 2 else y[:, None]
+
+
+def lr_column(problem: TrainingProblem, lr: Any) -> Floats:
+    """Return a learning rate as one per run [R]."""
+    width = problem.theta.values.shape[0]
+    return np.broadcast_to(np.asarray(lr, dtype=np.float64).reshape(-1), (width,))[: problem.runs]
+
+
+def _positions(rows: Any) -> Any:
+    return rows.cpu().numpy() if isinstance(rows, Tensor) else rows
