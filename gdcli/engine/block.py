@@ -32,7 +32,7 @@ class GrowingBlock:
         self, problem: TrainingProblem, wanted: Collection[str], first: int, losses: Floats, kept: Floats, kind: str,
         lr: Floats,
     ) -> Block:  # fmt: skip
-        """Return the block that begins with step ``first``; ``kept`` holds gradients if ``kind`` is values, or norms."""
+        """Return the block from step ``first`` on; ``kept`` are gradients where ``kind`` is values, else norms."""
         made, per_epoch = len(self.steps), problem.batches.per_epoch
         step = np.arange(first, first + made, dtype=np.int64)
         epoch, batch = (step - 1) // per_epoch + 1, (step - 1) % per_epoch + 1
