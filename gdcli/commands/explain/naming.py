@@ -8,10 +8,9 @@ batch of several rows a value also names its row: h1[3] belongs to row 3 of the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gdcli.commands.explain.expression import Label, latex_name
+from gdcli.commands.explain.expression import Label
 
 LOSS = Label("L", "L")
 
@@ -64,8 +63,3 @@ class Names:
         neuron = self.neuron(layer, b, j)
         head, mark, row = neuron.latex.partition("^")
         return Label(f"net_{neuron.text}", rf"\mathrm{{net}}_{{{head}}}{mark}{row}")
-
-
-def numbered(letter: str, count: int, first: int = 0) -> Sequence[Label]:
-    """Return w1, w2, ... from the one after ``first``."""
-    return [Label(f"{letter}{k}", latex_name(f"{letter}{k}")) for k in range(first + 1, first + count + 1)]

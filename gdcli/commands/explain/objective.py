@@ -8,15 +8,16 @@ Rules of differentiation: those of torch's autograd, at kinks too (|x| has the d
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 from gdcli.commands.explain.activations import HALF, ONE, TWO, ZERO
-from gdcli.commands.explain.expression import Expression, Label, call, latex_name, number, symbol, total, worked_factors
+from gdcli.commands.explain.expression import Expression, Label, call, latex_name, number, symbol
 from gdcli.commands.explain.naming import LOSS, partial
+from gdcli.commands.explain.network import Path, WorkedStep, as_step, sum_of_paths
 from gdcli.commands.explain.tree import Quantity, quantity
 from gdcli.zoo import objectives
+from gdcli.zoo.functions import OPERATORS
 from gdcli.zoo.models import Objective
 
 Slope = Callable[[Expression, Expression], Expression]  # (operand, result) -> derivative
@@ -56,20 +57,13 @@ _SLOPES: dict[str, Slope] = {
 }
 
 _VALUES: dict[str, Callable[..., Expression]] = {
+    **OPERATORS,
     "sigmoid": lambda a: ONE / (ONE + call("exp", -a)) if a.value > -700 else call("exp", a) / (ONE + call("exp", a)),
     "square": lambda a: a**TWO,
     "relu": lambda a: call("max", ZERO, a),
     "maximum": lambda a, b: call("max", a, b),
     "minimum": lambda a, b: call("min", a, b),
-    "pow": lambda a, b: a**b,
-}
-
-_BINARY: dict[str, Callable[[Expression, Expression], Expression]] = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
-    "/": lambda a, b: a / b,
-    "**": lambda a, b: a**b,
+    "pow": OPERATORS["**"],
 }
 
 
@@ -128,117 +122,67 @@ def chain_rule(model: Objective, values: Mapping[str, float]) -> ChainRule:
     """Work out an objective and its derivatives at the variables' values."""
     nodes = _nodes(model, values)
     local: list[Quantity] = []
-    paths: dict[str, list[tuple[Quantity | None, Quantity]]] = {}
+    paths: dict[str, list[Path]] = {}
     found: dict[str, Quantity] = {}
     labels = {key: node.value.name for key, node in nodes.items()}
     labels |= {name: Label(name, latex_name(name)) for name in values}
     for key, node in reversed(nodes.items()):
-        above = found.get(key)
         if key in paths:
-            above = found[key] = _sum(labels[key], key, paths[key])
-        if key != _ROOT and above is None:
+            found[key] = sum_of_paths(labels[key], paths[key])
+        elif key != _ROOT:
             continue  # a constant part: nothing flows there
+        above = (as_step(found[key]),) if key in found else ()
         for operand, formula in node.slopes:
-            name = partial(node.value.name, labels[operand])
-            slope = quantity(name.text, name, formula)
+            slope = quantity(partial(node.value.name, labels[operand]), formula)
             local.append(slope)
-            paths.setdefault(operand, []).append((above, slope))
-    variables = {name: _sum(labels[name], name, paths[name]) for name in values if name in paths}
-    inner = tuple(found[key] for key in found if paths[key][0][0] is not None)  # else it is a local derivative itself
+            paths.setdefault(operand, []).append((*above, WorkedStep(slope.name, formula)))
+    variables = {name: sum_of_paths(labels[name], paths[name]) for name in values if name in paths}
+    inner = tuple(found[key] for key in found if len(paths[key][0]) > 1)  # else it is a local derivative itself
     return ChainRule(tuple(node.value for node in nodes.values()), tuple(local), inner, variables)
-
-
-def _sum(label: Label, key: str, paths: list[tuple[Quantity | None, Quantity]]) -> Quantity:
-    """Return dL/d(label) as the sum over the nodes that it feeds."""
-    chains, formulas = [], []
-    for above, slope in paths:
-        steps = [(above.symbol, above.symbol)] if above is not None else []
-        steps.append((slope.symbol, slope.formula))
-        chains.append(reduce(lambda left, right: left * right, [name for name, _ in steps]))
-        formulas.append(reduce(lambda left, right: left * right, [formula for _, formula in steps]))
-    formula = total(formulas)
-    return Quantity(f"d{key}", partial(LOSS, label), formula, worked_factors(formula), total(chains))
 
 
 def _nodes(model: Objective, values: Mapping[str, float]) -> dict[str, _Node]:
     """Return the operations of the expression in the order in which they are computed."""
-    constants = {**objectives.CONSTANTS, **model.constants}
+    known = {**objectives.CONSTANTS, **model.constants, **values}
+    letter = next((one for one in "vunqrs" if not any(name.startswith(one) for name in known)), "node_")
     nodes: dict[str, _Node] = {}
-    taken = {*values, *constants}
-    letter = next((one for one in "vunqrs" if not any(name.startswith(one) for name in taken)), "node_")
     stack: list[tuple[Expression, str]] = []  # formula, and the key of what it depends on, "" for numbers
-    order = _operands_first(model.expression)
+    order = objectives.operands_first(model.expression)
     for node in order:
         if isinstance(node, objectives.Number):
             stack.append((number(node.value), ""))
         elif isinstance(node, objectives.Name):
-            known = node.name in values
-            value = values[node.name] if known else constants[node.name]
-            stack.append((symbol(node.name, value), node.name if known else ""))
-        elif (folded := _folded(node, [one for one, _ in stack[-len(_operands(node)) :]])) is not None:
-            stack[-len(_operands(node)) :] = [(folded, "")]
+            stack.append((symbol(node.name, known[node.name]), node.name if node.name in values else ""))
         else:
-            key = _ROOT if node is order[-1] else f"{letter}{len(nodes) + 1}"
-            label = LOSS if key == _ROOT else Label(key, latex_name(key))
-            count = len(_operands(node))
+            count = len(objectives.operands(node))
             operands, stack[-count:] = stack[-count:], []
-            nodes[key] = _operation(node, key, label, operands)
-            depends = any(below for _, below in operands)
-            stack.append((nodes[key].value.symbol, key if depends else ""))
-    return nodes or _bare(*stack[0])
-
-
-def _folded(node: objectives.Expression, operands: list[Expression]) -> Expression | None:
-    """Return an operation on numbers alone as a number."""
-    if any(one.operation != "number" for one in operands):
-        return None
-    return number(_formula(node, operands, LOSS)[0].value)
-
-
-def _bare(formula: Expression, below: str) -> dict[str, _Node]:
-    """Return the one node of an expression that is a single variable."""
-    return {_ROOT: _Node(quantity("loss", LOSS, formula, "", "Loss"), ((below, ONE),) if below else ())}
-
-
-def _operation(
-    node: objectives.Expression, key: str, label: Label, operands: list[tuple[Expression, str]]
-) -> _Node:  # fmt: skip
-    formulas = [formula for formula, _ in operands]
-    formula, slopes = _formula(node, formulas, label)
-    root = key == _ROOT
-    value = quantity("loss" if root else key, label, formula, "", "Loss" if root else "")
-    kept = tuple((below, slope) for (_, below), slope in zip(operands, slopes, strict=True) if below)
-    return _Node(value, kept)
+            formulas = [formula for formula, _ in operands]
+            root = node is order[-1]
+            key = _ROOT if root else f"{letter}{len(nodes) + 1}"
+            label = LOSS if root else Label(key, latex_name(key))
+            formula, slopes = _formula(node, formulas, label)
+            if all(one.operation == "number" for one in formulas):
+                stack.append((number(formula.value), ""))
+                continue
+            value = quantity(label, formula, key="loss" if root else key, title="Loss" if root else "")
+            kept = tuple((below, slope) for (_, below), slope in zip(operands, slopes, strict=True) if below)
+            nodes[key] = _Node(value, kept)
+            stack.append((value.symbol, key if kept else ""))
+    if not nodes:  # a single variable, or numbers alone
+        formula, below = stack[0]
+        nodes[_ROOT] = _Node(quantity(LOSS, formula, key="loss", title="Loss"), ((below, ONE),) if below else ())
+    return nodes
 
 
 def _formula(
-    node: objectives.Expression, operands: list[Expression], label: Label
+    node: objectives.Expression, operands: Sequence[Expression], label: Label
 ) -> tuple[Expression, tuple[Expression, ...]]:
     """Return an operation's formula and its derivative at each operand."""
     if isinstance(node, objectives.Unary):
-        negative = node.sign == "-"
-        return (-operands[0], (-ONE,)) if negative else (operands[0], (ONE,))
+        return (-operands[0], (-ONE,)) if node.sign == "-" else (operands[0], (ONE,))
     name = node.operator if isinstance(node, objectives.Binary) else getattr(node, "function", "")
-    rule = _BINARY.get(name) or _VALUES.get(name) or (lambda *a: call(name, *a))
-    formula = rule(*operands)
+    formula = _VALUES[name](*operands) if name in _VALUES else call(name, *operands)
     result = Expression("symbol", formula.value, (), label)
     if len(operands) == 1:
         return formula, (_SLOPES[name](operands[0], result),)
     return formula, _two_slopes(name, operands[0], operands[1], result)
-
-
-def _operands(node: objectives.Expression) -> tuple[objectives.Expression, ...]:
-    if isinstance(node, objectives.Unary):
-        return (node.operand,)
-    if isinstance(node, objectives.Binary):
-        return (node.left, node.right)
-    return node.arguments if isinstance(node, objectives.Call) else ()
-
-
-def _operands_first(expression: objectives.Expression) -> list[objectives.Expression]:
-    waiting, found = [expression], []
-    while waiting:
-        node = waiting.pop()
-        found.append(node)
-        waiting.extend(_operands(node))
-    return found[::-1]

@@ -7,14 +7,16 @@ torch's name in ``after``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gdcli.commands.explain.activations import ONE, TWO, ZERO
 from gdcli.commands.explain.expression import Expression, Label, call, latex_name, number, symbol
 from gdcli.commands.explain.naming import primed
-from gdcli.commands.explain.tree import Quantity, quantity
+from gdcli.commands.explain.point import EvaluationPoint, ParameterRule
+from gdcli.commands.explain.tree import ExplanationSection, Group, Quantity, WorkedTable, quantity
+from gdcli.spec.load import Loaded
 
 
 @dataclass(slots=True)
@@ -31,14 +33,14 @@ class Scalar:
     after: dict[str, float] = field(default_factory=dict)  # state by torch's names
 
     @property
-    def prefix(self) -> str:
-        """What the keys of this scalar's quantities begin with."""
-        return f"{self._label.text}."
+    def name(self) -> Label:
+        """The parameter's."""
+        return self.parameter.name
 
     @property
-    def _label(self) -> Label:
-        assert self.parameter.label is not None
-        return self.parameter.label
+    def new(self) -> Quantity:
+        """The new value of the parameter."""
+        return next(line for line in self.lines if line.key.startswith("new_"))
 
     def of(self, letter: str, setting: str, place: int | None = None) -> Expression:
         """Return a setting as a symbol."""
@@ -59,7 +61,7 @@ class Scalar:
         """Note an equation and return its result as a symbol."""
         mark, head = letter.endswith("′"), letter.rstrip("′")
         base = Label(head, latex_name(head))
-        found = quantity(self.prefix + letter, primed(base) if mark else base, formula, note)
+        found = quantity(primed(base) if mark else base, formula, note, key=f"{self.name.text}.{letter}")
         self.lines.append(found)
         return found.symbol
 
@@ -73,8 +75,7 @@ class Scalar:
 
     def descend(self, step: Expression, start: Expression | None = None) -> Quantity:
         """Note the new value of the parameter: what it was, less a step."""
-        label = self._label
-        found = quantity(f"new_{label.text}", primed(label), (start or self.parameter) - step)
+        found = quantity(primed(self.name), (start or self.parameter) - step, key=f"new_{self.name.text}")
         self.lines.append(found)
         return found
 
@@ -237,49 +238,103 @@ RULES: dict[str, Callable[[Scalar], None]] = {
 }  # fmt: skip
 
 
-def settings_of(name: str, settings: Mapping[str, Any], lr: float) -> list[tuple[str, str, str]]:
-    """Return the letters of a rule with the settings that they stand for and their values, those in use."""
-    letters = {**_LETTERS, **_OWN_LETTERS.get(name, {})}
-    rows = [("γ", "lr", repr(lr))]
-    for key, value in settings.items():
-        if key in letters and value not in (0, False):
-            parts = zip(letters[key].split(), value if isinstance(value, list | tuple) else [value], strict=False)
-            rows += [(letter, key, repr(one)) for letter, one in parts]
-    return rows
-
-
 _LETTERS = {
     "momentum": "μ", "dampening": "τ", "weight_decay": "λ", "eps": "ε", "alpha": "α", "betas": "β1 β2", "rho": "ρ",
     "lr_decay": "η", "momentum_decay": "ψ", "etas": "η⁻ η⁺", "step_sizes": "Γ1 Γ2",
 }  # fmt: skip
-STATE_LETTERS = {
+_OWN_LETTERS = {"asgd": {"lambd": "κ", "t0": "τ"}}
+_STATE_LETTERS = {
     "momentum_buffer": "b", "sum": "s", "square_avg": "v", "grad_avg": "a", "exp_avg": "m", "exp_avg_sq": "v",
     "max_exp_avg_sq": "w", "acc_delta": "u", "exp_inf": "u", "mu_product": "Π", "prev": "h", "step_size": "η",
     "eta": "η", "mu": "μ", "ax": "a",
 }  # fmt: skip
 """The letter of each state that torch keeps, in the equations."""
-_OWN_LETTERS = {"asgd": {"lambd": "κ", "t0": "τ"}}
 
 
-def taught(name: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return where torch's rule is not as textbooks write it; momentum has `as_average`."""
-    if name == "adagrad":
+# --- as a section -----------------------------------------------------------------------------------------------------
+
+
+class Updates:
+    """The update of every trained scalar."""
+
+    def __init__(self, loaded: Loaded, point: EvaluationPoint) -> None:
+        assert loaded.spec.optimizer is not None or not point.rules
+        self.step, self.optimizer = point.step, loaded.spec.optimizer.name if loaded.spec.optimizer else ""
+
+    def scalar(self, rule: ParameterRule, k: int, parameter: Expression, gradient: Quantity) -> Scalar:
+        """Return one scalar after its step, with the equations that led there."""
+        found = Scalar(parameter, gradient.symbol, rule.settings, rule.lr, rule.state[k], self.step)
+        RULES[self.optimizer](found)
+        return found
+
+    def section(self, scalars: Sequence[Scalar], frozen: Sequence[str]) -> list[ExplanationSection]:
+        """Return the section of the update; none where nothing is updated."""
+        if not scalars:
+            return []
+        first = scalars[0]
+        notes = (
+            f"The rule is that of {self.optimizer}.",
+            *_taught(self.optimizer, first.settings),
+            *(f"{name} is frozen and stays." for name in frozen),
+        )
+        table = WorkedTable(("letter", "setting", "value"), _settings_of(self.optimizer, first))
+        groups = [Group((), "", notes, table), *_states("State before", scalars, [one.state for one in scalars])]
+        if all(len(scalar.lines) == 1 for scalar in scalars):
+            groups.append(Group(tuple(scalar.lines[0] for scalar in scalars)))
+        else:
+            groups += [Group(tuple(scalar.lines), scalar.name.text) for scalar in scalars]
+        groups += _states("State after", scalars, [one.after for one in scalars])
+        if self.optimizer == "sgd" and first.settings["momentum"] and not first.settings["dampening"]:
+            groups.append(_average(first))
+        return [ExplanationSection("Update", tuple(groups))]
+
+
+def _settings_of(optimizer: str, scalar: Scalar) -> tuple[tuple[str, str, str], ...]:
+    """Return the letters of a rule with the settings that they stand for and their values, those in use."""
+    letters = {**_LETTERS, **_OWN_LETTERS.get(optimizer, {})}
+    rows = [("γ", "lr", repr(scalar.lr))]
+    for key, value in scalar.settings.items():
+        if key in letters and value not in (0, False):
+            parts = zip(letters[key].split(), value if isinstance(value, list | tuple) else [value], strict=False)
+            rows += [(letter, key, repr(one)) for letter, one in parts]
+    return tuple(rows)
+
+
+def _taught(optimizer: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return where torch's rule is not as textbooks write it; momentum has `_average`."""
+    if optimizer == "adagrad":
         return (f"Textbooks have 1e-6 or 1e-8 for ε, torch {settings['eps']!r}.",)
-    if name == "rmsprop" and settings["momentum"]:
+    if optimizer == "rmsprop" and settings["momentum"]:
         return ("Textbooks have no momentum here, θ′ = θ − γ · g / (√(v′) + ε); torch collects the quotients in b.",)
     return ()
 
 
-def as_average(s: Scalar) -> list[Quantity]:
+def _states(title: str, scalars: Sequence[Scalar], states: Sequence[Mapping[str, float]]) -> list[Group]:
+    if not states[0]:
+        return []
+    header = ("", *(f"{_STATE_LETTERS[name]} ({name})" for name in states[0]))
+    rows = tuple(
+        (scalar.name.text, *(repr(state[name]) for name in states[0]))
+        for scalar, state in zip(scalars, states, strict=True)
+    )
+    return [Group((), title, (), WorkedTable(header, rows))]
+
+
+def _average(s: Scalar) -> Group:
     """Return momentum as an average, S ← βS + (1 − β)g, beside torch's sum, for a step with ``dampening`` 0.
 
     With S and b both zero before the first step, S is (1 − β) b throughout: the same direction, shorter steps.
     """
-    beta = symbol("β", s.settings["momentum"])
+    name, beta = s.name.text, symbol("β", s.settings["momentum"])
     other = Scalar(s.parameter, s.gradient, s.settings, s.lr, s.state, s.t)
     before = other.line("S", (ONE - beta) * symbol("b", 0.0 if s.t == 1 else s.state["momentum_buffer"]))
     g, _ = _direction(other)
     now = other.line("S′", beta * before + (ONE - beta) * g)
-    label = Label(f"{other.prefix[:-1]}″", rf"{s._label.latex}''")
-    found = quantity(f"average_{other.prefix[:-1]}", label, s.parameter - s.rate * now)
-    return [*other.lines, found]
+    found = quantity(Label(f"{name}″", rf"{s.name.latex}''"), s.parameter - s.rate * now, key=f"average_{name}")
+    notes = (
+        "torch's buffer is a sum, b′ = μ · b + g. Momentum is often taught as an average, S′ = β · S + (1 − β) · g.",
+        "With β = μ, S is (1 − β) · b: the same direction, a shorter step. In torch it is dampening = momentum",
+        "(which takes the whole g at the first step), or lr · (1 − momentum) with the sum.",
+        f"After such a step {name} would be {name}″:",
+    )
+    return Group((*other.lines, found), "Momentum as an average", notes)
