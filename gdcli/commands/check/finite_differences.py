@@ -35,7 +35,8 @@ class Slopes:
 
 def slopes_at(loaded: Loaded, exact: CheckedModel) -> dict[str, Slopes]:
     """Return the differences of every parameter, of a sample of its entries where the model is large."""
-    if _has_straight_through(loaded):
+    model = loaded.architecture
+    if isinstance(model, Chain) and any(layer.activation == "sign_ste" for layer in model.layers):
         return {}
     noise = _loss_noise(exact)
     generator, count = np.random.default_rng(loaded.spec.settings.seed), _sample_size(exact)
@@ -46,11 +47,6 @@ def slopes_at(loaded: Loaded, exact: CheckedModel) -> dict[str, Slopes]:
             entries = np.sort(generator.choice(len(tensor), count, replace=False))
         found[name] = _slopes_of(tensor, entries, exact.loss, noise)
     return found
-
-
-def _has_straight_through(loaded: Loaded) -> bool:
-    model = loaded.architecture
-    return isinstance(model, Chain) and any(layer.activation == "sign_ste" for layer in model.layers)
 
 
 def _sample_size(exact: CheckedModel) -> int:

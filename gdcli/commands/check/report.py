@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,10 @@ class ParameterCheck:
     tolerance: float
     step_size: float | None  # of the difference, where one of the two is one
 
+    def excess(self) -> float:
+        """Return how much of its tolerance the error takes."""
+        return self.error / self.tolerance if self.tolerance > 0 else self.error
+
     def text(self) -> str:
         """Return the entry with its two values on a line."""
         size = "" if self.step_size is None else f" (h = {self.step_size:g})"
@@ -76,42 +80,43 @@ class Report:
         """Return the table, what is to be known about it, the worst entry and the verdict."""
         pairs = list(dict.fromkeys(pair for row in self.rows for pair in row.errors))
         header = ["dtype", "parameter", "scalars", *(f"{a} ~ {b}" for a, b in pairs)]
-        lines = []
+        lines: list[list[Any]] = []
         for dtype in dict.fromkeys(row.dtype for row in self.rows):
-            rows = [row for row in self.rows if row.dtype == dtype]
-            lines += [[dtype, row.parameter, row.scalars, *(_short(row.errors[p]) for p in pairs)] for row in rows]
+            for row in (row for row in self.rows if row.dtype == dtype):
+                errors = (row.errors[pair] for pair in pairs)
+                short = (None if error is None else float(f"{error:.2g}") for error in errors)
+                lines.append([dtype, row.parameter, row.scalars, *short])
             lines.append([dtype, "(tolerance)", None, *(self.tolerances[dtype, DIFFERENCES in p] for p in pairs)])
         what = f"{self.samples:,} row{'s' * (self.samples != 1)} of step 1, " if self.samples else ""
         text = f"{self.name}: gradients at the start values, {what}largest relative error of each parameter\n"
         text += tables.aligned(header, lines) + "".join(f"note: {note}\n" for note in self.notes)
         if self.worst.error > 0:
             text += f"worst: {self.worst.text()}\n"
-        verdict = (
-            f"failed: {self.failed:,} above the tolerance of {self.worst.tolerance:g}, the worst {self.worst.name}"
+        if self.passed:
+            return text + "passed\n"
+        return (
+            text
+            + f"failed: {self.failed:,} above the tolerance of {self.worst.tolerance:g}, the worst {self.worst.name}\n"
         )
-        return text + ("passed\n" if self.passed else f"{verdict}\n")
 
     def json(self) -> str:
         """Return the report as one JSON document."""
-        worst = self.worst
+        worst, rows = self.worst, []
+        for row in self.rows:
+            names = {pair: " ~ ".join(pair) for pair in row.errors}
+            rows.append(
+                {
+                    **asdict(row),
+                    "errors": {names[pair]: error for pair, error in row.errors.items()},
+                    "tolerances": {names[pair]: self.tolerances[row.dtype, DIFFERENCES in pair] for pair in names},
+                }
+            )
         return files.json_text(
             {
                 "name": self.name,
                 "passed": self.passed,
                 "failed_entries": self.failed,
-                "rows": [
-                    {
-                        "dtype": row.dtype,
-                        "parameter": row.parameter,
-                        "scalars": row.scalars,
-                        "differenced": row.differenced,
-                        "errors": {f"{a} ~ {b}": error for (a, b), error in row.errors.items()},
-                        "tolerances": {
-                            f"{a} ~ {b}": self.tolerances[row.dtype, DIFFERENCES in (a, b)] for a, b in row.errors
-                        },
-                    }
-                    for row in self.rows
-                ],
+                "rows": rows,
                 "worst": {
                     "entry": worst.name,
                     "dtype": worst.dtype,
@@ -123,12 +128,3 @@ class Report:
                 "notes": list(self.notes),
             }
         )
-
-
-def _short(error: float | None) -> float | None:
-    return None if error is None else float(f"{error:.2g}")
-
-
-def excess(error: float, tolerance: float) -> float:
-    """Return how much of its tolerance an error takes."""
-    return error / tolerance if tolerance > 0 else error

@@ -199,18 +199,9 @@ class Notation:
     numbers: bool = False
 
     @property
-    def times(self) -> str:
-        """The sign of a product."""
-        return r" \cdot " if self.latex else " · "
-
-    @property
     def minus(self) -> str:
         """The sign of a difference."""
         return "-" if self.latex else "−"
-
-    def value(self, value: float) -> str:
-        """Write a number."""
-        return latex_number(value) if self.latex else repr(value)
 
 
 def text(expression: Expression, *, numbers: bool = False, latex: bool = False) -> str:
@@ -238,7 +229,8 @@ def _parts(term: Expression, style: Notation, *, inner: bool = False) -> list[st
     if term.operation != "*":
         return [_bound(term, style, _PRODUCT) if inner else _written(term, style)]
     parts = [_operand(part, style, k) for k, part in enumerate(term.operands)]
-    return [parts[0], *(f"{style.times.strip()} {part}" for part in parts[1:])]
+    times = r"\cdot" if style.latex else "·"
+    return [parts[0], *(f"{times} {part}" for part in parts[1:])]
 
 
 def _operand(part: Expression, style: Notation, place: int) -> str:
@@ -258,22 +250,18 @@ def _written(expression: Expression, style: Notation) -> str:
     if operation == "symbol" and not style.numbers and expression.label is not None:
         return expression.label.latex if style.latex else expression.label.text
     if operation in ("number", "symbol"):
-        return style.value(expression.value)
+        return latex_number(expression.value) if style.latex else repr(expression.value)
     if operation in ("+", "*"):
         return " ".join(" ".join(factors) for factors in terms(expression, style))
     if operation == "neg":
         return style.minus + _bound(operands[0], style, _POWER)
+    if operation == "/" and style.latex:
+        return rf"\dfrac{{{_written(operands[0], style)}}}{{{_written(operands[1], style)}}}"
     if operation == "/":
-        return _fraction(operands[0], operands[1], style)
+        return f"{_bound(operands[0], style, _PRODUCT)} / {_bound(operands[1], style, _POWER)}"
     if operation == "**":
         return _power(operands[0], operands[1], style)
     return _function(operation, operands, style)
-
-
-def _fraction(above: Expression, below: Expression, style: Notation) -> str:
-    if style.latex:
-        return rf"\dfrac{{{_written(above, style)}}}{{{_written(below, style)}}}"
-    return f"{_bound(above, style, _PRODUCT)} / {_bound(below, style, _POWER)}"
 
 
 def _power(base: Expression, exponent: Expression, style: Notation) -> str:

@@ -11,6 +11,7 @@ from typing import Literal
 from gdcli.commands.explain.expression import GREEK, Expression, Notation, number, terms
 from gdcli.commands.explain.expression import text as plain_text
 from gdcli.commands.explain.tree import Explanation, Group, Quantity, WorkedTable
+from gdcli.report.tables import aligned
 
 WIDTH = 100
 """Columns of a line of text, wherever its parts are shorter."""
@@ -68,19 +69,13 @@ def _text_group(group: Group) -> list[str]:
     lines = [f"{group.title}:"] if group.title else []
     lines += [line for note in group.notes for line in textwrap.wrap(note, WIDTH)]
     if group.table is not None:
-        lines += _text_table(group.table)
+        lines += aligned(group.table.header, group.table.rows).splitlines()
     width = max((len(one.name.text) for one in group.quantities), default=0)
     blocks = [_text_quantity(one, min(width, 24)) for one in group.quantities]
     for k, block in enumerate(blocks):
         apart = k > 0 and max(len(block), len(blocks[k - 1])) > 2
         lines += ([""] if apart else []) + block
     return lines
-
-
-def _text_table(table: WorkedTable) -> list[str]:
-    rows = [table.header, *table.rows]
-    widths = [max(len(row[k]) for row in rows) for k in range(len(table.header))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _text_quantity(quantity: Quantity, width: int) -> list[str]:

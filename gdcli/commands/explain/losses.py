@@ -27,64 +27,38 @@ class WorkedLoss:
     slopes: Mapping[tuple[int, int], Quantity]
 
 
-def _mean(terms: Expression, count: Expression) -> Expression:
-    return terms / count
+Rule = tuple[Worked, Worked]  # of one output o with its target t in a sum over N: its term, and dL/do
 
 
-@dataclass(frozen=True, slots=True)
-class _Elementwise:
-    """A loss that is a sum over all outputs: ``term(o, t)``, ``slope(o, t, N)`` and ``whole(sum, N)``."""
-
-    term: Callable[[Expression, Expression], Worked]
-    slope: Callable[[Expression, Expression, Expression], Worked]
-    whole: Callable[[Expression, Expression], Expression] = _mean
+def _squared(slope: Callable[[Expression, Expression], Expression]) -> Callable[..., Rule]:
+    return lambda o, t, n: (((o - t) ** TWO, ""), (slope(o - t, n), ""))
 
 
-def _squared(
-    whole: Callable[[Expression, Expression], Expression], slope: Callable[[Expression, Expression], Expression]
-) -> _Elementwise:
-    return _Elementwise(lambda o, t: ((o - t) ** TWO, ""), lambda o, t, n: (slope(o - t, n), ""), whole)
+def _mae(o: Expression, t: Expression, n: Expression) -> Rule:
+    return (call("abs", o - t), ""), (call("sign", o - t) / n, "")
 
 
-def _of_size(
-    limit: Expression,
-    below: tuple[Callable[[Expression], Expression], Callable[[Expression, Expression], Expression]],
-    above: tuple[Callable[[Expression], Expression], Callable[[Expression, Expression], Expression]],
-) -> _Elementwise:
-    """Return a loss with ``term(o - t)`` and ``slope(o - t, N)`` for errors below a limit, and others from there on."""
-
-    def is_below(o: Expression, t: Expression) -> tuple[bool, str]:
-        error = call("abs", o - t)
-        small = error.value < limit.value
-        return small, f"{text(error)} {'<' if small else '≥'} {text(limit, numbers=True)}"
-
-    def term(o: Expression, t: Expression) -> Worked:
-        small, note = is_below(o, t)
-        return (below if small else above)[0](o - t), note
-
-    def slope(o: Expression, t: Expression, n: Expression) -> Worked:
-        small, note = is_below(o, t)
-        return (below if small else above)[1](o - t, n), note
-
-    return _Elementwise(term, slope)
+def _compared(error: Expression, limit: Expression) -> tuple[bool, str]:
+    """Say whether an error is below a limit, in words too."""
+    size = call("abs", error)
+    below = size.value < limit.value
+    return below, f"{text(size)} {'<' if below else '≥'} {text(limit, numbers=True)}"
 
 
-def _smooth_l1(beta: float = 1.0) -> _Elementwise:
-    limit = symbol("β", beta)
-    return _of_size(
-        limit,
-        below=(lambda e: e**TWO / (TWO * limit), lambda e, n: e / (limit * n)),
-        above=(lambda e: call("abs", e) - limit / TWO, lambda e, n: call("sign", e) / n),
-    )
+def _smooth_l1(o: Expression, t: Expression, n: Expression, beta: float = 1.0) -> Rule:
+    error, limit = o - t, symbol("β", beta)
+    below, note = _compared(error, limit)
+    if below:
+        return (error**TWO / (TWO * limit), note), (error / (limit * n), note)
+    return (call("abs", error) - limit / TWO, note), (call("sign", error) / n, note)
 
 
-def _huber(delta: float = 1.0) -> _Elementwise:
-    limit = symbol("δ", delta)
-    return _of_size(
-        limit,
-        below=(lambda e: e**TWO / TWO, lambda e, n: e / n),
-        above=(lambda e: limit * (call("abs", e) - limit / TWO), lambda e, n: limit * call("sign", e) / n),
-    )
+def _huber(o: Expression, t: Expression, n: Expression, delta: float = 1.0) -> Rule:
+    error, limit = o - t, symbol("δ", delta)
+    below, note = _compared(error, limit)
+    if below:
+        return (error**TWO / TWO, note), (error / n, note)
+    return (limit * (call("abs", error) - limit / TWO), note), (limit * call("sign", error) / n, note)
 
 
 def _floored_log(o: Expression) -> Expression:
@@ -92,39 +66,43 @@ def _floored_log(o: Expression) -> Expression:
     return log if log.value >= -100 else call("max", log, number(-100))
 
 
-def _bce_term(o: Expression, t: Expression) -> Worked:
-    if t.value in (0, 1):
-        return -_floored_log(o if t.value else ONE - o), f"{text(t)} = {int(t.value)}"
-    return -(t * _floored_log(o) + (ONE - t) * _floored_log(ONE - o)), ""
-
-
-def _bce_slope(o: Expression, t: Expression, n: Expression) -> Worked:
+def _bce(o: Expression, t: Expression, n: Expression) -> Rule:
     below = o * (ONE - o)
     below = below if below.value > 1e-12 else call("max", below, number(9.999999960041972e-13))
-    return (o - t) / below / n, ""
+    slope = (o - t) / below / n, ""
+    if t.value in (0, 1):
+        return (-_floored_log(o if t.value else ONE - o), f"{text(t)} = {int(t.value)}"), slope
+    return (-(t * _floored_log(o) + (ONE - t) * _floored_log(ONE - o)), ""), slope
 
 
-def _bce_of_logits(o: Expression, t: Expression) -> Worked:
+def _bce_with_logits(o: Expression, t: Expression, n: Expression) -> Rule:
+    slope = (call("σ", o) - t) / n, ""
     if o.value >= 0:  # the same number both ways; this one cannot overflow
-        return (ONE - t) * o + call("log", ONE + call("exp", -o)), ""
-    return -t * o + call("log", ONE + call("exp", o)), ""
+        return ((ONE - t) * o + call("log", ONE + call("exp", -o)), ""), slope
+    return (-t * o + call("log", ONE + call("exp", o)), ""), slope
 
 
-def _kl_term(o: Expression, t: Expression) -> Worked:
-    return (t * (call("log", t) - o), "") if t.value else (number(0), f"{text(t)} = 0")
+def _kl_div(o: Expression, t: Expression, n: Expression) -> Rule:
+    return (t * (call("log", t) - o), "") if t.value else (number(0), f"{text(t)} = 0"), (-t / n, "")
 
 
-_ELEMENTWISE: dict[str, Callable[..., _Elementwise]] = {
-    "mse": lambda: _squared(_mean, lambda e, n: TWO * e / n),
-    "half_mse": lambda: _squared(lambda s, n: s / TWO / n, lambda e, n: e / n),
-    "sse": lambda: _squared(lambda s, n: s, lambda e, n: TWO * e),
-    "half_sse": lambda: _squared(lambda s, n: HALF * s, lambda e, n: e),
-    "mae": lambda: _Elementwise(lambda o, t: (call("abs", o - t), ""), lambda o, t, n: (call("sign", o - t) / n, "")),
+_ELEMENTWISE: dict[str, Callable[..., Rule]] = {
+    "mse": _squared(lambda error, n: TWO * error / n),
+    "half_mse": _squared(lambda error, n: error / n),
+    "sse": _squared(lambda error, n: TWO * error),
+    "half_sse": _squared(lambda error, n: error),
+    "mae": _mae,
     "smooth_l1": _smooth_l1,
     "huber": _huber,
-    "bce": lambda: _Elementwise(_bce_term, _bce_slope),
-    "bce_with_logits": lambda: _Elementwise(_bce_of_logits, lambda o, t, n: ((call("σ", o) - t) / n, "")),
-    "kl_div": lambda: _Elementwise(_kl_term, lambda o, t, n: (-t / n, "")),
+    "bce": _bce,
+    "bce_with_logits": _bce_with_logits,
+    "kl_div": _kl_div,
+}
+"""Losses that are a sum over all outputs, by ``rule(o, t, N)`` and their settings; most are the mean."""
+_OTHER_THAN_MEAN: dict[str, Callable[[Expression, Expression], Expression]] = {
+    "half_mse": lambda terms, n: terms / TWO / n,
+    "sse": lambda terms, n: terms,
+    "half_sse": lambda terms, n: HALF * terms,
 }
 
 TITLES = dict.fromkeys(("mse", "half_mse", "sse", "half_sse"), "MSE Loss") | {
@@ -143,16 +121,20 @@ def worked_loss(
     if name == "nll":
         assert classes is not None
         return _nll(names, outputs, classes)
-    return _elementwise(name, _ELEMENTWISE[name](**arguments), names, outputs, targets)
+    return _elementwise(name, arguments, names, outputs, targets)
 
 
-def _elementwise(name: str, loss: _Elementwise, names: Names, outputs: Rows, targets: Rows) -> WorkedLoss:
+def _elementwise(name: str, arguments: Mapping[str, Any], names: Names, outputs: Rows, targets: Rows) -> WorkedLoss:
     count = symbol("N", sum(map(len, outputs)))
-    pairs = [(b, j, o, targets[b][j]) for b, row in enumerate(outputs) for j, o in enumerate(row)]
-    terms = [loss.term(o, t) for _, _, o, t in pairs]
-    slopes = {(b, j): _slope(names, b, j, *loss.slope(o, t, count)) for b, j, o, t in pairs}
-    notes = ", ".join(dict.fromkeys(note for _, note in terms if note and len(pairs) <= 4))
-    whole = loss.whole(total(term for term, _ in terms), count)
+    slopes, terms, cases = {}, [], []
+    for b, (row, aims) in enumerate(zip(outputs, targets, strict=True)):
+        for j, (o, t) in enumerate(zip(row, aims, strict=True)):
+            (term, case), slope = _ELEMENTWISE[name](o, t, count, **arguments)
+            terms.append(term)
+            cases.append(case)
+            slopes[b, j] = _slope(names, b, j, *slope)
+    notes = ", ".join(dict.fromkeys(filter(None, cases))) if len(terms) <= 4 else ""
+    whole = _OTHER_THAN_MEAN[name](total(terms), count) if name in _OTHER_THAN_MEAN else total(terms) / count
     return WorkedLoss((), _loss(name, whole, notes), slopes)
 
 
@@ -203,17 +185,14 @@ _TRUTH = (0, 0, 1)
 
 def comparison() -> ExplanationSection:
     """Return squared loss against cross-entropy on two rows of probabilities with the third class true."""
-    squared, entropy = [], []
+    squared, entropy, rows = [], [], []
     for k, row in enumerate(_CHANCES, 1):
         p = [symbol(f"p{j}", value) for j, value in enumerate(row, 1)]
         terms = [(chance - number(t)) ** TWO for chance, t in zip(p, _TRUTH, strict=True)]
         squared.append(quantity(Label(f"S{k}", f"S_{{{k}}}"), total(terms), key=f"squared{k}"))
         entropy.append(quantity(Label(f"H{k}", f"H_{{{k}}}"), -call("log", p[2]), key=f"entropy{k}"))
-    rows = tuple(
-        (str(row), repr(one.value), repr(other.value))
-        for row, one, other in zip(_CHANCES, squared, entropy, strict=True)
-    )
-    table = WorkedTable(("probabilities", "squared loss", "cross-entropy"), rows)
+        rows.append((str(row), repr(squared[-1].value), repr(entropy[-1].value)))
+    table = WorkedTable(("probabilities", "squared loss", "cross-entropy"), tuple(rows))
     notes = (
         "The third class is the true one, and both predictions give it the same probability, 0.6.",
         "Squared loss also counts how the rest is shared among the wrong classes; cross-entropy does not.",

@@ -33,24 +33,16 @@ class Names:
     rows: tuple[int, ...]
 
     def of(self, letter: str, j: int, b: int | None, layer: int | None = None) -> Label:
-        """Return a letter with its number from 1, its layer and its row."""
+        """Return a letter with its number from 1, its layer and its row: x1, or x1[row]; t1, or t1[row]."""
         index = f"{j + 1}" if layer is None else f"{layer + 1}_{j + 1}"
         latex = f"{letter}_{{{index.replace('_', ',')}}}"
         if b is None or len(self.rows) < 2:
             return Label(f"{letter}{index}", latex)
         return Label(f"{letter}{index}[{self.rows[b]}]", f"{latex}^{{({self.rows[b]})}}")
 
-    def input(self, b: int, i: int) -> Label:
-        """Return x1, or x1[row]."""
-        return self.of("x", i, b)
-
     def output(self, b: int, j: int) -> Label:
         """Return o1, or o1[row]."""
         return self.of("o", j, b)
-
-    def target(self, b: int, j: int) -> Label:
-        """Return t1, or t1[row]."""
-        return self.of("t", j, b)
 
     def neuron(self, layer: int, b: int, j: int) -> Label:
         """Return the name of a neuron's output: o1 in the last layer, else h1, or h1_1 of several hidden layers."""

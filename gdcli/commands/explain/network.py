@@ -50,10 +50,6 @@ class WorkedLayer:
     weights: list[list[Expression]]
     biases: list[Expression]
 
-    def bias(self, j: int) -> Expression:
-        """Return the bias of a neuron."""
-        return self.biases[j if len(self.biases) > 1 else 0]
-
 
 @dataclass(frozen=True, slots=True)
 class WorkedProblem:
@@ -140,7 +136,8 @@ class Pass:
         """Return the weighted sum of neuron j of layer k for row b; the output itself if there is no activation."""
         layer = self.layers[k]
         terms = [a * w for a, w in zip(self.inputs(k, b), layer.weights[j], strict=True)]
-        return quantity(self.net_name(k, b, j), total([*terms, layer.bias(j)] if layer.biases else terms))
+        bias = layer.biases[j : j + 1] or layer.biases  # the layer's only one, if it is shared
+        return quantity(self.net_name(k, b, j), total([*terms, *bias]))
 
     def net_name(self, k: int, b: int, j: int) -> Label:
         """Return the name of a weighted sum: the neuron's own without an activation."""

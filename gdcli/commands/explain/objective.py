@@ -23,15 +23,11 @@ from gdcli.zoo.models import Objective
 Slope = Callable[[Expression, Expression], Expression]  # (operand, result) -> derivative
 
 
-def _rooted(a: Expression) -> Expression:
-    return call("sqrt", ONE - a**TWO)
-
-
 _SLOPES: dict[str, Slope] = {
     "abs": lambda a, v: call("sign", a),
-    "acos": lambda a, v: -ONE / _rooted(a),
+    "acos": lambda a, v: -ONE / call("sqrt", ONE - a**TWO),
     "acosh": lambda a, v: ONE / call("sqrt", a**TWO - ONE),
-    "asin": lambda a, v: ONE / _rooted(a),
+    "asin": lambda a, v: ONE / call("sqrt", ONE - a**TWO),
     "asinh": lambda a, v: ONE / call("sqrt", a**TWO + ONE),
     "atan": lambda a, v: ONE / (ONE + a**TWO),
     "atanh": lambda a, v: ONE / (ONE - a**TWO),
@@ -69,29 +65,27 @@ _VALUES: dict[str, Callable[..., Expression]] = {
 
 def _power_slopes(a: Expression, b: Expression, v: Expression) -> tuple[Expression, Expression]:
     if b.operation == "number":
-        if b.value == 2:
-            return TWO * a, ZERO
-        return b * a ** number(b.value - 1), ZERO
+        return TWO * a if b.value == 2 else b * a ** number(b.value - 1), ZERO
     return b * a ** (b - ONE), v * call("log", a) if a.value else ZERO
 
 
-def _pick_slopes(first: bool, tie: bool) -> tuple[Expression, Expression]:
-    return (HALF, HALF) if tie else (ONE, ZERO) if first else (ZERO, ONE)
+def _picked(first: bool, a: Expression, b: Expression) -> tuple[Expression, Expression]:
+    return (HALF, HALF) if a.value == b.value else (ONE, ZERO) if first else (ZERO, ONE)
 
 
-def _two_slopes(name: str, a: Expression, b: Expression, v: Expression) -> tuple[Expression, Expression]:
-    """Return the derivatives of an operation at its two operands."""
-    if name in ("**", "pow"):
-        return _power_slopes(a, b, v)
-    if name in ("maximum", "minimum"):
-        return _pick_slopes((a.value > b.value) == (name == "maximum"), a.value == b.value)
-    squares = a**TWO + b**TWO
-    rules = {
-        "+": lambda: (ONE, ONE), "-": lambda: (ONE, -ONE), "*": lambda: (b, a),
-        "/": lambda: (ONE / b, -a / b**TWO), "atan2": lambda: (b / squares, -a / squares),
-        "hypot": lambda: (a / v, b / v),
-    }  # fmt: skip
-    return rules[name]()
+_TWO_SLOPES: dict[str, Callable[[Expression, Expression, Expression], tuple[Expression, Expression]]] = {
+    "+": lambda a, b, v: (ONE, ONE),
+    "-": lambda a, b, v: (ONE, -ONE),
+    "*": lambda a, b, v: (b, a),
+    "/": lambda a, b, v: (ONE / b, -a / b**TWO),
+    "**": _power_slopes,
+    "pow": _power_slopes,
+    "atan2": lambda a, b, v: (b / (a**TWO + b**TWO), -a / (a**TWO + b**TWO)),
+    "hypot": lambda a, b, v: (a / v, b / v),
+    "maximum": lambda a, b, v: _picked(a.value > b.value, a, b),
+    "minimum": lambda a, b, v: _picked(not a.value > b.value, a, b),
+}
+"""The derivatives of an operation at its two operands."""
 
 
 # --- the tree ---------------------------------------------------------------------------------------------------------
@@ -185,4 +179,4 @@ def _formula(
     result = Expression("symbol", formula.value, (), label)
     if len(operands) == 1:
         return formula, (_SLOPES[name](operands[0], result),)
-    return formula, _two_slopes(name, operands[0], operands[1], result)
+    return formula, _TWO_SLOPES[name](operands[0], operands[1], result)

@@ -18,6 +18,13 @@ from gdcli.commands.explain.point import EvaluationPoint, ParameterRule
 from gdcli.commands.explain.tree import ExplanationSection, Group, Quantity, WorkedTable, quantity
 from gdcli.spec.load import Loaded
 
+STATE_LETTERS = {
+    "momentum_buffer": "b", "sum": "s", "square_avg": "v", "grad_avg": "a", "exp_avg": "m", "exp_avg_sq": "v",
+    "max_exp_avg_sq": "w", "acc_delta": "u", "exp_inf": "u", "mu_product": "Π", "prev": "h", "step_size": "η",
+    "eta": "η", "mu": "μ", "ax": "a",
+}  # fmt: skip
+"""The letter of each state that torch keeps, in the equations."""
+
 
 @dataclass(slots=True)
 class Scalar:
@@ -65,12 +72,11 @@ class Scalar:
         self.lines.append(found)
         return found.symbol
 
-    def kept(
-        self, letter: str, torch_name: str, formula: Callable[[Expression], Expression], note: str = ""
-    ) -> Expression:
-        """Note how a state changes, from the value before to the one after."""
-        now = self.line(f"{letter}′", formula(symbol(letter, self.state[torch_name])), note)
-        self.after[torch_name] = now.value
+    def kept(self, name: str, formula: Callable[[Expression], Expression], note: str = "") -> Expression:
+        """Note how a state, by torch's name, changes from the value before to the one after."""
+        letter = STATE_LETTERS[name]
+        now = self.line(f"{letter}′", formula(symbol(letter, self.state[name])), note)
+        self.after[name] = now.value
         return now
 
     def descend(self, step: Expression, start: Expression | None = None) -> Quantity:
@@ -98,17 +104,17 @@ def _sgd(s: Scalar) -> None:
         return
     mu, tau = s.of("μ", "momentum"), s.of("τ", "dampening")
     if s.t == 1:
-        b = s.kept("b", "momentum_buffer", lambda b: g, "the first step")
+        b = s.kept("momentum_buffer", lambda b: g, "the first step")
     elif s.settings["dampening"]:
-        b = s.kept("b", "momentum_buffer", lambda b: mu * b + (ONE - tau) * g)
+        b = s.kept("momentum_buffer", lambda b: mu * b + (ONE - tau) * g)
     else:
-        b = s.kept("b", "momentum_buffer", lambda b: mu * b + g)
+        b = s.kept("momentum_buffer", lambda b: mu * b + g)
     s.descend(s.rate * (g + mu * b) if s.settings["nesterov"] else s.rate * b, theta)
 
 
 def _adagrad(s: Scalar) -> None:
     g, theta = _direction(s)
-    total = s.kept("s", "sum", lambda before: before + g**TWO)
+    total = s.kept("sum", lambda before: before + g**TWO)
     rate = s.rate
     if s.settings["lr_decay"]:
         rate = s.line("γ′", s.rate / (ONE + (s.time - ONE) * s.of("η", "lr_decay")))
@@ -118,20 +124,20 @@ def _adagrad(s: Scalar) -> None:
 def _rmsprop(s: Scalar) -> None:
     g, theta = _direction(s)
     alpha = s.of("α", "alpha")
-    v = s.kept("v", "square_avg", lambda v: alpha * v + (ONE - alpha) * g**TWO)
+    v = s.kept("square_avg", lambda v: alpha * v + (ONE - alpha) * g**TWO)
     if s.settings["centered"]:
-        a = s.kept("a", "grad_avg", lambda a: alpha * a + (ONE - alpha) * g)
+        a = s.kept("grad_avg", lambda a: alpha * a + (ONE - alpha) * g)
         v = s.line("w", v - a**TWO)
     scaled = g / (call("sqrt", v) + s.of("ε", "eps"))
     if s.settings["momentum"]:
-        scaled = s.kept("b", "momentum_buffer", lambda b: s.of("μ", "momentum") * b + scaled)
+        scaled = s.kept("momentum_buffer", lambda b: s.of("μ", "momentum") * b + scaled)
     s.descend(s.rate * scaled, theta)
 
 
 def _moments(s: Scalar, g: Expression) -> tuple[Expression, Expression]:
     one, two = s.of("β1", "betas", 0), s.of("β2", "betas", 1)
-    m = s.kept("m", "exp_avg", lambda m: one * m + (ONE - one) * g)
-    v = s.kept("v", "exp_avg_sq", lambda v: two * v + (ONE - two) * g**TWO)
+    m = s.kept("exp_avg", lambda m: one * m + (ONE - one) * g)
+    v = s.kept("exp_avg_sq", lambda v: two * v + (ONE - two) * g**TWO)
     return m, v
 
 
@@ -145,7 +151,7 @@ def _adam(s: Scalar, *, decoupled: bool | None = None) -> None:
     g, theta = _direction(s, decoupled=apart)
     m, v = _moments(s, g)
     if s.settings["amsgrad"]:
-        v = s.kept("w", "max_exp_avg_sq", lambda w: call("max", w, v))
+        v = s.kept("max_exp_avg_sq", lambda w: call("max", w, v))
     top, below = _corrected(s, "M", m, 0), _corrected(s, "V", v, 1)
     s.descend(s.rate * top / (call("sqrt", below) + s.of("ε", "eps")), theta)
 
@@ -153,18 +159,18 @@ def _adam(s: Scalar, *, decoupled: bool | None = None) -> None:
 def _adadelta(s: Scalar) -> None:
     g, theta = _direction(s)
     rho, eps = s.of("ρ", "rho"), s.of("ε", "eps")
-    v = s.kept("v", "square_avg", lambda v: rho * v + (ONE - rho) * g**TWO)
+    v = s.kept("square_avg", lambda v: rho * v + (ONE - rho) * g**TWO)
     u = symbol("u", s.state["acc_delta"])
     delta = s.line("Δ", call("sqrt", u + eps) / call("sqrt", v + eps) * g)
-    s.kept("u", "acc_delta", lambda u: rho * u + (ONE - rho) * delta**TWO)
+    s.kept("acc_delta", lambda u: rho * u + (ONE - rho) * delta**TWO)
     s.descend(s.rate * delta, theta)
 
 
 def _adamax(s: Scalar) -> None:
     g, theta = _direction(s)
     one, two = s.of("β1", "betas", 0), s.of("β2", "betas", 1)
-    m = s.kept("m", "exp_avg", lambda m: one * m + (ONE - one) * g)
-    u = s.kept("u", "exp_inf", lambda u: call("max", two * u, call("abs", g) + s.of("ε", "eps")))
+    m = s.kept("exp_avg", lambda m: one * m + (ONE - one) * g)
+    u = s.kept("exp_inf", lambda u: call("max", two * u, call("abs", g) + s.of("ε", "eps")))
     s.descend(s.rate / (ONE - one**s.time) * m / u, theta)
 
 
@@ -174,7 +180,7 @@ def _nadam(s: Scalar) -> None:
     one, psi, half, base = s.of("β1", "betas", 0), s.of("ψ", "momentum_decay"), number(0.5), number(0.96)
     mu = s.line("μ1", one * (ONE - half * base ** (s.time * psi)))
     following = s.line("μ2", one * (ONE - half * base ** ((s.time + ONE) * psi)))
-    product = s.kept("Π", "mu_product", lambda product: product * mu)
+    product = s.kept("mu_product", lambda product: product * mu)
     below = _corrected(s, "V", v, 1)
     ahead = s.line("M", following * m / (ONE - product * following) + (ONE - mu) * g / (ONE - product))
     s.descend(s.rate * ahead / (call("sqrt", below) + s.of("ε", "eps")), theta)
@@ -243,12 +249,6 @@ _LETTERS = {
     "lr_decay": "η", "momentum_decay": "ψ", "etas": "η⁻ η⁺", "step_sizes": "Γ1 Γ2",
 }  # fmt: skip
 _OWN_LETTERS = {"asgd": {"lambd": "κ", "t0": "τ"}}
-_STATE_LETTERS = {
-    "momentum_buffer": "b", "sum": "s", "square_avg": "v", "grad_avg": "a", "exp_avg": "m", "exp_avg_sq": "v",
-    "max_exp_avg_sq": "w", "acc_delta": "u", "exp_inf": "u", "mu_product": "Π", "prev": "h", "step_size": "η",
-    "eta": "η", "mu": "μ", "ax": "a",
-}  # fmt: skip
-"""The letter of each state that torch keeps, in the equations."""
 
 
 # --- as a section -----------------------------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ def _taught(optimizer: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
 def _states(title: str, scalars: Sequence[Scalar], states: Sequence[Mapping[str, float]]) -> list[Group]:
     if not states[0]:
         return []
-    header = ("", *(f"{_STATE_LETTERS[name]} ({name})" for name in states[0]))
+    header = ("", *(f"{STATE_LETTERS[name]} ({name})" for name in states[0]))
     rows = tuple(
         (scalar.name.text, *(repr(state[name]) for name in states[0]))
         for scalar, state in zip(scalars, states, strict=True)

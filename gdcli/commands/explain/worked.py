@@ -7,6 +7,8 @@ from functools import partial as bound
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from gdcli.commands.explain import losses, updates
 from gdcli.commands.explain.activations import ELEMENTWISE, LAYERWISE
 from gdcli.commands.explain.expression import Expression, Label, symbol
@@ -222,7 +224,7 @@ class Network:
     def _given(self) -> ExplanationSection:
         groups = []
         named = {
-            label.text: (f"{name}[{_index(shape, place)}]", parameter.value)
+            label.text: (f"{name}[{','.join(map(str, np.unravel_index(place, shape)))}]", parameter.value)
             for name, shape in self._shapes().items()
             for place, (parameter, label, _) in enumerate(self.of_parameter(name))
         }
@@ -301,26 +303,21 @@ class Network:
         return self.updates.section(scalars, [name for name in self._shapes() if name not in self.point.rules])
 
 
-def _index(shape: tuple[int, ...], place: int) -> str:
-    if len(shape) == 1:
-        return str(place)
-    return f"{place // shape[1]},{place % shape[1]}"
-
-
 def _problem(loaded: Loaded, point: EvaluationPoint) -> WorkedProblem:
     table, spec, model = loaded.training, loaded.spec, loaded.architecture
     assert table is not None
     assert spec.loss is not None
     assert isinstance(model, Chain)
     names = Names(len(model.layers), tuple(row + 1 for row in point.rows))
-    letter = names.input if model.layers else names.output
+    letter = "x" if model.layers else "o"
     inputs = [
-        [symbol(letter(b, i), float(value)) for i, value in enumerate(table.x[row])] for b, row in enumerate(point.rows)
+        [symbol(names.of(letter, i, b), float(value)) for i, value in enumerate(table.x[row])]
+        for b, row in enumerate(point.rows)
     ]
     width = model.layers[-1].outputs if model.layers else table.x.shape[1]
     indices = tuple(int(table.y[row]) for row in point.rows) if table.y.ndim == 1 else None
     targets = [
-        [symbol(names.target(b, j), value) for j, value in enumerate(_target(table.y[row], width))]
+        [symbol(names.of("t", j, b), value) for j, value in enumerate(_target(table.y[row], width))]
         for b, row in enumerate(point.rows)
     ]
     layers = numbered_layers(model.layers, point.parameters)
