@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from gdcli.commands.check.methods import CheckedModel, perturbed
-from gdcli.commands.check.report import Array
+from gdcli.commands.check.report import Array, Slopes
 from gdcli.spec.load import Loaded
 from gdcli.zoo.models import Chain
 
@@ -20,17 +19,6 @@ STEPS = 10.0 ** -np.arange(2, 8)
 LARGE = 2_000  # trained scalars from which on differences are taken of a sample
 SAMPLE = 100  # entries of a parameter in the sample
 MULTIPLY_ADDS = 2e11  # that all differences together may take
-
-
-@dataclass(frozen=True, slots=True)
-class Slopes:
-    """Differences of the loss at some entries of a parameter."""
-
-    entries: NDArray[np.int64]  # [E]
-    values: Array  # [E]
-    doubt: Array  # [E] how far they may be from the derivative
-    step_sizes: Array  # [E]
-    at_kink: NDArray[np.bool_]  # [E] the loss has no derivative here
 
 
 def slopes_at(loaded: Loaded, exact: CheckedModel) -> dict[str, Slopes]:

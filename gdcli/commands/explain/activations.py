@@ -90,10 +90,6 @@ def _softplus_slope(z: Expression, a: Expression) -> Worked:
     return (ONE, _case(z, "> 20")) if z.value > 20 else (call("σ", z), "")
 
 
-def _silu_slope(z: Expression, a: Expression) -> Expression:
-    return call("σ", z) * (ONE + z * (ONE - call("σ", z)))
-
-
 def _mish_factor(z: Expression) -> Expression:
     return call("tanh", call("softplus", z))
 
@@ -127,7 +123,7 @@ ELEMENTWISE: dict[str, ElementwiseRule] = {
     ),
     "tanh": _smooth(lambda z: call("tanh", z), lambda z, a: ONE - a**TWO),
     "hardtanh": _ramp(lambda z: _clipped(-ONE, z, ONE), -1, 1),
-    "silu": _smooth(lambda z: z * call("σ", z), _silu_slope),
+    "silu": _smooth(lambda z: z * call("σ", z), lambda z, a: call("σ", z) * (ONE + z * (ONE - call("σ", z)))),
     "hardswish": _ramp(
         lambda z: z * _clipped(ZERO, z + THREE, SIX) / SIX, -3, 3, lambda z: z / THREE + HALF, beyond=ONE
     ),

@@ -143,7 +143,7 @@ def _loss(name: str, formula: Expression, note: str = "") -> Quantity:
 
 
 def _slope(names: Names, b: int, j: int, formula: Expression, note: str = "") -> Quantity:
-    output = names.output(b, j)
+    output = names.of("o", j, b)
     return quantity(partial(LOSS, output), formula, note, key=f"d{output.text}")
 
 

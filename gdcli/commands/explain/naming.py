@@ -40,14 +40,10 @@ class Names:
             return Label(f"{letter}{index}", latex)
         return Label(f"{letter}{index}[{self.rows[b]}]", f"{latex}^{{({self.rows[b]})}}")
 
-    def output(self, b: int, j: int) -> Label:
-        """Return o1, or o1[row]."""
-        return self.of("o", j, b)
-
     def neuron(self, layer: int, b: int, j: int) -> Label:
         """Return the name of a neuron's output: o1 in the last layer, else h1, or h1_1 of several hidden layers."""
         if layer == self.layers - 1:
-            return self.output(b, j)
+            return self.of("o", j, b)
         return self.of("h", j, b, layer if self.layers > 2 else None)
 
     def net(self, layer: int, b: int, j: int) -> Label:

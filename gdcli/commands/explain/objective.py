@@ -20,10 +20,7 @@ from gdcli.zoo import objectives
 from gdcli.zoo.functions import OPERATORS
 from gdcli.zoo.models import Objective
 
-Slope = Callable[[Expression, Expression], Expression]  # (operand, result) -> derivative
-
-
-_SLOPES: dict[str, Slope] = {
+_SLOPES: dict[str, Callable[[Expression, Expression], Expression]] = {  # of the operand and the result
     "abs": lambda a, v: call("sign", a),
     "acos": lambda a, v: -ONE / call("sqrt", ONE - a**TWO),
     "acosh": lambda a, v: ONE / call("sqrt", a**TWO - ONE),
@@ -94,12 +91,8 @@ _TWO_SLOPES: dict[str, Callable[[Expression, Expression, Expression], tuple[Expr
 _ROOT = "the whole"  # no variable can have this name
 
 
-@dataclass(frozen=True, slots=True)
-class _Node:
-    """One operation: its quantity, and the names of what it is made of with the derivative at each."""
-
-    value: Quantity
-    slopes: tuple[tuple[str, Expression], ...]  # key of a node or variable -> derivative of this node there
+_Node = tuple[Quantity, list[tuple[str, Expression]]]
+"""One operation: its value, and the keys of the nodes or variables that it is made of with its derivative at each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,21 +111,21 @@ def chain_rule(model: Objective, values: Mapping[str, float]) -> ChainRule:
     local: list[Quantity] = []
     paths: dict[str, list[Path]] = {}
     found: dict[str, Quantity] = {}
-    labels = {key: node.value.name for key, node in nodes.items()}
+    labels = {key: value.name for key, (value, _) in nodes.items()}
     labels |= {name: Label(name, latex_name(name)) for name in values}
-    for key, node in reversed(nodes.items()):
+    for key, (value, slopes) in reversed(nodes.items()):
         if key in paths:
             found[key] = sum_of_paths(labels[key], paths[key])
         elif key != _ROOT:
             continue  # a constant part: nothing flows there
         above = (as_step(found[key]),) if key in found else ()
-        for operand, formula in node.slopes:
-            slope = quantity(partial(node.value.name, labels[operand]), formula)
+        for operand, formula in slopes:
+            slope = quantity(partial(value.name, labels[operand]), formula)
             local.append(slope)
             paths.setdefault(operand, []).append((*above, WorkedStep(slope.name, formula)))
     variables = {name: sum_of_paths(labels[name], paths[name]) for name in values if name in paths}
     inner = tuple(found[key] for key in found if len(paths[key][0]) > 1)  # else it is a local derivative itself
-    return ChainRule(tuple(node.value for node in nodes.values()), tuple(local), inner, variables)
+    return ChainRule(tuple(value for value, _ in nodes.values()), tuple(local), inner, variables)
 
 
 def _nodes(model: Objective, values: Mapping[str, float]) -> dict[str, _Node]:
@@ -159,12 +152,12 @@ def _nodes(model: Objective, values: Mapping[str, float]) -> dict[str, _Node]:
                 stack.append((number(formula.value), ""))
                 continue
             value = quantity(label, formula, key="loss" if root else key, title="Loss" if root else "")
-            kept = tuple((below, slope) for (_, below), slope in zip(operands, slopes, strict=True) if below)
-            nodes[key] = _Node(value, kept)
+            kept = [(below, slope) for (_, below), slope in zip(operands, slopes, strict=True) if below]
+            nodes[key] = value, kept
             stack.append((value.symbol, key if kept else ""))
     if not nodes:  # a single variable, or numbers alone
         formula, below = stack[0]
-        nodes[_ROOT] = _Node(quantity(LOSS, formula, key="loss", title="Loss"), ((below, ONE),) if below else ())
+        nodes[_ROOT] = quantity(LOSS, formula, key="loss", title="Loss"), [(below, ONE)] if below else []
     return nodes
 
 

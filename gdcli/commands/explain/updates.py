@@ -7,7 +7,7 @@ torch's name in ``after``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +41,7 @@ class Scalar:
 
     @property
     def name(self) -> Label:
-        """The parameter's."""
+        """The name of the parameter."""
         return self.parameter.name
 
     @property
@@ -88,6 +88,7 @@ class Scalar:
 
 def _direction(s: Scalar, *, decoupled: bool = False) -> tuple[Expression, Expression]:
     """Return g with its weight decay, and the parameter that the step starts from."""
+    decoupled = decoupled or bool(s.settings.get("decoupled_weight_decay"))
     gradient = -s.gradient if s.settings.get("maximize") else s.gradient
     decay, theta = s.settings.get("weight_decay", 0), s.parameter
     if decay and not decoupled:
@@ -146,9 +147,8 @@ def _corrected(s: Scalar, letter: str, moment: Expression, place: int) -> Expres
     return s.line(letter, moment / (ONE - beta**s.time))
 
 
-def _adam(s: Scalar, *, decoupled: bool | None = None) -> None:
-    apart = bool(s.settings.get("decoupled_weight_decay")) if decoupled is None else decoupled
-    g, theta = _direction(s, decoupled=apart)
+def _adam(s: Scalar, *, decoupled: bool = False) -> None:
+    g, theta = _direction(s, decoupled=decoupled)
     m, v = _moments(s, g)
     if s.settings["amsgrad"]:
         v = s.kept("max_exp_avg_sq", lambda w: call("max", w, v))
@@ -175,7 +175,7 @@ def _adamax(s: Scalar) -> None:
 
 
 def _nadam(s: Scalar) -> None:
-    g, theta = _direction(s, decoupled=bool(s.settings["decoupled_weight_decay"]))
+    g, theta = _direction(s)
     m, v = _moments(s, g)
     one, psi, half, base = s.of("β1", "betas", 0), s.of("ψ", "momentum_decay"), number(0.5), number(0.96)
     mu = s.line("μ1", one * (ONE - half * base ** (s.time * psi)))
@@ -187,7 +187,7 @@ def _nadam(s: Scalar) -> None:
 
 
 def _radam(s: Scalar) -> None:
-    g, theta = _direction(s, decoupled=bool(s.settings["decoupled_weight_decay"]))
+    g, theta = _direction(s)
     m, v = _moments(s, g)
     two, four, t = s.of("β2", "betas", 1), number(4), s.time
     top = _corrected(s, "M", m, 0)
@@ -216,9 +216,8 @@ def _rprop(s: Scalar) -> None:
         factor, note = symbol(_GROW, s.settings["etas"][1]), "g · h > 0: the sign stays, a larger step"
     elif agreement < 0:
         factor, note = symbol(_SHRINK, s.settings["etas"][0]), "g · h < 0: the sign changed, a smaller step"
-    now = s.line("η′", call("min", call("max", size * factor, low), high), note)
-    held = s.line("h′", g if agreement >= 0 else ZERO, "" if agreement >= 0 else "no step back")
-    s.after |= {"step_size": now.value, "prev": held.value}
+    now = s.kept("step_size", lambda _: call("min", call("max", size * factor, low), high), note)
+    held = s.kept("prev", lambda _: g if agreement >= 0 else ZERO, "" if agreement >= 0 else "no step back")
     s.descend(now * call("sign", held), theta)
 
 
@@ -228,13 +227,12 @@ def _asgd(s: Scalar) -> None:
     mu, kappa = symbol("μ", s.state["mu"]), s.of("κ", "lambd")
     shrunk = s.line("θ", (ONE - kappa * eta) * theta)
     new = s.descend(eta * g, shrunk)
-    average = symbol("a", s.state["ax"])
     if mu.value == 1:
-        s.after["ax"] = s.line("a′", new.symbol, "μ = 1").value
+        s.kept("ax", lambda a: new.symbol, "μ = 1")
     else:
-        s.after["ax"] = s.line("a′", average + mu * (new.symbol - average)).value
-    s.after["eta"] = s.line("η′", s.rate / (ONE + kappa * s.rate * s.time) ** s.of("α", "alpha")).value
-    s.after["mu"] = s.line("μ′", ONE / call("max", ONE, s.time - s.of("τ", "t0"))).value
+        s.kept("ax", lambda a: a + mu * (new.symbol - a))
+    s.kept("eta", lambda _: s.rate / (ONE + kappa * s.rate * s.time) ** s.of("α", "alpha"))
+    s.kept("mu", lambda _: ONE / call("max", ONE, s.time - s.of("τ", "t0")))
 
 
 RULES: dict[str, Callable[[Scalar], None]] = {
@@ -259,23 +257,23 @@ class Updates:
 
     def __init__(self, loaded: Loaded, point: EvaluationPoint) -> None:
         assert loaded.spec.optimizer is not None or not point.rules
-        self.step, self.optimizer = point.step, loaded.spec.optimizer.name if loaded.spec.optimizer else ""
+        self.point, self.optimizer = point, loaded.spec.optimizer.name if loaded.spec.optimizer else ""
 
     def scalar(self, rule: ParameterRule, k: int, parameter: Expression, gradient: Quantity) -> Scalar:
         """Return one scalar after its step, with the equations that led there."""
-        found = Scalar(parameter, gradient.symbol, rule.settings, rule.lr, rule.state[k], self.step)
+        found = Scalar(parameter, gradient.symbol, rule.settings, rule.lr, rule.state[k], self.point.step)
         RULES[self.optimizer](found)
         return found
 
-    def section(self, scalars: Sequence[Scalar], frozen: Sequence[str]) -> list[ExplanationSection]:
-        """Return the section of the update; none where nothing is updated."""
+    def section(self, scalars: Sequence[Scalar], parameters: Iterable[str]) -> list[ExplanationSection]:
+        """Return the section of the update of a model's parameters; none where nothing is updated."""
         if not scalars:
             return []
         first = scalars[0]
         notes = (
             f"The rule is that of {self.optimizer}.",
             *_taught(self.optimizer, first.settings),
-            *(f"{name} is frozen and stays." for name in frozen),
+            *(f"{name} is frozen and stays." for name in parameters if name not in self.point.rules),
         )
         table = WorkedTable(("letter", "setting", "value"), _settings_of(self.optimizer, first))
         groups = [Group((), "", notes, table), *_states("State before", scalars, [one.state for one in scalars])]

@@ -109,17 +109,14 @@ def _rows(loaded: Loaded) -> int:
 def _readable(loaded: Loaded) -> None:
     model = loaded.architecture
     assert not isinstance(model, Stack)
-    scalars = sum(map(prod, model.shapes.values()))
-    rows = _rows(loaded)
+    scalars, rows = sum(map(prod, model.shapes.values())), _rows(loaded)
     named = "Name what you want to see: --only loss,dw1"
     if scalars > MAX_SCALARS:
         what = f"the model has {scalars:,} parameters, more than the {MAX_SCALARS} of a readable text"
         raise SpecError(f"{what}. {named}")
     neurons = sum(layer.outputs for layer in model.layers) if isinstance(model, Chain) else 0
-    lines = max(scalars, neurons, 1) * rows
-    if lines > MAX_LINES:
-        what = f"a batch of {rows:,} rows is too long a text"
-        raise SpecError(f"{what}. {named}; or take fewer rows: batch=stochastic")
+    if max(scalars, neurons, 1) * rows > MAX_LINES:
+        raise SpecError(f"a batch of {rows:,} rows is too long a text. {named}; or take fewer rows: batch=stochastic")
 
 
 def _heading(loaded: Loaded, point: EvaluationPoint) -> str:
@@ -187,7 +184,7 @@ class Network:
         if work.problem.loss == "cross_entropy":
             found[self.names.of("p", j, b).text] = lambda: work.loss.before[b * len(work.problem.targets[b]) + j]
         if not self.layers:
-            found[f"d{self.names.output(b, j).text}"] = lambda: work.loss.slopes[b, j]
+            found[f"d{self.names.of('o', j, b).text}"] = lambda: work.loss.slopes[b, j]
         return found
 
     def _new(self, name: str, place: int, parameter: Expression, gradient: Thunk) -> Quantity:
@@ -300,7 +297,7 @@ class Network:
             if name in self.point.rules
             for place, (parameter, _, gradient) in enumerate(self.of_parameter(name))
         ]
-        return self.updates.section(scalars, [name for name in self._shapes() if name not in self.point.rules])
+        return self.updates.section(scalars, self._shapes())
 
 
 def _problem(loaded: Loaded, point: EvaluationPoint) -> WorkedProblem:
@@ -370,5 +367,4 @@ class WorkedFunction:
             ExplanationSection("Forward", (Group(self.work.forward),)),
             ExplanationSection("Backward", tuple(group for group in backward if group.quantities)),
         ]
-        frozen = [name for name in self.point.parameters if name not in self.point.rules]
-        return sections + self.updates.section(self._scalars(), frozen)
+        return sections + self.updates.section(self._scalars(), self.point.parameters)
