@@ -7,15 +7,14 @@ are no further apart than that. Differences are central ones, of the float64 los
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from gdcli.commands.check.agreement import Agreement
-from gdcli.commands.check.finite_differences import Slopes, slopes_at
+from gdcli.commands.check.finite_differences import slopes_at
 from gdcli.commands.check.methods import CheckedModel, model_of, noise_of
-from gdcli.commands.check.report import AUTOGRAD, DIFFERENCES, HAND, TOLERANCES, Dtype, Report, excess
+from gdcli.commands.check.report import AUTOGRAD, DIFFERENCES, HAND, TOLERANCES, Agreement, Dtype, Report, Slopes
 from gdcli.engine.start_values import start_values
 from gdcli.errors import RunError
 from gdcli.spec.load import Loaded
@@ -50,41 +49,33 @@ def _checked(loaded: Loaded, point: Mapping[str, Tensor], dtypes: Sequence[Dtype
         for name, shape in model.shapes.items():
             ways = {way: gradient[name] for way, gradient in gradients.items()}
             found.append(Agreement(dtype, name, shape, ways, slopes.get(name), noise[name], tolerances))
-    notes = (*notes_of(loaded, exact, slopes), *left_out_of(found))
-    worst = max((each.worst() for each in found), key=lambda entry: excess(entry.error, entry.tolerance))
+    worst = max((each.worst() for each in found), key=lambda entry: entry.excess())
     failed = sum(each.failed() for each in found)
-    return Report(
-        loaded.spec.name, exact.samples, tuple(each.row() for each in found), tolerances, worst, failed, notes
-    )
+    rows, notes = tuple(each.row() for each in found), (*_not_compared(loaded, exact, slopes), *_left_out(found))
+    return Report(loaded.spec.name, exact.samples, rows, tolerances, worst, failed, notes)
 
 
-def notes_of(loaded: Loaded, exact: CheckedModel, slopes: Mapping[str, Slopes]) -> list[str]:
+def _not_compared(loaded: Loaded, exact: CheckedModel, slopes: Mapping[str, Slopes]) -> Iterator[str]:
     """Say what was not compared, and why."""
-    spec, notes = loaded.spec, []
+    spec = loaded.spec
     if HAND not in exact.gradients:
-        notes.append(f"the backward pass of a model of type {spec.model.name} is not written out by hand")
+        yield f"the backward pass of a model of type {spec.model.name} is not written out by hand"
     if "x" in exact.shapes and spec.model.name == "identity":
-        notes.append("the model has no parameters: the gradient is that of the loss at the output, x")
+        yield "the model has no parameters: the gradient is that of the loss at the output, x"
     if not slopes:
-        notes.append("no differences: the gradient of sign_ste is not that of the loss, by definition")
+        yield "no differences: the gradient of sign_ste is not that of the loss, by definition"
     rows = spec.batch.rows(loaded.samples)
     if rows > exact.samples:
-        notes.append(f"the first {exact.samples:,} of the {rows:,} rows of step 1")
+        yield f"the first {exact.samples:,} of the {rows:,} rows of step 1"
     if any(len(each.entries) < len(exact.sides[0][name]) for name, each in slopes.items()):
         counted = sum(len(each.entries) for each in slopes.values())
-        notes.append(f"differences of a random sample of {counted:,} of the {exact.scalars:,} scalars")
-    return notes
+        yield f"differences of a random sample of {counted:,} of the {exact.scalars:,} scalars"
 
 
-def left_out_of(found: Sequence[Agreement]) -> list[str]:
+def _left_out(found: Sequence[Agreement]) -> Iterator[str]:
     """Say how many entries differences cannot judge."""
-    notes = []
     for dtype in dict.fromkeys(each.dtype for each in found):
-        count = sum(each.left_out for each in found if each.dtype == dtype)
-        if count:
-            notes.append(f"too small beside the loss's rounding for differences to judge, in {dtype}: {count:,}")
-    first = [each for each in found if each.dtype == found[0].dtype]
-    kinks = sum(each.kinks for each in first)
-    if kinks:
-        notes.append(f"at a kink of the loss, as relu has one at 0, where it has no derivative: {kinks:,}")
-    return notes
+        if count := sum(each.left_out for each in found if each.dtype == dtype):
+            yield f"too small beside the loss's rounding for differences to judge, in {dtype}: {count:,}"
+    if kinks := sum(each.kinks for each in found if each.dtype == found[0].dtype):
+        yield f"at a kink of the loss, as relu has one at 0, where it has no derivative: {kinks:,}"

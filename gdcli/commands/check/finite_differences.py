@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from gdcli.commands.check.methods import CheckedModel, perturbed
-from gdcli.commands.check.report import Array
+from gdcli.commands.check.report import Array, Slopes
 from gdcli.spec.load import Loaded
 from gdcli.zoo.models import Chain
 
@@ -22,20 +21,10 @@ SAMPLE = 100  # entries of a parameter in the sample
 MULTIPLY_ADDS = 2e11  # that all differences together may take
 
 
-@dataclass(frozen=True, slots=True)
-class Slopes:
-    """Differences of the loss at some entries of a parameter."""
-
-    entries: NDArray[np.int64]  # [E]
-    values: Array  # [E]
-    doubt: Array  # [E] how far they may be from the derivative
-    step_sizes: Array  # [E]
-    at_kink: NDArray[np.bool_]  # [E] the loss has no derivative here
-
-
 def slopes_at(loaded: Loaded, exact: CheckedModel) -> dict[str, Slopes]:
     """Return the differences of every parameter, of a sample of its entries where the model is large."""
-    if _has_straight_through(loaded):
+    model = loaded.architecture
+    if isinstance(model, Chain) and any(layer.activation == "sign_ste" for layer in model.layers):
         return {}
     noise = _loss_noise(exact)
     generator, count = np.random.default_rng(loaded.spec.settings.seed), _sample_size(exact)
@@ -46,11 +35,6 @@ def slopes_at(loaded: Loaded, exact: CheckedModel) -> dict[str, Slopes]:
             entries = np.sort(generator.choice(len(tensor), count, replace=False))
         found[name] = _slopes_of(tensor, entries, exact.loss, noise)
     return found
-
-
-def _has_straight_through(loaded: Loaded) -> bool:
-    model = loaded.architecture
-    return isinstance(model, Chain) and any(layer.activation == "sign_ste" for layer in model.layers)
 
 
 def _sample_size(exact: CheckedModel) -> int:

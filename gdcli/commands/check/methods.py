@@ -45,16 +45,16 @@ class CheckedModel:
 
 def model_of(loaded: Loaded, dtype: Dtype, point: Mapping[str, Tensor]) -> CheckedModel:
     """Build the model in a dtype, once per way, its parameters at the point."""
-    chain = isinstance(loaded.architecture, Chain)
-    engines = {HAND: "by_hand", AUTOGRAD: "autograd"} if chain else {AUTOGRAD: "autograd"}
-    settings = {way: {"dtype": dtype, "engine": engine, "epochs": 0} for way, engine in engines.items()}
+    model = loaded.architecture
+    engines = {HAND: "by_hand", AUTOGRAD: "autograd"} if isinstance(model, Chain) else {AUTOGRAD: "autograd"}
     built = {
-        way: build(replace(loaded, spec=loaded.spec.with_settings(**changes))) for way, changes in settings.items()
+        way: build(replace(loaded, spec=loaded.spec.with_settings(dtype=dtype, engine=engine, epochs=0)))
+        for way, engine in engines.items()
     }
     first = next(iter(built.values()))
     rows = next(iter(first.batches.epoch()))
     x, y = rows.x[:ROWS].clone(), rows.y[:ROWS]
-    if isinstance(loaded.architecture, Chain) and not loaded.architecture.layers:
+    if isinstance(model, Chain) and not model.layers:
         return _alone(loaded, x, y)
     if not first.theta.trained:
         raise SpecError(loaded.spec.problem(("model", "freeze"), "every parameter is frozen: there is no gradient"))
@@ -113,7 +113,7 @@ def _host(tensor: Tensor) -> Array:
 def perturbed(model: CheckedModel, size: float, measure: Callable[[], Any]) -> list[Any]:
     """Return what is measured at points next to this one: parameters and data smaller by up to ``size``, relative."""
     generator = np.random.default_rng(0)
-    tensors = [tensor for side in model.sides for tensor in side.values()] + [model.data]
+    tensors = [*(tensor for side in model.sides for tensor in side.values()), model.data]
     saved, found = [tensor.clone() for tensor in tensors], []
     for _ in range(PERTURBATIONS):
         for tensor, old in zip(tensors, saved, strict=True):

@@ -7,17 +7,7 @@ them as text, Markdown or LaTeX. All arithmetic is Python's own on float64, in t
 from __future__ import annotations
 
 from gdcli.commands.explain.formats import only, render
-from gdcli.commands.explain.tree import Explanation, ExplanationSection, Group, Quantity, WorkedTable
+from gdcli.commands.explain.tree import Explanation, Quantity
 from gdcli.commands.explain.worked import explain, quantities
 
-__all__ = [
-    "Explanation",
-    "ExplanationSection",
-    "Group",
-    "Quantity",
-    "WorkedTable",
-    "explain",
-    "only",
-    "quantities",
-    "render",
-]
+__all__ = ["Explanation", "Quantity", "explain", "only", "quantities", "render"]

@@ -32,10 +32,7 @@ def _case(z: Expression, condition: str) -> str:
 def _by_sign(
     above: Callable[[Expression], Expression], below: Callable[[Expression], Expression]
 ) -> Callable[[Expression], Worked]:
-    def value(z: Expression) -> Worked:
-        return (above(z), _case(z, "> 0")) if z.value > 0 else (below(z), _case(z, "≤ 0"))
-
-    return value
+    return lambda z: (above(z), _case(z, "> 0")) if z.value > 0 else (below(z), _case(z, "≤ 0"))
 
 
 def _rectifier(
@@ -44,9 +41,8 @@ def _rectifier(
     above: Callable[[Expression], Expression] = lambda z: z,
     upper: Expression = ONE,
 ) -> ElementwiseRule:
-    value = _by_sign(above, below)
     derivative = _by_sign(lambda z: upper, slope)
-    return ElementwiseRule(value, lambda z, a: derivative(z))
+    return ElementwiseRule(_by_sign(above, below), lambda z, a: derivative(z))
 
 
 def _smooth(
@@ -55,17 +51,25 @@ def _smooth(
     return ElementwiseRule(lambda z: (value(z), ""), lambda z, a: (derivative(z, a), ""))
 
 
-def _between(
-    low: float, high: float, inside: Expression, *, closed: bool = False, more: str = ""
-) -> Callable[..., Worked]:
+def _ramp(
+    value: Callable[[Expression], Expression],
+    low: int,
+    high: int,
+    inside: Callable[[Expression], Expression] = lambda z: ONE,
+    *,
+    beyond: Expression = ZERO,
+    closed: bool = False,
+    more: str = "",
+) -> ElementwiseRule:
+    """Return a rule whose derivative is 0 up to ``low``, ``inside(z)`` between, and ``beyond`` from ``high`` on."""
     sign = "≤" if closed else "<"
 
     def derivative(z: Expression, a: Expression) -> Worked:
         if (low <= z.value <= high) if closed else (low < z.value < high):
-            return inside, f"since {low} {sign} {text(z)} {sign} {high}{more}"
-        return ZERO, _case(z, f"≤ {low}" if z.value <= low else f"≥ {high}")
+            return inside(z), f"since {low} {sign} {text(z)} {sign} {high}{more}"
+        return (ZERO, _case(z, f"≤ {low}")) if z.value <= low else (beyond, _case(z, f"≥ {high}"))
 
-    return derivative
+    return ElementwiseRule(lambda z: (value(z), ""), derivative)
 
 
 def _clipped(low: Expression, z: Expression, high: Expression) -> Expression:
@@ -78,22 +82,12 @@ def _logistic(z: Expression) -> Worked:
     return ONE / (ONE + call("exp", -z)), ""
 
 
-def _hardswish_slope(z: Expression, a: Expression) -> Worked:
-    if z.value <= -3:
-        return ZERO, _case(z, "≤ -3")
-    return (z / THREE + HALF, f"since -3 < {text(z)} < 3") if z.value < 3 else (ONE, _case(z, "≥ 3"))
-
-
 def _softplus(z: Expression) -> Worked:
     return (z, _case(z, "> 20")) if z.value > 20 else (call("log", ONE + call("exp", z)), "")
 
 
 def _softplus_slope(z: Expression, a: Expression) -> Worked:
     return (ONE, _case(z, "> 20")) if z.value > 20 else (call("σ", z), "")
-
-
-def _silu_slope(z: Expression, a: Expression) -> Expression:
-    return call("σ", z) * (ONE + z * (ONE - call("σ", z)))
 
 
 def _mish_factor(z: Expression) -> Expression:
@@ -108,16 +102,14 @@ def _exp_minus_1(z: Expression) -> Expression:
     return call("exp", z) - ONE
 
 
+_step = _by_sign(lambda z: ONE, lambda z: ZERO)
 _SIXTH = number(0.1666666716337204)  # torch rounds it to float32 in float64 too
 _ALPHA, _SCALE = number(1.6732632423543772), number(1.0507009873554805)
 
 ELEMENTWISE: dict[str, ElementwiseRule] = {
-    "relu": ElementwiseRule(
-        lambda z: (call("max", ZERO, z), ""),
-        lambda z, a: (ONE, _case(z, "> 0")) if z.value > 0 else (ZERO, _case(z, "≤ 0"))
-    ),
+    "relu": ElementwiseRule(lambda z: (call("max", ZERO, z), ""), lambda z, a: _step(z)),
     "leaky_relu": _rectifier(lambda z: number(0.01) * z, lambda z: number(0.01)),
-    "relu6": ElementwiseRule(lambda z: (_clipped(ZERO, z, SIX), ""), _between(0, 6, ONE)),
+    "relu6": _ramp(lambda z: _clipped(ZERO, z, SIX), 0, 6),
     "elu": _rectifier(_exp_minus_1, lambda z: call("exp", z)),
     "selu": _rectifier(
         lambda z: _SCALE * _ALPHA * _exp_minus_1(z), lambda z: _SCALE * _ALPHA * call("exp", z),
@@ -126,19 +118,21 @@ ELEMENTWISE: dict[str, ElementwiseRule] = {
     "celu": _rectifier(_exp_minus_1, lambda z: call("exp", z)),
     "gelu": _smooth(lambda z: z * call("Φ", z), lambda z, a: call("Φ", z) + z * call("φ", z)),
     "sigmoid": ElementwiseRule(_logistic, lambda z, a: (a * (ONE - a), "")),
-    "hardsigmoid": ElementwiseRule(
-        lambda z: (_clipped(ZERO, z + THREE, SIX) / SIX, ""), _between(-3, 3, _SIXTH, more=", 1/6 as torch has it")
+    "hardsigmoid": _ramp(
+        lambda z: _clipped(ZERO, z + THREE, SIX) / SIX, -3, 3, lambda z: _SIXTH, more=", 1/6 as torch has it"
     ),
     "tanh": _smooth(lambda z: call("tanh", z), lambda z, a: ONE - a**TWO),
-    "hardtanh": ElementwiseRule(lambda z: (_clipped(-ONE, z, ONE), ""), _between(-1, 1, ONE)),
-    "silu": _smooth(lambda z: z * call("σ", z), _silu_slope),
-    "hardswish": ElementwiseRule(lambda z: (z * _clipped(ZERO, z + THREE, SIX) / SIX, ""), _hardswish_slope),
+    "hardtanh": _ramp(lambda z: _clipped(-ONE, z, ONE), -1, 1),
+    "silu": _smooth(lambda z: z * call("σ", z), lambda z, a: call("σ", z) * (ONE + z * (ONE - call("σ", z)))),
+    "hardswish": _ramp(
+        lambda z: z * _clipped(ZERO, z + THREE, SIX) / SIX, -3, 3, lambda z: z / THREE + HALF, beyond=ONE
+    ),
     "mish": _smooth(lambda z: z * _mish_factor(z), _mish_slope),
     "softplus": ElementwiseRule(_softplus, _softplus_slope),
     "softsign": _smooth(lambda z: z / (ONE + call("abs", z)), lambda z, a: ONE / (ONE + call("abs", z)) ** TWO),
     "logsigmoid": _smooth(lambda z: -call("log", ONE + call("exp", -z)), lambda z, a: call("σ", -z)),
     "tanhshrink": _smooth(lambda z: z - call("tanh", z), lambda z, a: call("tanh", z) ** TWO),
-    "sign_ste": ElementwiseRule(lambda z: (call("sign", z), ""), _between(-1, 1, ONE, closed=True)),
+    "sign_ste": _ramp(lambda z: call("sign", z), -1, 1, closed=True),
 }  # fmt: skip
 
 

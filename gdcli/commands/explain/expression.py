@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
 
+from gdcli.zoo import functions
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -36,6 +38,12 @@ class Expression:
     value: float
     operands: tuple[Expression, ...] = ()
     label: Label | None = None
+
+    @property
+    def name(self) -> Label:
+        """The label of a symbol."""
+        assert self.label is not None
+        return self.label
 
     def __add__(self, other: Expression) -> Expression:
         return Expression("+", self.value + other.value, (*_flat("+", self), other))
@@ -102,11 +110,6 @@ def total(terms: Iterable[Expression]) -> Expression:
 # --- functions --------------------------------------------------------------------------------------------------------
 
 
-def sigma(z: float) -> float:
-    """Return 1 / (1 + exp(−z)), without overflow."""
-    return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
-
-
 def _log(x: float) -> float:
     return math.log(x) if x else -math.inf
 
@@ -116,13 +119,9 @@ def _sign(x: float) -> float:
 
 
 FUNCTIONS: dict[str, Callable[..., float]] = {
-    "abs": abs, "acos": math.acos, "acosh": math.acosh, "asin": math.asin, "asinh": math.asinh, "atan": math.atan,
-    "atan2": math.atan2, "atanh": math.atanh, "cos": math.cos, "cosh": math.cosh, "erf": math.erf, "exp": math.exp,
-    "expm1": math.expm1, "hypot": math.hypot, "log": _log, "log10": math.log10, "log1p": math.log1p,
-    "log2": math.log2, "max": max, "min": min, "sign": _sign, "sin": math.sin, "sinh": math.sinh,
-    "softplus": lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))), "sqrt": math.sqrt, "tan": math.tan,
-    "tanh": math.tanh, "σ": sigma, "Φ": lambda z: 0.5 * math.erfc(-z / math.sqrt(2)),
-    "φ": lambda z: math.exp(-z * z / 2) / math.sqrt(2 * math.pi),
+    **{name: functions.on_numbers(name, count) for name, count in functions.FUNCTIONS.items()},
+    "log": _log, "max": max, "min": min, "sign": _sign, "σ": functions.on_numbers("sigmoid", 1),
+    "Φ": lambda z: 0.5 * math.erfc(-z / math.sqrt(2)), "φ": lambda z: math.exp(-z * z / 2) / math.sqrt(2 * math.pi),
 }  # fmt: skip
 """Every function of a formula, on floats; σ the logistic function, Φ and φ the normal distribution and its density."""
 
@@ -162,11 +161,6 @@ _BINDING = {"+": _SUM, "*": _PRODUCT, "/": _PRODUCT, "neg": _NEGATIVE, "**": _PO
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def shown(value: float) -> str:
-    """Return a number as Python prints it: the shortest text that reads back as the same number."""
-    return repr(value)
-
-
 def latex_number(value: float) -> str:
     """Return a number for LaTeX, with a power of ten in place of an e.
 
@@ -193,15 +187,8 @@ def latex_name(name: str) -> str:
     return f"{base}_{{{index}}}" if index else base
 
 
-GREEK = {
-    letter: f"\\{name}"
-    for letter, name in zip(
-        "αβγδεηθκλμρστψΔΓΠ",
-        ("alpha", "beta", "gamma", "delta", "epsilon", "eta", "theta", "kappa", "lambda", "mu", "rho", "sigma", "tau",
-         "psi", "Delta", "Gamma", "Pi"),
-        strict=True,
-    )
-}  # fmt: skip
+_GREEK_NAMES = "alpha beta gamma delta epsilon eta theta kappa lambda mu rho sigma tau psi Delta Gamma Pi"
+GREEK = {letter: f"\\{name}" for letter, name in zip("αβγδεηθκλμρστψΔΓΠ", _GREEK_NAMES.split(), strict=True)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,18 +199,9 @@ class Notation:
     numbers: bool = False
 
     @property
-    def times(self) -> str:
-        """The sign of a product."""
-        return r" \cdot " if self.latex else " · "
-
-    @property
     def minus(self) -> str:
         """The sign of a difference."""
         return "-" if self.latex else "−"
-
-    def value(self, value: float) -> str:
-        """Write a number."""
-        return latex_number(value) if self.latex else shown(value)
 
 
 def text(expression: Expression, *, numbers: bool = False, latex: bool = False) -> str:
@@ -251,7 +229,8 @@ def _parts(term: Expression, style: Notation, *, inner: bool = False) -> list[st
     if term.operation != "*":
         return [_bound(term, style, _PRODUCT) if inner else _written(term, style)]
     parts = [_operand(part, style, k) for k, part in enumerate(term.operands)]
-    return [parts[0], *(f"{style.times.strip()} {part}" for part in parts[1:])]
+    times = r"\cdot" if style.latex else "·"
+    return [parts[0], *(f"{times} {part}" for part in parts[1:])]
 
 
 def _operand(part: Expression, style: Notation, place: int) -> str:
@@ -271,22 +250,18 @@ def _written(expression: Expression, style: Notation) -> str:
     if operation == "symbol" and not style.numbers and expression.label is not None:
         return expression.label.latex if style.latex else expression.label.text
     if operation in ("number", "symbol"):
-        return style.value(expression.value)
+        return latex_number(expression.value) if style.latex else repr(expression.value)
     if operation in ("+", "*"):
         return " ".join(" ".join(factors) for factors in terms(expression, style))
     if operation == "neg":
         return style.minus + _bound(operands[0], style, _POWER)
+    if operation == "/" and style.latex:
+        return rf"\dfrac{{{_written(operands[0], style)}}}{{{_written(operands[1], style)}}}"
     if operation == "/":
-        return _fraction(operands[0], operands[1], style)
+        return f"{_bound(operands[0], style, _PRODUCT)} / {_bound(operands[1], style, _POWER)}"
     if operation == "**":
         return _power(operands[0], operands[1], style)
     return _function(operation, operands, style)
-
-
-def _fraction(above: Expression, below: Expression, style: Notation) -> str:
-    if style.latex:
-        return rf"\dfrac{{{_written(above, style)}}}{{{_written(below, style)}}}"
-    return f"{_bound(above, style, _PRODUCT)} / {_bound(below, style, _POWER)}"
 
 
 def _power(base: Expression, exponent: Expression, style: Notation) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Literal
 
-from gdcli.commands.explain.expression import GREEK, Notation, latex_number, shown, terms
+from gdcli.commands.explain.expression import GREEK, Expression, Notation, number, terms
 from gdcli.commands.explain.expression import text as plain_text
 from gdcli.commands.explain.tree import Explanation, Group, Quantity, WorkedTable
+from gdcli.report.tables import aligned
 
 WIDTH = 100
 """Columns of a line of text, wherever its parts are shorter."""
@@ -28,22 +30,21 @@ def only(quantities: Iterable[Quantity], form: Format = "text") -> str:
     """Return single quantities: as text a name and its value on a line each, else worked out."""
     found = tuple(quantities)
     if form == "text":
-        return "".join(f"{one.title or one.key}: {shown(one.value)}\n" for one in found)
+        return "".join(f"{one.title or one.key}: {one.value!r}\n" for one in found)
     return "\n".join(_math_block(found) if form == "markdown" else _latex_quantities(found)) + "\n"
 
 
-def sides(quantity: Quantity, *, latex: bool = False) -> list[Line]:
-    """Return the right-hand sides of a quantity: chain, formula, numbers, value; what would be repeated is left out."""
-    found = [terms(quantity.chain, Notation(latex))] if quantity.chain is not None and _has_chain(quantity) else []
-    found.append(terms(quantity.formula, Notation(latex)))
-    found.append(terms(quantity.worked, Notation(latex, numbers=True)))
-    found.append([[Notation(latex).value(quantity.value)]])
-    return [side for k, side in enumerate(found) if k == 0 or _joined(side) != _joined(found[k - 1])]
+def _sides(quantity: Quantity) -> list[tuple[Expression, Notation]]:
+    """Return the right-hand sides of a quantity: chain, formula, numbers, value; one that repeats as text is left out.
 
-
-def _has_chain(quantity: Quantity) -> bool:
-    """Say whether the chain of local derivatives tells more than the quantity's own name."""
-    return quantity.chain is not None and plain_text(quantity.chain) != quantity.name.text
+    So is a chain of local derivatives that tells no more than the quantity's own name.
+    """
+    symbols, numbers = Notation(), Notation(numbers=True)
+    every = [(quantity.formula, symbols), (quantity.worked, numbers), (number(quantity.value), numbers)]
+    if quantity.chain is not None and plain_text(quantity.chain) != quantity.name.text:
+        every.insert(0, (quantity.chain, symbols))
+    written = [_joined(terms(*side)) for side in every]
+    return [side for k, side in enumerate(every) if k == 0 or written[k] != written[k - 1]]
 
 
 def _joined(side: Line) -> str:
@@ -68,7 +69,7 @@ def _text_group(group: Group) -> list[str]:
     lines = [f"{group.title}:"] if group.title else []
     lines += [line for note in group.notes for line in textwrap.wrap(note, WIDTH)]
     if group.table is not None:
-        lines += _text_table(group.table)
+        lines += aligned(group.table.header, group.table.rows).splitlines()
     width = max((len(one.name.text) for one in group.quantities), default=0)
     blocks = [_text_quantity(one, min(width, 24)) for one in group.quantities]
     for k, block in enumerate(blocks):
@@ -77,16 +78,10 @@ def _text_group(group: Group) -> list[str]:
     return lines
 
 
-def _text_table(table: WorkedTable) -> list[str]:
-    rows = [table.header, *table.rows]
-    widths = [max(len(row[k]) for row in rows) for k in range(len(table.header))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
 def _text_quantity(quantity: Quantity, width: int) -> list[str]:
     name = quantity.name.text.ljust(width)
     note = f"   ({quantity.note})" if quantity.note else ""
-    found = sides(quantity)
+    found = [terms(*side) for side in _sides(quantity)]
     line = f"{name} = " + " = ".join(map(_joined, found)) + note
     if len(line) <= WIDTH:
         return [line]
@@ -141,20 +136,14 @@ _LATEX_TEXT = {
 
 def latex_text(text: str) -> str:
     """Return any text for LaTeX: nothing in it is a command, and what LaTeX's fonts have not is a question mark."""
-    return "".join(_latex_character(character) for character in " ".join(text.split()))
-
-
-def _latex_character(character: str) -> str:
-    if character in _LATEX_TEXT:
-        return _LATEX_TEXT[character]
-    return character if character.isprintable() and ord(character) < 0x180 else "?"
+    return "".join(
+        _LATEX_TEXT.get(character) or (character if character.isprintable() and ord(character) < 0x180 else "?")
+        for character in " ".join(text.split())
+    )
 
 
 def _latex(explanation: Explanation) -> str:
-    lines = [
-        "% The body of a document with \\usepackage{amsmath}.",
-        rf"\section*{{{latex_text(explanation.title)}}}",
-    ]
+    lines = ["% The body of a document with \\usepackage{amsmath}.", rf"\section*{{{latex_text(explanation.title)}}}"]
     if explanation.description:
         lines += [rf"\noindent {latex_text(explanation.description)}\par"]
     for section in explanation.sections:
@@ -181,7 +170,7 @@ def _latex_table(table: WorkedTable) -> list[str]:
 def _latex_quantities(quantities: Sequence[Quantity]) -> list[str]:
     lines = []
     for one in quantities:
-        pairs = latex_lines(one)
+        pairs = _latex_lines(one)
         lines += [rf"\noindent${pairs[0][0]} {pairs[0][1]}$\par"]
         lines += [rf"\noindent$\quad {head} {body}$\par" for head, body in pairs[1:]]
         lines += [rf"\noindent\quad ({latex_text(one.note)})\par"] if one.note else []
@@ -189,29 +178,15 @@ def _latex_quantities(quantities: Sequence[Quantity]) -> list[str]:
     return lines
 
 
-def latex_lines(quantity: Quantity) -> list[tuple[str, str]]:
+def _latex_lines(quantity: Quantity) -> list[tuple[str, str]]:
     """Return the lines of a quantity as LaTeX: what stands left of the equals sign, and the rest with it."""
     lines: list[tuple[str, str]] = []
-    for plain, side in zip(sides(quantity), _latex_sides(quantity), strict=True):
-        parts = [" ".join(factors) for factors in side]
-        rows = parts if len(_joined(plain)) > WIDTH else [" ".join(parts)]
+    for expression, style in _sides(quantity):
+        parts = [" ".join(factors) for factors in terms(expression, replace(style, latex=True))]
+        rows = parts if len(_joined(terms(expression, style))) > WIDTH else [" ".join(parts)]
         lines.append((quantity.name.latex if not lines else "", f"= {rows[0]}"))
         lines += [("", rf"\quad {row}") for row in rows[1:]]
     return lines
-
-
-def _latex_sides(quantity: Quantity) -> list[Line]:
-    """Return the sides that the text has: two that differ as LaTeX alone are one."""
-    every = [quantity.chain if _has_chain(quantity) else None, quantity.formula, quantity.worked]
-    found, last = [], ""
-    for numbers, expression in zip((False, False, True), every, strict=True):
-        if expression is None:
-            continue
-        plain = _joined(terms(expression, Notation(numbers=numbers)))
-        if plain != last:
-            found.append(terms(expression, Notation(latex=True, numbers=numbers)))
-        last = plain
-    return found if last == shown(quantity.value) else [*found, [[latex_number(quantity.value)]]]
 
 
 # --- Markdown ---------------------------------------------------------------------------------------------------------
@@ -244,20 +219,16 @@ def _markdown_group(group: Group) -> list[str]:
 
 
 def _markdown_table(table: WorkedTable) -> list[str]:
-    rows = [table.header, tuple("---" for _ in table.header), *table.rows]
-    escaped: Callable[[str], str] = lambda cell: cell if cell == "---" else markdown_text(cell)  # noqa: E731
-    return ["| " + " | ".join(map(escaped, row)) + " |" for row in rows]
+    header, *rows = (f"| {' | '.join(map(markdown_text, row))} |" for row in (table.header, *table.rows))
+    return [header, f"|{' --- |' * len(table.header)}", *rows]
 
 
 def _math_block(quantities: Sequence[Quantity]) -> list[str]:
     lines = ["```math", r"\begin{aligned}"]
     for one in quantities:
-        note = rf" \quad \text{{({_plain(one.note)})}}" if one.note else ""
-        pairs = latex_lines(one)
+        escaped = one.note.replace("_", r"\_")
+        note = rf" \quad \text{{({escaped})}}" if escaped else ""
+        pairs = _latex_lines(one)
         for k, (head, body) in enumerate(pairs):
             lines.append(rf"{head} &{body}{note if k == len(pairs) - 1 else ''} \\")
     return [*lines, r"\end{aligned}", "```"]
-
-
-def _plain(note: str) -> str:
-    return note.replace("_", r"\_")

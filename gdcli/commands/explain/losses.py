@@ -1,5 +1,6 @@
 """Each loss as a formula over all outputs of a batch, and its derivative at each of them.
 
+At the end: why not squared loss for classes.
 Equations and cases: gdcli.zoo.losses. Outputs and targets come as symbols, a list of rows of neurons.
 """
 
@@ -10,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gdcli.commands.explain.activations import HALF, LAYERWISE, ONE, TWO, Worked
-from gdcli.commands.explain.expression import Expression, call, number, symbol, text, total
+from gdcli.commands.explain.expression import Expression, Label, call, number, symbol, text, total
 from gdcli.commands.explain.naming import LOSS, Names, partial
-from gdcli.commands.explain.tree import Quantity, quantity
+from gdcli.commands.explain.tree import ExplanationSection, Group, Quantity, WorkedTable, quantity
 
 Rows = list[list[Expression]]  # [B][O]
 
@@ -26,68 +27,38 @@ class WorkedLoss:
     slopes: Mapping[tuple[int, int], Quantity]
 
 
-@dataclass(frozen=True, slots=True)
-class _Elementwise:
-    """A loss that is a sum over all outputs: ``term(o, t)``, ``whole(sum, N)`` and ``slope(o, t, N)``."""
-
-    term: Callable[[Expression, Expression], Worked]
-    whole: Callable[[Expression, Expression], Expression]
-    slope: Callable[[Expression, Expression, Expression], Worked]
+Rule = tuple[Worked, Worked]  # of one output o with its target t in a sum over N: its term, and dL/do
 
 
-def _mean(terms: Expression, count: Expression) -> Expression:
-    return terms / count
+def _squared(slope: Callable[[Expression, Expression], Expression]) -> Callable[..., Rule]:
+    return lambda o, t, n: (((o - t) ** TWO, ""), (slope(o - t, n), ""))
 
 
-def _square(o: Expression, t: Expression) -> Worked:
-    return (o - t) ** TWO, ""
+def _mae(o: Expression, t: Expression, n: Expression) -> Rule:
+    return (call("abs", o - t), ""), (call("sign", o - t) / n, "")
 
 
-def _squared(
-    whole: Callable[[Expression, Expression], Expression],
-    slope: Callable[[Expression, Expression], Expression],
-) -> _Elementwise:
-    return _Elementwise(_square, whole, lambda o, t, n: (slope(o - t, n), ""))
+def _compared(error: Expression, limit: Expression) -> tuple[bool, str]:
+    """Say whether an error is below a limit, in words too."""
+    size = call("abs", error)
+    below = size.value < limit.value
+    return below, f"{text(size)} {'<' if below else '≥'} {text(limit, numbers=True)}"
 
 
-def _error(o: Expression, t: Expression) -> Expression:
-    return call("abs", o - t)
+def _smooth_l1(o: Expression, t: Expression, n: Expression, beta: float = 1.0) -> Rule:
+    error, limit = o - t, symbol("β", beta)
+    below, note = _compared(error, limit)
+    if below:
+        return (error**TWO / (TWO * limit), note), (error / (limit * n), note)
+    return (call("abs", error) - limit / TWO, note), (call("sign", error) / n, note)
 
 
-def _is(o: Expression, t: Expression, sign: str, limit: Expression) -> str:
-    return f"{text(_error(o, t))} {sign} {text(limit, numbers=True)}"
-
-
-def _smooth_l1(beta: float = 1.0) -> _Elementwise:
-    limit = symbol("β", beta)
-
-    def term(o: Expression, t: Expression) -> Worked:
-        if _error(o, t).value < beta:
-            return (o - t) ** TWO / (TWO * limit), _is(o, t, "<", limit)
-        return _error(o, t) - limit / TWO, _is(o, t, "≥", limit)
-
-    def slope(o: Expression, t: Expression, n: Expression) -> Worked:
-        if _error(o, t).value < beta:
-            return (o - t) / (limit * n), _is(o, t, "<", limit)
-        return call("sign", o - t) / n, _is(o, t, "≥", limit)
-
-    return _Elementwise(term, _mean, slope)
-
-
-def _huber(delta: float = 1.0) -> _Elementwise:
-    limit = symbol("δ", delta)
-
-    def term(o: Expression, t: Expression) -> Worked:
-        if _error(o, t).value < delta:
-            return (o - t) ** TWO / TWO, _is(o, t, "<", limit)
-        return limit * (_error(o, t) - limit / TWO), _is(o, t, "≥", limit)
-
-    def slope(o: Expression, t: Expression, n: Expression) -> Worked:
-        if _error(o, t).value < delta:
-            return (o - t) / n, _is(o, t, "<", limit)
-        return limit * call("sign", o - t) / n, _is(o, t, "≥", limit)
-
-    return _Elementwise(term, _mean, slope)
+def _huber(o: Expression, t: Expression, n: Expression, delta: float = 1.0) -> Rule:
+    error, limit = o - t, symbol("δ", delta)
+    below, note = _compared(error, limit)
+    if below:
+        return (error**TWO / TWO, note), (error / n, note)
+    return (limit * (call("abs", error) - limit / TWO), note), (limit * call("sign", error) / n, note)
 
 
 def _floored_log(o: Expression) -> Expression:
@@ -95,52 +66,44 @@ def _floored_log(o: Expression) -> Expression:
     return log if log.value >= -100 else call("max", log, number(-100))
 
 
-def _bce() -> _Elementwise:
-    def term(o: Expression, t: Expression) -> Worked:
-        if t.value in (0, 1):
-            return (-_floored_log(o), f"{text(t)} = 1") if t.value else (-_floored_log(ONE - o), f"{text(t)} = 0")
-        return -(t * _floored_log(o) + (ONE - t) * _floored_log(ONE - o)), ""
-
-    def slope(o: Expression, t: Expression, n: Expression) -> Worked:
-        below = o * (ONE - o)
-        below = below if below.value > 1e-12 else call("max", below, number(9.999999960041972e-13))
-        return (o - t) / below / n, ""
-
-    return _Elementwise(term, _mean, slope)
+def _bce(o: Expression, t: Expression, n: Expression) -> Rule:
+    below = o * (ONE - o)
+    below = below if below.value > 1e-12 else call("max", below, number(9.999999960041972e-13))
+    slope = (o - t) / below / n, ""
+    if t.value in (0, 1):
+        return (-_floored_log(o if t.value else ONE - o), f"{text(t)} = {int(t.value)}"), slope
+    return (-(t * _floored_log(o) + (ONE - t) * _floored_log(ONE - o)), ""), slope
 
 
-def _bce_with_logits() -> _Elementwise:
-    def term(o: Expression, t: Expression) -> Worked:
-        if o.value >= 0:  # the same number both ways; this one cannot overflow
-            return (ONE - t) * o + call("log", ONE + call("exp", -o)), ""
-        return -t * o + call("log", ONE + call("exp", o)), ""
-
-    return _Elementwise(term, _mean, lambda o, t, n: ((call("σ", o) - t) / n, ""))
+def _bce_with_logits(o: Expression, t: Expression, n: Expression) -> Rule:
+    slope = (call("σ", o) - t) / n, ""
+    if o.value >= 0:  # the same number both ways; this one cannot overflow
+        return ((ONE - t) * o + call("log", ONE + call("exp", -o)), ""), slope
+    return (-t * o + call("log", ONE + call("exp", o)), ""), slope
 
 
-def _kl_div() -> _Elementwise:
-    def term(o: Expression, t: Expression) -> Worked:
-        if t.value == 0:
-            return number(0), f"{text(t)} = 0"
-        return t * (call("log", t) - o), ""
-
-    return _Elementwise(term, _mean, lambda o, t, n: (-t / n, ""))
+def _kl_div(o: Expression, t: Expression, n: Expression) -> Rule:
+    return (t * (call("log", t) - o), "") if t.value else (number(0), f"{text(t)} = 0"), (-t / n, "")
 
 
-_ELEMENTWISE: dict[str, Callable[..., _Elementwise]] = {
-    "mse": lambda: _squared(_mean, lambda e, n: TWO * e / n),
-    "half_mse": lambda: _squared(lambda s, n: s / TWO / n, lambda e, n: e / n),
-    "sse": lambda: _squared(lambda s, n: s, lambda e, n: TWO * e),
-    "half_sse": lambda: _squared(lambda s, n: HALF * s, lambda e, n: e),
-    "mae": lambda: _Elementwise(
-        lambda o, t: (_error(o, t), ""), _mean, lambda o, t, n: (call("sign", o - t) / n, "")
-    ),
+_ELEMENTWISE: dict[str, Callable[..., Rule]] = {
+    "mse": _squared(lambda error, n: TWO * error / n),
+    "half_mse": _squared(lambda error, n: error / n),
+    "sse": _squared(lambda error, n: TWO * error),
+    "half_sse": _squared(lambda error, n: error),
+    "mae": _mae,
     "smooth_l1": _smooth_l1,
     "huber": _huber,
     "bce": _bce,
     "bce_with_logits": _bce_with_logits,
     "kl_div": _kl_div,
-}  # fmt: skip
+}
+"""Losses that are a sum over all outputs, by ``rule(o, t, N)`` and their settings; most are the mean."""
+_OTHER_THAN_MEAN: dict[str, Callable[[Expression, Expression], Expression]] = {
+    "half_mse": lambda terms, n: terms / TWO / n,
+    "sse": lambda terms, n: terms,
+    "half_sse": lambda terms, n: HALF * terms,
+}
 
 TITLES = dict.fromkeys(("mse", "half_mse", "sse", "half_sse"), "MSE Loss") | {
     "mae": "MAE Loss", "smooth_l1": "Smooth L1 Loss", "huber": "Huber Loss", "bce": "BCE Loss",
@@ -158,60 +121,49 @@ def worked_loss(
     if name == "nll":
         assert classes is not None
         return _nll(names, outputs, classes)
-    return _elementwise(name, _ELEMENTWISE[name](**arguments), names, outputs, targets)
+    return _elementwise(name, arguments, names, outputs, targets)
 
 
-def _elementwise(name: str, loss: _Elementwise, names: Names, outputs: Rows, targets: Rows) -> WorkedLoss:
+def _elementwise(name: str, arguments: Mapping[str, Any], names: Names, outputs: Rows, targets: Rows) -> WorkedLoss:
     count = symbol("N", sum(map(len, outputs)))
-    pairs = [(b, j, o, targets[b][j]) for b, row in enumerate(outputs) for j, o in enumerate(row)]
-    terms = [loss.term(o, t) for _, _, o, t in pairs]
-    slopes = {}
-    for b, j, o, t in pairs:
-        formula, note = loss.slope(o, t, count)
-        slopes[b, j] = _slope(names, b, j, formula, note)
-    notes = ", ".join(dict.fromkeys(note for _, note in terms if note and len(pairs) <= 4))
-    whole = loss.whole(total(term for term, _ in terms), count)
+    slopes, terms, cases = {}, [], []
+    for b, (row, aims) in enumerate(zip(outputs, targets, strict=True)):
+        for j, (o, t) in enumerate(zip(row, aims, strict=True)):
+            (term, case), slope = _ELEMENTWISE[name](o, t, count, **arguments)
+            terms.append(term)
+            cases.append(case)
+            slopes[b, j] = _slope(names, b, j, *slope)
+    notes = ", ".join(dict.fromkeys(filter(None, cases))) if len(terms) <= 4 else ""
+    whole = _OTHER_THAN_MEAN[name](total(terms), count) if name in _OTHER_THAN_MEAN else total(terms) / count
     return WorkedLoss((), _loss(name, whole, notes), slopes)
 
 
 def _loss(name: str, formula: Expression, note: str = "") -> Quantity:
-    return quantity("loss", LOSS, formula, note, TITLES[name])
+    return quantity(LOSS, formula, note, key="loss", title=TITLES[name])
 
 
-def _slope(names: Names, b: int, j: int, formula: Expression, note: str) -> Quantity:
-    output = names.output(b, j)
-    return quantity(f"d{output.text}", partial(LOSS, output), formula, note)
+def _slope(names: Names, b: int, j: int, formula: Expression, note: str = "") -> Quantity:
+    output = names.of("o", j, b)
+    return quantity(partial(LOSS, output), formula, note, key=f"d{output.text}")
 
 
 def _cross_entropy(names: Names, outputs: Rows, targets: Rows, classes: Sequence[int] | None) -> WorkedLoss:
-    value, _ = LAYERWISE["softmax"]
+    softmax, _ = LAYERWISE["softmax"]
     count = symbol("B", len(outputs))
     before, slopes, terms = [], {}, []
-    for b, row in enumerate(outputs):
-        chances = []
-        for j in range(len(row)):
-            label = names.of("p", j, b)
-            chances.append(quantity(label.text, label, value(row, j)))
+    for b, (row, t) in enumerate(zip(outputs, targets, strict=True)):
+        chances = [quantity(names.of("p", j, b), softmax(row, j)) for j in range(len(row))]
         before += chances
         p = [chance.symbol for chance in chances]
-        terms.append(_surprise(p, targets[b], None if classes is None else classes[b]))
-        for j, t in enumerate(targets[b]):
-            slopes[b, j] = _slope(names, b, j, _error_of_chance(p[j], t, targets[b], classes is not None) / count, "")
+        if classes is not None:
+            terms.append(-call("log", p[classes[b]]))
+        else:
+            terms.append(-total(one * call("log", chance) for one, chance in zip(t, p, strict=True)))
+        # p Σt − t where the targets' probabilities do not add up to 1
+        exact = classes is not None or abs(sum(one.value for one in t) - 1) < 1e-15
+        for j, chance in enumerate(p):
+            slopes[b, j] = _slope(names, b, j, ((chance if exact else chance * total(t)) - t[j]) / count)
     return WorkedLoss(tuple(before), _loss("cross_entropy", total(terms) / count), slopes)
-
-
-def _surprise(p: list[Expression], t: list[Expression], index: int | None) -> Expression:
-    """Return −log p of the class, or −Σ t log p."""
-    if index is not None:
-        return -call("log", p[index])
-    return -total(one * call("log", chance) for one, chance in zip(t, p, strict=True))
-
-
-def _error_of_chance(p: Expression, t: Expression, row: list[Expression], exact: bool) -> Expression:
-    """Return p − t; p Σt − t where the targets' probabilities do not add up to 1."""
-    if exact or abs(sum(one.value for one in row) - 1) < 1e-15:
-        return p - t
-    return p * total(row) - t
 
 
 def _nll(names: Names, outputs: Rows, classes: Sequence[int]) -> WorkedLoss:
@@ -223,3 +175,27 @@ def _nll(names: Names, outputs: Rows, classes: Sequence[int]) -> WorkedLoss:
         for j in range(len(row))
     }
     return WorkedLoss((), _loss("nll", total(terms) / count), slopes)
+
+
+# --- why not squared loss for classes ---------------------------------------------------------------------------------
+
+_CHANCES = ((0.2, 0.2, 0.6), (0.0, 0.4, 0.6))
+_TRUTH = (0, 0, 1)
+
+
+def comparison() -> ExplanationSection:
+    """Return squared loss against cross-entropy on two rows of probabilities with the third class true."""
+    squared, entropy, rows = [], [], []
+    for k, row in enumerate(_CHANCES, 1):
+        p = [symbol(f"p{j}", value) for j, value in enumerate(row, 1)]
+        terms = [(chance - number(t)) ** TWO for chance, t in zip(p, _TRUTH, strict=True)]
+        squared.append(quantity(Label(f"S{k}", f"S_{{{k}}}"), total(terms), key=f"squared{k}"))
+        entropy.append(quantity(Label(f"H{k}", f"H_{{{k}}}"), -call("log", p[2]), key=f"entropy{k}"))
+        rows.append((str(row), repr(squared[-1].value), repr(entropy[-1].value)))
+    table = WorkedTable(("probabilities", "squared loss", "cross-entropy"), tuple(rows))
+    notes = (
+        "The third class is the true one, and both predictions give it the same probability, 0.6.",
+        "Squared loss also counts how the rest is shared among the wrong classes; cross-entropy does not.",
+    )
+    groups = (Group((), "", notes, table), Group((*squared, *entropy)))
+    return ExplanationSection("Squared loss against cross-entropy", groups)

@@ -8,10 +8,9 @@ batch of several rows a value also names its row: h1[3] belongs to row 3 of the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gdcli.commands.explain.expression import Label, latex_name
+from gdcli.commands.explain.expression import Label
 
 LOSS = Label("L", "L")
 
@@ -34,29 +33,17 @@ class Names:
     rows: tuple[int, ...]
 
     def of(self, letter: str, j: int, b: int | None, layer: int | None = None) -> Label:
-        """Return a letter with its number from 1, its layer and its row."""
+        """Return a letter with its number from 1, its layer and its row: x1, or x1[row]; t1, or t1[row]."""
         index = f"{j + 1}" if layer is None else f"{layer + 1}_{j + 1}"
         latex = f"{letter}_{{{index.replace('_', ',')}}}"
         if b is None or len(self.rows) < 2:
             return Label(f"{letter}{index}", latex)
         return Label(f"{letter}{index}[{self.rows[b]}]", f"{latex}^{{({self.rows[b]})}}")
 
-    def input(self, b: int, i: int) -> Label:
-        """Return x1, or x1[row]."""
-        return self.of("x", i, b)
-
-    def output(self, b: int, j: int) -> Label:
-        """Return o1, or o1[row]."""
-        return self.of("o", j, b)
-
-    def target(self, b: int, j: int) -> Label:
-        """Return t1, or t1[row]."""
-        return self.of("t", j, b)
-
     def neuron(self, layer: int, b: int, j: int) -> Label:
         """Return the name of a neuron's output: o1 in the last layer, else h1, or h1_1 of several hidden layers."""
         if layer == self.layers - 1:
-            return self.output(b, j)
+            return self.of("o", j, b)
         return self.of("h", j, b, layer if self.layers > 2 else None)
 
     def net(self, layer: int, b: int, j: int) -> Label:
@@ -64,8 +51,3 @@ class Names:
         neuron = self.neuron(layer, b, j)
         head, mark, row = neuron.latex.partition("^")
         return Label(f"net_{neuron.text}", rf"\mathrm{{net}}_{{{head}}}{mark}{row}")
-
-
-def numbered(letter: str, count: int, first: int = 0) -> Sequence[Label]:
-    """Return w1, w2, ... from the one after ``first``."""
-    return [Label(f"{letter}{k}", latex_name(f"{letter}{k}")) for k in range(first + 1, first + count + 1)]

@@ -9,21 +9,24 @@ derivative at the weighted sum, dL/dnet, is worked out neuron by neuron and the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from typing import Any, TypeVar
+from functools import cached_property, reduce, wraps
+from itertools import count
+from operator import mul
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from gdcli.commands.explain.activations import ELEMENTWISE, LAYERWISE, ONE
 from gdcli.commands.explain.expression import Expression, Label, symbol, total, worked_factors
 from gdcli.commands.explain.losses import WorkedLoss, worked_loss
-from gdcli.commands.explain.naming import LOSS, Names, numbered, partial
+from gdcli.commands.explain.naming import LOSS, Names, partial
 from gdcli.commands.explain.tree import Quantity, quantity
 from gdcli.zoo.models import Affine
 
 WRITTEN_PATHS = 4
 """Paths from the loss to one neuron, times rows, up to which each is written out in full."""
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -47,10 +50,6 @@ class WorkedLayer:
     weights: list[list[Expression]]
     biases: list[Expression]
 
-    def bias(self, j: int) -> Expression:
-        """Return the bias of a neuron."""
-        return self.biases[j if len(self.biases) > 1 else 0]
-
 
 @dataclass(frozen=True, slots=True)
 class WorkedProblem:
@@ -67,16 +66,20 @@ class WorkedProblem:
 
 def numbered_layers(chain: Sequence[Affine], parameters: Mapping[str, Any]) -> tuple[WorkedLayer, ...]:
     """Number the parameters of a chain: w1, w2, ... row by row through all layers, b1, b2, ... likewise."""
-    layers: list[WorkedLayer] = []
-    weights = biases = 0
-    for affine in chain:
-        matrix, shift = parameters[f"{affine.name}weight"], parameters.get(f"{affine.name}bias", [])
-        names = iter(numbered("w", affine.outputs * affine.inputs, weights))
-        rows = [[symbol(next(names), value) for value in row] for row in matrix]
-        below = [symbol(name, value) for name, value in zip(numbered("b", len(shift), biases), shift, strict=True)]
-        layers.append(WorkedLayer(affine, rows, below))
-        weights, biases = weights + affine.outputs * affine.inputs, biases + len(shift)
-    return tuple(layers)
+    weights, biases = map("w{}".format, count(1)), map("b{}".format, count(1))
+    return tuple(
+        WorkedLayer(
+            affine,
+            [[symbol(next(weights), value) for value in row] for row in parameters[f"{affine.name}weight"]],
+            [symbol(next(biases), value) for value in parameters.get(f"{affine.name}bias", [])],
+        )
+        for affine in chain
+    )
+
+
+def as_step(slope: Quantity) -> WorkedStep:
+    """Return a derivative that is worked out already as one factor of a path."""
+    return WorkedStep(slope.name, slope.symbol)
 
 
 def product(path: Path) -> Expression:
@@ -85,18 +88,28 @@ def product(path: Path) -> Expression:
     for step in path:
         split = not step.whole and step.formula.operation == "*" and bool(factors)
         factors += step.formula.operands if split else (step.formula,)
-    return reduce(lambda left, right: left * right, factors)
+    return reduce(mul, factors)
 
 
-def chain_of(path: Path) -> Expression:
-    """Return the product of the names of a path's local derivatives."""
-    return reduce(lambda left, right: left * right, (symbol(step.name, step.formula.value) for step in path))
-
-
-def sum_of_paths(key: str, name: Label, paths: Sequence[Path]) -> Quantity:
-    """Return a derivative as the sum over paths, each the product of its local derivatives."""
+def sum_of_paths(below: Label, paths: Sequence[Path]) -> Quantity:
+    """Return dL/d(below) as the sum over paths, each the product of its local derivatives."""
     formula = total(product(path) for path in paths)
-    return Quantity(key, name, formula, worked_factors(formula), total(chain_of(path) for path in paths))
+    chain = total(reduce(mul, (symbol(step.name, step.formula.value) for step in path)) for path in paths)
+    return Quantity(f"d{below.text}", partial(LOSS, below), formula, worked_factors(formula), chain)
+
+
+def _once(method: Callable[Concatenate[Pass, P], T]) -> Callable[Concatenate[Pass, P], T]:
+    """Keep what a method of a pass returned for each of its arguments."""
+
+    @wraps(method)
+    def kept(work: Pass, /, *place: P.args, **named: P.kwargs) -> T:
+        key = (method, *place)
+        if key not in work.kept:
+            work.kept[key] = method(work, *place, **named)
+        found: T = work.kept[key]
+        return found
+
+    return kept
 
 
 class Pass:
@@ -105,111 +118,77 @@ class Pass:
     def __init__(self, problem: WorkedProblem) -> None:
         self.problem, self.names, self.layers = problem, problem.names, problem.layers
         self.rows = range(len(problem.inputs))
-        self._kept: dict[tuple[Any, ...], Any] = {}
+        self.kept: dict[tuple[Any, ...], Any] = {}
         layerwise = any(layer.affine.activation in LAYERWISE for layer in self.layers)
         paths = reduce(lambda count, layer: count * layer.affine.outputs, self.layers[1:], 1)
         self.written_out = not layerwise and (len(self.layers) == 1 or paths * len(self.rows) <= WRITTEN_PATHS)
 
-    def _once(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
-        if key not in self._kept:
-            self._kept[key] = make()
-        found: T = self._kept[key]
-        return found
-
     # --- forward ------------------------------------------------------------------------------------------------------
 
+    def inputs(self, k: int, b: int) -> list[Expression]:
+        """Return what layer k is given, as symbols: the data, or the outputs of the layer below."""
+        if k == 0:
+            return self.problem.inputs[b]
+        return [self.output(k - 1, b, i).symbol for i in range(self.layers[k - 1].affine.outputs)]
+
+    @_once
     def net(self, k: int, b: int, j: int) -> Quantity:
         """Return the weighted sum of neuron j of layer k for row b; the output itself if there is no activation."""
-        return self._once(("_net", k, b, j), lambda: self._net(k, b, j))
-
-    def _net(self, k: int, b: int, j: int) -> Quantity:
         layer = self.layers[k]
-        inputs = self.problem.inputs[b] if k == 0 else [self.out(k - 1, b, i) for i in range(layer.affine.inputs)]
-        terms = [a * w for a, w in zip(inputs, layer.weights[j], strict=True)]
-        label = self.net_name(k, b, j)
-        return quantity(label.text, label, total([*terms, layer.bias(j)] if layer.biases else terms))
+        terms = [a * w for a, w in zip(self.inputs(k, b), layer.weights[j], strict=True)]
+        bias = layer.biases[j : j + 1] or layer.biases  # the layer's only one, if it is shared
+        return quantity(self.net_name(k, b, j), total([*terms, *bias]))
 
     def net_name(self, k: int, b: int, j: int) -> Label:
         """Return the name of a weighted sum: the neuron's own without an activation."""
         plain = self.layers[k].affine.activation == "none"
         return self.names.neuron(k, b, j) if plain else self.names.net(k, b, j)
 
-    def activated(self, k: int, b: int, j: int) -> Quantity | None:
-        """Return the output of a neuron, from its weighted sum; None without an activation."""
-        return self._once(("_activated", k, b, j), lambda: self._activated(k, b, j))
-
-    def _activated(self, k: int, b: int, j: int) -> Quantity | None:
-        activation = self.layers[k].affine.activation
-        if activation == "none":
-            return None
-        label = self.names.neuron(k, b, j)
-        if activation in LAYERWISE:
-            return quantity(label.text, label, LAYERWISE[activation][0](self.nets(k, b), j))
-        formula, note = ELEMENTWISE[activation].value(self.net(k, b, j).symbol)
-        return quantity(label.text, label, formula, note)
-
-    def nets(self, k: int, b: int) -> list[Expression]:
-        """Return the weighted sums of a layer as symbols."""
-        return [self.net(k, b, j).symbol for j in range(self.layers[k].affine.outputs)]
-
-    def out(self, k: int, b: int, j: int) -> Expression:
-        """Return the output of a neuron as a symbol."""
-        return (self.activated(k, b, j) or self.net(k, b, j)).symbol
-
-    def outs(self, k: int, b: int) -> list[Expression]:
-        """Return the outputs of a layer as symbols."""
-        return [self.out(k, b, j) for j in range(self.layers[k].affine.outputs)]
+    @_once
+    def output(self, k: int, b: int, j: int) -> Quantity:
+        """Return the output of a neuron, from its weighted sum; that itself without an activation."""
+        affine, net = self.layers[k].affine, self.net(k, b, j)
+        if affine.activation == "none":
+            return net
+        if affine.activation in LAYERWISE:
+            nets = [self.net(k, b, i).symbol for i in range(affine.outputs)]
+            return quantity(self.names.neuron(k, b, j), LAYERWISE[affine.activation][0](nets, j))
+        return quantity(self.names.neuron(k, b, j), *ELEMENTWISE[affine.activation].value(net.symbol))
 
     # --- loss ---------------------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def loss(self) -> WorkedLoss:
         """The loss and its derivative at each output."""
-        return self._once(("loss",), self._loss)
-
-    def _loss(self) -> WorkedLoss:
-        p, last = self.problem, len(self.layers) - 1
-        outputs = [self.outs(last, b) if self.layers else p.inputs[b] for b in self.rows]
+        p = self.problem
+        outputs = [self.inputs(len(self.layers), b) for b in self.rows]
         return worked_loss(p.loss, p.arguments, self.names, outputs, p.targets, p.classes)
 
     # --- backward -----------------------------------------------------------------------------------------------------
 
-    def local(self, k: int, b: int, j: int) -> Quantity | None:
-        """Return the derivative of a neuron's output at its weighted sum; None without an activation of its own."""
-        return self._once(("_local", k, b, j), lambda: self._local(k, b, j))
-
-    def _local(self, k: int, b: int, j: int) -> Quantity | None:
-        activation = self.layers[k].affine.activation
-        if activation not in ELEMENTWISE:
-            return None
-        formula, note = ELEMENTWISE[activation].derivative(self.net(k, b, j).symbol, self.out(k, b, j))
-        return self._derivative(self.names.neuron(k, b, j), self.net_name(k, b, j), formula, note)
-
-    def _derivative(self, above: Label, below: Label, formula: Expression, note: str = "") -> Quantity:
-        name = partial(above, below)
-        return quantity(name.text, name, formula, note)
-
-    def locals_of_layer(self, k: int, b: int, j: int) -> list[Quantity]:
-        """Return the derivatives of all outputs of a layer at one weighted sum, where an activation couples them."""
-        activation = self.layers[k].affine.activation
-        if activation not in LAYERWISE:
+    def reached(self, k: int, j: int) -> Sequence[int]:
+        """Return the outputs of a layer that its activation makes of one weighted sum: none, its own or all."""
+        affine = self.layers[k].affine
+        if affine.activation == "none":
             return []
-        outs, below = self.outs(k, b), self.net_name(k, b, j)
-        slope = LAYERWISE[activation][1]
-        return [self._derivative(self.names.neuron(k, b, i), below, slope(outs, i, j)) for i in range(len(outs))]
+        return range(affine.outputs) if affine.activation in LAYERWISE else [j]
 
+    @_once
+    def local(self, k: int, b: int, i: int, j: int) -> Quantity:
+        """Return the derivative of output i of a layer at its weighted sum j."""
+        activation, name = self.layers[k].affine.activation, partial(self.names.neuron(k, b, i), self.net_name(k, b, j))
+        if activation in LAYERWISE:
+            return quantity(name, LAYERWISE[activation][1](self.inputs(k + 1, b), i, j))
+        return quantity(
+            name, *ELEMENTWISE[activation].derivative(self.net(k, b, j).symbol, self.output(k, b, j).symbol)
+        )
+
+    @_once
     def at_output(self, k: int, b: int, j: int) -> Quantity:
         """Return dL/do of an output, or dL/dh of a hidden neuron: the sum over the neurons that it feeds."""
-        return self._once(("_at_output", k, b, j), lambda: self._at_output(k, b, j))
-
-    def _at_output(self, k: int, b: int, j: int) -> Quantity:
         if k == len(self.layers) - 1:
             return self.loss.slopes[b, j]
-        name = partial(LOSS, self.names.neuron(k, b, j))
-        return sum_of_paths(self._key(name), name, self._paths_to_output(k, b, j))
-
-    def _key(self, name: Label) -> str:
-        return name.text.removeprefix("dL/")
+        return sum_of_paths(self.names.neuron(k, b, j), self._paths_to_output(k, b, j))
 
     def _paths_to_output(self, k: int, b: int, j: int) -> list[Path]:
         """Return the paths from the loss to the output of a hidden neuron."""
@@ -223,73 +202,47 @@ class Pass:
     def paths(self, k: int, b: int, j: int) -> list[Path]:
         """Return the paths from the loss to a weighted sum; one of one step where they are not written out."""
         if not self.written_out:
-            slope = self.at_net(k, b, j)
-            return [(WorkedStep(slope.name, slope.symbol),)]
-        return self._all_paths(k, b, j)
-
-    def _all_paths(self, k: int, b: int, j: int) -> list[Path]:
+            return [(as_step(self.at_net(k, b, j)),)]
         last = k == len(self.layers) - 1
         slope = self.at_output(k, b, j) if last else None
         before: list[Path] = [(WorkedStep(slope.name, slope.formula),)] if slope else self._paths_to_output(k, b, j)
-        local = self.local(k, b, j)
-        if local is None:
+        if not self.reached(k, j):
             return before
         # the output's own product is one factor, a hidden neuron's is written factor by factor, as by hand
+        local = self.local(k, b, j, j)
         return [(*path, WorkedStep(local.name, local.formula, last)) for path in before]
 
+    @_once
     def at_net(self, k: int, b: int, j: int) -> Quantity:
         """Return the derivative of the loss at a weighted sum."""
-        return self._once(("_at_net", k, b, j), lambda: self._at_net(k, b, j))
-
-    def _at_net(self, k: int, b: int, j: int) -> Quantity:
-        slope, local = self.at_output(k, b, j), self.local(k, b, j)
-        name = partial(LOSS, self.net_name(k, b, j))
-        coupled = self.locals_of_layer(k, b, j)
-        if local is None and not coupled:
-            return slope
-        if local is not None:
-            return sum_of_paths(self._key(name), name, [(self._step(slope), self._step(local))])
-        slopes = [self.at_output(k, b, i) for i in range(len(coupled))]
-        pairs = zip(slopes, coupled, strict=True)
-        return sum_of_paths(self._key(name), name, [(self._step(one), self._step(other)) for one, other in pairs])
-
-    def _step(self, slope: Quantity) -> WorkedStep:
-        return WorkedStep(slope.name, slope.symbol)
+        reached = self.reached(k, j)
+        if not reached:
+            return self.at_output(k, b, j)
+        paths = [(as_step(self.at_output(k, b, i)), as_step(self.local(k, b, i, j))) for i in reached]
+        return sum_of_paths(self.net_name(k, b, j), paths)
 
     # --- parameters ---------------------------------------------------------------------------------------------------
 
+    @_once
     def at_weight(self, k: int, j: int, i: int) -> Quantity:
         """Return dL/dw of the weight of layer k from input i to neuron j, summed over paths and rows."""
-        return self._once(("_at_weight", k, j, i), lambda: self._at_weight(k, j, i))
+        return self._at_parameter(self.layers[k].weights[j][i], k, [j], lambda b: self.inputs(k, b)[i])
 
-    def _at_weight(self, k: int, j: int, i: int) -> Quantity:
-        weight = self.layers[k].weights[j][i].label
-        assert weight is not None
-        paths = [
-            (*path, WorkedStep(partial(self.net_name(k, b, j), weight), self._input(k, b, i)))
-            for b in self.rows
-            for path in self.paths(k, b, j)
-        ]
-        name = partial(LOSS, weight)
-        return sum_of_paths(f"d{weight.text}", name, paths)
-
-    def _input(self, k: int, b: int, i: int) -> Expression:
-        return self.problem.inputs[b][i] if k == 0 else self.out(k - 1, b, i)
-
+    @_once
     def at_bias(self, k: int, j: int) -> Quantity:
         """Return dL/db: of a neuron, or of the layer whose neurons share it."""
-        return self._once(("_at_bias", k, j), lambda: self._at_bias(k, j))
-
-    def _at_bias(self, k: int, j: int) -> Quantity:
         layer = self.layers[k]
-        shared = len(layer.biases) == 1
-        bias = layer.biases[j].label
-        assert bias is not None
+        neurons = range(layer.affine.outputs) if len(layer.biases) == 1 else [j]
+        return self._at_parameter(layer.biases[j], k, neurons, lambda b: ONE)
+
+    def _at_parameter(
+        self, parameter: Expression, k: int, neurons: Iterable[int], factor: Callable[[int], Expression]
+    ) -> Quantity:
+        """Return the derivative at a parameter whose neurons' weighted sums have a factor of it, by row."""
         paths = [
-            (*path, WorkedStep(partial(self.net_name(k, b, i), bias), ONE))
+            (*path, WorkedStep(partial(self.net_name(k, b, j), parameter.name), factor(b)))
             for b in self.rows
-            for i in (range(layer.affine.outputs) if shared else [j])
-            for path in self.paths(k, b, i)
+            for j in neurons
+            for path in self.paths(k, b, j)
         ]
-        name = partial(LOSS, bias)
-        return sum_of_paths(f"d{bias.text}", name, paths)
+        return sum_of_paths(parameter.name, paths)

@@ -8,29 +8,23 @@ Rules of differentiation: those of torch's autograd, at kinks too (|x| has the d
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 from gdcli.commands.explain.activations import HALF, ONE, TWO, ZERO
-from gdcli.commands.explain.expression import Expression, Label, call, latex_name, number, symbol, total, worked_factors
+from gdcli.commands.explain.expression import Expression, Label, call, latex_name, number, symbol
 from gdcli.commands.explain.naming import LOSS, partial
+from gdcli.commands.explain.network import Path, WorkedStep, as_step, sum_of_paths
 from gdcli.commands.explain.tree import Quantity, quantity
 from gdcli.zoo import objectives
+from gdcli.zoo.functions import OPERATORS
 from gdcli.zoo.models import Objective
 
-Slope = Callable[[Expression, Expression], Expression]  # (operand, result) -> derivative
-
-
-def _rooted(a: Expression) -> Expression:
-    return call("sqrt", ONE - a**TWO)
-
-
-_SLOPES: dict[str, Slope] = {
+_SLOPES: dict[str, Callable[[Expression, Expression], Expression]] = {  # of the operand and the result
     "abs": lambda a, v: call("sign", a),
-    "acos": lambda a, v: -ONE / _rooted(a),
+    "acos": lambda a, v: -ONE / call("sqrt", ONE - a**TWO),
     "acosh": lambda a, v: ONE / call("sqrt", a**TWO - ONE),
-    "asin": lambda a, v: ONE / _rooted(a),
+    "asin": lambda a, v: ONE / call("sqrt", ONE - a**TWO),
     "asinh": lambda a, v: ONE / call("sqrt", a**TWO + ONE),
     "atan": lambda a, v: ONE / (ONE + a**TWO),
     "atanh": lambda a, v: ONE / (ONE - a**TWO),
@@ -56,48 +50,39 @@ _SLOPES: dict[str, Slope] = {
 }
 
 _VALUES: dict[str, Callable[..., Expression]] = {
+    **OPERATORS,
     "sigmoid": lambda a: ONE / (ONE + call("exp", -a)) if a.value > -700 else call("exp", a) / (ONE + call("exp", a)),
     "square": lambda a: a**TWO,
     "relu": lambda a: call("max", ZERO, a),
     "maximum": lambda a, b: call("max", a, b),
     "minimum": lambda a, b: call("min", a, b),
-    "pow": lambda a, b: a**b,
-}
-
-_BINARY: dict[str, Callable[[Expression, Expression], Expression]] = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
-    "/": lambda a, b: a / b,
-    "**": lambda a, b: a**b,
+    "pow": OPERATORS["**"],
 }
 
 
 def _power_slopes(a: Expression, b: Expression, v: Expression) -> tuple[Expression, Expression]:
     if b.operation == "number":
-        if b.value == 2:
-            return TWO * a, ZERO
-        return b * a ** number(b.value - 1), ZERO
+        return TWO * a if b.value == 2 else b * a ** number(b.value - 1), ZERO
     return b * a ** (b - ONE), v * call("log", a) if a.value else ZERO
 
 
-def _pick_slopes(first: bool, tie: bool) -> tuple[Expression, Expression]:
-    return (HALF, HALF) if tie else (ONE, ZERO) if first else (ZERO, ONE)
+def _picked(first: bool, a: Expression, b: Expression) -> tuple[Expression, Expression]:
+    return (HALF, HALF) if a.value == b.value else (ONE, ZERO) if first else (ZERO, ONE)
 
 
-def _two_slopes(name: str, a: Expression, b: Expression, v: Expression) -> tuple[Expression, Expression]:
-    """Return the derivatives of an operation at its two operands."""
-    if name in ("**", "pow"):
-        return _power_slopes(a, b, v)
-    if name in ("maximum", "minimum"):
-        return _pick_slopes((a.value > b.value) == (name == "maximum"), a.value == b.value)
-    squares = a**TWO + b**TWO
-    rules = {
-        "+": lambda: (ONE, ONE), "-": lambda: (ONE, -ONE), "*": lambda: (b, a),
-        "/": lambda: (ONE / b, -a / b**TWO), "atan2": lambda: (b / squares, -a / squares),
-        "hypot": lambda: (a / v, b / v),
-    }  # fmt: skip
-    return rules[name]()
+_TWO_SLOPES: dict[str, Callable[[Expression, Expression, Expression], tuple[Expression, Expression]]] = {
+    "+": lambda a, b, v: (ONE, ONE),
+    "-": lambda a, b, v: (ONE, -ONE),
+    "*": lambda a, b, v: (b, a),
+    "/": lambda a, b, v: (ONE / b, -a / b**TWO),
+    "**": _power_slopes,
+    "pow": _power_slopes,
+    "atan2": lambda a, b, v: (b / (a**TWO + b**TWO), -a / (a**TWO + b**TWO)),
+    "hypot": lambda a, b, v: (a / v, b / v),
+    "maximum": lambda a, b, v: _picked(a.value > b.value, a, b),
+    "minimum": lambda a, b, v: _picked(not a.value > b.value, a, b),
+}
+"""The derivatives of an operation at its two operands."""
 
 
 # --- the tree ---------------------------------------------------------------------------------------------------------
@@ -106,12 +91,8 @@ def _two_slopes(name: str, a: Expression, b: Expression, v: Expression) -> tuple
 _ROOT = "the whole"  # no variable can have this name
 
 
-@dataclass(frozen=True, slots=True)
-class _Node:
-    """One operation: its quantity, and the names of what it is made of with the derivative at each."""
-
-    value: Quantity
-    slopes: tuple[tuple[str, Expression], ...]  # key of a node or variable -> derivative of this node there
+_Node = tuple[Quantity, list[tuple[str, Expression]]]
+"""One operation: its value, and the keys of the nodes or variables that it is made of with its derivative at each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,117 +109,67 @@ def chain_rule(model: Objective, values: Mapping[str, float]) -> ChainRule:
     """Work out an objective and its derivatives at the variables' values."""
     nodes = _nodes(model, values)
     local: list[Quantity] = []
-    paths: dict[str, list[tuple[Quantity | None, Quantity]]] = {}
+    paths: dict[str, list[Path]] = {}
     found: dict[str, Quantity] = {}
-    labels = {key: node.value.name for key, node in nodes.items()}
+    labels = {key: value.name for key, (value, _) in nodes.items()}
     labels |= {name: Label(name, latex_name(name)) for name in values}
-    for key, node in reversed(nodes.items()):
-        above = found.get(key)
+    for key, (value, slopes) in reversed(nodes.items()):
         if key in paths:
-            above = found[key] = _sum(labels[key], key, paths[key])
-        if key != _ROOT and above is None:
+            found[key] = sum_of_paths(labels[key], paths[key])
+        elif key != _ROOT:
             continue  # a constant part: nothing flows there
-        for operand, formula in node.slopes:
-            name = partial(node.value.name, labels[operand])
-            slope = quantity(name.text, name, formula)
+        above = (as_step(found[key]),) if key in found else ()
+        for operand, formula in slopes:
+            slope = quantity(partial(value.name, labels[operand]), formula)
             local.append(slope)
-            paths.setdefault(operand, []).append((above, slope))
-    variables = {name: _sum(labels[name], name, paths[name]) for name in values if name in paths}
-    inner = tuple(found[key] for key in found if paths[key][0][0] is not None)  # else it is a local derivative itself
-    return ChainRule(tuple(node.value for node in nodes.values()), tuple(local), inner, variables)
-
-
-def _sum(label: Label, key: str, paths: list[tuple[Quantity | None, Quantity]]) -> Quantity:
-    """Return dL/d(label) as the sum over the nodes that it feeds."""
-    chains, formulas = [], []
-    for above, slope in paths:
-        steps = [(above.symbol, above.symbol)] if above is not None else []
-        steps.append((slope.symbol, slope.formula))
-        chains.append(reduce(lambda left, right: left * right, [name for name, _ in steps]))
-        formulas.append(reduce(lambda left, right: left * right, [formula for _, formula in steps]))
-    formula = total(formulas)
-    return Quantity(f"d{key}", partial(LOSS, label), formula, worked_factors(formula), total(chains))
+            paths.setdefault(operand, []).append((*above, WorkedStep(slope.name, formula)))
+    variables = {name: sum_of_paths(labels[name], paths[name]) for name in values if name in paths}
+    inner = tuple(found[key] for key in found if len(paths[key][0]) > 1)  # else it is a local derivative itself
+    return ChainRule(tuple(value for value, _ in nodes.values()), tuple(local), inner, variables)
 
 
 def _nodes(model: Objective, values: Mapping[str, float]) -> dict[str, _Node]:
     """Return the operations of the expression in the order in which they are computed."""
-    constants = {**objectives.CONSTANTS, **model.constants}
+    known = {**objectives.CONSTANTS, **model.constants, **values}
+    letter = next((one for one in "vunqrs" if not any(name.startswith(one) for name in known)), "node_")
     nodes: dict[str, _Node] = {}
-    taken = {*values, *constants}
-    letter = next((one for one in "vunqrs" if not any(name.startswith(one) for name in taken)), "node_")
     stack: list[tuple[Expression, str]] = []  # formula, and the key of what it depends on, "" for numbers
-    order = _operands_first(model.expression)
+    order = objectives.operands_first(model.expression)
     for node in order:
         if isinstance(node, objectives.Number):
             stack.append((number(node.value), ""))
         elif isinstance(node, objectives.Name):
-            known = node.name in values
-            value = values[node.name] if known else constants[node.name]
-            stack.append((symbol(node.name, value), node.name if known else ""))
-        elif (folded := _folded(node, [one for one, _ in stack[-len(_operands(node)) :]])) is not None:
-            stack[-len(_operands(node)) :] = [(folded, "")]
+            stack.append((symbol(node.name, known[node.name]), node.name if node.name in values else ""))
         else:
-            key = _ROOT if node is order[-1] else f"{letter}{len(nodes) + 1}"
-            label = LOSS if key == _ROOT else Label(key, latex_name(key))
-            count = len(_operands(node))
+            count = len(objectives.operands(node))
             operands, stack[-count:] = stack[-count:], []
-            nodes[key] = _operation(node, key, label, operands)
-            depends = any(below for _, below in operands)
-            stack.append((nodes[key].value.symbol, key if depends else ""))
-    return nodes or _bare(*stack[0])
-
-
-def _folded(node: objectives.Expression, operands: list[Expression]) -> Expression | None:
-    """Return an operation on numbers alone as a number."""
-    if any(one.operation != "number" for one in operands):
-        return None
-    return number(_formula(node, operands, LOSS)[0].value)
-
-
-def _bare(formula: Expression, below: str) -> dict[str, _Node]:
-    """Return the one node of an expression that is a single variable."""
-    return {_ROOT: _Node(quantity("loss", LOSS, formula, "", "Loss"), ((below, ONE),) if below else ())}
-
-
-def _operation(
-    node: objectives.Expression, key: str, label: Label, operands: list[tuple[Expression, str]]
-) -> _Node:  # fmt: skip
-    formulas = [formula for formula, _ in operands]
-    formula, slopes = _formula(node, formulas, label)
-    root = key == _ROOT
-    value = quantity("loss" if root else key, label, formula, "", "Loss" if root else "")
-    kept = tuple((below, slope) for (_, below), slope in zip(operands, slopes, strict=True) if below)
-    return _Node(value, kept)
+            formulas = [formula for formula, _ in operands]
+            root = node is order[-1]
+            key = _ROOT if root else f"{letter}{len(nodes) + 1}"
+            label = LOSS if root else Label(key, latex_name(key))
+            formula, slopes = _formula(node, formulas, label)
+            if all(one.operation == "number" for one in formulas):
+                stack.append((number(formula.value), ""))
+                continue
+            value = quantity(label, formula, key="loss" if root else key, title="Loss" if root else "")
+            kept = [(below, slope) for (_, below), slope in zip(operands, slopes, strict=True) if below]
+            nodes[key] = value, kept
+            stack.append((value.symbol, key if kept else ""))
+    if not nodes:  # a single variable, or numbers alone
+        formula, below = stack[0]
+        nodes[_ROOT] = quantity(LOSS, formula, key="loss", title="Loss"), [(below, ONE)] if below else []
+    return nodes
 
 
 def _formula(
-    node: objectives.Expression, operands: list[Expression], label: Label
+    node: objectives.Expression, operands: Sequence[Expression], label: Label
 ) -> tuple[Expression, tuple[Expression, ...]]:
     """Return an operation's formula and its derivative at each operand."""
     if isinstance(node, objectives.Unary):
-        negative = node.sign == "-"
-        return (-operands[0], (-ONE,)) if negative else (operands[0], (ONE,))
+        return (-operands[0], (-ONE,)) if node.sign == "-" else (operands[0], (ONE,))
     name = node.operator if isinstance(node, objectives.Binary) else getattr(node, "function", "")
-    rule = _BINARY.get(name) or _VALUES.get(name) or (lambda *a: call(name, *a))
-    formula = rule(*operands)
+    formula = _VALUES[name](*operands) if name in _VALUES else call(name, *operands)
     result = Expression("symbol", formula.value, (), label)
     if len(operands) == 1:
         return formula, (_SLOPES[name](operands[0], result),)
-    return formula, _two_slopes(name, operands[0], operands[1], result)
-
-
-def _operands(node: objectives.Expression) -> tuple[objectives.Expression, ...]:
-    if isinstance(node, objectives.Unary):
-        return (node.operand,)
-    if isinstance(node, objectives.Binary):
-        return (node.left, node.right)
-    return node.arguments if isinstance(node, objectives.Call) else ()
-
-
-def _operands_first(expression: objectives.Expression) -> list[objectives.Expression]:
-    waiting, found = [expression], []
-    while waiting:
-        node = waiting.pop()
-        found.append(node)
-        waiting.extend(_operands(node))
-    return found[::-1]
+    return formula, _TWO_SLOPES[name](operands[0], operands[1], result)

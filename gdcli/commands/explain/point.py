@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gdcli.errors import RunError, SpecError
 from gdcli.spec.load import Loaded, match
 
 if TYPE_CHECKING:
-    from gdcli.engine.batches import Rows
     from gdcli.engine.param_groups import GroupStep, LrSchedules
     from gdcli.engine.problem import TrainingProblem
 
@@ -44,78 +45,49 @@ def point_of(loaded: Loaded, step: int) -> EvaluationPoint:
     """
     from gdcli.engine.problem import build
 
-    last = _last(loaded)
+    spec = loaded.spec
+    last = 1 if spec.optimizer is None else max(1, spec.settings.epochs * spec.batch.steps(loaded.samples))
     if not 1 <= step <= last:
         raise SpecError(f"--step takes a step of the run, from 1 to {last:,} (got {step:,})")
     built = build(loaded)
     rates = built.schedules()
     rows = _advance(built, rates, step)
-    parameters = _values(built)
+    parameters = {slot.name: built.theta.view(slot).cpu().double().tolist() for slot in built.theta.slots}
     unchanged = {slot.name for slot in built.theta.slots if step == 1 or not slot.trained}
     parameters |= {name: value for name, value in _decimal(loaded, parameters).items() if name in unchanged}
-    return EvaluationPoint(
-        step,
-        _positions(rows, loaded.samples),
-        parameters,
-        _rules(built, rates.of_epoch((step - 1) // built.batches.per_epoch)),
-    )
+    now = rates.of_epoch((step - 1) // built.batches.per_epoch)
+    return EvaluationPoint(step, rows, parameters, _rules(built, now))
 
 
-def _last(loaded: Loaded) -> int:
-    spec = loaded.spec
-    return max(1, spec.settings.epochs * spec.batch.steps(loaded.samples)) if spec.optimizer is not None else 1
-
-
-def _advance(built: TrainingProblem, rates: LrSchedules, step: int) -> Rows | None:
-    """Train up to a step and return its rows; None for all of them."""
+def _advance(built: TrainingProblem, rates: LrSchedules, step: int) -> tuple[int, ...]:
+    """Train up to a step and return its rows."""
     from gdcli.engine.loop import training_step
 
+    every, t = range(built.loaded.samples), 0
     if built.loaded.spec.settings.epochs == 0:
-        return None
-    t = 0
+        return tuple(every)
     while True:
         for rows in built.batches.epoch():
             t += 1
             if t == step:
-                return rows
+                return tuple(every[rows.index] if isinstance(rows.index, slice) else rows.index.tolist())
             training_step(built.kernel.step, rows, rates.of_epoch((t - 1) // built.batches.per_epoch), t)
             if not bool(built.theta.values.isfinite().all()):
                 raise RunError(f"the run diverges at step {t:,}, before step {step:,}")
-
-
-def _positions(rows: Rows | None, samples: int) -> tuple[int, ...]:
-    if rows is None or isinstance(rows.index, slice):
-        return tuple(range(samples))[slice(None) if rows is None else rows.index]
-    return tuple(rows.index.tolist())
-
-
-def _values(built: TrainingProblem) -> dict[str, Nested]:
-    return {slot.name: built.theta.view(slot).cpu().double().tolist() for slot in built.theta.slots}
 
 
 def _decimal(loaded: Loaded, values: Mapping[str, Nested]) -> dict[str, Nested]:
     """Return the start values that stand in the spec as numbers, without rounding to its dtype."""
     from gdcli.zoo.models import Objective
 
-    given: dict[str, Nested] = {}
-    if isinstance(loaded.architecture, Objective):
-        given.update({name: float(value) for name, value in loaded.architecture.start.items()})
+    start = loaded.architecture.start if isinstance(loaded.architecture, Objective) else {}
+    given: dict[str, Nested] = {name: float(value) for name, value in start.items()}
     for pattern, value in loaded.spec.model.init.items():
         for name in match(pattern, values):
             given.pop(name, None)
-            if isinstance(value, list):
-                given[name] = _floats(value)
-            elif isinstance(value, int | float):
-                given[name] = _filled(values[name], float(value))
+            if isinstance(value, list | int | float):
+                given[name] = np.broadcast_to(np.asarray(value, np.float64), np.shape(values[name])).tolist()
     return given
-
-
-def _floats(value: Nested) -> Nested:
-    return [_floats(part) for part in value] if isinstance(value, list) else float(value)
-
-
-def _filled(like: Nested, value: float) -> Nested:
-    return [_filled(part, value) for part in like] if isinstance(like, list) else value
 
 
 def _rules(built: TrainingProblem, now: Sequence[GroupStep]) -> dict[str, ParameterRule]:

@@ -35,19 +35,14 @@ class Quantity:
         return text(self.worked, numbers=True)
 
     @property
-    def terms(self) -> tuple[Expression, ...]:
-        """The terms of the sum that it is: its paths, or its rows; itself if it is none."""
-        return self.worked.operands if self.worked.operation == "+" else (self.worked,)
-
-    @property
     def symbol(self) -> Expression:
         """The quantity as a symbol in other formulas."""
         return Expression("symbol", self.value, (), self.name)
 
 
-def quantity(key: str, name: Label, formula: Expression, note: str = "", title: str = "") -> Quantity:
-    """Return a quantity whose numbers are those of its formula's symbols."""
-    return Quantity(key, name, formula, formula, None, note, title)
+def quantity(name: Label, formula: Expression, note: str = "", *, key: str = "", title: str = "") -> Quantity:
+    """Return a quantity whose numbers are those of its formula's symbols; its key is its name unless given."""
+    return Quantity(key or name.text, name, formula, formula, None, note, title)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,23 @@ torch's name in ``after``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gdcli.commands.explain.activations import ONE, TWO, ZERO
 from gdcli.commands.explain.expression import Expression, Label, call, latex_name, number, symbol
 from gdcli.commands.explain.naming import primed
-from gdcli.commands.explain.tree import Quantity, quantity
+from gdcli.commands.explain.point import EvaluationPoint, ParameterRule
+from gdcli.commands.explain.tree import ExplanationSection, Group, Quantity, WorkedTable, quantity
+from gdcli.spec.load import Loaded
+
+STATE_LETTERS = {
+    "momentum_buffer": "b", "sum": "s", "square_avg": "v", "grad_avg": "a", "exp_avg": "m", "exp_avg_sq": "v",
+    "max_exp_avg_sq": "w", "acc_delta": "u", "exp_inf": "u", "mu_product": "Π", "prev": "h", "step_size": "η",
+    "eta": "η", "mu": "μ", "ax": "a",
+}  # fmt: skip
+"""The letter of each state that torch keeps, in the equations."""
 
 
 @dataclass(slots=True)
@@ -31,14 +40,14 @@ class Scalar:
     after: dict[str, float] = field(default_factory=dict)  # state by torch's names
 
     @property
-    def prefix(self) -> str:
-        """What the keys of this scalar's quantities begin with."""
-        return f"{self._label.text}."
+    def name(self) -> Label:
+        """The name of the parameter."""
+        return self.parameter.name
 
     @property
-    def _label(self) -> Label:
-        assert self.parameter.label is not None
-        return self.parameter.label
+    def new(self) -> Quantity:
+        """The new value of the parameter."""
+        return next(line for line in self.lines if line.key.startswith("new_"))
 
     def of(self, letter: str, setting: str, place: int | None = None) -> Expression:
         """Return a setting as a symbol."""
@@ -59,28 +68,27 @@ class Scalar:
         """Note an equation and return its result as a symbol."""
         mark, head = letter.endswith("′"), letter.rstrip("′")
         base = Label(head, latex_name(head))
-        found = quantity(self.prefix + letter, primed(base) if mark else base, formula, note)
+        found = quantity(primed(base) if mark else base, formula, note, key=f"{self.name.text}.{letter}")
         self.lines.append(found)
         return found.symbol
 
-    def kept(
-        self, letter: str, torch_name: str, formula: Callable[[Expression], Expression], note: str = ""
-    ) -> Expression:
-        """Note how a state changes, from the value before to the one after."""
-        now = self.line(f"{letter}′", formula(symbol(letter, self.state[torch_name])), note)
-        self.after[torch_name] = now.value
+    def kept(self, name: str, formula: Callable[[Expression], Expression], note: str = "") -> Expression:
+        """Note how a state, by torch's name, changes from the value before to the one after."""
+        letter = STATE_LETTERS[name]
+        now = self.line(f"{letter}′", formula(symbol(letter, self.state[name])), note)
+        self.after[name] = now.value
         return now
 
     def descend(self, step: Expression, start: Expression | None = None) -> Quantity:
         """Note the new value of the parameter: what it was, less a step."""
-        label = self._label
-        found = quantity(f"new_{label.text}", primed(label), (start or self.parameter) - step)
+        found = quantity(primed(self.name), (start or self.parameter) - step, key=f"new_{self.name.text}")
         self.lines.append(found)
         return found
 
 
 def _direction(s: Scalar, *, decoupled: bool = False) -> tuple[Expression, Expression]:
     """Return g with its weight decay, and the parameter that the step starts from."""
+    decoupled = decoupled or bool(s.settings.get("decoupled_weight_decay"))
     gradient = -s.gradient if s.settings.get("maximize") else s.gradient
     decay, theta = s.settings.get("weight_decay", 0), s.parameter
     if decay and not decoupled:
@@ -97,17 +105,17 @@ def _sgd(s: Scalar) -> None:
         return
     mu, tau = s.of("μ", "momentum"), s.of("τ", "dampening")
     if s.t == 1:
-        b = s.kept("b", "momentum_buffer", lambda b: g, "the first step")
+        b = s.kept("momentum_buffer", lambda b: g, "the first step")
     elif s.settings["dampening"]:
-        b = s.kept("b", "momentum_buffer", lambda b: mu * b + (ONE - tau) * g)
+        b = s.kept("momentum_buffer", lambda b: mu * b + (ONE - tau) * g)
     else:
-        b = s.kept("b", "momentum_buffer", lambda b: mu * b + g)
+        b = s.kept("momentum_buffer", lambda b: mu * b + g)
     s.descend(s.rate * (g + mu * b) if s.settings["nesterov"] else s.rate * b, theta)
 
 
 def _adagrad(s: Scalar) -> None:
     g, theta = _direction(s)
-    total = s.kept("s", "sum", lambda before: before + g**TWO)
+    total = s.kept("sum", lambda before: before + g**TWO)
     rate = s.rate
     if s.settings["lr_decay"]:
         rate = s.line("γ′", s.rate / (ONE + (s.time - ONE) * s.of("η", "lr_decay")))
@@ -117,20 +125,20 @@ def _adagrad(s: Scalar) -> None:
 def _rmsprop(s: Scalar) -> None:
     g, theta = _direction(s)
     alpha = s.of("α", "alpha")
-    v = s.kept("v", "square_avg", lambda v: alpha * v + (ONE - alpha) * g**TWO)
+    v = s.kept("square_avg", lambda v: alpha * v + (ONE - alpha) * g**TWO)
     if s.settings["centered"]:
-        a = s.kept("a", "grad_avg", lambda a: alpha * a + (ONE - alpha) * g)
+        a = s.kept("grad_avg", lambda a: alpha * a + (ONE - alpha) * g)
         v = s.line("w", v - a**TWO)
     scaled = g / (call("sqrt", v) + s.of("ε", "eps"))
     if s.settings["momentum"]:
-        scaled = s.kept("b", "momentum_buffer", lambda b: s.of("μ", "momentum") * b + scaled)
+        scaled = s.kept("momentum_buffer", lambda b: s.of("μ", "momentum") * b + scaled)
     s.descend(s.rate * scaled, theta)
 
 
 def _moments(s: Scalar, g: Expression) -> tuple[Expression, Expression]:
     one, two = s.of("β1", "betas", 0), s.of("β2", "betas", 1)
-    m = s.kept("m", "exp_avg", lambda m: one * m + (ONE - one) * g)
-    v = s.kept("v", "exp_avg_sq", lambda v: two * v + (ONE - two) * g**TWO)
+    m = s.kept("exp_avg", lambda m: one * m + (ONE - one) * g)
+    v = s.kept("exp_avg_sq", lambda v: two * v + (ONE - two) * g**TWO)
     return m, v
 
 
@@ -139,12 +147,11 @@ def _corrected(s: Scalar, letter: str, moment: Expression, place: int) -> Expres
     return s.line(letter, moment / (ONE - beta**s.time))
 
 
-def _adam(s: Scalar, *, decoupled: bool | None = None) -> None:
-    apart = bool(s.settings.get("decoupled_weight_decay")) if decoupled is None else decoupled
-    g, theta = _direction(s, decoupled=apart)
+def _adam(s: Scalar, *, decoupled: bool = False) -> None:
+    g, theta = _direction(s, decoupled=decoupled)
     m, v = _moments(s, g)
     if s.settings["amsgrad"]:
-        v = s.kept("w", "max_exp_avg_sq", lambda w: call("max", w, v))
+        v = s.kept("max_exp_avg_sq", lambda w: call("max", w, v))
     top, below = _corrected(s, "M", m, 0), _corrected(s, "V", v, 1)
     s.descend(s.rate * top / (call("sqrt", below) + s.of("ε", "eps")), theta)
 
@@ -152,35 +159,35 @@ def _adam(s: Scalar, *, decoupled: bool | None = None) -> None:
 def _adadelta(s: Scalar) -> None:
     g, theta = _direction(s)
     rho, eps = s.of("ρ", "rho"), s.of("ε", "eps")
-    v = s.kept("v", "square_avg", lambda v: rho * v + (ONE - rho) * g**TWO)
+    v = s.kept("square_avg", lambda v: rho * v + (ONE - rho) * g**TWO)
     u = symbol("u", s.state["acc_delta"])
     delta = s.line("Δ", call("sqrt", u + eps) / call("sqrt", v + eps) * g)
-    s.kept("u", "acc_delta", lambda u: rho * u + (ONE - rho) * delta**TWO)
+    s.kept("acc_delta", lambda u: rho * u + (ONE - rho) * delta**TWO)
     s.descend(s.rate * delta, theta)
 
 
 def _adamax(s: Scalar) -> None:
     g, theta = _direction(s)
     one, two = s.of("β1", "betas", 0), s.of("β2", "betas", 1)
-    m = s.kept("m", "exp_avg", lambda m: one * m + (ONE - one) * g)
-    u = s.kept("u", "exp_inf", lambda u: call("max", two * u, call("abs", g) + s.of("ε", "eps")))
+    m = s.kept("exp_avg", lambda m: one * m + (ONE - one) * g)
+    u = s.kept("exp_inf", lambda u: call("max", two * u, call("abs", g) + s.of("ε", "eps")))
     s.descend(s.rate / (ONE - one**s.time) * m / u, theta)
 
 
 def _nadam(s: Scalar) -> None:
-    g, theta = _direction(s, decoupled=bool(s.settings["decoupled_weight_decay"]))
+    g, theta = _direction(s)
     m, v = _moments(s, g)
     one, psi, half, base = s.of("β1", "betas", 0), s.of("ψ", "momentum_decay"), number(0.5), number(0.96)
     mu = s.line("μ1", one * (ONE - half * base ** (s.time * psi)))
     following = s.line("μ2", one * (ONE - half * base ** ((s.time + ONE) * psi)))
-    product = s.kept("Π", "mu_product", lambda product: product * mu)
+    product = s.kept("mu_product", lambda product: product * mu)
     below = _corrected(s, "V", v, 1)
     ahead = s.line("M", following * m / (ONE - product * following) + (ONE - mu) * g / (ONE - product))
     s.descend(s.rate * ahead / (call("sqrt", below) + s.of("ε", "eps")), theta)
 
 
 def _radam(s: Scalar) -> None:
-    g, theta = _direction(s, decoupled=bool(s.settings["decoupled_weight_decay"]))
+    g, theta = _direction(s)
     m, v = _moments(s, g)
     two, four, t = s.of("β2", "betas", 1), number(4), s.time
     top = _corrected(s, "M", m, 0)
@@ -209,9 +216,8 @@ def _rprop(s: Scalar) -> None:
         factor, note = symbol(_GROW, s.settings["etas"][1]), "g · h > 0: the sign stays, a larger step"
     elif agreement < 0:
         factor, note = symbol(_SHRINK, s.settings["etas"][0]), "g · h < 0: the sign changed, a smaller step"
-    now = s.line("η′", call("min", call("max", size * factor, low), high), note)
-    held = s.line("h′", g if agreement >= 0 else ZERO, "" if agreement >= 0 else "no step back")
-    s.after |= {"step_size": now.value, "prev": held.value}
+    now = s.kept("step_size", lambda _: call("min", call("max", size * factor, low), high), note)
+    held = s.kept("prev", lambda _: g if agreement >= 0 else ZERO, "" if agreement >= 0 else "no step back")
     s.descend(now * call("sign", held), theta)
 
 
@@ -221,13 +227,12 @@ def _asgd(s: Scalar) -> None:
     mu, kappa = symbol("μ", s.state["mu"]), s.of("κ", "lambd")
     shrunk = s.line("θ", (ONE - kappa * eta) * theta)
     new = s.descend(eta * g, shrunk)
-    average = symbol("a", s.state["ax"])
     if mu.value == 1:
-        s.after["ax"] = s.line("a′", new.symbol, "μ = 1").value
+        s.kept("ax", lambda a: new.symbol, "μ = 1")
     else:
-        s.after["ax"] = s.line("a′", average + mu * (new.symbol - average)).value
-    s.after["eta"] = s.line("η′", s.rate / (ONE + kappa * s.rate * s.time) ** s.of("α", "alpha")).value
-    s.after["mu"] = s.line("μ′", ONE / call("max", ONE, s.time - s.of("τ", "t0"))).value
+        s.kept("ax", lambda a: a + mu * (new.symbol - a))
+    s.kept("eta", lambda _: s.rate / (ONE + kappa * s.rate * s.time) ** s.of("α", "alpha"))
+    s.kept("mu", lambda _: ONE / call("max", ONE, s.time - s.of("τ", "t0")))
 
 
 RULES: dict[str, Callable[[Scalar], None]] = {
@@ -237,49 +242,97 @@ RULES: dict[str, Callable[[Scalar], None]] = {
 }  # fmt: skip
 
 
-def settings_of(name: str, settings: Mapping[str, Any], lr: float) -> list[tuple[str, str, str]]:
-    """Return the letters of a rule with the settings that they stand for and their values, those in use."""
-    letters = {**_LETTERS, **_OWN_LETTERS.get(name, {})}
-    rows = [("γ", "lr", repr(lr))]
-    for key, value in settings.items():
-        if key in letters and value not in (0, False):
-            parts = zip(letters[key].split(), value if isinstance(value, list | tuple) else [value], strict=False)
-            rows += [(letter, key, repr(one)) for letter, one in parts]
-    return rows
-
-
 _LETTERS = {
     "momentum": "μ", "dampening": "τ", "weight_decay": "λ", "eps": "ε", "alpha": "α", "betas": "β1 β2", "rho": "ρ",
     "lr_decay": "η", "momentum_decay": "ψ", "etas": "η⁻ η⁺", "step_sizes": "Γ1 Γ2",
 }  # fmt: skip
-STATE_LETTERS = {
-    "momentum_buffer": "b", "sum": "s", "square_avg": "v", "grad_avg": "a", "exp_avg": "m", "exp_avg_sq": "v",
-    "max_exp_avg_sq": "w", "acc_delta": "u", "exp_inf": "u", "mu_product": "Π", "prev": "h", "step_size": "η",
-    "eta": "η", "mu": "μ", "ax": "a",
-}  # fmt: skip
-"""The letter of each state that torch keeps, in the equations."""
 _OWN_LETTERS = {"asgd": {"lambd": "κ", "t0": "τ"}}
 
 
-def taught(name: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return where torch's rule is not as textbooks write it; momentum has `as_average`."""
-    if name == "adagrad":
+# --- as a section -----------------------------------------------------------------------------------------------------
+
+
+class Updates:
+    """The update of every trained scalar."""
+
+    def __init__(self, loaded: Loaded, point: EvaluationPoint) -> None:
+        assert loaded.spec.optimizer is not None or not point.rules
+        self.point, self.optimizer = point, loaded.spec.optimizer.name if loaded.spec.optimizer else ""
+
+    def scalar(self, rule: ParameterRule, k: int, parameter: Expression, gradient: Quantity) -> Scalar:
+        """Return one scalar after its step, with the equations that led there."""
+        found = Scalar(parameter, gradient.symbol, rule.settings, rule.lr, rule.state[k], self.point.step)
+        RULES[self.optimizer](found)
+        return found
+
+    def section(self, scalars: Sequence[Scalar], parameters: Iterable[str]) -> list[ExplanationSection]:
+        """Return the section of the update of a model's parameters; none where nothing is updated."""
+        if not scalars:
+            return []
+        first = scalars[0]
+        notes = (
+            f"The rule is that of {self.optimizer}.",
+            *_taught(self.optimizer, first.settings),
+            *(f"{name} is frozen and stays." for name in parameters if name not in self.point.rules),
+        )
+        table = WorkedTable(("letter", "setting", "value"), _settings_of(self.optimizer, first))
+        groups = [Group((), "", notes, table), *_states("State before", scalars, [one.state for one in scalars])]
+        if all(len(scalar.lines) == 1 for scalar in scalars):
+            groups.append(Group(tuple(scalar.lines[0] for scalar in scalars)))
+        else:
+            groups += [Group(tuple(scalar.lines), scalar.name.text) for scalar in scalars]
+        groups += _states("State after", scalars, [one.after for one in scalars])
+        if self.optimizer == "sgd" and first.settings["momentum"] and not first.settings["dampening"]:
+            groups.append(_average(first))
+        return [ExplanationSection("Update", tuple(groups))]
+
+
+def _settings_of(optimizer: str, scalar: Scalar) -> tuple[tuple[str, str, str], ...]:
+    """Return the letters of a rule with the settings that they stand for and their values, those in use."""
+    letters = {**_LETTERS, **_OWN_LETTERS.get(optimizer, {})}
+    rows = [("γ", "lr", repr(scalar.lr))]
+    for key, value in scalar.settings.items():
+        if key in letters and value not in (0, False):
+            parts = zip(letters[key].split(), value if isinstance(value, list | tuple) else [value], strict=False)
+            rows += [(letter, key, repr(one)) for letter, one in parts]
+    return tuple(rows)
+
+
+def _taught(optimizer: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return where torch's rule is not as textbooks write it; momentum has `_average`."""
+    if optimizer == "adagrad":
         return (f"Textbooks have 1e-6 or 1e-8 for ε, torch {settings['eps']!r}.",)
-    if name == "rmsprop" and settings["momentum"]:
+    if optimizer == "rmsprop" and settings["momentum"]:
         return ("Textbooks have no momentum here, θ′ = θ − γ · g / (√(v′) + ε); torch collects the quotients in b.",)
     return ()
 
 
-def as_average(s: Scalar) -> list[Quantity]:
+def _states(title: str, scalars: Sequence[Scalar], states: Sequence[Mapping[str, float]]) -> list[Group]:
+    if not states[0]:
+        return []
+    header = ("", *(f"{STATE_LETTERS[name]} ({name})" for name in states[0]))
+    rows = tuple(
+        (scalar.name.text, *(repr(state[name]) for name in states[0]))
+        for scalar, state in zip(scalars, states, strict=True)
+    )
+    return [Group((), title, (), WorkedTable(header, rows))]
+
+
+def _average(s: Scalar) -> Group:
     """Return momentum as an average, S ← βS + (1 − β)g, beside torch's sum, for a step with ``dampening`` 0.
 
     With S and b both zero before the first step, S is (1 − β) b throughout: the same direction, shorter steps.
     """
-    beta = symbol("β", s.settings["momentum"])
+    name, beta = s.name.text, symbol("β", s.settings["momentum"])
     other = Scalar(s.parameter, s.gradient, s.settings, s.lr, s.state, s.t)
     before = other.line("S", (ONE - beta) * symbol("b", 0.0 if s.t == 1 else s.state["momentum_buffer"]))
     g, _ = _direction(other)
     now = other.line("S′", beta * before + (ONE - beta) * g)
-    label = Label(f"{other.prefix[:-1]}″", rf"{s._label.latex}''")
-    found = quantity(f"average_{other.prefix[:-1]}", label, s.parameter - s.rate * now)
-    return [*other.lines, found]
+    found = quantity(Label(f"{name}″", rf"{s.name.latex}''"), s.parameter - s.rate * now, key=f"average_{name}")
+    notes = (
+        "torch's buffer is a sum, b′ = μ · b + g. Momentum is often taught as an average, S′ = β · S + (1 − β) · g.",
+        "With β = μ, S is (1 − β) · b: the same direction, a shorter step. In torch it is dampening = momentum",
+        "(which takes the whole g at the first step), or lr · (1 − momentum) with the sum.",
+        f"After such a step {name} would be {name}″:",
+    )
+    return Group((*other.lines, found), "Momentum as an average", notes)

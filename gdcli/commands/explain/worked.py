@@ -7,14 +7,15 @@ from functools import partial as bound
 from math import prod
 from typing import Any
 
-from gdcli.commands.explain import classes, updates
+import numpy as np
+
+from gdcli.commands.explain import losses, updates
 from gdcli.commands.explain.activations import ELEMENTWISE, LAYERWISE
-from gdcli.commands.explain.expression import Expression, Label, latex_name, symbol
-from gdcli.commands.explain.losses import TITLES
+from gdcli.commands.explain.expression import Expression, Label, symbol
 from gdcli.commands.explain.naming import LOSS, Names, partial
 from gdcli.commands.explain.network import Pass, WorkedProblem, numbered_layers
-from gdcli.commands.explain.objective import ChainRule, chain_rule
-from gdcli.commands.explain.point import EvaluationPoint, ParameterRule, point_of
+from gdcli.commands.explain.objective import chain_rule
+from gdcli.commands.explain.point import EvaluationPoint, point_of
 from gdcli.commands.explain.tree import Explanation, ExplanationSection, Group, Quantity, WorkedTable, quantity
 from gdcli.errors import Problem, SpecError, nearest
 from gdcli.spec.load import Loaded
@@ -37,7 +38,9 @@ def explain(loaded: Loaded, step: int = 1) -> Explanation:
     """
     _possible(loaded)
     _readable(loaded)
-    return subject_of(loaded, point_of(loaded, step)).explanation()
+    point = point_of(loaded, step)
+    sections = tuple(subject_of(loaded, point).sections())
+    return Explanation(_heading(loaded, point), loaded.spec.settings.description or "", sections)
 
 
 def quantities(loaded: Loaded, names: Sequence[str], step: int = 1) -> list[Quantity]:
@@ -85,7 +88,7 @@ def _not_written_out(loaded: Loaded) -> Iterator[Problem]:
     if spec.optimizer is not None and spec.settings.epochs > 0:
         used.append(("optimizer", spec.optimizer.name, updates.RULES))
     if spec.loss is not None:
-        used.append(("loss", spec.loss.name, TITLES))
+        used.append(("loss", spec.loss.name, losses.TITLES))
     if isinstance(model, Chain):
         known = {"none", *ELEMENTWISE, *LAYERWISE}
         used += [("activation", name, known) for name in dict.fromkeys(layer.activation for layer in model.layers)]
@@ -106,20 +109,14 @@ def _rows(loaded: Loaded) -> int:
 def _readable(loaded: Loaded) -> None:
     model = loaded.architecture
     assert not isinstance(model, Stack)
-    scalars = sum(map(prod, model.shapes.values()))
-    rows = _rows(loaded)
+    scalars, rows = sum(map(prod, model.shapes.values())), _rows(loaded)
     named = "Name what you want to see: --only loss,dw1"
     if scalars > MAX_SCALARS:
         what = f"the model has {scalars:,} parameters, more than the {MAX_SCALARS} of a readable text"
         raise SpecError(f"{what}. {named}")
     neurons = sum(layer.outputs for layer in model.layers) if isinstance(model, Chain) else 0
-    lines = max(scalars, neurons, 1) * rows
-    if lines > MAX_LINES:
-        what = f"a batch of {rows:,} rows is too long a text"
-        raise SpecError(f"{what}. {named}; or take fewer rows: batch=stochastic")
-
-
-# --- what networks and objectives share -------------------------------------------------------------------------------
+    if max(scalars, neurons, 1) * rows > MAX_LINES:
+        raise SpecError(f"a batch of {rows:,} rows is too long a text. {named}; or take fewer rows: batch=stochastic")
 
 
 def _heading(loaded: Loaded, point: EvaluationPoint) -> str:
@@ -130,77 +127,6 @@ def _heading(loaded: Loaded, point: EvaluationPoint) -> str:
         return f"{spec.name}: step {point.step}"
     epoch, batch = divmod(point.step - 1, spec.batch.steps(loaded.samples))
     return f"{spec.name}: step {point.step} (epoch {epoch + 1}, batch {batch + 1})"
-
-
-def _whole(loaded: Loaded, point: EvaluationPoint, sections: Sequence[ExplanationSection]) -> Explanation:
-    return Explanation(_heading(loaded, point), loaded.spec.settings.description or "", tuple(sections))
-
-
-class _Updates:
-    """The update of every trained scalar."""
-
-    def __init__(self, loaded: Loaded, point: EvaluationPoint) -> None:
-        self.loaded, self.point = loaded, point
-        assert loaded.spec.optimizer is not None or not point.rules
-        self.optimizer = loaded.spec.optimizer.name if loaded.spec.optimizer else ""
-
-    def scalar(self, rule: ParameterRule, k: int, parameter: Expression, gradient: Quantity) -> updates.Scalar:
-        """Return one scalar after its step, with the equations that led there."""
-        found = updates.Scalar(parameter, gradient.symbol, rule.settings, rule.lr, rule.state[k], self.point.step)
-        updates.RULES[self.optimizer](found)
-        return found
-
-    def section(self, scalars: Sequence[updates.Scalar], frozen: Sequence[str]) -> list[ExplanationSection]:
-        """Return the section of the update; none where nothing is updated."""
-        if not scalars:
-            return []
-        first = scalars[0]
-        letters = updates.settings_of(self.optimizer, first.settings, first.lr)
-        own = updates.taught(self.optimizer, first.settings)
-        notes = (f"The rule is that of {self.optimizer}.", *own, *(f"{name} is frozen and stays." for name in frozen))
-        table = WorkedTable(("letter", "setting", "value"), tuple(letters))
-        groups = [Group((), "", notes, table), *_states(scalars, "State before", before=True)]
-        groups += self._lines(scalars)
-        groups += _states(scalars, "State after", before=False)
-        if self.optimizer == "sgd" and first.settings["momentum"] and not first.settings["dampening"]:
-            groups += _average(scalars)
-        return [ExplanationSection("Update", tuple(groups))]
-
-    def _lines(self, scalars: Sequence[updates.Scalar]) -> list[Group]:
-        if all(len(scalar.lines) == 1 for scalar in scalars):
-            return [Group(tuple(scalar.lines[0] for scalar in scalars))]
-        return [Group(tuple(scalar.lines), _name(scalar).text) for scalar in scalars]
-
-
-def _name(scalar: updates.Scalar) -> Label:
-    assert scalar.parameter.label is not None
-    return scalar.parameter.label
-
-
-def _states(scalars: Sequence[updates.Scalar], title: str, *, before: bool) -> list[Group]:
-    states = [scalar.state if before else scalar.after for scalar in scalars]
-    columns = tuple(states[0])
-    if not columns:
-        return []
-    rows = tuple(
-        (_name(scalar).text, *(repr(state[column]) for column in columns))
-        for scalar, state in zip(scalars, states, strict=True)
-    )
-    return [
-        Group((), title, (), WorkedTable(("", *(f"{updates.STATE_LETTERS[name]} ({name})" for name in columns)), rows))
-    ]
-
-
-def _average(scalars: Sequence[updates.Scalar]) -> list[Group]:
-    """Return the same step with momentum as an average beside torch's sum."""
-    first = scalars[0]
-    notes = (
-        "torch's buffer is a sum, b′ = μ · b + g. Momentum is often taught as an average, S′ = β · S + (1 − β) · g.",
-        "With β = μ, S is (1 − β) · b: the same direction, a shorter step. In torch it is dampening = momentum",
-        "(which takes the whole g at the first step), or lr · (1 − momentum) with the sum.",
-        f"After such a step {_name(first).text} would be {_name(first).text}″:",
-    )
-    return [Group(tuple(updates.as_average(first)), "Momentum as an average", notes)]
 
 
 def _table_of(values: Mapping[str, tuple[str, float]]) -> WorkedTable:
@@ -216,7 +142,7 @@ class Network:
     """A chain of layers on one batch."""
 
     def __init__(self, loaded: Loaded, point: EvaluationPoint) -> None:
-        self.loaded, self.point, self.updates = loaded, point, _Updates(loaded, point)
+        self.loaded, self.point, self.updates = loaded, point, updates.Updates(loaded, point)
         problem = _problem(loaded, point)
         self.work, self.layers, self.names = Pass(problem), problem.layers, problem.names
 
@@ -225,69 +151,46 @@ class Network:
     def thunks(self) -> dict[str, Thunk]:
         """Return every quantity of the pass by name, to be worked out when called."""
         work, found = self.work, {"loss": lambda: self.work.loss.value}
-        for k, b, j in self._neurons():
-            found |= self._of_neuron(k, b, j)
-        if self.loaded.spec.loss and self.loaded.spec.loss.name == "cross_entropy":
-            width = len(work.problem.targets[0])
-            for b in work.rows:
-                for j in range(width):
-                    found[self.names.of("p", j, b).text] = bound(self._chance, b * width + j)
-        if not self.layers:
-            for b, j in self._outputs():
-                found[f"d{self.names.output(b, j).text}"] = bound(self._slope, b, j)
-        for parameter, label, gradient in self._parameters():
-            found[f"d{label.text}"] = gradient
-            found[label.text] = bound(quantity, label.text, label, parameter)
-        for name, rule in self.point.rules.items():
+        for b in work.rows:
+            for k, layer in enumerate(self.layers):
+                for j in range(layer.affine.outputs):
+                    found |= self._of_neuron(k, b, j)
+        for b, targets in enumerate(work.problem.targets):
+            for j in range(len(targets)):
+                found |= self._of_loss(b, j)
+        for name in self._shapes():
             for place, (parameter, label, gradient) in enumerate(self.of_parameter(name)):
-                found[f"new_{label.text}"] = bound(self._updated, rule, place, parameter, gradient)
+                found[f"d{label.text}"] = gradient
+                found[label.text] = bound(quantity, label, parameter)
+                if name in self.point.rules:
+                    found[f"new_{label.text}"] = bound(self._new, name, place, parameter, gradient)
         return found
-
-    def _updated(self, rule: ParameterRule, place: int, parameter: Expression, gradient: Thunk) -> Quantity:
-        lines = self.updates.scalar(rule, place, parameter, gradient()).lines
-        return next(line for line in lines if line.key.startswith("new_"))
 
     def _of_neuron(self, k: int, b: int, j: int) -> dict[str, Thunk]:
         work, neuron, net = self.work, self.names.neuron(k, b, j), self.work.net_name(k, b, j)
         found: dict[str, Thunk] = {
-            net.text: bound(work.net, k, b, j),
-            f"d{net.text}": bound(work.at_net, k, b, j),
-            f"d{neuron.text}": bound(work.at_output, k, b, j),
+            net.text: lambda: work.net(k, b, j),
+            f"d{net.text}": lambda: work.at_net(k, b, j),
+            f"d{neuron.text}": lambda: work.at_output(k, b, j),
         }
         if net != neuron:
-            found[neuron.text] = bound(self._activated, k, b, j)
-            found[partial(neuron, net).text] = bound(self._local, k, b, j)
+            found[neuron.text] = lambda: work.output(k, b, j)
+            found[partial(neuron, net).text] = lambda: work.local(k, b, j, j)
         return found
 
-    def _activated(self, k: int, b: int, j: int) -> Quantity:
-        return self.work.activated(k, b, j) or self.work.net(k, b, j)
+    def _of_loss(self, b: int, j: int) -> dict[str, Thunk]:
+        """Return what the loss has of an output: its probability, and its derivative where no layer has it."""
+        work, found = self.work, dict[str, Thunk]()
+        if work.problem.loss == "cross_entropy":
+            found[self.names.of("p", j, b).text] = lambda: work.loss.before[b * len(work.problem.targets[b]) + j]
+        if not self.layers:
+            found[f"d{self.names.of('o', j, b).text}"] = lambda: work.loss.slopes[b, j]
+        return found
 
-    def _local(self, k: int, b: int, j: int) -> Quantity:
-        return self.work.local(k, b, j) or self.work.locals_of_layer(k, b, j)[j]
-
-    def _chance(self, place: int) -> Quantity:
-        return self.work.loss.before[place]
-
-    def _slope(self, b: int, j: int) -> Quantity:
-        return self.work.loss.slopes[b, j]
+    def _new(self, name: str, place: int, parameter: Expression, gradient: Thunk) -> Quantity:
+        return self.updates.scalar(self.point.rules[name], place, parameter, gradient()).new
 
     # --- walking ---
-
-    def _neurons(self) -> Iterator[tuple[int, int, int]]:
-        for b in self.work.rows:
-            for k, layer in enumerate(self.layers):
-                for j in range(layer.affine.outputs):
-                    yield k, b, j
-
-    def _outputs(self) -> Iterator[tuple[int, int]]:
-        for b in self.work.rows:
-            for j in range(len(self.work.problem.inputs[b])):
-                yield b, j
-
-    def _parameters(self) -> Iterator[tuple[Expression, Label, Thunk]]:
-        for layer in self.layers:
-            for name in layer.affine.shapes:
-                yield from self.of_parameter(name)
 
     def of_parameter(self, name: str) -> Iterator[tuple[Expression, Label, Thunk]]:
         """Yield each scalar of a parameter in its order: its symbol, its name, its derivative."""
@@ -295,46 +198,38 @@ class Network:
         layer = self.layers[k]
         if name.endswith("bias"):
             for j, parameter in enumerate(layer.biases):
-                yield parameter, _label(parameter), bound(self.work.at_bias, k, j)
+                yield parameter, parameter.name, bound(self.work.at_bias, k, j)
             return
         for j, row in enumerate(layer.weights):
             for i, parameter in enumerate(row):
-                yield parameter, _label(parameter), bound(self.work.at_weight, k, j, i)
+                yield parameter, parameter.name, bound(self.work.at_weight, k, j, i)
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return {
+            name: (len(layer.biases),) if name.endswith("bias") else shape
+            for layer in self.layers
+            for name, shape in layer.affine.shapes.items()
+        }
 
     # --- sections ---
 
-    def explanation(self) -> Explanation:
+    def sections(self) -> list[ExplanationSection]:
         """Return the whole."""
         sections = [self._given(), *self._forward(), self._loss(), self._backward(), *self._update()]
-        loss = self.loaded.spec.loss
-        if loss is not None and loss.name in ("cross_entropy", "nll"):
-            sections.append(classes.comparison())
-        return _whole(self.loaded, self.point, sections)
+        return [*sections, losses.comparison()] if self.work.problem.loss in ("cross_entropy", "nll") else sections
 
     def _given(self) -> ExplanationSection:
         groups = []
         named = {
-            label.text: (f"{name}[{_index(shape, place)}]", parameter.value)
+            label.text: (f"{name}[{','.join(map(str, np.unravel_index(place, shape)))}]", parameter.value)
             for name, shape in self._shapes().items()
             for place, (parameter, label, _) in enumerate(self.of_parameter(name))
         }
         if named:
             groups.append(Group((), "", (), _table_of(named)))
-        groups.append(Group((), "", self._on_classes(), self._data()))
+        classes = "Classes count from 0, outputs from 1: t is 1 for the output of the row's class, else 0."
+        groups.append(Group((), "", () if self.work.problem.classes is None else (classes,), self._data()))
         return ExplanationSection("Given", tuple(groups))
-
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        found: dict[str, tuple[int, ...]] = {}
-        for layer in self.layers:
-            for name, shape in layer.affine.shapes.items():
-                found[name] = (len(layer.biases),) if name.endswith("bias") else shape
-        return found
-
-    def _on_classes(self) -> tuple[str, ...]:
-        indices = self.work.problem.classes
-        if indices is None:
-            return ()
-        return ("Classes count from 0, outputs from 1: t is 1 for the output of the row's class, else 0.",)
 
     def _data(self) -> WorkedTable:
         problem = self.work.problem
@@ -350,22 +245,16 @@ class Network:
     def _forward(self) -> list[ExplanationSection]:
         if not self.layers:
             return []
-        return [
-            ExplanationSection(
-                "Forward", tuple(Group(tuple(self._of_row(b)), self._row_title(b)) for b in self.work.rows)
-            )
-        ]
-
-    def _row_title(self, b: int) -> str:
-        return f"Row {self.names.rows[b]}" if len(self.names.rows) > 1 else ""
+        titles = [f"Row {row}" for row in self.names.rows] if len(self.names.rows) > 1 else [""]
+        groups = (Group(tuple(self._of_row(b)), title) for b, title in enumerate(titles))
+        return [ExplanationSection("Forward", tuple(groups))]
 
     def _of_row(self, b: int) -> Iterator[Quantity]:
         for k, layer in enumerate(self.layers):
             for j in range(layer.affine.outputs):
                 yield self.work.net(k, b, j)
-                activated = self.work.activated(k, b, j)
-                if activated is not None:
-                    yield activated
+                if layer.affine.activation != "none":
+                    yield self.work.output(k, b, j)
 
     def _loss(self) -> ExplanationSection:
         loss = self.work.loss
@@ -392,14 +281,13 @@ class Network:
         return ExplanationSection("Backward", tuple(groups))
 
     def _local_derivatives(self, k: int, b: int) -> Iterator[Quantity]:
-        work, last = self.work, k == len(self.layers) - 1
-        for j in range(self.layers[k].affine.outputs):
-            if last or not work.written_out:
-                yield work.at_output(k, b, j)
-        for j in range(self.layers[k].affine.outputs):
-            local = work.local(k, b, j)
-            yield from [local] if local is not None else work.locals_of_layer(k, b, j)
-            if not work.written_out and self.layers[k].affine.activation != "none":
+        work, neurons = self.work, range(self.layers[k].affine.outputs)
+        if k == len(self.layers) - 1 or not work.written_out:
+            yield from (work.at_output(k, b, j) for j in neurons)
+        for j in neurons:
+            reached = work.reached(k, j)
+            yield from (work.local(k, b, i, j) for i in reached)
+            if reached and not work.written_out:
                 yield work.at_net(k, b, j)
 
     def _update(self) -> list[ExplanationSection]:
@@ -409,18 +297,7 @@ class Network:
             if name in self.point.rules
             for place, (parameter, _, gradient) in enumerate(self.of_parameter(name))
         ]
-        return self.updates.section(scalars, [name for name in self._shapes() if name not in self.point.rules])
-
-
-def _label(parameter: Expression) -> Label:
-    assert parameter.label is not None
-    return parameter.label
-
-
-def _index(shape: tuple[int, ...], place: int) -> str:
-    if len(shape) == 1:
-        return str(place)
-    return f"{place // shape[1]},{place % shape[1]}"
+        return self.updates.section(scalars, self._shapes())
 
 
 def _problem(loaded: Loaded, point: EvaluationPoint) -> WorkedProblem:
@@ -429,14 +306,15 @@ def _problem(loaded: Loaded, point: EvaluationPoint) -> WorkedProblem:
     assert spec.loss is not None
     assert isinstance(model, Chain)
     names = Names(len(model.layers), tuple(row + 1 for row in point.rows))
-    letter = names.input if model.layers else names.output
+    letter = "x" if model.layers else "o"
     inputs = [
-        [symbol(letter(b, i), float(value)) for i, value in enumerate(table.x[row])] for b, row in enumerate(point.rows)
+        [symbol(names.of(letter, i, b), float(value)) for i, value in enumerate(table.x[row])]
+        for b, row in enumerate(point.rows)
     ]
     width = model.layers[-1].outputs if model.layers else table.x.shape[1]
     indices = tuple(int(table.y[row]) for row in point.rows) if table.y.ndim == 1 else None
     targets = [
-        [symbol(names.target(b, j), value) for j, value in enumerate(_target(table.y[row], width))]
+        [symbol(names.of("t", j, b), value) for j, value in enumerate(_target(table.y[row], width))]
         for b, row in enumerate(point.rows)
     ]
     layers = numbered_layers(model.layers, point.parameters)
@@ -455,32 +333,25 @@ class WorkedFunction:
     """An objective at a point."""
 
     def __init__(self, loaded: Loaded, point: EvaluationPoint) -> None:
-        self.loaded, self.point, self.updates = loaded, point, _Updates(loaded, point)
+        self.loaded, self.point, self.updates = loaded, point, updates.Updates(loaded, point)
         assert isinstance(loaded.architecture, Objective)
         self.model = loaded.architecture
-        self.work: ChainRule = chain_rule(self.model, point.parameters)
+        self.work = chain_rule(self.model, point.parameters)
 
     def thunks(self) -> dict[str, Thunk]:
         """Return every quantity by name."""
-        work = self.work
-        found = [*work.forward, *work.local, *work.nodes, *work.variables.values(), *self._new()]
+        work, new = self.work, (scalar.new for scalar in self._scalars())
+        found = [*work.forward, *work.local, *work.nodes, *work.variables.values(), *new]
         return {one.key: (lambda one=one: one) for one in found}  # type: ignore[misc]  # bound now
-
-    def _new(self) -> Iterator[Quantity]:
-        for scalar in self._scalars():
-            yield from (line for line in scalar.lines if line.key.startswith("new_"))
 
     def _scalars(self) -> list[updates.Scalar]:
         return [
-            self.updates.scalar(self.point.rules[name], 0, self._symbol(name), slope)
+            self.updates.scalar(self.point.rules[name], 0, symbol(name, self.point.parameters[name]), slope)
             for name, slope in self.work.variables.items()
             if name in self.point.rules
         ]
 
-    def _symbol(self, name: str) -> Expression:
-        return symbol(Label(name, latex_name(name)), self.point.parameters[name])
-
-    def explanation(self) -> Explanation:
+    def sections(self) -> list[ExplanationSection]:
         """Return the whole."""
         expression = self.loaded.spec.model.arguments["expression"]
         values = {name: ("variable", value) for name, value in self.point.parameters.items()}
@@ -496,6 +367,4 @@ class WorkedFunction:
             ExplanationSection("Forward", (Group(self.work.forward),)),
             ExplanationSection("Backward", tuple(group for group in backward if group.quantities)),
         ]
-        frozen = [name for name in self.point.parameters if name not in self.point.rules]
-        sections += self.updates.section(self._scalars(), frozen)
-        return _whole(self.loaded, self.point, sections)
+        return sections + self.updates.section(self._scalars(), self.point.parameters)

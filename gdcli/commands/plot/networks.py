@@ -71,7 +71,7 @@ def _neurons(built: TrainingProblem, chain: Chain, x: Tensor) -> list[list[plots
     from gdcli.commands.explain.naming import Names
 
     names, slots = Names(len(chain.layers), (1,)), {slot.name: slot for slot in built.theta.slots}
-    a, found = x, [[names.input(0, i).text for i in range(x.shape[1])]]
+    a, found = x, [[names.of("x", i, 0).text for i in range(x.shape[1])]]
     outputs = [a]
     with torch.no_grad():
         for k, layer in enumerate(chain.layers):
