@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from gdcli.zoo.arithmetic import Arithmetic, Setting, Update, arithmetic_of
+from gdcli.zoo.arithmetic import Numbers, Setting, Update, arithmetic_of
 from gdcli.zoo.update_rule import (
     Beta,
     Bound,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def _moments(of: Arithmetic, p: Tensor, d: Tensor, betas: tuple[Setting, Setting]) -> tuple[dict[str, Tensor], Update]:
+def _moments(of: Numbers, p: Tensor, d: Tensor, betas: tuple[Setting, Setting]) -> tuple[dict[str, Tensor], Update]:
     """Return the state m, v of Adam's family and its update: m ← β₁m + (1 − β₁)d, v ← β₂v + (1 − β₂)d²."""
     import torch
 

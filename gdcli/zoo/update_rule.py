@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 from annotated_types import Ge, Lt
 
-from gdcli.zoo.arithmetic import Arithmetic, Setting, Update, is_zero
+from gdcli.zoo.arithmetic import Numbers, Setting, Update, is_zero
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,7 +65,7 @@ def root_of_bias_correction(beta: float, t: int) -> float:
 
 
 def direction(
-    of: Arithmetic, p: Tensor, g: Tensor, weight_decay: Setting, maximize: bool
+    of: Numbers, p: Tensor, g: Tensor, weight_decay: Setting, maximize: bool
 ) -> tuple[Tensor, list[Update]]:
     """Return d = ±g + λθ and the updates that fill it: none where d is g itself."""
     import torch
@@ -88,7 +88,7 @@ def direction(
 
 
 def direction_or_shrink(
-    of: Arithmetic, p: Tensor, g: Tensor, weight_decay: Setting, maximize: bool, decoupled: bool
+    of: Numbers, p: Tensor, g: Tensor, weight_decay: Setting, maximize: bool, decoupled: bool
 ) -> tuple[Tensor, list[Update]]:
     """Return d and its updates; a decoupled decay multiplies θ by 1 - γλ instead of adding λθ to d."""
     if not decoupled or is_zero("weight_decay", weight_decay):
@@ -103,7 +103,7 @@ def direction_or_shrink(
     return d, [*before, shrink]
 
 
-def take_step(of: Arithmetic, p: Tensor, d: Tensor) -> Update:
+def take_step(of: Numbers, p: Tensor, d: Tensor) -> Update:
     """Return θ ← θ − γd."""
     add, negative = of.add(p, d), of.negative()
 
