@@ -28,10 +28,6 @@ TOO_LONG = {
     "spec/load.py",
     "spec/schema.py",
     "storage/run_folder.py",
-    "zoo/arithmetic.py",
-    "zoo/data.py",
-    "zoo/objectives.py",
-    "zoo/optimizers.py",
 }
 
 

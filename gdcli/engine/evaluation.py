@@ -14,7 +14,7 @@ from gdcli.engine.problem import TrainingProblem
 from gdcli.records import Floats, Prediction, Start
 from gdcli.spec.load import Loaded
 from gdcli.zoo.activations import ACTIVATIONS
-from gdcli.zoo.metrics import accuracy_of
+from gdcli.zoo.losses import accuracy_of
 from gdcli.zoo.models import Affine, Chain
 
 

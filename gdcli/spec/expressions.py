@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gdcli.zoo.expressions import Binary, Call, Expression, ExpressionError, Name, Unary, names
 from gdcli.zoo.models import Objective
-from gdcli.zoo.objectives import Binary, Call, Expression, ExpressionError, Name, Unary, compile_, names
+from gdcli.zoo.objectives import compile_
 
 
 def constant_error(model: Objective) -> ExpressionError | None:

@@ -31,9 +31,11 @@ from gdcli.spec.sections import RunSpec
 from gdcli.spec.signature import Path as KeyPath
 from gdcli.spec.signature import got
 from gdcli.zoo import data as sources
+from gdcli.zoo.data_files import read_file
 from gdcli.zoo.losses import TARGETS
 from gdcli.zoo.models import MODELS, Architecture, Chain, Objective, Sizes, Stack
 from gdcli.zoo.naming import ArgumentError
+from gdcli.zoo.table import Table, as_numbers, scale, split, standardize
 
 __all__ = ["Loaded", "draws_data", "load", "match", "memory", "name_problems", "require_memory", "respecified"]
 
@@ -43,8 +45,8 @@ class Loaded:
     """A spec that can be run: its training and validation rows (None for an objective) and its model's make-up."""
 
     spec: RunSpec
-    training: sources.Table | None
-    validation: sources.Table | None
+    training: Table | None
+    validation: Table | None
     architecture: Architecture
     warnings: tuple[str, ...] = ()
     data_file: Path | None = None  # resolved
@@ -151,7 +153,7 @@ def _digest(file: Path | None) -> str:
     return "" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _table(spec: RunSpec, file: Path | None, problems: list[Problem]) -> sources.Table | None:
+def _table(spec: RunSpec, file: Path | None, problems: list[Problem]) -> Table | None:
     """Return all rows of the spec's source, or None with the problem noted (or for an objective)."""
     if spec.data is None:
         return None
@@ -159,7 +161,7 @@ def _table(spec: RunSpec, file: Path | None, problems: list[Problem]) -> sources
     try:
         with np.errstate(all="ignore"):  # what overflows is refused below
             table = _read(spec, file)
-    except (ArgumentError, sources.DataError) as error:
+    except ArgumentError as error:
         problems.append(spec.problem((*prefix, *error.path), error.message))
         return None
     except (ValueError, OverflowError) as error:  # a generator's: 'x: uniform needs low <= high', or numpy's
@@ -173,7 +175,7 @@ def _table(spec: RunSpec, file: Path | None, problems: list[Problem]) -> sources
     return table
 
 
-def _read(spec: RunSpec, file: Path | None) -> sources.Table:
+def _read(spec: RunSpec, file: Path | None) -> Table:
     assert spec.data is not None
     classes = spec.loss is not None and TARGETS.get(spec.loss.name) == "classes"
     given = dict(spec.data.arguments)
@@ -196,12 +198,12 @@ def _read(spec: RunSpec, file: Path | None) -> sources.Table:
 _data_set = lru_cache(maxsize=1)(sources.dataset)
 
 
-def _file_table(file: Path, features: list[str] | None, target: str | list[str], classes: bool) -> sources.Table:
+def _file_table(file: Path, features: list[str] | None, target: str | list[str], classes: bool) -> Table:
     """Return a file's rows, those read last if the file is still the same by the system's account."""
     try:
         found = file.stat()
     except OSError:  # its message is read_file's
-        return sources.read_file(file, features, target, classes)
+        return read_file(file, features, target, classes)
     stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     columns = None if features is None else tuple(features)
     return _stamped(file, stamp, columns, target if isinstance(target, str) else tuple(target), classes)
@@ -214,48 +216,44 @@ def _stamped(
     features: tuple[str, ...] | None,
     target: str | tuple[str, ...],
     classes: bool,
-) -> sources.Table:
+) -> Table:
     columns = None if features is None else list(features)
-    return sources.read_file(file, columns, target if isinstance(target, str) else list(target), classes)
+    return read_file(file, columns, target if isinstance(target, str) else list(target), classes)
 
 
-def _prepared(
-    spec: RunSpec, table: sources.Table, problems: list[Problem]
-) -> tuple[sources.Table | None, sources.Table | None]:
+def _prepared(spec: RunSpec, table: Table, problems: list[Problem]) -> tuple[Table | None, Table | None]:
     """Return training and validation rows, split and standardized as the spec says."""
     assert spec.data is not None
     table = _suited(spec, table)
     training, validation = table, None
     if spec.data.validation is not None:
         try:
-            training, validation = sources.split(
-                table, spec.data.validation, sources.generator(spec.data_seed, "split")
-            )
-        except sources.DataError as error:
+            training, validation = split(table, spec.data.validation, sources.generator(spec.data_seed, "split"))
+        except ArgumentError as error:
             problems.append(spec.problem(("data", *error.path), error.message))
             return None, None
     if spec.data.standardize:
         with np.errstate(all="ignore"):
-            by = sources.scale(training)
-            training = sources.standardize(training, by)
-            validation = validation and sources.standardize(validation, by)
+            by = scale(training)
+            training = standardize(training, by)
+            validation = validation and standardize(validation, by)
         if not (np.isfinite(by.mean).all() and np.isfinite(by.deviation).all()):
             problems.append(spec.problem(("data", "standardize"), "the data are too large to standardize"))
     return training, validation
 
 
-def _suited(spec: RunSpec, table: sources.Table) -> sources.Table:
+def _suited(spec: RunSpec, table: Table) -> Table:
     """Class indices [n] become numbers [n, 1] for a loss that is not one of classes."""
     wants_classes = spec.loss is not None and TARGETS.get(spec.loss.name) == "classes"
     if table.y.ndim == 1 and not wants_classes:
-        return replace(table, y=table.y.astype(np.float64)[:, None], classes=0)
+        return as_numbers(table)
     return table
 
 
 # --- model ------------------------------------------------------------------------------------------------------------
 
 
-def _architecture(spec: RunSpec, training: sources.Table | None, problems: list[Problem]) -> Architecture | None:
+def _architecture(spec: RunSpec, training: Table | None, problems: list[Problem]) -> Architecture | None:
     sizes = Sizes(0, 0)
     if training is not None:
         outputs = training.classes or (training.y.shape[1] if training.y.ndim == 2 else 1)
@@ -284,7 +282,7 @@ def _shapes(loaded: Loaded) -> list[Problem]:
     return problems
 
 
-def _outputs(spec: RunSpec, table: sources.Table, outputs: int) -> list[Problem]:
+def _outputs(spec: RunSpec, table: Table, outputs: int) -> list[Problem]:
     last: dict[str, KeyPath] = {"linear": ("model", "out_features"), "identity": ("data", "y")}
     path = last.get(spec.model.name, ("model", "layers", len(spec.model.arguments.get("layers", ())) - 1))
     if table.y.ndim == 1:
@@ -298,7 +296,7 @@ def _outputs(spec: RunSpec, table: sources.Table, outputs: int) -> list[Problem]
     return []
 
 
-def _targets(spec: RunSpec, table: sources.Table) -> list[Problem]:
+def _targets(spec: RunSpec, table: Table) -> list[Problem]:
     assert spec.loss is not None
     kind = TARGETS.get(spec.loss.name, "values")
     if kind == "classes" and spec.loss.name == "nll" and table.y.ndim == 2:
@@ -310,7 +308,7 @@ def _targets(spec: RunSpec, table: sources.Table) -> list[Problem]:
     return []
 
 
-def _outside(table: sources.Table) -> float:
+def _outside(table: Table) -> float:
     return float(table.y.max() if table.y.max() > 1 else table.y.min())
 
 
@@ -409,7 +407,7 @@ def _too_long(loaded: Loaded) -> list[Problem]:
     return []
 
 
-def _warnings(spec: RunSpec, training: sources.Table | None) -> list[str]:
+def _warnings(spec: RunSpec, training: Table | None) -> list[str]:
     if training is None or spec.batch.mode != "mini-batch" or spec.batch.size <= len(training.x):
         return []
     problem = spec.problem(

@@ -16,6 +16,8 @@ from annotated_types import Gt
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from gdcli.zoo.table import Table
+
 Pointwise = Callable[["Tensor", "Tensor"], "Tensor"]  # (output, target) -> Tensor
 Targets = Literal["values", "probabilities", "classes"]
 
@@ -362,3 +364,29 @@ TARGETS: dict[str, Targets] = {
     "bce_with_logits": "probabilities",
     "kl_div": "probabilities",
 }
+
+# --- what is told of a model besides its loss -------------------------------------------------------------------------
+
+Metric = Callable[["Tensor", "Tensor"], float]
+
+
+def by_class(output: Tensor, y: Tensor) -> float:
+    """Return the share of rows [B] whose largest output [B, C] is that of their class [B]."""
+    return float((output.argmax(1) == y).double().mean())
+
+
+ACCURACY: dict[str, Metric] = {
+    "cross_entropy": by_class,
+    "nll": by_class,
+    "bce": lambda output, y: float(((output > 0.5) == (y > 0.5)).double().mean()),
+    "bce_with_logits": lambda output, y: float(((output > 0) == (y > 0.5)).double().mean()),
+}
+"""Accuracy by the loss's name."""
+
+
+def accuracy_of(loss: str, training: Table | None) -> Metric | None:
+    """Return the accuracy that a loss has on such targets; None where it has none."""
+    accuracy = ACCURACY.get(loss)
+    if accuracy is None or training is None:
+        return None
+    return accuracy if training.y.ndim == (1 if accuracy is by_class else 2) else None

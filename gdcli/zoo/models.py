@@ -14,9 +14,10 @@ from typing import Annotated, Any
 from annotated_types import Len
 
 from gdcli.errors import nearest
-from gdcli.zoo import objectives
 from gdcli.zoo.activations import ACTIVATIONS
+from gdcli.zoo.expressions import CONSTANTS, Expression, ExpressionError, names
 from gdcli.zoo.naming import ArgumentError, OneOf, Width
+from gdcli.zoo.objectives import parse
 
 ActivationName = Annotated[str, OneOf("activation", ACTIVATIONS)]
 
@@ -81,7 +82,7 @@ class Stack:
 class Objective:
     """A function of named variables: the loss is its value, there are no data."""
 
-    expression: objectives.Expression
+    expression: Expression
     start: Mapping[str, float]
     constants: Mapping[str, float]
 
@@ -208,11 +209,11 @@ def objective(
     """
     constants = constants or {}
     try:
-        parsed = objectives.parse(expression)
-    except objectives.ExpressionError as error:
+        parsed = parse(expression)
+    except ExpressionError as error:
         raise ArgumentError(("expression",), f"{error}, at character {error.column}") from None
-    used = objectives.names(parsed)
-    for name in sorted(used - set(start) - set(constants) - set(objectives.CONSTANTS)):
+    used = names(parsed)
+    for name in sorted(used - set(start) - set(constants) - set(CONSTANTS)):
         raise ArgumentError(
             ("expression",), f"'{name}' is neither in start nor in constants", nearest(name, {*start, *constants})
         )

@@ -64,9 +64,7 @@ def root_of_bias_correction(beta: float, t: int) -> float:
     return root
 
 
-def direction(
-    of: Numbers, p: Tensor, g: Tensor, weight_decay: Setting, maximize: bool
-) -> tuple[Tensor, list[Update]]:
+def direction(of: Numbers, p: Tensor, g: Tensor, weight_decay: Setting, maximize: bool) -> tuple[Tensor, list[Update]]:
     """Return d = ±g + λθ and the updates that fill it: none where d is g itself."""
     import torch
 

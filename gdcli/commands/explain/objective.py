@@ -16,7 +16,7 @@ from gdcli.commands.explain.activations import HALF, ONE, TWO, ZERO
 from gdcli.commands.explain.expression import Expression, Label, call, latex_name, number, symbol, total, worked_factors
 from gdcli.commands.explain.naming import LOSS, partial
 from gdcli.commands.explain.tree import Quantity, quantity
-from gdcli.zoo import objectives
+from gdcli.zoo import expressions
 from gdcli.zoo.models import Objective
 
 Slope = Callable[[Expression, Expression], Expression]  # (operand, result) -> derivative
@@ -162,25 +162,25 @@ def _sum(label: Label, key: str, paths: list[tuple[Quantity | None, Quantity]]) 
 
 def _nodes(model: Objective, values: Mapping[str, float]) -> dict[str, _Node]:
     """Return the operations of the expression in the order in which they are computed."""
-    constants = {**objectives.CONSTANTS, **model.constants}
+    constants = {**expressions.CONSTANTS, **model.constants}
     nodes: dict[str, _Node] = {}
     taken = {*values, *constants}
     letter = next((one for one in "vunqrs" if not any(name.startswith(one) for name in taken)), "node_")
     stack: list[tuple[Expression, str]] = []  # formula, and the key of what it depends on, "" for numbers
-    order = _operands_first(model.expression)
+    order = expressions.operands_first(model.expression)
     for node in order:
-        if isinstance(node, objectives.Number):
+        if isinstance(node, expressions.Number):
             stack.append((number(node.value), ""))
-        elif isinstance(node, objectives.Name):
+        elif isinstance(node, expressions.Name):
             known = node.name in values
             value = values[node.name] if known else constants[node.name]
             stack.append((symbol(node.name, value), node.name if known else ""))
-        elif (folded := _folded(node, [one for one, _ in stack[-len(_operands(node)) :]])) is not None:
-            stack[-len(_operands(node)) :] = [(folded, "")]
+        elif (folded := _folded(node, [one for one, _ in stack[-len(expressions.operands(node)) :]])) is not None:
+            stack[-len(expressions.operands(node)) :] = [(folded, "")]
         else:
             key = _ROOT if node is order[-1] else f"{letter}{len(nodes) + 1}"
             label = LOSS if key == _ROOT else Label(key, latex_name(key))
-            count = len(_operands(node))
+            count = len(expressions.operands(node))
             operands, stack[-count:] = stack[-count:], []
             nodes[key] = _operation(node, key, label, operands)
             depends = any(below for _, below in operands)
@@ -188,7 +188,7 @@ def _nodes(model: Objective, values: Mapping[str, float]) -> dict[str, _Node]:
     return nodes or _bare(*stack[0])
 
 
-def _folded(node: objectives.Expression, operands: list[Expression]) -> Expression | None:
+def _folded(node: expressions.Expression, operands: list[Expression]) -> Expression | None:
     """Return an operation on numbers alone as a number."""
     if any(one.operation != "number" for one in operands):
         return None
@@ -201,7 +201,7 @@ def _bare(formula: Expression, below: str) -> dict[str, _Node]:
 
 
 def _operation(
-    node: objectives.Expression, key: str, label: Label, operands: list[tuple[Expression, str]]
+    node: expressions.Expression, key: str, label: Label, operands: list[tuple[Expression, str]]
 ) -> _Node:  # fmt: skip
     formulas = [formula for formula, _ in operands]
     formula, slopes = _formula(node, formulas, label)
@@ -212,33 +212,16 @@ def _operation(
 
 
 def _formula(
-    node: objectives.Expression, operands: list[Expression], label: Label
+    node: expressions.Expression, operands: list[Expression], label: Label
 ) -> tuple[Expression, tuple[Expression, ...]]:
     """Return an operation's formula and its derivative at each operand."""
-    if isinstance(node, objectives.Unary):
+    if isinstance(node, expressions.Unary):
         negative = node.sign == "-"
         return (-operands[0], (-ONE,)) if negative else (operands[0], (ONE,))
-    name = node.operator if isinstance(node, objectives.Binary) else getattr(node, "function", "")
+    name = node.operator if isinstance(node, expressions.Binary) else getattr(node, "function", "")
     rule = _BINARY.get(name) or _VALUES.get(name) or (lambda *a: call(name, *a))
     formula = rule(*operands)
     result = Expression("symbol", formula.value, (), label)
     if len(operands) == 1:
         return formula, (_SLOPES[name](operands[0], result),)
     return formula, _two_slopes(name, operands[0], operands[1], result)
-
-
-def _operands(node: objectives.Expression) -> tuple[objectives.Expression, ...]:
-    if isinstance(node, objectives.Unary):
-        return (node.operand,)
-    if isinstance(node, objectives.Binary):
-        return (node.left, node.right)
-    return node.arguments if isinstance(node, objectives.Call) else ()
-
-
-def _operands_first(expression: objectives.Expression) -> list[objectives.Expression]:
-    waiting, found = [expression], []
-    while waiting:
-        node = waiting.pop()
-        found.append(node)
-        waiting.extend(_operands(node))
-    return found[::-1]
