@@ -16,7 +16,8 @@ from torch import Tensor
 
 from gdcli.engine.theta import ParamSlice
 from gdcli.records import Floats, l2_norms
-from gdcli.spec.load import Loaded, match
+from gdcli.spec.load import Loaded
+from gdcli.spec.models import match
 from gdcli.zoo.expressions import Expression
 from gdcli.zoo.models import Affine, Objective, chain_of
 from gdcli.zoo.objectives import compile_

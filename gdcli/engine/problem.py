@@ -23,15 +23,17 @@ from gdcli.engine.start_values import start_key, start_values
 from gdcli.engine.theta import Theta
 from gdcli.errors import SpecError
 from gdcli.records import Floats
-from gdcli.spec.load import Loaded, match
-from gdcli.spec.schema import RunSpec
+from gdcli.spec.load import Loaded
+from gdcli.spec.models import match
+from gdcli.spec.sections import RunSpec
 from gdcli.zoo.arithmetic import Setting
 from gdcli.zoo.expressions import ExpressionError, Name
 from gdcli.zoo.losses import LOSSES, TARGETS, Loss
 from gdcli.zoo.models import Chain, Objective, chain_of
 from gdcli.zoo.objectives import compile_
-from gdcli.zoo.optimizers import OPTIMIZERS, Bound
+from gdcli.zoo.optimizers import OPTIMIZERS
 from gdcli.zoo.schedulers import Schedule
+from gdcli.zoo.update_rule import Bound
 
 
 @dataclass(frozen=True, slots=True)

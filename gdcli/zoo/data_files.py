@@ -30,7 +30,7 @@ _MAX_COLUMNS = 10_000  # of a CSV file
 _Choose: TypeAlias = Callable[[list[str]], list[str]]
 
 
-def read_file(path: Path, features: list[str] | None, target: str | list[str], classes: bool) -> Table:
+def read_file(path: Path, features: Sequence[str] | None, target: str | Sequence[str], classes: bool) -> Table:
     """Read a table from a CSV file with a header line, or from the named arrays of an NPZ file.
 
     Without ``features`` every column but the target is one. An array of an NPZ file is ``[n]`` or ``[n, d]``. With
@@ -83,7 +83,7 @@ def _open_plain(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
 
 
-def _chosen(known: list[str], features: list[str] | None, targets: list[str]) -> list[str]:
+def _chosen(known: list[str], features: Sequence[str] | None, targets: list[str]) -> list[str]:
     """Return the names to read, in the file's order for features that are not given."""
     present = set(known)
     if features is None:

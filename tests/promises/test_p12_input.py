@@ -17,6 +17,7 @@ from gdcli.errors import SpecError
 from gdcli.spec import bundled, document, schema
 from gdcli.spec.events import MAX_REREAD
 from gdcli.spec.load import load
+from gdcli.spec.sections import RunSpec
 from gdcli.zoo import data
 from gdcli.zoo.data_files import read_file
 from gdcli.zoo.naming import ArgumentError
@@ -42,7 +43,7 @@ def validated(content: bytes) -> SpecError | None:
     return None
 
 
-def _points(spec: schema.RunSpec) -> int:
+def _points(spec: RunSpec) -> int:
     assert spec.data is not None
     given = dict(spec.data.arguments)
     return data.points(given.pop("kind"), given)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gdcli.zoo.arithmetic import Columns, Numbers, arithmetic_of
-from gdcli.zoo.optimizers import OPTIMIZERS, Bound
+from gdcli.zoo.optimizers import OPTIMIZERS
+from gdcli.zoo.update_rule import Bound
 from tests.zoo.test_optimizers import BITS, TORCH, _ids, _same_bits
 
 STEPS = 30

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gdcli.errors import RunError, SpecError
-from gdcli.spec.load import Loaded, match
+from gdcli.spec.load import Loaded
+from gdcli.spec.models import match
 
 if TYPE_CHECKING:
     from gdcli.engine.batches import Rows
