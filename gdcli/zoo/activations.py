@@ -10,20 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Backward(Protocol):
-    """``(d, z, a, out)``: write the gradient at the input z into ``out`` and return it.
+Backward = Callable[["Tensor", "Tensor", "Tensor", "Tensor"], "Tensor"]
+"""``(d, z, a, out)``: write the gradient at the input z into ``out`` and return it.
 
-    d: gradient at the output [B, O]; z: input [B, O]; a: output [B, O]. ``out`` may be d itself.
-    """
-
-    def __call__(self, d: Tensor, z: Tensor, a: Tensor, out: Tensor) -> Tensor:
-        """Return ``out``."""
+d: gradient at the output [B, O]; z: input [B, O]; a: output [B, O]. ``out`` may be d itself.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,32 +166,24 @@ def tanhshrink() -> Activation:
     """Tanhshrink: a = z − tanh(z); da/dz = tanh²(z). Source: torch.nn.Tanhshrink."""
     import torch
 
-    def backward(d: Tensor, z: Tensor, a: Tensor, out: Tensor) -> Tensor:
-        return torch.add(d, torch.ops.aten.tanh_backward(-d, z.tanh()), out=out)
-
-    return Activation(torch.nn.functional.tanhshrink, backward, "Sub")
+    aten, forward = torch.ops.aten.tanh_backward, torch.nn.functional.tanhshrink
+    return Activation(forward, lambda d, z, a, out: torch.add(d, aten(-d, z.tanh()), out=out), "Sub")
 
 
 def softmax() -> Activation:
     """Softmax over the last axis: aᵢ = exp(zᵢ) / Σⱼ exp(zⱼ); dL/dz = a (d − Σⱼ dⱼ aⱼ). Source: torch.nn.Softmax."""
     import torch
 
-    def backward(d: Tensor, z: Tensor, a: Tensor, out: Tensor) -> Tensor:
-        torch.ops.aten._softmax_backward_data.out(d.clone(), a, -1, a.dtype, grad_input=out)
-        return out
-
-    return Activation(lambda z: torch.softmax(z, -1), backward, "Softmax")
+    aten, forward = torch.ops.aten._softmax_backward_data.out, partial(torch.softmax, dim=-1)
+    return Activation(forward, lambda d, z, a, out: aten(d.clone(), a, -1, a.dtype, grad_input=out), "Softmax")
 
 
 def log_softmax() -> Activation:
     """Log of the softmax: aᵢ = zᵢ − log Σⱼ exp(zⱼ); dL/dz = d − exp(a) Σⱼ dⱼ. Source: torch.nn.LogSoftmax."""
     import torch
 
-    def backward(d: Tensor, z: Tensor, a: Tensor, out: Tensor) -> Tensor:
-        torch.ops.aten._log_softmax_backward_data.out(d.clone(), a, -1, a.dtype, out=out)
-        return out
-
-    return Activation(lambda z: torch.log_softmax(z, -1), backward, "LogSoftmax")
+    aten, forward = torch.ops.aten._log_softmax_backward_data.out, partial(torch.log_softmax, dim=-1)
+    return Activation(forward, lambda d, z, a, out: aten(d.clone(), a, -1, a.dtype, out=out), "LogSoftmax")
 
 
 def sign_ste() -> Activation:
@@ -214,10 +203,7 @@ def sign_ste() -> Activation:
         def backward(ctx, d):  # type: ignore[no-untyped-def]
             return d * (ctx.saved_tensors[0].abs() <= 1)
 
-    def backward(d: Tensor, z: Tensor, a: Tensor, out: Tensor) -> Tensor:
-        return torch.mul(d, z.abs() <= 1, out=out)
-
-    return Activation(SignSte.apply, backward, "SignSte")
+    return Activation(SignSte.apply, lambda d, z, a, out: torch.mul(d, z.abs() <= 1, out=out), "SignSte")
 
 
 ACTIVATIONS: dict[str, Callable[[], Activation]] = {

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 Setting = float | NDArray[np.float64]
 """A number, or one number per run. An array is never changed in place: what was made of it is kept by its identity."""
 
-Update = Callable[[Setting, int], None]
-"""One step in place, from the learning rate of this step and the number of this step, counted from 1."""
+Update = Callable[[Setting, int], object]
+"""One step in place, from its learning rate and its number, counted from 1; what it returns means nothing."""
 
 
 def arithmetic_of(p: Tensor, *settings: Setting) -> Numbers:

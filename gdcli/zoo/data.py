@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 from annotated_types import Ge, Gt, Len
@@ -305,7 +305,6 @@ def _indices(values: list[Any]) -> Indices:
 # --- data sets ------------------------------------------------------------------------------------------------------
 
 DatasetName: TypeAlias = Literal["iris", "wine", "digits", "breast_cancer", "diabetes"]
-DATASETS: tuple[DatasetName, ...] = get_args(DatasetName)
 
 
 def dataset(name: DatasetName) -> Table:

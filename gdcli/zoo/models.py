@@ -112,15 +112,6 @@ def chain_of(model: Architecture) -> Chain | None:
     return Chain(tuple(layers)) if layers else None
 
 
-_ACTIVATIONS = {
-    "ReLU": "relu", "LeakyReLU": "leaky_relu", "ReLU6": "relu6", "ELU": "elu", "SELU": "selu", "CELU": "celu",
-    "GELU": "gelu", "Sigmoid": "sigmoid", "Hardsigmoid": "hardsigmoid", "Tanh": "tanh", "Hardtanh": "hardtanh",
-    "SiLU": "silu", "Hardswish": "hardswish", "Mish": "mish", "Softplus": "softplus", "Softsign": "softsign",
-    "LogSigmoid": "logsigmoid", "Tanhshrink": "tanhshrink", "Softmax": "softmax", "LogSoftmax": "log_softmax",
-}  # fmt: skip
-"""Torch's classes without arguments of their own, by the activations that are written out by hand."""
-
-
 def linear(
     data: Sizes, *, in_features: Width | None = None, out_features: Width | None = None, bias: bool = True
 ) -> Chain:
@@ -166,6 +157,9 @@ LAYERS = frozenset((
     "LogSigmoid", "Tanhshrink", "Softshrink", "Hardshrink", "PReLU", "Softmax", "LogSoftmax", "Threshold",
 ))  # fmt: skip
 """The classes of torch.nn that a sequential model may name: tensor in, tensor out, no code from the spec."""
+
+_ACTIVATIONS = {layer: name for layer in LAYERS for name in ACTIVATIONS if layer.lower() == name.replace("_", "")}
+"""Torch's classes without arguments of their own, by the activations that are written out by hand."""
 
 
 def sequential(data: Sizes, *, layers: Annotated[list[Any], Len(1, 1000)]) -> Stack:
