@@ -23,10 +23,6 @@ TOO_LONG = {
     "engine/fleet_problem.py",
     "engine/loop.py",
     "runner/record_run.py",
-    "spec/document.py",
-    "spec/grids.py",
-    "spec/load.py",
-    "spec/schema.py",
     "storage/run_folder.py",
 }
 
