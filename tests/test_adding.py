@@ -16,11 +16,12 @@ from gdcli.records import Event, Outcome, Start
 from gdcli.report.styles import STYLES, Style
 from gdcli.spec.signature import arguments_model
 from gdcli.zoo.activations import ACTIVATIONS, Activation
-from gdcli.zoo.data import GENERATORS, Table
+from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES, Loss, Terms
 from gdcli.zoo.metrics import METRICS
 from gdcli.zoo.models import MODELS, Sizes, Stack, TorchLayer
 from gdcli.zoo.optimizers import OPTIMIZERS, Bound, Rule
+from gdcli.zoo.table import Table
 from tests.conftest import only_folder
 from tests.promises import crashing
 

@@ -20,15 +20,7 @@ TOO_LONG = {
     "engine/fleet_problem.py",
     "engine/loop.py",
     "runner/record_run.py",
-    "spec/document.py",
-    "spec/grids.py",
-    "spec/load.py",
-    "spec/schema.py",
     "storage/run_folder.py",
-    "zoo/arithmetic.py",
-    "zoo/data.py",
-    "zoo/objectives.py",
-    "zoo/optimizers.py",
 }
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from gdcli.records import Result
     from gdcli.runner import Run, Shard
     from gdcli.runner.batch import BatchCallbacks, Execution, Plan, Verified
-    from gdcli.spec.document import Node
     from gdcli.spec.load import Loaded
+    from gdcli.spec.nodes import Node
 
 
 def specs_of(context: Context, document: Node, loaded: Loaded, name: str) -> SpecFactory:

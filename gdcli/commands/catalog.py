@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt, Le, Len, Lt
 from gdcli.errors import SpecError, nearest
 from gdcli.report import tables
 from gdcli.report.styles import STYLES
-from gdcli.spec.document import shown
+from gdcli.spec.scalars import shown
 from gdcli.zoo.naming import MAX_WIDTH, OneOf
 
 Ingredients = Mapping[str, Callable[..., Any]]

@@ -15,9 +15,9 @@ from pathlib import Path
 from gdcli.commands.context import shown_path
 from gdcli.errors import Place, Problem, SpecError, nearest
 from gdcli.spec.bundled import folder
-from gdcli.spec.document import shown
+from gdcli.spec.scalars import shown
 from gdcli.storage import csv_writer, files, run_folder
-from gdcli.zoo.data import MAX_FILE_BYTES
+from gdcli.zoo.data_files import MAX_FILE_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from gdcli.errors import SpecError
 
 if TYPE_CHECKING:
     from gdcli.spec.bundled import Source
-    from gdcli.spec.document import Node
     from gdcli.spec.load import Loaded
-    from gdcli.spec.schema import RunSpec
+    from gdcli.spec.nodes import Node
+    from gdcli.spec.sections import RunSpec
 
 
 def document_of(source: Source, overrides: Sequence[str], command: str) -> Node:

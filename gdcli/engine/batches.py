@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gdcli.engine.theta import ALIGNMENT
 from gdcli.spec.load import Loaded
-from gdcli.spec.schema import RunSpec
+from gdcli.spec.sections import RunSpec
 from gdcli.zoo.data import generator
 from gdcli.zoo.losses import TARGETS
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from gdcli.engine.start_values import start_values
 from gdcli.errors import RunError, SpecError
 from gdcli.records import Parameter
-from gdcli.spec.load import Loaded, match
+from gdcli.spec.load import Loaded
+from gdcli.spec.models import match
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import Affine, Chain
 

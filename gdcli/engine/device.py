@@ -6,7 +6,7 @@ import torch
 
 from gdcli.errors import SpecError
 from gdcli.spec.load import Loaded
-from gdcli.spec.schema import RunSpec
+from gdcli.spec.sections import RunSpec
 from gdcli.zoo.models import Objective, Stack, TorchLayer
 
 # A multiply-add is one weight seen by one row; below this a second thread costs more than it brings.

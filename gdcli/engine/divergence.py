@@ -16,9 +16,11 @@ from torch import Tensor
 
 from gdcli.engine.theta import ParamSlice
 from gdcli.records import Floats, l2_norms
-from gdcli.spec.load import Loaded, match
+from gdcli.spec.load import Loaded
+from gdcli.spec.models import match
+from gdcli.zoo.expressions import Expression
 from gdcli.zoo.models import Affine, Objective, chain_of
-from gdcli.zoo.objectives import Expression, compile_
+from gdcli.zoo.objectives import compile_
 
 LARGEST = 300
 """Parameters, or columns of data, up to which the curvature is worked out: a few milliseconds."""

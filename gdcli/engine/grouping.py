@@ -11,7 +11,7 @@ import numpy as np
 from gdcli.engine.kernels.elementwise import WIDTH
 from gdcli.engine.start_values import hashable
 from gdcli.spec.load import Loaded
-from gdcli.spec.schema import RunSpec
+from gdcli.spec.sections import RunSpec
 from gdcli.zoo.models import Chain, Objective, Stack, chain_of
 
 CHUNK_SCALARS = 2**18

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gdcli.engine.theta import ParamSlice, segments
-from gdcli.spec.load import match
-from gdcli.spec.schema import Ingredient, RunSpec
+from gdcli.spec.models import match
+from gdcli.spec.sections import Ingredient, RunSpec
 from gdcli.zoo.arithmetic import Setting, Update
 from gdcli.zoo.schedulers import SCHEDULERS, Schedule
 

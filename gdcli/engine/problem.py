@@ -23,14 +23,17 @@ from gdcli.engine.start_values import start_key, start_values
 from gdcli.engine.theta import Theta
 from gdcli.errors import SpecError
 from gdcli.records import Floats
-from gdcli.spec.load import Loaded, match
-from gdcli.spec.schema import RunSpec
-from gdcli.zoo import objectives
+from gdcli.spec.load import Loaded
+from gdcli.spec.models import match
+from gdcli.spec.sections import RunSpec
 from gdcli.zoo.arithmetic import Setting
+from gdcli.zoo.expressions import ExpressionError, Name
 from gdcli.zoo.losses import LOSSES, TARGETS, Loss
 from gdcli.zoo.models import Chain, Objective, chain_of
-from gdcli.zoo.optimizers import OPTIMIZERS, Bound
+from gdcli.zoo.objectives import compile_
+from gdcli.zoo.optimizers import OPTIMIZERS
 from gdcli.zoo.schedulers import Schedule
+from gdcli.zoo.update_rule import Bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +218,7 @@ def _theta(
 def _kernel(name: str, loaded: Loaded, theta: Theta, loss: Loss | None, module: torch.nn.Module | None) -> Kernel:
     model = loaded.architecture
     if isinstance(model, Objective):
-        value, bare = compiled(loaded.spec, model), isinstance(model.expression, objectives.Name)
+        value, bare = compiled(loaded.spec, model), isinstance(model.expression, Name)
         return Objectives(theta, value, bare=bare) if name == "objective" else on_objective(theta, value, bare=bare)
     assert loss is not None
     if name == "by_hand":
@@ -231,8 +234,8 @@ def _kernel(name: str, loaded: Loaded, theta: Theta, loss: Loss | None, module: 
 def compiled(spec: RunSpec, model: Objective) -> Callable[..., Tensor]:
     """Return an objective's expression as a function of its variables. Raises SpecError for constants that fail."""
     try:
-        return objectives.compile_(model.expression, tuple(model.start), model.constants)
-    except objectives.ExpressionError as error:
+        return compile_(model.expression, tuple(model.start), model.constants)
+    except ExpressionError as error:
         what = f"{error}, at character {error.column}"
         raise SpecError(spec.problem(("model", "expression"), what)) from None
 

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from gdcli.errors import SpecError
-from gdcli.spec import limits
-from gdcli.spec.load import Loaded, match, name_problems
-from gdcli.spec.schema import RunSpec
+from gdcli.spec import sizes
+from gdcli.spec.load import Loaded
+from gdcli.spec.models import match, name_problems
+from gdcli.spec.sections import RunSpec
 from gdcli.zoo.models import Chain, Objective, Stack, TorchLayer
 
 
@@ -64,9 +65,9 @@ def _module(loaded: Loaded, model: Stack, dtype: torch.dtype) -> torch.nn.Module
     try:
         with torch.device("meta"):
             size = sum(p.numel() for layer in model.layers for p in _layer(spec, layer).parameters())
-        if loaded.bounded and size > limits.MAX_PARAMETERS:
-            what = f"the model has {size:,} parameters, more than {limits.MAX_PARAMETERS:,}"
-            raise SpecError(spec.problem(("model", "layers"), what, limits.RAISE))
+        if loaded.bounded and size > sizes.MAX_PARAMETERS:
+            what = f"the model has {size:,} parameters, more than {sizes.MAX_PARAMETERS:,}"
+            raise SpecError(spec.problem(("model", "layers"), what, sizes.RAISE))
         torch.manual_seed(spec.settings.seed)
         module = torch.nn.Sequential()
         for layer in model.layers:

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from gdcli.errors import SpecError, nearest
 from gdcli.plan.trials import ChangeOrigin, Trial
-from gdcli.spec import grids, limits
-from gdcli.spec.document import MAX_VALUES, shown
+from gdcli.spec import grids, sizes
+from gdcli.spec.document import MAX_VALUES
 from gdcli.spec.grids import Grid
 from gdcli.spec.load import Loaded
 from gdcli.spec.overrides import resolve
-from gdcli.spec.schema import RunSpec
+from gdcli.spec.scalars import shown
+from gdcli.spec.sections import RunSpec
 from gdcli.zoo.models import Architecture, Stack
 
 
@@ -158,7 +159,7 @@ def scalar_names(architecture: Architecture) -> dict[str, str]:
         return {}  # torch's own layers are named when they are built
     names: dict[str, str] = {}
     for parameter, shape in architecture.shapes.items():
-        if prod(shape) > limits.MAX_GRID:
+        if prod(shape) > sizes.MAX_GRID:
             continue
         for index in np.ndindex(shape):
             name = f"{parameter}[{','.join(map(str, index))}]" if index else parameter

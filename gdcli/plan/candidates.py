@@ -1,16 +1,25 @@
-"""The rows of a comparison: optimizers and batch modes, from the command line or the spec's compare block."""
+"""The rows of a comparison, from the command line or the spec's compare block; learning rates to try, and the seeds.
+
+The seeds that tune and those that report are never the same.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
 from itertools import product
-from typing import Any
+from math import inf
+from typing import Any, Literal
 
-from gdcli.errors import Place, SpecError, nearest
+from gdcli.errors import SpecError, nearest
 from gdcli.plan.trials import ChangeOrigin, Trial
-from gdcli.spec.document import Node
+from gdcli.spec import grids
+from gdcli.spec.document import read_value
+from gdcli.spec.nodes import Node
 from gdcli.spec.overrides import COMMAND_LINE
-from gdcli.spec.schema import RunSpec
+from gdcli.spec.sections import MAX_SEED, RunSpec
 from gdcli.spec.signature import arguments
 from gdcli.zoo.optimizers import OPTIMIZERS
 
@@ -48,8 +57,6 @@ def _of_block(label: str, entry: Mapping[str, Any], given: Mapping[str, Any]) ->
 
 
 def _settings(label: str, texts: Sequence[str]) -> dict[str, Any]:
-    from gdcli.spec.document import read_value
-
     settings = {}
     for text in texts:
         key, equals, value = text.partition("=")
@@ -90,11 +97,11 @@ def rows(document: Node, spec: RunSpec, by_optimizer: str | None, by_batch: str 
         origins: dict[str, ChangeOrigin] = {}
         lr, lr_from = spec.optimizer.arguments["lr"] if spec.optimizer else None, "spec"
         if row is not None:
-            (settings, lr_from), place = row, _place_of(document, label)
+            (settings, lr_from), entry = row, document.find(("compare", "optimizers", label))
             lr = _lr(settings)
             changes.append(("optimizer", settings))
-            if by_optimizer is None and place is not None:
-                origins["optimizer"] = ChangeOrigin(place, f"compare.optimizers.{label}")
+            if by_optimizer is None and entry is not None:
+                origins["optimizer"] = ChangeOrigin(entry.place, f"compare.optimizers.{label}")
         if cut is not None:
             changes.append(("batch", cut))
         name = " ".join(filter(None, (label, cut_label)))
@@ -126,11 +133,6 @@ def _lr(settings: Mapping[str, Any]) -> Any:
     return arguments(OPTIMIZERS[settings["name"]], given)[0].get("lr", given.get("lr"))
 
 
-def _place_of(document: Node, label: str) -> Place | None:
-    entry = document.find(("compare", "optimizers", label))
-    return None if entry is None else entry.place
-
-
 def _batch(value: Any) -> dict[str, Any]:
     return {"mode": value} if isinstance(value, str) else dict(value)
 
@@ -139,3 +141,63 @@ def _batch_label(value: Any) -> str:
     entry = _batch(value)
     size = f":{entry['size']}" if "size" in entry else ""
     return f"{entry.get('mode', 'full')}{size}"
+
+
+# --- learning rates to try, and seeds ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """The seeds of a comparison: ``reporting`` for its table, ``tuning`` to choose learning rates by."""
+
+    reporting: tuple[int, ...]
+    tuning: tuple[int, ...]
+
+
+def seeds(count: int, base_seed: int) -> Seeds:
+    """Return ``count`` seeds of each kind.
+
+    Reporting: s, s + 1, ..., s the base seed. Tuning: s + 2^62 + (SHA-256 of s) mod 2^61, and on from there. All modulo
+    2^63: fewer than 2^61 seeds of one kind never meet each other nor those of the other kind. A choice made on the
+    seeds that are reported would flatter whatever has more settings to choose from.
+
+    >>> seeds(2, 7).reporting
+    (7, 8)
+    >>> set(seeds(1000, 7).reporting) & set(seeds(1000, 7).tuning)
+    set()
+    """
+    digest = int.from_bytes(hashlib.sha256(f"tuning {base_seed}".encode()).digest())
+    first = base_seed + 2**62 + digest % 2**61
+    return Seeds(*(tuple((start + k) % (MAX_SEED + 1) for k in range(count)) for start in (base_seed, first)))
+
+
+def tuning_grid(count: int, low: float, high: float) -> list[float]:
+    """Return the learning rates to try: ``geomspace(low, high, count)``. Raises SpecError for what is no such grid.
+
+    >>> tuning_grid(4, 1e-4, 1e-1)
+    [0.0001, 0.001, 0.01, 0.1]
+    """
+    if count < 2:
+        raise SpecError(f"--tune takes a number of learning rates from 2 on (got {count})")
+    if not 0 < low < inf or not 0 < high < inf:
+        raise SpecError(f"--tune-range takes two learning rates above 0 (got {low:g},{high:g})")
+    if low >= high:
+        raise SpecError(f"--tune-range takes the lower learning rate first (got {low:g},{high:g})")
+    return [float(value) for value in grids.parse(f"geomspace({low!r},{high!r},{count})").values()]
+
+
+def extended(grid: list[float], edge: Literal["low", "high"]) -> list[float]:
+    """Return a tuning grid that goes on beyond one edge, for a winner that lies there.
+
+    By half as many points as it has, at least one, in the same ratio; what a float64 cannot hold is left out.
+
+    >>> extended([0.001, 0.01, 0.1], "high"), extended([0.001, 0.01, 0.1, 1.0], "low")
+    ([0.001, 0.01, 0.1, 1.0], [1e-05, 0.0001, 0.001, 0.01, 0.1, 1.0])
+    """
+    count, more = len(grid), max(len(grid) // 2, 1)
+    with localcontext(grids.PRECISION):
+        first = Decimal(repr(grid[0])).log10()
+        step = (Decimal(repr(grid[-1])).log10() - first) / (count - 1)
+        numbers = range(-more, 0) if edge == "low" else range(count, count + more)
+        beyond = [lr for i in numbers if 0 < (lr := float(Decimal(10) ** (first + step * i))) < inf]
+    return [*beyond, *grid] if edge == "low" else [*grid, *beyond]

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gdcli.errors import Place, Problem, SpecError
-from gdcli.spec.document import Node
 from gdcli.spec.load import Loaded, draws_data, respecified
+from gdcli.spec.nodes import Node
 from gdcli.spec.overrides import COMMAND_LINE, as_node, put, steps_of
-from gdcli.spec.schema import RESPECIFIED, RunSpec, respec
+from gdcli.spec.schema import RESPECIFIED, respec
+from gdcli.spec.sections import RunSpec
 
 HERE = Place(COMMAND_LINE, 1, 1)
 KEPT = 8  # data sets of other seeds that stay at hand: the rows of a comparison ask for the same few seeds in turn

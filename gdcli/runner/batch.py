@@ -23,8 +23,8 @@ from gdcli.runner.executors.threads import threads_of
 from gdcli.runner.executors.worker import SpecSource
 from gdcli.runner.record_run import Provenance, Timing
 from gdcli.spec import config
-from gdcli.spec.document import Node
 from gdcli.spec.load import Loaded
+from gdcli.spec.nodes import Node
 from gdcli.spec.writing import write
 from gdcli.storage import csv_writer, files, run_folder
 

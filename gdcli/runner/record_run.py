@@ -34,9 +34,9 @@ from gdcli.records import Event, Floats, Outcome, Outcomes, Start, StepBlock
 from gdcli.report import plots
 from gdcli.report.styles import STYLES
 from gdcli.spec import config
-from gdcli.spec.document import write
 from gdcli.spec.load import Loaded
-from gdcli.spec.schema import RunSpec
+from gdcli.spec.sections import RunSpec
+from gdcli.spec.writing import write
 from gdcli.storage import csv_reader, files, run_folder
 from gdcli.storage.checkpoints import Checkpoints, Logs, SavedState
 from gdcli.zoo.data import generator

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gdcli.errors import Place, Problem, SpecError, nearest
-from gdcli.spec.document import MAX_BYTES, shown
+from gdcli.spec.document import MAX_BYTES
+from gdcli.spec.scalars import shown
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 

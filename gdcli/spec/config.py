@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from gdcli.spec.load import Loaded
-from gdcli.spec.sections import Ingredient, RunSpec, Scheduler
+from gdcli.spec.sections import Ingredient, RunSpec
 
 
 def filled_in(spec: RunSpec) -> dict[str, Any]:
@@ -18,20 +19,18 @@ def filled_in(spec: RunSpec) -> dict[str, Any]:
         found["description"] = settings.pop("description")
     if spec.data is not None:
         found["data"] = _data(spec)
-    model: dict[str, Any] = {"type": spec.model.name, **_given(spec.model.arguments)}
-    if spec.model.init:
-        model["init"] = dict(spec.model.init)
-    if spec.model.freeze:
-        model["freeze"] = list(spec.model.freeze)
-    found["model"] = model
+    found["model"] = _named(spec.model, "type")
+    found["model"] |= {key: value for key, value in (("init", spec.model.init), ("freeze", spec.model.freeze)) if value}
     if spec.loss is not None:
-        found["loss"] = {"name": spec.loss.name, **_given(spec.loss.arguments)}
+        found["loss"] = _named(spec.loss)
     if spec.optimizer is not None:
-        found["optimizer"] = {"name": spec.optimizer.name, **_given(spec.optimizer.arguments)}
+        found["optimizer"] = _named(spec.optimizer)
         if spec.optimizer.groups:
-            found["optimizer"]["groups"] = {key: dict(value) for key, value in spec.optimizer.groups.items()}
+            found["optimizer"]["groups"] = spec.optimizer.groups
     if spec.scheduler is not None:
-        found["scheduler"] = _scheduler(spec.scheduler)
+        found["scheduler"] = {} if spec.scheduler.base is None else _named(spec.scheduler.base)
+        if spec.scheduler.groups:
+            found["scheduler"]["groups"] = {key: _named(item) for key, item in spec.scheduler.groups.items()}
     found["epochs"] = settings.pop("epochs")
     if spec.data is not None:
         batch = spec.batch.model_dump()
@@ -68,14 +67,8 @@ def digest(filled: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _scheduler(scheduler: Scheduler) -> dict[str, Any]:
-    def of(item: Ingredient) -> dict[str, Any]:
-        return {"name": item.name, **_given(item.arguments)}
-
-    found = {} if scheduler.base is None else of(scheduler.base)
-    if scheduler.groups:
-        found["groups"] = {pattern: of(item) for pattern, item in scheduler.groups.items()}
-    return found
+def _named(item: Ingredient, tag: str = "name") -> dict[str, Any]:
+    return {tag: item.name, **_given(item.arguments)}
 
 
 def _data(spec: RunSpec) -> dict[str, Any]:
@@ -95,6 +88,6 @@ def _given(arguments: Any) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """Tuples as lists, at every depth."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import yaml
 
 from gdcli.errors import Place, Problem, SpecError
-from gdcli.spec.events import EscapeError, events
+from gdcli.spec.events import BANG, RULES, STAR, EscapeError, events
 from gdcli.spec.nodes import Entry, Node
 from gdcli.spec.scalars import (
     BYTE,
@@ -31,10 +31,6 @@ from gdcli.spec.scalars import (
     resolve,
     shown,
 )
-from gdcli.spec.syntax import BANG, RULES, STAR
-from gdcli.spec.writing import write
-
-__all__ = ["Entry", "Node", "missing_space", "read", "read_value", "shown", "write"]
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32

@@ -1,4 +1,5 @@
-"""PyYAML's events of a text: from its C parser, and where that refuses, with the words of its Python parser.
+"""PyYAML's events of a text: from its C parser, and where that refuses, with the words of its Python parser; and what
+those words mean in plain ones.
 
 The C parser reads 256 KiB in 0.2 s and the Python parser in up to 3 s, but only the Python parser's errors say what was
 found. A long text must do with the C parser's words.
@@ -9,9 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
+
+from gdcli.spec.scalars import QUOTES
 
 MAX_REREAD = 16 * 1024
 """Characters up to which the Python parser reads a text; it takes up to 10 µs for each."""
@@ -75,3 +78,54 @@ def _python_events(text: str) -> Iterator[yaml.Event]:
         raise EscapeError(loader.get_mark()) from error
     finally:
         loader.dispose()
+
+
+# --- what PyYAML says of a text that is no YAML -----------------------------------------------------------------------
+
+STAR = "A text that begins with * or & needs quotes"
+BANG = "A text that begins with ! needs quotes"
+
+
+class Wording(NamedTuple):
+    """PyYAML's 'context: problem', of its Python or its C parser, and the same in plain words."""
+
+    pattern: str
+    message: str
+    hint: str = ""
+    at_context: bool = False
+
+
+RULES = (
+    Wording(r"character '\\t' that cannot start|a tab character", "a tab cannot stand here", "Use spaces"),
+    Wording(r"character (.+) that cannot start", "a value cannot begin with {0}", QUOTES),
+    Wording("character that cannot start", "a value cannot begin with this character", QUOTES),
+    Wording("could not find expected ':'", "a key needs ': ' and a value after it", "Write 'key: value'", True),
+    Wording("sequence entries are not", "a list entry '- ' cannot stand here", "Begin the list on a line of its own"),
+    Wording("mapping keys are not", "'? ' cannot stand here", QUOTES),
+    Wording("mapping values are not", "': ' cannot stand here", "Check the indentation, or use quotes"),
+    Wording("directive", "directives are refused", "Remove the line"),
+    Wording("an anchor|an alias", "anchors and aliases are refused", STAR, True),
+    Wording(r"a tag|tag handle", "tags are refused", BANG, True),
+    Wording("block scalar", "after | or > the text begins on the next line", "Put the text in quotes"),
+    Wording(
+        "unknown escape|hexa?decimal",
+        "this escape is not known in double quotes",
+        "Use single quotes, or write a backslash twice",
+    ),
+    Wording("a quoted scalar", "the quote that opens here is not closed", at_context=True),
+    Wording(r"<block end>, but found '([\]}}])'", "the bracket {0} closes nothing"),
+    Wording("<block end>, but found ':'", "the key before ':' is missing"),
+    Wording(
+        "<block end>, but found|expected key|expected '-'",
+        "this does not fit what begins on line {line}",
+        "Check the indentation, and the quotes around a text",
+    ),
+    Wording("a flow sequence", "',' or ']' is missing in the list that opens on line {line}"),
+    Wording("a flow mapping", "',' or '}}' is missing in the mapping that opens on line {line}"),
+    Wording("node content", "a value is missing here"),
+    Wording(
+        "<document start>",
+        "nothing can stand after the end of the document",
+        "Check the indentation, brackets and quotes",
+    ),
+)

@@ -2,8 +2,6 @@
 
 A grid knows its length by arithmetic, so that one of 10^18 points is refused before a list is built. The arithmetic is
 decimal, on the numbers as written: `range(0,4.1,0.1)` is 0.0, 0.1, ..., 4.0 and not 0.30000000000000004.
-
-Over 400 lines, since all forms share that arithmetic and the parts of a text.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ Value = float | int | str | bool
 FORMS = "Forms: 0.1,0.01 or 0:4.1:0.1 or range(0,4.1,0.1) or linspace(0,4,41) or logspace(-4,-1,4)"
 MAX_TEXT = 10_000
 MAX_NUMBER = 100  # characters of one number, so that exact arithmetic stays instant
-_PRECISION = Context(prec=50)  # enough to round to the nearest float64, and the same on every machine
+PRECISION = Context(prec=50)  # enough to round to the nearest float64, and the same on every machine
 _NUMBER = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _CALL = re.compile(r"([A-Za-z_]\w*)\s*\((.*)\)", re.DOTALL)
 _NAMED = re.compile(r"\s*([A-Za-z_][\w.:]*(?:\[[0-9, ]*\])?)\s*=(.*)", re.DOTALL)
@@ -108,28 +106,6 @@ def from_spec(value: Any) -> Grid:
     if isinstance(value, dict):
         return _distribution(value) if "values" not in value else _values(value)
     return _list([_scalar(item) for item in (value if isinstance(value, list | tuple) else [value])])
-
-
-def geometric(low: float, high: float, count: int) -> list[float]:
-    """Return `geomspace(low, high, count)` of two floats above 0.
-
-    >>> geometric(0.001, 1, 4)
-    [0.001, 0.01, 0.1, 1.0]
-    """
-    return [float(value) for value in parse(f"geomspace({low!r},{high!r},{count})").values()]
-
-
-def geometric_beyond(low: float, high: float, count: int, more: int, *, below: bool) -> list[float]:
-    """Return the next points of `geomspace(low, high, count)` below its low or above its high, in ascending order.
-
-    >>> geometric_beyond(0.001, 1, 4, 2, below=True), geometric_beyond(0.001, 1, 4, 2, below=False)
-    ([1e-05, 0.0001], [10.0, 100.0])
-    """
-    with localcontext(_PRECISION):
-        first = Decimal(repr(low)).log10()
-        step = (Decimal(repr(high)).log10() - first) / (count - 1)
-        numbers = range(-more, 0) if below else range(count, count + more)
-        return [float(Decimal(10) ** (first + step * i)) for i in numbers]
 
 
 def _vectorised(build: Callable[[], list[Value]]) -> NDArray[np.float64] | None:
@@ -228,9 +204,8 @@ def _scalar(value: Any, text: str | None = None) -> Value:
     got = str(value) if text is None else text
     if not isinstance(value, bool | int | float | str) or value in ("null", "~", "Null", "NULL"):
         raise _error("a grid holds numbers, words, true and false", got)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise _error("a number must be finite", got)
-    if isinstance(value, str) and value.lower() in ("nan", "inf", "+inf", "-inf", "infinity", "-infinity"):
+    not_finite = isinstance(value, str) and value.lower() in ("nan", "inf", "+inf", "-inf", "infinity", "-infinity")
+    if not_finite or (isinstance(value, float) and not math.isfinite(value)):
         raise _error("a number must be finite", got)
     return value
 
@@ -291,12 +266,8 @@ def _range(parts: Sequence[str], text: str) -> Grid:
         raise _error("the grid is empty: the step leads away from the stop", text, "Change the sign of the step")
     length = -((start - stop) // step)
     if all(re.fullmatch(r"[-+]?[0-9]+", part) for part in parts):
-        return Grid(length, text, partial(_integers, start, step, length))
+        return Grid(length, text, partial(list[Value], range(start, start + step * length, step)))
     return Grid(length, text, partial(_decimals, start, step, length, exponent))
-
-
-def _integers(start: int, step: int, length: int) -> list[Value]:
-    return list(range(start, start + step * length, step))
 
 
 def _decimals(start: int, step: int, length: int, exponent: int) -> list[Value]:
@@ -351,13 +322,13 @@ def _geomspace(parts: Sequence[str], text: str) -> Grid:
 
 
 def _geometric(start: Decimal, stop: Decimal, count: int) -> list[Value]:
-    values = _powers(start.log10(_PRECISION), stop.log10(_PRECISION), count)
+    values = _powers(start.log10(PRECISION), stop.log10(PRECISION), count)
     return [float(start), *values[1:-1], float(stop)][:count]
 
 
 def _powers(low: Decimal, high: Decimal, count: int) -> list[Value]:
     gaps = max(count - 1, 1)
-    with localcontext(_PRECISION):
+    with localcontext(PRECISION):
         return [float(Decimal(10) ** ((low * (gaps - i) + high * i) / gaps)) for i in range(count)]
 
 

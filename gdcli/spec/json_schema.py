@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
-from gdcli.spec.parameters import INIT_NAMES
+from gdcli.spec.models import INIT_NAMES
 from gdcli.spec.sections import SECTIONS, Batch, DataCommon, FileData, InlineData, NamedDataset, Settings
 from gdcli.spec.signature import arguments_model
 from gdcli.zoo.data import GENERATORS
@@ -62,7 +62,7 @@ def json_schema() -> dict[str, Any]:
         **settings,
         "data": _data(definitions),
         "model": _model(definitions),
-        "loss": _ingredient(definitions, "loss", LOSSES, "name", "What is minimised."),
+        "loss": _choice(definitions, "loss", _named(definitions, "loss", LOSSES, "name"), "name", "What is minimised."),
         "optimizer": _optimizer(definitions),
         "scheduler": _scheduler(definitions),
         **{key: _section(definitions, key, section) for key, section in SECTIONS.items()},
@@ -158,24 +158,14 @@ def _named(definitions: _Definitions, kind: str, table: _Table, tag: str) -> dic
 
 
 def _choice(
-    definitions: _Definitions,
-    kind: str,
-    schemas: Mapping[str, Schema],
-    tag: str,
-    description: str,
-    *,
-    short: bool = True,
+    definitions: _Definitions, kind: str, schemas: Mapping[str, Schema], tag: str, text: str, *, short: bool = True
 ) -> Schema:
     """Return the choice between mappings, and between the bare names of those that need no argument."""
     mappings = {"oneOf": [definitions.add(f"{kind}.{name}", schema) for name, schema in schemas.items()]}
     if not short:
-        return {"description": description, **mappings}
+        return {"description": text, **mappings}
     bare = [name for name, schema in schemas.items() if schema["required"] == [tag]]
-    return {"description": description, "anyOf": [{"type": "string", "enum": bare}, mappings]}
-
-
-def _ingredient(definitions: _Definitions, kind: str, table: _Table, tag: str, description: str) -> Schema:
-    return _choice(definitions, kind, _named(definitions, kind, table, tag), tag, description)
+    return {"description": text, "anyOf": [{"type": "string", "enum": bare}, mappings]}
 
 
 def _data(definitions: _Definitions) -> Schema:

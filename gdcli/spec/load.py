@@ -1,7 +1,5 @@
 """A spec with its data and its shapes: what depends on several sections at once, still without torch.
 
-Over 400 lines, since one reading tells the problems of all sections together, in this order.
-
 >>> from gdcli.spec.document import read
 >>> from gdcli.spec.schema import parse
 >>> text = "{data: {x: [1, 2], y: [2, 4]}, model: linear, loss: mse, optimizer: sgd}"
@@ -12,6 +10,7 @@ Over 400 lines, since one reading tells the problems of all sections together, i
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -22,20 +21,18 @@ import numpy as np
 
 from gdcli.errors import Problem, SpecError
 from gdcli.report.styles import STYLES
-from gdcli.spec import limits, sizes
+from gdcli.spec import sizes
 from gdcli.spec.document import MAX_PROBLEMS
-from gdcli.spec.expressions import constant_error
-from gdcli.spec.layers import layer_problems
-from gdcli.spec.parameters import group_problems, match, name_problems
+from gdcli.spec.models import constant_error, group_problems, layer_problems, match, name_problems
 from gdcli.spec.sections import RunSpec
 from gdcli.spec.signature import Path as KeyPath
 from gdcli.spec.signature import got
 from gdcli.zoo import data as sources
+from gdcli.zoo.data_files import read_file
 from gdcli.zoo.losses import TARGETS
 from gdcli.zoo.models import MODELS, Architecture, Chain, Objective, Sizes, Stack
 from gdcli.zoo.naming import ArgumentError
-
-__all__ = ["Loaded", "draws_data", "load", "match", "memory", "name_problems", "require_memory", "respecified"]
+from gdcli.zoo.table import Table, as_numbers, scale, split, standardize
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +40,8 @@ class Loaded:
     """A spec that can be run: its training and validation rows (None for an objective) and its model's make-up."""
 
     spec: RunSpec
-    training: sources.Table | None
-    validation: sources.Table | None
+    training: Table | None
+    validation: Table | None
     architecture: Architecture
     warnings: tuple[str, ...] = ()
     data_file: Path | None = None  # resolved
@@ -70,7 +67,9 @@ def load(spec: RunSpec, base: Path, *, bounded: bool = True, cores: int | None =
         problems += _too_large_data(spec) + _too_deep(spec)
         if problems:
             raise SpecError(problems)
-    file = _data_file(spec, base)
+    file = None
+    if spec.data is not None and spec.data.source == "file":
+        file = (base / spec.data.arguments["file"]).absolute()
     table = _table(spec, file, problems)
     if problems:
         raise SpecError(problems)
@@ -83,8 +82,7 @@ def load(spec: RunSpec, base: Path, *, bounded: bool = True, cores: int | None =
     problems += _shapes(loaded)
     if not isinstance(architecture, Stack):  # torch's own layers are checked when they are built
         problems += name_problems(spec, architecture.shapes)
-    problems += _engine(loaded)
-    problems += _style(loaded)
+    problems += [*_engine(loaded), *_style(loaded)]
     if bounded:
         problems += _too_large(loaded) + _too_long(loaded)
     if problems:
@@ -119,12 +117,12 @@ def _too_large_data(spec: RunSpec) -> list[Problem]:
     count = sources.points(arguments.pop("kind"), arguments)
     path: KeyPath = ("data", "generate", "n")
     path = path if spec.document.find(path) is not None else path[:2]
-    if count > limits.MAX_POINTS:
-        return [spec.problem(path, f"{count:,} numbers, more than {limits.MAX_POINTS:,}", limits.RAISE)]
+    if count > sizes.MAX_POINTS:
+        return [spec.problem(path, f"{count:,} numbers, more than {sizes.MAX_POINTS:,}", sizes.RAISE)]
     return _too_much_memory(spec, path, f"{count:,} numbers take", sizes.data_memory(spec, count))
 
 
-def _too_much_memory(spec: RunSpec, path: KeyPath, what: str, needed: int, hint: str = limits.RAISE) -> list[Problem]:
+def _too_much_memory(spec: RunSpec, path: KeyPath, what: str, needed: int, hint: str = sizes.RAISE) -> list[Problem]:
     there = sizes.machine()
     if there is None or needed <= there:
         return []
@@ -134,24 +132,17 @@ def _too_much_memory(spec: RunSpec, path: KeyPath, what: str, needed: int, hint:
 
 def _too_deep(spec: RunSpec) -> list[Problem]:
     count = len(spec.model.arguments.get("layers", ()))
-    if count <= limits.MAX_LAYERS + 1:  # the first is the input's width
+    if count <= sizes.MAX_LAYERS + 1:  # the first is the input's width
         return []
-    what = f"{count - 1:,} layers, more than {limits.MAX_LAYERS:,}"
-    return [spec.problem(("model", "layers"), what, limits.RAISE)]
-
-
-def _data_file(spec: RunSpec, base: Path) -> Path | None:
-    if spec.data is None or spec.data.source != "file":
-        return None
-    name: str = spec.data.arguments["file"]
-    return (base / name).absolute()
+    what = f"{count - 1:,} layers, more than {sizes.MAX_LAYERS:,}"
+    return [spec.problem(("model", "layers"), what, sizes.RAISE)]
 
 
 def _digest(file: Path | None) -> str:
     return "" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _table(spec: RunSpec, file: Path | None, problems: list[Problem]) -> sources.Table | None:
+def _table(spec: RunSpec, file: Path | None, problems: list[Problem]) -> Table | None:
     """Return all rows of the spec's source, or None with the problem noted (or for an objective)."""
     if spec.data is None:
         return None
@@ -159,7 +150,7 @@ def _table(spec: RunSpec, file: Path | None, problems: list[Problem]) -> sources
     try:
         with np.errstate(all="ignore"):  # what overflows is refused below
             table = _read(spec, file)
-    except (ArgumentError, sources.DataError) as error:
+    except ArgumentError as error:
         problems.append(spec.problem((*prefix, *error.path), error.message))
         return None
     except (ValueError, OverflowError) as error:  # a generator's: 'x: uniform needs low <= high', or numpy's
@@ -173,9 +164,9 @@ def _table(spec: RunSpec, file: Path | None, problems: list[Problem]) -> sources
     return table
 
 
-def _read(spec: RunSpec, file: Path | None) -> sources.Table:
+def _read(spec: RunSpec, file: Path | None) -> Table:
     assert spec.data is not None
-    classes = spec.loss is not None and TARGETS.get(spec.loss.name) == "classes"
+    classes = _wants_classes(spec)
     given = dict(spec.data.arguments)
     if file is not None:
         expected = given.get("sha256")
@@ -196,12 +187,12 @@ def _read(spec: RunSpec, file: Path | None) -> sources.Table:
 _data_set = lru_cache(maxsize=1)(sources.dataset)
 
 
-def _file_table(file: Path, features: list[str] | None, target: str | list[str], classes: bool) -> sources.Table:
+def _file_table(file: Path, features: list[str] | None, target: str | list[str], classes: bool) -> Table:
     """Return a file's rows, those read last if the file is still the same by the system's account."""
     try:
         found = file.stat()
     except OSError:  # its message is read_file's
-        return sources.read_file(file, features, target, classes)
+        return read_file(file, features, target, classes)
     stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     columns = None if features is None else tuple(features)
     return _stamped(file, stamp, columns, target if isinstance(target, str) else tuple(target), classes)
@@ -214,48 +205,40 @@ def _stamped(
     features: tuple[str, ...] | None,
     target: str | tuple[str, ...],
     classes: bool,
-) -> sources.Table:
-    columns = None if features is None else list(features)
-    return sources.read_file(file, columns, target if isinstance(target, str) else list(target), classes)
+) -> Table:
+    return read_file(file, features, target, classes)
 
 
-def _prepared(
-    spec: RunSpec, table: sources.Table, problems: list[Problem]
-) -> tuple[sources.Table | None, sources.Table | None]:
+def _prepared(spec: RunSpec, table: Table, problems: list[Problem]) -> tuple[Table | None, Table | None]:
     """Return training and validation rows, split and standardized as the spec says."""
     assert spec.data is not None
-    table = _suited(spec, table)
+    if table.y.ndim == 1 and not _wants_classes(spec):
+        table = as_numbers(table)
     training, validation = table, None
     if spec.data.validation is not None:
         try:
-            training, validation = sources.split(
-                table, spec.data.validation, sources.generator(spec.data_seed, "split")
-            )
-        except sources.DataError as error:
+            training, validation = split(table, spec.data.validation, sources.generator(spec.data_seed, "split"))
+        except ArgumentError as error:
             problems.append(spec.problem(("data", *error.path), error.message))
             return None, None
     if spec.data.standardize:
         with np.errstate(all="ignore"):
-            by = sources.scale(training)
-            training = sources.standardize(training, by)
-            validation = validation and sources.standardize(validation, by)
+            by = scale(training)
+            training = standardize(training, by)
+            validation = validation and standardize(validation, by)
         if not (np.isfinite(by.mean).all() and np.isfinite(by.deviation).all()):
             problems.append(spec.problem(("data", "standardize"), "the data are too large to standardize"))
     return training, validation
 
 
-def _suited(spec: RunSpec, table: sources.Table) -> sources.Table:
-    """Class indices [n] become numbers [n, 1] for a loss that is not one of classes."""
-    wants_classes = spec.loss is not None and TARGETS.get(spec.loss.name) == "classes"
-    if table.y.ndim == 1 and not wants_classes:
-        return replace(table, y=table.y.astype(np.float64)[:, None], classes=0)
-    return table
+def _wants_classes(spec: RunSpec) -> bool:
+    return spec.loss is not None and TARGETS.get(spec.loss.name) == "classes"
 
 
 # --- model ------------------------------------------------------------------------------------------------------------
 
 
-def _architecture(spec: RunSpec, training: sources.Table | None, problems: list[Problem]) -> Architecture | None:
+def _architecture(spec: RunSpec, training: Table | None, problems: list[Problem]) -> Architecture | None:
     sizes = Sizes(0, 0)
     if training is not None:
         outputs = training.classes or (training.y.shape[1] if training.y.ndim == 2 else 1)
@@ -284,7 +267,7 @@ def _shapes(loaded: Loaded) -> list[Problem]:
     return problems
 
 
-def _outputs(spec: RunSpec, table: sources.Table, outputs: int) -> list[Problem]:
+def _outputs(spec: RunSpec, table: Table, outputs: int) -> list[Problem]:
     last: dict[str, KeyPath] = {"linear": ("model", "out_features"), "identity": ("data", "y")}
     path = last.get(spec.model.name, ("model", "layers", len(spec.model.arguments.get("layers", ())) - 1))
     if table.y.ndim == 1:
@@ -298,73 +281,62 @@ def _outputs(spec: RunSpec, table: sources.Table, outputs: int) -> list[Problem]
     return []
 
 
-def _targets(spec: RunSpec, table: sources.Table) -> list[Problem]:
+def _targets(spec: RunSpec, table: Table) -> list[Problem]:
     assert spec.loss is not None
     kind = TARGETS.get(spec.loss.name, "values")
     if kind == "classes" and spec.loss.name == "nll" and table.y.ndim == 2:
         return [spec.problem(("data", "y"), "nll takes class indices: a list of integers")]
     if kind == "probabilities" and (table.y.min() < 0 or table.y.max() > 1):
-        return [spec.problem(("data", "y"), f"{spec.loss.name} takes targets from 0 to 1 {got(_outside(table))}")]
+        outside = float(table.y.max() if table.y.max() > 1 else table.y.min())
+        return [spec.problem(("data", "y"), f"{spec.loss.name} takes targets from 0 to 1 {got(outside)}")]
     if spec.loss.name == "bce" and spec.model.name == "identity" and (table.x.min() < 0 or table.x.max() > 1):
         return [spec.problem(("data", "x"), "bce takes outputs from 0 to 1; for logits use bce_with_logits")]
     return []
 
 
-def _outside(table: sources.Table) -> float:
-    return float(table.y.max() if table.y.max() > 1 else table.y.min())
-
-
-def _engine(loaded: Loaded) -> list[Problem]:
+def _engine(loaded: Loaded) -> Iterator[Problem]:
     """Check what torch's own layers and an objective cannot have."""
     spec, model = loaded.spec, loaded.architecture
-    problems = []
     if spec.settings.engine == "by_hand" and not isinstance(model, Chain):
         what = f"the model {spec.model.name} has no backward pass written out by hand"
-        problems.append(spec.problem(("engine",), what, "Use auto or autograd"))
+        yield spec.problem(("engine",), what, "Use auto or autograd")
     if isinstance(model, Objective) and (error := constant_error(model)):
-        problems.append(spec.problem(("model", "expression"), f"{error}, at character {error.column}"))
+        yield spec.problem(("model", "expression"), f"{error}, at character {error.column}")
     if isinstance(model, Stack):
-        problems += layer_problems(spec, model)
-    return problems
+        yield from layer_problems(spec, model)
 
 
 # --- printing and size ------------------------------------------------------------------------------------------------
 
 
-def _style(loaded: Loaded) -> list[Problem]:
+def _style(loaded: Loaded) -> Iterator[Problem]:
     """Check that the spec can supply the columns that its style prints."""
     spec, columns = loaded.spec, STYLES[loaded.spec.style].columns
     path = ("print", "style")
-    problems = []
     if "sample" in columns and (loaded.samples == 0 or spec.batch.rows(loaded.samples) != 1):
-        problems.append(spec.problem(path, f"the style {spec.style} prints single samples", "Set batch: stochastic"))
+        yield spec.problem(path, f"the style {spec.style} prints single samples", "Set batch: stochastic")
     if spec.style in ("manual", "autograd") and not isinstance(loaded.architecture, Stack):
         shapes = loaded.architecture.shapes
         frozen = {name for pattern in spec.model.freeze for name in match(pattern, shapes)}
         count = sum(prod(shape) for name, shape in shapes.items() if name not in frozen)
         if count != 1:
-            problems.append(spec.problem(path, f"the style {spec.style} prints one gradient, the model has {count}"))
+            yield spec.problem(path, f"the style {spec.style} prints one gradient, the model has {count}")
     if spec.style == "trace" and not isinstance(loaded.architecture, Objective):
-        problems.append(spec.problem(path, "the style trace prints the variables of an objective"))
+        yield spec.problem(path, "the style trace prints the variables of an objective")
     if "output" in columns and loaded.training is None:
-        problems.append(spec.problem(path, f"the style {spec.style} prints outputs, and an objective has none"))
+        yield spec.problem(path, f"the style {spec.style} prints outputs, and an objective has none")
     if spec.style == "epoch" and spec.settings.epochs == 0:
         where = path if spec.print.style else ("epochs",)
         hint = "Set print: {style: loss}"
-        problems.append(spec.problem(where, "the style epoch prints one line an epoch, and epochs is 0", hint))
+        yield spec.problem(where, "the style epoch prints one line an epoch, and epochs is 0", hint)
     predict = spec.print.predict
     if predict is not None and loaded.training is None:
-        problems.append(spec.problem(("print", "predict"), "an objective has no input to predict from"))
+        yield spec.problem(("print", "predict"), "an objective has no input to predict from")
     elif predict is not None and loaded.training is not None:
         width, features = len(predict) if isinstance(predict, list) else 1, loaded.training.x.shape[1]
         if width != features:
-            what = f"has {_numbers(width)}, a row of the data has {features}"
-            problems.append(spec.problem(("print", "predict"), what))
-    return problems
-
-
-def _numbers(count: int) -> str:
-    return f"{count} number" if count == 1 else f"{count} numbers"
+            what = f"has {width} number{'' if width == 1 else 's'}, a row of the data has {features}"
+            yield spec.problem(("print", "predict"), what)
 
 
 def _too_large(loaded: Loaded) -> list[Problem]:
@@ -373,9 +345,9 @@ def _too_large(loaded: Loaded) -> list[Problem]:
         return []
     key: KeyPath = ("model", "layers") if spec.model.name == "mlp" else ("model",)
     count = sizes.parameters(model)
-    if count > limits.MAX_PARAMETERS:
-        what = f"the model has {count:,} parameters, more than {limits.MAX_PARAMETERS:,}"
-        return [spec.problem(key, what, limits.RAISE)]
+    if count > sizes.MAX_PARAMETERS:
+        what = f"the model has {count:,} parameters, more than {sizes.MAX_PARAMETERS:,}"
+        return [spec.problem(key, what, sizes.RAISE)]
     return _too_much_memory(spec, key, f"a run of {count:,} parameters takes", memory(loaded))
 
 
@@ -399,17 +371,17 @@ def _too_long(loaded: Loaded) -> list[Problem]:
     spec, model = loaded.spec, loaded.architecture
     steps = spec.settings.epochs * spec.batch.steps(loaded.samples)
     epochs = f"{spec.settings.epochs:,} epochs are {steps:,} steps"
-    if steps > limits.MAX_STEPS:
-        return [spec.problem(("epochs",), f"{epochs}, more than {limits.MAX_STEPS:,}", limits.RAISE)]
+    if steps > sizes.MAX_STEPS:
+        return [spec.problem(("epochs",), f"{epochs}, more than {sizes.MAX_STEPS:,}", sizes.RAISE)]
     size = 0 if isinstance(model, Stack) else sizes.record(spec, model, steps)
-    if size > limits.MAX_RECORD:
+    if size > sizes.MAX_RECORD:
         what = f"{epochs}, about {sizes.gigabytes(size)} of steps.csv and gradients.csv, more than"
-        hint = f"record.every and record.gradients make it less; {limits.RAISE}"
-        return [spec.problem(("epochs",), f"{what} {sizes.gigabytes(limits.MAX_RECORD)}", hint)]
+        hint = f"record.every and record.gradients make it less; {sizes.RAISE}"
+        return [spec.problem(("epochs",), f"{what} {sizes.gigabytes(sizes.MAX_RECORD)}", hint)]
     return []
 
 
-def _warnings(spec: RunSpec, training: sources.Table | None) -> list[str]:
+def _warnings(spec: RunSpec, training: Table | None) -> list[str]:
     if training is None or spec.batch.mode != "mini-batch" or spec.batch.size <= len(training.x):
         return []
     problem = spec.problem(

@@ -9,7 +9,9 @@ from functools import cache
 from typing import Any
 
 from gdcli.errors import Place, Problem, SpecError, nearest
-from gdcli.spec.document import Entry, Node, read_value, shown
+from gdcli.spec.document import read_value
+from gdcli.spec.nodes import Entry, Node
+from gdcli.spec.scalars import shown
 from gdcli.spec.sections import DATA_KEYS, INGREDIENTS, SECTIONS, Settings
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
@@ -24,12 +26,7 @@ _SHORT = {"optimizer": "name", "scheduler": "name", "loss": "name", "batch": "mo
 
 def _keys_of(functions: Iterable[Any]) -> set[str]:
     """Return all YAML keys of some functions of the zoo: their keyword-only arguments."""
-    return {
-        name
-        for function in functions
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    }
+    return {name for function in functions for name in inspect.getfullargspec(function).kwonlyargs}
 
 
 @cache
@@ -49,7 +46,10 @@ def schema_keys() -> tuple[str, ...]:
     return tuple(sorted(paths))
 
 
-_BELOW = ("sweep.", "compare.", "scheduler.", "optimizer.groups.", "model.init.", "model.start.")
+_BELOW = (
+    "sweep.", "compare.", "scheduler.", "optimizer.groups.", "model.init.", "model.start.", "model.constants.",
+    "data.generate.x.",
+)  # fmt: skip
 """Whole paths below these are taken as they are; a name without its path never means one of them."""
 
 
@@ -61,8 +61,6 @@ def resolve(name: str) -> str:
     """
     keys = schema_keys()
     if name in keys or name.startswith(_BELOW):
-        return name
-    if name.startswith(("model.constants.", "data.generate.x.")):
         return name
     found = [key for key in keys if key.endswith(f".{name}")]
     if len(found) == 1:

@@ -53,7 +53,10 @@ def resolve(text: str) -> Scalar:
     if _FLOAT.fullmatch(text):
         return _float(text)
     if _BASE.fullmatch(text):
-        return _within_digits(int(text, 0), text)
+        number = int(text, 0)
+        if number >= 10**MAX_DIGITS:
+            raise _too_many_digits(text)
+        return number
     _refuse_lookalikes(text)
     return text
 
@@ -73,12 +76,6 @@ def _float(text: str) -> float:
         raise UnreadableError(f"this number is too large for a float64 (got {shown(text)})", "The largest is 1.79e308")
     if value == 0 and re.search("[1-9]", re.split("[eE]", text)[0]):
         raise UnreadableError(f"this number is too small for a float64 (got {shown(text)})", "Write 0")
-    return value
-
-
-def _within_digits(value: int, text: str) -> int:
-    if value >= 10**MAX_DIGITS:
-        raise _too_many_digits(text)
     return value
 
 

@@ -6,30 +6,26 @@ optimizer, data) are checked against the signatures of the zoo.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace as replace_fields
 from typing import Any
 
 from gdcli.errors import SpecError, nearest
 from gdcli.spec import grids
-from gdcli.spec.document import MAX_KEY, MAX_PROBLEMS, Node
+from gdcli.spec.document import MAX_KEY, MAX_PROBLEMS
+from gdcli.spec.nodes import Node
 from gdcli.spec.sections import (
     DATA_KEYS,
     KEYS,
     MAX_GLOBS,
-    MAX_SEED,
     NAME,
     SECTIONS,
+    SOURCES,
     Batch,
-    Compare,
     Data,
     DataCommon,
-    FileData,
-    GeneratedData,
     Ingredient,
-    InlineData,
     Model,
-    NamedDataset,
     Optimizer,
     RunSpec,
     Scheduler,
@@ -44,8 +40,6 @@ from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS
 from gdcli.zoo.optimizers import OPTIMIZERS
 from gdcli.zoo.schedulers import SCHEDULERS
-
-__all__ = ["MAX_SEED", "RESPECIFIED", "Batch", "Compare", "Ingredient", "RunSpec", "parse", "respec"]
 
 
 def parse(document: Node, stem: str) -> RunSpec:
@@ -144,8 +138,30 @@ class _Reading:
         self.below((key,), complaints)
         return checked  # type: ignore[return-value]  # a kind
 
-    def named(self, key: str, kind: str, table: Mapping[str, Any], tag: str) -> tuple[str, dict[str, Any]] | None:
+    def arguments(
+        self,
+        function: Callable[..., Any],
+        given: dict[str, Any],
+        path: Path,
+        beside: Collection[str],
+        *,
+        made: bool = False,
+    ) -> dict[str, Any] | None:
+        """Return all arguments of an ingredient; ``made`` makes it of them, which checks the rules between them."""
+        values, complaints = arguments(function, given, beside=beside)
+        self.below(path, complaints)
+        try:
+            if made and not complaints:
+                function(**values)
+        except ValueError as error:
+            self.complain(path, str(error), at_key=True)
+            return None
+        return None if complaints else values
+
+    def named(self, key: str, table: Mapping[str, Any], tag: str = "name") -> tuple[str, dict[str, Any]] | None:
         """Return the name of an ingredient and its other keys, from ``key: NAME`` or ``key: {tag: NAME, ...}``."""
+        if key not in self.raw:
+            return None
         value = self.raw[key]
         name: Any
         path: Path
@@ -155,13 +171,13 @@ class _Reading:
             rest = {k: v for k, v in value.items() if k != tag}
             name, path = value.get(tag), (key, tag)
             if tag not in value:
-                self.complain((key, tag), f"is required: the name of {_a(kind)}", at_key=True)
+                self.complain((key, tag), f"is required: the name of {_a(key)}", at_key=True)
                 return None
         else:
-            self.complain((key,), f"must be the name of {_a(kind)}, or a mapping with '{tag}' {got(value)}")
+            self.complain((key,), f"must be the name of {_a(key)}, or a mapping with '{tag}' {got(value)}")
             return None
         if not isinstance(name, str) or name not in table:
-            self.complain(path, f"unknown {kind} {got(name)}", nearest(str(name), table))
+            self.complain(path, f"unknown {key} {got(name)}", nearest(str(name), table))
             return None
         return name, rest
 
@@ -174,7 +190,7 @@ class _Reading:
             return None
         common = self.common({k: value[k] for k in DataCommon.model_fields if k in value})
         rest = {k: v for k, v in value.items() if k not in DataCommon.model_fields}
-        sources = [key for key in ("x", "file", "generate", "dataset") if key in rest]
+        sources = [key for key in SOURCES if key in rest]
         if len(sources) != 1:
             what = "has more than one source: " + ", ".join(sources) if sources else "has no source"
             hint = "Give one of x and y, file, generate, dataset"
@@ -193,8 +209,9 @@ class _Reading:
         return checked  # type: ignore[return-value]  # a DataCommon
 
     def source(self, source: str, rest: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
+        checked, complaints = check(SOURCES[source], rest, DataCommon.model_fields if source != "generate" else ())
+        self.below(("data",), complaints)
         if source == "generate":
-            self.below(("data",), check(GeneratedData, rest)[1])
             inner = rest["generate"]
             if not isinstance(inner, dict):
                 self.complain(("data", "generate"), f"must be a mapping with 'kind' {got(inner)}")
@@ -206,26 +223,20 @@ class _Reading:
                 self.complain(("data", "generate", "kind"), message, nearest(str(kind), GENERATORS), at_key=at_key)
                 return source, None
             settings = {k: v for k, v in inner.items() if k != "kind"}
-            values, complaints = arguments(GENERATORS[kind], settings, beside=["kind"])
-            self.below(("data", "generate"), complaints)
-            return source, None if complaints else {"kind": kind, **values}
-        kinds: dict[str, type[Section]] = {"x": InlineData, "file": FileData, "dataset": NamedDataset}
-        checked, complaints = check(kinds[source], rest, DataCommon.model_fields)
-        self.below(("data",), complaints)
+            values = self.arguments(GENERATORS[kind], settings, ("data", "generate"), ["kind"])
+            return source, None if values is None else {"kind": kind, **values}
         name = "inline" if source == "x" else source
         return name, None if checked is None else checked.model_dump()
 
     def model(self) -> Model | None:
         if "model" not in self.raw:
             self.complain(("model",), "is required")
-            return None
-        found = self.named("model", "model", MODELS, "type")
+        found = self.named("model", MODELS, "type")
         if found is None:
             return None
         name, rest = found
         init, freeze = rest.pop("init", {}), rest.pop("freeze", [])
-        values, complaints = arguments(MODELS[name], rest, beside=("type", "init", "freeze"))
-        self.below(("model",), complaints)
+        values = self.arguments(MODELS[name], rest, ("model",), ("type", "init", "freeze"))
         if not isinstance(init, dict):
             self.complain(("model", "init"), f"must be a mapping of parameter names {got(init)}")
             init = {}
@@ -236,7 +247,7 @@ class _Reading:
             freeze = []
         self.patterns(("model", "init"), init)
         self.patterns(("model", "freeze"), freeze)
-        return None if complaints else Model(name, values, init, tuple(freeze))
+        return None if values is None else Model(name, values, init, tuple(freeze))
 
     def patterns(self, path: Path, patterns: Collection[str]) -> None:
         """Check the size of names and globs of parameters, since every glob is matched with every name."""
@@ -248,24 +259,19 @@ class _Reading:
             self.complain(path, f"more than {MAX_GLOBS} names with *, ? or [ (got {count:,})", "Use fewer, wider ones")
 
     def loss(self) -> Ingredient | None:
-        if "loss" not in self.raw:
-            return None
-        found = self.named("loss", "loss", LOSSES, "name")
+        found = self.named("loss", LOSSES)
         if found is None:
             return None
-        values, complaints = arguments(LOSSES[found[0]], found[1], beside=["name"])
-        self.below(("loss",), complaints)
-        return None if complaints else Ingredient(found[0], values)
+        values = self.arguments(LOSSES[found[0]], found[1], ("loss",), ["name"])
+        return None if values is None else Ingredient(found[0], values)
 
     def optimizer(self) -> Optimizer | None:
-        if "optimizer" not in self.raw:
-            return None
-        found = self.named("optimizer", "optimizer", OPTIMIZERS, "name")
+        found = self.named("optimizer", OPTIMIZERS)
         if found is None:
             return None
         name, rest = found
         groups = rest.pop("groups", {})
-        values = self.optimizer_arguments(name, rest, ("optimizer",))
+        values = self.rule(name, rest, ("optimizer",))
         return None if values is None else Optimizer(name, values, self.groups(name, groups, values))
 
     def scheduler(self) -> Scheduler | None:
@@ -300,28 +306,11 @@ class _Reading:
             self.complain(place, what, nearest(str(name), SCHEDULERS))
             return None
         rest = {key: item for key, item in given.items() if key not in ("name", *beside)}
-        values, complaints = arguments(SCHEDULERS[name], rest, beside=("name", *beside))
-        self.below(path, complaints)
-        if complaints:
-            return None
-        try:
-            SCHEDULERS[name](**values)
-        except ValueError as error:
-            self.complain(path, str(error), at_key=True)
-            return None
-        return Ingredient(name, values)
+        values = self.arguments(SCHEDULERS[name], rest, path, ("name", *beside), made=True)
+        return None if values is None else Ingredient(name, values)
 
-    def optimizer_arguments(self, name: str, given: dict[str, Any], path: Path) -> dict[str, Any] | None:
-        values, complaints = arguments(OPTIMIZERS[name], given, beside=("name", "groups"))
-        self.below(path, complaints)
-        if complaints:
-            return None
-        try:
-            OPTIMIZERS[name](**values)
-        except ValueError as error:  # rules between arguments
-            self.complain(path, str(error), at_key=True)
-            return None
-        return values
+    def rule(self, name: str, given: dict[str, Any], path: Path) -> dict[str, Any] | None:
+        return self.arguments(OPTIMIZERS[name], given, path, ("name", "groups"), made=True)
 
     def groups(self, name: str, groups: Any, values: dict[str, Any]) -> dict[str, dict[str, Any]]:
         if not isinstance(groups, dict):
@@ -336,7 +325,7 @@ class _Reading:
                 given, complaints = arguments(OPTIMIZERS[name], settings, partial=True)
                 self.below(path, complaints)
                 if not complaints:
-                    self.optimizer_arguments(name, {**values, **given}, path)
+                    self.rule(name, {**values, **given}, path)
         return {pattern: dict(settings) for pattern, settings in groups.items() if isinstance(settings, dict)}
 
     def predict(self) -> None:
@@ -368,7 +357,7 @@ class _Reading:
                 self.complain(where, f"unknown optimizer {got(name)}", nearest(str(name), OPTIMIZERS), at_key=not given)
             else:
                 rest = {key: value for key, value in settings.items() if key not in ("name", "groups")}
-                self.optimizer_arguments(name, rest, path)
+                self.rule(name, rest, path)
         for index, value in enumerate(cuts) if isinstance(cuts, list) else ():
             path = ("compare", "batches", index)
             if isinstance(value, str | dict):

@@ -11,9 +11,10 @@ from annotated_types import Ge, Gt, Le, Len, Lt
 from pydantic import AfterValidator, BaseModel, Field
 from pydantic_core import PydanticCustomError
 
-from gdcli.errors import Place, Problem
+from gdcli.errors import Problem
 from gdcli.report.styles import STYLES
-from gdcli.spec.document import MAX_PROBLEMS, Node
+from gdcli.spec.document import MAX_PROBLEMS
+from gdcli.spec.nodes import Node
 from gdcli.spec.signature import STRICT, Complaint, Integer, Path, entries
 from gdcli.zoo.data import DatasetName
 
@@ -137,21 +138,17 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class Model(Ingredient):
     """The model, what its parameters start from, and which of them are not trained."""
 
-    name: str
-    arguments: Mapping[str, Any]
     init: Mapping[str, Any] = field(default_factory=dict)
     freeze: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Optimizer:
+class Optimizer(Ingredient):
     """The optimizer, and the settings of groups of parameters, by name or glob."""
 
-    name: str
-    arguments: Mapping[str, Any]
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -199,9 +196,11 @@ class GeneratedData(Section):
     generate: Any
 
 
-DATA_KEYS = {
-    key for kind in (DataCommon, InlineData, FileData, NamedDataset, GeneratedData) for key in kind.model_fields
-}
+SOURCES: dict[str, type[Section]] = {
+    "x": InlineData, "file": FileData, "generate": GeneratedData, "dataset": NamedDataset,
+}  # fmt: skip
+"""By the key that gives a source away."""
+DATA_KEYS = set(DataCommon.model_fields).union(*(kind.model_fields for kind in SOURCES.values()))
 
 
 class Settings(Section):
@@ -266,22 +265,17 @@ def is_glob(pattern: str) -> bool:
     return any(mark in pattern for mark in "*?[")
 
 
-def at_most(problems: list[Problem]) -> list[Problem]:
-    """Return the problems, of very many the first and a word that there are more."""
+def problems_at(document: Node, complaints: Iterable[Complaint]) -> list[Problem]:
+    """Return complaints as problems in the order of the file, those of the command line last, and not too many."""
+    problems = sorted((problem_at(document, complaint) for complaint in complaints), key=_by_place)
     if len(problems) <= MAX_PROBLEMS:
         return problems
     message = f"these are {MAX_PROBLEMS} problems, and the reading stops here"
     return [*problems[:MAX_PROBLEMS], Problem(problems[MAX_PROBLEMS - 1].place, "", message)]
 
 
-def problems_at(document: Node, complaints: Iterable[Complaint]) -> list[Problem]:
-    """Return complaints as problems in the order of the file, those of the command line last, and not too many."""
-    return at_most(sorted((problem_at(document, complaint) for complaint in complaints), key=_by_place))
-
-
 def _by_place(problem: Problem) -> tuple[int, int]:
-    on_command_line = problem.place.file == Place("command line", 1, 1).file
-    return (10**9 if on_command_line else problem.place.line, problem.place.column)
+    return (10**9 if problem.place.file == "command line" else problem.place.line, problem.place.column)
 
 
 def problem_at(document: Node, complaint: Complaint) -> Problem:

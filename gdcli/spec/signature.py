@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, Wi
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from gdcli.errors import nearest
-from gdcli.spec.document import shown
+from gdcli.spec.scalars import shown
 from gdcli.zoo.naming import OneOf
 
 # defaults are checked too, so that a default 0 of a float is 0.0 like a given one: config.yaml has one form
@@ -49,11 +49,9 @@ def _json(value: Any) -> str:
         return f"[{', '.join(map(_json, value))}]"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key}: {_json(item)}' for key, item in value.items())}}}"
-    return (
-        {True: "true", False: "false", None: "null"}[value]
-        if value is None or value is True or value is False
-        else str(value)
-    )
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def whole(value: Any) -> Any:

@@ -1,4 +1,7 @@
-"""What a run takes of memory and disk at least, by arithmetic on its spec; nothing is allocated."""
+"""How large a spec may be, and what its run takes of memory and disk at least, by arithmetic alone.
+
+Work that no machine could do is refused before it starts; nothing is allocated.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,21 @@ from gdcli.spec.sections import Optimizer, RunSpec
 from gdcli.zoo.models import Chain, Objective
 from gdcli.zoo.optimizers import state_tensors
 
+# Scalars of one model: 4 GB in float32, and as much again for the gradient and each state of the optimizer.
+MAX_PARAMETERS = 10**9
+# Layers of a model, as many as a list of torch's may have; the names of its parameters are matched with globs.
+MAX_LAYERS = 1_000
+MAX_POINTS = 5 * 10**8  # scalars of generated data
+MAX_STEPS = 10**10  # optimizer steps of one run: days at ten microseconds each
+MAX_RECORD = 10**12  # bytes of steps.csv and gradients.csv of one run
+MAX_GRID = 10**7  # points of a sweep over a parameter of the model, evaluated at once
+MAX_RUNS = 10_000  # runs of a sweep over keys, or of a comparison
+RAISE = "gdcli run --no-limits allows it"
+
 _INDICES = 16  # bytes a scalar: two orders of all scalars
 _STEP_ROW = 60  # bytes of a row of steps.csv
 _NUMBER = 20  # bytes of a number in gradients.csv, with its comma
-MAX_VALUES_AUTO = 1_000
-"""Scalars up to which `record.gradients: auto` keeps values."""
+MAX_VALUES_AUTO = 1_000  # scalars up to which `record.gradients: auto` keeps values
 
 
 def parameters(model: Chain | Objective) -> int:

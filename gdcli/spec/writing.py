@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from textwrap import wrap
 from typing import Any
 
 import yaml
@@ -48,7 +49,8 @@ def _block(value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
         yield from _mapping(value)
     elif all(_is_number(item) for item in value):
-        yield from _wrapped(value)
+        line = f"[{', '.join(map(_scalar, value))}]"
+        yield from wrap(line, WIDTH, subsequent_indent=" ", break_long_words=False, break_on_hyphens=False)
     else:
         for item in value:
             short = _inline(item, len("- "))
@@ -74,17 +76,6 @@ def _flow(value: Any) -> str | None:
         return _scalar(value)
     parts = [None if isinstance(item, Mapping) and item else _flow(item) for item in value]
     return None if None in parts else "[" + ", ".join(map(str, parts)) + "]"
-
-
-def _wrapped(numbers: Sequence[float]) -> Iterator[str]:
-    line = "["
-    for position, number in enumerate(numbers):
-        word = _scalar(number) + ("]" if position == len(numbers) - 1 else ",")
-        if len(line) + len(word) >= WIDTH:
-            yield line
-            line = ""
-        line += (" " if line != "[" else "") + word
-    yield line
 
 
 def _scalar(value: Any) -> str:

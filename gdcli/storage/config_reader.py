@@ -43,26 +43,21 @@ def _value(text: str) -> Any:
     root: list[Any] = []
     stack: list[list[Any]] = [root]
     for count, event in enumerate(yaml.parse(text, Loader=_LOADER)):
+        if isinstance(event, yaml.AliasEvent):
+            raise UnreadableError("aliases are refused")
+        if getattr(event, "anchor", None) is not None or getattr(event, "tag", None) is not None:
+            raise UnreadableError("anchors and tags are refused")
         if isinstance(event, yaml.ScalarEvent):
-            _refuse(event)
             is_plain = not event.style  # None of PyYAML's Python parser, empty of its C parser
             stack[-1].append(resolve(event.value) if is_plain else event.value)
         elif isinstance(event, yaml.CollectionStartEvent):
-            _refuse(event)
             stack.append([])
         elif isinstance(event, yaml.CollectionEndEvent):
             items = stack.pop()
             stack[-1].append(items if isinstance(event, yaml.SequenceEndEvent) else _mapping(items))
-        elif isinstance(event, yaml.AliasEvent):
-            raise UnreadableError("aliases are refused")
         if count > 3 * MAX_VALUES or len(stack) > MAX_DEPTH:
             raise UnreadableError("it is larger, or nested deeper, than a spec can be")
     return root[0] if len(root) == 1 else None
-
-
-def _refuse(event: Any) -> None:
-    if event.anchor is not None or event.tag is not None:
-        raise UnreadableError("anchors and tags are refused")
 
 
 def _mapping(items: list[Any]) -> dict[str, Any]:

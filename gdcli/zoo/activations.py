@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Backward(Protocol):
-    """``(d, z, a, out)``: write the gradient at the input z into ``out`` and return it.
+Backward = Callable[["Tensor", "Tensor", "Tensor", "Tensor"], "Tensor"]
+"""``(d, z, a, out)``: write the gradient at the input z into ``out`` and return it.
 
-    d: gradient at the output [B, O]; z: input [B, O]; a: output [B, O]. ``out`` may be d itself.
-    """
-
-    def __call__(self, d: Tensor, z: Tensor, a: Tensor, out: Tensor) -> Tensor:
-        """Return ``out``."""
+d: gradient at the output [B, O]; z: input [B, O]; a: output [B, O]. ``out`` may be d itself.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +32,14 @@ class Activation:
     grad_fn: str  # torch's node at the end of forward, without Backward0; "" where there is none
 
 
+def _fused(name: str, primitive: str, grad_fn: str, backward: Callable[..., Tensor]) -> Activation:
+    """Return torch's activation of that name; ``backward`` takes the primitive of its backward pass before the rest."""
+    import torch
+
+    forward = getattr(torch, name, None) or getattr(torch.nn.functional, name)
+    return Activation(forward, partial(backward, getattr(torch.ops.aten, f"{primitive}_backward").grad_input), grad_fn)
+
+
 def none() -> Activation:
     """No activation: a = z, da/dz = 1."""
     return Activation(None, None, "")
@@ -41,36 +47,24 @@ def none() -> Activation:
 
 def relu() -> Activation:
     """Rectified linear unit: a = max(0, z); da/dz = 1 where z > 0, else 0. Source: torch.nn.ReLU."""
-    import torch
-
-    aten = torch.ops.aten.threshold_backward.grad_input
-    return Activation(torch.relu, lambda d, z, a, out: aten(d, a, 0, grad_input=out), "Relu")
+    return _fused("relu", "threshold", "Relu", lambda aten, d, z, a, out: aten(d, a, 0, grad_input=out))
 
 
 def leaky_relu() -> Activation:
     """Leaky rectifier: a = z where z > 0, else 0.01 z; da/dz = 1 or 0.01. Source: torch.nn.LeakyReLU."""
-    import torch
-
-    aten = torch.ops.aten.leaky_relu_backward.grad_input
-    return Activation(
-        torch.nn.functional.leaky_relu, lambda d, z, a, out: aten(d, z, 0.01, False, grad_input=out), "LeakyRelu"
+    return _fused(
+        "leaky_relu", "leaky_relu", "LeakyRelu", lambda aten, d, z, a, out: aten(d, z, 0.01, False, grad_input=out)
     )
 
 
 def relu6() -> Activation:
     """Clipped rectifier: a = min(max(0, z), 6); da/dz = 1 where 0 < z < 6, else 0. Source: torch.nn.ReLU6."""
-    import torch
-
-    aten = torch.ops.aten.hardtanh_backward.grad_input
-    return Activation(torch.nn.functional.relu6, lambda d, z, a, out: aten(d, z, 0, 6, grad_input=out), "Hardtanh")
+    return _fused("relu6", "hardtanh", "Hardtanh", lambda aten, d, z, a, out: aten(d, z, 0, 6, grad_input=out))
 
 
 def elu() -> Activation:
     """Exponential linear unit: a = z where z > 0, else exp(z) − 1; da/dz = 1 or exp(z). Source: torch.nn.ELU."""
-    import torch
-
-    aten = torch.ops.aten.elu_backward.grad_input
-    return Activation(torch.nn.functional.elu, lambda d, z, a, out: aten(d, 1.0, 1, 1, False, z, grad_input=out), "Elu")
+    return _fused("elu", "elu", "Elu", lambda aten, d, z, a, out: aten(d, 1.0, 1, 1, False, z, grad_input=out))
 
 
 _SELU_ALPHA = 1.6732632423543772848170429916717
@@ -82,68 +76,44 @@ def selu() -> Activation:
 
     da/dz = s or s α exp(z). Source: Klambauer et al. 2017; torch.nn.SELU.
     """
-    import torch
-
-    aten = torch.ops.aten.elu_backward.grad_input
-    return Activation(
-        torch.selu, lambda d, z, a, out: aten(d, _SELU_ALPHA, _SELU_SCALE, 1, False, z, grad_input=out), "Elu"
+    return _fused(
+        "selu", "elu", "Elu", lambda aten, d, z, a, out: aten(d, _SELU_ALPHA, _SELU_SCALE, 1, False, z, grad_input=out)
     )
 
 
 def celu() -> Activation:
     """Continuously differentiable unit: a = max(0, z) + min(0, exp(z) − 1); da/dz = 1 or exp(z). torch.nn.CELU."""
-    import torch
-
-    aten = torch.ops.aten.elu_backward.grad_input
-    return Activation(torch.celu, lambda d, z, a, out: aten(d, 1.0, 1, 1.0, False, z, grad_input=out), "Celu")
+    return _fused("celu", "elu", "Celu", lambda aten, d, z, a, out: aten(d, 1.0, 1, 1.0, False, z, grad_input=out))
 
 
 def gelu() -> Activation:
     """Gaussian error linear unit: a = z Φ(z); da/dz = Φ(z) + z φ(z). Source: Hendrycks 2016; torch.nn.GELU."""
-    import torch
-
-    aten = torch.ops.aten.gelu_backward.grad_input
-    return Activation(torch.nn.functional.gelu, lambda d, z, a, out: aten(d, z, grad_input=out), "Gelu")
+    return _fused("gelu", "gelu", "Gelu", lambda aten, d, z, a, out: aten(d, z, grad_input=out))
 
 
 def sigmoid() -> Activation:
     """Logistic function: a = 1 / (1 + exp(−z)); da/dz = a (1 − a), at most 1/4. Source: torch.nn.Sigmoid."""
-    import torch
-
-    aten = torch.ops.aten.sigmoid_backward.grad_input
-    return Activation(torch.sigmoid, lambda d, z, a, out: aten(d, a, grad_input=out), "Sigmoid")
+    return _fused("sigmoid", "sigmoid", "Sigmoid", lambda aten, d, z, a, out: aten(d, a, grad_input=out))
 
 
 def hardsigmoid() -> Activation:
     """Piecewise linear sigmoid: a = min(max(0, z + 3), 6) / 6; da/dz = 1/6 where −3 < z < 3. torch.nn.Hardsigmoid."""
-    import torch
-
-    aten = torch.ops.aten.hardsigmoid_backward.grad_input
-    return Activation(torch.nn.functional.hardsigmoid, lambda d, z, a, out: aten(d, z, grad_input=out), "Hardsigmoid")
+    return _fused("hardsigmoid", "hardsigmoid", "Hardsigmoid", lambda aten, d, z, a, out: aten(d, z, grad_input=out))
 
 
 def tanh() -> Activation:
     """Hyperbolic tangent: a = (1 − exp(−2z)) / (1 + exp(−2z)); da/dz = 1 − a². Source: torch.nn.Tanh."""
-    import torch
-
-    aten = torch.ops.aten.tanh_backward.grad_input
-    return Activation(torch.tanh, lambda d, z, a, out: aten(d, a, grad_input=out), "Tanh")
+    return _fused("tanh", "tanh", "Tanh", lambda aten, d, z, a, out: aten(d, a, grad_input=out))
 
 
 def hardtanh() -> Activation:
     """Clipped identity: a = min(max(−1, z), 1); da/dz = 1 where −1 < z < 1, else 0. Source: torch.nn.Hardtanh."""
-    import torch
-
-    aten = torch.ops.aten.hardtanh_backward.grad_input
-    return Activation(torch.nn.functional.hardtanh, lambda d, z, a, out: aten(d, z, -1, 1, grad_input=out), "Hardtanh")
+    return _fused("hardtanh", "hardtanh", "Hardtanh", lambda aten, d, z, a, out: aten(d, z, -1, 1, grad_input=out))
 
 
 def silu() -> Activation:
     """Sigmoid-weighted unit (swish): a = z σ(z); da/dz = σ(z) (1 + z (1 − σ(z))). Source: torch.nn.SiLU."""
-    import torch
-
-    aten = torch.ops.aten.silu_backward.grad_input
-    return Activation(torch.nn.functional.silu, lambda d, z, a, out: aten(d, z, grad_input=out), "Silu")
+    return _fused("silu", "silu", "Silu", lambda aten, d, z, a, out: aten(d, z, grad_input=out))
 
 
 def hardswish() -> Activation:
@@ -164,10 +134,7 @@ def mish() -> Activation:
 
 def softplus() -> Activation:
     """Smooth rectifier: a = log(1 + exp(z)), z itself above 20; da/dz = σ(z). Source: torch.nn.Softplus."""
-    import torch
-
-    aten = torch.ops.aten.softplus_backward.grad_input
-    return Activation(torch.nn.functional.softplus, lambda d, z, a, out: aten(d, z, 1, 20, grad_input=out), "Softplus")
+    return _fused("softplus", "softplus", "Softplus", lambda aten, d, z, a, out: aten(d, z, 1, 20, grad_input=out))
 
 
 def softsign() -> Activation:
@@ -199,32 +166,24 @@ def tanhshrink() -> Activation:
     """Tanhshrink: a = z − tanh(z); da/dz = tanh²(z). Source: torch.nn.Tanhshrink."""
     import torch
 
-    def backward(d: Tensor, z: Tensor, a: Tensor, out: Tensor) -> Tensor:
-        return torch.add(d, torch.ops.aten.tanh_backward(-d, z.tanh()), out=out)
-
-    return Activation(torch.nn.functional.tanhshrink, backward, "Sub")
+    aten, forward = torch.ops.aten.tanh_backward, torch.nn.functional.tanhshrink
+    return Activation(forward, lambda d, z, a, out: torch.add(d, aten(-d, z.tanh()), out=out), "Sub")
 
 
 def softmax() -> Activation:
     """Softmax over the last axis: aᵢ = exp(zᵢ) / Σⱼ exp(zⱼ); dL/dz = a (d − Σⱼ dⱼ aⱼ). Source: torch.nn.Softmax."""
     import torch
 
-    def backward(d: Tensor, z: Tensor, a: Tensor, out: Tensor) -> Tensor:
-        torch.ops.aten._softmax_backward_data.out(d.clone(), a, -1, a.dtype, grad_input=out)
-        return out
-
-    return Activation(lambda z: torch.softmax(z, -1), backward, "Softmax")
+    aten, forward = torch.ops.aten._softmax_backward_data.out, partial(torch.softmax, dim=-1)
+    return Activation(forward, lambda d, z, a, out: aten(d.clone(), a, -1, a.dtype, grad_input=out), "Softmax")
 
 
 def log_softmax() -> Activation:
     """Log of the softmax: aᵢ = zᵢ − log Σⱼ exp(zⱼ); dL/dz = d − exp(a) Σⱼ dⱼ. Source: torch.nn.LogSoftmax."""
     import torch
 
-    def backward(d: Tensor, z: Tensor, a: Tensor, out: Tensor) -> Tensor:
-        torch.ops.aten._log_softmax_backward_data.out(d.clone(), a, -1, a.dtype, out=out)
-        return out
-
-    return Activation(lambda z: torch.log_softmax(z, -1), backward, "LogSoftmax")
+    aten, forward = torch.ops.aten._log_softmax_backward_data.out, partial(torch.log_softmax, dim=-1)
+    return Activation(forward, lambda d, z, a, out: aten(d.clone(), a, -1, a.dtype, out=out), "LogSoftmax")
 
 
 def sign_ste() -> Activation:
@@ -244,10 +203,7 @@ def sign_ste() -> Activation:
         def backward(ctx, d):  # type: ignore[no-untyped-def]
             return d * (ctx.saved_tensors[0].abs() <= 1)
 
-    def backward(d: Tensor, z: Tensor, a: Tensor, out: Tensor) -> Tensor:
-        return torch.mul(d, z.abs() <= 1, out=out)
-
-    return Activation(SignSte.apply, backward, "SignSte")
+    return Activation(SignSte.apply, lambda d, z, a, out: torch.mul(d, z.abs() <= 1, out=out), "SignSte")
 
 
 ACTIVATIONS: dict[str, Callable[[], Activation]] = {

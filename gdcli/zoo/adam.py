@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from gdcli.zoo.arithmetic import Arithmetic, Setting, Update, arithmetic_of
+from gdcli.zoo.arithmetic import Numbers, Setting, Update
 from gdcli.zoo.update_rule import (
     Beta,
     Bound,
     Keeps,
     NonNegative,
     Rule,
+    average_of_squares,
+    begin,
     bias_correction,
-    direction,
-    direction_or_shrink,
     root_of_bias_correction,
 )
 
@@ -21,19 +21,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def _moments(of: Arithmetic, p: Tensor, d: Tensor, betas: tuple[Setting, Setting]) -> tuple[dict[str, Tensor], Update]:
+def _moments(of: Numbers, p: Tensor, d: Tensor, betas: tuple[Setting, Setting]) -> tuple[dict[str, Tensor], Update]:
     """Return the state m, v of Adam's family and its update: m ← β₁m + (1 − β₁)d, v ← β₂v + (1 − β₂)d²."""
     import torch
 
     m, v = torch.zeros_like(p), torch.zeros_like(p)
-    blend, add_square = of.lerp(m, d, 1 - betas[0]), of.add_product(v, d, d)
-    decay2, weight2 = of.constant(betas[1]), 1 - betas[1]
-
-    def average(lr: Setting, t: int) -> None:
-        blend()
-        v.mul_(decay2)
-        add_square(value=weight2)
-
+    blend = of.lerp(m, d, 1 - betas[0])
+    average = of.in_turn(lambda lr, t: blend(), average_of_squares(of, v, d, betas[1]))
     return {"exp_avg": m, "exp_avg_sq": v}, average
 
 
@@ -64,8 +58,7 @@ def adam(
     def bind(p: Tensor, g: Tensor) -> Bound:
         import torch
 
-        of = arithmetic_of(p, lr, *betas, eps, weight_decay)
-        d, parts = direction_or_shrink(of, p, g, weight_decay, maximize, decoupled_weight_decay)
+        of, d, parts = begin(p, g, weight_decay, maximize, lr, *betas, eps, decoupled=decoupled_weight_decay)
         state, average = _moments(of, p, d, betas)
         m, v = state.values()
         w = torch.zeros_like(p) if amsgrad else v
@@ -73,9 +66,6 @@ def adam(
         bias1, root_of_bias2 = of.each(bias_correction, betas[0]), of.each(root_of_bias_correction, betas[1])
         correct, correction = of.divide(root)
         add_ratio = of.add_ratio(p, m, root)
-
-        def keep_largest(lr: Setting, t: int) -> None:
-            torch.maximum(w, v, out=w)
 
         def descend(lr: Setting, t: int) -> None:
             correction[()] = root_of_bias2(t)
@@ -85,7 +75,8 @@ def adam(
 
         if not amsgrad:
             return Bound(of.in_turn(*parts, average, descend), state)
-        return Bound(of.in_turn(*parts, average, keep_largest, descend), {**state, "max_exp_avg_sq": w})
+        parts += [average, lambda lr, t: torch.maximum(w, v, out=w)]
+        return Bound(of.in_turn(*parts, descend), {**state, "max_exp_avg_sq": w})
 
     return bind
 
@@ -145,8 +136,7 @@ def adamax(
     def bind(p: Tensor, g: Tensor) -> Bound:
         import torch
 
-        of = arithmetic_of(p, lr, *betas, eps, weight_decay)
-        d, before = direction(of, p, g, weight_decay, maximize)
+        of, d, before = begin(p, g, weight_decay, maximize, lr, *betas, eps)
         m, u, size = torch.zeros_like(p), torch.zeros_like(p), torch.empty_like(p)
         decay, epsilon, bias = of.constant(betas[1]), of.constant(eps), of.each(bias_correction, betas[0])
         blend, add_ratio = of.lerp(m, d, 1 - betas[0]), of.add_ratio(p, m, u)
@@ -164,8 +154,7 @@ def adamax(
 
 def _nesterov_momentum(beta: float, decay: float, t: int) -> float:
     """Return NAdam's μₜ = β(1 − 0.96^(tψ)/2)."""
-    mu: float = beta * (1.0 - 0.5 * 0.96 ** (t * decay))
-    return mu
+    return float(beta * (1.0 - 0.5 * 0.96 ** (t * decay)))
 
 
 def nadam(
@@ -194,8 +183,8 @@ def nadam(
     def bind(p: Tensor, g: Tensor) -> Bound:
         import torch
 
-        of = arithmetic_of(p, lr, *betas, eps, weight_decay, momentum_decay)
-        d, parts = direction_or_shrink(of, p, g, weight_decay, maximize, decoupled_weight_decay)
+        settings = (lr, *betas, eps, momentum_decay)
+        of, d, parts = begin(p, g, weight_decay, maximize, *settings, decoupled=decoupled_weight_decay)
         state, average = _moments(of, p, d, betas)
         m, v = state.values()
         root, epsilon = torch.empty_like(p), of.constant(eps)
@@ -228,8 +217,7 @@ def _rectifier(beta: float, t: int) -> float:
     length = longest - 2 * t * beta**t / (1 - beta**t)
     if length <= 5.0:
         return 0.0
-    r: float = ((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)) ** 0.5
-    return r
+    return float(((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)) ** 0.5)
 
 
 def radam(
@@ -258,8 +246,7 @@ def radam(
     def bind(p: Tensor, g: Tensor) -> Bound:
         import torch
 
-        of = arithmetic_of(p, lr, *betas, eps, weight_decay)
-        d, parts = direction_or_shrink(of, p, g, weight_decay, maximize, decoupled_weight_decay)
+        of, d, parts = begin(p, g, weight_decay, maximize, lr, *betas, eps, decoupled=decoupled_weight_decay)
         state, average = _moments(of, p, d, betas)
         m, v = state.values()
         step, scale, epsilon = torch.empty_like(p), torch.empty_like(p), of.constant(eps)

@@ -1,10 +1,8 @@
 """What an update rule does with its settings, for one run and for a fleet of runs that differ in them.
 
-Over 400 lines, since the two kinds of arithmetic are read side by side, operation for operation.
-
 A setting is a number, the same for all that p holds, or, in a fleet, a float64 array that holds one number per run and
 broadcasts against p: (R,) for p [P, R], (R, 1) for p [R, P]. `arithmetic_of` chooses, once and for all steps, between
-`Numbers` and `Columns`; a rule is written once, with the operations of `Arithmetic`. What they return is bound to its
+`Numbers` and `Columns`; a rule is written once, with their operations. What they return is bound to its
 buffers and takes only the setting, under the keyword that torch has for it.
 
 A run has in a fleet the bits that it has where all runs share its settings: the settings meet in float64 as Python's
@@ -17,7 +15,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,95 +26,11 @@ if TYPE_CHECKING:
 Setting = float | NDArray[np.float64]
 """A number, or one number per run. An array is never changed in place: what was made of it is kept by its identity."""
 
-Update = Callable[[Setting, int], None]
-"""One step in place, from the learning rate of this step and the number of this step, counted from 1."""
+Update = Callable[[Setting, int], object]
+"""One step in place, from its learning rate and its number, counted from 1; what it returns means nothing."""
 
 
-class Arithmetic(Protocol):
-    """The operations on settings, of one binding. All tensors have p's shape, ``out`` defaults to the first."""
-
-    def in_turn(self, *updates: Update) -> Update:
-        """Return one update that makes all of these in order."""
-        ...
-
-    def constant(self, value: Setting) -> Tensor:
-        """Return a setting as an operand for p, of its dtype."""
-        ...
-
-    def variable(self) -> tuple[Tensor, Any]:
-        """Return an operand for p and its cell: ``cell[()] = setting`` sets it."""
-        ...
-
-    def scalar(self, value: float) -> Tensor:
-        """Return a state with one number per run: on the host, of torch's default dtype whatever p has."""
-        ...
-
-    def reader(self, scalar: Tensor) -> Callable[[], Setting]:
-        """Return what reads such a state as a setting."""
-        ...
-
-    def negative(self) -> Callable[[Setting], Setting]:
-        """Return the sign's change, the same object for the same array."""
-        ...
-
-    def power(self, base: Setting, exponent: Setting) -> Setting:
-        """Return base^exponent with the bits of Python's ``**``, from which numpy's differs in the last place."""
-        ...
-
-    def each(self, function: Callable[..., float], *settings: Setting) -> Callable[[int], Setting]:
-        """Return the t ↦ function(*settings, t) of every run, in Python's arithmetic."""
-        ...
-
-    def every(self, condition: object) -> bool:
-        """Return whether the condition holds for all runs."""
-        ...
-
-    def some(self, condition: object) -> bool:
-        """Return whether the condition holds for any run."""
-        ...
-
-    def add(self, a: Tensor, b: Tensor, out: Tensor | None = None) -> Callable[..., Tensor]:
-        """Return out ← a + xb, of ``alpha=x``."""
-        ...
-
-    def add_product(self, a: Tensor, b: Tensor, c: Tensor) -> Callable[..., Tensor]:
-        """Return a ← a + xbc, of ``value=x``."""
-        ...
-
-    def add_ratio(self, a: Tensor, b: Tensor, c: Tensor) -> Callable[..., Tensor]:
-        """Return a ← a + xb/c, of ``value=x``."""
-        ...
-
-    def lerp(self, a: Tensor, b: Tensor, weight: Setting) -> Callable[[], Tensor]:
-        """Return a ← a + w(b − a)."""
-        ...
-
-    def divide(self, a: Tensor, out: Tensor | None = None) -> tuple[Callable[[], Tensor], Any]:
-        """Return out ← a/x and the cell of x."""
-        ...
-
-    def multiply(self, a: Tensor, scalar: Tensor) -> Callable[[], Tensor]:
-        """Return a ← xa, of the state x with one number per run."""
-        ...
-
-    def fill(self, a: Tensor) -> Callable[[Setting], Tensor]:
-        """Return a ← x, of x."""
-        ...
-
-    def fill_where(self, a: Tensor, mask: Tensor, value: Setting) -> Callable[[], Tensor]:
-        """Return a ← x where the mask holds."""
-        ...
-
-    def copy_where(self, a: Tensor, b: Tensor) -> Callable[[Any], None]:
-        """Return a ← b in the runs where the condition holds, of the condition."""
-        ...
-
-    def clamp(self, a: Tensor, smallest: Setting, largest: Setting) -> Callable[[], Tensor]:
-        """Return a ← min(max(a, smallest), largest)."""
-        ...
-
-
-def arithmetic_of(p: Tensor, *settings: Setting) -> Arithmetic:
+def arithmetic_of(p: Tensor, *settings: Setting) -> Numbers:
     """Return the arithmetic for the parameters p: `Columns` if any setting is an array, else `Numbers`."""
     shapes = [setting.shape for setting in settings if isinstance(setting, np.ndarray)]
     return Columns(p, np.broadcast_shapes(*shapes)) if shapes else Numbers(p)
@@ -134,19 +48,18 @@ def is_zero(name: str, setting: Setting) -> bool:
 
 
 class Numbers:
-    """Settings are Python's numbers.
+    """The operations on settings, of one binding: here on Python's numbers, in `Columns` on those of many runs.
 
-    A number as the operand of mul_, div_ or add_ costs more than twice the operation, since it is wrapped into a
-    tensor each time; as alpha= or value= it costs nothing. A partial of torch's function costs no call in Python.
+    All tensors have p's shape, ``out`` defaults to the first. A number as the operand of mul_, div_ or add_ costs more
+    than twice the operation, since it is wrapped into a tensor each time; as alpha= or value= it costs nothing. A
+    partial of torch's function costs no call in Python.
     """
 
     def __init__(self, p: Tensor) -> None:
         self._p = p
-        self.power = operator.pow
-        self.every = self.some = operator.truth
 
     def in_turn(self, *updates: Update) -> Update:
-        """Return one update that makes all of these in order."""
+        """Return one update that makes all of these in order; where one overflows, the caller silences numpy."""
         if len(updates) == 1:
             return updates[0]
 
@@ -157,7 +70,7 @@ class Numbers:
         return update
 
     def constant(self, value: Setting) -> Tensor:
-        """Return a number as an operand: 0-dim, with the bits that the bare number would give.
+        """Return a setting as an operand for p, of its dtype: 0-dim, with the bits that the bare number would give.
 
         It lies on the host for every device, as a bare number does: accelerators divide by a host number through its
         reciprocal, which rounds differently from dividing by a tensor of their own.
@@ -165,41 +78,54 @@ class Numbers:
         return self._p.new_tensor(value, device="cpu")
 
     def variable(self) -> tuple[Tensor, Any]:
-        """Return an operand on the host and its cell, which sets it for far less than ``fill_`` does."""
+        """Return an operand for p and its cell: ``cell[()] = setting`` sets it, for far less than ``fill_`` costs."""
         operand = self.constant(1)
         return operand, operand.numpy()
 
     def scalar(self, value: float) -> Tensor:
-        """Return a 0-dim state."""
+        """Return a state with one number per run: on the host, of torch's default dtype whatever p has."""
         import torch
 
         return torch.full((), value, dtype=torch.get_default_dtype(), device="cpu")
 
     def reader(self, scalar: Tensor) -> Callable[[], Setting]:
-        """Return what reads the state as a number."""
+        """Return what reads such a state as a setting."""
         return scalar.numpy().item
 
     def negative(self) -> Callable[[Setting], Setting]:
-        """Return −."""
+        """Return the sign's change, the same object for the same array."""
         negate: Callable[[Any], Any] = operator.neg  # its own type names a protocol that unions do not match
         return negate
 
+    def power(self, base: Setting, exponent: Setting) -> Setting:
+        """Return base^exponent with the bits of Python's ``**``, from which numpy's differs in the last place."""
+        result: Setting = operator.pow(base, exponent)
+        return result
+
     def each(self, function: Callable[..., float], *settings: Setting) -> Callable[[int], Setting]:
-        """Return t ↦ function(*settings, t)."""
+        """Return the t ↦ function(*settings, t) of every run, in Python's arithmetic."""
         return partial(function, *settings)
 
+    def every(self, condition: object) -> bool:
+        """Return whether the condition holds for all runs."""
+        return bool(condition)
+
+    def some(self, condition: object) -> bool:
+        """Return whether the condition holds for any run."""
+        return bool(condition)
+
     def add(self, a: Tensor, b: Tensor, out: Tensor | None = None) -> Callable[..., Tensor]:
-        """Return out ← a + xb."""
+        """Return out ← a + xb, of ``alpha=x``."""
         import torch
 
         return partial(a.add_, b) if out is None else partial(torch.add, a, b, out=out)
 
     def add_product(self, a: Tensor, b: Tensor, c: Tensor) -> Callable[..., Tensor]:
-        """Return a ← a + xbc."""
+        """Return a ← a + xbc, of ``value=x``."""
         return partial(a.addcmul_, b, c)
 
     def add_ratio(self, a: Tensor, b: Tensor, c: Tensor) -> Callable[..., Tensor]:
-        """Return a ← a + xb/c."""
+        """Return a ← a + xb/c, of ``value=x``."""
         return partial(a.addcdiv_, b, c)
 
     def lerp(self, a: Tensor, b: Tensor, weight: Setting) -> Callable[[], Tensor]:
@@ -214,11 +140,11 @@ class Numbers:
         return partial(a.div_, operand) if out is None else partial(torch.div, a, operand, out=out), cell
 
     def multiply(self, a: Tensor, scalar: Tensor) -> Callable[[], Tensor]:
-        """Return a ← xa."""
+        """Return a ← xa, of the state x with one number per run."""
         return partial(a.mul_, scalar)
 
     def fill(self, a: Tensor) -> Callable[[Setting], Tensor]:
-        """Return a ← x."""
+        """Return a ← x, of x."""
         return partial(a.fill_)
 
     def fill_where(self, a: Tensor, mask: Tensor, value: Setting) -> Callable[[], Tensor]:
@@ -226,7 +152,7 @@ class Numbers:
         return partial(a.masked_fill_, mask, value)
 
     def copy_where(self, a: Tensor, b: Tensor) -> Callable[[Any], None]:
-        """Return a ← b if the condition holds."""
+        """Return a ← b in the runs where the condition holds, of the condition."""
 
         def copy(condition: Any) -> None:
             if condition:
@@ -262,7 +188,7 @@ class _Cell:
             self._operand.copy_(self._host, non_blocking=True)
 
 
-class Columns:
+class Columns(Numbers):
     """Some settings are arrays; those that are numbers still go the way of `Numbers`.
 
     Every operation rounds where torch's own kernel for a number rounds: a + xb is one fused operation; of xbc and xb/c
@@ -271,7 +197,8 @@ class Columns:
     """
 
     def __init__(self, p: Tensor, shape: tuple[int, ...]) -> None:
-        self._p, self._shape, self._numbers = p, shape, Numbers(p)
+        super().__init__(p)
+        self._shape = shape
         self._on_host = p.device.type == "cpu"
         self._buffer: Tensor | None = None
 
@@ -283,13 +210,9 @@ class Columns:
             self._buffer = torch.empty_like(self._p)
         return self._buffer
 
-    def in_turn(self, *updates: Update) -> Update:
-        """Return one update that makes all of these in order; where a run overflows, the caller silences numpy."""
-        return self._numbers.in_turn(*updates)
-
     def constant(self, value: Setting) -> Tensor:
         """Return a setting as an operand; a vector lies on p's device."""
-        return self._p.new_tensor(value) if isinstance(value, np.ndarray) else self._numbers.constant(value)
+        return self._p.new_tensor(value) if isinstance(value, np.ndarray) else super().constant(value)
 
     def variable(self) -> tuple[Tensor, Any]:
         """Return a vector on p's device and its cell."""
@@ -351,7 +274,7 @@ class Columns:
         """Return out ← a + xb."""
         import torch
 
-        add_number, target = self._numbers.add(a, b, out), a if out is None else out
+        add_number, target = super().add(a, b, out), a if out is None else out
         x, cell = self.variable()
 
         def add(*, alpha: Setting) -> Tensor:
@@ -366,7 +289,7 @@ class Columns:
         """Return a ← a + xbc."""
         import torch
 
-        add_number, scratch, (x, cell) = self._numbers.add_product(a, b, c), self._scratch(), self.variable()
+        add_number, scratch, (x, cell) = super().add_product(a, b, c), self._scratch(), self.variable()
         first, last = (x, c) if self._on_host else (c, x)
 
         def add(*, value: Setting) -> Tensor:
@@ -381,7 +304,7 @@ class Columns:
         """Return a ← a + xb/c."""
         import torch
 
-        add_number, scratch, (x, cell) = self._numbers.add_ratio(a, b, c), self._scratch(), self.variable()
+        add_number, scratch, (x, cell) = super().add_ratio(a, b, c), self._scratch(), self.variable()
 
         def add(*, value: Setting) -> Tensor:
             if not isinstance(value, np.ndarray):
@@ -395,11 +318,7 @@ class Columns:
 
     def lerp(self, a: Tensor, b: Tensor, weight: Setting) -> Callable[[], Tensor]:
         """Return a ← a + w(b − a)."""
-        return (
-            partial(a.lerp_, b, self.constant(weight))
-            if isinstance(weight, np.ndarray)
-            else partial(a.lerp_, b, weight)
-        )
+        return partial(a.lerp_, b, self.constant(weight) if isinstance(weight, np.ndarray) else weight)
 
     def divide(self, a: Tensor, out: Tensor | None = None) -> tuple[Callable[[], Tensor], Any]:
         """Return out ← a/x and the cell of x; accelerators multiply by 1/x, as they do for a number on the host."""
@@ -433,7 +352,7 @@ class Columns:
         import torch
 
         if not isinstance(value, np.ndarray):
-            return self._numbers.fill_where(a, mask, value)
+            return super().fill_where(a, mask, value)
         x = self.constant(value)
         return lambda: torch.where(mask, x, a, out=a)
 

@@ -1,4 +1,4 @@
-"""Data sources: inline lists, files, generators, and the data sets inside scikit-learn's wheel; numpy only.
+"""Data sources: inline lists, generators, and the data sets inside scikit-learn's wheel; numpy only.
 
 A generator is a function ``(rng, noise_rng, *, ...) -> Table`` with its name in `GENERATORS`; its keyword-only
 arguments are its YAML keys. Points come from ``rng`` and noise from ``noise_rng``, so that the points of a seed are the
@@ -10,34 +10,15 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 from annotated_types import Ge, Gt, Len
 from numpy.random import Generator
 
 from gdcli.errors import MachineError
-from gdcli.zoo.data_files import MAX_FILE_BYTES, read_file
-from gdcli.zoo.table import (
-    MAX_INDEX,
-    DataError,
-    Floats,
-    Indices,
-    Scale,
-    Table,
-    as_numbers,
-    brief,
-    numbered,
-    scale,
-    split,
-    standardize,
-)
-
-__all__ = [
-    "DATASETS", "GENERATORS", "MAX_FILE_BYTES", "DataError", "Floats", "Indices", "Scale", "Table", "as_numbers",
-    "dataset", "generator", "inline", "points", "read_file", "scale", "split", "standardize",
-]  # fmt: skip
-
+from gdcli.zoo.naming import ArgumentError
+from gdcli.zoo.table import MAX_INDEX, Floats, Indices, Table, brief, numbered
 
 # --- random numbers -------------------------------------------------------------------------------------------------
 
@@ -233,13 +214,7 @@ def xor(rng: Generator, noise_rng: Generator, *, n: Count = 4, noise: Noise = 0.
 
 
 GENERATORS: dict[str, Callable[..., Table]] = {
-    "blobs": blobs,
-    "linear": linear,
-    "moons": moons,
-    "polynomial": polynomial,
-    "sine": sine,
-    "spirals": spirals,
-    "xor": xor,
+    function.__name__: function for function in (blobs, linear, moons, polynomial, sine, spirals, xor)
 }
 
 
@@ -268,8 +243,8 @@ def inline(x: list[Any], y: list[Any], classes: bool) -> Table:
     With ``classes``, integers in y are class indices ``[n]`` and rows in y probabilities ``[n, k]``.
 
     Raises:
-        DataError: no data, ragged rows, deeper nesting, something that is no number, a negative class index, x and y of
-            different length; its path leads to the row or number.
+        ArgumentError: no data, ragged rows, deeper nesting, something that is no number, a negative class index, x
+            and y of different length; its path leads to the row or number.
 
     >>> inline([1, 2], [2, 4], classes=False).x.shape
     (2, 1)
@@ -282,14 +257,14 @@ def inline(x: list[Any], y: list[Any], classes: bool) -> Table:
         target = _matrix(y, "y")
         count = target.shape[1] if classes else 0
     if len(points) != len(target):
-        raise DataError(("y",), f"x has {len(points)} rows and y has {len(target)}")
+        raise ArgumentError(("y",), f"x has {len(points)} rows and y has {len(target)}")
     names = numbered("y", target.shape[1] if target.ndim == 2 else 1)
     return Table(points, target, numbered("x", points.shape[1]), names, count)
 
 
 def _matrix(rows: list[Any], key: str) -> Floats:
     if not isinstance(rows, list) or not rows:
-        raise DataError((key,), "needs a list with at least one number or row")
+        raise ArgumentError((key,), "needs a list with at least one number or row")
     flat = not isinstance(rows[0], list)
     if flat:
         return np.array([[_number(value, (key, place))] for place, value in enumerate(rows)])
@@ -299,38 +274,37 @@ def _matrix(rows: list[Any], key: str) -> Floats:
 
 def _row(row: Any, width: int, path: tuple[str | int, ...]) -> list[float]:
     if not isinstance(row, list):
-        raise DataError(path, "a number among rows")
+        raise ArgumentError(path, "a number among rows")
     if not row:
-        raise DataError(path, "an empty row")
+        raise ArgumentError(path, "an empty row")
     if len(row) != width:
-        raise DataError(path, f"a row of {len(row)} numbers where the first has {width}")
+        raise ArgumentError(path, f"a row of {len(row)} numbers where the first has {width}")
     return [_number(value, (*path, place)) for place, value in enumerate(row)]
 
 
 def _number(value: Any, path: tuple[str | int, ...]) -> float:
     if isinstance(value, list):
-        raise DataError(path, "a list where a number belongs")
+        raise ArgumentError(path, "a list where a number belongs")
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise DataError(path, f"not a number (got {brief(value)})")
+        raise ArgumentError(path, f"not a number (got {brief(value)})")
     try:
         return float(value)
     except OverflowError:
-        raise DataError(path, "a number too large for float64") from None
+        raise ArgumentError(path, "a number too large for float64") from None
 
 
 def _indices(values: list[Any]) -> Indices:
     for place, value in enumerate(values):
         if isinstance(value, bool) or not isinstance(value, int):
-            raise DataError(("y", place), f"a class index is a whole number (got {brief(value)})")
+            raise ArgumentError(("y", place), f"a class index is a whole number (got {brief(value)})")
         if not 0 <= value < MAX_INDEX:
-            raise DataError(("y", place), "a class index counts from 0 and is below 2**53")
+            raise ArgumentError(("y", place), "a class index counts from 0 and is below 2**53")
     return np.array(values, dtype=np.int64)
 
 
 # --- data sets ------------------------------------------------------------------------------------------------------
 
 DatasetName: TypeAlias = Literal["iris", "wine", "digits", "breast_cancer", "diabetes"]
-DATASETS: tuple[DatasetName, ...] = get_args(DatasetName)
 
 
 def dataset(name: DatasetName) -> Table:

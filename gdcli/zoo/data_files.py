@@ -21,7 +21,8 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 
 from gdcli.errors import nearest
-from gdcli.zoo.table import MAX_INDEX, DataError, Floats, Indices, Table, brief, numbered
+from gdcli.zoo.naming import ArgumentError
+from gdcli.zoo.table import MAX_INDEX, Floats, Indices, Table, brief, numbered
 
 MAX_FILE_BYTES = 512 * 1024**2
 _MAX_COLUMNS = 10_000  # of a CSV file
@@ -29,19 +30,20 @@ _MAX_COLUMNS = 10_000  # of a CSV file
 _Choose: TypeAlias = Callable[[list[str]], list[str]]
 
 
-def read_file(path: Path, features: list[str] | None, target: str | list[str], classes: bool) -> Table:
+def read_file(path: Path, features: Sequence[str] | None, target: str | Sequence[str], classes: bool) -> Table:
     """Read a table from a CSV file with a header line, or from the named arrays of an NPZ file.
 
     Without ``features`` every column but the target is one. An array of an NPZ file is ``[n]`` or ``[n, d]``. With
     ``classes`` one target column holds class indices and several hold probabilities. A CSV file is UTF-8 with commas.
 
     Raises:
-        DataError: no such file, a link or a device instead of a file, more than 512 MiB or 10,000 columns, a damaged
-            file, a missing column, a cell that is not a number (with its line and column), columns of different length.
+        ArgumentError: no such file, a link or a device instead of a file, more than 512 MiB or 10,000 columns, a
+            damaged file, a missing column, a cell that is not a number (with its line and column), columns of different
+            length.
     """
     read = _READERS.get(path.suffix.lower())
     if read is None:
-        raise DataError(("file",), f"{brief(path.name)} must end in .csv or .npz")
+        raise ArgumentError(("file",), f"{brief(path.name)} must end in .csv or .npz")
     targets = [target] if isinstance(target, str) else list(target)
     with _opened(path) as stream:
         columns = read(stream, lambda known: _chosen(known, features, targets))
@@ -49,7 +51,7 @@ def read_file(path: Path, features: list[str] | None, target: str | list[str], c
     x, x_names = _stacked(columns, chosen)
     y, y_names = _stacked(columns, targets)
     if len(x) != len(y):
-        raise DataError(("target",), f"the features have {len(x)} rows and the target has {len(y)}")
+        raise ArgumentError(("target",), f"the features have {len(x)} rows and the target has {len(y)}")
     if classes and y.shape[1] == 1:
         labels = _whole(y[:, 0], y_names[0])
         return Table(x, labels, x_names, y_names, int(labels.max()) + 1)
@@ -60,20 +62,20 @@ def _opened(path: Path) -> IO[bytes]:
     try:
         stream = open(path, "rb", opener=_open_plain)  # noqa: SIM115  the caller closes it
     except FileNotFoundError:
-        raise DataError(("file",), f"there is no file {brief(str(path))}") from None
+        raise ArgumentError(("file",), f"there is no file {brief(str(path))}") from None
     except (OSError, ValueError) as error:  # ValueError: NUL in the name
         is_link = isinstance(error, OSError) and error.errno == errno.ELOOP
         why = "it is a link" if is_link else getattr(error, "strerror", None) or str(error)
-        raise DataError(("file",), f"cannot read {brief(str(path))}: {why}") from None
+        raise ArgumentError(("file",), f"cannot read {brief(str(path))}: {why}") from None
     status = os.fstat(stream.fileno())
     if stat.S_ISREG(status.st_mode) and 0 < status.st_size <= MAX_FILE_BYTES:
         return stream
     stream.close()
     if not stat.S_ISREG(status.st_mode):
-        raise DataError(("file",), f"{brief(str(path))} is not a regular file")
+        raise ArgumentError(("file",), f"{brief(str(path))} is not a regular file")
     if not status.st_size:
-        raise DataError(("file",), f"{brief(path.name)} is empty")
-    raise DataError(("file",), f"{brief(path.name)} has {status.st_size:,} bytes, more than {MAX_FILE_BYTES:,}")
+        raise ArgumentError(("file",), f"{brief(path.name)} is empty")
+    raise ArgumentError(("file",), f"{brief(path.name)} has {status.st_size:,} bytes, more than {MAX_FILE_BYTES:,}")
 
 
 def _open_plain(path: str, flags: int) -> int:
@@ -81,19 +83,19 @@ def _open_plain(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
 
 
-def _chosen(known: list[str], features: list[str] | None, targets: list[str]) -> list[str]:
+def _chosen(known: list[str], features: Sequence[str] | None, targets: list[str]) -> list[str]:
     """Return the names to read, in the file's order for features that are not given."""
     present = set(known)
     if features is None:
         features = [name for name in known if name not in targets]
     for key, wanted in (("target", targets), ("features", features)):
         if not wanted:
-            raise DataError((key,), "no column is left for it")
+            raise ArgumentError((key,), "no column is left for it")
         for place, name in enumerate(wanted):
             if name not in present:
                 path = (key, place) if len(wanted) > 1 or key == "features" else (key,)
                 hint = nearest(name, known)
-                raise DataError(path, f"the file has no column {brief(name)}. {_printable(hint)}")
+                raise ArgumentError(path, f"the file has no column {brief(name)}. {_printable(hint)}")
     return list(dict.fromkeys([*features, *targets]))
 
 
@@ -107,7 +109,7 @@ def _stacked(columns: Mapping[str, Floats], wanted: Sequence[str]) -> tuple[Floa
     lengths = {name: len(block) for name, block in zip(wanted, blocks, strict=True)}
     if len(set(lengths.values())) > 1:
         counts = ", ".join(f"{brief(name)} {length}" for name, length in islice(lengths.items(), 10))
-        raise DataError(("file",), f"columns of different length: {counts}")
+        raise ArgumentError(("file",), f"columns of different length: {counts}")
     names = [name for key, block in zip(wanted, blocks, strict=True) for name in numbered(key, block.shape[1])]
     return np.ascontiguousarray(np.concatenate(blocks, axis=1)), tuple(names)
 
@@ -117,7 +119,7 @@ def _whole(values: Floats, column: str) -> Indices:
     if wrong.any():
         row = int(wrong.argmax())
         message = f"row {row + 1}, column {brief(column)}: a class index is a whole number from 0"
-        raise DataError(("target",), f"{message} (got {float(values[row])!r})")
+        raise ArgumentError(("target",), f"{message} (got {float(values[row])!r})")
     return values.astype(np.int64)
 
 
@@ -133,20 +135,20 @@ def _read_csv(stream: IO[bytes], choose: _Choose) -> dict[str, Floats]:
                 text.seek(below)
             return _cell_by_cell(text, wanted, len(header))
         except UnicodeDecodeError:
-            raise DataError(("file",), "not UTF-8 text") from None
+            raise ArgumentError(("file",), "not UTF-8 text") from None
 
 
 def _header(line: str) -> list[str]:
     try:
         header = [cell.strip() for cell in next(csv.reader([line], strict=True, skipinitialspace=True), [])]
     except csv.Error as error:
-        raise DataError(("file",), f"line 1: {error}") from None
+        raise ArgumentError(("file",), f"line 1: {error}") from None
     if len(header) > _MAX_COLUMNS:
-        raise DataError(("file",), f"{len(header):,} columns, more than {_MAX_COLUMNS:,}")
+        raise ArgumentError(("file",), f"{len(header):,} columns, more than {_MAX_COLUMNS:,}")
     last = {name: place for place, name in enumerate(header)}
     twice = [name for place, name in enumerate(header) if last[name] != place]
     if twice:
-        raise DataError(("file",), f"line 1: the column {brief(twice[0])} stands twice in the header")
+        raise ArgumentError(("file",), f"line 1: the column {brief(twice[0])} stands twice in the header")
     return header
 
 
@@ -166,13 +168,13 @@ def _cell_by_cell(text: TextIOWrapper, wanted: Mapping[str, int], width: int) ->
         for row in filter(None, reader):
             line = reader.line_num + 1  # the header is line 1
             if len(row) != width:
-                raise DataError(("file",), f"line {line} has {len(row)} cells, the header has {width}")
+                raise ArgumentError(("file",), f"line {line} has {len(row)} cells, the header has {width}")
             for name, place in wanted.items():
                 columns[name].append(_cell(row[place], line, name))
     except csv.Error as error:
-        raise DataError(("file",), f"line {reader.line_num + 1}: {error}") from None
+        raise ArgumentError(("file",), f"line {reader.line_num + 1}: {error}") from None
     if not all(columns.values()):
-        raise DataError(("file",), "no rows below the header")
+        raise ArgumentError(("file",), "no rows below the header")
     return {name: np.array(column) for name, column in columns.items()}
 
 
@@ -182,7 +184,7 @@ def _cell(cell: str, line: int, column: str) -> float:
             return float(cell)
     except ValueError:
         pass
-    raise DataError(("file",), f"line {line}, column {brief(column)}: {brief(cell)} is not a number")
+    raise ArgumentError(("file",), f"line {line}, column {brief(column)}: {brief(cell)} is not a number")
 
 
 _PIECE = 1024**2  # bytes read at once; an archive's directory of names is one piece
@@ -202,7 +204,7 @@ class _InPieces:
     def read(self, size: int = -1) -> bytes:
         content = self._stream.read(size if 0 <= size <= _PIECE else _PIECE + 1)
         if len(content) > _PIECE:
-            raise DataError(("file",), f"not a readable NPZ archive (a directory of more than {_PIECE:,} bytes)")
+            raise ArgumentError(("file",), f"not a readable NPZ archive (a directory of more than {_PIECE:,} bytes)")
         return content
 
 
@@ -212,12 +214,12 @@ def _read_npz(stream: IO[bytes], choose: _Choose) -> dict[str, Floats]:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             arrays = {name: _Array.of(archive, members[name], name) for name in choose(list(members))}
             if 8 * sum(array.count for array in arrays.values()) > MAX_FILE_BYTES:
-                raise DataError(("file",), f"the arrays have more than {MAX_FILE_BYTES:,} bytes")
+                raise ArgumentError(("file",), f"the arrays have more than {MAX_FILE_BYTES:,} bytes")
             return {name: array.read(archive) for name, array in arrays.items()}
-    except DataError:
+    except ArgumentError:
         raise
     except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise nearly anything
-        raise DataError(("file",), f"not a readable NPZ archive ({type(error).__name__})") from None
+        raise ArgumentError(("file",), f"not a readable NPZ archive ({type(error).__name__})") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,24 +245,24 @@ class _Array:
         with archive.open(info) as stream:
             head = stream.read(len(_MAGIC) + 2)
             if head[: len(_MAGIC)] != _MAGIC:
-                raise DataError(("file",), f"the array {brief(name)} is not one of plain numbers")
+                raise ArgumentError(("file",), f"the array {brief(name)} is not one of plain numbers")
             length = int.from_bytes(head[len(_MAGIC) :], "little")
             match = _DESCRIPTION.fullmatch(stream.read(length))
         if match is None:
-            raise DataError(("file",), f"the array {brief(name)} has no description that can be read")
+            raise ArgumentError(("file",), f"the array {brief(name)} has no description that can be read")
         descr, order, *sizes, more = match.groups()
         kind = descr.decode("latin-1").strip("'")
         if not re.fullmatch(r"[<>=|]?[iuf][0-9]{1,2}", kind):
             what = "object, which would be a pickle" if kind == "|O" else brief(kind)
-            raise DataError(("file",), f"the array {brief(name)} holds {what}, not real numbers")
+            raise ArgumentError(("file",), f"the array {brief(name)} holds {what}, not real numbers")
         shape = tuple(int(size) for size in sizes if size)
         if more or not shape or 0 in shape:
             text = (b", ".join(size for size in sizes if size) + more).decode("latin-1")
-            raise DataError(("file",), f"the array {brief(name)} has shape {brief(text)}, not [n] or [n, d]")
+            raise ArgumentError(("file",), f"the array {brief(name)} has shape {brief(text)}, not [n] or [n, d]")
         array = cls(info, np.dtype(kind), order == b"True", shape, len(head) + length)
         # zipfile reads no more than the stated size, and we allocate by the description: both are bounded, and agree.
         if 8 * array.count > MAX_FILE_BYTES or array.count * array.dtype.itemsize > info.file_size - array.start:
-            raise DataError(("file",), f"the array {brief(name)} of shape {shape} is larger than the file may hold")
+            raise ArgumentError(("file",), f"the array {brief(name)} of shape {shape} is larger than the file may hold")
         return array
 
     def read(self, archive: zipfile.ZipFile) -> Floats:

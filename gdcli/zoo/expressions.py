@@ -1,4 +1,4 @@
-"""The grammar of ``expression:``: a text becomes a tree, or an error with a column.
+"""The grammar of ``expression:``: a text becomes a tree, or an error with a column; and what its functions are.
 
 Numbers, names, ``+ - * / **``, parentheses and calls of the functions in `FUNCTIONS`. The parser is our own: Python's
 ``ast.parse`` would hand the text of a spec to ``compile``, and its errors have neither our words nor our columns.
@@ -7,13 +7,13 @@ Numbers, names, ``+ - * / **``, parentheses and calls of the functions in `FUNCT
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from gdcli.errors import nearest
-from gdcli.zoo.functions import FUNCTIONS, SIGNS
 
 MAX_CHARACTERS = 2_000
 MAX_NODES = 500
@@ -123,6 +123,84 @@ def quoted(text: str) -> str:
 def bounded(value: float) -> int | float:
     """Keep a whole number that float64 holds exactly, else go over to float64: integers must not grow without end."""
     return value if abs(value) <= _EXACT else float(value)
+
+
+# --- operators and functions: on numbers, and on torch's tensors ------------------------------------------------------
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))  # exp never overflows
+
+
+SIGNS: dict[str, Callable[..., Any]] = {"+": operator.pos, "-": operator.neg}
+OPERATORS: dict[str, Callable[..., Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "**": operator.pow,
+}
+# On numbers; on tensors the function of the same name in torch serves.
+_ONE: dict[str, Callable[[float], float]] = {
+    "abs": abs,
+    **{
+        name: getattr(math, name)
+        for name in (
+            "acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "cosh", "erf", "exp", "expm1", "log", "log10",
+            "log1p", "log2", "sin", "sinh", "sqrt", "tan", "tanh",
+        )
+    },
+    "relu": lambda x: max(x, 0.0),
+    "sigmoid": _sigmoid,
+    "sign": lambda x: math.copysign(1.0, x) if x else 0.0,
+    "softplus": lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))),
+    "square": lambda x: x * x,
+}  # fmt: skip
+_TWO: dict[str, Callable[[float, float], float]] = {
+    "atan2": math.atan2,
+    "hypot": math.hypot,
+    "maximum": max,
+    "minimum": min,
+    "pow": operator.pow,
+}
+_TENSORS_ONLY = frozenset({"atan2", "hypot", "maximum", "minimum"})  # torch's take no Python number
+
+FUNCTIONS: dict[str, int] = dict.fromkeys(sorted(_ONE), 1) | dict.fromkeys(_TWO, 2)
+"""Each function by name, with its number of arguments."""
+
+CONSTANTS: dict[str, float] = {"e": math.e, "pi": math.pi}
+"""The names that need no value; a variable or constant of the same name takes precedence."""
+
+
+def on_numbers(name: str, count: int) -> Callable[..., Any]:
+    """Return an operator or a function that takes that many Python numbers."""
+    if name in FUNCTIONS:
+        return _ONE.get(name) or _TWO[name]
+    return SIGNS[name] if count == 1 else OPERATORS[name]
+
+
+def on_tensors(name: str, count: int) -> Callable[..., Any]:
+    """Return an operator or a function that takes that many tensors, or numbers beside a tensor."""
+    if name not in FUNCTIONS:
+        return on_numbers(name, count)
+    import torch
+
+    home = torch.nn.functional if name == "softplus" else torch
+    function: Callable[..., Any] = getattr(home, name)
+    return _taking_numbers(function) if name in _TENSORS_ONLY else function
+
+
+def _taking_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function of two tensors take a Python number for one of them."""
+
+    def both(left: Any, right: Any) -> Any:
+        if isinstance(left, int | float):
+            left = right.new_full((), left)
+        elif isinstance(right, int | float):
+            right = left.new_full((), right)
+        return function(left, right)
+
+    return both
 
 
 # --- text to tokens -------------------------------------------------------------------------------------------------

@@ -7,14 +7,17 @@ of runs in front or, for losses without classes, at the end.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Gt
 
 if TYPE_CHECKING:
     from torch import Tensor
+
 
 Pointwise = Callable[["Tensor", "Tensor"], "Tensor"]  # (output, target) -> Tensor
 Targets = Literal["values", "probabilities", "classes"]
@@ -77,6 +80,11 @@ def _squared(
     return Loss(value, _scaled(torch.sub, factor), grad_fn, terms, OfDifferences(factor, losses))
 
 
+def _mean(each: Pointwise, slope: Pointwise) -> Loss:
+    """Return the mean of terms over all elements; ``slope`` is the derivative of a term."""
+    return Loss(lambda o, t: each(o, t).mean(), _scaled(slope, lambda n: 1 / n), "Mean", Terms(each))
+
+
 def _scaled(difference: Pointwise, factor: Callable[[int], float]) -> Callable[[Tensor], Pointwise]:
     """Return the binding of ``factor(N) · difference(o, t)``."""
 
@@ -107,45 +115,34 @@ def mse() -> Loss:
 
 def half_mse() -> Loss:
     """Half the mean squared error: L = Σ(o − t)² / 2 / N; dL/do = (o − t) / N."""
-    import torch
-
-    terms = Terms(lambda o, t: (o - t) ** 2 / 2)
-    return Loss(lambda o, t: terms.each(o, t).mean(), _scaled(torch.sub, lambda n: 1 / n), "Mean", terms)
+    return _mean(lambda o, t: (o - t) ** 2 / 2, operator.sub)
 
 
 def sse() -> Loss:
     """Sum of squared errors: L = Σ(o − t)²; dL/do = 2 (o − t)."""
-    import torch
-
     return _squared(
-        lambda o, t: torch.sum((o - t) ** 2),
+        lambda o, t: ((o - t) ** 2).sum(),
         "Sum",
         lambda n: 2,
-        lambda d: torch.sum(torch.square(d), 1),
+        lambda d: d.square().sum(1),
         lambda n: 1,
     )
 
 
 def half_sse() -> Loss:
     """Half the sum of squared errors: L = Σ(o − t)² / 2; dL/do = o − t."""
-    import torch
-
     return _squared(
-        lambda o, t: torch.sum((o - t) ** 2) / 2,
+        lambda o, t: ((o - t) ** 2).sum() / 2,
         "Div",
         lambda n: 1,
-        lambda d: torch.sum(torch.square(d), 1) / 2,
+        lambda d: d.square().sum(1) / 2,
         lambda n: 2,
     )
 
 
 def mae() -> Loss:
     """Mean absolute error: L = Σ|o − t| / N; dL/do = sign(o − t) / N. Source: torch.nn.L1Loss."""
-    import torch
-
-    terms = Terms(lambda o, t: (o - t).abs())
-    derivative = _scaled(lambda o, t: torch.sub(o, t).sgn_(), lambda n: 1 / n)
-    return Loss(lambda o, t: terms.each(o, t).mean(), derivative, "Mean", terms)
+    return _mean(lambda o, t: (o - t).abs(), lambda o, t: (o - t).sgn_())
 
 
 def smooth_l1(*, beta: Annotated[float, Gt(0)] = 1.0) -> Loss:
@@ -153,38 +150,7 @@ def smooth_l1(*, beta: Annotated[float, Gt(0)] = 1.0) -> Loss:
 
     dL/do = e / (β N) where |e| < β, else sign(e) / N. Source: Girshick 2015; torch.nn.SmoothL1Loss.
     """
-    import torch
-
-    aten, function = torch.ops.aten.smooth_l1_loss_backward.default, torch.nn.functional.smooth_l1_loss
-    terms = Terms(lambda o, t: function(o, t.expand_as(o), beta=beta, reduction="none"))
-    return Loss(
-        lambda o, t: function(o, t, beta=beta),
-        _by_primitive(lambda factor, o, t, reduction: aten(factor, o, t, reduction, beta)),
-        "SmoothL1Loss",
-        terms,
-    )
-
-
-def _by_primitive(primitive: Callable[..., Tensor]) -> Callable[[Tensor], Pointwise]:
-    """Return the binding of torch's backward of a mean over elements, (factor, o, t, reduction) -> dL/do.
-
-    Its vectorised loop and its loop for the remaining elements round differently from a formula, so it is called as
-    autograd calls it for one run, as a mean (1). For many runs the mean is not over all elements: 1/N is the factor of
-    the unreduced loss (0).
-    """
-
-    def bind(output: Tensor) -> Pointwise:
-        one, share = output.new_ones(()), output.new_tensor(1 / output.numel())
-        shape = output.shape
-
-        def derivative(o: Tensor, t: Tensor) -> Tensor:
-            if o.shape == shape:
-                return primitive(one, o, t.expand_as(o), 1)
-            return primitive(share, o, t.expand_as(o), 0)
-
-        return derivative
-
-    return bind
+    return _by_primitive("smooth_l1_loss", "SmoothL1Loss", beta=beta)
 
 
 def huber(*, delta: Annotated[float, Gt(0)] = 1.0) -> Loss:
@@ -192,16 +158,33 @@ def huber(*, delta: Annotated[float, Gt(0)] = 1.0) -> Loss:
 
     dL/do = min(max(−δ, e), δ) / N. Source: Huber 1964; torch.nn.HuberLoss.
     """
+    return _by_primitive("huber_loss", "HuberLoss", delta=delta)
+
+
+def _by_primitive(name: str, grad_fn: str, **setting: float) -> Loss:
+    """Return torch's mean loss of that name, with torch's backward of it, (factor, o, t, reduction, setting) -> dL/do.
+
+    Its vectorised loop and its loop for the remaining elements round differently from a formula, so it is called as
+    autograd calls it for one run, as a mean (1). For many runs the mean is not over all elements: 1/N is the factor of
+    the unreduced loss (0).
+    """
     import torch
 
-    aten, function = torch.ops.aten.huber_loss_backward.default, torch.nn.functional.huber_loss
-    terms = Terms(lambda o, t: function(o, t.expand_as(o), delta=delta, reduction="none"))
-    return Loss(
-        lambda o, t: function(o, t, delta=delta),
-        _by_primitive(lambda factor, o, t, reduction: aten(factor, o, t, reduction, delta)),
-        "HuberLoss",
-        terms,
-    )
+    function, primitive = getattr(torch.nn.functional, name), getattr(torch.ops.aten, f"{name}_backward").default
+    (number,) = setting.values()
+
+    def bind(output: Tensor) -> Pointwise:
+        one, share = output.new_ones(()), output.new_tensor(1 / output.numel())
+        shape = output.shape
+
+        def derivative(o: Tensor, t: Tensor) -> Tensor:
+            factor, reduction = (one, 1) if o.shape == shape else (share, 0)
+            gradient: Tensor = primitive(factor, o, t.expand_as(o), reduction, number)
+            return gradient
+
+        return derivative
+
+    return Loss(partial(function, **setting), bind, grad_fn, _unreduced(partial(function, **setting)))
 
 
 _BCE_FLOOR = 9.999999960041972e-13  # 1e-12 as float32 has it: torch's constant, in float64 too
@@ -339,12 +322,8 @@ def kl_div() -> Loss:
 
     dL/do = −t / N: the mean over all elements, torch's default. Source: torch.nn.KLDivLoss.
     """
-    import torch
-
     # torch's own function, less the warning that its mean over elements is not the mathematical mean over rows
-    terms = Terms(lambda o, t: torch.xlogy(t, t) - t * o)
-    derivative = _scaled(lambda o, t: -t.expand_as(o), lambda n: 1 / n)
-    return Loss(lambda o, t: terms.each(o, t).mean(), derivative, "Mean", terms)
+    return _mean(lambda o, t: t.xlogy(t) - t * o, lambda o, t: -t.expand_as(o))
 
 
 LOSSES: dict[str, Callable[..., Loss]] = {

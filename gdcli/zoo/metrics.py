@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gdcli.zoo.data import Table
+    from gdcli.zoo.table import Table
 
 Metric = Callable[["Tensor", "Tensor"], float]
 

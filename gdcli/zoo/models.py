@@ -14,9 +14,10 @@ from typing import Annotated, Any
 from annotated_types import Len
 
 from gdcli.errors import nearest
-from gdcli.zoo import objectives
 from gdcli.zoo.activations import ACTIVATIONS
+from gdcli.zoo.expressions import CONSTANTS, Expression, ExpressionError, names
 from gdcli.zoo.naming import ArgumentError, OneOf, Width
+from gdcli.zoo.objectives import parse
 
 ActivationName = Annotated[str, OneOf("activation", ACTIVATIONS)]
 
@@ -81,7 +82,7 @@ class Stack:
 class Objective:
     """A function of named variables: the loss is its value, there are no data."""
 
-    expression: objectives.Expression
+    expression: Expression
     start: Mapping[str, float]
     constants: Mapping[str, float]
 
@@ -109,15 +110,6 @@ def chain_of(model: Architecture) -> Chain | None:
         elif layer.layer != "Identity":
             return None
     return Chain(tuple(layers)) if layers else None
-
-
-_ACTIVATIONS = {
-    "ReLU": "relu", "LeakyReLU": "leaky_relu", "ReLU6": "relu6", "ELU": "elu", "SELU": "selu", "CELU": "celu",
-    "GELU": "gelu", "Sigmoid": "sigmoid", "Hardsigmoid": "hardsigmoid", "Tanh": "tanh", "Hardtanh": "hardtanh",
-    "SiLU": "silu", "Hardswish": "hardswish", "Mish": "mish", "Softplus": "softplus", "Softsign": "softsign",
-    "LogSigmoid": "logsigmoid", "Tanhshrink": "tanhshrink", "Softmax": "softmax", "LogSoftmax": "log_softmax",
-}  # fmt: skip
-"""Torch's classes without arguments of their own, by the activations that are written out by hand."""
 
 
 def linear(
@@ -166,6 +158,9 @@ LAYERS = frozenset((
 ))  # fmt: skip
 """The classes of torch.nn that a sequential model may name: tensor in, tensor out, no code from the spec."""
 
+_ACTIVATIONS = {layer: name for layer in LAYERS for name in ACTIVATIONS if layer.lower() == name.replace("_", "")}
+"""Torch's classes without arguments of their own, by the activations that are written out by hand."""
+
 
 def sequential(data: Sizes, *, layers: Annotated[list[Any], Len(1, 1000)]) -> Stack:
     """Torch's layers in a row: names of classes, or {layer: Linear, name: hidden, in_features: 2, ...}.
@@ -208,11 +203,11 @@ def objective(
     """
     constants = constants or {}
     try:
-        parsed = objectives.parse(expression)
-    except objectives.ExpressionError as error:
+        parsed = parse(expression)
+    except ExpressionError as error:
         raise ArgumentError(("expression",), f"{error}, at character {error.column}") from None
-    used = objectives.names(parsed)
-    for name in sorted(used - set(start) - set(constants) - set(objectives.CONSTANTS)):
+    used = names(parsed)
+    for name in sorted(used - set(start) - set(constants) - set(CONSTANTS)):
         raise ArgumentError(
             ("expression",), f"'{name}' is neither in start nor in constants", nearest(name, {*start, *constants})
         )

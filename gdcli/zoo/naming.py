@@ -18,11 +18,14 @@ class OneOf:
 
 
 class ArgumentError(ValueError):
-    """An argument that its signature allows and its function does not: where in the arguments, and why."""
+    """An argument that its signature allows and its function does not, or data that cannot be used: where, and why."""
 
     def __init__(self, path: tuple[str | int, ...], message: str, hint: str = "") -> None:
-        super().__init__(message)
+        super().__init__(path, message, hint)  # all, so that the error survives pickling between processes
         self.path, self.message, self.hint = path, message, hint
+
+    def __str__(self) -> str:
+        return self.message
 
 
 MAX_WIDTH = 10_000_000

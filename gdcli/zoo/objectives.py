@@ -1,7 +1,7 @@
 """Objectives: expressions evaluated with torch, without Python's ``eval``.
 
 The order of operations is Python's, so values and gradients have the bits of the same expression written in a Python
-program. `gdcli.zoo.expressions` has the grammar, `gdcli.zoo.functions` the operations.
+program. `gdcli.zoo.expressions` has the grammar and the operations.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gdcli.errors import nearest
 from gdcli.zoo.expressions import (
+    CONSTANTS,
     Binary,
     Call,
     Expression,
@@ -22,20 +23,16 @@ from gdcli.zoo.expressions import (
     Unary,
     bounded,
     names,
+    on_numbers,
+    on_tensors,
     operands,
     operands_first,
     parse_text,
     quoted,
 )
-from gdcli.zoo.functions import CONSTANTS, FUNCTIONS, on_numbers, on_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-__all__ = [
-    "CONSTANTS", "FUNCTIONS", "Binary", "Call", "Expression", "ExpressionError", "Name", "Number", "Unary", "compile_",
-    "evaluate", "names", "operands", "operands_first", "parse",
-]  # fmt: skip
 
 MAX_EXPONENT = 1_000
 _Step: TypeAlias = "Callable[[Sequence[Tensor]], Tensor]"

@@ -19,18 +19,8 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
 from gdcli.zoo.adam import adam, adamax, adamw, nadam, radam
-from gdcli.zoo.arithmetic import Setting, arithmetic_of, is_zero
-from gdcli.zoo.update_rule import (
-    Beta,
-    Bound,
-    Keeps,
-    NonNegative,
-    Rule,
-    direction,
-    take_step,
-)
-
-__all__ = ["OPTIMIZERS", "Beta", "Bound", "Keeps", "NonNegative", "Rule", "state_tensors"]
+from gdcli.zoo.arithmetic import Setting, is_zero
+from gdcli.zoo.update_rule import Bound, Keeps, NonNegative, Rule, average_of_squares, begin, take_step
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,8 +52,7 @@ def sgd(
     def bind(p: Tensor, g: Tensor) -> Bound:
         import torch
 
-        of = arithmetic_of(p, lr, momentum, dampening, weight_decay)
-        d, before = direction(of, p, g, weight_decay, maximize)
+        of, d, before = begin(p, g, weight_decay, maximize, lr, momentum, dampening)
         if is_zero("momentum", momentum):
             return Bound(of.in_turn(*before, take_step(of, p, d)), {})
         b, mu, weight = torch.zeros_like(p), of.constant(momentum), 1 - dampening
@@ -80,11 +69,8 @@ def sgd(
             return Bound(of.in_turn(*before, accumulate, take_step(of, p, b)), {"momentum_buffer": b})
         ahead = torch.empty_like(p)
         add_momentum = of.add(d, b, out=ahead)
-
-        def look_ahead(lr: Setting, t: int) -> None:
-            add_momentum(alpha=momentum)
-
-        return Bound(of.in_turn(*before, accumulate, look_ahead, take_step(of, p, ahead)), {"momentum_buffer": b})
+        updates = [*before, accumulate, lambda lr, t: add_momentum(alpha=momentum), take_step(of, p, ahead)]
+        return Bound(of.in_turn(*updates), {"momentum_buffer": b})
 
     return bind
 
@@ -113,8 +99,7 @@ def adagrad(
     def bind(p: Tensor, g: Tensor) -> Bound:
         import torch
 
-        of = arithmetic_of(p, lr, lr_decay, weight_decay, initial_accumulator_value, eps)
-        d, before = direction(of, p, g, weight_decay, maximize)
+        of, d, before = begin(p, g, weight_decay, maximize, lr, lr_decay, initial_accumulator_value, eps)
         s, root, epsilon = torch.empty_like(p), torch.empty_like(p), of.constant(eps)
         of.fill(s)(initial_accumulator_value)
         add_ratio = of.add_ratio(p, d, root)
@@ -156,20 +141,13 @@ def rmsprop(
     def bind(p: Tensor, g: Tensor) -> Bound:
         import torch
 
-        of = arithmetic_of(p, lr, alpha, eps, weight_decay, momentum)
-        d, parts = direction(of, p, g, weight_decay, maximize)
-        v, root, weight = torch.zeros_like(p), torch.empty_like(p), 1 - alpha
-        decay, epsilon, add_square = of.constant(alpha), of.constant(eps), of.add_product(v, d, d)
+        of, d, parts = begin(p, g, weight_decay, maximize, lr, alpha, eps, momentum)
+        v, root, epsilon = torch.zeros_like(p), torch.empty_like(p), of.constant(eps)
         state = {"square_avg": v}
-
-        def average(lr: Setting, t: int) -> None:
-            v.mul_(decay)
-            add_square(value=weight)
-
-        parts.append(average)
+        parts.append(average_of_squares(of, v, d, alpha))
         if centered:
             a = state["grad_avg"] = torch.zeros_like(p)
-            blend = of.lerp(a, d, weight)
+            blend = of.lerp(a, d, 1 - alpha)
 
             def scale(lr: Setting, t: int) -> None:
                 blend()
@@ -182,18 +160,10 @@ def rmsprop(
         parts.append(scale)
         if is_zero("momentum", momentum):
             add_ratio, negative = of.add_ratio(p, d, root), of.negative()
-
-            def descend(lr: Setting, t: int) -> None:
-                add_ratio(value=negative(lr))
-
-            return Bound(of.in_turn(*parts, descend), state)
+            return Bound(of.in_turn(*parts, lambda lr, t: add_ratio(value=negative(lr))), state)
         b, mu = torch.zeros_like(p), of.constant(momentum)
         state["momentum_buffer"] = b
-
-        def accumulate(lr: Setting, t: int) -> None:
-            b.mul_(mu).addcdiv_(d, root)
-
-        return Bound(of.in_turn(*parts, accumulate, take_step(of, p, b)), state)
+        return Bound(of.in_turn(*parts, lambda lr, t: b.mul_(mu).addcdiv_(d, root), take_step(of, p, b)), state)
 
     return bind
 
@@ -222,24 +192,17 @@ def adadelta(
     def bind(p: Tensor, g: Tensor) -> Bound:
         import torch
 
-        of = arithmetic_of(p, lr, rho, eps, weight_decay)
-        d, before = direction(of, p, g, weight_decay, maximize)
+        of, d, before = begin(p, g, weight_decay, maximize, lr, rho, eps)
         v, u = torch.zeros_like(p), torch.zeros_like(p)
-        root, delta = torch.empty_like(p), torch.empty_like(p)
-        decay, epsilon, weight = of.constant(rho), of.constant(eps), 1 - rho
-        add_square, add_step = of.add_product(v, d, d), of.add_product(u, delta, delta)
-        add, negative = of.add(p, delta), of.negative()
+        root, delta, epsilon = torch.empty_like(p), torch.empty_like(p), of.constant(eps)
 
-        def update(lr: Setting, t: int) -> None:
-            v.mul_(decay)
-            add_square(value=weight)
+        def rescale(lr: Setting, t: int) -> None:
             torch.add(v, epsilon, out=root).sqrt_()
             torch.add(u, epsilon, out=delta).sqrt_().div_(root).mul_(d)
-            u.mul_(decay)
-            add_step(value=weight)
-            add(alpha=negative(lr))
 
-        return Bound(of.in_turn(*before, update), {"square_avg": v, "acc_delta": u})
+        of_gradients, of_steps = average_of_squares(of, v, d, rho), average_of_squares(of, u, delta, rho)
+        updates = [*before, of_gradients, rescale, of_steps, take_step(of, p, delta)]
+        return Bound(of.in_turn(*updates), {"square_avg": v, "acc_delta": u})
 
     return bind
 
@@ -273,17 +236,16 @@ def rprop(
     def bind(p: Tensor, g: Tensor) -> Bound:
         import torch
 
-        of = arithmetic_of(p, lr, *etas, *step_sizes)
-        d, before = direction(of, p, g, 0, maximize)
+        of, d, before = begin(p, g, 0, maximize, lr, *etas, *step_sizes)
         previous, step = torch.zeros_like(p), torch.zeros_like(p)
         sign, mask = torch.empty_like(p), torch.empty_like(p, dtype=torch.bool)
         zero, shrinking = of.constant(0), of.constant(etas[0])
         shrink, grow = of.fill_where(sign, mask, etas[0]), of.fill_where(sign, mask, etas[1])
-        clamp, begin = of.clamp(step, *step_sizes), of.fill(step)
+        clamp, start = of.clamp(step, *step_sizes), of.fill(step)
 
         def resize(lr: Setting, t: int) -> None:
             if t == 1:
-                begin(lr)
+                start(lr)
             torch.mul(d, previous, out=sign).sign_()
             torch.gt(sign, zero, out=mask)
             grow()
@@ -331,8 +293,7 @@ def asgd(
     def bind(p: Tensor, g: Tensor) -> Bound:
         import torch
 
-        of = arithmetic_of(p, lr, lambd, alpha, t0, weight_decay)
-        d, before = direction(of, p, g, weight_decay, maximize)
+        of, d, before = begin(p, g, weight_decay, maximize, lr, lambd, alpha, t0)
         ax, gap, (factor, factor_cell) = torch.zeros_like(p), torch.empty_like(p), of.variable()
         # of torch's default dtype whatever p has, as torch keeps them, but on the host: no wait for the device
         eta, mu = of.scalar(0), of.scalar(1)

@@ -21,20 +21,12 @@ Schedule = Callable[[Setting, Setting, int], Setting]
 
 def step(*, step_size: Width, gamma: float = 0.1) -> Schedule:
     """Decay every few epochs: γₑ = γₑ₋₁ g where e is a multiple of step_size, else γₑ₋₁. torch's StepLR."""
-
-    def schedule(base: Setting, lr: Setting, epoch: int) -> Setting:
-        return lr * gamma if epoch and epoch % step_size == 0 else lr
-
-    return schedule
+    return lambda base, lr, epoch: lr * gamma if epoch and epoch % step_size == 0 else lr
 
 
 def multi_step(*, milestones: Annotated[list[Width], Len(1)], gamma: float = 0.1) -> Schedule:
     """Decay at milestones: γₑ = γₑ₋₁ g^k, k the number of milestones equal to e. torch's MultiStepLR."""
-
-    def schedule(base: Setting, lr: Setting, epoch: int) -> Setting:
-        return lr * gamma ** milestones.count(epoch) if epoch in milestones else lr
-
-    return schedule
+    return lambda base, lr, epoch: lr * gamma ** milestones.count(epoch) if epoch in milestones else lr
 
 
 def constant(*, factor: Annotated[float, Gt(0)] = 1 / 3, total_iters: Annotated[int, Ge(0)] = 5) -> Schedule:
@@ -73,11 +65,7 @@ def linear(
 
 def exponential(*, gamma: Annotated[float, Gt(0)]) -> Schedule:
     """Decay every epoch: γₑ = γₑ₋₁ g. torch's ExponentialLR."""
-
-    def schedule(base: Setting, lr: Setting, epoch: int) -> Setting:
-        return lr * gamma if epoch else lr
-
-    return schedule
+    return lambda base, lr, epoch: lr * gamma if epoch else lr
 
 
 def polynomial(*, total_iters: Annotated[int, Ge(1)] = 5, power: float = 1.0) -> Schedule:

@@ -9,23 +9,13 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from gdcli.zoo.naming import ArgumentError
+
 Floats: TypeAlias = NDArray[np.float64]
 Indices: TypeAlias = NDArray[np.int64]
 
 MAX_INDEX = 2**53
 """Above it a float64 is no longer one whole number."""
-
-
-class DataError(ValueError):
-    """Data that cannot be used: the path of keys and indices below ``data``, and what is wrong there."""
-
-    def __init__(self, path: tuple[str | int, ...], message: str) -> None:
-        super().__init__(path, message)  # both, so that the error survives pickling between processes
-        self.path = path
-        self.message = message
-
-    def __str__(self) -> str:
-        return self.message
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,12 +69,14 @@ def split(table: Table, fraction: float, rng: Generator) -> tuple[Table, Table]:
     Both keep the order of the table, so that training in document order still is.
 
     Raises:
-        DataError: either part would have no row.
+        ArgumentError: either part would have no row.
     """
     n = len(table.x)
     count = round(fraction * n)
     if not 1 <= count < n:
-        raise DataError(("validation",), f"{fraction} of {n} rows leaves no row for training or none for validation")
+        raise ArgumentError(
+            ("validation",), f"{fraction} of {n} rows leaves no row for training or none for validation"
+        )
     order = rng.permutation(n)
     return _rows(table, np.sort(order[count:])), _rows(table, np.sort(order[:count]))
 

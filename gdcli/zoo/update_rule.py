@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 from annotated_types import Ge, Lt
 
-from gdcli.zoo.arithmetic import Arithmetic, Setting, Update, is_zero
+from gdcli.zoo.arithmetic import Numbers, Setting, Update, arithmetic_of, is_zero
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,54 +60,49 @@ def bias_correction(beta: float, t: int) -> float:
 
 def root_of_bias_correction(beta: float, t: int) -> float:
     """Return √(1 − βᵗ)."""
-    root: float = (1 - beta**t) ** 0.5
-    return root
+    return float((1 - beta**t) ** 0.5)
 
 
-def direction(
-    of: Arithmetic, p: Tensor, g: Tensor, weight_decay: Setting, maximize: bool
-) -> tuple[Tensor, list[Update]]:
-    """Return d = ±g + λθ and the updates that fill it: none where d is g itself."""
+def begin(
+    p: Tensor, g: Tensor, weight_decay: Setting, maximize: bool, *settings: Setting, decoupled: bool = False
+) -> tuple[Numbers, Tensor, list[Update]]:
+    """Return the arithmetic of a rule's settings, d = ±g + λθ, and the updates that fill d: none where it is g itself.
+
+    A decoupled decay multiplies θ by 1 - γλ instead of adding λθ to d.
+    """
     import torch
 
+    of = arithmetic_of(p, weight_decay, *settings)
     absent = is_zero("weight_decay", weight_decay)
-    if not maximize and absent:
-        return g, []
-    d = torch.empty_like(g)
-    add_decay = of.add(d, p) if maximize else of.add(g, p, out=d)
+    adds = not absent and not decoupled
+    d = torch.empty_like(g) if maximize or adds else g
+    updates: list[Update] = [lambda lr, t: torch.neg(g, out=d)] if maximize else []
+    if adds:
+        add_decay = of.add(d, p) if maximize else of.add(g, p, out=d)
+        updates.append(lambda lr, t: add_decay(alpha=weight_decay))
+    elif not absent:
+        factor, cell = of.variable()
 
-    def negate(lr: Setting, t: int) -> None:
-        torch.neg(g, out=d)
+        def shrink(lr: Setting, t: int) -> None:
+            cell[()] = 1 - lr * weight_decay
+            p.mul_(factor)
 
-    def decay(lr: Setting, t: int) -> None:
-        add_decay(alpha=weight_decay)
-
-    if not maximize:
-        return d, [decay]
-    return d, [negate] if absent else [negate, decay]
-
-
-def direction_or_shrink(
-    of: Arithmetic, p: Tensor, g: Tensor, weight_decay: Setting, maximize: bool, decoupled: bool
-) -> tuple[Tensor, list[Update]]:
-    """Return d and its updates; a decoupled decay multiplies θ by 1 - γλ instead of adding λθ to d."""
-    if not decoupled or is_zero("weight_decay", weight_decay):
-        return direction(of, p, g, weight_decay, maximize)
-    d, before = direction(of, p, g, 0, maximize)
-    factor, cell = of.variable()
-
-    def shrink(lr: Setting, t: int) -> None:
-        cell[()] = 1 - lr * weight_decay
-        p.mul_(factor)
-
-    return d, [*before, shrink]
+        updates.append(shrink)
+    return of, d, updates
 
 
-def take_step(of: Arithmetic, p: Tensor, d: Tensor) -> Update:
+def take_step(of: Numbers, p: Tensor, d: Tensor) -> Update:
     """Return θ ← θ − γd."""
     add, negative = of.add(p, d), of.negative()
+    return lambda lr, t: add(alpha=negative(lr))
+
+
+def average_of_squares(of: Numbers, v: Tensor, d: Tensor, beta: Setting) -> Update:
+    """Return v ← βv + (1 − β)d²."""
+    decay, weight, add_square = of.constant(beta), 1 - beta, of.add_product(v, d, d)
 
     def update(lr: Setting, t: int) -> None:
-        add(alpha=negative(lr))
+        v.mul_(decay)
+        add_square(value=weight)
 
     return update

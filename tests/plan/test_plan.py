@@ -14,10 +14,12 @@ from gdcli import plan
 from gdcli.errors import SpecError
 from gdcli.plan import SpecFactory
 from gdcli.plan.trials import HERE
-from gdcli.spec.document import Node, read
+from gdcli.spec.document import read
 from gdcli.spec.load import Loaded, load
+from gdcli.spec.nodes import Node
 from gdcli.spec.overrides import as_node, put, steps_of
-from gdcli.spec.schema import RunSpec, parse
+from gdcli.spec.schema import parse
+from gdcli.spec.sections import RunSpec
 from tests.timing import fastest
 
 LINE = """\

@@ -17,7 +17,10 @@ from gdcli.errors import SpecError
 from gdcli.spec import bundled, document, schema
 from gdcli.spec.events import MAX_REREAD
 from gdcli.spec.load import load
+from gdcli.spec.sections import RunSpec
 from gdcli.zoo import data
+from gdcli.zoo.data_files import read_file
+from gdcli.zoo.naming import ArgumentError
 from tests.adversarial import MANY_COMPLAINTS, SLOW_TO_SCAN
 from tests.mutations import mutated
 from tests.timing import fastest
@@ -40,7 +43,7 @@ def validated(content: bytes) -> SpecError | None:
     return None
 
 
-def _points(spec: schema.RunSpec) -> int:
+def _points(spec: RunSpec) -> int:
     assert spec.data is not None
     given = dict(spec.data.arguments)
     return data.points(given.pop("kind"), given)
@@ -233,8 +236,8 @@ def test_an_archive_with_a_huge_directory_is_refused_before_it_is_read(tmp_path:
     with zipfile.ZipFile(tmp_path / "many.npz", "w") as archive:
         for k in range(40_000):
             archive.writestr(f"{k}.npy", b"")
-    with pytest.raises(data.DataError, match="a directory of more than 1,048,576 bytes"):
-        data.read_file(tmp_path / "many.npz", ["x"], "y", classes=False)
+    with pytest.raises(ArgumentError, match="a directory of more than 1,048,576 bytes"):
+        read_file(tmp_path / "many.npz", ["x"], "y", classes=False)
 
 
 def test_the_corpus_holds_what_it_should() -> None:

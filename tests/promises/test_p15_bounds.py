@@ -14,7 +14,7 @@ import pytest
 
 from gdcli.cli import main
 from gdcli.errors import SpecError
-from gdcli.spec import document, limits, load, schema, sizes
+from gdcli.spec import document, load, schema, sizes
 from tests.timing import fastest
 
 SECONDS = 0.5
@@ -158,7 +158,7 @@ def test_a_million_layers_do_not_fit_into_a_spec() -> None:
 )
 def test_generated_numbers_are_counted_to_the_last(kind: str, numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit itself would be made in memory, so a smaller one stands for it."""
-    monkeypatch.setattr(limits, "MAX_POINTS", 60_000)
+    monkeypatch.setattr(sizes, "MAX_POINTS", 60_000)
     loss = "cross_entropy" if "moons" in kind else "mse"
     assert loaded(GENERATE % (kind % (60_000 // numbers), loss)) is None
     message = refused(GENERATE % (kind % (60_000 // numbers + 1), loss))

@@ -11,7 +11,8 @@ from gdcli import plan
 from gdcli.engine.closed_form import why_not
 from gdcli.spec.bundled import folder, names
 from gdcli.spec.document import read
-from gdcli.spec.load import Loaded, load, match
+from gdcli.spec.load import Loaded, load
+from gdcli.spec.models import match
 from gdcli.spec.schema import parse
 
 TWO_BY_TWO = ("momentum_2x2", "adagrad_2x2", "rmsprop_2x2", "adam_2x2", "optimizers_2x2")

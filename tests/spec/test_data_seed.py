@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from gdcli.spec import config
-from gdcli.spec.document import read, write
+from gdcli.spec.document import read
 from gdcli.spec.load import Loaded, load
 from gdcli.spec.schema import parse
+from gdcli.spec.writing import write
 
 DRAWN = "data: {generate: {kind: linear, weights: [3], noise: 1, n: 8}%s}\nmodel: linear\nloss: mse\noptimizer: sgd\n"
 SPLIT = "data: {x: [1, 2, 3, 4, 5, 6], y: [1, 2, 3, 4, 5, 6], validation: 0.5%s}\nmodel: linear\nloss: mse\n"

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdcli.errors import SpecError
-from gdcli.spec.document import MAX_BYTES, MAX_PROBLEMS, missing_space, read, read_value, shown, write
-from gdcli.spec.scalars import bad_characters
+from gdcli.spec.document import MAX_BYTES, MAX_PROBLEMS, read, read_value
+from gdcli.spec.scalars import bad_characters, missing_space, shown
+from gdcli.spec.writing import write
 from tests.timing import fastest
 
 

@@ -17,7 +17,8 @@ from gdcli.spec.bundled import folder, names
 from gdcli.spec.document import read
 from gdcli.spec.json_schema import json_schema
 from gdcli.spec.load import load
-from gdcli.spec.schema import KEYS, parse
+from gdcli.spec.schema import parse
+from gdcli.spec.sections import KEYS
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS

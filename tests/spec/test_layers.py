@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gdcli.spec.layers import TAKEN
+from gdcli.spec.models import TAKEN
 
 
 def test_the_names_that_a_module_has_by_itself_are_known() -> None:

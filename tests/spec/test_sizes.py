@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from gdcli.spec import document, load, schema, sizes
-from gdcli.zoo.optimizers import OPTIMIZERS, Bound, Keeps, Rule, sgd, state_tensors
+from gdcli.zoo.optimizers import OPTIMIZERS, sgd, state_tensors
+from gdcli.zoo.update_rule import Bound, Keeps, Rule
 
 SPEC = """
 data: {x: [1, 2], y: [2, 4]}

@@ -19,7 +19,11 @@ from hypothesis import strategies as st
 
 from gdcli.errors import MachineError
 from gdcli.zoo import data, data_files
-from gdcli.zoo.data import GENERATORS, DataError, Table, dataset, generator, inline, points, read_file, split
+from gdcli.zoo import table as tables
+from gdcli.zoo.data import GENERATORS, dataset, generator, inline, points
+from gdcli.zoo.data_files import read_file
+from gdcli.zoo.naming import ArgumentError
+from gdcli.zoo.table import Table, split
 from tests.timing import fastest
 
 HOUSES = Path(__file__).parents[2] / "experiments" / "house_price.csv"
@@ -203,7 +207,7 @@ def test_inline_classes_are_indices_or_probabilities() -> None:
 def test_inline_data_that_cannot_be_is_refused_at_its_place(
     x: Any, y: Any, classes: bool, path: tuple[str | int, ...], message: str
 ) -> None:
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(ArgumentError) as caught:
         inline(x, y, classes)
     assert caught.value.path == path
     assert message in str(caught.value)
@@ -221,7 +225,7 @@ nested = st.recursive(
 def test_inline_gives_a_table_or_a_data_error(x: list[Any], y: list[Any], classes: bool) -> None:
     try:
         table = inline(x, y, classes)
-    except DataError:
+    except ArgumentError:
         return
     assert len(table.x) == len(table.y) == len(x)
 
@@ -296,7 +300,7 @@ def test_a_class_column_becomes_indices_and_several_probabilities(tmp_path: Path
 def test_a_csv_file_that_cannot_be_used_says_where(
     tmp_path: Path, text: str | bytes, features: list[str] | None, target: str, message: str
 ) -> None:
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(ArgumentError) as caught:
         read_file(csv_file(tmp_path, text), features, target, classes=False)
     assert message in str(caught.value)
     assert str(caught.value).isprintable()
@@ -304,13 +308,13 @@ def test_a_csv_file_that_cannot_be_used_says_where(
 
 @pytest.mark.parametrize("label", ["1.5", "-1", "nan", "1e300"])
 def test_a_label_that_is_no_class_index_is_refused(tmp_path: Path, label: str) -> None:
-    with pytest.raises(DataError, match="row 2, column 'k': a class index") as caught:
+    with pytest.raises(ArgumentError, match="row 2, column 'k': a class index") as caught:
         read_file(csv_file(tmp_path, f"x,k\n1,0\n2,{label}\n"), None, "k", classes=True)
     assert caught.value.path == ("target",)
 
 
 def test_a_missing_feature_is_named_by_its_place(tmp_path: Path) -> None:
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(ArgumentError) as caught:
         read_file(csv_file(tmp_path, "a,b\n1,2\n"), ["a", "c"], "b", classes=False)
     assert caught.value.path == ("features", 1)
 
@@ -331,7 +335,7 @@ def test_only_a_regular_file_of_bounded_size_is_read(tmp_path: Path, monkeypatch
         "\0.csv": "cannot read",
     }
     for name, message in cases.items():
-        with pytest.raises(DataError, match=message):
+        with pytest.raises(ArgumentError, match=message):
             read_file(tmp_path / name, None, "y", classes=False)
 
 
@@ -372,7 +376,7 @@ def test_npz_arrays_are_columns_or_matrices(tmp_path: Path) -> None:
     ],
 )
 def test_an_npz_file_that_cannot_be_used_is_refused(tmp_path: Path, arrays: Any, message: str) -> None:
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(ArgumentError) as caught:
         read_file(npz_file(tmp_path, **arrays), None, "y", classes=False)
     assert message in str(caught.value)
 
@@ -383,7 +387,7 @@ def test_an_array_that_claims_a_huge_shape_is_refused_before_it_is_allocated(tmp
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.npy", header.getvalue())
         archive.writestr("y.npy", header.getvalue())
-    with pytest.raises(DataError, match="larger than the file may hold"):
+    with pytest.raises(ArgumentError, match="larger than the file may hold"):
         read_file(tmp_path / "bomb.npz", ["x"], "y", classes=False)
 
 
@@ -399,7 +403,7 @@ def test_a_damaged_npz_file_gives_a_table_or_a_data_error(
     path = csv_file(tmp_path_factory.getbasetemp(), bytes(content), "damaged.npz")
     try:
         assert read_file(path, ["x"], "y", classes=False).x.shape == (4, 1)
-    except DataError as error:
+    except ArgumentError as error:
         assert str(error).isprintable()  # noqa: PT017  either outcome is right
 
 
@@ -436,17 +440,17 @@ def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch: pytest
 
 def test_standardize_by_hand() -> None:
     table = inline([[1, 0.1], [3, 0.1], [5, 0.1]], [1, 2, 3], classes=False)
-    scale = data.scale(table)
+    scale = tables.scale(table)
     assert scale.mean.tolist() == [3, 0.1]
     assert scale.deviation.tolist() == [math.sqrt(8 / 3), 1]
-    result = data.standardize(table, scale)
+    result = tables.standardize(table, scale)
     assert result.x.tolist() == [[-2 / math.sqrt(8 / 3), 0], [0, 0], [2 / math.sqrt(8 / 3), 0]]
     assert result.y is table.y
 
 
 def test_validation_rows_take_the_training_rows_scale() -> None:
     training, validation = inline([0, 2], [0, 0], classes=False), inline([4], [0], classes=False)
-    assert data.standardize(validation, data.scale(training)).x.tolist() == [[3]]
+    assert tables.standardize(validation, tables.scale(training)).x.tolist() == [[3]]
 
 
 @settings(max_examples=50, deadline=None)
@@ -454,7 +458,7 @@ def test_validation_rows_take_the_training_rows_scale() -> None:
 def test_a_split_is_a_partition_in_the_tables_order(n: int, fraction: float, seed: int) -> None:
     table = inline(list(range(n)), [2 * value for value in range(n)], classes=False)
     if not 1 <= round(fraction * n) < n:
-        with pytest.raises(DataError, match="leaves no row"):
+        with pytest.raises(ArgumentError, match="leaves no row"):
             split(table, fraction, generator(seed, "split"))
         return
     training, validation = split(table, fraction, generator(seed, "split"))
@@ -466,10 +470,10 @@ def test_a_split_is_a_partition_in_the_tables_order(n: int, fraction: float, see
 
 
 def test_class_indices_become_a_column_of_numbers() -> None:
-    table = data.as_numbers(made("xor"))
+    table = tables.as_numbers(made("xor"))
     assert (table.y.tolist(), table.classes) == ([[0.0], [1.0], [1.0], [0.0]], 0)
 
 
 def test_a_data_error_survives_pickling() -> None:
-    error = pickle.loads(pickle.dumps(DataError(("x", 1), "an empty row")))
+    error = pickle.loads(pickle.dumps(ArgumentError(("x", 1), "an empty row")))
     assert (error.path, str(error)) == (("x", 1), "an empty row")

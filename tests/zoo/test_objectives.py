@@ -12,7 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdcli.zoo.objectives import FUNCTIONS, ExpressionError, compile_, evaluate, names, parse
+from gdcli.zoo.expressions import FUNCTIONS, ExpressionError, names
+from gdcli.zoo.objectives import compile_, evaluate, parse
 
 QUICK = settings(max_examples=150, deadline=None)
 SMOOTH = ["exp", "sin", "cos", "tanh", "sigmoid", "softplus", "atan", "erf", "square"]

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from gdcli.zoo import optimizers
-from gdcli.zoo.optimizers import OPTIMIZERS, Bound
+from gdcli.zoo.optimizers import OPTIMIZERS
+from gdcli.zoo.update_rule import Bound
 
 SWITCHES = {"params", "foreach", "fused", "capturable", "differentiable"}
 SHAPES = ((3, 5), (5,), (7, 3), (1,), ())

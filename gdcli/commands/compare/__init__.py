@@ -12,7 +12,7 @@ from gdcli.errors import SpecError
 if TYPE_CHECKING:
     from gdcli.commands.compare.run import Comparison
     from gdcli.spec.load import Loaded
-    from gdcli.spec.schema import Compare
+    from gdcli.spec.sections import Compare
     from gdcli.storage.request import CompareRequest
 
 TUNE_RANGE = (1e-4, 1e1)
@@ -24,7 +24,7 @@ def compare(request: CompareRequest, context: Context, options: batch.ExecutionO
     Raises SpecError for rows that cannot be trained, MachineError for what the machine lacks.
     """
     from gdcli import plan
-    from gdcli.spec import limits
+    from gdcli.spec import sizes
     from gdcli.spec.config import filled_in
 
     document = specs.document_of(context.source, request.overrides, "compare")
@@ -34,7 +34,7 @@ def compare(request: CompareRequest, context: Context, options: batch.ExecutionO
     count = request.seeds or (block.seeds if block else 1)
     tries = (request.tune if request.tune is not None else block.tune if block else None) or 0
     total = len(rows) * count * (1 + max(tries, 0))
-    plan.bounded(total, request.max_runs or limits.MAX_RUNS, "--max-runs", "runs")
+    plan.bounded(total, request.max_runs or sizes.MAX_RUNS, "--max-runs", "runs")
     seeds = plan.seeds(count, spec.settings.seed)
     grid = _grid(block, request.tune, request.tune_range)
     factory = batch.specs_of(context, document, loaded, request.name)

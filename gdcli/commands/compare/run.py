@@ -32,8 +32,8 @@ from gdcli.runner.batch import (
     run_all,
 )
 from gdcli.runner.record_run import Callbacks, Provenance, Timing
-from gdcli.spec.document import Node
 from gdcli.spec.load import Loaded
+from gdcli.spec.nodes import Node
 from gdcli.storage import csv_writer, files
 
 ONE_BY_ONE = 20

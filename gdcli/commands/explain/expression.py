@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
 
-from gdcli.zoo import functions
+from gdcli.zoo import expressions
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,8 @@ def _sign(x: float) -> float:
 
 
 FUNCTIONS: dict[str, Callable[..., float]] = {
-    **{name: functions.on_numbers(name, count) for name, count in functions.FUNCTIONS.items()},
-    "log": _log, "max": max, "min": min, "sign": _sign, "σ": functions.on_numbers("sigmoid", 1),
+    **{name: expressions.on_numbers(name, count) for name, count in expressions.FUNCTIONS.items()},
+    "log": _log, "max": max, "min": min, "sign": _sign, "σ": expressions.on_numbers("sigmoid", 1),
     "Φ": lambda z: 0.5 * math.erfc(-z / math.sqrt(2)), "φ": lambda z: math.exp(-z * z / 2) / math.sqrt(2 * math.pi),
 }  # fmt: skip
 """Every function of a formula, on floats; σ the logistic function, Φ and φ the normal distribution and its density."""

@@ -16,8 +16,8 @@ from gdcli.commands.explain.expression import Expression, Label, call, latex_nam
 from gdcli.commands.explain.naming import LOSS, partial
 from gdcli.commands.explain.network import Path, WorkedStep, as_step, sum_of_paths
 from gdcli.commands.explain.tree import Quantity, quantity
-from gdcli.zoo import objectives
-from gdcli.zoo.functions import OPERATORS
+from gdcli.zoo import expressions
+from gdcli.zoo.expressions import OPERATORS
 from gdcli.zoo.models import Objective
 
 _SLOPES: dict[str, Callable[[Expression, Expression], Expression]] = {  # of the operand and the result
@@ -130,18 +130,18 @@ def chain_rule(model: Objective, values: Mapping[str, float]) -> ChainRule:
 
 def _nodes(model: Objective, values: Mapping[str, float]) -> dict[str, _Node]:
     """Return the operations of the expression in the order in which they are computed."""
-    known = {**objectives.CONSTANTS, **model.constants, **values}
+    known = {**expressions.CONSTANTS, **model.constants, **values}
     letter = next((one for one in "vunqrs" if not any(name.startswith(one) for name in known)), "node_")
     nodes: dict[str, _Node] = {}
     stack: list[tuple[Expression, str]] = []  # formula, and the key of what it depends on, "" for numbers
-    order = objectives.operands_first(model.expression)
+    order = expressions.operands_first(model.expression)
     for node in order:
-        if isinstance(node, objectives.Number):
+        if isinstance(node, expressions.Number):
             stack.append((number(node.value), ""))
-        elif isinstance(node, objectives.Name):
+        elif isinstance(node, expressions.Name):
             stack.append((symbol(node.name, known[node.name]), node.name if node.name in values else ""))
         else:
-            count = len(objectives.operands(node))
+            count = len(expressions.operands(node))
             operands, stack[-count:] = stack[-count:], []
             formulas = [formula for formula, _ in operands]
             root = node is order[-1]
@@ -162,12 +162,12 @@ def _nodes(model: Objective, values: Mapping[str, float]) -> dict[str, _Node]:
 
 
 def _formula(
-    node: objectives.Expression, operands: Sequence[Expression], label: Label
+    node: expressions.Expression, operands: Sequence[Expression], label: Label
 ) -> tuple[Expression, tuple[Expression, ...]]:
     """Return an operation's formula and its derivative at each operand."""
-    if isinstance(node, objectives.Unary):
+    if isinstance(node, expressions.Unary):
         return (-operands[0], (-ONE,)) if node.sign == "-" else (operands[0], (ONE,))
-    name = node.operator if isinstance(node, objectives.Binary) else getattr(node, "function", "")
+    name = node.operator if isinstance(node, expressions.Binary) else getattr(node, "function", "")
     formula = _VALUES[name](*operands) if name in _VALUES else call(name, *operands)
     result = Expression("symbol", formula.value, (), label)
     if len(operands) == 1:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdcli.errors import RunError, SpecError
-from gdcli.spec.load import Loaded, match
+from gdcli.spec.load import Loaded
+from gdcli.spec.models import match
 
 if TYPE_CHECKING:
     from gdcli.engine.param_groups import GroupStep, LrSchedules

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from gdcli.commands.loss_grid import LossGrid
     from gdcli.commands.sweep.runs import TrainingSweep
     from gdcli.plan import Axis, Trial
-    from gdcli.spec.document import Node
     from gdcli.spec.load import Loaded
+    from gdcli.spec.nodes import Node
     from gdcli.storage.request import SweepRequest
 
 
@@ -74,7 +74,7 @@ def expanded(request: SweepRequest, context: Context) -> str:
 
 def _checked(request: SweepRequest, context: Context) -> _Sweep:
     from gdcli import plan
-    from gdcli.spec import limits
+    from gdcli.spec import sizes
 
     document = specs.document_of(context.source, request.overrides, "sweep")
     spec = specs.parse(context.source, document, request.name)
@@ -88,7 +88,7 @@ def _checked(request: SweepRequest, context: Context) -> _Sweep:
         raise SpecError("--seeds is for runs: a sweep over parameters of the model trains nothing")
     if request.trajectory and not (of_parameters and len(axes) == 2):
         raise SpecError("--trajectory draws on a surface: give two --param of the model")
-    limit = request.max_runs or (limits.MAX_GRID if of_parameters else limits.MAX_RUNS)
+    limit = request.max_runs or (sizes.MAX_GRID if of_parameters else sizes.MAX_RUNS)
     plan.bounded(plan.points(axes) * request.seeds, limit, "--max-runs", "points" if of_parameters else "runs")
     return _Sweep(document, loaded, axes, of_parameters)
 

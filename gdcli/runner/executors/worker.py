@@ -28,6 +28,7 @@ from gdcli.runner.record_run import Provenance
 from gdcli.spec import schema
 from gdcli.spec.document import read
 from gdcli.spec.load import load
+from gdcli.spec.sections import RunSpec
 
 TRIES = 3
 """How often a run is given to a worker that then dies."""
@@ -67,10 +68,10 @@ class TaskResult:
 
 @lru_cache(maxsize=1)  # a worker's shards are of one spec, as a rule
 def _specs(source: SpecSource, cores: int) -> SpecFactory:
-    def parse(node: Any) -> schema.RunSpec:
+    def parse(node: Any) -> RunSpec:
         return schema.parse(node, source.stem)
 
-    def loaded(spec: schema.RunSpec) -> Any:
+    def loaded(spec: RunSpec) -> Any:
         return load(spec, Path(source.base), cores=cores)
 
     document = read(source.text, "spec")

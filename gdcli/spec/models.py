@@ -1,4 +1,4 @@
-"""What a spec says of single parameters: their names or globs, and their start values."""
+"""What a spec says of its model beyond sizes: names and start values of parameters, torch's layers, an expression."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from gdcli.errors import Problem, nearest
 from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.sections import RunSpec, is_glob
 from gdcli.spec.signature import got
+from gdcli.zoo.expressions import Binary, Call, Expression, ExpressionError, Name, Unary, names
+from gdcli.zoo.models import Objective, Stack
+from gdcli.zoo.objectives import compile_
 
 DISTRIBUTIONS = ("normal", "uniform")
 INIT_NAMES = (
@@ -24,7 +27,8 @@ _OF_MATRICES = frozenset(INIT_NAMES) - {"zeros", "ones", "normal", "uniform", "t
 
 def name_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> list[Problem]:
     """Return what is wrong with init, freeze and groups for a model whose parameters have these shapes."""
-    return list(islice(chain(_init_problems(spec, shapes), _unknown_names(spec, shapes)), MAX_PROBLEMS))
+    found = chain(_init_problems(spec, shapes), _freeze_problems(spec, shapes), group_problems(spec, shapes))
+    return list(islice(found, MAX_PROBLEMS))
 
 
 def _init_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Problem]:
@@ -40,12 +44,11 @@ def _init_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iter
                 break
 
 
-def _unknown_names(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Problem]:
+def _freeze_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Problem]:
     for index, pattern in enumerate(spec.model.freeze):
         if not match(pattern, shapes):
             what = f"no parameter of that name {got(pattern)}"
             yield spec.problem(("model", "freeze", index), what, _near(pattern, shapes))
-    yield from group_problems(spec, shapes)
 
 
 def group_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Problem]:
@@ -115,3 +118,69 @@ def _distribution_problem(value: dict[str, Any], largest: float) -> str:
     if name == "normal" and pair[1] < 0:
         return f"normal takes a standard deviation of at least 0 {got(pair[1])}"
     return f"uniform takes low and high in order {got(pair)}" if name == "uniform" and pair[0] > pair[1] else ""
+
+
+# --- torch's own layers -----------------------------------------------------------------------------------------------
+
+TAKEN = frozenset((
+    "T_destination", "add_module", "append", "apply", "bfloat16", "buffers", "call_super_init", "children",
+    "compile", "cpu", "cuda", "double", "dump_patches", "eval", "extend", "extra_repr", "float", "forward",
+    "get_buffer", "get_extra_state", "get_parameter", "get_submodule", "half", "insert", "ipu", "load_state_dict",
+    "modules", "mtia", "named_buffers", "named_children", "named_modules", "named_parameters", "parameters", "pop",
+    "register_backward_hook", "register_buffer", "register_forward_hook", "register_forward_pre_hook",
+    "register_full_backward_hook", "register_full_backward_pre_hook", "register_load_state_dict_post_hook",
+    "register_load_state_dict_pre_hook", "register_module", "register_parameter", "register_state_dict_post_hook",
+    "register_state_dict_pre_hook", "requires_grad_", "set_extra_state", "set_submodule", "share_memory",
+    "state_dict", "to", "to_empty", "train", "training", "type", "xpu", "zero_grad",
+))  # fmt: skip
+"""What torch's modules have by themselves: no layer can be called so."""
+
+
+def layer_problems(spec: RunSpec, model: Stack) -> Iterator[Problem]:
+    """Yield what is wrong with the layers' names, and with what a layer cannot have of its own."""
+    for layer in model.layers:
+        if layer.name in TAKEN or layer.name.startswith("_"):
+            what = f"torch's modules have something else of that name {got(layer.name)}"
+            yield spec.problem(("model", *layer.path, "name"), what, "Give the layer another")
+        for key in ("device", "dtype"):
+            if key in layer.arguments:
+                what, hint = f"a layer has no {key} of its own", f"Set {key} at the top of the spec"
+                yield spec.problem(("model", *layer.path, key), what, hint, at_key=True)
+
+
+# --- an objective's expression, of constants alone: worked out before torch is needed
+
+
+def constant_error(model: Objective) -> ExpressionError | None:
+    """Return what is wrong with a part of the expression that holds no variable, or with a constant exponent.
+
+    >>> from gdcli.zoo.objectives import parse
+    >>> constant_error(Objective(parse("x + 1/(c - 1)"), {"x": 0.0}, {"c": 1.0}))
+    ExpressionError('division of a constant by zero', 6)
+    """
+    variable = Name(next(iter(model.start)), 1)
+    for part in _constant_parts(model.expression, frozenset(model.start)):
+        operator, node = part
+        try:  # beside a variable it is folded, and nothing of torch is asked for
+            compile_(Binary(operator, variable, node, node.column), [variable.name], model.constants)
+        except ExpressionError as error:
+            return error
+    return None
+
+
+def _constant_parts(expression: Expression, variables: frozenset[str]) -> Iterator[tuple[str, Expression]]:
+    """Yield the largest parts without a variable, exponents as such."""
+    waiting = [("+", expression)]
+    while waiting:
+        operator, node = waiting.pop()
+        if not names(node) & variables:
+            yield operator, node
+            continue
+        match node:
+            case Unary():
+                waiting.append(("+", node.operand))
+            case Binary():
+                waiting += [("**" if node.operator == "**" else "+", node.right), ("+", node.left)]
+            case Call():
+                last = "**" if node.function == "pow" else "+"
+                waiting += [(last if k else "+", each) for k, each in enumerate(node.arguments)]
