@@ -10,10 +10,6 @@ import typer
 
 from gdcli.errors import SpecError
 
-RunArgument = Annotated[
-    str,
-    typer.Argument(metavar="RUN", help="A record: its folder, its id, a prefix, a spec's name, last, last~1, ..."),
-]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder for the records.")]
 SeedOption = Annotated[int | None, typer.Option(help="Override the spec's seed.")]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N, mps or auto; overrides the spec's device.")]

@@ -13,14 +13,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gdcli.commands.batch import ExecutionOptions
-from gdcli.commands.context import Context, Frontend
+from gdcli.commands.compare import compare as compare_command
+from gdcli.commands.context import Context, Ended, ExecutionOptions, Frontend
 from gdcli.commands.results import STEP_COLUMNS, Comparison, Floats64, Run, Sweep
 from gdcli.commands.run import RunReport
 from gdcli.commands.run import run as run_command
+from gdcli.commands.sweep import sweep as sweep_command
 from gdcli.errors import SpecError
 from gdcli.records import Parameter, StepBlock
 from gdcli.spec.bundled import Source, find
+from gdcli.spec.writing import write
+from gdcli.storage import config_reader, record
+from gdcli.storage.csv_reader import table
+from gdcli.storage.find import find as find_record
 from gdcli.storage.request import CompareRequest, RunRequest, SweepRequest
 
 Spec = str | os.PathLike[str] | Mapping[str, Any]
@@ -49,7 +54,7 @@ def run(
     blocks: list[StepBlock] = []
     with _torch_as_it_was():
         report = run_command(request, context, blocks.append)
-    assert isinstance(report, RunReport)
+    assert not isinstance(report, Ended)
     return _run(report, blocks)
 
 
@@ -68,30 +73,15 @@ def sweep(
     >>> gdcli.sweep("linear_sweep", {"w": "0:3:1"}).rows[2]
     {'w': 2.0, 'loss': 0.0}
     """
-    from gdcli.commands.sweep import GridReport
-    from gdcli.commands.sweep import sweep as command
-
     source, changed = _source(spec), _overrides(overrides, keys)
     param = tuple(f"{name}={_grid(values)}" for name, values in axes.items())
-    request = SweepRequest(
-        name=source.path.stem, overrides=changed, plot=_drawn(plot, output), param=param, seeds=seeds
-    )
-    context = _context("sweep", source, (*(f"--param={each}" for each in param), *changed), output)
+    plot = plot and output is not None
+    request = SweepRequest(name=source.path.stem, overrides=changed, plot=plot, param=param, seeds=seeds)
+    words = (*(f"--param={each}" for each in param), *changed)
     with _torch_as_it_was():
-        report = command(request, context, ExecutionOptions(jobs))
-    folder = None if output is None else report.folder
-    if isinstance(report, GridReport):
-        names = [axis.name for axis in report.grid.axes]
-        losses = report.grid.loss.tolist()
-        rows = [
-            dict(zip(names, point, strict=True)) | {"loss": loss}
-            for point, loss in zip(report.grid.points.tolist(), losses, strict=True)
-        ]
-        return Sweep(rows, (), folder)
-    from gdcli.commands.sweep.runs import TrainingSweep
-
-    assert isinstance(report, TrainingSweep)
-    return Sweep(report.rows(), tuple(report.results), folder)
+        report = sweep_command(request, _context("sweep", source, words, output, jobs))
+    assert not isinstance(report, Ended)
+    return Sweep(report.rows(), tuple(report.results), None if output is None else report.folder)
 
 
 def compare(
@@ -112,22 +102,18 @@ def compare(
     >>> [row["label"] for row in found.rows], found.table.split()[0]
     (['sgd', 'adam'], 'optimizer')
     """
-    from gdcli.commands.compare import compare as command
-    from gdcli.commands.compare.run import Comparison as Compared
-
     source, changed = _source(spec), _overrides(overrides, keys)
     request = CompareRequest(
-        name=source.path.stem, overrides=changed, plot=_drawn(plot, output), optimizers=_listed(optimizers),
+        name=source.path.stem, overrides=changed, plot=plot and output is not None, optimizers=_listed(optimizers),
         batches=_listed(batches), seeds=seeds, redraw_data=redraw_data, tune=tune,
         tune_range=None if tune_range is None else ",".join(map(repr, tune_range)), target=target,
         closed_form=closed_form, x=x,
     )  # fmt: skip
-    context = _context("compare", source, changed, output)
     with _torch_as_it_was():
-        report = command(request, context, ExecutionOptions(jobs))
-    assert isinstance(report, Compared)
-    folder = None if output is None else report.folder
-    return Comparison(report.table(), report.data(), tuple(report.results), folder)
+        report = compare_command(request, _context("compare", source, changed, output, jobs))
+    assert not isinstance(report, Ended)
+    results, folder = tuple(report.results), None if output is None else report.folder
+    return Comparison(report.table(), report.data(), results, folder)
 
 
 def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs") -> Run:
@@ -136,10 +122,6 @@ def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs") 
     ``output`` is the folder of the records. Raises SpecError for a name that means no record, or one that is not of a
     run; DamagedError, a MachineError, for a file that is not as it was written.
     """
-    from gdcli.storage import config_reader, record
-    from gdcli.storage.csv_reader import table
-    from gdcli.storage.find import find as find_record
-
     folder = find_record(os.fspath(name), Path(output))
     found = record.read(folder)
     if found.kind != "run":
@@ -162,8 +144,6 @@ def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs") 
 def _source(spec: Spec) -> Source:
     if not isinstance(spec, Mapping):
         return find(os.fspath(spec))
-    from gdcli.spec.writing import write
-
     return Source(Path("experiment"), "<dict>", write(_plain(spec)).encode())
 
 
@@ -200,16 +180,14 @@ def _listed(names: str | Sequence[str] | None) -> str | None:
     return names if names is None or isinstance(names, str) else ",".join(names)
 
 
-def _drawn(plot: bool, output: object) -> bool:
-    return plot and output is not None
-
-
-def _context(command: str, source: Source, words: Sequence[str], output: str | os.PathLike[str] | None) -> Context:
+def _context(
+    command: str, source: Source, words: Sequence[str], output: str | os.PathLike[str] | None, jobs: int = 1
+) -> Context:
     def warn(text: str) -> None:
         warnings.warn(text, stacklevel=2)
 
-    folder = None if output is None else Path(output)
-    return Context(source, Frontend(warning=warn), folder, arguments=(command, source.shown, *words))
+    folder, arguments = None if output is None else Path(output), (command, source.shown, *words)
+    return Context(source, Frontend(warning=warn), folder, arguments=arguments, options=ExecutionOptions(jobs))
 
 
 @contextmanager
@@ -267,8 +245,6 @@ def _keeps_values(config: Mapping[str, Any]) -> bool:
 
 def _recorded_gradients(folder: Path) -> dict[str, Floats64]:
     """Return gradients.csv by parameter: ``weight[0,1]`` is the place of a number in its parameter."""
-    from gdcli.storage.csv_reader import table
-
     if not (folder / "gradients.csv").is_file():
         return {}
     header, rows = table(folder / "gradients.csv")

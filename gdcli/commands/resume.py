@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gdcli.commands.batch import ExecutionOptions
-from gdcli.commands.context import Context, Frontend, Reused, shown_path
+from gdcli import __version__
+from gdcli.commands.compare import compare
+from gdcli.commands.context import Context, Ended, ExecutionOptions, Frontend, shown_path
+from gdcli.commands.run import run
+from gdcli.commands.sweep import sweep
 from gdcli.errors import MachineError, SpecError
+from gdcli.spec.bundled import Source
+from gdcli.spec.document import MAX_BYTES
+from gdcli.storage import request as requests
+from gdcli.storage.files import json_file, required
+from gdcli.storage.record import ENDED
+from gdcli.storage.request import Request, RunRequest, SweepRequest
+from gdcli.storage.run_folder import Lock
 
 if TYPE_CHECKING:
-    from gdcli.commands.compare.run import Comparison
+    from gdcli.commands.compare.run import ComparisonRun
+    from gdcli.commands.loss_grid import LossGrid
     from gdcli.commands.run import RunReport
-    from gdcli.commands.sweep import GridReport
     from gdcli.commands.sweep.runs import TrainingSweep
-    from gdcli.spec.bundled import Source
-    from gdcli.storage.request import Request
 
-    Report = RunReport | TrainingSweep | GridReport | Comparison | Reused
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A record of which nothing is left to do."""
-
-    folder: Path
-    status: str
+    Report = RunReport | TrainingSweep | LossGrid | ComparisonRun | Ended
 
 
 def resume(
     folder: Path, options: ExecutionOptions, frontend: Frontend, *, force: bool, arguments: tuple[str, ...] = ()
-) -> Report | Ended:
+) -> Report:
     """Go on where a record was stopped or killed: the same bytes in the end as if it never had been.
 
     Raises SpecError for a record that is not to be gone on with by itself, MachineError for one that was changed or
     begun elsewhere; ``force`` allows another machine.
     """
-    from gdcli.storage import request as requests
-    from gdcli.storage.run_folder import Lock
-
     require_whole(folder)
     lock = Lock(folder)
     try:
@@ -51,24 +48,17 @@ def resume(
         if not force:
             _require_same_machine(folder, frontend)
         source = source_of(folder, request)
-        context = Context(source, frontend, again=folder, recorded=request, arguments=arguments)
-        return execute(request, context, options)
+        context = Context(source, frontend, again=folder, recorded=request, arguments=arguments, options=options)
+        return execute(request, context)
     finally:
         lock.release()
 
 
-def execute(request: Request, context: Context, options: ExecutionOptions, more: tuple[str, ...] = ()) -> Report:
+def execute(request: Request, context: Context, more: tuple[str, ...] = ()) -> Report:
     """Do what a record asked for; a run with ``more`` overrides. Those that it had are in its config.yaml already."""
-    from gdcli.commands.compare import compare
-    from gdcli.commands.run import run
-    from gdcli.commands.sweep import sweep
-    from gdcli.storage.request import RunRequest, SweepRequest
-
     if isinstance(request, RunRequest):
         return run(request.model_copy(update={"overrides": more}), context)
-    if isinstance(request, SweepRequest):
-        return sweep(request, context, options)
-    return compare(request, context, options)
+    return sweep(request, context) if isinstance(request, SweepRequest) else compare(request, context)
 
 
 def require_whole(folder: Path) -> None:
@@ -82,9 +72,6 @@ def require_whole(folder: Path) -> None:
 
 def status_of(folder: Path, warning: Callable[[str], None]) -> str | None:
     """Return how a record ended, None for one that has not, or whose summary is damaged: it is written anew."""
-    from gdcli.storage.files import json_file
-    from gdcli.storage.record import ENDED
-
     try:
         status = (json_file(folder / "summary.json") or {}).get("status")
     except MachineError as error:
@@ -95,10 +82,6 @@ def status_of(folder: Path, warning: Callable[[str], None]) -> str | None:
 
 def source_of(folder: Path, request: Request) -> Source:
     """Return the spec of a record: of a run the resolved one, where a run of many changes the spec as given."""
-    from gdcli.spec.bundled import Source
-    from gdcli.spec.document import MAX_BYTES
-    from gdcli.storage.files import required
-
     name = "config.yaml" if request.command == "run" else "spec.yaml"
     text = required(folder / name, MAX_BYTES)
     base = folder if request.base is None or request.command == "run" else Path(request.base)
@@ -107,14 +90,24 @@ def source_of(folder: Path, request: Request) -> Source:
 
 def _require_same_machine(folder: Path, frontend: Frontend) -> None:
     """Refuse to go on under another version, processor or device: the bits would differ."""
-    from gdcli.storage.files import json_file
-
     frontend.engine()
-    from gdcli.commands.machine import differences, here
-
     recorded = json_file(folder / "environment.json")
     if recorded is None:
         raise MachineError(f"{folder} has no environment.json")
-    if found := differences(recorded, here()):
+    if found := machine_differences(recorded):
         what = "; ".join(found)
         raise MachineError(f"{folder} was begun elsewhere: {what}. --force goes on all the same, with other bits")
+
+
+def machine_differences(recorded: Mapping[str, Any]) -> list[str]:
+    """Return in what, that bits depend on besides the spec, a record's machine differs: 'torch 2.12, here 2.13'."""
+    import torch
+
+    versions = recorded.get("versions")
+    then = dict(versions) if isinstance(versions, dict) else {}
+    here = {
+        "gdcli": __version__, "torch": torch.__version__, "numpy": metadata.version("numpy"),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }  # fmt: skip
+    then["cpu_capability"] = recorded.get("cpu_capability")
+    return [f"{name} {then.get(name)}, here {now}" for name, now in here.items() if str(then.get(name)) != str(now)]

@@ -9,16 +9,17 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from gdcli.commands import resume
-from gdcli.commands.batch import ExecutionOptions
 from gdcli.commands.context import Context, Frontend, shown_path
 from gdcli.errors import MachineError, RunError, SpecError
-from gdcli.storage.files import existing, json_file
-
-if TYPE_CHECKING:
-    from gdcli.storage.request import Request
+from gdcli.spec.scalars import shown
+from gdcli.storage import config_reader
+from gdcli.storage import request as requests
+from gdcli.storage.files import existing, json_file, json_text
+from gdcli.storage.request import Request
+from gdcli.storage.run_folder import Lock
 
 SAME = ("log.txt", "steps.csv", "gradients.csv", "results.csv", "tuning.csv", "summary.json", "config.yaml")
 """Files whose bytes are promised. Times stand in timing.json, the machine in environment.json."""
@@ -59,8 +60,6 @@ class Verification:
 
     def text(self) -> str:
         """Return it for people."""
-        from gdcli.spec.scalars import shown
-
         if not self.differences:
             return "bit-identical\n"
         lines = [shown(str(difference), limit=500) for difference in self.differences[:SHOWN]]
@@ -71,12 +70,8 @@ class Verification:
 
     def json(self) -> str:
         """Return it as one JSON document."""
-        from gdcli.storage.files import json_text
-
-        listed: list[dict[str, Any]] = [
-            {"run": d.run, "file": d.file, "where": d.where, "recorded": d.recorded, "again": d.again}
-            for d in self.differences
-        ]
+        names = ("run", "file", "where", "recorded", "again")
+        listed = [{name: getattr(found, name) for name in names} for found in self.differences]
         found = {"folder": str(self.folder), "identical": not listed, "differences": listed}
         return json_text({**found, "machine": list(self.machine)})
 
@@ -87,9 +82,6 @@ def verify(folder: Path, frontend: Frontend, arguments: tuple[str, ...] = ()) ->
     Raises SpecError for a record that has not ended, or that cannot be run again by itself; MachineError for a changed
     one.
     """
-    from gdcli.storage import request as requests
-    from gdcli.storage.run_folder import Lock
-
     resume.require_whole(folder)
     lock = Lock(folder)
     try:
@@ -101,11 +93,10 @@ def verify(folder: Path, frontend: Frontend, arguments: tuple[str, ...] = ()) ->
         with tempfile.TemporaryDirectory(prefix="gdcli-verify-") as again:
             if _interrupted(folder, request, Path(again), frontend, arguments):
                 return None
-            from gdcli.commands.machine import differences, here
-
             (new,) = (path for name in Path(again).iterdir() for path in name.iterdir())
             found = compare(folder, new, by_time=_ended_by_time(folder))
-            return Verification(folder, found, differences(json_file(folder / "environment.json") or {}, here()))
+            machine = resume.machine_differences(json_file(folder / "environment.json") or {})
+            return Verification(folder, found, machine)
     finally:
         lock.release()
 
@@ -124,7 +115,7 @@ def _interrupted(folder: Path, request: Request, into: Path, frontend: Frontend,
         arguments=arguments,
     )  # fmt: skip
     try:
-        report = resume.execute(request.model_copy(update=left_out), context, ExecutionOptions(), more)
+        report = resume.execute(request.model_copy(update=left_out), context, more)
     except RunError:
         if resume.status_of(folder, frontend.warning) != "failed":
             raise
@@ -159,8 +150,6 @@ def _summary(folder: Path) -> dict[str, Any]:
 
 def _cores_of(folder: Path) -> int | None:
     """Return the cores that ``threads: auto`` found for the runs of a sweep or a comparison, wherever that was."""
-    from gdcli.storage import config_reader
-
     found = [(json_file(folder / "environment.json") or {}).get("threads")]
     found += [config_reader.read(path.parent).get("threads") for path in folder.glob("*/config.yaml")]
     return max((threads for threads in found if type(threads) is int), default=None)

@@ -58,17 +58,8 @@ class Line:
 
 def one_seed(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> str:
     """Return the table of one run per row."""
-    names = [
-        "optimizer",
-        "lr",
-        "lr from",
-        "final loss",
-        "best loss",
-        "steps",
-        "epochs",
-        "status",
-        *map(_short, metrics),
-    ]
+    names = ["optimizer", "lr", "lr from", "final loss", "best loss", "steps", "epochs", "status"]
+    names += map(_short, metrics)
     names += _TO_TARGET if target else []
     rows = []
     for line in lines:
@@ -133,26 +124,19 @@ def as_data(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> l
     """Return the rows as data, for summary.json and --json."""
     found = []
     for line in lines:
-        final = line.final()
         row: dict[str, Any] = {
-            "label": line.label,
-            "lr": line.lr,
-            "lr_from": line.lr_from,
-            "seeds": len(line.results),
-            "final_loss": {"mean": final.mean, "low": final.low, "high": final.high},
-            "best_loss": line.best(),
-        }
+            "label": line.label, "lr": line.lr, "lr_from": line.lr_from, "seeds": len(line.results),
+            "final_loss": _ends(line.final()), "best_loss": line.best(),
+        }  # fmt: skip
         row |= {name: line.metric(name) for name in metrics}
         if target:
-            steps, epochs, evaluations = line.to_target()
-            row["to_target"] = {
-                "reached": line.reached(),
-                "steps": steps.mean,
-                "epochs": epochs.mean,
-                "evaluations": evaluations.mean,
-            }
+            names, means = ("steps", "epochs", "evaluations"), [part.mean for part in line.to_target()]
+            row["to_target"] = {"reached": line.reached(), **dict(zip(names, means, strict=True))}
         if line is not lines[0]:
-            difference = line.difference(lines[0])
-            row["difference"] = {"mean": difference.mean, "low": difference.low, "high": difference.high}
+            row["difference"] = _ends(line.difference(lines[0]))
         found.append(row)
     return found
+
+
+def _ends(found: Interval) -> dict[str, float]:
+    return {"mean": found.mean, "low": found.low, "high": found.high}
