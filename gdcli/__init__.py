@@ -11,8 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gdcli.commands.api import compare, load, run, sweep
-    from gdcli.commands.results import Comparison, Run, Sweep
+    from gdcli.commands.api import Comparison, Run, Sweep, compare, load, run, sweep
     from gdcli.errors import GdcliError, MachineError, RunError, SpecError
 
 __version__ = "0.1.0"
@@ -32,8 +31,7 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
-    "gdcli.commands.api": ("compare", "load", "run", "sweep"),
-    "gdcli.commands.results": ("Comparison", "Run", "Sweep"),
+    "gdcli.commands.api": ("Comparison", "Run", "Sweep", "compare", "load", "run", "sweep"),
     "gdcli.errors": ("GdcliError", "MachineError", "RunError", "SpecError"),
 }
 

@@ -15,7 +15,7 @@ from gdcli.errors import GdcliError
 
 def app() -> typer.Typer:
     """Return the Typer application with every command."""
-    from gdcli.cli import records, specs, studies, train
+    from gdcli.cli import records, specs, train
 
     application = typer.Typer(
         name="gdcli",
@@ -35,8 +35,8 @@ def app() -> typer.Typer:
             raise typer.Exit
 
     commands = (
-        train.run, train.sweep, train.compare, train.resume, train.verify, studies.explain, studies.check, studies.plot,
-        studies.ema, specs.catalog, records.ls, records.show, records.diff, records.rm, records.export, specs.validate,
+        train.run, train.sweep, train.compare, train.resume, train.verify, specs.explain, specs.check, specs.plot,
+        specs.ema, specs.catalog, records.ls, records.show, records.diff, records.rm, records.export, specs.validate,
         specs.schema, specs.cp,
     )  # fmt: skip
     for command in commands:

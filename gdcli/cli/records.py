@@ -59,9 +59,10 @@ def ls(
     """
     if json + csv + md > 1:
         raise SpecError("--json, --csv and --md exclude each other")
-    from gdcli.commands.list import ListOptions, folders_of, listing
+    from gdcli.commands.list import folders_of, listing
 
-    found = listing(folders_of(folder, output), ListOptions(status, sort_by, reverse, only_changed, top))
+    folders = folders_of(folder, output)
+    found = listing(folders, status=status, sort_by=sort_by, reverse=reverse, only_changed=only_changed, top=top)
     out = Output()
     if json or csv or md:
         out(found.json() if json else found.csv() if csv else found.markdown())
@@ -243,8 +244,7 @@ def export(
             out(piece.decode())
         return 0
     path = to or Path(f"{record.id}.parquet")
-    fill = exporting.to_csv if form == "csv" else exporting.to_parquet
-    exporting.write(path, lambda stream: fill(table, stream), force=force)
+    exporting.to_file(table, path, form, force=force)
     return written(path, "", quiet=quiet)
 
 

@@ -16,8 +16,8 @@ from gdcli.errors import SpecError
 from gdcli.storage.find import find
 
 if TYPE_CHECKING:
+    from gdcli.commands.again import Report
     from gdcli.commands.batch import BatchRun
-    from gdcli.commands.resume import Report
     from gdcli.commands.run import RunReport
     from gdcli.records import Result
     from gdcli.runner.batch import Verified
@@ -30,9 +30,7 @@ RecordArgument = Annotated[
 
 def run(
     ctx: typer.Context,
-    words: Annotated[
-        list[str], typer.Argument(metavar="SPEC [KEY=VALUE]...", help="A YAML file or a bundled name, and overrides.")
-    ],
+    words: options.SpecArgument,
     output: options.OutputOption = Path("runs"),
     seed: options.SeedOption = None,
     device: options.DeviceOption = None,
@@ -50,8 +48,8 @@ def run(
     from gdcli.spec import bundled
     from gdcli.storage.request import RunRequest
 
-    name, words = options.split_spec(words)
-    source, overrides = bundled.find(name), options.overriding(words, seed, device)
+    name, overrides = options.spec_of(words, seed=seed, device=device)
+    source = bundled.find(name)
     request = RunRequest(name=source.path.stem, overrides=overrides, plot=plot, no_limits=no_limits)
     console = Console(ctx.obj, quiet=quiet, json=json)
     context = Context(source, console.frontend(), output, needed=needed, arguments=arguments())
@@ -95,10 +93,10 @@ def sweep(
     from gdcli.spec import bundled
     from gdcli.storage.request import SweepRequest
 
-    name, overrides = options.split_spec(words or [], "linear_sweep")
+    name, overrides = options.spec_of(words or [], "linear_sweep", seed=seed, device=device)
     source = bundled.find(name)
     request = SweepRequest(
-        name=source.path.stem, overrides=options.overriding(overrides, seed, device), plot=plot, max_runs=max_runs,
+        name=source.path.stem, overrides=overrides, plot=plot, max_runs=max_runs,
         fleet=fleet, fail_fast=fail_fast, param=tuple(param or ()), seeds=seeds,
         trajectory=tuple(map(lasting, trajectory or ())),
     )  # fmt: skip
@@ -153,12 +151,12 @@ def compare(
     from gdcli.spec import bundled
     from gdcli.storage.request import CompareRequest
 
-    name, overrides = options.split_spec(words or [], "optimizers_2x2")
+    name, overrides = options.spec_of(words or [], "optimizers_2x2", seed=seed, device=device)
     source = bundled.find(name)
     if target is not None and not isfinite(target):
         raise SpecError(f"--target takes a loss (got {target:g})")
     request = CompareRequest(
-        name=source.path.stem, overrides=options.overriding(overrides, seed, device), plot=plot, max_runs=max_runs,
+        name=source.path.stem, overrides=overrides, plot=plot, max_runs=max_runs,
         fleet=fleet, fail_fast=fail_fast, optimizers=optimizers, batches=batches, seeds=seeds, redraw_data=redraw_data,
         tune=tune, tune_range=tune_range, target=target, closed_form=closed_form, x=x,
     )  # fmt: skip
@@ -182,11 +180,11 @@ def resume(
 
     Standard output is what was not printed before the last checkpoint. Example: gdcli resume last
     """
-    from gdcli.commands import resume as commands
+    from gdcli.commands import again
 
     console = Console(ctx.obj, quiet=quiet, json=json)
     execution, frontend = ExecutionOptions(jobs, cluster), console.frontend()
-    report = commands.resume(find(run, output), execution, frontend, force=force, arguments=arguments())
+    report = again.resume(find(run, output), execution, frontend, force=force, arguments=arguments())
     if not isinstance(report, Ended):
         return tell(report, console)
     if json:
@@ -206,10 +204,10 @@ def verify(
 
     Example: gdcli verify last
     """
-    from gdcli.commands import verify as commands
+    from gdcli.commands import again
 
     console = Console(ctx.obj, quiet=quiet, json=json)
-    found = commands.verify(find(run, output), console.frontend(), arguments())
+    found = again.verify(find(run, output), console.frontend(), arguments())
     if found is None:
         return console.signals.code
     console.text(found.json() if json else found.text())

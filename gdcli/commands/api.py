@@ -1,4 +1,7 @@
-"""The commands as functions of Python: what they print is returned, and nothing is written unless it is asked for."""
+"""The commands as functions of Python: what they print is returned, as numpy arrays and plain rows.
+
+Nothing is written unless it is asked for.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,21 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from gdcli.commands.compare import compare as compare_command
 from gdcli.commands.context import Context, Ended, ExecutionOptions, Frontend
-from gdcli.commands.results import STEP_COLUMNS, Comparison, Floats64, Run, Sweep
 from gdcli.commands.run import RunReport
 from gdcli.commands.run import run as run_command
 from gdcli.commands.sweep import sweep as sweep_command
-from gdcli.errors import SpecError
-from gdcli.records import Parameter, StepBlock
+from gdcli.errors import MachineError, SpecError
+from gdcli.records import Floats, Parameter, Result, StepBlock
 from gdcli.spec.bundled import Source, find
 from gdcli.spec.writing import write
 from gdcli.storage import config_reader, record
@@ -28,8 +32,122 @@ from gdcli.storage.csv_reader import table
 from gdcli.storage.find import find as find_record
 from gdcli.storage.request import CompareRequest, RunRequest, SweepRequest
 
+if TYPE_CHECKING:
+    import pandas as pd  # type: ignore[import-untyped]  # it ships no types
+
 Spec = str | os.PathLike[str] | Mapping[str, Any]
 """A bundled name, the path of a YAML file, or a spec as a dict."""
+Floats64 = NDArray[np.float64]
+
+STEP_COLUMNS = np.dtype(
+    [("step", "i8"), ("epoch", "i8"), ("batch", "i8"), ("loss", "f8"), ("lr", "f8"), ("gradient_norm", "f8")]
+)
+"""The columns of steps.csv."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: what happened at each of its S steps, how it ended, and its trained model.
+
+    >>> import gdcli
+    >>> run = gdcli.run("backprop_2x2")
+    >>> run.status, run.steps["gradient_norm"].shape, run.gradients["linear2.weight"].shape
+    ('finished', (1,), (1, 2, 2))
+    """
+
+    name: str  # of the experiment
+    status: str  # finished, stopped, diverged or interrupted
+    message: str  # why it ended
+    steps: NDArray[np.void] = field(repr=False)
+    """[S] with the columns of steps.csv: step, epoch, batch, loss, lr, gradient_norm."""
+    gradients: Mapping[str, Floats64] = field(repr=False)
+    """[S, *shape] of each trained parameter, of the steps that are recorded; empty where only norms are, or nothing."""
+    metrics: Mapping[str, float]
+    summary: Mapping[str, Any] = field(repr=False)  # what summary.json holds
+    folder: Path | None  # of the record; None where nothing was written
+    trained: Callable[[], RunReport] = field(repr=False)
+    """Returns the run with its model; a record's is trained again, which gives the same bits."""
+    kept: Mapping[str, Floats] | None = field(default=None, repr=False)  # the parameters that a record has
+
+    @property
+    def losses(self) -> Floats64:
+        """The loss of each step before its update [S]."""
+        return np.ascontiguousarray(self.steps["loss"])
+
+    @cached_property
+    def parameters(self) -> Mapping[str, Floats]:
+        """The parameters after training, by name, in the run's dtype. Of a large model's record: trained again."""
+        if self.kept is not None:
+            return self.kept
+        return {parameter.name: parameter.values for parameter in self.trained().finished.outcome.parameters}
+
+    def predict(self, x: ArrayLike) -> Floats:
+        """Return the trained model's output [N, O] for rows x [N, D], or numbers [N] where D is 1.
+
+        Raises SpecError for a model without inputs, such as an objective, and for rows that do not fit.
+
+        >>> import gdcli
+        >>> gdcli.run("backprop_2x2").predict([[0.05, 0.10]]).round(3).astype(float).round(3).tolist()
+        [[0.732, 0.766]]
+        """
+        import torch
+
+        built = self.trained().built
+        if built.loaded.training is None:
+            raise SpecError(f"{self.name}: an objective has no inputs to predict from")
+        rows = torch.as_tensor(np.asarray(x, np.float64)).to(built.device, built.dtype)
+        rows = rows[:, None] if rows.ndim == 1 else rows
+        wanted = built.batches.x.shape[1:]
+        if rows.shape[1:] != wanted:
+            raise SpecError(f"{self.name}: predict takes rows of shape {tuple(wanted)} (got {tuple(rows.shape[1:])})")
+        with torch.no_grad():
+            output: Floats = built.kernel.forward(rows).cpu().numpy()
+        return output
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the steps as a table. Raises MachineError without pandas."""
+        return _pandas().DataFrame(self.steps)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep: a row for each run or point, in the order asked for."""
+
+    rows: Sequence[Mapping[str, Any]]  # as results.csv has them
+    results: Sequence[Result]  # how each run ended; empty for the loss over parameters, which trains nothing
+    folder: Path | None
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the rows as a table. Raises MachineError without pandas."""
+        return _pandas().DataFrame(list(self.rows))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison: a row for each optimizer or batch mode, and each of its runs."""
+
+    table: str = field(repr=False)  # as the command prints it
+    rows: Sequence[Mapping[str, Any]]
+    results: Sequence[Result]
+    folder: Path | None
+
+    def __str__(self) -> str:
+        return self.table
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the rows as a table. Raises MachineError without pandas."""
+        return _pandas().json_normalize([dict(row) for row in self.rows])
+
+
+def _pandas() -> Any:
+    try:
+        import pandas as pd
+    except ModuleNotFoundError:
+        raise MachineError("to_pandas needs pandas, which is not installed: pip install pandas") from None
+    return pd
+
+
+# --- functions --------------------------------------------------------------------------------------------------------
 
 
 def run(
@@ -74,7 +192,7 @@ def sweep(
     {'w': 2.0, 'loss': 0.0}
     """
     source, changed = _source(spec), _overrides(overrides, keys)
-    param = tuple(f"{name}={_grid(values)}" for name, values in axes.items())
+    param = tuple(f"{name}={_listed(values)}" for name, values in axes.items())
     plot = plot and output is not None
     request = SweepRequest(name=source.path.stem, overrides=changed, plot=plot, param=param, seeds=seeds)
     words = (*(f"--param={each}" for each in param), *changed)
@@ -127,9 +245,11 @@ def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs") 
     if found.kind != "run":
         raise SpecError(f"{folder} is a record of {found.kind}: name one of a run, such as a folder in it")
     config, summary = config_reader.read(folder), found.summary
+    recorded = config.get("record")
     _, rows = table(folder / "steps.csv")
     steps = np.array([tuple(np.nan if cell is None else cell for cell in row) for row in rows], STEP_COLUMNS)
-    gradients = _recorded_gradients(folder) if _keeps_values(config) else {}
+    keeps_values = isinstance(recorded, Mapping) and recorded.get("gradients") == "values"
+    gradients = _recorded_gradients(folder) if keeps_values else {}
     kept, dtype = summary.get("parameters"), np.dtype(str(config.get("dtype", "float32")))
     parameters = {key: np.array(value, dtype) for key, value in kept.items()} if isinstance(kept, dict) else None
     message, trained = str(summary.get("message", "")), _again(folder, found.steps)
@@ -172,12 +292,8 @@ def _text(value: Any) -> str:
     return json.dumps(plain)
 
 
-def _grid(values: Any) -> str:
-    return values if isinstance(values, str) else ",".join(str(_plain(value)) for value in values)
-
-
-def _listed(names: str | Sequence[str] | None) -> str | None:
-    return names if names is None or isinstance(names, str) else ",".join(names)
+def _listed(values: Any) -> Any:
+    return values if values is None or isinstance(values, str) else ",".join(str(_plain(value)) for value in values)
 
 
 def _context(
@@ -236,11 +352,6 @@ def _split(rows: Floats64, parameters: Sequence[Parameter]) -> dict[str, Floats6
     ends = np.cumsum([parameter.values.size for parameter in parameters])[:-1]
     parts = np.split(rows, ends, axis=1)
     return {p.name: part.reshape(len(rows), *p.values.shape) for p, part in zip(parameters, parts, strict=True)}
-
-
-def _keeps_values(config: Mapping[str, Any]) -> bool:
-    kept = config.get("record")
-    return isinstance(kept, Mapping) and kept.get("gradients") == "values"
 
 
 def _recorded_gradients(folder: Path) -> dict[str, Floats64]:

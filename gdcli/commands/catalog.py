@@ -6,7 +6,7 @@ import inspect
 import re
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -67,15 +67,7 @@ class CatalogEntry:
 
     def data(self) -> dict[str, Any]:
         """Return all of it, for JSON."""
-        arguments = [{"name": a.name, "takes": a.takes, "default": a.default} for a in self.arguments]
-        return {
-            "kind": self.kind,
-            "name": self.name,
-            "title": self.title,
-            "description": self.description,
-            "arguments": arguments,
-            "usage": self.usage,
-        }
+        return asdict(self)
 
 
 def kinds() -> tuple[str, ...]:
@@ -227,9 +219,8 @@ def _bound(mark: Any) -> str:
 
 
 def _length(least: int, most: int | None) -> str:
-    if most == least:
-        return f"{least} entr{'y' if least == 1 else 'ies'}"
-    return f"at least {least} entr{'y' if least == 1 else 'ies'}" if least else ""
+    entries = f"{least} entr{'y' if least == 1 else 'ies'}"
+    return entries if most == least else f"at least {entries}" if least else ""
 
 
 def _yaml(value: Any) -> str:

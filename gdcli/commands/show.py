@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gdcli.commands import specs
 from gdcli.commands.context import Frontend
-from gdcli.commands.list import span
+from gdcli.commands.list import COLUMNS, span
 from gdcli.errors import DamagedError, SpecError, nearest
 from gdcli.report.tables import aligned, number, section
 from gdcli.storage import config_reader
@@ -115,8 +114,7 @@ class RunOverview:
     def json(self) -> str:
         """Return all of it as one JSON document."""
         record = self.record
-        names = ("id", "kind", "name", "status", "final_loss", "best_loss", "steps", "when", "duration")
-        found: dict[str, Any] = {"folder": str(record.folder)} | {name: getattr(record, name) for name in names}
+        found: dict[str, Any] = {"folder": str(record.folder)} | {name: getattr(record, name) for name in COLUMNS}
         found |= {"summary": record.summary, "timing": record.timing, "checkpoint": record.checkpoint}
         found |= {"environment": self.environment, "spec": self.spec, "files": files(record.folder)}
         found["best"] = [dict(zip(self.header, row, strict=True)) for row in self.best]
@@ -193,6 +191,8 @@ def trained_again(record: Record, style: str, frontend: Frontend) -> str | None:
     overrides = [f"print.style={style}"]
     if record.status in ("stopped", "interrupted") and record.steps:
         overrides.append(f"stop.max_steps={record.steps}")
+    from gdcli.commands import specs
+
     loaded = specs.loaded(str(record.folder / "config.yaml"), overrides, "run", trained=True)
     frontend.engine()
     from gdcli.runner import record_run

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
+
+import numpy as np
 
 from gdcli import records
 from gdcli.commands import specs
 from gdcli.commands.batch import BatchRun
-from gdcli.commands.compare import figures, table
-from gdcli.commands.compare.figures import CLOSED_FORM
-from gdcli.commands.compare.table import Line
-from gdcli.commands.compare.tuning import Tuned, tune
+from gdcli.commands.compare import shown
+from gdcli.commands.compare.shown import CLOSED_FORM, Line
+from gdcli.commands.stats import interval
 from gdcli.engine.closed_form import solve
 from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
-from gdcli.plan import SpecFactory, Trial
+from gdcli.plan import SpecFactory, Trial, extended
 from gdcli.records import Effort, Result
 from gdcli.report import plots
+from gdcli.report.plots import Sensitivity
 from gdcli.runner import Capture, Run, record_run
 from gdcli.runner.batch import BatchCallbacks, Execution, ResultRows, effort_of, run_all
 from gdcli.runner.record_run import Callbacks, Timing
@@ -27,14 +29,6 @@ from gdcli.storage import csv_writer, files
 
 ONE_BY_ONE = 20
 """Runs up to which a comparison trains each alone, with the bits of `run`; more train as fleets."""
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """The budget of tuning: the grid of learning rates, and what each tuning seed changes."""
-
-    grid: Sequence[float]
-    changes: Sequence[tuple[tuple[str, Any], ...]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,9 +39,10 @@ class ComparisonRun(BatchRun):
     trials: Sequence[Trial]  # of the rows: values are label, lr and where it is from
     seeds: Sequence[int]
     changes: Sequence[tuple[tuple[str, Any], ...]]  # of each reporting seed; one empty tuple for the spec's own
-    search: Search | None = None
+    grid: Sequence[float] | None  # of learning rates, for tuning
+    tuning_changes: Sequence[tuple[tuple[str, Any], ...]]  # of each tuning seed
     closed_form: bool = False
-    x: figures.X | None = None
+    x: shown.X | None = None
     tuned: list[Tuned] = field(default_factory=list)
     tuning: list[Result] = field(default_factory=list)  # of the runs that tuned
 
@@ -60,9 +55,9 @@ class ComparisonRun(BatchRun):
 
     def _prepare(self, timing: Timing, interrupt: Interrupt, callbacks: BatchCallbacks) -> None:
         trials = self.trials
-        if self.search is not None:
+        if self.grid is not None:
             with timing.phase("tuning"):
-                trials = self._tune(self.search, interrupt, callbacks)
+                trials = self._tune(self.grid, interrupt, callbacks)
         runs = self._runs(self._points(trials))
         axes = ["label", "lr", "lr_from", *(["seed"] if len(self.seeds) > 1 else [])]
         self.plan = replace(self.plan, runs=runs, axes=axes, execution=self._execution(runs))
@@ -100,7 +95,7 @@ class ComparisonRun(BatchRun):
             for seed, change in zip(self.seeds, self.changes, strict=True)
         ]
 
-    def _tune(self, search: Search, interrupt: Interrupt, callbacks: BatchCallbacks) -> list[Trial]:
+    def _tune(self, grid: Sequence[float], interrupt: Interrupt, callbacks: BatchCallbacks) -> list[Trial]:
         """Return the rows with the learning rates that were found; tuning.csv and tuning.png tell of all."""
         axes = ["label", "lr", "seed"]
 
@@ -116,7 +111,7 @@ class ComparisonRun(BatchRun):
             missing = [records.failed_result(k, p.label, p.values, "interrupted") for k, p in enumerate(points, 1)]
             return [by_number.get(result.number, result) for result in missing]
 
-        self.tuned, tried = tune(self.trials, search.grid, search.changes, train)
+        self.tuned, tried = tune(self.trials, grid, self.tuning_changes, train)
         metrics = metric_names(self.plan.loaded)
         lines = [records.results_row(result, metrics) for result in tried]
         files.replace(self.folder / "tuning.csv", csv_writer.csv_text(records.results_header(axes, metrics), lines))
@@ -163,13 +158,14 @@ class ComparisonRun(BatchRun):
         if not lines:
             return "no run ended\n"
         several = len(self.seeds) > 1
-        table_of = table.several_seeds if several else table.one_seed
+        table_of = shown.several_seeds if several else shown.one_seed
         text = table_of(lines, metrics, target=self.plan.capture.target is not None)
-        if self.search is None:
+        if self.grid is None:
             searchable = any(path == "optimizer" for row in self.trials for path, _ in row.changes)
             return text + ("untuned: --tune N gives every optimizer the same search for its lr\n" if searchable else "")
-        count, seeds = len(self.search.grid), len(self.search.changes)
-        text += f"tuned: {count} learning rates each, scored by the mean final loss over {_seeds(seeds)}\n"
+        count = len(self.tuning_changes)
+        seeds = "another seed" if count == 1 else f"{count} other seeds"
+        text += f"tuned: {len(self.grid)} learning rates each, scored by the mean final loss over {seeds}\n"
         for tuned in self.tuned:
             if tuned.edge:
                 where = "lowest" if tuned.edge == "low" else "highest"
@@ -182,7 +178,7 @@ class ComparisonRun(BatchRun):
     def data(self) -> list[dict[str, Any]]:
         """Return the table's rows as data."""
         target = self.plan.capture.target is not None
-        return table.as_data(self.lines(), metric_names(self.plan.loaded), target=target)
+        return shown.as_data(self.lines(), metric_names(self.plan.loaded), target=target)
 
     def json(self) -> str:
         """Return results and table as one JSON document."""
@@ -192,17 +188,13 @@ class ComparisonRun(BatchRun):
         loaded, lines = self.plan.loaded, self.lines()
         title, label = loaded.spec.name, record_run.loss_label(loaded)
         curves = [tuned.curve() for tuned in self.tuned]
-        pictures = {"compare.png": lambda: figures.curves(lines, loaded, self.x)}
+        pictures = {"compare.png": lambda: shown.curves(lines, loaded, self.x)}
         if self.tuned:
             pictures["tuning.png"] = lambda: plots.sensitivity(curves, title=title, loss_label=label)
         if self.plan.capture.path:
-            pictures["paths.png"] = lambda: figures.paths(lines, loaded) or b""
+            pictures["paths.png"] = lambda: shown.paths(lines, loaded) or b""
         for name, picture in pictures.items():
             record_run.draw(self.folder / name, picture, callbacks)
-
-
-def _seeds(count: int) -> str:
-    return "another seed" if count == 1 else f"{count} other seeds"
 
 
 def _with_lr(row: Trial, tuned: Tuned) -> Trial:
@@ -210,3 +202,86 @@ def _with_lr(row: Trial, tuned: Tuned) -> Trial:
     finite = isfinite(tuned.losses[tuned.best])
     lr_from = "tuned, edge" if tuned.edge else "tuned" if finite else "tuned, none finite"
     return replace(row, values=(label, tuned.lr, lr_from), changes=(*row.changes, ("optimizer.lr", tuned.lr)))
+
+
+# --- a learning rate for each row: the same grid and the same seeds for all, none of them reported --------------------
+
+Train = Callable[[Sequence[Trial]], Sequence[Result]]
+"""Trains points and returns their results in the same order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What was tried for one row: learning rates in order, the mean final loss of each, and the winner."""
+
+    label: str
+    lrs: tuple[float, ...]
+    losses: tuple[float, ...]  # inf where a run diverged
+    best: int
+
+    @property
+    def lr(self) -> float:
+        """The learning rate with the lowest mean loss."""
+        return self.lrs[self.best]
+
+    @property
+    def edge(self) -> str:
+        """Where the winner lies: ``low`` or ``high`` at the end of what was tried, else nothing."""
+        if not isfinite(self.losses[self.best]):
+            return ""
+        return "low" if self.best == 0 else "high" if self.best == len(self.lrs) - 1 else ""
+
+    def joined(self, lrs: Sequence[float], losses: Sequence[float]) -> Tuned:
+        """Return it with more that was tried, in order."""
+        pairs = [*zip(self.lrs, self.losses, strict=True), *zip(lrs, losses, strict=True)]
+        pairs.sort(key=lambda pair: pair[0])
+        finite = tuple(loss if isfinite(loss) else inf for _, loss in pairs)
+        return Tuned(self.label, tuple(lr for lr, _ in pairs), finite, finite.index(min(finite)))
+
+    def curve(self) -> Sensitivity:
+        """Return it as a curve of the picture."""
+        return Sensitivity(self.label, np.array(self.lrs), np.array(self.losses), self.lr)
+
+
+def tune(
+    rows: Sequence[Trial], grid: Sequence[float], changes: Sequence[tuple[tuple[str, object], ...]], train: Train
+) -> tuple[list[Tuned], list[Result]]:
+    """Try every learning rate of the grid for every row, on every seed's ``changes``; extend it once at an edge.
+
+    The score is the mean final loss over the seeds; a learning rate whose run diverges on any of them comes last.
+    """
+    found = [Tuned(row.label, (), (), 0) for row in rows]
+    results: list[Result] = []
+    lrs = [list(grid) for _ in rows]
+    for _ in ("the grid", "beyond its edges"):
+        ended = train([point for row, each in zip(rows, lrs, strict=True) for point in _tries(row, each, changes)])
+        scores = _scores(ended, list(map(len, lrs)), len(changes))
+        found = [tuned.joined(*tried) for tuned, *tried in zip(found, lrs, scores, strict=True)]
+        lrs = list(map(_beyond, found))
+        results += ended
+    return found, [replace(result, number=number) for number, result in enumerate(results, 1)]
+
+
+def _tries(row: Trial, lrs: Sequence[float], changes: Sequence[tuple[tuple[str, object], ...]]) -> list[Trial]:
+    return [
+        Trial(
+            f"{row.label} lr={lr:.6g} seed={dict(change)['seed']}",
+            (row.label, lr, dict(change)["seed"]),
+            (*row.changes, ("optimizer.lr", lr), *change),
+        )
+        for lr in lrs
+        for change in changes
+    ]
+
+
+def _scores(results: Sequence[Result], lengths: Sequence[int], seeds: int) -> list[list[float]]:
+    """Return the mean final loss of each learning rate, row by row."""
+    losses = iter([result.rank for result in results])
+    return [[interval([next(losses) for _ in range(seeds)]).mean for _ in range(length)] for length in lengths]
+
+
+def _beyond(tuned: Tuned) -> list[float]:
+    """Return the learning rates beyond the edge at which the winner lies."""
+    if tuned.edge == "low":
+        return extended(list(tuned.lrs), "low")[: -len(tuned.lrs)]
+    return extended(list(tuned.lrs), "high")[len(tuned.lrs) :] if tuned.edge == "high" else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gdcli import plan
@@ -22,38 +22,28 @@ if TYPE_CHECKING:
     from gdcli.commands.sweep.runs import TrainingSweep
 
 
-@dataclass(frozen=True, slots=True)
-class _Sweep:
-    """What a request asks for, checked."""
-
-    document: Node
-    loaded: Loaded
-    axes: Sequence[Axis]
-    of_parameters: bool
-
-
 def sweep(request: SweepRequest, context: Context) -> TrainingSweep | LossGrid | Ended:
     """Evaluate the loss over parameters of the model, or train one run per value of a key.
 
     Into a new record, or the one to go on with. Raises SpecError for axes or specs that cannot be used, MachineError
     for what the machine lacks.
     """
-    found = _checked(request, context)
-    axes = [[axis.name, axis.grid.text] for axis in found.axes]
-    filled = filled_in(found.loaded.spec) | {"axes": axes, "seeds": request.seeds}  # what names the folder
-    if (reused := context.reused(found.loaded, filled, request)) is not None:
+    document, loaded, axes = _checked(request, context)
+    given = [[axis.name, axis.grid.text] for axis in axes]
+    filled = filled_in(loaded.spec) | {"axes": given, "seeds": request.seeds}  # what names the folder
+    if (reused := context.reused(loaded, filled, request)) is not None:
         return reused
-    if not found.of_parameters:
-        return _trained(found, filled, request, context)
+    if axes[0].kind != "parameter":
+        return _trained(document, loaded, axes, filled, request, context)
     context.frontend.engine()
     from gdcli.commands import loss_grid
 
-    return loss_grid.record(found.loaded, found.axes, filled, request, context)
+    return loss_grid.record(loaded, axes, filled, request, context)
 
 
 def expanded(request: SweepRequest, context: Context) -> str:
     """Return each point of the product on a line: ``w=0.0``; with several seeds, each with ``seed+k``."""
-    axes = _checked(request, context).axes
+    _, _, axes = _checked(request, context)
     lines = [
         " ".join(f"{axis.name}={value}" for axis, value in zip(axes, point, strict=True))
         for point in plan.product_of(axes)
@@ -62,7 +52,7 @@ def expanded(request: SweepRequest, context: Context) -> str:
     return "".join(f"{line}{f' seed+{k}' if several else ''}\n" for line in lines for k in range(request.seeds))
 
 
-def _checked(request: SweepRequest, context: Context) -> _Sweep:
+def _checked(request: SweepRequest, context: Context) -> tuple[Node, Loaded, list[Axis]]:
     document, loaded = specs.read(context.source, request.overrides, "sweep", request.name, cores=context.cores)
     axes = plan.axes(loaded, request.param)
     kinds = {axis.kind for axis in axes}
@@ -75,34 +65,37 @@ def _checked(request: SweepRequest, context: Context) -> _Sweep:
         raise SpecError("--trajectory draws on a surface: give two --param of the model")
     limit = request.max_runs or (limits.MAX_GRID if of_parameters else limits.MAX_RUNS)
     plan.bounded(plan.points(axes) * request.seeds, limit, "--max-runs", "points" if of_parameters else "runs")
-    return _Sweep(document, loaded, axes, of_parameters)
+    return document, loaded, axes
 
 
-def _trained(sweep: _Sweep, filled: dict[str, Any], request: SweepRequest, context: Context) -> TrainingSweep:
-    loaded, frontend = sweep.loaded, context.frontend
-    factory = specs.factory(context.source, sweep.document, loaded, request.name)
-    points = specs.checked(factory, _points(sweep, request.seeds))
+def _trained(
+    document: Node, loaded: Loaded, axes: Sequence[Axis], filled: dict[str, Any], request: SweepRequest,
+    context: Context,
+) -> TrainingSweep:  # fmt: skip
+    frontend = context.frontend
+    factory = specs.factory(context.source, document, loaded, request.name)
+    points = specs.checked(factory, _points(axes, request.seeds, loaded.spec.settings.seed))
     frontend.engine()
     from gdcli.commands import batch
     from gdcli.commands.sweep.runs import TrainingSweep
     from gdcli.engine.device import resolve_device
     from gdcli.runner import Capture, Run
 
-    names = [axis.name for axis in sweep.axes] + (["seed"] if request.seeds > 1 else [])
-    if not any(axis.target == "device" for axis in sweep.axes):
+    names = [axis.name for axis in axes] + (["seed"] if request.seeds > 1 else [])
+    if not any(axis.target == "device" for axis in axes):
         resolve_device(loaded.spec)  # one that is not there would fail every run
     runs, capture = [Run(*each) for each in points], Capture(parameters=context.options.verify > 0)
-    planned = batch.plan_of(request, context, sweep.document, loaded, runs, names, capture)
+    planned = batch.plan_of(request, context, document, loaded, runs, names, capture)
     batch.warn_of_rounding(planned, frontend)
     batch.require_memory_for(planned)
     return TrainingSweep(plan=planned).record(request, context, filled, len(runs))
 
 
-def _points(sweep: _Sweep, seeds: int) -> list[Trial]:
-    points, base = plan.along(sweep.axes), sweep.loaded.spec.settings.seed
+def _points(axes: Sequence[Axis], seeds: int, base: int) -> list[Trial]:
+    points = plan.along(axes)
     if seeds == 1:
         return points
-    if any(axis.target == "seed" for axis in sweep.axes):
+    if any(axis.target == "seed" for axis in axes):
         raise SpecError("--seeds and an axis over the seed exclude each other")
     return [
         replace(
