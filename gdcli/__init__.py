@@ -30,7 +30,7 @@ __all__ = [
     "sweep",
 ]  # fmt: skip
 
-_HOMES = {
+_MODULES = {
     "gdcli.commands.api": ("Comparison", "Run", "Sweep", "compare", "load", "run", "sweep"),
     "gdcli.errors": ("GdcliError", "MachineError", "RunError", "SpecError"),
 }
@@ -38,7 +38,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is: the package itself costs neither torch nor numpy."""
-    for module, names in _HOMES.items():
+    for module, names in _MODULES.items():
         if name in names:
             return getattr(import_module(module), name)
     raise AttributeError(f"module 'gdcli' has no attribute '{name}'")

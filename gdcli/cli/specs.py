@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Literal
@@ -226,7 +227,7 @@ def catalog(
         raise SpecError(f"catalog takes a kind and a name (got {len(words)} words)")
     found, in_full = ingredients.find(words)
     if json:
-        Output()(json_text([entry.data() for entry in found]))
+        Output()(json_text(list(map(asdict, found))))
     elif in_full:
         Output()("\n".join(entry.text() for entry in found))
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from gdcli.commands.again import Report
     from gdcli.commands.batch import BatchRun
     from gdcli.commands.run import RunReport
-    from gdcli.records import Result
-    from gdcli.runner.batch import Verified
-
 
 RecordArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A record: its folder, its id, a prefix, a name, last.")
@@ -252,16 +248,11 @@ def _batch(report: BatchRun, console: Console, verify: int) -> int:
         console.note(verified.text())
     came = console.signals.came
     _where(report.folder, console, interrupted=bool(came))
-    code = _code(report.trained, console, verified)
-    return console.signals.code if came else code
-
-
-def _code(results: Sequence[Result], console: Console, verified: Verified | None) -> int:
-    """Return 1 when a run failed or one verified is too far off, else 0."""
-    failures = sum(result.status == "failed" for result in results)
+    failures = sum(result.status == "failed" for result in report.trained)
     if failures:
-        console.note(f"{failures:,} of {len(results):,} runs failed")
-    return int(failures > 0 or (verified is not None and not verified.largest <= verified.allowed))
+        console.note(f"{failures:,} of {len(report.trained):,} runs failed")
+    too_far_off = verified is not None and not verified.largest <= verified.allowed
+    return console.signals.code if came else int(failures > 0 or too_far_off)
 
 
 def _where(folder: Path | None, console: Console, *, interrupted: bool) -> None:

@@ -29,12 +29,11 @@ from gdcli.storage.request import Request, RunRequest, SweepRequest
 from gdcli.storage.run_folder import Lock
 
 if TYPE_CHECKING:
-    from gdcli.commands.compare.run import ComparisonRun
+    from gdcli.commands.batch import BatchRun
     from gdcli.commands.loss_grid import LossGrid
     from gdcli.commands.run import RunReport
-    from gdcli.commands.sweep.runs import TrainingSweep
 
-    Report = RunReport | TrainingSweep | LossGrid | ComparisonRun | Ended
+    Report = RunReport | BatchRun | LossGrid | Ended
 
 
 def resume(
@@ -208,8 +207,9 @@ def _interrupted(folder: Path, request: Request, into: Path, frontend: Frontend,
         left_out["trajectory"] = ()  # it is for the picture
     by_time = _ended_by_time(folder)
     more = (f"stop.max_steps={_steps_of(folder)}", "stop.max_seconds=1e9") if by_time else ()
+    silent = Frontend(importing=frontend.importing, interruptible=frontend.interruptible)  # nobody is told
     context = Context(
-        source_of(folder, request), frontend.silent(), into,
+        source_of(folder, request), silent, into,
         cores=None if request.command == "run" else _cores_of(folder),
         recorded=None if by_time else request,  # with more it is another config.yaml
         arguments=arguments,
@@ -225,7 +225,7 @@ def _interrupted(folder: Path, request: Request, into: Path, frontend: Frontend,
 
 def _ended_by_time(folder: Path) -> bool:
     """Say whether a run was stopped by stop.max_seconds, which comes after another step each time."""
-    return str(_summary(folder).get("message", "")).startswith("max_seconds reached")
+    return str((json_file(folder / "summary.json") or {}).get("message", "")).startswith("max_seconds reached")
 
 
 def _require_comparable(folder: Path, request: Request) -> None:
@@ -238,14 +238,10 @@ def _require_comparable(folder: Path, request: Request) -> None:
 
 
 def _steps_of(folder: Path) -> int:
-    steps = _summary(folder).get("steps")
+    steps = (json_file(folder / "summary.json") or {}).get("steps")
     if type(steps) is not int or steps < 1:
         raise MachineError(f"{folder / 'summary.json'} is damaged: it does not say how many steps there were")
     return steps
-
-
-def _summary(folder: Path) -> dict[str, Any]:
-    return json_file(folder / "summary.json") or {}
 
 
 def _cores_of(folder: Path) -> int | None:

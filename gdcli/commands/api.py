@@ -150,6 +150,20 @@ def _pandas() -> Any:
 # --- functions --------------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _torch_as_it_was() -> Iterator[None]:
+    """Give torch's number of threads and its global generator back as the caller had them."""
+    import torch
+
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_rng_state(state)
+
+
+@_torch_as_it_was()
 def run(
     spec: Spec, overrides: Mapping[str, Any] | None = None, /, *, output: str | os.PathLike[str] | None = None,
     plot: bool = True, **keys: Any,
@@ -170,12 +184,12 @@ def run(
     request = RunRequest(name=source.path.stem, overrides=changed, plot=plot)
     context = _context("run", source, changed, output)
     blocks: list[StepBlock] = []
-    with _torch_as_it_was():
-        report = run_command(request, context, blocks.append)
+    report = run_command(request, context, blocks.append)
     assert not isinstance(report, Ended)
     return _run(report, blocks)
 
 
+@_torch_as_it_was()
 def sweep(
     spec: Spec, axes: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, /, *, seeds: int = 1,
     jobs: int = 1, output: str | os.PathLike[str] | None = None, plot: bool = True, **keys: Any,
@@ -196,12 +210,12 @@ def sweep(
     plot = plot and output is not None
     request = SweepRequest(name=source.path.stem, overrides=changed, plot=plot, param=param, seeds=seeds)
     words = (*(f"--param={each}" for each in param), *changed)
-    with _torch_as_it_was():
-        report = sweep_command(request, _context("sweep", source, words, output, jobs))
+    report = sweep_command(request, _context("sweep", source, words, output, jobs))
     assert not isinstance(report, Ended)
     return Sweep(report.rows(), tuple(report.results), None if output is None else report.folder)
 
 
+@_torch_as_it_was()
 def compare(
     spec: Spec = "optimizers_2x2", overrides: Mapping[str, Any] | None = None, /, *,
     optimizers: str | Sequence[str] | None = None, batches: str | Sequence[str] | None = None,
@@ -227,8 +241,7 @@ def compare(
         tune_range=None if tune_range is None else ",".join(map(repr, tune_range)), target=target,
         closed_form=closed_form, x=x,
     )  # fmt: skip
-    with _torch_as_it_was():
-        report = compare_command(request, _context("compare", source, changed, output, jobs))
+    report = compare_command(request, _context("compare", source, changed, output, jobs))
     assert not isinstance(report, Ended)
     results, folder = tuple(report.results), None if output is None else report.folder
     return Comparison(report.table(), report.data(), results, folder)
@@ -306,19 +319,6 @@ def _context(
     return Context(source, Frontend(warning=warn), folder, arguments=arguments, options=ExecutionOptions(jobs))
 
 
-@contextmanager
-def _torch_as_it_was() -> Iterator[None]:
-    """Give torch's number of threads and its global generator back as the caller had them."""
-    import torch
-
-    threads, state = torch.get_num_threads(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_rng_state(state)
-
-
 # --- what comes out ---------------------------------------------------------------------------------------------------
 
 
@@ -371,12 +371,12 @@ def _again(folder: Path, steps: int | None) -> Callable[[], RunReport]:
     """Return what trains a record's run again, once, as far as it came."""
 
     @cache
+    @_torch_as_it_was()
     def trained() -> RunReport:
         source = find(str(folder / "config.yaml"))
         overrides = (f"stop.max_steps={steps}", "stop.max_seconds=1e9") if steps else ()
         request = RunRequest(name=source.path.stem, overrides=overrides)
-        with _torch_as_it_was():
-            report = run_command(request, Context(source, output=None))
+        report = run_command(request, Context(source, output=None))
         assert isinstance(report, RunReport)
         return report
 

@@ -41,7 +41,7 @@ def plan_of(
         executor, workers = dask(cluster), int(local) if local.isdecimal() else 8
     execution = Execution(request.fleet == "auto", executor, workers, request.fail_fast)
     origin, folders = context.provenance(), context.output is not None
-    return Plan(loaded, node, runs, axes, origin, context.base, execution, capture, folders)
+    return Plan(loaded, node, runs, axes, origin, context.source.path.parent, execution, capture, folders)
 
 
 @dataclass(slots=True, kw_only=True)

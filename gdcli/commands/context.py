@@ -56,10 +56,6 @@ class Frontend:
     importing: Callable[[], AbstractContextManager[None]] = nullcontext  # torch
     interruptible: Callable[[], AbstractContextManager[Interrupt]] = uninterruptible
 
-    def silent(self) -> Frontend:
-        """Return it with nobody told; what may stop it stays."""
-        return Frontend(importing=self.importing, interruptible=self.interruptible)
-
     def engine(self) -> None:
         """Import torch and what trains."""
         with self.importing():
@@ -98,11 +94,6 @@ class Context:
     arguments: tuple[str, ...] = ()  # the command line, for the record
     options: ExecutionOptions = ExecutionOptions()
 
-    @property
-    def base(self) -> Path:
-        """The folder that a data file is relative to."""
-        return self.source.path.parent
-
     def provenance(self) -> Provenance:
         """Return where a run comes from."""
         from gdcli.runner.record_run import Provenance
@@ -132,7 +123,7 @@ class Context:
 
         config, files = head
         if self.recorded is not None:
-            requests.require_same(self.recorded, self.again or self.base, loaded, config)
+            requests.require_same(self.recorded, self.again or self.source.path.parent, loaded, config)
         if self.again is not None:
             yield self.again
             return
@@ -140,7 +131,7 @@ class Context:
             with TemporaryDirectory(prefix="gdcli-") as temporary:
                 yield Path(temporary)
             return
-        files = files | {requests.NAME: requests.text(request, loaded, config, self.base)}
+        files = files | {requests.NAME: requests.text(request, loaded, config, self.source.path.parent)}
         folder, lock = claim(self.output, loaded.spec.name, digest(dict(filled)), time.localtime(), files)
         try:
             yield folder

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from gdcli.commands.context import Frontend
@@ -62,7 +63,7 @@ class RunOverview:
             section("record", self._head()),
             section("spec", [(key, essential(self.spec[key])) for key in ESSENTIALS if key in self.spec]),
             section("results", self._results()),
-            best + (_indented(aligned(*self._table())) if self.best else ""),
+            best + (indent(aligned(*self._table()), "  ") if self.best else ""),
             section("files", [(word(name, 200), size(count)) for name, count in files(record.folder).items()]),
             section("environment", self._environment()),
             section("damaged", [(word(problem, 1000), "") for problem in self.problems]),
@@ -119,10 +120,6 @@ class RunOverview:
         found |= {"environment": self.environment, "spec": self.spec, "files": files(record.folder)}
         found["best"] = [dict(zip(self.header, row, strict=True)) for row in self.best]
         return json_text(found | {"problems": self.problems}, ascii_only=True)
-
-
-def _indented(text: str) -> str:
-    return "".join(f"  {line}\n" for line in text.splitlines())
 
 
 def _rounded(value: Any) -> Any:
