@@ -11,8 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gdcli.commands.api import compare, load, run, sweep
-    from gdcli.commands.results import Comparison, Run, Sweep
+    from gdcli.commands.api import Comparison, Run, Sweep, compare, load, run, sweep
     from gdcli.errors import GdcliError, MachineError, RunError, SpecError
 
 __version__ = "0.1.0"
@@ -31,16 +30,15 @@ __all__ = [
     "sweep",
 ]  # fmt: skip
 
-_HOMES = {
-    "gdcli.commands.api": ("compare", "load", "run", "sweep"),
-    "gdcli.commands.results": ("Comparison", "Run", "Sweep"),
+_MODULES = {
+    "gdcli.commands.api": ("Comparison", "Run", "Sweep", "compare", "load", "run", "sweep"),
     "gdcli.errors": ("GdcliError", "MachineError", "RunError", "SpecError"),
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is: the package itself costs neither torch nor numpy."""
-    for module, names in _HOMES.items():
+    for module, names in _MODULES.items():
         if name in names:
             return getattr(import_module(module), name)
     raise AttributeError(f"module 'gdcli' has no attribute '{name}'")

@@ -20,8 +20,9 @@ from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES, Loss, Terms
 from gdcli.zoo.metrics import METRICS
 from gdcli.zoo.models import MODELS, Sizes, Stack, TorchLayer
-from gdcli.zoo.optimizers import OPTIMIZERS, Bound, Rule
+from gdcli.zoo.optimizers import OPTIMIZERS
 from gdcli.zoo.table import Table
+from gdcli.zoo.update_rule import Bound, Rule
 from tests.conftest import only_folder
 from tests.promises import crashing
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import gdcli
-from gdcli.commands import api, results
+from gdcli.commands import api
 from gdcli.spec import bundled
 from gdcli.storage.files import json_text
 from tests.conftest import only_folder
@@ -243,7 +243,7 @@ def test_import_costs_nothing_and_tells_its_names() -> None:
         gdcli.nosuch  # noqa: B018
 
 
-@pytest.mark.parametrize("module", [gdcli, api, results], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [gdcli, api], ids=lambda module: module.__name__)
 def test_examples_of_the_docstrings(module: Any) -> None:
     found = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
     assert found.attempted > 0

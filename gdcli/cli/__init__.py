@@ -1,4 +1,4 @@
-"""The command line: one file per command, each a thin function; :func:`main` is the one error boundary."""
+"""The command line: each command a thin function; :func:`main` is the one error boundary."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from gdcli.errors import GdcliError
 
 def app() -> typer.Typer:
     """Return the Typer application with every command."""
-    from gdcli.cli import catalog, check, compare, cp, diff, ema, explain, export, ls, plot, resume, rm, run  # isort: skip
-    from gdcli.cli import schema, show, sweep, validate, verify  # isort: skip
+    from gdcli.cli import records, specs, train
 
     application = typer.Typer(
         name="gdcli",
@@ -36,9 +35,9 @@ def app() -> typer.Typer:
             raise typer.Exit
 
     commands = (
-        run.run, sweep.sweep, compare.compare, resume.resume, verify.verify, explain.explain, check.check, plot.plot,
-        ema.ema, catalog.catalog,
-        ls.ls, show.show, diff.diff, rm.rm, export.export, validate.validate, schema.schema, cp.cp,
+        train.run, train.sweep, train.compare, train.resume, train.verify, specs.explain, specs.check, specs.plot,
+        specs.ema, specs.catalog, records.ls, records.show, records.diff, records.rm, records.export, specs.validate,
+        specs.schema, specs.cp,
     )  # fmt: skip
     for command in commands:
         application.command()(command)

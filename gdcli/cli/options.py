@@ -10,9 +10,8 @@ import typer
 
 from gdcli.errors import SpecError
 
-RunArgument = Annotated[
-    str,
-    typer.Argument(metavar="RUN", help="A record: its folder, its id, a prefix, a spec's name, last, last~1, ..."),
+SpecArgument = Annotated[
+    list[str], typer.Argument(metavar="SPEC [KEY=VALUE]...", help="A YAML file or a bundled name, and overrides.")
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder for the records.")]
 SeedOption = Annotated[int | None, typer.Option(help="Override the spec's seed.")]
@@ -23,6 +22,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 NeededOption = Annotated[
     bool, typer.Option("--needed", help="Do nothing where a finished record of the same is there.")
 ]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")]
 NoLimitsOption = Annotated[bool, typer.Option("--no-limits", help="Allow sizes beyond the built-in limits.")]
 JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=1, max=1024, help="Processes to train in.")]
 ClusterOption = Annotated[
@@ -36,17 +36,16 @@ FleetOption = Annotated[
 VerifyOption = Annotated[int, typer.Option(min=0, help="Train so many runs again alone; tell the largest difference.")]
 
 
-def split_spec(words: Sequence[str], default: str | None = None) -> tuple[str, list[str]]:
-    """Return SPEC and the overrides; a first word with ``=`` is an override, and then the default spec is meant."""
+def spec_of(
+    words: Sequence[str], default: str | None = None, *, seed: int | None = None, device: str | None = None
+) -> tuple[str, tuple[str, ...]]:
+    """Return SPEC and all overrides, those of the options too.
+
+    A first word with ``=`` is an override, and then the default spec is meant.
+    """
+    options = [f"{key}={value}" for key, value in (("seed", seed), ("device", device)) if value is not None]
     if words and "=" not in words[0]:
-        return words[0], list(words[1:])
+        return words[0], (*words[1:], *options)
     if default is None:
         raise SpecError("which spec? gdcli run SPEC [key=value ...]; 'gdcli cp' lists the bundled ones")
-    return default, list(words)
-
-
-def overriding(overrides: Sequence[str], seed: int | None, device: str | None) -> tuple[str, ...]:
-    """Return all overrides, those of the options too."""
-    extra = [f"seed={seed}"] if seed is not None else []
-    extra += [f"device={device}"] if device is not None else []
-    return (*overrides, *extra)
+    return default, (*words, *options)

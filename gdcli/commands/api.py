@@ -1,4 +1,7 @@
-"""The commands as functions of Python: what they print is returned, and nothing is written unless it is asked for."""
+"""The commands as functions of Python: what they print is returned, as numpy arrays and plain rows.
+
+Nothing is written unless it is asked for.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +10,160 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from gdcli.commands.batch import ExecutionOptions
-from gdcli.commands.context import Context, Frontend
-from gdcli.commands.results import STEP_COLUMNS, Comparison, Floats64, Run, Sweep
+from gdcli.commands.compare import compare as compare_command
+from gdcli.commands.context import Context, Ended, ExecutionOptions, Frontend
 from gdcli.commands.run import RunReport
 from gdcli.commands.run import run as run_command
-from gdcli.errors import SpecError
-from gdcli.records import Parameter, StepBlock
+from gdcli.commands.sweep import sweep as sweep_command
+from gdcli.errors import MachineError, SpecError
+from gdcli.records import Floats, Parameter, Result, StepBlock
 from gdcli.spec.bundled import Source, find
+from gdcli.spec.writing import write
+from gdcli.storage import config_reader, record
+from gdcli.storage.csv_reader import table
+from gdcli.storage.find import find as find_record
 from gdcli.storage.request import CompareRequest, RunRequest, SweepRequest
+
+if TYPE_CHECKING:
+    import pandas as pd  # type: ignore[import-untyped]  # it ships no types
 
 Spec = str | os.PathLike[str] | Mapping[str, Any]
 """A bundled name, the path of a YAML file, or a spec as a dict."""
+Floats64 = NDArray[np.float64]
+
+STEP_COLUMNS = np.dtype(
+    [("step", "i8"), ("epoch", "i8"), ("batch", "i8"), ("loss", "f8"), ("lr", "f8"), ("gradient_norm", "f8")]
+)
+"""The columns of steps.csv."""
 
 
+@dataclass(frozen=True)
+class Run:
+    """One run: what happened at each of its S steps, how it ended, and its trained model.
+
+    >>> import gdcli
+    >>> run = gdcli.run("backprop_2x2")
+    >>> run.status, run.steps["gradient_norm"].shape, run.gradients["linear2.weight"].shape
+    ('finished', (1,), (1, 2, 2))
+    """
+
+    name: str  # of the experiment
+    status: str  # finished, stopped, diverged or interrupted
+    message: str  # why it ended
+    steps: NDArray[np.void] = field(repr=False)
+    """[S] with the columns of steps.csv: step, epoch, batch, loss, lr, gradient_norm."""
+    gradients: Mapping[str, Floats64] = field(repr=False)
+    """[S, *shape] of each trained parameter, of the steps that are recorded; empty where only norms are, or nothing."""
+    metrics: Mapping[str, float]
+    summary: Mapping[str, Any] = field(repr=False)  # what summary.json holds
+    folder: Path | None  # of the record; None where nothing was written
+    trained: Callable[[], RunReport] = field(repr=False)
+    """Returns the run with its model; a record's is trained again, which gives the same bits."""
+    kept: Mapping[str, Floats] | None = field(default=None, repr=False)  # the parameters that a record has
+
+    @property
+    def losses(self) -> Floats64:
+        """The loss of each step before its update [S]."""
+        return np.ascontiguousarray(self.steps["loss"])
+
+    @cached_property
+    def parameters(self) -> Mapping[str, Floats]:
+        """The parameters after training, by name, in the run's dtype. Of a large model's record: trained again."""
+        if self.kept is not None:
+            return self.kept
+        return {parameter.name: parameter.values for parameter in self.trained().finished.outcome.parameters}
+
+    def predict(self, x: ArrayLike) -> Floats:
+        """Return the trained model's output [N, O] for rows x [N, D], or numbers [N] where D is 1.
+
+        Raises SpecError for a model without inputs, such as an objective, and for rows that do not fit.
+
+        >>> import gdcli
+        >>> gdcli.run("backprop_2x2").predict([[0.05, 0.10]]).round(3).astype(float).round(3).tolist()
+        [[0.732, 0.766]]
+        """
+        import torch
+
+        built = self.trained().built
+        if built.loaded.training is None:
+            raise SpecError(f"{self.name}: an objective has no inputs to predict from")
+        rows = torch.as_tensor(np.asarray(x, np.float64)).to(built.device, built.dtype)
+        rows = rows[:, None] if rows.ndim == 1 else rows
+        wanted = built.batches.x.shape[1:]
+        if rows.shape[1:] != wanted:
+            raise SpecError(f"{self.name}: predict takes rows of shape {tuple(wanted)} (got {tuple(rows.shape[1:])})")
+        with torch.no_grad():
+            output: Floats = built.kernel.forward(rows).cpu().numpy()
+        return output
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the steps as a table. Raises MachineError without pandas."""
+        return _pandas().DataFrame(self.steps)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep: a row for each run or point, in the order asked for."""
+
+    rows: Sequence[Mapping[str, Any]]  # as results.csv has them
+    results: Sequence[Result]  # how each run ended; empty for the loss over parameters, which trains nothing
+    folder: Path | None
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the rows as a table. Raises MachineError without pandas."""
+        return _pandas().DataFrame(list(self.rows))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison: a row for each optimizer or batch mode, and each of its runs."""
+
+    table: str = field(repr=False)  # as the command prints it
+    rows: Sequence[Mapping[str, Any]]
+    results: Sequence[Result]
+    folder: Path | None
+
+    def __str__(self) -> str:
+        return self.table
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the rows as a table. Raises MachineError without pandas."""
+        return _pandas().json_normalize([dict(row) for row in self.rows])
+
+
+def _pandas() -> Any:
+    try:
+        import pandas as pd
+    except ModuleNotFoundError:
+        raise MachineError("to_pandas needs pandas, which is not installed: pip install pandas") from None
+    return pd
+
+
+# --- functions --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _torch_as_it_was() -> Iterator[None]:
+    """Give torch's number of threads and its global generator back as the caller had them."""
+    import torch
+
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_rng_state(state)
+
+
+@_torch_as_it_was()
 def run(
     spec: Spec, overrides: Mapping[str, Any] | None = None, /, *, output: str | os.PathLike[str] | None = None,
     plot: bool = True, **keys: Any,
@@ -47,12 +184,12 @@ def run(
     request = RunRequest(name=source.path.stem, overrides=changed, plot=plot)
     context = _context("run", source, changed, output)
     blocks: list[StepBlock] = []
-    with _torch_as_it_was():
-        report = run_command(request, context, blocks.append)
-    assert isinstance(report, RunReport)
+    report = run_command(request, context, blocks.append)
+    assert not isinstance(report, Ended)
     return _run(report, blocks)
 
 
+@_torch_as_it_was()
 def sweep(
     spec: Spec, axes: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, /, *, seeds: int = 1,
     jobs: int = 1, output: str | os.PathLike[str] | None = None, plot: bool = True, **keys: Any,
@@ -68,32 +205,17 @@ def sweep(
     >>> gdcli.sweep("linear_sweep", {"w": "0:3:1"}).rows[2]
     {'w': 2.0, 'loss': 0.0}
     """
-    from gdcli.commands.sweep import GridReport
-    from gdcli.commands.sweep import sweep as command
-
     source, changed = _source(spec), _overrides(overrides, keys)
-    param = tuple(f"{name}={_grid(values)}" for name, values in axes.items())
-    request = SweepRequest(
-        name=source.path.stem, overrides=changed, plot=_drawn(plot, output), param=param, seeds=seeds
-    )
-    context = _context("sweep", source, (*(f"--param={each}" for each in param), *changed), output)
-    with _torch_as_it_was():
-        report = command(request, context, ExecutionOptions(jobs))
-    folder = None if output is None else report.folder
-    if isinstance(report, GridReport):
-        names = [axis.name for axis in report.grid.axes]
-        losses = report.grid.loss.tolist()
-        rows = [
-            dict(zip(names, point, strict=True)) | {"loss": loss}
-            for point, loss in zip(report.grid.points.tolist(), losses, strict=True)
-        ]
-        return Sweep(rows, (), folder)
-    from gdcli.commands.sweep.runs import TrainingSweep
-
-    assert isinstance(report, TrainingSweep)
-    return Sweep(report.rows(), tuple(report.results), folder)
+    param = tuple(f"{name}={_listed(values)}" for name, values in axes.items())
+    plot = plot and output is not None
+    request = SweepRequest(name=source.path.stem, overrides=changed, plot=plot, param=param, seeds=seeds)
+    words = (*(f"--param={each}" for each in param), *changed)
+    report = sweep_command(request, _context("sweep", source, words, output, jobs))
+    assert not isinstance(report, Ended)
+    return Sweep(report.rows(), tuple(report.results), None if output is None else report.folder)
 
 
+@_torch_as_it_was()
 def compare(
     spec: Spec = "optimizers_2x2", overrides: Mapping[str, Any] | None = None, /, *,
     optimizers: str | Sequence[str] | None = None, batches: str | Sequence[str] | None = None,
@@ -112,22 +234,17 @@ def compare(
     >>> [row["label"] for row in found.rows], found.table.split()[0]
     (['sgd', 'adam'], 'optimizer')
     """
-    from gdcli.commands.compare import compare as command
-    from gdcli.commands.compare.run import Comparison as Compared
-
     source, changed = _source(spec), _overrides(overrides, keys)
     request = CompareRequest(
-        name=source.path.stem, overrides=changed, plot=_drawn(plot, output), optimizers=_listed(optimizers),
+        name=source.path.stem, overrides=changed, plot=plot and output is not None, optimizers=_listed(optimizers),
         batches=_listed(batches), seeds=seeds, redraw_data=redraw_data, tune=tune,
         tune_range=None if tune_range is None else ",".join(map(repr, tune_range)), target=target,
         closed_form=closed_form, x=x,
     )  # fmt: skip
-    context = _context("compare", source, changed, output)
-    with _torch_as_it_was():
-        report = command(request, context, ExecutionOptions(jobs))
-    assert isinstance(report, Compared)
-    folder = None if output is None else report.folder
-    return Comparison(report.table(), report.data(), tuple(report.results), folder)
+    report = compare_command(request, _context("compare", source, changed, output, jobs))
+    assert not isinstance(report, Ended)
+    results, folder = tuple(report.results), None if output is None else report.folder
+    return Comparison(report.table(), report.data(), results, folder)
 
 
 def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs") -> Run:
@@ -136,18 +253,16 @@ def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs") 
     ``output`` is the folder of the records. Raises SpecError for a name that means no record, or one that is not of a
     run; DamagedError, a MachineError, for a file that is not as it was written.
     """
-    from gdcli.storage import config_reader, record
-    from gdcli.storage.csv_reader import table
-    from gdcli.storage.find import find as find_record
-
     folder = find_record(os.fspath(name), Path(output))
     found = record.read(folder)
     if found.kind != "run":
         raise SpecError(f"{folder} is a record of {found.kind}: name one of a run, such as a folder in it")
     config, summary = config_reader.read(folder), found.summary
+    recorded = config.get("record")
     _, rows = table(folder / "steps.csv")
     steps = np.array([tuple(np.nan if cell is None else cell for cell in row) for row in rows], STEP_COLUMNS)
-    gradients = _recorded_gradients(folder) if _keeps_values(config) else {}
+    keeps_values = isinstance(recorded, Mapping) and recorded.get("gradients") == "values"
+    gradients = _recorded_gradients(folder) if keeps_values else {}
     kept, dtype = summary.get("parameters"), np.dtype(str(config.get("dtype", "float32")))
     parameters = {key: np.array(value, dtype) for key, value in kept.items()} if isinstance(kept, dict) else None
     message, trained = str(summary.get("message", "")), _again(folder, found.steps)
@@ -162,8 +277,6 @@ def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs") 
 def _source(spec: Spec) -> Source:
     if not isinstance(spec, Mapping):
         return find(os.fspath(spec))
-    from gdcli.spec.writing import write
-
     return Source(Path("experiment"), "<dict>", write(_plain(spec)).encode())
 
 
@@ -192,37 +305,18 @@ def _text(value: Any) -> str:
     return json.dumps(plain)
 
 
-def _grid(values: Any) -> str:
-    return values if isinstance(values, str) else ",".join(str(_plain(value)) for value in values)
+def _listed(values: Any) -> Any:
+    return values if values is None or isinstance(values, str) else ",".join(str(_plain(value)) for value in values)
 
 
-def _listed(names: str | Sequence[str] | None) -> str | None:
-    return names if names is None or isinstance(names, str) else ",".join(names)
-
-
-def _drawn(plot: bool, output: object) -> bool:
-    return plot and output is not None
-
-
-def _context(command: str, source: Source, words: Sequence[str], output: str | os.PathLike[str] | None) -> Context:
+def _context(
+    command: str, source: Source, words: Sequence[str], output: str | os.PathLike[str] | None, jobs: int = 1
+) -> Context:
     def warn(text: str) -> None:
         warnings.warn(text, stacklevel=2)
 
-    folder = None if output is None else Path(output)
-    return Context(source, Frontend(warning=warn), folder, arguments=(command, source.shown, *words))
-
-
-@contextmanager
-def _torch_as_it_was() -> Iterator[None]:
-    """Give torch's number of threads and its global generator back as the caller had them."""
-    import torch
-
-    threads, state = torch.get_num_threads(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_rng_state(state)
+    folder, arguments = None if output is None else Path(output), (command, source.shown, *words)
+    return Context(source, Frontend(warning=warn), folder, arguments=arguments, options=ExecutionOptions(jobs))
 
 
 # --- what comes out ---------------------------------------------------------------------------------------------------
@@ -260,15 +354,8 @@ def _split(rows: Floats64, parameters: Sequence[Parameter]) -> dict[str, Floats6
     return {p.name: part.reshape(len(rows), *p.values.shape) for p, part in zip(parameters, parts, strict=True)}
 
 
-def _keeps_values(config: Mapping[str, Any]) -> bool:
-    kept = config.get("record")
-    return isinstance(kept, Mapping) and kept.get("gradients") == "values"
-
-
 def _recorded_gradients(folder: Path) -> dict[str, Floats64]:
     """Return gradients.csv by parameter: ``weight[0,1]`` is the place of a number in its parameter."""
-    from gdcli.storage.csv_reader import table
-
     if not (folder / "gradients.csv").is_file():
         return {}
     header, rows = table(folder / "gradients.csv")
@@ -284,12 +371,12 @@ def _again(folder: Path, steps: int | None) -> Callable[[], RunReport]:
     """Return what trains a record's run again, once, as far as it came."""
 
     @cache
+    @_torch_as_it_was()
     def trained() -> RunReport:
         source = find(str(folder / "config.yaml"))
         overrides = (f"stop.max_steps={steps}", "stop.max_seconds=1e9") if steps else ()
         request = RunRequest(name=source.path.stem, overrides=overrides)
-        with _torch_as_it_was():
-            report = run_command(request, Context(source, output=None))
+        report = run_command(request, Context(source, output=None))
         assert isinstance(report, RunReport)
         return report
 

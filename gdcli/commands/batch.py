@@ -1,96 +1,157 @@
-"""What `sweep` and `compare` share: their runs, who carries them out, and what is told meanwhile."""
+"""What `sweep` and `compare` share: the runs of a record, their table, who is told meanwhile."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+from typing import Any, Self
 
-from gdcli.commands import specs
 from gdcli.commands.context import Context, Frontend
+from gdcli.engine.device import resolve_threads
+from gdcli.engine.loop import Interrupt
+from gdcli.engine.problem import kernel_name
 from gdcli.errors import GdcliError, MachineError, SpecError
-
-if TYPE_CHECKING:
-    from gdcli.commands.compare.run import Comparison
-    from gdcli.commands.sweep.runs import TrainingSweep
-    from gdcli.plan import SpecFactory, Trial
-    from gdcli.records import Result
-    from gdcli.runner import Run, Shard
-    from gdcli.runner.batch import BatchCallbacks, Execution, Plan, Verified
-    from gdcli.spec.load import Loaded
-    from gdcli.spec.nodes import Node
-
-
-def specs_of(context: Context, document: Node, loaded: Loaded, name: str) -> SpecFactory:
-    """Return what makes a spec of each point."""
-    from gdcli.plan import SpecFactory
-
-    return SpecFactory(
-        document,
-        loaded,
-        lambda node: specs.parse(context.source, node, name),
-        lambda spec: specs.load(context.source, spec, cores=loaded.cores),
-    )
+from gdcli.records import Result
+from gdcli.runner import Capture, Run, Shard, batch, matches_single, shards_of
+from gdcli.runner.batch import BatchCallbacks, Execution, Plan, ResultRows, Verified
+from gdcli.runner.executors.base import here
+from gdcli.runner.executors.dask import dask
+from gdcli.runner.executors.processes import processes
+from gdcli.runner.record_run import Callbacks, Timing
+from gdcli.spec.load import Loaded, require_memory
+from gdcli.spec.nodes import Node
+from gdcli.storage import files
+from gdcli.storage.request import CompareRequest, SweepRequest
 
 
-def runs_of(factory: SpecFactory, points: Sequence[Trial], frontend: Frontend) -> list[Run]:
-    """Return the runs of points, each checked. Raises SpecError for the first that is no valid spec."""
-    checked = []
-    for number, point in enumerate(points, 1):
-        loaded = factory.of(point)
-        specs.require_optimizer(loaded.spec)
-        checked.append((number, point, loaded))
-    frontend.engine()
-    from gdcli.runner import Run
-
-    return [Run(*each) for each in checked]
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutionOptions:
-    """Who carries runs out, and what is looked at besides: nothing that changes a record."""
-
-    jobs: int = 1
-    cluster: str | None = None
-    verify: int = 0  # runs that are trained again alone
-
-    def execution(self, *, fleets: bool, fail_fast: bool) -> Execution:
-        """Return it with its executor. Raises SpecError for processes and a cluster at once."""
-        from gdcli.runner.batch import Execution
-        from gdcli.runner.executors.base import here
-        from gdcli.runner.executors.dask import dask
-        from gdcli.runner.executors.processes import processes
-
-        if self.cluster is not None and self.jobs > 1:
+def plan_of(
+    request: SweepRequest | CompareRequest, context: Context, node: Node, loaded: Loaded, runs: Sequence[Run],
+    axes: Sequence[str], capture: Capture,
+) -> Plan:  # fmt: skip
+    """Return the plan of runs as they are asked for. Raises SpecError for processes and a cluster at once."""
+    jobs, cluster = context.options.jobs, context.options.cluster
+    executor, workers = here if jobs == 1 else processes(jobs), jobs
+    if cluster is not None:
+        if jobs > 1:
             raise SpecError("--jobs and --cluster exclude each other: a cluster has workers of its own")
-        if self.cluster is not None:
-            local = self.cluster.removeprefix("local:")
-            workers = int(local) if local.isdecimal() else 8
-            return Execution(fleets, dask(self.cluster), workers, fail_fast)
-        executor = here if self.jobs == 1 else processes(self.jobs)
-        return Execution(fleets, executor, self.jobs, fail_fast)
+        local = cluster.removeprefix("local:")
+        executor, workers = dask(cluster), int(local) if local.isdecimal() else 8
+    execution = Execution(request.fleet == "auto", executor, workers, request.fail_fast)
+    origin, folders = context.provenance(), context.output is not None
+    return Plan(loaded, node, runs, axes, origin, context.source.path.parent, execution, capture, folders)
 
 
-def require_same_threads(context: Context, loaded: Loaded) -> None:
+@dataclass(slots=True, kw_only=True)
+class BatchRun:
+    """The runs of a sweep or a comparison: one folder, a table of them; ``record`` fills it."""
+
+    plan: Plan
+    folder: Path = Path()
+    again: bool = False  # the runs that have ended stay
+    results: list[Result] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def trained(self) -> Sequence[Result]:
+        """The results of all runs, those that tuned too."""
+        return self.results
+
+    def record(
+        self, request: SweepRequest | CompareRequest, context: Context, filled: Mapping[str, Any], total: int
+    ) -> Self:
+        """Run all, write the folder; a run that fails is counted, the others go on.
+
+        Meanwhile it is told how many of the total are done, the best so far, and failures as they come.
+        """
+        loaded, frontend, best = self.plan.loaded, context.frontend, inf
+        _require_same_threads(context, loaded)
+
+        def result(result: Result) -> None:
+            nonlocal best
+            best = min(best, result.rank)
+            if result.status == "failed":
+                frontend.note(f"{result.label}: failed: {result.message}")
+
+        with (
+            context.folder(request, loaded, filled, batch.head(loaded, self.plan.origin)) as folder,
+            frontend.interruptible() as interrupt,
+            frontend.progress("run", total) as show,
+        ):
+            self.folder, self.again = folder, context.again is not None
+            callbacks = BatchCallbacks(result, frontend.warning, lambda done: show(done, best, done))
+            self._run(interrupt, callbacks, plot=request.plot)
+        return self
+
+    def _run(self, interrupt: Interrupt, callbacks: BatchCallbacks, *, plot: bool) -> None:
+        timing = Timing()
+        self._prepare(timing, interrupt, callbacks)
+        rows = ResultRows(self.folder / "results.csv", self.plan, again=self.again)
+        try:
+            with timing.phase("runs"):
+                self._train(interrupt, callbacks, rows)
+        finally:
+            rows.close()
+        timing.steps = sum(result.steps or 0 for result in self.results)
+        if plot and self.results and not interrupt.requested:
+            with timing.phase("plot"):
+                self._draw(Callbacks(warning=callbacks.warning))
+        files.replace(self.folder / "log.txt", self.table())
+        ended = not interrupt.requested and len(self.results) >= len(self.plan.runs)
+        status = "finished" if ended else "interrupted"
+        summary = {"status": status, "runs": len(self.results), **batch.counts(self.results), **self._summary()}
+        batch.RunFolder(self.folder).end(timing, summary)
+        self.interrupted = interrupt.requested
+
+    def _prepare(self, timing: Timing, interrupt: Interrupt, callbacks: BatchCallbacks) -> None:
+        """Do what comes before the runs of the table."""
+
+    def _train(self, interrupt: Interrupt, callbacks: BatchCallbacks, rows: ResultRows) -> None:
+        self.results = batch.run_all(self.plan, self.folder, interrupt, callbacks, rows, again=self.again)
+
+    def _draw(self, callbacks: Callbacks) -> None:
+        raise NotImplementedError
+
+    def _summary(self) -> dict[str, Any]:
+        """Return what summary.json has besides the status and the counts."""
+        raise NotImplementedError
+
+    def table(self) -> str:
+        """Return the table that is printed."""
+        raise NotImplementedError
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows of results.csv."""
+        return batch.rows_of(self.plan, self.results)
+
+    def json(self) -> str:
+        """Return the results as one JSON document."""
+        return files.json_text({"folder": str(self.folder), "runs": self.rows()})
+
+    def verified(self, count: int, frontend: Frontend) -> Verified | None:
+        """Train some of the runs again alone and compare them; None where none is asked for, or a signal came."""
+        if not count or self.interrupted:
+            return None
+        with frontend.interruptible() as interrupt:
+            return batch.verify(self.plan, self.results, count, interrupt)
+
+
+def _require_same_threads(context: Context, loaded: Loaded) -> None:
     """Refuse to go on with runs that would take another number of threads here: the bits would differ."""
     if context.again is None:
         return
-    from gdcli.engine.device import resolve_threads
-    from gdcli.storage.files import json_file
-
-    recorded, here = (json_file(context.again / "environment.json") or {}).get("threads"), resolve_threads(loaded)
-    if recorded != here:
+    recorded = (files.json_file(context.again / "environment.json") or {}).get("threads")
+    threads = resolve_threads(loaded)
+    if recorded != threads:
         raise MachineError(
-            f"{context.again}: begun with {recorded} threads, here {here}: say threads={here} in a new one"
+            f"{context.again}: begun with {recorded} threads, here {threads}: say threads={threads} in a new one"
         )
 
 
-def require_memory(plan: Plan) -> None:
+def require_memory_for(plan: Plan) -> None:
     """Refuse fleets for which the machine has no memory."""
-    from gdcli.runner import shards_of
-    from gdcli.spec.load import require_memory
-
     largest: dict[int, Shard] = {}
     for shard in shards_of(plan.runs, fleets=plan.execution.fleets, folders=False):
         largest.setdefault(len(shard.runs), shard)
@@ -101,9 +162,6 @@ def require_memory(plan: Plan) -> None:
 
 def warn_of_rounding(plan: Plan, frontend: Frontend) -> None:
     """Say where this processor's products keep fleets of tiny layers from the bits of `run`."""
-    from gdcli.engine.problem import kernel_name
-    from gdcli.runner import matches_single, shards_of
-
     for shard in shards_of(plan.runs, fleets=plan.execution.fleets, folders=False)[:1]:
         loaded = shard.runs[0].loaded
         one_row = loaded.samples and loaded.spec.batch.rows(loaded.samples) == 1
@@ -113,30 +171,3 @@ def warn_of_rounding(plan: Plan, frontend: Frontend) -> None:
             if not matches_single(shard):
                 text = "on this processor the runs of a fleet agree with gdcli run to rounding, not bit by bit"
                 frontend.warning(text)
-
-
-@contextlib.contextmanager
-def told(frontend: Frontend, total: int) -> Iterator[BatchCallbacks]:
-    """Yield who is told of runs while they go on: how many are done, the best so far, and failures as they come."""
-    from gdcli.runner.batch import BatchCallbacks
-
-    best = float("inf")
-    with frontend.progress("run", total) as show:
-
-        def result(result: Result) -> None:
-            nonlocal best
-            best = min(best, result.rank)
-            if result.status == "failed":
-                frontend.note(f"{result.label}: failed: {result.message}")
-
-        yield BatchCallbacks(result, frontend.warning, lambda done: show(done, best, done))
-
-
-def verified(batch: TrainingSweep | Comparison, count: int, frontend: Frontend) -> Verified | None:
-    """Train some of the runs again alone and compare them; None where none is asked for, or a signal came."""
-    from gdcli.runner.batch import verify
-
-    if not count or batch.interrupted or batch.plan is None:
-        return None
-    with frontend.interruptible() as interrupt:
-        return verify(batch.plan, batch.results, count, interrupt)

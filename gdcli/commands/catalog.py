@@ -65,18 +65,6 @@ class CatalogEntry:
         parts.append(f"in a spec: {self.usage}\n")
         return "\n".join(parts)
 
-    def data(self) -> dict[str, Any]:
-        """Return all of it, for JSON."""
-        arguments = [{"name": a.name, "takes": a.takes, "default": a.default} for a in self.arguments]
-        return {
-            "kind": self.kind,
-            "name": self.name,
-            "title": self.title,
-            "description": self.description,
-            "arguments": arguments,
-            "usage": self.usage,
-        }
-
 
 def kinds() -> tuple[str, ...]:
     """Return the kinds of ingredients that this version has.
@@ -117,8 +105,7 @@ def find(words: Sequence[str]) -> tuple[list[CatalogEntry], bool]:
 
 
 def _kind(word: str) -> str | None:
-    word = word.lower()
-    word = _PLURALS.get(word, word)
+    word = _PLURALS.get(word.lower(), word.lower())
     return next((kind for kind in kinds() if word in (kind, f"{kind}s")), None)
 
 
@@ -218,18 +205,14 @@ def _bound(mark: Any) -> str:
     if isinstance(mark, OneOf):
         return f"the name of an {mark.kind}" if mark.kind[0] in "aeiou" else f"the name of a {mark.kind}"
     if isinstance(mark, Len):
-        return _length(mark.min_length, mark.max_length)
+        least = mark.min_length
+        entries = f"{least} entr{'y' if least == 1 else 'ies'}"
+        return entries if mark.max_length == least else f"at least {entries}" if least else ""
     if type(mark) in _BOUNDS:
         attribute, word = _BOUNDS[type(mark)]
         value = getattr(mark, attribute)
         return "" if value == MAX_WIDTH else f"{word} {value:g}"
     return ""
-
-
-def _length(least: int, most: int | None) -> str:
-    if most == least:
-        return f"{least} entr{'y' if least == 1 else 'ies'}"
-    return f"at least {least} entr{'y' if least == 1 else 'ies'}" if least else ""
 
 
 def _yaml(value: Any) -> str:

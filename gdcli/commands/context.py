@@ -8,7 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+
+from gdcli.storage.reuse import finished
+from gdcli.storage.run_folder import claim
 
 if TYPE_CHECKING:
     from gdcli.engine.loop import Interrupt
@@ -52,10 +56,6 @@ class Frontend:
     importing: Callable[[], AbstractContextManager[None]] = nullcontext  # torch
     interruptible: Callable[[], AbstractContextManager[Interrupt]] = uninterruptible
 
-    def silent(self) -> Frontend:
-        """Return it with nobody told; what may stop it stays."""
-        return Frontend(importing=self.importing, interruptible=self.interruptible)
-
     def engine(self) -> None:
         """Import torch and what trains."""
         with self.importing():
@@ -63,11 +63,21 @@ class Frontend:
 
 
 @dataclass(frozen=True, slots=True)
-class Reused:
-    """The finished record of the same, which made another needless."""
+class Ended:
+    """A record of which nothing is left to do, such as a finished one of the same, which made another needless."""
 
     folder: Path
+    status: str = "finished"
     interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionOptions:
+    """Who carries runs out, and what is looked at besides: nothing that changes a record."""
+
+    jobs: int = 1
+    cluster: str | None = None
+    verify: int = 0  # runs that are trained again alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +92,7 @@ class Context:
     cores: int | None = None  # that `threads: auto` counts with; None: those of this machine
     recorded: Request | None = None  # what the record to go on with, or to verify, was asked for
     arguments: tuple[str, ...] = ()  # the command line, for the record
-
-    @property
-    def base(self) -> Path:
-        """The folder that a data file is relative to."""
-        return self.source.path.parent
+    options: ExecutionOptions = ExecutionOptions()
 
     def provenance(self) -> Provenance:
         """Return where a run comes from."""
@@ -94,15 +100,14 @@ class Context:
 
         return Provenance(self.source.text, self.arguments)
 
-    def reused(self, loaded: Loaded, filled: Mapping[str, Any], request: Request) -> Reused | None:
+    def reused(self, loaded: Loaded, filled: Mapping[str, Any], request: Request) -> Ended | None:
         """Return the finished record of the same request, spec and version, if that is enough and there is one."""
         if not self.needed or self.again is not None or self.output is None:
             return None
         from gdcli.spec.config import digest
-        from gdcli.storage.reuse import finished
 
         folder = finished(self.output / loaded.spec.name, digest(dict(filled)), request, loaded.data_sha256)
-        return None if folder is None else Reused(folder)
+        return None if folder is None else Ended(folder)
 
     @contextmanager
     def folder(
@@ -115,21 +120,18 @@ class Context:
         """
         from gdcli.spec.config import digest
         from gdcli.storage import request as requests
-        from gdcli.storage.run_folder import claim
 
         config, files = head
         if self.recorded is not None:
-            requests.require_same(self.recorded, self.again or self.base, loaded, config)
+            requests.require_same(self.recorded, self.again or self.source.path.parent, loaded, config)
         if self.again is not None:
             yield self.again
             return
         if self.output is None:
-            from tempfile import TemporaryDirectory
-
             with TemporaryDirectory(prefix="gdcli-") as temporary:
                 yield Path(temporary)
             return
-        files = files | {requests.NAME: requests.text(request, loaded, config, self.base)}
+        files = files | {requests.NAME: requests.text(request, loaded, config, self.source.path.parent)}
         folder, lock = claim(self.output, loaded.spec.name, digest(dict(filled)), time.localtime(), files)
         try:
             yield folder

@@ -58,18 +58,9 @@ class Differences:
         """Return them as one JSON document, pairs as lists."""
         first = self.first
         found = None if first is None else {first.where: first.number, "loss": first.losses}
-        return json_text(
-            {
-                "a": str(self.a.folder),
-                "b": str(self.b.folder),
-                "spec": self.spec,
-                "results": self.results,
-                "first_difference": found,
-                "environment": self.environment,
-                "not_compared": self.problems,
-            },
-            ascii_only=True,
-        )
+        parts: dict[str, Any] = {"spec": self.spec, "results": self.results, "first_difference": found}
+        parts |= {"environment": self.environment, "not_compared": self.problems}
+        return json_text({"a": str(self.a.folder), "b": str(self.b.folder), **parts}, ascii_only=True)
 
 
 def _part(title: str, pairs: Mapping[str, Pair]) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
+from typing import NamedTuple
 
 from gdcli.commands.context import shown_path
 from gdcli.errors import Place, Problem, SpecError, nearest
@@ -65,15 +66,6 @@ class Averages:
         column, values = self.series.column, list(self.series.values)
         return files.json_text({"folder": where, "column": column, "values": values, "ema": means})
 
-    def summary(self) -> str:
-        """Return summary.json: what was averaged."""
-        what = {"status": "finished", "file": self.series.name, "column": self.series.column, "betas": list(self.betas)}
-        return files.json_text({**what, "rows": len(self.series.values)})
-
-    def digest(self) -> str:
-        """Return 8 hex digits of the data and the settings, as a record's folder is named."""
-        return hashlib.sha256(self.csv().encode()).hexdigest()[:8]
-
 
 def ema(values: Sequence[float], beta: float) -> list[float]:
     """Return the exponential moving average: S₁ = y₁, Sₜ = βSₜ₋₁ + (1 − β)yₜ, 0 ≤ β < 1.
@@ -107,20 +99,35 @@ def read(file: str, column: str | None) -> Series:
     of another length, a cell of the column that is not a finite number.
     """
     path = _found(file)
-    cells = _Cells(file if path == Path(file) else path.name, _text(path, file))
-    header, rows = cells.header(), list(cells.rows())
+    source = file if path == Path(file) else path.name
+
+    def problem(place: tuple[int, int], what: str, hint: str = "") -> SpecError:
+        return SpecError(Problem(Place(source, *place), "", what, hint))
+
+    lines = _lines(_text(path, file), problem)
+    first = next(lines, None)
+    if first is None:
+        raise problem((1, 1), "the file is empty")
+    header = tuple(cell.strip() for cell in first.cells)
+    for k, name in enumerate(header):
+        if name in header[:k]:
+            raise problem(first.places[k], f"the column '{shown(name, 60)}' stands twice in the header")
+    rows = []
+    for row in lines:
+        if len(row.cells) != len(header):
+            raise problem(row.places[0], f"has {len(row.cells)} cells, the header has {len(header)}")
+        rows.append(row)
     if not rows:
-        raise cells.problem(2, 1, "no rows below the header")
+        raise problem((2, 1), "no rows below the header")
     name = header[-1] if column is None else column
     if name not in header:
-        raise cells.problem(1, 1, f"there is no column '{shown(name, 60)}'", shown(nearest(name, header), 500))
-    place = header.index(name)
+        raise problem((1, 1), f"there is no column '{shown(name, 60)}'", shown(nearest(name, header), 500))
+    k = header.index(name)
     values = []
     for row in rows:
-        number = _number(row.cells[place])
+        number = _number(row.cells[k])
         if number is None:
-            what = f"{shown(name, 60)}: must be a number (got '{shown(row.cells[place], 60)}')"
-            raise cells.problem(*row.places[place], what)
+            raise problem(row.places[k], f"{shown(name, 60)}: must be a number (got '{shown(row.cells[k], 60)}')")
         values.append(number)
     return Series(path.stem, header, tuple(row.cells for row in rows), name, tuple(values))
 
@@ -160,54 +167,25 @@ def _number(cell: str) -> float | None:
     return value if isfinite(value) else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Line(NamedTuple):
     cells: tuple[str, ...]
     places: tuple[tuple[int, int], ...]  # line and column of each cell, from 1
 
 
-class _Cells:
-    """The rows of a CSV text, each cell with its place."""
-
-    def __init__(self, name: str, text: str) -> None:
-        self._name, self._lines = name, io.StringIO(text, newline="").readlines()
-        self._all = self._read()
-
-    def problem(self, line: int, column: int, what: str, hint: str = "") -> SpecError:
-        return SpecError(Problem(Place(self._name, line, column), "", what, hint))
-
-    def header(self) -> tuple[str, ...]:
-        """Return the names of the columns. Raises SpecError for an empty file or a name that stands twice."""
-        first = next(self._all, None)
-        if first is None:
-            raise self.problem(1, 1, "the file is empty")
-        names = tuple(cell.strip() for cell in first.cells)
-        for k, name in enumerate(names):
-            if name in names[:k]:
-                raise self.problem(*first.places[k], f"the column '{shown(name, 60)}' stands twice in the header")
-        self._width = len(names)
-        return names
-
-    def rows(self) -> Iterator[_Row]:
-        """Yield the rows below the header. Raises SpecError for one of another length."""
-        for row in self._all:
-            if len(row.cells) != self._width:
-                what = f"has {len(row.cells)} cells, the header has {self._width}"
-                raise self.problem(*row.places[0], what)
-            yield row
-
-    def _read(self) -> Iterator[_Row]:
-        reader = csv.reader(self._lines, strict=True, skipinitialspace=True)
-        while True:
-            first = reader.line_num
-            try:
-                cells = next(reader, None)
-            except csv.Error as error:
-                raise self.problem(reader.line_num, 1, str(error)) from None
-            if cells is None:
-                return
-            if cells:
-                yield _Row(tuple(cells), tuple(_places(self._lines[first : reader.line_num], first + 1)))
+def _lines(text: str, problem: Callable[[tuple[int, int], str], SpecError]) -> Iterator[_Line]:
+    """Yield the lines of a CSV text that are not empty, each cell with its place."""
+    lines = io.StringIO(text, newline="").readlines()
+    reader = csv.reader(lines, strict=True, skipinitialspace=True)
+    while True:
+        first = reader.line_num
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise problem((reader.line_num, 1), str(error)) from None
+        if cells is None:
+            return
+        if cells:
+            yield _Line(tuple(cells), tuple(_places(lines[first : reader.line_num], first + 1)))
 
 
 def _places(lines: Sequence[str], first: int) -> Iterator[tuple[int, int]]:
@@ -233,8 +211,11 @@ def record(found: Averages, output: Path, read: Path, *, plot: bool, warning: Ca
         files.replace(output, found.csv())
         path = table = output
     else:
-        first = {"ema.csv": found.csv(), "summary.json": found.summary()}
-        path, lock = run_folder.claim(output, "ema", found.digest(), time.localtime(), first)
+        series, text = found.series, found.csv()
+        what = {"status": "finished", "file": series.name, "column": series.column, "betas": list(found.betas)}
+        first = {"ema.csv": text, "summary.json": files.json_text({**what, "rows": len(series.values)})}
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        path, lock = run_folder.claim(output, "ema", digest, time.localtime(), first)
         lock.release()
         table = path / "ema.csv"
     if plot:

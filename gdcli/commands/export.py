@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -126,16 +126,16 @@ def _all_steps(runs: Sequence[Path]) -> ExportTable:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def write(path: Path, fill: Callable[[IO[bytes]], None], *, force: bool) -> None:
-    """Write a file whole or not at all; one that is there is replaced only by force.
+def to_file(found: ExportTable, path: Path, form: str, *, force: bool) -> None:
+    """Write a table as CSV or Parquet, whole or not at all; a file that is there is replaced only by force.
 
     Raises SpecError for one that is there, MachineError for what the file system refuses.
     """
-    refuse(path, force=force)
-    replace(path, fill)
+    _refuse(path, force=force)
+    replace(path, lambda stream: stream.writelines(found.csv()) if form == "csv" else to_parquet(found, stream))
 
 
-def refuse(path: Path, *, force: bool) -> None:
+def _refuse(path: Path, *, force: bool) -> None:
     """Raise SpecError where a file must not be written: a folder, no folder for it, or a file that is there."""
     if path.is_dir():
         raise SpecError(f"{path} is a folder")
@@ -143,12 +143,6 @@ def refuse(path: Path, *, force: bool) -> None:
         raise SpecError(f"{path} is there already. --force overwrites it")
     if not path.parent.is_dir():
         raise SpecError(f"there is no folder '{path.parent}'")
-
-
-def to_csv(found: ExportTable, stream: IO[bytes]) -> None:
-    """Write a table as CSV."""
-    for piece in found.csv():
-        stream.write(piece)
 
 
 # --- Parquet ----------------------------------------------------------------------------------------------------------
@@ -202,9 +196,10 @@ def to_tensorboard(record: Record, folder: Path, *, force: bool) -> list[Path]:
     for file in files:
         with naming(file):
             file.parent.mkdir(parents=True, exist_ok=True)
-        refuse(file, force=force)
+        _refuse(file, force=force)
     for run, file in zip(runs, files, strict=True):
-        write(file, lambda stream, run=run: _events(read(run), stream), force=force)  # type: ignore[misc]  # bound now
+        _refuse(file, force=force)
+        replace(file, lambda stream, run=run: _events(read(run), stream))  # type: ignore[misc]  # bound now
     return files
 
 

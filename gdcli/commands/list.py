@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from gdcli.errors import DamagedError, SpecError, nearest
 from gdcli.report.tables import aligned, number
 from gdcli.spec.scalars import shown
 from gdcli.storage import config_reader
+from gdcli.storage.csv_writer import csv_text
 from gdcli.storage.files import json_text
 from gdcli.storage.find import below, find, runs_of
 from gdcli.storage.record import STATUSES, Record, is_record, read
@@ -40,12 +42,10 @@ class Listing:
 
     def cells(self) -> list[list[Any]]:
         """Return the rows with texts that are safe to print, and durations that read at a glance."""
-        found = [
-            [config_reader.word(value, ID_LETTERS if k == 0 else 60) for k, value in enumerate(r)] for r in self.rows
-        ]
-        for k, name in enumerate(self.columns):
-            for row in found if name == "duration" else ():
-                row[k] = None if row[k] is None else span(row[k])
+        found = [[config_reader.word(value, 60 if k else ID_LETTERS) for k, value in enumerate(r)] for r in self.rows]
+        k = self.columns.index("duration")
+        for row in found:
+            row[k] = None if row[k] is None else span(row[k])
         return found
 
     def text(self) -> str:
@@ -54,18 +54,13 @@ class Listing:
 
     def csv(self) -> str:
         """Return a CSV: all digits, durations in seconds."""
-        from gdcli.storage.csv_writer import csv_text
-
         rows = [[config_reader.word(value, 10_000) for value in row] for row in self.rows]
         return csv_text(map(_safe, self.columns), rows)
 
     def markdown(self) -> str:
         """Return a Markdown table."""
-        lines = [
-            self.header(),
-            ["---"] * len(self.columns),
-            *[[number(value) for value in row] for row in self.cells()],
-        ]
+        cells = [[number(value) for value in row] for row in self.cells()]
+        lines = [self.header(), ["---"] * len(self.columns), *cells]
         return "".join("| " + " | ".join(map(_for_markdown, line)) + " |\n" for line in lines)
 
     def json(self) -> str:
@@ -99,41 +94,34 @@ def span(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-@dataclass(frozen=True, slots=True)
-class ListOptions:
-    """Which records are listed, in which order, with which columns besides."""
-
-    status: str | None = None
-    sort_by: str | None = None
-    reverse: bool = False
-    only_changed: bool = False
-    top: int | None = None
-
-
 Getter = Callable[[Record], Any]
 Spec = Callable[[Path], Mapping[str, Any]]
 
 
-def listing(folders: Sequence[Path], wanted: ListOptions) -> Listing:
-    """Return the records of folders, which come newest first.
+def listing(
+    folders: Sequence[Path], *, status: str | None = None, sort_by: str | None = None, reverse: bool = False,
+    only_changed: bool = False, top: int | None = None,
+) -> Listing:  # fmt: skip
+    """Return the records of folders, which come newest first: those of a status, in another order, the first so many.
 
-    Raises SpecError for a status or a column that there is not.
+    With ``only_changed`` the keys of the spec that are not the same in all are columns too. Raises SpecError for a
+    status or a column that there is not.
     """
-    if wanted.status is not None and wanted.status not in STATUSES:
-        raise SpecError(f"there is no status '{shown(wanted.status)}'. {nearest(wanted.status, STATUSES)}")
+    if status is not None and status not in STATUSES:
+        raise SpecError(f"there is no status '{shown(status)}'. {nearest(status, STATUSES)}")
     spec = cache(_spec)
     records = [read(folder) for folder in folders]
-    if wanted.status is not None:
-        records = [record for record in records if record.status == wanted.status]
-    columns: dict[str, Getter] = {name: _attribute(name) for name in COLUMNS}
-    if wanted.sort_by is not None:
-        name, getter = _column(wanted.sort_by, records, spec)
+    if status is not None:
+        records = [record for record in records if record.status == status]
+    columns: dict[str, Getter] = {name: attrgetter(name) for name in COLUMNS}
+    if sort_by is not None:
+        name, getter = _column(sort_by, records, spec)
         columns.setdefault(name, getter)
-        records = _ordered(records, columns[name], reverse=wanted.reverse)
-    elif wanted.reverse:
+        records = _ordered(records, columns[name], reverse=reverse)
+    elif reverse:
         records.reverse()
-    records = records[: wanted.top]
-    if wanted.only_changed:
+    records = records[:top]
+    if only_changed:
         for key in changed([spec(record.folder) for record in records]):
             columns.setdefault(key, _key(key, spec))
     rows = tuple(tuple(getter(record) for getter in columns.values()) for record in records)
@@ -156,14 +144,6 @@ def folders_of(name: str | None, output: Path) -> list[Path]:
     return runs_of(record) or [record]
 
 
-def _attribute(name: str) -> Getter:
-    return lambda record: getattr(record, name)
-
-
-def _metric(name: str) -> Getter:
-    return lambda record: record.metrics.get(name)
-
-
 def _key(key: str, spec: Spec) -> Getter:
     return lambda record: spec(record.folder).get(key)
 
@@ -183,25 +163,25 @@ def changed(specs: Sequence[Mapping[str, Any]]) -> list[str]:
     return [key for key in keys if len({repr(spec.get(key)) for spec in specs}) > 1]
 
 
-def _column(asked: str, records: Sequence[Record], spec: Spec) -> tuple[str, Getter]:
+def _column(name: str, records: Sequence[Record], spec: Spec) -> tuple[str, Getter]:
     """Return the column of a name: one of ours, a metric, a key of the spec or a suffix that one key has."""
-    name = re.sub(r"[ -]", "_", asked)
-    name = ALIASES.get(name, name)
-    if name in COLUMNS:
-        return name, _attribute(name)
+    column = re.sub(r"[ -]", "_", name)
+    column = ALIASES.get(column, column)
+    if column in COLUMNS:
+        return column, attrgetter(column)
     metrics = {metric for record in records for metric in record.metrics}
-    if asked in metrics:
-        return asked, _metric(asked)
+    if name in metrics:
+        return name, lambda record: record.metrics.get(name)
     counts = Counter(key for record in records for key in spec(record.folder))
-    ends = [key for key in counts if key.endswith(f".{asked}") and not _OF_MANY.search(key)]
-    keys = [asked] if asked in counts else ends
+    ends = [key for key in counts if key.endswith(f".{name}") and not _OF_MANY.search(key)]
+    keys = [name] if name in counts else ends
     if len(keys) == 1:
         return keys[0], _key(keys[0], spec)
     if keys:
         listed = ", ".join(shown(key) for key in sorted(keys)[:20])
-        raise SpecError(f"'{shown(asked)}' could be any of {listed}. Write the whole key")
+        raise SpecError(f"'{shown(name)}' could be any of {listed}. Write the whole key")
     known = [*COLUMNS, *(shown(key, 200) for key in (*metrics, *counts))]
-    raise SpecError(f"there is no column '{shown(asked)}'. {nearest(asked, known)}")
+    raise SpecError(f"there is no column '{shown(name)}'. {nearest(name, known)}")
 
 
 def _ordered(records: Sequence[Record], getter: Getter, *, reverse: bool) -> list[Record]:

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from gdcli.commands import specs
+from gdcli.commands.context import Context
 from gdcli.engine.device import resolve_threads
 from gdcli.engine.grid import losses
 from gdcli.engine.loop import Interrupt
 from gdcli.engine.problem import build
 from gdcli.errors import RunError, SpecError
-from gdcli.plan import Axis, Trial
-from gdcli.plan import grid_points as plan_points
+from gdcli.plan import Axis, Trial, grid_points
 from gdcli.records import Result
 from gdcli.report import plots, tables
 from gdcli.report.styles import sweep_point
 from gdcli.runner import Capture, Layout, Run, Shard, record_run, run_shard
-from gdcli.runner.batch import RunFolder
+from gdcli.runner.batch import RunFolder, head
 from gdcli.runner.record_run import Callbacks, Provenance, Timing
 from gdcli.spec.load import Loaded
 from gdcli.storage import csv_writer, files
-
-Warn = Callable[[str], None]
+from gdcli.storage.request import SweepRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,45 +38,49 @@ class LossGrid:
     points: NDArray[np.float64]
     loss: NDArray[np.float64]
     loss_name: str  # the loss's name in the spec
+    folder: Path | None = None  # of the record
+    interrupted: ClassVar[bool] = False
+    results: ClassVar[Sequence[Result]] = ()  # nothing is trained
 
     def text(self) -> str:
         """Return the document's two lines a point; for several axes, where the loss is lowest."""
         if len(self.axes) == 1:
             name, label = self.axes[0].name, "MSE" if self.loss_name == "mse" else self.loss_name
-            return "".join(
-                sweep_point(name, value, label, loss)
-                for value, loss in zip(self.points[:, 0].tolist(), self.loss.tolist(), strict=True)
-            )
-        k = self.lowest
-        where = ", ".join(
-            f"{axis.name}={value!r}" for axis, value in zip(self.axes, self.points[k].tolist(), strict=True)
-        )
-        return f"{len(self.loss):,} points, lowest {self.loss_name} {tables.number(float(self.loss[k]))} at {where}\n"
+            pairs = zip(self.points[:, 0].tolist(), self.loss.tolist(), strict=True)
+            return "".join(sweep_point(name, value, label, loss) for value, loss in pairs)
+        loss, point = self.lowest()
+        where = ", ".join(f"{name}={value!r}" for name, value in point.items())
+        return f"{len(self.loss):,} points, lowest {self.loss_name} {tables.number(loss)} at {where}\n"
 
-    @property
-    def lowest(self) -> int:
-        """The index of the lowest finite loss."""
-        return int(np.argmin(np.where(np.isfinite(self.loss), self.loss, np.inf)))
+    def lowest(self) -> tuple[float, dict[str, float]]:
+        """Return the lowest finite loss and its point, by the names of the axes."""
+        k = int(np.argmin(np.where(np.isfinite(self.loss), self.loss, np.inf)))
+        point = self.points[k].tolist()
+        return float(self.loss[k]), {axis.name: value for axis, value in zip(self.axes, point, strict=True)}
 
-    def json(self, folder: Path) -> str:
+    def json(self) -> str:
         """Return the grid as one JSON document."""
-        names = [axis.name for axis in self.axes]
+        names, points = [axis.name for axis in self.axes], self.points.tolist()
         return files.json_text(
-            {"folder": str(folder), "axes": names, "points": self.points.tolist(), "loss": self.loss.tolist()}
+            {"folder": str(self.folder), "axes": names, "points": points, "loss": self.loss.tolist()}
         )
+
+    def rows(self) -> list[dict[str, float]]:
+        """Return the rows of results.csv: the point by the names of the axes, and the loss."""
+        names, columns = [axis.name for axis in self.axes], [*self.points.T.tolist(), self.loss.tolist()]
+        return [dict(zip([*names, "loss"], row, strict=True)) for row in zip(*columns, strict=True)]
 
     def csv(self) -> bytes:
-        """Return results.csv: a column per axis, and the loss."""
+        """Return results.csv."""
         header = ",".join([csv_writer.cell(axis.name) for axis in self.axes] + ["loss"]) + "\n"
-        columns = [*self.points.T.tolist(), self.loss.tolist()]
-        return (header + "".join(",".join(map(repr, row)) + "\n" for row in zip(*columns, strict=True))).encode()
+        return (header + "".join(",".join(map(repr, row.values())) + "\n" for row in self.rows())).encode()
 
 
 def evaluate(loaded: Loaded, axes: Sequence[Axis]) -> LossGrid:
     """Evaluate the spec's loss on all its data over the grid, without training."""
     torch.set_num_threads(resolve_threads(loaded))
     built = build(loaded)
-    points = plan_points(axes)  # [R, k]
+    points = grid_points(axes)  # [R, k]
     scalars = [_in_theta(built.theta.parameters(), axis.target) for axis in axes]
     spec = loaded.spec
     return LossGrid(axes, points, losses(built, scalars, points), spec.loss.name if spec.loss else "loss")
@@ -104,7 +107,7 @@ def _specs(text: str) -> list[tuple[str, str]]:
     folder = Path(specs.record_or_spec(text))
     if not folder.is_dir():
         return [(Path(text).stem, text)]
-    below = sorted(path for path in folder.glob("*/config.yaml"))
+    below = sorted(folder.glob("*/config.yaml"))
     if below:
         return [(path.parent.name.partition("-")[2] or path.parent.name, str(path)) for path in below]
     if not (folder / "config.yaml").is_file():
@@ -132,32 +135,30 @@ def trained_alone(label: str, loaded: Loaded, capture: Capture) -> Result:
     return result
 
 
-def record_grid(
-    grid: LossGrid, loaded: Loaded, folder: Path, trails: Sequence[plots.Trail] = (), *, plot: bool, warning: Warn
-) -> None:
-    """Write into a grid's folder: results.csv, sweep.png, log.txt, summary.json."""
-    timing = Timing()
-    files.replace(folder / "results.csv", grid.csv())
-    files.replace(folder / "log.txt", grid.text())
-    if plot and len(grid.axes) <= 2:
-        with timing.phase("plot"):
-            record_run.draw(
-                folder / "sweep.png", lambda: _grid_picture(grid, loaded, trails), Callbacks(warning=warning)
-            )
-    k = grid.lowest
-    lowest = {axis.name: value for axis, value in zip(grid.axes, grid.points[k].tolist(), strict=True)}
-    summary = {"status": "finished", "points": len(grid.loss), "lowest_loss": float(grid.loss[k]), "at": lowest}
-    RunFolder(folder).end(timing, summary)
+def record(
+    loaded: Loaded, axes: Sequence[Axis], filled: Mapping[str, Any], request: SweepRequest, context: Context
+) -> LossGrid:
+    """Evaluate the loss over a grid, and write it into a record: results.csv, sweep.png, log.txt, summary.json."""
+    paths = trails(request.trajectory, axes)
+    grid = evaluate(loaded, axes)
+    with context.folder(request, loaded, filled, head(loaded, context.provenance())) as folder:
+        timing = Timing()
+        files.replace(folder / "results.csv", grid.csv())
+        files.replace(folder / "log.txt", grid.text())
+        if request.plot and len(axes) <= 2:
+            callbacks = Callbacks(warning=context.frontend.warning)
+            with timing.phase("plot"):
+                record_run.draw(folder / "sweep.png", lambda: _grid_picture(grid, loaded, paths), callbacks)
+        loss, point = grid.lowest()
+        summary = {"status": "finished", "points": len(grid.loss), "lowest_loss": loss, "at": point}
+        RunFolder(folder).end(timing, summary)
+    return replace(grid, folder=folder)
 
 
 def _grid_picture(grid: LossGrid, loaded: Loaded, trails: Sequence[plots.Trail]) -> bytes:
     label, title = record_run.loss_label(loaded), loaded.spec.name
-    if len(grid.axes) == 1:
-        return plots.sweep_curve(
-            grid.axes[0].name, grid.points[:, 0].tolist(), grid.loss, title=title, loss_label=label
-        )
-    names = (grid.axes[0].name, grid.axes[1].name)
-    if grid.axes[0].factor == grid.axes[1].factor:  # a zip: a line through the plane
+    names = [axis.name for axis in grid.axes]
+    if len({axis.factor for axis in grid.axes}) == 1:  # one axis, or a zip: a line through the plane
         return plots.sweep_curve(names[0], grid.points[:, 0].tolist(), grid.loss, title=title, loss_label=label)
     first, second = (np.unique(grid.points[:, k]) for k in (0, 1))
     lengths = [axis.grid.length for axis in grid.axes]
@@ -166,4 +167,4 @@ def _grid_picture(grid: LossGrid, loaded: Loaded, trails: Sequence[plots.Trail])
     values = grid.loss.reshape(lengths).T  # [second, first]
     order = [np.argsort([float(v) for v in axis.grid.values()]) for axis in grid.axes]
     turned = values[np.ix_(order[1], order[0])]
-    return plots.surface(names, first, second, turned, title=title, loss_label=label, trails=trails)
+    return plots.surface((names[0], names[1]), first, second, turned, title=title, loss_label=label, trails=trails)

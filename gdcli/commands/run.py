@@ -8,22 +8,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gdcli.commands import specs
-from gdcli.commands.context import Context, Reused, ignore
+from gdcli.commands.context import Context, Ended, ignore
+from gdcli.spec.config import filled_in
+from gdcli.storage.files import json_text
+from gdcli.storage.request import RunRequest
 
 if TYPE_CHECKING:
     from gdcli.engine.problem import TrainingProblem
     from gdcli.records import StepBlock
     from gdcli.runner.record_run import Finished
-    from gdcli.storage.request import RunRequest
 
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """A run that ended, its model as it is then, and its record if it has one."""
+    """A run that ended, and its model as it is then."""
 
     finished: Finished
     built: TrainingProblem
-    folder: Path | None
+
+    @property
+    def folder(self) -> Path | None:
+        """Its record, if it has one."""
+        return self.finished.folder
 
     @property
     def interrupted(self) -> bool:
@@ -32,23 +38,18 @@ class RunReport:
 
     def json(self) -> str:
         """Return the summary as one JSON document."""
-        from gdcli.storage.files import json_text
-
         return json_text({"folder": str(self.folder), **self.finished.summary()})
 
 
-def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None] = ignore) -> RunReport | Reused:
+def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None] = ignore) -> RunReport | Ended:
     """Train one experiment, into a new record or the one to go on with; ``keep`` gets the columns of its steps.
 
     Raises SpecError for a spec that cannot be trained, RunError for a step that torch refuses, MachineError for what
     the machine lacks.
     """
-    from gdcli.spec.config import filled_in
-
-    document = specs.document_of(context.source, request.overrides, "run")
-    spec = specs.parse(context.source, document, request.name)
-    specs.require_optimizer(spec)
-    loaded, filled = specs.load(context.source, spec, bounded=not request.no_limits), filled_in(spec)
+    bounded = not request.no_limits
+    _, loaded = specs.read(context.source, request.overrides, "run", request.name, trained=True, bounded=bounded)
+    filled = filled_in(loaded.spec)
     if (reused := context.reused(loaded, filled, request)) is not None:
         return reused
     frontend = context.frontend
@@ -56,7 +57,7 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
     from gdcli.runner import record_run
 
     timing = record_run.Timing()
-    with frontend.progress("epoch", spec.settings.epochs) as show:
+    with frontend.progress("epoch", loaded.spec.settings.epochs) as show:
         steps = 0
 
         def block(block: StepBlock) -> None:
@@ -70,11 +71,10 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
         callbacks = record_run.Callbacks(text=frontend.text, block=block, warning=frontend.warning)
         if context.output is None:
             with frontend.interruptible() as interrupt:
-                finished = record_run.run(built, None, watch=callbacks, interrupt=interrupt)
-            return RunReport(finished, built, None)
+                return RunReport(record_run.run(built, None, watch=callbacks, interrupt=interrupt), built)
         head = record_run.head(built, context.provenance())
         with context.folder(request, loaded, filled, head) as folder, frontend.interruptible() as interrupt:
             record = record_run.RecordFolder(folder, head[0], again=context.again is not None)
             plot = request.plot
             finished = record_run.run(built, record, watch=callbacks, interrupt=interrupt, plot=plot, timing=timing)
-        return RunReport(finished, built, folder)
+        return RunReport(finished, built)

@@ -6,11 +6,11 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
-from gdcli.commands import specs
 from gdcli.commands.context import Frontend
-from gdcli.commands.list import span
+from gdcli.commands.list import COLUMNS, span
 from gdcli.errors import DamagedError, SpecError, nearest
 from gdcli.report.tables import aligned, number, section
 from gdcli.storage import config_reader
@@ -63,7 +63,7 @@ class RunOverview:
             section("record", self._head()),
             section("spec", [(key, essential(self.spec[key])) for key in ESSENTIALS if key in self.spec]),
             section("results", self._results()),
-            best + (_indented(aligned(*self._table())) if self.best else ""),
+            best + (indent(aligned(*self._table()), "  ") if self.best else ""),
             section("files", [(word(name, 200), size(count)) for name, count in files(record.folder).items()]),
             section("environment", self._environment()),
             section("damaged", [(word(problem, 1000), "") for problem in self.problems]),
@@ -115,16 +115,11 @@ class RunOverview:
     def json(self) -> str:
         """Return all of it as one JSON document."""
         record = self.record
-        names = ("id", "kind", "name", "status", "final_loss", "best_loss", "steps", "when", "duration")
-        found: dict[str, Any] = {"folder": str(record.folder)} | {name: getattr(record, name) for name in names}
+        found: dict[str, Any] = {"folder": str(record.folder)} | {name: getattr(record, name) for name in COLUMNS}
         found |= {"summary": record.summary, "timing": record.timing, "checkpoint": record.checkpoint}
         found |= {"environment": self.environment, "spec": self.spec, "files": files(record.folder)}
         found["best"] = [dict(zip(self.header, row, strict=True)) for row in self.best]
         return json_text(found | {"problems": self.problems}, ascii_only=True)
-
-
-def _indented(text: str) -> str:
-    return "".join(f"  {line}\n" for line in text.splitlines())
 
 
 def _rounded(value: Any) -> Any:
@@ -193,6 +188,8 @@ def trained_again(record: Record, style: str, frontend: Frontend) -> str | None:
     overrides = [f"print.style={style}"]
     if record.status in ("stopped", "interrupted") and record.steps:
         overrides.append(f"stop.max_steps={record.steps}")
+    from gdcli.commands import specs
+
     loaded = specs.loaded(str(record.folder / "config.yaml"), overrides, "run", trained=True)
     frontend.engine()
     from gdcli.runner import record_run

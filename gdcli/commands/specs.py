@@ -2,52 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from gdcli.errors import SpecError
+from gdcli.errors import SpecError, nearest
+from gdcli.plan import SpecFactory, Trial
+from gdcli.spec import bundled, document, overrides, schema
+from gdcli.spec.bundled import Source
+from gdcli.spec.load import Loaded, load
+from gdcli.spec.nodes import Node
+from gdcli.spec.sections import RunSpec
+from gdcli.storage.files import replace
+from gdcli.storage.find import find
 
-if TYPE_CHECKING:
-    from gdcli.spec.bundled import Source
-    from gdcli.spec.load import Loaded
-    from gdcli.spec.nodes import Node
-    from gdcli.spec.sections import RunSpec
 
+def read(
+    source: Source, words: Sequence[str], command: str, name: str | None = None, *,
+    trained: bool = False, bounded: bool = True, cores: int | None = None,
+) -> tuple[Node, Loaded]:  # fmt: skip
+    """Return a spec's document with the overrides put in, and the spec that it is, checked, with its data.
 
-def document_of(source: Source, overrides: Sequence[str], command: str) -> Node:
-    """Return a spec's document with the overrides put in. Raises SpecError for one that is not key=value."""
-    from gdcli.spec import document
-    from gdcli.spec.overrides import apply
-
-    for word in overrides:
+    Its name is the one given, or the file's stem, when it has none; one that is ``trained`` can be. Raises SpecError
+    with all problems of one that is not valid, and for an override that is not key=value.
+    """
+    for word in words:
         if "=" not in word:
             raise SpecError(f"an override is key=value (got '{word}')")
-    return apply(document.read(source.text, source.shown), overrides, command=command)
-
-
-def parse(source: Source, document: Node, name: str | None = None) -> RunSpec:
-    """Check a document; its name is the one given, or the file's stem, when it has none."""
-    from gdcli.spec import schema
-
-    return schema.parse(document, source.path.stem if name is None else name)
-
-
-def load(source: Source, spec: RunSpec, *, bounded: bool = True, cores: int | None = None) -> Loaded:
-    """Read the data of a spec and check everything against everything."""
-    from gdcli.spec.load import load as load_spec
-
-    return load_spec(spec, source.path.parent, bounded=bounded, cores=cores)
-
-
-def loaded(spec: str, overrides: Sequence[str], command: str, *, bounded: bool = True, trained: bool = False) -> Loaded:
-    """Return a spec by its path or its bundled name, checked, with its data; one that is ``trained`` can be."""
-    from gdcli.spec import bundled
-
-    source = bundled.find(spec)
-    found = load(source, parse(source, document_of(source, overrides, command)), bounded=bounded)
+    node = overrides.apply(document.read(source.text, source.shown), words, command=command)
+    spec = schema.parse(node, source.path.stem if name is None else name)
     if trained:
-        require_optimizer(found.spec)
+        require_optimizer(spec)
+    return node, load(spec, source.path.parent, bounded=bounded, cores=cores)
+
+
+def loaded(spec: str, words: Sequence[str], command: str, *, bounded: bool = True, trained: bool = False) -> Loaded:
+    """Return a spec by its path or its bundled name, checked, with its data; one that is ``trained`` can be."""
+    return read(bundled.find(spec), words, command, trained=trained, bounded=bounded)[1]
+
+
+def factory(source: Source, node: Node, base: Loaded, name: str) -> SpecFactory:
+    """Return what makes a spec of each run of a sweep or a comparison."""
+    folder = source.path.parent
+    return SpecFactory(
+        node, base, lambda node: schema.parse(node, name), lambda spec: load(spec, folder, cores=base.cores)
+    )
+
+
+def checked(factory: SpecFactory, points: Sequence[Trial]) -> list[tuple[int, Trial, Loaded]]:
+    """Return points with their numbers and specs. Raises SpecError for the first that cannot be trained."""
+    found = []
+    for number, point in enumerate(points, 1):
+        loaded = factory.of(point)
+        require_optimizer(loaded.spec)
+        found.append((number, point, loaded))
     return found
 
 
@@ -63,9 +70,6 @@ def record_or_spec(word: str) -> str:
 
     What is a path, or the name of a bundled spec, means that.
     """
-    from gdcli.spec import bundled
-    from gdcli.storage.find import find
-
     if Path(word).exists() or word in bundled.names():
         return word
     try:
@@ -76,7 +80,27 @@ def record_or_spec(word: str) -> str:
 
 def lasting(word: str) -> str:
     """Return what names the same record or spec from any folder, later too: a whole path, or a bundled name."""
-    from gdcli.spec import bundled
-
     path = Path(record_or_spec(word))
     return word if word in bundled.names() or not path.exists() else str(path.absolute())
+
+
+def copy(name: str, path: Path | None, *, force: bool) -> Iterator[Path]:
+    """Copy a bundled spec, with its data file if it has one, to a file or into a folder; yield what is written.
+
+    Raises SpecError for a name that there is not, and for a file that is there already, unless by force.
+    """
+    if name not in bundled.names():
+        raise SpecError(f"there is no bundled spec '{name}'. {nearest(name, bundled.names())}")
+    source = bundled.folder() / f"{name}.yaml"
+    target = path or Path()
+    target = target / source.name if target.is_dir() else target
+    copies = {target: source}
+    file = document.read(source.read_bytes(), source.name).find(("data", "file"))
+    if file is not None and isinstance(file.value, str):
+        copies[target.with_name(file.value)] = source.with_name(file.value)
+    for new in copies:
+        if new.exists() and not force:
+            raise SpecError(f"{new} is there already. --force overwrites it")
+    for new, old in copies.items():
+        replace(new, old.read_bytes())
+        yield new

@@ -46,7 +46,7 @@ def interval(values: Sequence[float]) -> Interval:
     scaled = [value / scale for value in values]
     mean = math.fsum(scaled) / count
     variance = math.fsum((value - mean) ** 2 for value in scaled) / (count - 1)
-    half = _quantile(count - 1) * math.sqrt(variance / count)
+    half = quantile(count - 1) * math.sqrt(variance / count)
     return Interval(mean * scale, (mean - half) * scale, (mean + half) * scale, count)
 
 
@@ -66,7 +66,8 @@ def paired(values: Sequence[float], reference: Sequence[float]) -> Interval:
     return interval([value - other for value, other in zip(values, reference, strict=True)])
 
 
-def _quantile(freedom: int) -> float:
+def quantile(freedom: int) -> float:
+    """Return the quantile of Student's distribution that the ends of an interval lie at."""
     from scipy.special import stdtrit  # type: ignore[import-untyped]  # scipy ships no types; imported where it is used
 
     return float(stdtrit(freedom, (1 + LEVEL) / 2))

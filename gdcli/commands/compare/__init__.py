@@ -5,75 +5,63 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gdcli.commands import batch, specs
-from gdcli.commands.context import Context, Reused
+from gdcli import plan
+from gdcli.commands import specs
+from gdcli.commands.context import Context, Ended
 from gdcli.errors import SpecError
+from gdcli.spec import sizes
+from gdcli.spec.config import filled_in
+from gdcli.spec.load import Loaded
+from gdcli.spec.sections import Compare
+from gdcli.storage.request import CompareRequest
 
 if TYPE_CHECKING:
-    from gdcli.commands.compare.run import Comparison
-    from gdcli.spec.load import Loaded
-    from gdcli.spec.sections import Compare
-    from gdcli.storage.request import CompareRequest
+    from gdcli.commands.compare.run import ComparisonRun
 
 TUNE_RANGE = (1e-4, 1e1)
 
 
-def compare(request: CompareRequest, context: Context, options: batch.ExecutionOptions) -> Comparison | Reused:
+def compare(request: CompareRequest, context: Context) -> ComparisonRun | Ended:
     """Train the runs of each optimizer or batch mode, into a new record or the one to go on with.
 
     Raises SpecError for rows that cannot be trained, MachineError for what the machine lacks.
     """
-    from gdcli import plan
-    from gdcli.spec import sizes
-    from gdcli.spec.config import filled_in
-
-    document = specs.document_of(context.source, request.overrides, "compare")
-    spec = specs.parse(context.source, document, request.name)
-    loaded, block = specs.load(context.source, spec, cores=context.cores), spec.compare
+    document, loaded = specs.read(context.source, request.overrides, "compare", request.name, cores=context.cores)
+    spec, block = loaded.spec, loaded.spec.compare or Compare()
     rows = plan.rows(document, spec, request.optimizers, request.batches)
-    count = request.seeds or (block.seeds if block else 1)
-    tries = (request.tune if request.tune is not None else block.tune if block else None) or 0
-    total = len(rows) * count * (1 + max(tries, 0))
+    count, tries = request.seeds or block.seeds, block.tune if request.tune is None else request.tune
+    total = len(rows) * count * (1 + max(tries or 0, 0))
     plan.bounded(total, request.max_runs or sizes.MAX_RUNS, "--max-runs", "runs")
     seeds = plan.seeds(count, spec.settings.seed)
-    grid = _grid(block, request.tune, request.tune_range)
-    factory = batch.specs_of(context, document, loaded, request.name)
+    grid = _grid(tries, request.tune_range, block)
+    factory = specs.factory(context.source, document, loaded, request.name)
     for row in rows:  # before the engine is imported
         specs.require_optimizer(factory.of(row).spec)
-    closed_form = request.closed_form if request.closed_form is not None else bool(block and block.closed_form)
-    target = request.target if request.target is not None else block.target if block else None
+    closed_form = block.closed_form if request.closed_form is None else request.closed_form
+    target = block.target if request.target is None else request.target
     if closed_form and any(row.label == "closed_form" for row in rows):
         raise SpecError("the label 'closed_form' is that of the closed form's row: give the optimizer another")
-    named = {"rows": [row.label for row in rows], "seeds": list(map(str, seeds.reporting))}
-    filled = filled_in(spec) | named
+    filled = filled_in(spec) | {"rows": [row.label for row in rows], "seeds": list(map(str, seeds.reporting))}
     if (reused := context.reused(loaded, filled, request)) is not None:
         return reused
-    frontend = context.frontend
-    frontend.engine()
-    from gdcli.commands.compare.run import CompareOptions, Comparison, Search
-    from gdcli.runner.batch import head
+    context.frontend.engine()
+    from gdcli.commands import batch
+    from gdcli.commands.compare.run import ComparisonRun
+    from gdcli.engine.closed_form import why_not
+    from gdcli.runner import Capture
     from gdcli.runner.record_run import prepared
 
-    if closed_form:
-        _require_linear(loaded)
-    prepared(loaded)  # before a folder is made: it may raise
-    redraw, origin = request.redraw_data, context.provenance()
-    search = None if grid is None else Search(grid, _changes(loaded, seeds.tuning, redraw=redraw))
-    compared = CompareOptions(
-        loaded, document, rows, seeds.reporting, _changes(loaded, seeds.reporting, redraw=redraw), origin, context.base,
-        options.execution(fleets=request.fleet == "auto", fail_fast=request.fail_fast), search, target, closed_form,
-        request.x, request.plot, options.verify > 0, context.output is not None,
-    )  # fmt: skip
-    batch.require_same_threads(context, loaded)
-    with (
-        context.folder(request, loaded, filled, head(loaded, origin)) as folder,
-        frontend.interruptible() as interrupt,
-        batch.told(frontend, total) as callbacks,
-    ):
-        again = context.again is not None
-        comparison = Comparison(compared, lambda trials: batch.runs_of(factory, trials, frontend), folder, again)
-        comparison.run(interrupt, callbacks)
-    return comparison
+    if closed_form and (reason := why_not(loaded)):
+        raise SpecError(f"--closed-form: {reason}")
+    parameters = prepared(loaded).theta.parameters()  # before a folder is made: it may raise
+    paths = request.plot and sum(parameter.values.size for parameter in parameters) == 2  # they can be drawn
+    capture = Capture(request.plot, paths, context.options.verify > 0, target)
+    redraw = request.redraw_data
+    return ComparisonRun(
+        plan=batch.plan_of(request, context, document, loaded, (), (), capture),
+        factory=factory, trials=rows, seeds=seeds.reporting, changes=_changes(loaded, seeds.reporting, redraw=redraw),
+        grid=grid, tuning_changes=_changes(loaded, seeds.tuning, redraw=redraw), closed_form=closed_form, x=request.x,
+    ).record(request, context, filled, total)  # fmt: skip
 
 
 def _changes(loaded: Loaded, seeds: Sequence[int], *, redraw: bool) -> list[tuple[tuple[str, Any], ...]]:
@@ -85,30 +73,16 @@ def _changes(loaded: Loaded, seeds: Sequence[int], *, redraw: bool) -> list[tupl
     return [(("seed", seed), *pinned) for seed in seeds]
 
 
-def _grid(block: Compare | None, tune: int | None, tune_range: str | None) -> list[float] | None:
-    """Return the learning rates of tuning, from the options or the compare block; None without tuning."""
-    from gdcli import plan
-
-    count = tune if tune is not None else block.tune if block else None
+def _grid(count: int | None, tune_range: str | None, block: Compare) -> list[float] | None:
+    """Return the learning rates of tuning, in the range of the option or the compare block; None without tuning."""
+    if count is None and tune_range is not None:
+        raise SpecError("--tune-range is the range of --tune N, which is not given")
     if count is None:
-        if tune_range is not None:
-            raise SpecError("--tune-range is the range of --tune N, which is not given")
         return None
-    low, high = _range(tune_range) if tune_range is not None else (block and block.tune_range) or TUNE_RANGE
-    return plan.tuning_grid(count, low, high)
-
-
-def _range(text: str) -> tuple[float, float]:
-    parts = text.split(",")
+    low, high = block.tune_range or TUNE_RANGE
     try:
-        low, high = map(float, parts)
+        if tune_range is not None:
+            low, high = map(float, tune_range.split(","))
     except ValueError:
-        raise SpecError(f"--tune-range takes two numbers, LOW,HIGH (got {text!r})") from None
-    return low, high
-
-
-def _require_linear(loaded: Loaded) -> None:
-    from gdcli.engine.closed_form import why_not
-
-    if reason := why_not(loaded):
-        raise SpecError(f"--closed-form: {reason}")
+        raise SpecError(f"--tune-range takes two numbers, LOW,HIGH (got {tune_range!r})") from None
+    return plan.tuning_grid(count, low, high)

@@ -4,133 +4,86 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite
-from pathlib import Path
+from math import inf, isfinite
 from typing import Any
 
+import numpy as np
+
 from gdcli import records
-from gdcli.commands.compare import figures, table
-from gdcli.commands.compare.table import Line
-from gdcli.commands.compare.tuning import Tuned, tune
+from gdcli.commands import specs
+from gdcli.commands.batch import BatchRun
+from gdcli.commands.compare import shown
+from gdcli.commands.compare.shown import CLOSED_FORM, Line
+from gdcli.commands.stats import interval
 from gdcli.engine.closed_form import solve
 from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
-from gdcli.plan import Trial
+from gdcli.plan import SpecFactory, Trial, extended
 from gdcli.records import Effort, Result
 from gdcli.report import plots
+from gdcli.report.plots import Sensitivity
 from gdcli.runner import Capture, Run, record_run
-from gdcli.runner.batch import (
-    BatchCallbacks,
-    Execution,
-    Plan,
-    ResultRows,
-    RunFolder,
-    Warn,
-    counts,
-    effort_of,
-    rows_of,
-    run_all,
-)
-from gdcli.runner.record_run import Callbacks, Provenance, Timing
-from gdcli.spec.load import Loaded
-from gdcli.spec.nodes import Node
+from gdcli.runner.batch import BatchCallbacks, Execution, ResultRows, effort_of, run_all
+from gdcli.runner.record_run import Callbacks, Timing
 from gdcli.storage import csv_writer, files
 
 ONE_BY_ONE = 20
 """Runs up to which a comparison trains each alone, with the bits of `run`; more train as fleets."""
 
-CLOSED_FORM = "closed_form"
 
+@dataclass(slots=True, kw_only=True)
+class ComparisonRun(BatchRun):
+    """One comparison: its plan has no runs until those that tune are done."""
 
-@dataclass(frozen=True, slots=True)
-class Search:
-    """The budget of tuning: the grid of learning rates, and what each tuning seed changes."""
-
-    grid: Sequence[float]
-    changes: Sequence[tuple[tuple[str, Any], ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class CompareOptions:
-    """What is compared, and how."""
-
-    loaded: Loaded
-    document: Node
-    rows: Sequence[Trial]  # values are label, lr and where it is from
+    factory: SpecFactory
+    trials: Sequence[Trial]  # of the rows: values are label, lr and where it is from
     seeds: Sequence[int]
     changes: Sequence[tuple[tuple[str, Any], ...]]  # of each reporting seed; one empty tuple for the spec's own
-    origin: Provenance
-    base: Path
-    execution: Execution
-    search: Search | None = None
-    target: float | None = None
+    grid: Sequence[float] | None  # of learning rates, for tuning
+    tuning_changes: Sequence[tuple[tuple[str, Any], ...]]  # of each tuning seed
     closed_form: bool = False
-    x: figures.X | None = None
-    plot: bool = True
-    verify: bool = False
-    folders: bool = True  # a sub-folder a run
-
-
-@dataclass(slots=True)
-class Comparison:
-    """One comparison: ``run`` fills results and folder."""
-
-    options: CompareOptions
-    checked: Callable[[Sequence[Trial]], list[Run]]
-    folder: Path
-    again: bool = False  # the runs that have ended stay
-    results: list[Result] = field(default_factory=list)
+    x: shown.X | None = None
     tuned: list[Tuned] = field(default_factory=list)
     tuning: list[Result] = field(default_factory=list)  # of the runs that tuned
-    plan: Plan | None = None
-    two: bool = False  # parameters, so that paths can be drawn
-    interrupted: bool = False
 
     @property
     def trained(self) -> Sequence[Result]:
         """The results of all runs, those that tuned too."""
         return [*self.tuning, *self.results]
 
-    def run(self, interrupt: Interrupt, callbacks: BatchCallbacks) -> None:
-        """Tune, run, write the folder; a run that fails is counted, the others go on."""
-        options, timing, folder, again = self.options, Timing(), self.folder, self.again
-        self.two = sum(p.values.size for p in _parameters(options.loaded)) == 2
-        rows = list(options.rows)
-        if options.search is not None:
-            with timing.phase("tuning"):
-                rows = self._tune(options.search, interrupt, callbacks)
-        self.plan = self._plan(self.checked(self._points(rows)))
-        written = ResultRows(folder / "results.csv", self.plan, again=again)
-        try:
-            with timing.phase("runs"):
-                if not interrupt.requested and not self._stopped():
-                    self.results = run_all(self.plan, folder, interrupt, callbacks, written, again=again)
-                if options.closed_form and not interrupt.requested and not self._stopped():
-                    for result in self._solutions(len(self.plan.runs)):
-                        self.results.append(result)
-                        written.add(result)
-        finally:
-            written.close()
-        timing.steps = sum(result.steps or 0 for result in self.results)
-        if options.plot and self.results and not interrupt.requested:
-            with timing.phase("plot"):
-                self._draw(callbacks.warning)
-        files.replace(folder / "log.txt", self.table())
-        RunFolder(folder).end(timing, self._summary(interrupt))
-        self.interrupted = interrupt.requested
-
     # --- what is run --------------------------------------------------------------------------------------------------
+
+    def _prepare(self, timing: Timing, interrupt: Interrupt, callbacks: BatchCallbacks) -> None:
+        trials = self.trials
+        if self.grid is not None:
+            with timing.phase("tuning"):
+                trials = self._tune(self.grid, interrupt, callbacks)
+        runs = self._runs(self._points(trials))
+        axes = ["label", "lr", "lr_from", *(["seed"] if len(self.seeds) > 1 else [])]
+        self.plan = replace(self.plan, runs=runs, axes=axes, execution=self._execution(runs))
+
+    def _train(self, interrupt: Interrupt, callbacks: BatchCallbacks, rows: ResultRows) -> None:
+        if not interrupt.requested and not self._stopped():
+            self.results = run_all(self.plan, self.folder, interrupt, callbacks, rows, again=self.again)
+        if self.closed_form and not interrupt.requested and not self._stopped():
+            for result in self._solutions(len(self.plan.runs)):
+                self.results.append(result)
+                rows.add(result)
 
     def _stopped(self) -> bool:
         """Say whether a run failed where the first failure ends it all."""
-        return self.options.execution.fail_fast and any(r.status == "failed" for r in self.trained)
+        return self.plan.execution.fail_fast and any(r.status == "failed" for r in self.trained)
 
-    def _axes(self) -> list[str]:
-        return ["label", "lr", "lr_from", *(["seed"] if len(self.options.seeds) > 1 else [])]
+    def _runs(self, points: Sequence[Trial]) -> list[Run]:
+        return [Run(*each) for each in specs.checked(self.factory, points)]
+
+    def _execution(self, runs: Sequence[Run]) -> Execution:
+        execution = self.plan.execution
+        return replace(execution, fleets=execution.fleets and len(runs) > ONE_BY_ONE)
 
     def _points(self, rows: Sequence[Trial]) -> list[Trial]:
         """Return row by row a point per seed."""
-        several = len(self.options.seeds) > 1
+        several = len(self.seeds) > 1
         return [
             replace(
                 row,
@@ -139,49 +92,34 @@ class Comparison:
                 changes=(*row.changes, *change),
             )
             for row in rows
-            for seed, change in zip(self.options.seeds, self.options.changes, strict=True)
+            for seed, change in zip(self.seeds, self.changes, strict=True)
         ]
 
-    def _plan(self, runs: Sequence[Run], *, tuning: bool = False) -> Plan:
-        options = self.options
-        capture = Capture(
-            curve=options.plot and not tuning,
-            path=options.plot and not tuning and self.two,
-            parameters=options.verify and not tuning,
-            target=None if tuning else options.target,
-        )
-        execution = replace(options.execution, fleets=options.execution.fleets and len(runs) > ONE_BY_ONE)
-        axes = ["label", "lr", "seed"] if tuning else self._axes()
-        folders = options.folders and not tuning
-        origin, base = options.origin, options.base
-        return Plan(options.loaded, options.document, runs, axes, origin, base, execution, capture, folders)
-
-    def _tune(self, search: Search, interrupt: Interrupt, callbacks: BatchCallbacks) -> list[Trial]:
+    def _tune(self, grid: Sequence[float], interrupt: Interrupt, callbacks: BatchCallbacks) -> list[Trial]:
         """Return the rows with the learning rates that were found; tuning.csv and tuning.png tell of all."""
+        axes = ["label", "lr", "seed"]
 
         def train(points: Sequence[Trial]) -> list[Result]:
-            if not points or interrupt.requested or self._stopped():
-                return [records.failed_result(k, p.label, p.values, "interrupted") for k, p in enumerate(points, 1)]
-            plan, part = self._plan(self.checked(points), tuning=True), f"tuning-{len(self.tuning)}"
-            found = run_all(plan, self.folder, interrupt, callbacks, None, again=self.again, part=part)
-            self.tuning += found
+            found: list[Result] = []
+            if points and not interrupt.requested and not self._stopped():
+                runs, part = self._runs(points), f"tuning-{len(self.tuning)}"
+                execution = self._execution(runs)
+                plan = replace(self.plan, runs=runs, axes=axes, execution=execution, capture=Capture(), folders=False)
+                found = run_all(plan, self.folder, interrupt, callbacks, None, again=self.again, part=part)
+                self.tuning += found
             by_number = {result.number: result for result in found}
             missing = [records.failed_result(k, p.label, p.values, "interrupted") for k, p in enumerate(points, 1)]
             return [by_number.get(result.number, result) for result in missing]
 
-        self.tuned, tried = tune(self.options.rows, search.grid, search.changes, train)
-        metrics = metric_names(self.options.loaded)
+        self.tuned, tried = tune(self.trials, grid, self.tuning_changes, train)
+        metrics = metric_names(self.plan.loaded)
         lines = [records.results_row(result, metrics) for result in tried]
-        files.replace(
-            self.folder / "tuning.csv",
-            csv_writer.csv_text(records.results_header(["label", "lr", "seed"], metrics), lines),
-        )
-        return [_with_lr(row, tuned) for row, tuned in zip(self.options.rows, self.tuned, strict=True)]
+        files.replace(self.folder / "tuning.csv", csv_writer.csv_text(records.results_header(axes, metrics), lines))
+        return [_with_lr(row, tuned) for row, tuned in zip(self.trials, self.tuned, strict=True)]
 
     def _solutions(self, before: int) -> list[Result]:
         """Return the least-squares solution of each seed's data: its number follows those of the runs before it."""
-        assert self.plan is not None
-        seeds, target = self.options.seeds, self.options.target
+        seeds, target = self.seeds, self.plan.capture.target
         data: dict[int, tuple[float, str]] = {}  # loss and hash, once for seeds that share their rows
         found = []
         for number, (seed, run) in enumerate(zip(seeds, self.plan.runs, strict=False), before + 1):  # the first row's
@@ -202,7 +140,6 @@ class Comparison:
 
     def lines(self) -> list[Line]:
         """Return the rows of the table, in the order asked for."""
-        assert self.plan is not None
         runs = {run.number: run for run in self.plan.runs}
         grouped: dict[str, list[Result]] = {}
         for result in self.results:
@@ -217,55 +154,47 @@ class Comparison:
 
     def table(self) -> str:
         """Return the table that is printed, and what has to be said of the learning rates."""
-        lines, metrics, target = self.lines(), metric_names(self.options.loaded), self.options.target is not None
+        lines, metrics = self.lines(), metric_names(self.plan.loaded)
         if not lines:
             return "no run ended\n"
-        several = len(self.options.seeds) > 1
-        text = (table.several_seeds if several else table.one_seed)(lines, metrics, target=target)
-        if self.options.search is None:
-            searchable = any(path == "optimizer" for row in self.options.rows for path, _ in row.changes)
+        several = len(self.seeds) > 1
+        table_of = shown.several_seeds if several else shown.one_seed
+        text = table_of(lines, metrics, target=self.plan.capture.target is not None)
+        if self.grid is None:
+            searchable = any(path == "optimizer" for row in self.trials for path, _ in row.changes)
             return text + ("untuned: --tune N gives every optimizer the same search for its lr\n" if searchable else "")
-        count, seeds = len(self.options.search.grid), len(self.options.search.changes)
-        text += f"tuned: {count} learning rates each, scored by the mean final loss over {_seeds(seeds)}\n"
+        count = len(self.tuning_changes)
+        seeds = "another seed" if count == 1 else f"{count} other seeds"
+        text += f"tuned: {len(self.grid)} learning rates each, scored by the mean final loss over {seeds}\n"
         for tuned in self.tuned:
             if tuned.edge:
                 where = "lowest" if tuned.edge == "low" else "highest"
                 text += f"{tuned.label}: lr {tuned.lr:.6g} is the {where} that was tried, the grid was extended once\n"
         return text
 
-    def _summary(self, interrupt: Interrupt) -> dict[str, Any]:
-        ended = not interrupt.requested and self.plan is not None and len(self.results) >= len(self.plan.runs)
-        status = "finished" if ended else "interrupted"
-        return {"status": status, "runs": len(self.results), **counts(self.results), "rows": self.data()}
+    def _summary(self) -> dict[str, Any]:
+        return {"rows": self.data()}
 
     def data(self) -> list[dict[str, Any]]:
         """Return the table's rows as data."""
-        metrics = metric_names(self.options.loaded)
-        return table.as_data(self.lines(), metrics, target=self.options.target is not None)
+        target = self.plan.capture.target is not None
+        return shown.as_data(self.lines(), metric_names(self.plan.loaded), target=target)
 
     def json(self) -> str:
         """Return results and table as one JSON document."""
-        assert self.plan is not None
-        runs = rows_of(self.plan, self.results)
-        return files.json_text({"folder": str(self.folder), "runs": runs, "rows": self.data()})
+        return files.json_text({"folder": str(self.folder), "runs": self.rows(), "rows": self.data()})
 
-    def _draw(self, warning: Warn) -> None:
-        options, lines = self.options, self.lines()
-        folder, callbacks = self.folder, Callbacks(warning=warning)
-        record_run.draw(folder / "compare.png", lambda: figures.curves(lines, options.loaded, options.x), callbacks)
+    def _draw(self, callbacks: Callbacks) -> None:
+        loaded, lines = self.plan.loaded, self.lines()
+        title, label = loaded.spec.name, record_run.loss_label(loaded)
+        curves = [tuned.curve() for tuned in self.tuned]
+        pictures = {"compare.png": lambda: shown.curves(lines, loaded, self.x)}
         if self.tuned:
-            rows, label = [tuned.curve() for tuned in self.tuned], record_run.loss_label(options.loaded)
-            record_run.draw(
-                folder / "tuning.png",
-                lambda: plots.sensitivity(rows, title=options.loaded.spec.name, loss_label=label),
-                callbacks,
-            )
-        if self.plan is not None and self.plan.capture.path:
-            record_run.draw(folder / "paths.png", lambda: figures.paths(lines, options.loaded) or b"", callbacks)
-
-
-def _seeds(count: int) -> str:
-    return "another seed" if count == 1 else f"{count} other seeds"
+            pictures["tuning.png"] = lambda: plots.sensitivity(curves, title=title, loss_label=label)
+        if self.plan.capture.path:
+            pictures["paths.png"] = lambda: shown.paths(lines, loaded) or b""
+        for name, picture in pictures.items():
+            record_run.draw(self.folder / name, picture, callbacks)
 
 
 def _with_lr(row: Trial, tuned: Tuned) -> Trial:
@@ -275,7 +204,84 @@ def _with_lr(row: Trial, tuned: Tuned) -> Trial:
     return replace(row, values=(label, tuned.lr, lr_from), changes=(*row.changes, ("optimizer.lr", tuned.lr)))
 
 
-def _parameters(loaded: Loaded) -> Any:
-    from gdcli.engine.problem import build
+# --- a learning rate for each row: the same grid and the same seeds for all, none of them reported --------------------
 
-    return build(loaded).theta.parameters()
+Train = Callable[[Sequence[Trial]], Sequence[Result]]
+"""Trains points and returns their results in the same order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What was tried for one row: learning rates in order, the mean final loss of each, and the winner."""
+
+    label: str
+    lrs: tuple[float, ...]
+    losses: tuple[float, ...]  # inf where a run diverged
+    best: int
+
+    @property
+    def lr(self) -> float:
+        """The learning rate with the lowest mean loss."""
+        return self.lrs[self.best]
+
+    @property
+    def edge(self) -> str:
+        """Where the winner lies: ``low`` or ``high`` at the end of what was tried, else nothing."""
+        if not isfinite(self.losses[self.best]):
+            return ""
+        return "low" if self.best == 0 else "high" if self.best == len(self.lrs) - 1 else ""
+
+    def joined(self, lrs: Sequence[float], losses: Sequence[float]) -> Tuned:
+        """Return it with more that was tried, in order."""
+        pairs = [*zip(self.lrs, self.losses, strict=True), *zip(lrs, losses, strict=True)]
+        pairs.sort(key=lambda pair: pair[0])
+        finite = tuple(loss if isfinite(loss) else inf for _, loss in pairs)
+        return Tuned(self.label, tuple(lr for lr, _ in pairs), finite, finite.index(min(finite)))
+
+    def curve(self) -> Sensitivity:
+        """Return it as a curve of the picture."""
+        return Sensitivity(self.label, np.array(self.lrs), np.array(self.losses), self.lr)
+
+
+def tune(
+    rows: Sequence[Trial], grid: Sequence[float], changes: Sequence[tuple[tuple[str, object], ...]], train: Train
+) -> tuple[list[Tuned], list[Result]]:
+    """Try every learning rate of the grid for every row, on every seed's ``changes``; extend it once at an edge.
+
+    The score is the mean final loss over the seeds; a learning rate whose run diverges on any of them comes last.
+    """
+    found = [Tuned(row.label, (), (), 0) for row in rows]
+    results: list[Result] = []
+    lrs = [list(grid) for _ in rows]
+    for _ in ("the grid", "beyond its edges"):
+        ended = train([point for row, each in zip(rows, lrs, strict=True) for point in _tries(row, each, changes)])
+        scores = _scores(ended, list(map(len, lrs)), len(changes))
+        found = [tuned.joined(*tried) for tuned, *tried in zip(found, lrs, scores, strict=True)]
+        lrs = list(map(_beyond, found))
+        results += ended
+    return found, [replace(result, number=number) for number, result in enumerate(results, 1)]
+
+
+def _tries(row: Trial, lrs: Sequence[float], changes: Sequence[tuple[tuple[str, object], ...]]) -> list[Trial]:
+    return [
+        Trial(
+            f"{row.label} lr={lr:.6g} seed={dict(change)['seed']}",
+            (row.label, lr, dict(change)["seed"]),
+            (*row.changes, ("optimizer.lr", lr), *change),
+        )
+        for lr in lrs
+        for change in changes
+    ]
+
+
+def _scores(results: Sequence[Result], lengths: Sequence[int], seeds: int) -> list[list[float]]:
+    """Return the mean final loss of each learning rate, row by row."""
+    losses = iter([result.rank for result in results])
+    return [[interval([next(losses) for _ in range(seeds)]).mean for _ in range(length)] for length in lengths]
+
+
+def _beyond(tuned: Tuned) -> list[float]:
+    """Return the learning rates beyond the edge at which the winner lies."""
+    if tuned.edge == "low":
+        return extended(list(tuned.lrs), "low")[: -len(tuned.lrs)]
+    return extended(list(tuned.lrs), "high")[len(tuned.lrs) :] if tuned.edge == "high" else []

@@ -103,7 +103,7 @@ def _plane(
     built: TrainingProblem, names: list[str], labels: tuple[str, str], shown: Projection,
     sources: Sequence[CurveSource], paths: Sequence[Floats], note: str,
 ) -> plots.Plane:  # fmt: skip
-    from gdcli.commands.compare.figures import grid_axis
+    from gdcli.commands.compare.shown import grid_axis
 
     trails = [plots.Trail(source.label, shown.down(path)) for source, path in zip(sources, paths, strict=True)]
     work = max(1, len(built.batches.x)) * len(names)

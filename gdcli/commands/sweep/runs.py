@@ -3,65 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gdcli import records
+from gdcli.commands.batch import BatchRun
 from gdcli.commands.stats import interval
 from gdcli.engine.evaluation import metric_names
-from gdcli.engine.loop import Interrupt
 from gdcli.records import Result
 from gdcli.report import plots, tables
 from gdcli.runner import record_run
-from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, RunFolder, counts, ranked, rows_of, run_all
-from gdcli.runner.record_run import Callbacks, Timing
-from gdcli.storage import files
+from gdcli.runner.batch import counts, ranked
+from gdcli.runner.record_run import Callbacks
 
 SHOWN = 50
 """Rows of a printed table; a sweep of more shows its best."""
 
 
-@dataclass(slots=True)
-class TrainingSweep:
+class TrainingSweep(BatchRun):
     """A sweep over keys: its runs, one folder, a table of them."""
 
-    plan: Plan
-    folder: Path
-    again: bool = False  # the runs that have ended stay
-    results: list[Result] = field(default_factory=list)
-    interrupted: bool = False
-
-    @property
-    def trained(self) -> Sequence[Result]:
-        """The results of all runs."""
-        return self.results
-
-    def run(self, interrupt: Interrupt, callbacks: BatchCallbacks, *, plot: bool) -> None:
-        """Run all, write the folder; a run that fails is counted, the others go on."""
-        timing, plan, folder, again = Timing(), self.plan, self.folder, self.again
-        rows = ResultRows(folder / "results.csv", plan, again=again)
-        try:
-            with timing.phase("runs"):
-                self.results = run_all(plan, folder, interrupt, callbacks, rows, again=again)
-        finally:
-            rows.close()
-        timing.steps = sum(result.steps or 0 for result in self.results)
-        if plot and self.results and not interrupt.requested:
-            with timing.phase("plot"):
-                record_run.draw(folder / "sweep.png", self._picture, Callbacks(warning=callbacks.warning))
-        files.replace(folder / "log.txt", self.table())
-        RunFolder(folder).end(timing, self._summary(interrupt))
-        self.interrupted = interrupt.requested
-
-    def _summary(self, interrupt: Interrupt) -> dict[str, Any]:
-        ended = not interrupt.requested and len(self.results) == len(self.plan.runs)
-        status = "finished" if ended else "interrupted"
+    def _summary(self) -> dict[str, Any]:
         best = ranked(self.results)[0] if self.results else None
-        lowest = {"best": best.label, "best_loss": best.loss} if best is not None else {}
-        return {"status": status, "runs": len(self.results), **counts(self.results), **lowest}
+        return {"best": best.label, "best_loss": best.loss} if best is not None else {}
 
     def table(self) -> str:
         """Return the table that is printed: a row per run in the order asked for; of many, the best and the count."""
@@ -81,13 +46,8 @@ class TrainingSweep:
         numbers = [result.metrics.get(name) for name in metrics]
         return [*values, final, best, steps, epochs, status, *numbers, *(value or "-" for value in hashes)]
 
-    def json(self) -> str:
-        """Return the results as one JSON document."""
-        return files.json_text({"folder": str(self.folder), "runs": self.rows()})
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the rows of results.csv."""
-        return rows_of(self.plan, self.results)
+    def _draw(self, callbacks: Callbacks) -> None:
+        record_run.draw(self.folder / "sweep.png", self._picture, callbacks)
 
     def _picture(self) -> bytes:
         plan = self.plan

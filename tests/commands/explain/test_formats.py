@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from gdcli.cli.explain import explain as command
+from gdcli.cli.specs import explain as command
 from gdcli.commands.explain import explain, render
 from gdcli.commands.explain.formats import WIDTH
 from gdcli.spec import bundled

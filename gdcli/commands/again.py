@@ -1,24 +1,129 @@
-"""A record run again: bit-identical, or where it first differs, and what differs in the machines: `gdcli verify`."""
+"""A record done again: gone on with where it was stopped or killed, `gdcli resume`, or compared to, `gdcli verify`."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import itertools
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from gdcli.commands import resume
-from gdcli.commands.batch import ExecutionOptions
-from gdcli.commands.context import Context, Frontend, shown_path
+from gdcli import __version__
+from gdcli.commands.compare import compare
+from gdcli.commands.context import Context, Ended, ExecutionOptions, Frontend, shown_path
+from gdcli.commands.run import run
+from gdcli.commands.sweep import sweep
 from gdcli.errors import MachineError, RunError, SpecError
-from gdcli.storage.files import existing, json_file
+from gdcli.spec.bundled import Source
+from gdcli.spec.document import MAX_BYTES
+from gdcli.spec.scalars import shown
+from gdcli.storage import config_reader
+from gdcli.storage import request as requests
+from gdcli.storage.files import existing, json_file, json_text, required
+from gdcli.storage.record import ENDED
+from gdcli.storage.request import Request, RunRequest, SweepRequest
+from gdcli.storage.run_folder import Lock
 
 if TYPE_CHECKING:
-    from gdcli.storage.request import Request
+    from gdcli.commands.batch import BatchRun
+    from gdcli.commands.loss_grid import LossGrid
+    from gdcli.commands.run import RunReport
+
+    Report = RunReport | BatchRun | LossGrid | Ended
+
+
+def resume(
+    folder: Path, options: ExecutionOptions, frontend: Frontend, *, force: bool, arguments: tuple[str, ...] = ()
+) -> Report:
+    """Go on where a record was stopped or killed: the same bytes in the end as if it never had been.
+
+    Raises SpecError for a record that is not to be gone on with by itself, MachineError for one that was changed or
+    begun elsewhere; ``force`` allows another machine.
+    """
+    with opened(folder, frontend) as (request, status):
+        if status not in (None, "interrupted"):
+            return Ended(folder, str(status))
+        requests.require_config(request, folder)
+        if not force:
+            _require_same_machine(folder, frontend)
+        source = source_of(folder, request)
+        context = Context(source, frontend, again=folder, recorded=request, arguments=arguments, options=options)
+        return execute(request, context)
+
+
+@contextmanager
+def opened(folder: Path, frontend: Frontend) -> Iterator[tuple[Request, str | None]]:
+    """Yield what a record was asked for and how it ended; it is locked meanwhile.
+
+    Raises SpecError for one run of many, its record is that of all, and for a folder that a link leads to.
+    """
+    if folder.is_symlink() or folder.absolute().parent.is_symlink():
+        raise SpecError(f"{shown_path(folder)} is reached through a link: name the record where it is")
+    if not (folder / "request.json").is_file() and (folder.absolute().parent / "request.json").is_file():
+        above = shown_path(folder.absolute().parent)
+        raise SpecError(f"{shown_path(folder)} is one of many runs: name the record of all, {above}")
+    lock = Lock(folder)
+    try:
+        yield requests.read(folder), status_of(folder, frontend.warning)
+    finally:
+        lock.release()
+
+
+def execute(request: Request, context: Context, more: tuple[str, ...] = ()) -> Report:
+    """Do what a record asked for; a run with ``more`` overrides. Those that it had are in its config.yaml already."""
+    if isinstance(request, RunRequest):
+        return run(request.model_copy(update={"overrides": more}), context)
+    return sweep(request, context) if isinstance(request, SweepRequest) else compare(request, context)
+
+
+def status_of(folder: Path, warning: Callable[[str], None]) -> str | None:
+    """Return how a record ended, None for one that has not, or whose summary is damaged: it is written anew."""
+    try:
+        status = (json_file(folder / "summary.json") or {}).get("status")
+    except MachineError as error:
+        warning(str(error))
+        return None
+    return status if status in ENDED else None
+
+
+def source_of(folder: Path, request: Request) -> Source:
+    """Return the spec of a record: of a run the resolved one, where a run of many changes the spec as given."""
+    name = "config.yaml" if request.command == "run" else "spec.yaml"
+    text = required(folder / name, MAX_BYTES)
+    base = folder if request.base is None or request.command == "run" else Path(request.base)
+    return Source(base / name, str(folder / name), text)
+
+
+def _require_same_machine(folder: Path, frontend: Frontend) -> None:
+    """Refuse to go on under another version, processor or device: the bits would differ."""
+    frontend.engine()
+    recorded = json_file(folder / "environment.json")
+    if recorded is None:
+        raise MachineError(f"{folder} has no environment.json")
+    if found := machine_differences(recorded):
+        what = "; ".join(found)
+        raise MachineError(f"{folder} was begun elsewhere: {what}. --force goes on all the same, with other bits")
+
+
+def machine_differences(recorded: Mapping[str, Any]) -> list[str]:
+    """Return in what, that bits depend on besides the spec, a record's machine differs: 'torch 2.12, here 2.13'."""
+    import torch
+
+    versions = recorded.get("versions")
+    then = dict(versions) if isinstance(versions, dict) else {}
+    here = {
+        "gdcli": __version__, "torch": torch.__version__, "numpy": metadata.version("numpy"),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }  # fmt: skip
+    then["cpu_capability"] = recorded.get("cpu_capability")
+    return [f"{name} {then.get(name)}, here {now}" for name, now in here.items() if str(then.get(name)) != str(now)]
+
+
+# --- beside the record ------------------------------------------------------------------------------------------------
 
 SAME = ("log.txt", "steps.csv", "gradients.csv", "results.csv", "tuning.csv", "summary.json", "config.yaml")
 """Files whose bytes are promised. Times stand in timing.json, the machine in environment.json."""
@@ -59,8 +164,6 @@ class Verification:
 
     def text(self) -> str:
         """Return it for people."""
-        from gdcli.spec.scalars import shown
-
         if not self.differences:
             return "bit-identical\n"
         lines = [shown(str(difference), limit=500) for difference in self.differences[:SHOWN]]
@@ -71,12 +174,8 @@ class Verification:
 
     def json(self) -> str:
         """Return it as one JSON document."""
-        from gdcli.storage.files import json_text
-
-        listed: list[dict[str, Any]] = [
-            {"run": d.run, "file": d.file, "where": d.where, "recorded": d.recorded, "again": d.again}
-            for d in self.differences
-        ]
+        names = ("run", "file", "where", "recorded", "again")
+        listed = [{name: getattr(found, name) for name in names} for found in self.differences]
         found = {"folder": str(self.folder), "identical": not listed, "differences": listed}
         return json_text({**found, "machine": list(self.machine)})
 
@@ -87,13 +186,7 @@ def verify(folder: Path, frontend: Frontend, arguments: tuple[str, ...] = ()) ->
     Raises SpecError for a record that has not ended, or that cannot be run again by itself; MachineError for a changed
     one.
     """
-    from gdcli.storage import request as requests
-    from gdcli.storage.run_folder import Lock
-
-    resume.require_whole(folder)
-    lock = Lock(folder)
-    try:
-        request, status = requests.read(folder), resume.status_of(folder, frontend.warning)
+    with opened(folder, frontend) as (request, status):
         if status in (None, "interrupted"):
             raise SpecError(f"{shown_path(folder)} has not ended: gdcli resume goes on with it")
         requests.require_config(request, folder)
@@ -101,13 +194,10 @@ def verify(folder: Path, frontend: Frontend, arguments: tuple[str, ...] = ()) ->
         with tempfile.TemporaryDirectory(prefix="gdcli-verify-") as again:
             if _interrupted(folder, request, Path(again), frontend, arguments):
                 return None
-            from gdcli.commands.machine import differences, here
-
             (new,) = (path for name in Path(again).iterdir() for path in name.iterdir())
-            found = compare(folder, new, by_time=_ended_by_time(folder))
-            return Verification(folder, found, differences(json_file(folder / "environment.json") or {}, here()))
-    finally:
-        lock.release()
+            found = differences(folder, new, by_time=_ended_by_time(folder))
+            machine = machine_differences(json_file(folder / "environment.json") or {})
+            return Verification(folder, found, machine)
 
 
 def _interrupted(folder: Path, request: Request, into: Path, frontend: Frontend, arguments: tuple[str, ...]) -> bool:
@@ -117,16 +207,17 @@ def _interrupted(folder: Path, request: Request, into: Path, frontend: Frontend,
         left_out["trajectory"] = ()  # it is for the picture
     by_time = _ended_by_time(folder)
     more = (f"stop.max_steps={_steps_of(folder)}", "stop.max_seconds=1e9") if by_time else ()
+    silent = Frontend(importing=frontend.importing, interruptible=frontend.interruptible)  # nobody is told
     context = Context(
-        resume.source_of(folder, request), frontend.silent(), into,
+        source_of(folder, request), silent, into,
         cores=None if request.command == "run" else _cores_of(folder),
         recorded=None if by_time else request,  # with more it is another config.yaml
         arguments=arguments,
     )  # fmt: skip
     try:
-        report = resume.execute(request.model_copy(update=left_out), context, ExecutionOptions(), more)
+        report = execute(request.model_copy(update=left_out), context, more)
     except RunError:
-        if resume.status_of(folder, frontend.warning) != "failed":
+        if status_of(folder, frontend.warning) != "failed":
             raise
         return False
     return report.interrupted
@@ -134,7 +225,7 @@ def _interrupted(folder: Path, request: Request, into: Path, frontend: Frontend,
 
 def _ended_by_time(folder: Path) -> bool:
     """Say whether a run was stopped by stop.max_seconds, which comes after another step each time."""
-    return str(_summary(folder).get("message", "")).startswith("max_seconds reached")
+    return str((json_file(folder / "summary.json") or {}).get("message", "")).startswith("max_seconds reached")
 
 
 def _require_comparable(folder: Path, request: Request) -> None:
@@ -147,26 +238,20 @@ def _require_comparable(folder: Path, request: Request) -> None:
 
 
 def _steps_of(folder: Path) -> int:
-    steps = _summary(folder).get("steps")
+    steps = (json_file(folder / "summary.json") or {}).get("steps")
     if type(steps) is not int or steps < 1:
         raise MachineError(f"{folder / 'summary.json'} is damaged: it does not say how many steps there were")
     return steps
 
 
-def _summary(folder: Path) -> dict[str, Any]:
-    return json_file(folder / "summary.json") or {}
-
-
 def _cores_of(folder: Path) -> int | None:
     """Return the cores that ``threads: auto`` found for the runs of a sweep or a comparison, wherever that was."""
-    from gdcli.storage import config_reader
-
     found = [(json_file(folder / "environment.json") or {}).get("threads")]
     found += [config_reader.read(path.parent).get("threads") for path in folder.glob("*/config.yaml")]
     return max((threads for threads in found if type(threads) is int), default=None)
 
 
-def compare(recorded: Path, again: Path, *, by_time: bool = False) -> list[Difference]:
+def differences(recorded: Path, again: Path, *, by_time: bool = False) -> list[Difference]:
     """Return the first difference of each file, those of the earliest steps first; none where all bytes are equal.
 
     ``by_time`` is for a run that its time ended: it was done again with the same number of steps as the end, which
@@ -174,11 +259,11 @@ def compare(recorded: Path, again: Path, *, by_time: bool = False) -> list[Diffe
     """
     folders = {path.name for root in (recorded, again) for path in root.iterdir() if _is_of_run(path)}
     found: list[Difference] = []
-    for run in ("", *sorted(folders)):
+    for folder in ("", *sorted(folders)):
         for name in SAME:
             if by_time and name == "config.yaml":
                 continue
-            difference = _of_file(recorded / run / name, again / run / name, run, by_time)
+            difference = _of_file(recorded / folder / name, again / folder / name, folder, by_time)
             if difference is not None:
                 found.append(difference.in_unicode())
     return sorted(found, key=lambda difference: difference.step)
@@ -198,7 +283,7 @@ def _of_file(recorded: Path, again: Path, run: str, by_time: bool) -> Difference
         return None
     with existing(recorded) as ours, existing(again) as theirs:
         if name.endswith(".csv"):
-            with contextlib.suppress(csv.Error):  # a quotation mark that never ends
+            with suppress(csv.Error):  # a quotation mark that never ends
                 difference = _of_table(run, name, _text(ours), _text(theirs))
                 if difference is not None:
                     return difference

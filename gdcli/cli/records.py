@@ -1,0 +1,255 @@
+"""`gdcli ls`, `show`, `diff`, `rm` and `export`: the records."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from gdcli.cli import options
+from gdcli.cli.output import Console, Output, note, print_log
+from gdcli.commands.context import shown_path
+from gdcli.errors import SpecError
+from gdcli.spec.scalars import shown
+from gdcli.storage.find import find
+from gdcli.storage.record import read
+
+if TYPE_CHECKING:
+    from gdcli.commands.list import Listing
+
+RunArgument = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="A record: its folder, its id, a prefix, a spec's name, last, last~1, ..."),
+]
+DISPENSABLE = ("when", "duration", "best_loss", "kind", "steps")
+"""Columns that a terminal too narrow for all does without, in this order; the id has the time in it."""
+COLOURS = {
+    "finished": "green", "stopped": "green", "diverged": "red", "failed": "red", "damaged": "red",
+    "interrupted": "yellow", "unfinished": "yellow", "running": "cyan",
+}  # fmt: skip
+
+
+def ls(
+    folder: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN|NAME|FOLDER", help="A sweep or a comparison, for its runs; a spec's name, or a folder."
+        ),
+    ] = None,
+    output: options.OutputOption = Path("runs"),
+    sort_by: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="A column, a metric, or a key of the spec: optimizer.lr.")
+    ] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", "-r", help="The other way round.")] = False,
+    only_changed: Annotated[
+        bool, typer.Option("--only-changed", help="Also show the keys of the spec that are not the same in all.")
+    ] = False,
+    top: Annotated[int | None, typer.Option(min=0, help="Only the first so many.")] = None,
+    status: Annotated[str | None, typer.Option(help="Only those that ended so: finished, diverged, ...")] = None,
+    json: options.JsonOption = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print a CSV, all digits.")] = False,
+    md: Annotated[bool, typer.Option("--md", help="Print a Markdown table.")] = False,
+) -> int:
+    """List the records, the newest first. On a narrow terminal the time and other columns are left out.
+
+    Example: gdcli ls --sort-by final_loss --top 10 --only-changed
+    """
+    if json + csv + md > 1:
+        raise SpecError("--json, --csv and --md exclude each other")
+    from gdcli.commands.list import folders_of, listing
+
+    folders = folders_of(folder, output)
+    found = listing(folders, status=status, sort_by=sort_by, reverse=reverse, only_changed=only_changed, top=top)
+    out = Output()
+    if json or csv or md:
+        out(found.json() if json else found.csv() if csv else found.markdown())
+    elif not found.rows:
+        note("no records")
+    elif sys.stdout.isatty():
+        _on_terminal(found)
+    else:
+        out(found.text())
+    return 0
+
+
+def _on_terminal(found: Listing) -> None:
+    """Print a table as wide as the terminal at most; texts of records are never markup."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from gdcli.report.tables import number
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    lines = [found.header(), *[[number(value) for value in row] for row in found.cells()]]
+    kept = _fitting(found.columns, [max(map(len, column)) for column in zip(*lines, strict=True)], console.width)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for k in kept:
+        numbers = all(not isinstance(row[k], str) for row in found.cells())
+        table.add_column(Text(lines[0][k], style="bold"), justify="right" if numbers else "left", no_wrap=True)
+    status = found.columns.index("status")
+    for line in lines[1:]:
+        table.add_row(*(Text(line[k], style=COLOURS[line[k]] if k == status else "") for k in kept))
+    console.print(table)
+
+
+def _fitting(columns: tuple[str, ...], widths: list[int], room: int) -> list[int]:
+    """Return which columns to show: without those that can be spared, as far as that is needed."""
+    kept = list(range(len(columns)))
+    for name in DISPENSABLE:
+        if sum(widths[k] + 2 for k in kept) - 2 > room:
+            kept.remove(columns.index(name))
+    return kept
+
+
+def show(
+    ctx: typer.Context,
+    run: RunArgument,
+    output: options.OutputOption = Path("runs"),
+    top: Annotated[int, typer.Option(min=0, help="Of a sweep or a comparison: so many of its best runs.")] = 10,
+    log: Annotated[bool, typer.Option("--log", help="Print its log.txt.")] = False,
+    style: Annotated[
+        str | None, typer.Option(help="Print the run in this style; one that is not recorded is trained again for it.")
+    ] = None,
+    json: options.JsonOption = False,
+) -> int:
+    """Show a record: how it ended, its spec, results, files and machine.
+
+    Example: gdcli show last --style tensor
+    """
+    if log + (style is not None) + json > 1:
+        raise SpecError("--log, --style and --json exclude each other")
+    from gdcli.commands import show as commands
+
+    record = read(find(run, output))
+    if log or (style is not None and commands.has_style(record, style)):
+        print_log(record.folder)
+        return 0
+    console = Console(ctx.obj)
+    if style is None:
+        overview = commands.RunOverview(record, top)
+        console.text(overview.json() if json else overview.text())
+        return 0
+    stopped = commands.trained_again(record, style, console.frontend())
+    if stopped is not None:
+        console.note(stopped)
+    return 0 if stopped is None else console.signals.code
+
+
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="A record: its folder, its id, a prefix, last, last~1, ...")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another.")],
+    output: options.OutputOption = Path("runs"),
+    json: options.JsonOption = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit 1 where anything differs, as git diff does; 0 otherwise.")
+    ] = False,
+) -> int:
+    """Show where two records differ: spec, results with the first loss that is not the same, environment.
+
+    Example: gdcli diff last~1 last
+    """
+    from gdcli.commands.diff import differences
+
+    found = differences(*(read(find(text, output)) for text in (a, b)))
+    Output()(found.json() if json else found.text())
+    return int(exit_code and bool(found))
+
+
+def rm(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN", help="Records: folders, ids, prefixes, last, last~1, ...")
+    ],
+    output: options.OutputOption = Path("runs"),
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be removed and exit.")] = False,
+    quiet: options.QuietOption = False,
+) -> int:
+    """Remove records, whole. Asks first; a record in use, and a folder that is no record, is refused.
+
+    Example: gdcli rm last~1 last
+    """
+    from gdcli.storage.remove import checked, held, remove
+
+    folders = checked([find(text, output) for text in runs])
+    if dry_run:
+        Output()("".join(f"{told(folder)}\n" for folder in folders))
+        return 0
+    with held(folders):
+        if not yes and not agreed(folders):
+            note("nothing was removed")
+            return 0
+        for folder in folders:
+            remove(folder)
+            if not quiet:
+                note(f"removed {told(folder)}")
+    return 0
+
+
+def told(folder: Path) -> str:
+    """Return a record's path, safe to print."""
+    return shown(shown_path(folder), 1000)
+
+
+def agreed(folders: Sequence[Path]) -> bool:
+    """Ask on the terminal. Raises SpecError where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise SpecError("standard input is no terminal, so nobody can be asked. --yes removes without asking")
+    for folder in folders:
+        note(told(folder))
+    which = "this record" if len(folders) == 1 else f"these {len(folders):,} records"
+    print(f"Remove {which}? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def export(
+    run: RunArgument,
+    form: Annotated[
+        Literal["csv", "parquet", "tensorboard"], typer.Option("--format", "-f", help="What to write.")
+    ] = "csv",
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "--to",
+            "-o",
+            metavar="PATH",
+            help="A file; a folder for tensorboard. Default: standard output, ID.parquet, tensorboard/.",
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", help="Folder of the records.")] = Path("runs"),
+    long: Annotated[bool, typer.Option("--long", help="Of many runs: all steps of each.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+    quiet: options.QuietOption = False,
+) -> int:
+    """Write all numbers of a record as one table, CSV or Parquet, or its losses as TensorBoard's event files.
+
+    Example: gdcli export last --format parquet -o last.parquet
+    """
+    if long and form == "tensorboard":
+        raise SpecError("--long is for csv and parquet; TensorBoard gets all steps of all runs anyway")
+    from gdcli.commands import export as exporting
+
+    record = read(find(run, output))
+    if form == "tensorboard":
+        folder = to or Path("tensorboard")
+        files = exporting.to_tensorboard(record, folder, force=force)
+        return written(folder / record.id, f"{len(files):,} event file{'s' * (len(files) != 1)} in ", quiet=quiet)
+    table = exporting.table_of(record, long=long)
+    if form == "csv" and to is None:
+        out = Output()
+        for piece in table.csv():
+            out(piece.decode())
+        return 0
+    path = to or Path(f"{record.id}.parquet")
+    exporting.to_file(table, path, form, force=force)
+    return written(path, "", quiet=quiet)
+
+
+def written(path: Path, what: str, *, quiet: bool) -> int:
+    """Tell what was written."""
+    if not quiet:
+        note(f"wrote {what}{told(path)}")
+    return 0

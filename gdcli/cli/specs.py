@@ -1,0 +1,235 @@
+"""`gdcli explain`, `check`, `plot`, `ema`, `validate`, `schema`, `cp` and `catalog`: what trains no run of its own."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from gdcli.cli import options
+from gdcli.cli.output import Output, note, warn
+from gdcli.cli.signals import import_engine
+from gdcli.commands import plot as plotting
+from gdcli.commands.context import shown_path
+from gdcli.errors import SpecError
+from gdcli.storage.files import json_text
+
+
+def explain(
+    words: options.SpecArgument,
+    step: Annotated[int, typer.Option(min=1, help="Which step of the run; the ones before are trained.")] = 1,
+    only: Annotated[str | None, typer.Option(metavar="NAMES", help="Some values: h1,o1,loss,dw5,db1,new_w5.")] = None,
+    form: Annotated[
+        Literal["text", "markdown", "latex"], typer.Option("--format", help="text, markdown or latex.")
+    ] = "text",
+    seed: options.SeedOption = None,
+) -> int:
+    """Write out one training step with its numbers: forward, loss, every derivative by the chain rule, update.
+
+    Example: gdcli explain backprop_2x2 --only h1,o1,loss,dw5
+    """
+    from gdcli.commands import specs
+
+    loaded = specs.loaded(*options.spec_of(words, seed=seed), "explain")
+    names = None if only is None else [part.strip() for part in only.split(",")]
+    if names is not None and "" in names:
+        raise SpecError(f"--only takes names with commas between: h1,o1,loss,dw5 (got '{only}')")
+    import_engine()
+    from gdcli.commands import explain as explaining
+
+    if names is not None:
+        text = explaining.only(explaining.quantities(loaded, names, step), form)
+    else:
+        text = explaining.render(explaining.explain(loaded, step), form)
+    Output()(text)
+    return 0
+
+
+def check(
+    words: options.SpecArgument,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            help="Largest relative error. Default: 1e-12 by hand against autograd and 1e-6 against differences in "
+            "float64, 1e-5 and 1e-3 in float32."
+        ),
+    ] = None,
+    dtype: Annotated[
+        Literal["float32", "float64", "both"],
+        typer.Option(help="The dtype of the gradients; differences are taken in float64."),
+    ] = "both",
+    seed: options.SeedOption = None,
+    device: options.DeviceOption = None,
+    json: options.JsonOption = False,
+) -> int:
+    """Check the gradients of step 1: by hand, by autograd, by differences. Exit 1 above the tolerance.
+
+    Example: gdcli check backprop_2x2 --dtype float64
+    """
+    if tolerance is not None and not (isfinite(tolerance) and tolerance >= 0):
+        raise SpecError(f"--tolerance takes a number of at least 0 (got {tolerance})")
+    from gdcli.commands import specs
+
+    loaded = specs.loaded(*options.spec_of(words, seed=seed, device=device), "check")
+    import_engine()
+    import torch
+
+    from gdcli.commands import check
+    from gdcli.engine.device import resolve_threads
+
+    torch.set_num_threads(resolve_threads(loaded))
+    dtypes: tuple[check.Dtype, ...] = ("float64", "float32") if dtype == "both" else (dtype,)
+    report = check.check(loaded, dtypes, tolerance)
+    Output()(report.json() if json else report.text())
+    return 0 if report.passed else 1
+
+
+def plot(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN]... [KEY=VALUE]...", help="Records, or specs to train, and overrides."),
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", "-k", help=f"{', '.join(plotting.KINDS)}. Default: curves.")
+    ] = None,
+    smooth: Annotated[
+        float | None, typer.Option(metavar="BETA", help="curves: the moving average, over the pale loss.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="activations: some, on one pair of axes: sigmoid,tanh.")
+    ] = None,
+    step: Annotated[int, typer.Option(min=1, help="network: before which step of the run.")] = 1,
+    animate: Annotated[bool, typer.Option("--animate", help="curves, surface: a GIF that grows.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="png, svg or pdf; default: KIND.png.")
+    ] = None,
+    force: options.ForceOption = False,
+    quiet: options.QuietOption = False,
+) -> int:
+    """Draw a picture: loss curves, activations, losses, gradients by layer, a surface with paths, a network.
+
+    Examples: gdcli plot runs/a runs/b --smooth 0.9 · gdcli plot --kind activations · gdcli plot adam_2x2 -k surface
+    """
+    words = words or []
+    names = [part.strip() for part in name.split(",")] if name is not None else []
+    picture = plotting.PlotOptions(plotting.chosen(kind, words), smooth, names, step, animate)
+    picture.check(words)
+    path = plotting.target(output, picture, force=force)
+    import_engine()
+    plotting.plot(words, picture, path)
+    if not quiet:
+        note(f"wrote {shown_path(path)}")
+    return 0
+
+
+def ema(
+    file: Annotated[
+        str, typer.Argument(metavar="[FILE.csv]", help="A CSV file with a header, or a bundled one.")
+    ] = "temperatures",
+    column: Annotated[str | None, typer.Option(help="The column to average. Default: the last.")] = None,
+    beta: Annotated[
+        list[float] | None,
+        typer.Option(help="How much of the average before is kept, 0 to below 1; may be repeated. Default: 0.5, 0.9."),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the records, or a .csv file: the plot goes beside it.")
+    ] = Path("runs"),
+    quiet: options.QuietOption = False,
+    plot: options.PlotOption = True,
+    json: options.JsonOption = False,
+) -> int:
+    """Average a series of numbers: S = beta*S + (1 - beta)*y, the first S is the first y. Prints a CSV.
+
+    Example: gdcli ema temperatures --column temperature --beta 0.5 --beta 0.9
+    """
+    from gdcli.commands import ema as commands
+
+    found = commands.average(commands.read(file, column), beta or [0.5, 0.9])
+    record = commands.record(found, output, Path(file), plot=plot, warning=warn)
+    Output()(found.json(str(record)) if json else found.csv())
+    if not quiet:
+        note(f"record: {shown_path(record)}")
+    return 0
+
+
+def validate(
+    words: Annotated[
+        list[str], typer.Argument(metavar="SPEC... [KEY=VALUE]...", help="Specs, and overrides for them.")
+    ],
+    json: options.JsonOption = False,
+    no_limits: options.NoLimitsOption = False,
+) -> int:
+    """Check specs without running them: every problem with file, line and column. Exit 2 if there is one."""
+    from gdcli.commands import specs
+
+    names = [word for word in words if "=" not in word]
+    overrides = [word for word in words if "=" in word]
+    if not names:
+        options.spec_of(words)
+    found: list[str] = []
+    for name in names:
+        try:
+            specs.loaded(name, overrides, "run", bounded=not no_limits)
+        except SpecError as error:
+            found += str(error).splitlines()
+    if json:
+        Output()(json_text({"valid": not found, "problems": found}))
+    elif found:
+        raise SpecError("\n".join(found))
+    else:
+        Output()("".join(f"{name}: valid\n" for name in names))
+    return 2 if found else 0
+
+
+def schema() -> None:
+    """Print the JSON Schema of a spec, for editors: gdcli schema > gdcli.schema.json."""
+    from gdcli.spec.json_schema import json_schema
+
+    Output()(json_text(json_schema()))
+
+
+def cp(
+    name: Annotated[str | None, typer.Argument(help="A bundled spec; without it, the list of them.")] = None,
+    path: Annotated[Path | None, typer.Argument(help="Where to: a file or a folder. Default: here.")] = None,
+    force: options.ForceOption = False,
+) -> None:
+    """Copy a bundled spec, with its data file if it has one, out of the package."""
+    from gdcli.commands import specs
+    from gdcli.spec import bundled
+
+    if name is None:
+        Output()("".join(f"{each}\n" for each in bundled.names()))
+        return
+    for new in specs.copy(name, path, force=force):
+        note(f"wrote {shown_path(new)}")
+
+
+def catalog(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KIND] [NAME]", help="model, loss, activation, optimizer, scheduler, data or style; a name of one."
+        ),
+    ] = None,
+    json: options.JsonOption = False,
+) -> int:
+    """List every model, loss, activation, optimizer, scheduler, data generator and style, or describe one.
+
+    Examples: gdcli catalog · gdcli catalog loss · gdcli catalog optimizer adam
+    """
+    from gdcli.commands import catalog as ingredients
+
+    words = words or []
+    if len(words) > 2:
+        raise SpecError(f"catalog takes a kind and a name (got {len(words)} words)")
+    found, in_full = ingredients.find(words)
+    if json:
+        Output()(json_text(list(map(asdict, found))))
+    elif in_full:
+        Output()("\n".join(entry.text() for entry in found))
+    else:
+        Output()(ingredients.listing(found))
+    return 0

@@ -1,0 +1,263 @@
+"""`gdcli run`, `sweep`, `compare`, `resume` and `verify`: what trains, and what is told when it has ended."""
+
+from __future__ import annotations
+
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from gdcli.cli import options
+from gdcli.cli.output import Console, arguments, say_ended
+from gdcli.commands.context import Context, Ended, ExecutionOptions, shown_path
+from gdcli.errors import SpecError
+from gdcli.storage.find import find
+
+if TYPE_CHECKING:
+    from gdcli.commands.again import Report
+    from gdcli.commands.batch import BatchRun
+    from gdcli.commands.run import RunReport
+
+RecordArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="A record: its folder, its id, a prefix, a name, last.")
+]
+
+
+def run(
+    ctx: typer.Context,
+    words: options.SpecArgument,
+    output: options.OutputOption = Path("runs"),
+    seed: options.SeedOption = None,
+    device: options.DeviceOption = None,
+    quiet: options.QuietOption = False,
+    plot: options.PlotOption = True,
+    json: options.JsonOption = False,
+    needed: options.NeededOption = False,
+    no_limits: options.NoLimitsOption = False,
+) -> int:
+    """Train one experiment: print its style, write its run folder.
+
+    Example: gdcli run backprop_2x2 optimizer.lr=0.1 epochs=50
+    """
+    from gdcli.commands import run as commands
+    from gdcli.spec import bundled
+    from gdcli.storage.request import RunRequest
+
+    name, overrides = options.spec_of(words, seed=seed, device=device)
+    source = bundled.find(name)
+    request = RunRequest(name=source.path.stem, overrides=overrides, plot=plot, no_limits=no_limits)
+    console = Console(ctx.obj, quiet=quiet, json=json)
+    context = Context(source, console.frontend(), output, needed=needed, arguments=arguments())
+    return tell(commands.run(request, context), console)
+
+
+def sweep(
+    ctx: typer.Context,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[SPEC] [KEY=VALUE]...", help="Default: the bundled linear_sweep.")
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", "-p", help="NAME, NAME=GRID or zip(A=GRID,B=GRID); several give their product."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each point: with the seed and those after it.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the expanded points and exit.")] = False,
+    trajectory: Annotated[
+        list[str] | None, typer.Option(metavar="RUN", help="A record or a spec: its path on the surface.")
+    ] = None,
+    max_runs: options.MaxRunsOption = None,
+    fleet: options.FleetOption = "auto",
+    verify: options.VerifyOption = 0,
+    jobs: options.JobsOption = 1,
+    cluster: options.ClusterOption = None,
+    fail_fast: options.FailFastOption = False,
+    output: options.OutputOption = Path("runs"),
+    seed: options.SeedOption = None,
+    device: options.DeviceOption = None,
+    quiet: options.QuietOption = False,
+    plot: options.PlotOption = True,
+    json: options.JsonOption = False,
+    needed: options.NeededOption = False,
+) -> int:
+    """Sweep a parameter of the model (no training), or train one run per value of a key.
+
+    Examples: gdcli sweep --param w · gdcli sweep backprop_2x2 --param lr=0.1,0.5,1 · gdcli sweep SPEC -p "w=0:4.1:0.1"
+    """
+    from gdcli.commands import sweep as commands
+    from gdcli.commands.specs import lasting
+    from gdcli.spec import bundled
+    from gdcli.storage.request import SweepRequest
+
+    name, overrides = options.spec_of(words or [], "linear_sweep", seed=seed, device=device)
+    source = bundled.find(name)
+    request = SweepRequest(
+        name=source.path.stem, overrides=overrides, plot=plot, max_runs=max_runs,
+        fleet=fleet, fail_fast=fail_fast, param=tuple(param or ()), seeds=seeds,
+        trajectory=tuple(map(lasting, trajectory or ())),
+    )  # fmt: skip
+    console = Console(ctx.obj, quiet=quiet, json=json)
+    execution = ExecutionOptions(jobs, cluster, verify)
+    context = Context(source, console.frontend(), output, needed=needed, arguments=arguments(), options=execution)
+    if dry_run:
+        console.text(commands.expanded(request, context))
+        return 0
+    return tell(commands.sweep(request, context), console, verify)
+
+
+def compare(
+    ctx: typer.Context,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[SPEC] [KEY=VALUE]...", help="Default: the bundled optimizers_2x2.")
+    ] = None,
+    optimizers: Annotated[
+        str | None, typer.Option(help="Labels or settings: sgd,adam or momentum=sgd:lr=1:momentum=0.5,adam.")
+    ] = None,
+    batches: Annotated[str | None, typer.Option(help="Batch modes: full,mini-batch:32,stochastic.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each row: weights and batch order anew.")] = None,
+    redraw_data: Annotated[bool, typer.Option("--redraw-data", help="A seed draws the data anew too.")] = False,
+    tune: Annotated[int | None, typer.Option(help="Learning rates to try for each row, on seeds of their own.")] = None,
+    tune_range: Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="Of --tune. Default: 1e-4,1e1.")] = None,
+    target: Annotated[float | None, typer.Option(help="Count steps, epochs and evaluations to this loss.")] = None,
+    closed_form: Annotated[
+        bool | None, typer.Option("--closed-form/--no-closed-form", help="Add the least-squares solution.")
+    ] = None,
+    x: Annotated[
+        Literal["steps", "epochs", "evaluations"] | None, typer.Option("--x", help="The axis of the plot.")
+    ] = None,
+    max_runs: options.MaxRunsOption = None,
+    fleet: options.FleetOption = "auto",
+    verify: options.VerifyOption = 0,
+    jobs: options.JobsOption = 1,
+    cluster: options.ClusterOption = None,
+    fail_fast: options.FailFastOption = False,
+    output: options.OutputOption = Path("runs"),
+    seed: options.SeedOption = None,
+    device: options.DeviceOption = None,
+    quiet: options.QuietOption = False,
+    plot: options.PlotOption = True,
+    json: options.JsonOption = False,
+    needed: options.NeededOption = False,
+) -> int:
+    """Compare optimizers or batch modes: the runs of each row, a table, plots, one folder.
+
+    Every row has the same data and start values, shown by a hash. Example: gdcli compare --optimizers sgd,adam
+    """
+    from gdcli.commands import compare as commands
+    from gdcli.spec import bundled
+    from gdcli.storage.request import CompareRequest
+
+    name, overrides = options.spec_of(words or [], "optimizers_2x2", seed=seed, device=device)
+    source = bundled.find(name)
+    if target is not None and not isfinite(target):
+        raise SpecError(f"--target takes a loss (got {target:g})")
+    request = CompareRequest(
+        name=source.path.stem, overrides=overrides, plot=plot, max_runs=max_runs,
+        fleet=fleet, fail_fast=fail_fast, optimizers=optimizers, batches=batches, seeds=seeds, redraw_data=redraw_data,
+        tune=tune, tune_range=tune_range, target=target, closed_form=closed_form, x=x,
+    )  # fmt: skip
+    console = Console(ctx.obj, quiet=quiet, json=json)
+    execution = ExecutionOptions(jobs, cluster, verify)
+    context = Context(source, console.frontend(), output, needed=needed, arguments=arguments(), options=execution)
+    return tell(commands.compare(request, context), console, verify)
+
+
+def resume(
+    ctx: typer.Context,
+    run: RecordArgument,
+    output: options.OutputOption = Path("runs"),
+    jobs: options.JobsOption = 1,
+    cluster: options.ClusterOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Go on though the machine or the versions differ.")] = False,
+    quiet: options.QuietOption = False,
+    json: options.JsonOption = False,
+) -> int:
+    """Go on where a record was stopped or killed: the same bytes in the end as if it never had been.
+
+    Standard output is what was not printed before the last checkpoint. Example: gdcli resume last
+    """
+    from gdcli.commands import again
+
+    console = Console(ctx.obj, quiet=quiet, json=json)
+    execution, frontend = ExecutionOptions(jobs, cluster), console.frontend()
+    report = again.resume(find(run, output), execution, frontend, force=force, arguments=arguments())
+    if not isinstance(report, Ended):
+        return tell(report, console)
+    if json:
+        say_ended(report.folder, json=True)
+    console.note(f"nothing is left to do: {report.status}. record: {shown_path(report.folder)}")
+    return int(report.status in ("diverged", "failed"))
+
+
+def verify(
+    ctx: typer.Context,
+    run: RecordArgument,
+    output: options.OutputOption = Path("runs"),
+    quiet: options.QuietOption = False,
+    json: options.JsonOption = False,
+) -> int:
+    """Run a record again, and say 'bit-identical' or where it first differs; exit 1 if it does.
+
+    Example: gdcli verify last
+    """
+    from gdcli.commands import again
+
+    console = Console(ctx.obj, quiet=quiet, json=json)
+    found = again.verify(find(run, output), console.frontend(), arguments())
+    if found is None:
+        return console.signals.code
+    console.text(found.json() if json else found.text())
+    return int(bool(found.differences))
+
+
+# --- what is told at the end ------------------------------------------------------------------------------------------
+
+
+def tell(report: Report, console: Console, verify: int = 0) -> int:
+    """Print what a report has to say; of runs of fleets so many are verified. Return the exit code."""
+    if isinstance(report, Ended):
+        say_ended(report.folder, json=console.json)
+        console.note(f"not needed, it is finished already: {shown_path(report.folder)}")
+        return 0
+    from gdcli.commands.batch import BatchRun
+    from gdcli.commands.run import RunReport
+
+    if isinstance(report, RunReport):
+        return _run(report, console)
+    if isinstance(report, BatchRun):
+        return _batch(report, console, verify)
+    console.text(report.json() if console.json else report.text())
+    _where(report.folder, console, interrupted=False)
+    return 0
+
+
+def _run(report: RunReport, console: Console) -> int:
+    outcome = report.finished.outcome
+    if console.json:
+        console.text(report.json())
+    if outcome.status in ("diverged", "interrupted") or (outcome.status == "stopped" and not console.quiet):
+        console.note(outcome.message)
+    _where(report.folder, console, interrupted=report.interrupted)
+    return {"diverged": 1, "interrupted": console.signals.code}.get(outcome.status, 0)
+
+
+def _batch(report: BatchRun, console: Console, verify: int) -> int:
+    console.text(report.json() if console.json else report.table())
+    verified = report.verified(verify, console.frontend())
+    if verified is not None:
+        console.note(verified.text())
+    came = console.signals.came
+    _where(report.folder, console, interrupted=bool(came))
+    failures = sum(result.status == "failed" for result in report.trained)
+    if failures:
+        console.note(f"{failures:,} of {len(report.trained):,} runs failed")
+    too_far_off = verified is not None and not verified.largest <= verified.allowed
+    return console.signals.code if came else int(failures > 0 or too_far_off)
+
+
+def _where(folder: Path | None, console: Console, *, interrupted: bool) -> None:
+    """Tell where the record is, and how to go on with one that was stopped."""
+    if folder is not None and not console.quiet:
+        console.note(f"record: {shown_path(folder)}")
+        if interrupted:
+            console.note(f"go on with: gdcli resume {shown_path(folder)}")

@@ -1,0 +1,253 @@
+"""What is shown of a comparison: a table with a row per optimizer or batch mode, curves, paths on a contour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, isfinite, nan
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gdcli.commands.stats import Interval, interval, paired, quantile
+from gdcli.engine.grid import losses
+from gdcli.engine.problem import build
+from gdcli.records import Effort, Result
+from gdcli.report import plots, tables
+from gdcli.runner.record_run import loss_label
+from gdcli.spec.load import Loaded
+
+X = Literal["steps", "epochs", "evaluations"]
+LABELS = {"steps": "step", "epochs": "epoch", "evaluations": "gradient evaluation"}
+CLOSED_FORM = "closed_form"  # the label of the least-squares solution
+SIDE = 240  # points of the contour's grid, each way
+WORK = 2e9  # rows of data times points of the grid, at most about so many
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row: its results over the seeds, in the order of the seeds."""
+
+    label: str
+    lr: float | None
+    lr_from: str
+    results: tuple[Result, ...]
+    effort: Effort
+
+    def final(self) -> Interval:
+        """Return mean and interval of the final loss; infinite when a run diverged."""
+        return interval([result.rank for result in self.results])
+
+    def best(self) -> float:
+        """Return the mean of the best losses."""
+        return interval([result.best_loss if isfinite(result.best_loss) else inf for result in self.results]).mean
+
+    def metric(self, name: str) -> float:
+        """Return the mean of a metric; nan where a run failed or has none, inf where one diverged."""
+        values = [result.metrics.get(name) for result in self.results]
+        return interval([value for value in values if value is not None]).mean if None not in values else nan
+
+    def reached(self) -> int:
+        """Return how many runs reached the target."""
+        return sum(result.to_target is not None for result in self.results)
+
+    def to_target(self) -> tuple[Interval, Interval, Interval]:
+        """Return steps, epochs and gradient evaluations to the target; infinite where a run missed it."""
+        found = [self.effort.of(result.to_target) for result in self.results]
+        columns = [[inf if value is None else float(value) for value in column] for column in zip(*found, strict=True)]
+        steps, epochs, evaluations = map(interval, columns)
+        return steps, epochs, evaluations
+
+    def difference(self, first: Line) -> Interval:
+        """Return mean and interval of the paired differences of final losses, over the seeds that both rows have."""
+        of_first = {result.values[3:]: result.rank for result in first.results}  # by seed
+        pairs = [(r.rank, of_first[r.values[3:]]) for r in self.results if r.values[3:] in of_first]
+        ours, theirs = [loss for loss, _ in pairs], [loss for _, loss in pairs]
+        if not pairs or not all(map(isfinite, [*ours, *theirs])):
+            return Interval(nan, nan, nan, len(pairs))
+        return paired(ours, theirs)
+
+
+def one_seed(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> str:
+    """Return the table of one run per row."""
+    names = ["optimizer", "lr", "lr from", "final loss", "best loss", "steps", "epochs", "status"]
+    names += map(_short, metrics)
+    names += _TO_TARGET if target else []
+    rows = []
+    for line in lines:
+        (result,) = line.results
+        row: list[Any] = [line.label, line.lr, line.lr_from, _finite(result.loss), _finite(result.best_loss)]
+        row += [result.steps, result.epochs, result.status, *(result.metrics.get(name) for name in metrics)]
+        if target:
+            row += [_count(part.mean) for part in line.to_target()]
+        rows.append([*row, *(value or "-" for value in result.hashes or ("", "", ""))])
+    return tables.aligned([*names, "weights", "data", "order"], rows)
+
+
+_TO_TARGET = ["to target: steps", "epochs", "evaluations"]
+
+
+def several_seeds(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> str:
+    """Return the table of several runs per row: means, 95 % intervals, the paired difference to the first row."""
+    names = ["optimizer", "lr", "lr from", "final loss", "best loss", *map(_short, metrics)]
+    names += [*_TO_TARGET, "reached"] if target else []
+    names += [f"minus {lines[0].label}", "ended"]
+    rows = []
+    for line in lines:
+        final = line.final()
+        row: list[Any] = [line.label, line.lr, line.lr_from, _with_half(final), _mean(line.best())]
+        row += [_mean(line.metric(name)) for name in metrics]
+        if target:
+            row += [_count(part.mean) for part in line.to_target()]
+            row.append(f"{line.reached()}/{len(line.results)}")
+        row.append("" if line is lines[0] else _with_half(line.difference(lines[0])))
+        rows.append([*row, _endings(line.results)])
+    return tables.aligned(names, rows) + "± is half the 95 % interval of the mean over the seeds\n"
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None
+
+
+def _mean(value: float) -> str:
+    return "∞" if value == inf else tables.number(value)
+
+
+def _count(value: float) -> str:
+    return "∞" if value == inf else f"{value:.6g}"
+
+
+def _with_half(found: Interval) -> str:
+    half = f" ± {(found.high - found.low) / 2:.2g}" if isfinite(found.low) else ""
+    return _mean(found.mean) + half
+
+
+def _short(metric: str) -> str:
+    return metric.replace("validation", "val")
+
+
+def _endings(results: Sequence[Result]) -> str:
+    """Return how the runs ended: ``10 finished`` or ``8 finished, 2 diverged``."""
+    names = dict.fromkeys(result.status for result in results)
+    return ", ".join(f"{sum(r.status == name for r in results)} {name}" for name in names)
+
+
+def as_data(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> list[dict[str, Any]]:
+    """Return the rows as data, for summary.json and --json."""
+    found = []
+    for line in lines:
+        row: dict[str, Any] = {
+            "label": line.label, "lr": line.lr, "lr_from": line.lr_from, "seeds": len(line.results),
+            "final_loss": _ends(line.final()), "best_loss": line.best(),
+        }  # fmt: skip
+        row |= {name: line.metric(name) for name in metrics}
+        if target:
+            names, means = ("steps", "epochs", "evaluations"), [part.mean for part in line.to_target()]
+            row["to_target"] = {"reached": line.reached(), **dict(zip(names, means, strict=True))}
+        if line is not lines[0]:
+            row["difference"] = _ends(line.difference(lines[0]))
+        found.append(row)
+    return found
+
+
+def _ends(found: Interval) -> dict[str, float]:
+    return {"mean": found.mean, "low": found.low, "high": found.high}
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def curves(lines: Sequence[Line], loaded: Loaded, x: X | None) -> bytes:
+    """Return the picture of all loss curves.
+
+    Without a choice of x, steps where every row takes one an epoch, else epochs; over epochs and gradient evaluations
+    the losses of an epoch's batches are averaged, those of single small batches would hide each other. The closed form
+    is a line to compare with.
+    """
+    levels = [("closed form", line.final().mean) for line in lines if line.label == CLOSED_FORM]
+    lines = [line for line in lines if line.label != CLOSED_FORM]
+    per_epoch = [line.effort.steps_per_epoch for line in lines]
+    x = x or ("steps" if max(per_epoch) == 1 else "epochs")
+    drawn = [curve for line in lines if (curve := _curve(line, x)) is not None]
+    label = loss_label(loaded)
+    if x != "steps" and max(per_epoch) > 1:
+        label += ", epoch mean"
+    seeds = max(len(line.results) for line in lines)
+    band = f"band: 95 % interval of the mean, {seeds} seeds" if seeds > 1 else ""
+    title = loaded.spec.name
+    return plots.comparison(
+        drawn, title=title, loss_label=label, x_label=LABELS[x], band_label=band, levels=levels
+    )  # fmt: skip
+
+
+def _curve(line: Line, x: X) -> plots.Curve | None:
+    """Return the mean over the seeds, with its interval."""
+    runs = [result.losses for result in line.results if result.losses is not None]
+    if not runs:
+        return None
+    size = 1 if x == "steps" else line.effort.steps_per_epoch
+    series = [_means(run, size) for run in runs]
+    length = max(map(len, series))
+    table = np.full((len(series), length), np.nan)  # [S, K]; a run that ended earlier keeps its last loss
+    for row, values in zip(table, series, strict=True):
+        row[: len(values)] = values
+        row[len(values) :] = values[-1] if len(values) else np.nan
+    places = np.arange(1.0, length + 1)
+    if x == "evaluations":
+        places = np.array([float(line.effort.evaluations(int(k) * size)) for k in places])
+    if len(runs) == 1:
+        return plots.Curve(line.label, places, table[0])
+    mean, half = _interval(table)
+    return plots.Curve(line.label, places, mean, mean - half, mean + half)
+
+
+def _means(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Return the mean of each stretch of ``size`` values; the last may be shorter."""
+    if size == 1:
+        return values
+    starts = np.arange(0, len(values), size)
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = np.add.reduceat(values, starts) if len(starts) else np.empty(0)
+    return np.asarray(sums / np.diff([*starts, len(values)]))
+
+
+def _interval(table: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and half the 95 % interval of each column [S, K], as `gdcli.commands.stats.interval` has them."""
+    count = len(table)
+    with np.errstate(all="ignore"):
+        mean, deviation = table.mean(axis=0), table.std(axis=0, ddof=1)
+    return mean, quantile(count - 1) * deviation / np.sqrt(count)
+
+
+def paths(lines: Sequence[Line], loaded: Loaded) -> bytes | None:
+    """Return the paths of all rows on one contour of the loss; None where the model has not two parameters."""
+    drawn = [
+        (line, result.path)
+        for line in lines
+        if (result := line.results[0]).path is not None and result.path.shape[1] == 2
+    ]
+    if not drawn:
+        return None
+    trails = [plots.Trail(line.label, path) for line, path in drawn]
+    seeds = max(len(line.results) for line, _ in drawn)
+    built = build(loaded)
+    names = [name for parameter in built.theta.parameters() for name in parameter.scalars]
+    side = int(np.clip(np.sqrt(WORK / max(1, len(built.batches.x))), 60, SIDE))
+    (x, y) = (grid_axis([trail.points[:, k] for trail in trails], side) for k in (0, 1))
+    points = np.stack([mesh.ravel() for mesh in np.meshgrid(x, y, indexing="ij")], axis=1)
+    values = losses(built, names, points).reshape(len(x), len(y)).T
+    note = f"the first of {seeds} seeds" if seeds > 1 else ""
+    title, label = loaded.spec.name, loss_label(loaded)
+    return plots.paths((names[0], names[1]), x, y, values, trails, title=title, loss_label=label, note=note)
+
+
+def grid_axis(columns: Sequence[NDArray[np.float64]], side: int) -> NDArray[np.float64]:
+    """Return the grid of one axis: all paths with a margin, one that runs away cut where most points are."""
+    inside = np.concatenate([column[np.isfinite(column)] for column in columns])
+    middle = np.concatenate([column[np.isfinite(column)][:1] for column in columns] + [[np.median(inside)]])
+    spread = np.subtract(*np.quantile(inside, [0.98, 0.02])) or 1.0
+    low = max(inside.min(), min(middle.min(), np.quantile(inside, 0.02)) - spread)
+    high = min(inside.max(), max(middle.max(), np.quantile(inside, 0.98)) + spread)
+    margin = 0.12 * ((high - low) or 1.0)
+    return np.linspace(low - margin, high + margin, side)
