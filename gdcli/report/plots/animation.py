@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from gdcli.errors import MachineError
 
 from .canvas import PALETTE, fixed
-from .curves_of_runs import curves_figure
-from .losses import Curve
-from .planes import Plane, plane_figure
+from .losses import Curve, loss_curves
 from .scales import spread
+from .surfaces import Plane, plane
 from .text import Array
 from .trails import Trail, last_seen, on_axes
 
@@ -33,17 +32,17 @@ DPI = 80  # 640 x 360 pixels
 Moment = Callable[[float], None]  # takes the share of the steps that is shown, 0 to 1
 
 
-def animated_curves(curves: Sequence[Curve], *, title: str, loss_label: str, averages: Sequence[Array] = ()) -> bytes:
+def animated_curves(curves: Sequence[Curve], title: str, loss_label: str, averages: Sequence[Array] = ()) -> bytes:
     """`loss_curves`, growing. Raises MachineError without Pillow."""
     with fixed():
-        figure = curves_figure(curves, title, loss_label, averages)
+        figure = loss_curves.figure(curves, title, loss_label, averages)
         return _gif(figure, _growing(figure.axes[0]), max([len(curve.steps) for curve in curves] + [1]))
 
 
-def animated_plane(shown: Plane, *, title: str, loss_label: str) -> bytes:
+def animated_plane(shown: Plane, title: str, loss_label: str) -> bytes:
     """`plane`, its paths growing. Raises MachineError without Pillow."""
     with fixed():
-        figure = plane_figure(shown, title, loss_label)
+        figure = plane.figure(shown, title, loss_label)
         steps = max([len(trail.points) for trail in shown.trails] + [1])
         return _gif(figure, _walking(figure.axes[0], shown.trails, steps), steps)
 

@@ -1,4 +1,4 @@
-"""Figures, axes and legends in the house's look, and the bytes of their PNG.
+"""Figures, axes and legends in the house's look, and their bytes as PNG, SVG or PDF.
 
 No text is ever read as mathematics, and no setting of the user's matplotlibrc counts.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec
 
 import numpy as np
 
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Form = Literal["png", "svg", "pdf"]
+Asked = ParamSpec("Asked")
+
 WIDTH, HEIGHT = 576.0, 324.0  # points: 8 x 4.5 inches, a slide's shape
+TALL = 432.0  # points: the height of a picture of two rows, 4:3
+SMALL = 9.0  # points: ticks of small panels
 DPI = 120
 NOTE = 20.0  # points: the room that a note above the axes takes
 CURVES = 400  # drawn at most, when a picture has more
@@ -39,15 +45,18 @@ HANDLE = 3.0  # a legend's line, in heights of its text: as long as the longest 
 BESIDE, INSIDE = 165.0, 300.0  # points: the widest label of a legend outside of the axes, and in them
 ENTRY = HANDLE * TEXT + 22  # points: what an entry of a legend takes beside its text
 GREY, GRID, PALE = "#666666", "#dddddd", "#9CCFEE"
-
-
 CROSS: dict[str, Any] = {"marker": "x", "markersize": 9, "markeredgewidth": 2.5, "linestyle": "none", "zorder": 5}
-
-
 STAR: dict[str, Any] = {
     "marker": "*", "markersize": 15, "color": PALETTE[1], "markeredgecolor": "white", "linestyle": "none", "zorder": 6,
     "clip_on": False,
 }  # fmt: skip
+
+
+# dates and versions would change the bytes
+_METADATA: dict[str, dict[str, None]] = {
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
 
 
 @contextmanager
@@ -72,6 +81,40 @@ def fixed() -> Iterator[None]:
         yield
 
 
+class Picture(Generic[Asked]):
+    """A builder of a Figure, made a function that draws it."""
+
+    def __init__(self, figure: Callable[Asked, Figure]) -> None:
+        self.figure = figure
+        update_wrapper(self, figure)
+
+    def __call__(self, *args: Asked.args, **settings: Asked.kwargs) -> bytes:
+        """Return the bytes of a PNG."""
+        return self.drawn("png", *args, **settings)
+
+    def drawn(self, form: Form, *args: Asked.args, **settings: Asked.kwargs) -> bytes:
+        """Return the picture's bytes in a format."""
+        with fixed():
+            return render(self.figure(*args, **settings), form)
+
+
+def render(figure: Figure, form: Form = "png") -> bytes:
+    """The picture's bytes in a format, the same each time; a heat map stays pixels in SVG and PDF."""
+    if form == "png":
+        return to_png(figure)
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.collections import QuadMesh
+
+    for mesh in figure.findobj(QuadMesh):
+        mesh.set_rasterized(True)
+    buffer = io.BytesIO()
+    canvas: Any = FigureCanvasAgg(figure)
+    with matplotlib.rc_context({"svg.hashsalt": "gdcli"}):
+        canvas.print_figure(buffer, format=form, dpi=DPI, metadata=_METADATA[form])
+    return buffer.getvalue()
+
+
 def to_png(figure: Figure) -> bytes:
     """The picture's bytes, the same each time."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -80,6 +123,31 @@ def to_png(figure: Figure) -> bytes:
     canvas: Any = FigureCanvasAgg(figure)  # typed without its methods
     canvas.print_png(buffer, metadata={"Software": None})  # a version in it would change the bytes
     return buffer.getvalue()
+
+
+def new_figure(title: str, height: float = HEIGHT) -> Figure:
+    """An empty picture of a height in points, its title of one line at the top."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((WIDTH / 72, height / 72), DPI)
+    (line, *_) = two_lines(fit(title, TITLE, WIDTH - 30), TITLE, WIDTH)
+    figure.text(0.5, 1 - 8 / height, line, fontsize=TITLE, ha="center", va="top")
+    return figure
+
+
+def add_panel(
+    figure: Figure, box: tuple[float, float, float, float], x: str = "", y: str = "", heading: str = ""
+) -> Axes:
+    """Axes at (left, bottom, width, height) in points of the picture, with labels and a heading."""
+    height = figure.get_figheight() * 72
+    left, bottom, wide, high = box
+    axes = figure.add_axes((left / WIDTH, bottom / height, wide / WIDTH, high / height))
+    axes.set_xlabel(fit(x, TEXT, wide + 40), fontsize=TEXT)
+    axes.set_ylabel(fit(y, TEXT, high + 20), fontsize=TEXT)
+    axes.set_title(fit(heading, TEXT, wide + 20), fontsize=TEXT, pad=4)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(formatter())
+    return axes
 
 
 def new_axes(title: str, x: str, y: str, *, above: float = 0, right: float = 0) -> Axes:
@@ -196,7 +264,7 @@ def looks(count: int, many: int = MANY) -> list[dict[str, Any]]:
     return [{"color": shade, "linestyle": "-", "linewidth": 1.0} for shade in shades]
 
 
-def note(axes: Axes, text: str, *, lift: float = 4, beyond: float = 0) -> None:
+def write_note(axes: Axes, text: str, *, lift: float = 4, beyond: float = 0) -> None:
     """A line of text above the right end of the axes, where their builder left room; nothing for an empty text.
 
     beyond: how far to the right of the axes it ends, in points.

@@ -8,8 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .canvas import BESIDE, ENTRY, GREY, HEIGHT, MANY, WIDTH, draw_line, fixed, looks
-from .panels import TALL, Form, add_panel, new_figure, render
+from .canvas import (
+    BESIDE,
+    ENTRY,
+    GREY,
+    HEIGHT,
+    MANY,
+    TALL,
+    WIDTH,
+    Picture,
+    add_panel,
+    draw_line,
+    looks,
+    new_figure,
+)  # fmt: skip
 from .scales import drawable, log_axis, set_scale, set_span
 from .text import TEXT, Array, fit, width_of
 
@@ -40,22 +52,11 @@ class Histogram:
     zeros: float  # percent of all derivatives that are exactly 0, and in no bin
 
 
+@Picture
 def gradient_norms(
-    steps: Array,
-    layers: Sequence[LayerHistogram],
-    *,
-    title: str,
-    histogram: Histogram | None = None,
-    form: Form = "png",
-) -> bytes:
-    """The norm of each layer's gradient over the steps on a log scale; below it, how large the derivatives are."""
-    with fixed():
-        return render(_gradients_figure(steps, layers, title, histogram), form)
-
-
-def _gradients_figure(
-    steps: Array, layers: Sequence[LayerHistogram], title: str, histogram: Histogram | None
+    steps: Array, layers: Sequence[LayerHistogram], title: str, histogram: Histogram | None = None
 ) -> Figure:
+    """The norm of each layer's gradient over the steps on a log scale; below it, how large the derivatives are."""
     names = _names(layers)
     right = ENTRY + max([width_of(name, TEXT) for name in names] + [66.0])
     height = TALL if histogram else HEIGHT

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .canvas import GREY, HEIGHT, WIDTH, fixed
-from .panels import SMALL, Form, new_figure, render
+from .canvas import GREY, HEIGHT, SMALL, WIDTH, Picture, new_figure
 from .text import TEXT, Array, fit, number
 
 if TYPE_CHECKING:
@@ -45,15 +44,9 @@ class Neuron:
     value: float | None = None
 
 
-def network(
-    layers: Sequence[DrawnLayer], neurons: Sequence[Sequence[Neuron]], *, title: str, form: Form = "png"
-) -> bytes:
+@Picture
+def network(layers: Sequence[DrawnLayer], neurons: Sequence[Sequence[Neuron]], title: str) -> Figure:
     """The net from left to right; numbers on each edge where there is room, else one net each for both numbers."""
-    with fixed():
-        return render(_network_figure(layers, neurons, title), form)
-
-
-def _network_figure(layers: Sequence[DrawnLayer], neurons: Sequence[Sequence[Neuron]], title: str) -> Figure:
     if sum(layer.weight.size for layer in layers) <= LABELLED and max(map(len, neurons)) <= 4:
         figure = new_figure(title)
         axes = _plane(figure, (10, 6, WIDTH - 116, HEIGHT - 36))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .canvas import CROSS, PALETTE, STAR, draw_line, finish, fixed, new_axes, to_png
+from .canvas import CROSS, PALETTE, STAR, Picture, draw_line, finish, new_axes
 from .scales import POINTS, as_numbers, bounds, drawable, log_spaced, set_scale, set_span, spans, spread, ticks_at
 from .text import TEXT, Array, clean, fit, number, width_of
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def sweep_curve(name: str, values: Sequence[float], loss: Array, *, title: str, loss_label: str) -> bytes:
+@Picture
+def sweep_curve(name: str, values: Sequence[float], loss: Array, title: str, loss_label: str) -> Figure:
     """The loss over one parameter of the model, its minimum marked."""
-    with fixed():
-        return to_png(_numbers_figure(name, np.asarray(values, np.float64), loss, title, loss_label, trained=False))
+    return _numbers_figure(name, np.asarray(values, np.float64), loss, title, loss_label, trained=False)
 
 
-def sweep_runs(name: str, values: Sequence[object], loss: Array, *, title: str, loss_label: str) -> bytes:
+@Picture
+def sweep_runs(name: str, values: Sequence[object], loss: Array, title: str, loss_label: str) -> Figure:
     """The final loss over a key of the spec: points for numbers, bars for words."""
     numbers = as_numbers(values)
-    with fixed():
-        if numbers is None:
-            return to_png(_words_figure(name, [str(value) for value in values], loss, title, loss_label))
-        return to_png(_numbers_figure(name, numbers, loss, title, loss_label, trained=True))
+    if numbers is None:
+        return _words_figure(name, [str(value) for value in values], loss, title, loss_label)
+    return _numbers_figure(name, numbers, loss, title, loss_label, trained=True)
 
 
 def _numbers_figure(name: str, values: Array, loss: Array, title: str, loss_label: str, *, trained: bool) -> Figure:

@@ -20,13 +20,12 @@ from .canvas import (
     MARKERS,
     NOTE,
     WIDTH,
+    Picture,
     draw_line,
     finish,
-    fixed,
     looks,
     new_axes,
-    note,
-    to_png,
+    write_note,
 )  # fmt: skip
 from .scales import POINTS, as_numbers, bounds, drawable, log_spaced, set_bounds, set_scale, set_span, spread, ticks_at
 from .text import TEXT, Array, fit, width_of
@@ -63,34 +62,22 @@ class Profile:
     high: Array | None = None  # [K]
 
 
-def sensitivity(rows: Sequence[Sensitivity], *, title: str, loss_label: str) -> bytes:
+@Picture
+def sensitivity(rows: Sequence[Sensitivity], title: str, loss_label: str) -> Figure:
     """The loss over the learning rate of each optimizer, the chosen rate circled, diverged ones crosses at the top."""
-    with fixed():
-        return to_png(_sensitivity_figure(rows, title, loss_label))
+    ways = [_in_order(drawable(row.lr), drawable(row.loss)) for row in rows]
+    lines = [_Line(row.label, lr, loss, row.chosen) for row, (lr, loss) in zip(rows, ways, strict=True)]
+    return _figure(lines, title, loss_label, "learning rate")
 
 
+@Picture
 def sweep_profiles(
-    rows: Sequence[Profile], *, title: str, loss_label: str, x_label: str, heading: str = "", bar_label: str = ""
-) -> bytes:
+    rows: Sequence[Profile], title: str, loss_label: str, x_label: str, heading: str = "", bar_label: str = ""
+) -> Figure:
     """The final loss over an axis of a sweep, a line per combination of the others; words stand side by side.
 
     heading: of the legend. bar_label: what the error bars are, written above the axes where one is drawn.
     """
-    with fixed():
-        return to_png(_profiles_figure(rows, title, loss_label, x_label, heading, bar_label))
-
-
-def _sensitivity_figure(rows: Sequence[Sensitivity], title: str, loss_label: str) -> Figure:
-    lines = []
-    for row in rows:
-        lr, loss = _in_order(drawable(row.lr), drawable(row.loss))
-        lines.append(_Line(row.label, lr, loss, row.chosen))
-    return _figure(lines, title, loss_label, "learning rate")
-
-
-def _profiles_figure(
-    rows: Sequence[Profile], title: str, loss_label: str, x_label: str, heading: str = "", bar_label: str = ""
-) -> Figure:
     every = list(dict.fromkeys(str(value) for row in rows for value in row.at))  # words in the order of the sweep
     place = {word: k for k, word in enumerate(every)}
     numbers = [as_numbers(row.at) for row in rows]
@@ -164,7 +151,7 @@ def _figure(
         axes.plot([], [], " ", label=f"{len(shown)} of {len(lines):,} drawn")
     elif not few and many != MANY:
         axes.plot([], [], " ", label=f"first and last of {len(lines)}")
-    note(axes, " · ".join(filter(None, said)))
+    write_note(axes, " · ".join(filter(None, said)))
     return finish(axes, "outside" if outside else "best", lift=above, heading=heading)
 
 
