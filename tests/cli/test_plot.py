@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gdcli.commands.plot.layers import gradients
-from gdcli.commands.plot.networks import network
+from gdcli.commands.plot.layers import gradients, network
 from gdcli.commands.plot.planes import plane
 from gdcli.commands.plot.runs import sources
 from gdcli.report import plots

@@ -51,8 +51,7 @@ class PlotOptions:
     def picture(self, words: Sequence[str], form: Form) -> bytes:
         """Return the picture's bytes."""
         from gdcli.commands.plot.functions import activations, outlier, over_error, over_probability
-        from gdcli.commands.plot.layers import gradients
-        from gdcli.commands.plot.networks import network
+        from gdcli.commands.plot.layers import gradients, network
         from gdcli.commands.plot.planes import plane
         from gdcli.commands.plot.runs import averages, curves, sources
         from gdcli.report import plots

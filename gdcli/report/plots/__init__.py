@@ -11,9 +11,8 @@ from .gradients import Histogram, LayerHistogram, gradient_norms
 from .losses import Curve, averages, comparison, loss_curve, loss_curves
 from .networks import EDGES, DrawnLayer, Neuron, network
 from .surfaces import Plane, paths, plane, surface
-from .sweeps import sweep_curve, sweep_runs
+from .sweeps import Profile, Sensitivity, sensitivity, sweep_curve, sweep_profiles, sweep_runs
 from .trails import Trail
-from .tuning import Profile, Sensitivity, sensitivity, sweep_profiles
 
 __all__ = [
     "EDGES", "Curve", "DrawnLayer", "Form", "Function", "Histogram", "LayerHistogram", "Neuron", "Outlier", "Plane",

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from gdcli.errors import MachineError
 
-from .canvas import PALETTE, fixed
+from .canvas import fixed
+from .look import PALETTE
 from .losses import Curve, loss_curves
 from .scales import spread
 from .surfaces import Plane, plane
@@ -93,10 +94,14 @@ def _end(axes: Axes, way: Array, count: int) -> Array:
 
 def _gif(figure: Figure, show: Moment, steps: int) -> bytes:
     """The frames as a GIF, all with the colours of the last: what stands still is then stored once."""
-    writer = _writer()
+    try:
+        from matplotlib.animation import PillowWriter
+    except ImportError:
+        raise MachineError("--animate needs Pillow, which writes the GIF: python -m pip install pillow") from None
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
+    writer = PillowWriter(fps=PER_SECOND)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "frames.gif"
         writer.setup(figure, str(path), dpi=DPI)
@@ -106,14 +111,6 @@ def _gif(figure: Figure, show: Moment, steps: int) -> bytes:
         _same_colours(writer)
         writer.finish()
         return path.read_bytes()
-
-
-def _writer() -> Any:
-    try:
-        from matplotlib.animation import PillowWriter
-    except ImportError:
-        raise MachineError("--animate needs Pillow, which writes the GIF: python -m pip install pillow") from None
-    return PillowWriter(fps=PER_SECOND)
 
 
 def _same_colours(writer: Any) -> None:

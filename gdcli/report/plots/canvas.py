@@ -8,15 +8,16 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec
 
 import numpy as np
 
+from .look import BESIDE, CROSS, DPI, ENTRY, GREY, GRID, HANDLE, HEIGHT, INSIDE, WIDTH
 from .scales import POINTS, bounds, spread, thin, thin_at
-from .text import TEXT, TITLE, Array, fit, formatter, two_lines
+from .text import TEXT, TITLE, Array, fit, formatter, two_lines, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,33 +25,6 @@ if TYPE_CHECKING:
 
 Form = Literal["png", "svg", "pdf"]
 Asked = ParamSpec("Asked")
-
-WIDTH, HEIGHT = 576.0, 324.0  # points: 8 x 4.5 inches, a slide's shape
-TALL = 432.0  # points: the height of a picture of two rows, 4:3
-SMALL = 9.0  # points: ticks of small panels
-DPI = 120
-NOTE = 20.0  # points: the room that a note above the axes takes
-CURVES = 400  # drawn at most, when a picture has more
-MANY = 20  # curves up to which each has its own colour, style and legend entry
-
-# Okabe and Ito's colours, which the colour-blind can tell apart, without the yellow that a projector washes out; what
-# looks alike stands far apart
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
-Style = str | tuple[float, tuple[float, ...]]
-LINES: tuple[Style, ...] = (
-    "-", "--", ":", "-.", (0.0, (8.0, 2.0)), (0.0, (5.0, 1.4, 1.0, 1.4, 1.0, 1.4)), (0.0, (2.0, 1.0)),
-)  # fmt: skip
-MARKERS = ("o", "s", "^", "D", "v", "P", "<")
-HANDLE = 3.0  # a legend's line, in heights of its text: as long as the longest pattern needs
-BESIDE, INSIDE = 165.0, 300.0  # points: the widest label of a legend outside of the axes, and in them
-ENTRY = HANDLE * TEXT + 22  # points: what an entry of a legend takes beside its text
-GREY, GRID, PALE = "#666666", "#dddddd", "#9CCFEE"
-CROSS: dict[str, Any] = {"marker": "x", "markersize": 9, "markeredgewidth": 2.5, "linestyle": "none", "zorder": 5}
-STAR: dict[str, Any] = {
-    "marker": "*", "markersize": 15, "color": PALETTE[1], "markeredgecolor": "white", "linestyle": "none", "zorder": 6,
-    "clip_on": False,
-}  # fmt: skip
-
 
 # dates and versions would change the bytes
 _METADATA: dict[str, dict[str, None]] = {
@@ -173,10 +147,9 @@ def finish(axes: Axes, legend: str, *, lift: float = 0, beside: float = 0, headi
     lift, beside: how much higher than the axes and how far from them a legend outside of them starts, in points.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = axes.figure
-    assert isinstance(figure, Figure)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
     top = 1.02 + lift / (axes.get_position().height * HEIGHT)
     handles = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
     if not any(np.isfinite(np.asarray(line.get_ydata(), np.float64)).any() for line in axes.lines) and not axes.patches:
@@ -192,7 +165,8 @@ def finish(axes: Axes, legend: str, *, lift: float = 0, beside: float = 0, headi
             },
             "above": {"loc": "lower left", "bbox_to_anchor": (-0.01, 0.99), "frameon": False, "ncols": len(handles)},
         }
-        look: dict[str, Any] = {"fontsize": TEXT, "handlelength": handle_length(axes), "borderaxespad": 0.3}
+        patterned = any(line.get_linestyle() not in ("-", "None") for line in axes.lines)
+        look: dict[str, Any] = {"fontsize": TEXT, "handlelength": HANDLE if patterned else 2.0, "borderaxespad": 0.3}
         if heading:
             look |= {"title": heading, "title_fontsize": TEXT, "alignment": "left"}
         axes.legend(handles=handles, **look, **places[legend])
@@ -205,9 +179,14 @@ def finish(axes: Axes, legend: str, *, lift: float = 0, beside: float = 0, headi
     return figure
 
 
-def handle_length(axes: Axes) -> float:
-    """The length of a legend's lines: that of a pattern where there is one to tell, else short."""
-    return HANDLE if any(line.get_linestyle() not in ("-", "None") for line in axes.lines) else 2.0
+def fitted(labels: Sequence[str], outside: bool) -> list[str]:
+    """Return the labels of a legend outside of the axes or in them, each cut to the room it has."""
+    return [fit(label, TEXT, BESIDE if outside else INSIDE) for label in labels]
+
+
+def room_of(labels: Sequence[str]) -> float:
+    """Return the width of a legend in points."""
+    return ENTRY + max(width_of(label, TEXT) for label in labels)
 
 
 def draw_line(axes: Axes, x: Array, y: Array, points: int = POINTS, *, label: str = "", **look: Any) -> None:
@@ -248,20 +227,6 @@ def draw_band(axes: Axes, steps: Array, low: Array, high: Array, colour: Any, sh
         axes.vlines(steps[at], low[at], high[at], linewidth=6, **look)
     keep = np.union1d(thin_at(np.where(there, low, np.nan), POINTS), thin_at(np.where(there, high, np.nan), POINTS))
     axes.fill_between(steps[keep], low[keep], high[keep], where=(there & ~alone)[keep].tolist(), linewidth=0, **look)
-
-
-def looks(count: int, many: int = MANY) -> list[dict[str, Any]]:
-    """Colour, style and width of each of so many curves; of more than ``many``, a shade in their order.
-
-    Any two of the first seven differ in both colour and style, and no two of up to twenty in neither.
-    """
-    if count <= many:
-        styles = [LINES[(k + k // 7) % 7] for k in range(count)]
-        return [{"color": PALETTE[k % 7], "linestyle": styles[k], "linewidth": 2.0} for k in range(count)]
-    from matplotlib import colormaps
-
-    shades = [colormaps["viridis"](0.92 * k / (count - 1)) for k in range(count)]
-    return [{"color": shade, "linestyle": "-", "linewidth": 1.0} for shade in shades]
 
 
 def write_note(axes: Axes, text: str, *, lift: float = 4, beyond: float = 0) -> None:

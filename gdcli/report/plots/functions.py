@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .canvas import GREY, HEIGHT, PALETTE, SMALL, TALL, WIDTH, Picture, add_panel, looks, new_figure
+from .canvas import Picture, add_panel, new_figure
+from .look import GREY, HEIGHT, PALETTE, SMALL, TALL, WIDTH, looks
 from .text import TEXT, Array, fit, number, width_of
 
 if TYPE_CHECKING:

@@ -8,28 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .canvas import (
-    BESIDE,
-    CROSS,
-    CURVES,
-    ENTRY,
-    GREY,
-    HEIGHT,
-    INSIDE,
-    MANY,
-    NOTE,
-    PALE,
-    PALETTE,
-    Picture,
-    draw_band,
-    draw_cross,
-    draw_line,
-    finish,
-    looks,
-    new_axes,
-    write_note,
-)  # fmt: skip
-from .scales import POINTS, bounds, drawable, set_scale, set_span, spans, spread
+from .canvas import Picture, draw_band, draw_cross, draw_line, finish, fitted, new_axes, room_of, write_note
+from .look import CROSS, GREY, HEIGHT, MANY, NOTE, PALE, PALETTE, looks
+from .scales import POINTS, bounds, drawable, set_scale, set_span, spans, spread_over
 from .text import TEXT, Array, fit, formatter, width_of
 
 if TYPE_CHECKING:
@@ -88,12 +69,12 @@ def comparison(
     band_label: what the bands of the curves are, written above the axes where a band is drawn.
     levels: losses to compare with, as the least there is; a thin line each, its name at the right end.
     """
-    shown = [curves[index] for index in spread(len(curves), CURVES)]
+    shown = spread_over(curves)
     few, outside = len(shown) <= MANY, 4 < len(shown) <= MANY
-    names = [fit(curve.label, TEXT, BESIDE if outside else INSIDE) for curve in shown]
+    names = fitted([curve.label for curve in shown], outside)
     references = [(fit(label, TEXT, 120), float(at)) for label, at in levels if np.isfinite(drawable(np.array(at)))]
     beside = 8 + max(width_of(f"↓ {label}", TEXT) for label, _ in references) if references else 0.0
-    right = ENTRY + max(width_of(name, TEXT) for name in names) if outside else 0.0
+    right = room_of(names) if outside else 0.0
     bands = [_band(curve) for curve in shown] if few else []
     said = band_label if any(bands) else ""
     axes = new_axes(title, x_label, loss_label, above=NOTE if said else 0, right=max(0, beside + right - 20))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .canvas import DPI, GREY, GRID, NOTE, STAR, WIDTH, Picture, finish, new_axes, write_note
+from .canvas import Picture, finish, new_axes, write_note
+from .look import DPI, GREY, GRID, NOTE, STAR, WIDTH
 from .scales import bounds, drawable, log_axis, log_spaced, spread
 from .text import TEXT, Array, fit, formatter, number, width_of
 from .trails import GONE, MARKS, Trail, draw_trails, entries
@@ -212,10 +213,9 @@ def _edges(centres: Array, log: bool) -> Array:
 def _colour_bar(axes: Axes, mesh: Any, loss_label: str, log: bool) -> float:
     """The bar right of the axes, both moved as far right as it has room; how far right of the axes it reaches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    place, figure = axes.get_position(), axes.figure
-    assert isinstance(figure, Figure)
+    place = axes.get_position()
+    figure: Any = axes.figure
     bar = figure.colorbar(mesh, cax=figure.add_axes((place.x1 + 0.02, place.y0, 0.022, place.height)))
     if log:
         log_axis(bar.ax.yaxis, *bounds(bar.ax.yaxis))

@@ -34,6 +34,7 @@ from gdcli.report.plots import (
     animation,
     canvas,
     functions,
+    look,
 )
 
 STEPS = np.arange(1, 101.0)
@@ -382,7 +383,7 @@ def test_a_gif_grows_to_the_picture_and_keeps_its_colours() -> None:
         for frame in (0, image.n_frames - 1):
             image.seek(frame)
             pixels = np.asarray(image.convert("RGB"), int)
-            blue = np.array(to_rgb(canvas.PALETTE[0])) * 255
+            blue = np.array(to_rgb(look.PALETTE[0])) * 255
             counts.append(int((np.abs(pixels - blue).sum(axis=2) < 12).sum()))
             assert pixels[2, 2].tolist() == [255, 255, 255]
         assert counts[1] > counts[0] > 0  # the legend is there from the start

@@ -25,7 +25,7 @@ from matplotlib.text import Text
 
 import gdcli
 from gdcli.report import plots
-from gdcli.report.plots import Curve, canvas, scales, sweeps
+from gdcli.report.plots import Curve, canvas, look, scales, sweeps
 from tests.timing import fastest
 
 STEPS = np.arange(1, 101.0)
@@ -230,7 +230,7 @@ def test_levels_are_thin_lines_with_their_names_at_the_right_end(count: int) -> 
     levels = [("closed form", 2e-4), ("noise", 2.2e-4), ("gone", np.nan), ("zero", 0.0)]
     figure = plots.comparison.figure([EXP] * count, "", "loss", levels=levels)
     (axes,) = figure.axes
-    grey = [line for line in axes.lines if line.get_color() == canvas.GREY]
+    grey = [line for line in axes.lines if line.get_color() == look.GREY]
     assert [float(line.get_ydata()[0]) for line in grey] == [2e-4, 2.2e-4]
     assert axes.get_ylim()[0] < 2e-4
     assert axes.get_yscale() == "log"
