@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gdcli.commands.plot.layers import gradients
-from gdcli.commands.plot.networks import network
+from gdcli.commands.plot.layers import gradients, network
 from gdcli.commands.plot.planes import plane
-from gdcli.commands.plot.sources import sources
+from gdcli.commands.plot.runs import sources
 from gdcli.report import plots
 
 NET = """
@@ -61,7 +60,12 @@ def test_the_endings_of_the_output_are_formats(gdcli, form: str) -> None:
 
 def test_curves_of_a_record_and_of_a_spec_are_the_losses_of_steps_csv(net, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: dict[str, Any] = {}
-    monkeypatch.setattr(plots, "loss_curves", lambda curves, **more: drawn.update(more, curves=curves) or b"x")
+
+    def spy(form: str, curves: Any, title: str, loss_label: str, averages: Any) -> bytes:
+        drawn.update(curves=curves, title=title, loss_label=loss_label, averages=averages)
+        return b"x"
+
+    monkeypatch.setattr(plots.loss_curves, "drawn", spy)
     folder = recorded(net)
     assert net("plot", folder, "net.yaml", "--smooth", "0.5").code == 0
     one, two = drawn["curves"]

@@ -10,7 +10,7 @@ import pytest
 
 from gdcli.commands.ema import average, ema, read
 from gdcli.errors import SpecError
-from gdcli.report.plots.averages import averages
+from gdcli.report.plots import averages
 from tests.conftest import GOLDEN
 
 

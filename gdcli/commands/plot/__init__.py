@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gdcli.errors import SpecError, nearest
 
 if TYPE_CHECKING:
-    from gdcli.commands.plot.runs import CurveSource
     from gdcli.report.plots import Form
 
 KINDS = ("curves", "activations", "losses", "gradients", "surface", "network")
@@ -51,88 +50,48 @@ class PlotOptions:
 
     def picture(self, words: Sequence[str], form: Form) -> bytes:
         """Return the picture's bytes."""
-        draw: dict[str, Callable[..., bytes]] = {
-            "losses": self._losses,
-            "activations": self._activations,
-            "curves": self._curves,
-            "gradients": self._gradients,
-            "surface": self._surface,
-            "network": self._network,
-        }
-        from gdcli.commands.plot.sources import sources
-
-        return draw[self.kind](*([sources(words, self.kind)] if self.kind in OF_RUNS else []), form=form)
-
-    def _losses(self, form: Form) -> bytes:
-        from gdcli.commands.plot.functions import outlier, over_error, over_probability
+        from gdcli.commands.plot.functions import activations, outlier, over_error, over_probability
+        from gdcli.commands.plot.layers import gradients, network
+        from gdcli.commands.plot.planes import plane
+        from gdcli.commands.plot.runs import averages, curves, sources
         from gdcli.report import plots
+        from gdcli.runner.record_run import loss_label
 
-        return plots.loss_functions(over_error(), over_probability(), outlier(), title="Losses", form=form)
-
-    def _activations(self, form: Form) -> bytes:
-        from gdcli.commands.plot.functions import activations
-        from gdcli.report import plots
-
-        found, together = activations(self.names), bool(self.names)
-        return plots.activations(found, title="Activations and their derivatives", together=together, form=form)
-
-    def _curves(self, runs: Sequence[CurveSource], form: Form) -> bytes:
-        from gdcli.commands.plot.runs import averages, curves
-        from gdcli.report import plots
-        from gdcli.runner import record_run
-
+        if self.kind == "losses":
+            return plots.loss_functions.drawn(form, over_error(), over_probability(), outlier(), "Losses")
+        if self.kind == "activations":
+            title = "Activations and their derivatives"
+            return plots.activations.drawn(form, activations(self.names), title, together=bool(self.names))
+        runs = sources(words, self.kind)
+        first, label = runs[0], loss_label(runs[0].loaded)
+        if self.kind in ("gradients", "network") and len(runs) > 1:
+            raise SpecError(f"--kind {self.kind} draws one run (got {len(runs)})")
+        if self.kind == "gradients":
+            steps, layers, histogram = gradients(first)
+            return plots.gradient_norms.drawn(form, steps, layers, f"{first.label}: gradients by layer", histogram)
+        if self.kind == "network":
+            return plots.network.drawn(form, *network(first, self.step), f"{first.label}, before step {self.step:,}")
+        title = " · ".join(dict.fromkeys(run.loaded.spec.name for run in runs[:4])) + (" · …" if len(runs) > 4 else "")
+        if self.kind == "surface":
+            shown = plane(runs)
+            if self.animate:
+                return plots.animated_plane(shown, title, label)
+            return plots.plane.drawn(form, shown, title, label)
         drawn = curves(runs)
         means = [] if self.smooth is None else averages(drawn, self.smooth)
-        title = _title(runs) + (f": moving average, β = {self.smooth:g}" if self.smooth is not None else "")
-        label: dict[str, Any] = {"loss_label": record_run.loss_label(runs[0].loaded), "averages": means}
+        title += "" if self.smooth is None else f": moving average, β = {self.smooth:g}"
         if self.animate:
-            return plots.animated_curves(drawn, title=title, **label)
-        return plots.loss_curves(drawn, title=title, form=form, **label)
-
-    def _gradients(self, runs: Sequence[CurveSource], form: Form) -> bytes:
-        from gdcli.commands.plot.layers import gradients
-        from gdcli.report import plots
-
-        (run,) = _one(runs, self.kind)
-        steps, layers, histogram = gradients(run)
-        return plots.gradient_norms(
-            steps, layers, title=f"{run.label}: gradients by layer", histogram=histogram, form=form
-        )
-
-    def _surface(self, runs: Sequence[CurveSource], form: Form) -> bytes:
-        from gdcli.commands.plot.planes import plane
-        from gdcli.report import plots
-        from gdcli.runner import record_run
-
-        shown, label = plane(runs), record_run.loss_label(runs[0].loaded)
-        if self.animate:
-            return plots.animated_plane(shown, title=_title(runs), loss_label=label)
-        return plots.plane(shown, title=_title(runs), loss_label=label, form=form)
-
-    def _network(self, runs: Sequence[CurveSource], form: Form) -> bytes:
-        from gdcli.commands.plot.networks import network
-        from gdcli.report import plots
-
-        (run,) = _one(runs, self.kind)
-        layers, neurons = network(run, self.step)
-        return plots.network(layers, neurons, title=f"{run.label}, before step {self.step:,}", form=form)
-
-
-def _one(runs: Sequence[CurveSource], kind: str) -> Sequence[CurveSource]:
-    if len(runs) > 1:
-        raise SpecError(f"--kind {kind} draws one run (got {len(runs)})")
-    return runs
-
-
-def _title(runs: Sequence[CurveSource]) -> str:
-    return " · ".join(dict.fromkeys(run.loaded.spec.name for run in runs[:4])) + (" · …" if len(runs) > 4 else "")
+            return plots.animated_curves(drawn, title, label, means)
+        return plots.loss_curves.drawn(form, drawn, title, label, means)
 
 
 def plot(words: Sequence[str], options: PlotOptions, path: Path) -> None:
     """Draw a picture of records and specs, with overrides for these, into a file."""
     from gdcli.storage import files
 
-    files.replace(path, options.picture(words, _form(path)))
+    forms: dict[str, Form] = {".svg": "svg", ".pdf": "pdf"}
+    form = forms.get(path.suffix.lower(), "png")  # for a GIF too, whose frames are pixels
+    files.replace(path, options.picture(words, form))
 
 
 def chosen(kind: str | None, words: Sequence[str]) -> str:
@@ -155,9 +114,3 @@ def target(output: Path | None, options: PlotOptions, *, force: bool) -> Path:
     if not path.parent.is_dir():
         raise SpecError(f"there is no folder '{path.parent}'")
     return path
-
-
-def _form(path: Path) -> Form:
-    """Return the format of a file; png for a GIF, whose frames are pixels."""
-    forms: dict[str, Form] = {".svg": "svg", ".pdf": "pdf"}
-    return forms.get(path.suffix.lower(), "png")

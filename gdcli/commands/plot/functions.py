@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +11,6 @@ from gdcli.errors import SpecError, nearest
 from gdcli.report import plots
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.losses import LOSSES
-
-if TYPE_CHECKING:
-    from gdcli.zoo.losses import Loss
 
 Floats = NDArray[np.float64]
 
@@ -51,20 +47,19 @@ def _activation(name: str, z: Floats) -> plots.Function:
 
 def over_error() -> list[plots.Function]:
     """Return losses of one element, and their derivatives, over the error o − t; huber with δ = 2, not smooth_l1's."""
+    import torch
+
     error = np.linspace(-3.5, 3.5, 701)
     made = [("huber (δ = 2)", LOSSES[name](delta=2.0)) if name == "huber" else (name, LOSSES[name]())
             for name in OVER_ERROR]  # fmt: skip
-    return [_of_error(label, loss, error) for label, loss in made]
-
-
-def _of_error(label: str, loss: Loss, error: Floats) -> plots.Function:
-    import torch
-
     outputs = torch.as_tensor(error)[:, None, None]  # [K, 1, 1]: K losses of one element
     zero = torch.zeros(1, 1, dtype=torch.float64)
-    values = [float(loss.value(o, zero)) for o in outputs]
-    slopes = [float(loss.derivative(o)(o, zero)) for o in outputs]
-    return plots.Function(label, error, np.array(values), np.array(slopes))
+    found = []
+    for label, loss in made:
+        values = [float(loss.value(o, zero)) for o in outputs]
+        slopes = [float(loss.derivative(o)(o, zero)) for o in outputs]
+        found.append(plots.Function(label, error, np.array(values), np.array(slopes)))
+    return found
 
 
 def over_probability() -> list[plots.Function]:

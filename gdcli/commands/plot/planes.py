@@ -81,6 +81,7 @@ def plane(sources: Sequence[CurveSource]) -> plots.Plane:
 
     Raises SpecError for a model of one parameter or too many, and for runs whose models or data differ.
     """
+    from gdcli.commands.compare.shown import grid_axis
     from gdcli.engine.problem import build
 
     built = build(sources[0].loaded)
@@ -90,21 +91,12 @@ def plane(sources: Sequence[CurveSource]) -> plots.Plane:
         raise SpecError(f"a surface is drawn of models of 2 to {WIDEST:,} parameters (got {len(names):,}){hint}")
     _same_problem(sources, names)
     paths = [trained(source, path=True)[1] for source in sources]
-    if len(names) == 2:
-        shown = Projection(np.zeros(2), np.eye(2), (1.0, 0.0))
-        return _plane(built, names, (names[0], names[1]), shown, sources, paths, "")
-    shown = principal(paths)
-    first, second = map(_percent, shown.explained)
-    labels = f"principal component 1: {first} of the variance", f"component 2: {second}"
-    return _plane(built, names, labels, shown, sources, paths, _gap(built, names, shown, paths))
-
-
-def _plane(
-    built: TrainingProblem, names: list[str], labels: tuple[str, str], shown: Projection,
-    sources: Sequence[CurveSource], paths: Sequence[Floats], note: str,
-) -> plots.Plane:  # fmt: skip
-    from gdcli.commands.compare.shown import grid_axis
-
+    shown, labels, note = Projection(np.zeros(2), np.eye(2), (1.0, 0.0)), (names[0], names[1]), ""
+    if len(names) > 2:
+        shown = principal(paths)
+        first, second = map(_percent, shown.explained)
+        labels = f"principal component 1: {first} of the variance", f"component 2: {second}"
+        note = _gap(built, names, shown, paths)
     trails = [plots.Trail(source.label, shown.down(path)) for source, path in zip(sources, paths, strict=True)]
     work = max(1, len(built.batches.x)) * len(names)
     side = int(np.clip(np.sqrt(WORK / work), 30, SIDE))

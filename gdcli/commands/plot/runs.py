@@ -1,20 +1,23 @@
-"""Runs to draw: a record or a spec that is trained for it, its losses and their moving averages."""
+"""Runs to draw: records, and specs that are trained for it, with their labels, losses and moving averages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gdcli.commands import specs
 from gdcli.errors import DamagedError, RunError, SpecError
 from gdcli.report import plots
 from gdcli.spec.load import Loaded
 from gdcli.storage.csv_reader import NumberColumns
 
 Floats = NDArray[np.float64]
+
+MOST_RUNS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,74 @@ class CurveSource:
     label: str
     loaded: Loaded
     folder: Path | None = None
+
+
+def sources(words: Sequence[str], kind: str) -> list[CurveSource]:
+    """Return the runs that the words name, each with a label of its own; overrides are for the specs among them."""
+    overrides = [word for word in words if "=" in word and not Path(word).exists()]
+    runs = [specs.record_or_spec(word) for word in words if word not in overrides]
+    if not runs:
+        raise SpecError(f"--kind {kind} needs a RUN: a record, or a spec")
+    folders = [word for word in runs if Path(word).is_dir()]
+    if overrides and len(folders) == len(runs):
+        raise SpecError(f"'{overrides[0]}': an override is for a spec; a record is as it was run")
+    found = [each for word in runs for each in (_records(Path(word)) if word in folders else [_spec(word, overrides)])]
+    if len(found) > MOST_RUNS:
+        raise SpecError(f"at most {MOST_RUNS} runs in one picture (got {len(found):,})")
+    return _labelled(found)
+
+
+def _records(folder: Path) -> list[CurveSource]:
+    """Return the run of a folder, or those below the folder of a sweep or a comparison."""
+    if (folder / "steps.csv").is_file():
+        return [_record(folder, folder.absolute().parent.name)]
+    below = sorted(path.parent for path in folder.glob("*/steps.csv"))
+    if not below:
+        raise SpecError(f"{folder}: no steps.csv in this folder, nor in one below it")
+    return [_record(path, path.name.partition("-")[2] or path.name) for path in below]
+
+
+def _record(folder: Path, label: str) -> CurveSource:
+    if not (folder / "config.yaml").is_file():
+        raise SpecError(f"{folder}: no config.yaml in this folder")
+    loaded = specs.loaded(str(folder / "config.yaml"), [], "plot", trained=False)
+    return CurveSource(label or loaded.spec.name, loaded, folder)
+
+
+def _spec(word: str, overrides: Sequence[str]) -> CurveSource:
+    loaded = specs.loaded(word, overrides, "plot", trained=True)
+    return CurveSource(loaded.spec.name, loaded)
+
+
+def _labelled(found: Sequence[CurveSource]) -> list[CurveSource]:
+    """Tell runs of one label apart: by the settings in which they differ, else by their folder or number."""
+    groups: dict[str, list[int]] = {}
+    for k, run in enumerate(found):
+        groups.setdefault(run.label, []).append(k)
+    labels = [run.label for run in found]
+    for group in groups.values():
+        if len(group) > 1:
+            said = _differences([_settings(found[k]) for k in group])
+            for k, text in zip(group, said, strict=True):
+                folder = found[k].folder
+                labels[k] = text if said.count(text) == 1 else f"{labels[k]} {folder.name if folder else k + 1}"
+    return [replace(run, label=label) for run, label in zip(found, labels, strict=True)]
+
+
+def _differences(settings: Sequence[dict[str, str]]) -> list[str]:
+    """Return a text for each run: those of the keys which all have, and that are not the same for all."""
+    shared = [key for key in settings[0] if all(key in other for other in settings)]
+    keys = [key for key in shared if len({each[key] for each in settings}) > 1]
+    return [", ".join(each[key] if key == "optimizer" else f"{key}={each[key]}" for key in keys) for each in settings]
+
+
+def _settings(run: CurveSource) -> dict[str, str]:
+    """Return what may tell runs of one spec apart."""
+    spec, settings = run.loaded.spec, run.loaded.spec.settings
+    found: dict[str, object] = {"optimizer": spec.optimizer.name, **spec.optimizer.arguments} if spec.optimizer else {}
+    found |= {"batch": spec.batch.rows(run.loaded.samples) if run.loaded.samples else 0, "epochs": settings.epochs}
+    found |= {"seed": settings.seed, "dtype": settings.dtype, "samples": run.loaded.samples, **spec.model.arguments}
+    return {key: str(value) for key, value in found.items()}
 
 
 def curves(sources: Sequence[CurveSource]) -> list[plots.Curve]:
@@ -50,11 +121,9 @@ def _curve(source: CurveSource) -> plots.Curve:
 
 
 def averages(found: Sequence[plots.Curve], beta: float) -> list[Floats]:
-    """Return the moving average of each curve: S₁ = y₁, Sₜ = βSₜ₋₁ + (1 − β)yₜ. Raises SpecError outside 0 ≤ β < 1."""
+    """Return the moving average of each curve: S₁ = y₁, Sₜ = βSₜ₋₁ + (1 − β)yₜ. 0 ≤ β < 1."""
     from gdcli.commands.ema import ema
 
-    if not 0 <= beta < 1:
-        raise SpecError(f"--smooth takes a number from 0 to below 1 (got {beta!r})")
     return [np.array(ema(curve.loss.tolist(), beta), np.float64) for curve in found]
 
 

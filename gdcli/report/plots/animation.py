@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from gdcli.errors import MachineError
 
-from .canvas import PALETTE, fixed
-from .curves_of_runs import curves_figure
-from .losses import Curve
-from .planes import Plane, plane_figure
+from .canvas import fixed
+from .look import PALETTE
+from .losses import Curve, loss_curves
 from .scales import spread
+from .surfaces import Plane, plane
 from .text import Array
 from .trails import Trail, last_seen, on_axes
 
@@ -33,17 +33,17 @@ DPI = 80  # 640 x 360 pixels
 Moment = Callable[[float], None]  # takes the share of the steps that is shown, 0 to 1
 
 
-def animated_curves(curves: Sequence[Curve], *, title: str, loss_label: str, averages: Sequence[Array] = ()) -> bytes:
+def animated_curves(curves: Sequence[Curve], title: str, loss_label: str, averages: Sequence[Array] = ()) -> bytes:
     """`loss_curves`, growing. Raises MachineError without Pillow."""
     with fixed():
-        figure = curves_figure(curves, title, loss_label, averages)
+        figure = loss_curves.figure(curves, title, loss_label, averages)
         return _gif(figure, _growing(figure.axes[0]), max([len(curve.steps) for curve in curves] + [1]))
 
 
-def animated_plane(shown: Plane, *, title: str, loss_label: str) -> bytes:
+def animated_plane(shown: Plane, title: str, loss_label: str) -> bytes:
     """`plane`, its paths growing. Raises MachineError without Pillow."""
     with fixed():
-        figure = plane_figure(shown, title, loss_label)
+        figure = plane.figure(shown, title, loss_label)
         steps = max([len(trail.points) for trail in shown.trails] + [1])
         return _gif(figure, _walking(figure.axes[0], shown.trails, steps), steps)
 
@@ -94,10 +94,14 @@ def _end(axes: Axes, way: Array, count: int) -> Array:
 
 def _gif(figure: Figure, show: Moment, steps: int) -> bytes:
     """The frames as a GIF, all with the colours of the last: what stands still is then stored once."""
-    writer = _writer()
+    try:
+        from matplotlib.animation import PillowWriter
+    except ImportError:
+        raise MachineError("--animate needs Pillow, which writes the GIF: python -m pip install pillow") from None
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
+    writer = PillowWriter(fps=PER_SECOND)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "frames.gif"
         writer.setup(figure, str(path), dpi=DPI)
@@ -107,14 +111,6 @@ def _gif(figure: Figure, show: Moment, steps: int) -> bytes:
         _same_colours(writer)
         writer.finish()
         return path.read_bytes()
-
-
-def _writer() -> Any:
-    try:
-        from matplotlib.animation import PillowWriter
-    except ImportError:
-        raise MachineError("--animate needs Pillow, which writes the GIF: python -m pip install pillow") from None
-    return PillowWriter(fps=PER_SECOND)
 
 
 def _same_colours(writer: Any) -> None:

@@ -1,4 +1,4 @@
-"""Figures, axes and legends in the house's look, and the bytes of their PNG.
+"""Figures, axes and legends in the house's look, and their bytes as PNG, SVG or PDF.
 
 No text is ever read as mathematics, and no setting of the user's matplotlibrc counts.
 """
@@ -8,46 +8,29 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec
 
 import numpy as np
 
+from .look import BESIDE, CROSS, DPI, ENTRY, GREY, GRID, HANDLE, HEIGHT, INSIDE, WIDTH
 from .scales import POINTS, bounds, spread, thin, thin_at
-from .text import TEXT, TITLE, Array, fit, formatter, two_lines
+from .text import TEXT, TITLE, Array, fit, formatter, two_lines, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, HEIGHT = 576.0, 324.0  # points: 8 x 4.5 inches, a slide's shape
-DPI = 120
-NOTE = 20.0  # points: the room that a note above the axes takes
-CURVES = 400  # drawn at most, when a picture has more
-MANY = 20  # curves up to which each has its own colour, style and legend entry
+Form = Literal["png", "svg", "pdf"]
+Asked = ParamSpec("Asked")
 
-# Okabe and Ito's colours, which the colour-blind can tell apart, without the yellow that a projector washes out; what
-# looks alike stands far apart
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
-Style = str | tuple[float, tuple[float, ...]]
-LINES: tuple[Style, ...] = (
-    "-", "--", ":", "-.", (0.0, (8.0, 2.0)), (0.0, (5.0, 1.4, 1.0, 1.4, 1.0, 1.4)), (0.0, (2.0, 1.0)),
-)  # fmt: skip
-MARKERS = ("o", "s", "^", "D", "v", "P", "<")
-HANDLE = 3.0  # a legend's line, in heights of its text: as long as the longest pattern needs
-BESIDE, INSIDE = 165.0, 300.0  # points: the widest label of a legend outside of the axes, and in them
-ENTRY = HANDLE * TEXT + 22  # points: what an entry of a legend takes beside its text
-GREY, GRID, PALE = "#666666", "#dddddd", "#9CCFEE"
-
-
-CROSS: dict[str, Any] = {"marker": "x", "markersize": 9, "markeredgewidth": 2.5, "linestyle": "none", "zorder": 5}
-
-
-STAR: dict[str, Any] = {
-    "marker": "*", "markersize": 15, "color": PALETTE[1], "markeredgecolor": "white", "linestyle": "none", "zorder": 6,
-    "clip_on": False,
-}  # fmt: skip
+# dates and versions would change the bytes
+_METADATA: dict[str, dict[str, None]] = {
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
 
 
 @contextmanager
@@ -72,6 +55,40 @@ def fixed() -> Iterator[None]:
         yield
 
 
+class Picture(Generic[Asked]):
+    """A builder of a Figure, made a function that draws it."""
+
+    def __init__(self, figure: Callable[Asked, Figure]) -> None:
+        self.figure = figure
+        update_wrapper(self, figure)
+
+    def __call__(self, *args: Asked.args, **settings: Asked.kwargs) -> bytes:
+        """Return the bytes of a PNG."""
+        return self.drawn("png", *args, **settings)
+
+    def drawn(self, form: Form, *args: Asked.args, **settings: Asked.kwargs) -> bytes:
+        """Return the picture's bytes in a format."""
+        with fixed():
+            return render(self.figure(*args, **settings), form)
+
+
+def render(figure: Figure, form: Form = "png") -> bytes:
+    """The picture's bytes in a format, the same each time; a heat map stays pixels in SVG and PDF."""
+    if form == "png":
+        return to_png(figure)
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.collections import QuadMesh
+
+    for mesh in figure.findobj(QuadMesh):
+        mesh.set_rasterized(True)
+    buffer = io.BytesIO()
+    canvas: Any = FigureCanvasAgg(figure)
+    with matplotlib.rc_context({"svg.hashsalt": "gdcli"}):
+        canvas.print_figure(buffer, format=form, dpi=DPI, metadata=_METADATA[form])
+    return buffer.getvalue()
+
+
 def to_png(figure: Figure) -> bytes:
     """The picture's bytes, the same each time."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -80,6 +97,31 @@ def to_png(figure: Figure) -> bytes:
     canvas: Any = FigureCanvasAgg(figure)  # typed without its methods
     canvas.print_png(buffer, metadata={"Software": None})  # a version in it would change the bytes
     return buffer.getvalue()
+
+
+def new_figure(title: str, height: float = HEIGHT) -> Figure:
+    """An empty picture of a height in points, its title of one line at the top."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((WIDTH / 72, height / 72), DPI)
+    (line, *_) = two_lines(fit(title, TITLE, WIDTH - 30), TITLE, WIDTH)
+    figure.text(0.5, 1 - 8 / height, line, fontsize=TITLE, ha="center", va="top")
+    return figure
+
+
+def add_panel(
+    figure: Figure, box: tuple[float, float, float, float], x: str = "", y: str = "", heading: str = ""
+) -> Axes:
+    """Axes at (left, bottom, width, height) in points of the picture, with labels and a heading."""
+    height = figure.get_figheight() * 72
+    left, bottom, wide, high = box
+    axes = figure.add_axes((left / WIDTH, bottom / height, wide / WIDTH, high / height))
+    axes.set_xlabel(fit(x, TEXT, wide + 40), fontsize=TEXT)
+    axes.set_ylabel(fit(y, TEXT, high + 20), fontsize=TEXT)
+    axes.set_title(fit(heading, TEXT, wide + 20), fontsize=TEXT, pad=4)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(formatter())
+    return axes
 
 
 def new_axes(title: str, x: str, y: str, *, above: float = 0, right: float = 0) -> Axes:
@@ -105,10 +147,9 @@ def finish(axes: Axes, legend: str, *, lift: float = 0, beside: float = 0, headi
     lift, beside: how much higher than the axes and how far from them a legend outside of them starts, in points.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = axes.figure
-    assert isinstance(figure, Figure)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
     top = 1.02 + lift / (axes.get_position().height * HEIGHT)
     handles = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
     if not any(np.isfinite(np.asarray(line.get_ydata(), np.float64)).any() for line in axes.lines) and not axes.patches:
@@ -124,7 +165,8 @@ def finish(axes: Axes, legend: str, *, lift: float = 0, beside: float = 0, headi
             },
             "above": {"loc": "lower left", "bbox_to_anchor": (-0.01, 0.99), "frameon": False, "ncols": len(handles)},
         }
-        look: dict[str, Any] = {"fontsize": TEXT, "handlelength": handle_length(axes), "borderaxespad": 0.3}
+        patterned = any(line.get_linestyle() not in ("-", "None") for line in axes.lines)
+        look: dict[str, Any] = {"fontsize": TEXT, "handlelength": HANDLE if patterned else 2.0, "borderaxespad": 0.3}
         if heading:
             look |= {"title": heading, "title_fontsize": TEXT, "alignment": "left"}
         axes.legend(handles=handles, **look, **places[legend])
@@ -137,9 +179,14 @@ def finish(axes: Axes, legend: str, *, lift: float = 0, beside: float = 0, headi
     return figure
 
 
-def handle_length(axes: Axes) -> float:
-    """The length of a legend's lines: that of a pattern where there is one to tell, else short."""
-    return HANDLE if any(line.get_linestyle() not in ("-", "None") for line in axes.lines) else 2.0
+def fitted(labels: Sequence[str], outside: bool) -> list[str]:
+    """Return the labels of a legend outside of the axes or in them, each cut to the room it has."""
+    return [fit(label, TEXT, BESIDE if outside else INSIDE) for label in labels]
+
+
+def room_of(labels: Sequence[str]) -> float:
+    """Return the width of a legend in points."""
+    return ENTRY + max(width_of(label, TEXT) for label in labels)
 
 
 def draw_line(axes: Axes, x: Array, y: Array, points: int = POINTS, *, label: str = "", **look: Any) -> None:
@@ -182,21 +229,7 @@ def draw_band(axes: Axes, steps: Array, low: Array, high: Array, colour: Any, sh
     axes.fill_between(steps[keep], low[keep], high[keep], where=(there & ~alone)[keep].tolist(), linewidth=0, **look)
 
 
-def looks(count: int, many: int = MANY) -> list[dict[str, Any]]:
-    """Colour, style and width of each of so many curves; of more than ``many``, a shade in their order.
-
-    Any two of the first seven differ in both colour and style, and no two of up to twenty in neither.
-    """
-    if count <= many:
-        styles = [LINES[(k + k // 7) % 7] for k in range(count)]
-        return [{"color": PALETTE[k % 7], "linestyle": styles[k], "linewidth": 2.0} for k in range(count)]
-    from matplotlib import colormaps
-
-    shades = [colormaps["viridis"](0.92 * k / (count - 1)) for k in range(count)]
-    return [{"color": shade, "linestyle": "-", "linewidth": 1.0} for shade in shades]
-
-
-def note(axes: Axes, text: str, *, lift: float = 4, beyond: float = 0) -> None:
+def write_note(axes: Axes, text: str, *, lift: float = 4, beyond: float = 0) -> None:
     """A line of text above the right end of the axes, where their builder left room; nothing for an empty text.
 
     beyond: how far to the right of the axes it ends, in points.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .canvas import GREY, HEIGHT, PALETTE, WIDTH, fixed, looks
-from .panels import SMALL, TALL, Form, add_panel, new_figure, render
+from .canvas import Picture, add_panel, new_figure
+from .look import GREY, HEIGHT, PALETTE, SMALL, TALL, WIDTH, looks
 from .text import TEXT, Array, fit, number, width_of
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 5  # small panels side by side
+_ROW: dict[str, Any] = {  # a legend under the title
+    "fontsize": TEXT, "loc": "upper center", "frameon": False, "borderaxespad": 0, "borderpad": 0,
+}  # fmt: skip
 JUMP = 0.1  # two neighbouring values further apart are a jump, where the next ones are not
 
 
@@ -40,23 +43,10 @@ class Outlier:
     fits: Sequence[tuple[str, float, float]]
 
 
-def activations(functions: Sequence[Function], *, title: str, together: bool = False, form: Form = "png") -> bytes:
+@Picture
+def activations(functions: Sequence[Function], title: str, together: bool = False) -> Figure:
     """Each activation with its derivative in a small panel of its own, or all together on one pair of axes."""
-    with fixed():
-        return render(_pair_figure(functions, title) if together else _grid_figure(functions, title), form)
-
-
-def loss_functions(
-    over_error: Sequence[Function],
-    over_probability: Sequence[Function],
-    outlier: Outlier,
-    *,
-    title: str,
-    form: Form = "png",
-) -> bytes:
-    """Losses over the error with their derivatives, over a class's probability, and what an outlier does to a fit."""
-    with fixed():
-        return render(_losses_figure(over_error, over_probability, outlier, title), form)
+    return _pair_figure(functions, title) if together else _grid_figure(functions, title)
 
 
 def _grid_figure(functions: Sequence[Function], title: str) -> Figure:
@@ -100,17 +90,7 @@ def _key(figure: Figure, functions: Sequence[Function], top: float) -> None:
     ]
     said = dict.fromkeys(function.slope_label for function in functions if function.slope_label)
     handles += [Line2D([], [], color=PALETTE[3], label=label, **dashed) for label in said]
-    figure.legend(
-        handles=handles,
-        fontsize=TEXT,
-        ncols=len(handles),
-        loc="upper center",
-        bbox_to_anchor=(0.5, 1 - top),
-        frameon=False,
-        handlelength=2.2,
-        borderaxespad=0,
-        borderpad=0,
-    )
+    figure.legend(handles=handles, ncols=len(handles), bbox_to_anchor=(0.5, 1 - top), handlelength=2.2, **_ROW)
 
 
 def _pair_figure(functions: Sequence[Function], title: str) -> Figure:
@@ -128,25 +108,16 @@ def _pair_figure(functions: Sequence[Function], title: str) -> Figure:
             _draw(right, function.x, function.slope, **look)
     for axes in (left, right):
         axes.margins(x=0, y=0.06)
-    figure.legend(
-        handles,
-        names,
-        fontsize=TEXT,
-        ncols=columns,
-        loc="upper center",
-        bbox_to_anchor=(0.5, 1 - 28 / HEIGHT),
-        frameon=False,
-        handlelength=3.0,
-        labelspacing=0.15,
-        borderaxespad=0,
-        borderpad=0,
-    )
+    place = {"bbox_to_anchor": (0.5, 1 - 28 / HEIGHT), "handlelength": 3.0, "labelspacing": 0.15, **_ROW}
+    figure.legend(handles, names, ncols=columns, **place)
     return figure
 
 
-def _losses_figure(
+@Picture
+def loss_functions(
     over_error: Sequence[Function], over_probability: Sequence[Function], outlier: Outlier, title: str
 ) -> Figure:
+    """Losses over the error with their derivatives, over a class's probability, and what an outlier does to a fit."""
     figure = new_figure(title, TALL)
     wide, high = 222.0, 138.0
     upper = [add_panel(figure, (left, 246, wide, high), "error o − t") for left in (50, 340)]

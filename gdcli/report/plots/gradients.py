@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .canvas import BESIDE, ENTRY, GREY, HEIGHT, MANY, WIDTH, draw_line, fixed, looks
-from .panels import TALL, Form, add_panel, new_figure, render
+from .canvas import Picture, add_panel, draw_line, new_figure
+from .look import BESIDE, ENTRY, GREY, HEIGHT, MANY, TALL, WIDTH, looks
 from .scales import drawable, log_axis, set_scale, set_span
 from .text import TEXT, Array, fit, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
 LEFT, LOWER = 62.0, 46.0  # points: room of the ticks and labels
 STEPS = 240  # drawn as they are; of more, the medians of this many / 3 stretches over the pale curve
@@ -40,22 +39,11 @@ class Histogram:
     zeros: float  # percent of all derivatives that are exactly 0, and in no bin
 
 
+@Picture
 def gradient_norms(
-    steps: Array,
-    layers: Sequence[LayerHistogram],
-    *,
-    title: str,
-    histogram: Histogram | None = None,
-    form: Form = "png",
-) -> bytes:
-    """The norm of each layer's gradient over the steps on a log scale; below it, how large the derivatives are."""
-    with fixed():
-        return render(_gradients_figure(steps, layers, title, histogram), form)
-
-
-def _gradients_figure(
-    steps: Array, layers: Sequence[LayerHistogram], title: str, histogram: Histogram | None
+    steps: Array, layers: Sequence[LayerHistogram], title: str, histogram: Histogram | None = None
 ) -> Figure:
+    """The norm of each layer's gradient over the steps on a log scale; below it, how large the derivatives are."""
     names = _names(layers)
     right = ENTRY + max([width_of(name, TEXT) for name in names] + [66.0])
     height = TALL if histogram else HEIGHT
@@ -68,9 +56,11 @@ def _gradients_figure(
     set_scale(axes.yaxis, together, log=bool(np.isfinite(together).any()))
     set_span(axes, np.asarray(steps, np.float64), whole=True)
     size = _draw_layers(axes, np.asarray(steps, np.float64), values, names)
-    handles = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
-    if handles:
-        _legend(axes, handles, f"median of {size} steps" if size > 1 else "")
+    if any(names):
+        place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.03), "frameon": False}
+        if size > 1:
+            place |= {"title": f"median of {size} steps", "title_fontsize": TEXT, "alignment": "left"}
+        axes.legend(fontsize=TEXT, handlelength=3.0, borderaxespad=0.3, labelspacing=0.15, **place)
     if not np.isfinite(together).any():
         axes.text(0.5, 0.5, "every gradient is 0 or not finite", transform=axes.transAxes, ha="center", color=GREY)
     if histogram:
@@ -92,12 +82,6 @@ def _draw_layers(axes: Axes, steps: Array, values: Sequence[Array], names: Seque
         middles = np.array([steps[k : k + size].mean() for k in firsts])
         draw_line(axes, middles, medians, label=name, **look)
     return size
-
-
-def _legend(axes: Axes, handles: list[Line2D], heading: str) -> None:
-    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.03), "frameon": False}
-    place |= {"title": heading, "title_fontsize": TEXT, "alignment": "left"} if heading else {}
-    axes.legend(handles=handles, fontsize=TEXT, handlelength=3.0, borderaxespad=0.3, labelspacing=0.15, **place)
 
 
 def _names(layers: Sequence[LayerHistogram]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The loss over the steps of one run, and of several."""
+"""Series over steps: the loss of one run, of several, and moving averages."""
 
 from __future__ import annotations
 
@@ -8,35 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .canvas import (
-    BESIDE,
-    CROSS,
-    CURVES,
-    ENTRY,
-    GREY,
-    HEIGHT,
-    INSIDE,
-    MANY,
-    NOTE,
-    PALE,
-    PALETTE,
-    draw_band,
-    draw_cross,
-    draw_line,
-    finish,
-    fixed,
-    looks,
-    new_axes,
-    note,
-    to_png,
-)  # fmt: skip
-from .scales import POINTS, bounds, drawable, set_scale, set_span, spans, spread
+from .canvas import Picture, draw_band, draw_cross, draw_line, finish, fitted, new_axes, room_of, write_note
+from .look import CROSS, GREY, HEIGHT, MANY, NOTE, PALE, PALETTE, looks
+from .scales import POINTS, bounds, drawable, set_scale, set_span, spans, spread_over
 from .text import TEXT, Array, fit, formatter, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
 
 WIDE = 10  # the largest loss over the least from which on a comparison has a log scale: most ends lie near the least
 
@@ -55,35 +34,11 @@ class Curve:
     high: Array | None = None  # [K]
 
 
+@Picture
 def loss_curve(
-    curve: Curve, *, title: str, loss_label: str, steps_per_epoch: int, validation: tuple[Array, Array] | None = None
-) -> bytes:
-    """One run's loss over its steps, with the mean of each epoch where mini-batches make noise."""
-    with fixed():
-        return to_png(_loss_figure(curve, title, loss_label, steps_per_epoch, validation))
-
-
-def comparison(
-    curves: Sequence[Curve],
-    *,
-    title: str,
-    loss_label: str,
-    x_label: str = "step",
-    band_label: str = "",
-    levels: Sequence[tuple[str, float]] = (),
-) -> bytes:
-    """The loss of several runs over steps or what ``x_label`` says; a diverged run leaves the picture with a cross.
-
-    band_label: what the bands of the curves are, written above the axes where a band is drawn.
-    levels: losses to compare with, as the least there is; a thin line each, its name at the right end.
-    """
-    with fixed():
-        return to_png(comparison_figure(curves, title, loss_label, x_label, band_label, levels))
-
-
-def _loss_figure(
-    curve: Curve, title: str, loss_label: str, steps_per_epoch: int, validation: tuple[Array, Array] | None
+    curve: Curve, title: str, loss_label: str, steps_per_epoch: int, validation: tuple[Array, Array] | None = None
 ) -> Figure:
+    """One run's loss over its steps, with the mean of each epoch where mini-batches make noise."""
     epochs = steps_per_epoch > 1
     axes = new_axes(title, "step" if epochs else "step (one per epoch)", loss_label, above=34 if epochs else 0)
     steps, loss = np.asarray(curve.steps, np.float64), drawable(curve.loss)
@@ -104,21 +59,22 @@ def _loss_figure(
     return finish(axes, "best")
 
 
-def comparison_figure(
-    curves: Sequence[Curve],
-    title: str,
-    loss_label: str,
-    x_label: str = "step",
-    band_label: str = "",
+@Picture
+def comparison(
+    curves: Sequence[Curve], title: str, loss_label: str, x_label: str = "step", band_label: str = "",
     levels: Sequence[tuple[str, float]] = (),
-) -> Figure:
-    """The Figure of `comparison`."""
-    shown = [curves[index] for index in spread(len(curves), CURVES)]
+) -> Figure:  # fmt: skip
+    """The loss of several runs over steps or what ``x_label`` says; a diverged run leaves the picture with a cross.
+
+    band_label: what the bands of the curves are, written above the axes where a band is drawn.
+    levels: losses to compare with, as the least there is; a thin line each, its name at the right end.
+    """
+    shown = spread_over(curves)
     few, outside = len(shown) <= MANY, 4 < len(shown) <= MANY
-    names = [fit(curve.label, TEXT, BESIDE if outside else INSIDE) for curve in shown]
+    names = fitted([curve.label for curve in shown], outside)
     references = [(fit(label, TEXT, 120), float(at)) for label, at in levels if np.isfinite(drawable(np.array(at)))]
     beside = 8 + max(width_of(f"↓ {label}", TEXT) for label, _ in references) if references else 0.0
-    right = ENTRY + max(width_of(name, TEXT) for name in names) if outside else 0.0
+    right = room_of(names) if outside else 0.0
     bands = [_band(curve) for curve in shown] if few else []
     said = band_label if any(bands) else ""
     axes = new_axes(title, x_label, loss_label, above=NOTE if said else 0, right=max(0, beside + right - 20))
@@ -137,8 +93,40 @@ def comparison_figure(
     _draw_curves(axes, data, [name if few or k in (0, len(shown) - 1) else "" for k, name in enumerate(names)])
     if len(curves) > len(shown):
         axes.plot([], [], " ", label=f"{len(shown)} of {len(curves):,} drawn")
-    note(axes, said)
+    write_note(axes, said)
     return finish(axes, "outside" if outside else "best", lift=NOTE if said else 0, beside=beside)
+
+
+@Picture
+def loss_curves(curves: Sequence[Curve], title: str, loss_label: str, averages: Sequence[Array] = ()) -> Figure:
+    """The loss of each run over its steps; with averages, these over the pale curves."""
+    figure = comparison.figure(curves, title, loss_label)
+    if averages:
+        axes = figure.axes[0]
+        for line in axes.lines:
+            if line.get_marker() != "x" and len(np.asarray(line.get_xdata())):
+                line.set(alpha=0.3, linewidth=1.0, linestyle="-")  # the legend keeps its own lines
+        points = max(60, min(POINTS, 60_000 // len(averages)))
+        for curve, average, look in zip(curves, averages, looks(len(curves)), strict=True):
+            draw_line(axes, np.asarray(curve.steps, np.float64), drawable(average), points, **look)
+    return figure
+
+
+@Picture
+def averages(
+    x: Sequence[float], values: Sequence[float], means: Sequence[tuple[str, Sequence[float]]], *,
+    title: str, x_label: str, y_label: str,
+) -> Figure:  # fmt: skip
+    """The values as points, and each of the averages, with its label, as a curve."""
+    at, y, *curves = (drawable(np.asarray(series, np.float64)) for series in (x, values, *(mean for _, mean in means)))
+    axes = new_axes(title, x_label, y_label)
+    set_scale(axes.yaxis, np.concatenate([y, *curves]), log=False)
+    set_span(axes, at[np.isfinite(at)], whole=bool((at == np.round(at)).all()))
+    size = 5 if len(at) <= 100 else 2.5
+    draw_line(axes, at, y, label=fit(y_label, TEXT, 200), color=GREY, marker="o", markersize=size, linestyle="none")
+    for (label, _), curve, look in zip(means, curves, looks(len(means)), strict=True):
+        draw_line(axes, at, curve, label=label, **look)
+    return finish(axes, "best")
 
 
 def _draw_levels(axes: Axes, levels: Sequence[tuple[str, float]]) -> None:

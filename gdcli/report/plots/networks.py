@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .canvas import GREY, HEIGHT, WIDTH, fixed
-from .panels import SMALL, Form, new_figure, render
+from .canvas import Picture, new_figure
+from .look import GREY, HEIGHT, SMALL, WIDTH
 from .text import TEXT, Array, fit, number
 
 if TYPE_CHECKING:
@@ -45,15 +45,9 @@ class Neuron:
     value: float | None = None
 
 
-def network(
-    layers: Sequence[DrawnLayer], neurons: Sequence[Sequence[Neuron]], *, title: str, form: Form = "png"
-) -> bytes:
+@Picture
+def network(layers: Sequence[DrawnLayer], neurons: Sequence[Sequence[Neuron]], title: str) -> Figure:
     """The net from left to right; numbers on each edge where there is room, else one net each for both numbers."""
-    with fixed():
-        return render(_network_figure(layers, neurons, title), form)
-
-
-def _network_figure(layers: Sequence[DrawnLayer], neurons: Sequence[Sequence[Neuron]], title: str) -> Figure:
     if sum(layer.weight.size for layer in layers) <= LABELLED and max(map(len, neurons)) <= 4:
         figure = new_figure(title)
         axes = _plane(figure, (10, 6, WIDTH - 116, HEIGHT - 36))
@@ -149,17 +143,11 @@ def _write_edges(axes: Axes, neurons: Sequence[Sequence[Neuron]], layers: Sequen
     for before, after, layer in zip(places, places[1:], layers, strict=False):
         for k, ((j, i), value) in enumerate(np.ndenumerate(layer.weight)):
             text = f"{layer.names[k]} = {number(float(value))}\n∂ {number(float(layer.gradient[j, i]), 3)}"
-            spot = before[i] + _along(i, j, layer.weight.shape) * (after[j] - before[i])
+            along = 0.5 if i == j and len(before) == len(after) else 0.3  # a line that goes straight on: the middle
+            spot = before[i] + along * (after[j] - before[i])
             axes.text(spot[0], spot[1], text, bbox=plate, **centre)
         if layer.bias is not None and layer.bias_gradient is not None:
             _write_biases(axes, after, layer.bias, layer.bias_gradient)
-
-
-def _along(i: int, j: int, shape: tuple[int, ...]) -> float:
-    """How far along its line a label stands: lines that go straight on have it in the middle."""
-    if shape == (1, 1) or (shape[0] == shape[1] and i == j):
-        return 0.5
-    return 0.3
 
 
 def _write_biases(axes: Axes, spots: Array, bias: Array, gradient: Array) -> None:

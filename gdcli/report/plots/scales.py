@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .look import CURVES
 from .text import TEXT, Array, formatter, number, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import XAxis, YAxis
+
+Thing = TypeVar("Thing")
 
 POINTS = 2000  # drawn per curve at most: more than the picture has pixels across
 HUGE = 1e150  # larger is not drawn, and 1 / HUGE is 0: the arithmetic of limits and ticks would overflow
@@ -48,8 +51,6 @@ def log_spaced(values: Array) -> bool:
 
 def thin(x: Array, y: Array, points: int) -> tuple[Array, Array]:
     """At most about so many points, with the least and the largest of every stretch, and both ends."""
-    if len(x) <= points:
-        return x, y
     keep = thin_at(y, points)
     return x[keep], y[keep]
 
@@ -71,6 +72,11 @@ def spread(count: int, most: int, also: int | None = None) -> NDArray[np.int64]:
     """Indices of at most so many of count things, evenly, both ends among them, and one more that is asked for."""
     chosen = np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
     return chosen if also is None else np.unique(np.append(chosen, also))
+
+
+def spread_over(things: Sequence[Thing]) -> list[Thing]:
+    """Those that are drawn: all, or of more than CURVES some."""
+    return [things[index] for index in spread(len(things), CURVES)]
 
 
 def set_scale(
@@ -114,14 +120,16 @@ def set_span(axes: Axes, x: Array, *, log: bool = False, whole: bool = False) ->
 
 def log_axis(axis: XAxis | YAxis, low: float, high: float) -> None:
     """A log scale between the limits, with ticks that its length has room for."""
-    from matplotlib.ticker import FixedLocator, NullLocator
+    from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
     scale = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale
     scale("log")
     set_bounds(axis, low, high)
     ticks = _log_ticks(low, high)  # its own locator overflows where limits are far
     few = len(ticks) < 3
-    axis.set_major_locator(FixedLocator(_even_ticks(low, high) if few else ticks))
+    if few:  # a log axis so short that it hardly differs from a linear one has the ticks of that
+        ticks = [float(tick) for tick in MaxNLocator(6).tick_values(low, high) if low <= tick <= high]
+    axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(formatter(log=not few))
     axis.set_minor_locator(NullLocator())  # they say little, and a drawing with them takes half as long again
 
@@ -137,17 +145,16 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return [tick for tick in ticks if low <= tick <= high]
 
 
-def _even_ticks(low: float, high: float) -> list[float]:
-    """The ticks of a linear axis, for a log axis so short that it hardly differs from one."""
-    from matplotlib.ticker import MaxNLocator
+def set_numbers(axes: Axes, x: Array, *, log: bool | None = None) -> None:
+    """Limits and scale of the horizontal axis of a sweep; ticks at its values, where they are few and have room.
 
-    return [float(tick) for tick in MaxNLocator(6).tick_values(low, high) if low <= tick <= high]
-
-
-def ticks_at(axes: Axes, values: Array, log: bool) -> None:
-    """Ticks at the values themselves, where they are few and have room for their text."""
+    log: of the axis; None: where the values lie more evenly on it.
+    """
     from matplotlib.ticker import NullLocator
 
+    log = log_spaced(x) if log is None else log
+    set_span(axes, x, log=log)
+    values = np.unique(x)
     if not 2 <= len(values) <= 12:
         return
     at = np.log(values) if log else values

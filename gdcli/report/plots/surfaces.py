@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .canvas import DPI, GREY, GRID, NOTE, STAR, WIDTH, finish, fixed, new_axes, note, to_png
+from .canvas import Picture, finish, new_axes, write_note
+from .look import DPI, GREY, GRID, NOTE, STAR, WIDTH
 from .scales import bounds, drawable, log_axis, log_spaced, spread
 from .text import TEXT, Array, fit, formatter, number, width_of
 from .trails import GONE, MARKS, Trail, draw_trails, entries
@@ -24,51 +25,23 @@ BAR = 60.0  # points: the room of the colour bar, before its text is known
 LEVELS = 11  # contours drawn at most
 
 
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """The loss [len(y), len(x)] over two axes with their labels, and the paths on it."""
+
+    names: tuple[str, str]
+    x: Array
+    y: Array
+    loss: Array
+    trails: Sequence[Trail]
+    note: str = ""  # what has to be said of the paths
+
+
+@Picture
 def surface(
-    names: tuple[str, str],
-    x: Array,
-    y: Array,
-    loss: Array,
-    *,
-    title: str,
-    loss_label: str,
-    trails: Sequence[Trail] = (),
-) -> bytes:
-    """The loss [len(y), len(x)] over two parameters as a heat map with contours, its minimum marked."""
-    with fixed():
-        return to_png(_surface_figure(names, x, y, loss, title, loss_label, trails))
-
-
-def paths(
-    names: tuple[str, str],
-    x: Array,
-    y: Array,
-    loss: Array,
-    trails: Sequence[Trail],
-    *,
-    title: str,
-    loss_label: str,
-    minimum: tuple[float, float] | None = None,
-    note: str = "",
-) -> bytes:
-    """The paths of runs over the contours of the loss [len(y), len(x)], from a hollow circle to a filled one.
-
-    minimum: where the star stands; without it, at the grid's lowest point.
-    note: what has to be said of the paths, in the corner.
-    """
-    with fixed():
-        return to_png(paths_figure(names, x, y, loss, trails, title, loss_label, minimum, note))
-
-
-def _surface_figure(
-    names: tuple[str, str],
-    x: Array,
-    y: Array,
-    loss: Array,
-    title: str,
-    loss_label: str,
-    trails: Sequence[Trail] = (),
+    names: tuple[str, str], x: Array, y: Array, loss: Array, title: str, loss_label: str, trails: Sequence[Trail] = ()
 ) -> Figure:
+    """The loss [len(y), len(x)] over two parameters as a heat map with contours, its minimum marked."""
     from matplotlib import colormaps
 
     grid, legend = _grid(x, y, loss), entries(trails)
@@ -84,36 +57,40 @@ def _surface_figure(
         axes.plot(*grid.best[:2], label=fit(text, TEXT, axes.get_position().width * WIDTH + beyond - 30), **STAR)
     if trails:
         said = draw_trails(axes, trails, legend, NOTE * rows + legend.height)
-        note(axes, said, lift=4 + NOTE * (rows - 1), beyond=beyond)
+        write_note(axes, said, lift=4 + NOTE * (rows - 1), beyond=beyond)
     return finish(axes, "above")
 
 
-def paths_figure(
-    names: tuple[str, str],
-    x: Array,
-    y: Array,
-    loss: Array,
-    trails: Sequence[Trail],
-    title: str,
-    loss_label: str,
-    minimum: tuple[float, float] | None = None,
-    text: str = "",
-) -> Figure:
-    """The Figure of `paths`; text is its note."""
+@Picture
+def plane(shown: Plane, title: str, loss_label: str) -> Figure:
+    """The paths over the contours of the loss, from a hollow circle to a filled one."""
+    return paths.figure(shown.names, shown.x, shown.y, shown.loss, shown.trails, title, loss_label, note=shown.note)
+
+
+@Picture
+def paths(
+    names: tuple[str, str], x: Array, y: Array, loss: Array, trails: Sequence[Trail], title: str, loss_label: str,
+    minimum: tuple[float, float] | None = None, note: str = "",
+) -> Figure:  # fmt: skip
+    """The paths of runs over the contours of the loss [len(y), len(x)], from a hollow circle to a filled one.
+
+    minimum: where the star stands; without it, at the grid's lowest point.
+    note: what has to be said of the paths, in the corner.
+    """
     from matplotlib.colors import LinearSegmentedColormap
 
     grid, legend = _grid(x, y, loss), entries(trails)
     axes = new_axes(title, *names, above=NOTE + legend.height, right=BAR)
     pale = LinearSegmentedColormap.from_list("pale", ["#ffffff", "#b4bac2"])  # low is light, and no colour of a path
     beyond = _draw_grid(axes, grid, loss_label, pale, "#8c939c")
-    said = [text, draw_trails(axes, trails, legend, NOTE + legend.height)]
+    said = [note, draw_trails(axes, trails, legend, NOTE + legend.height)]
     at = grid.best[:2] if minimum is None and grid.best else minimum
     if at is not None:
         star = drawable(np.asarray(at, np.float64))
         axes.plot(star[:1], star[1:], **_MINIMUM)
-        lowest = "☆ lowest" if text else "☆ lowest of the grid"  # beside a note there is no room for more
+        lowest = "☆ lowest" if note else "☆ lowest of the grid"  # beside a note there is no room for more
         said.append("☆ minimum" if minimum else lowest)
-    note(axes, " · ".join(filter(None, said)), beyond=beyond)
+    write_note(axes, " · ".join(filter(None, said)), beyond=beyond)
     return finish(axes, "above")
 
 
@@ -236,10 +213,9 @@ def _edges(centres: Array, log: bool) -> Array:
 def _colour_bar(axes: Axes, mesh: Any, loss_label: str, log: bool) -> float:
     """The bar right of the axes, both moved as far right as it has room; how far right of the axes it reaches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    place, figure = axes.get_position(), axes.figure
-    assert isinstance(figure, Figure)
+    place = axes.get_position()
+    figure: Any = axes.figure
     bar = figure.colorbar(mesh, cax=figure.add_axes((place.x1 + 0.02, place.y0, 0.022, place.height)))
     if log:
         log_axis(bar.ax.yaxis, *bounds(bar.ax.yaxis))

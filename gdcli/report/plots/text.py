@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,11 +111,7 @@ def fit(text: str, size: float, width: float) -> str:
     most = int(width / size * 4)  # no letter is narrower than a quarter of its size
     if len(text) <= most and width_of(text, size) <= width:
         return text
-    low, high = 0, min(len(text), most)  # characters kept
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if width_of(_cut(text, middle), size) <= width else (low, middle)
-    return _cut(text, low)
+    return _cut(text, _longest(lambda keep: _cut(text, keep), 0, min(len(text), most), size, width))
 
 
 def _cut(text: str, keep: int) -> str:
@@ -127,15 +124,15 @@ def two_lines(text: str, size: float, width: float) -> list[str]:
     text = clean(text)
     if len(text) <= width / size * 4 and width_of(text, size) <= width:
         return [text]
-    end = len(_fit_start(text, size, width))
+    end = _longest(lambda keep: text[:keep], 1, min(len(text), int(width / size * 4)), size, width)
     space = text.rfind(" ", end // 2, end + 1)
     end = space if space > 0 else end
     return [text[:end].rstrip(), fit(text[end:], size, width)]
 
 
-def _fit_start(text: str, size: float, width: float) -> str:
-    low, high = 1, min(len(text), int(width / size * 4))
+def _longest(cut: Callable[[int], str], low: int, high: int, size: float, width: float) -> int:
+    """How many characters may be kept, at least ``low`` and fewer than ``high``, for the cut text to fit."""
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if width_of(text[:middle], size) <= width else (low, middle)
-    return text[:low]
+        low, high = (middle, high) if width_of(cut(middle), size) <= width else (low, middle)
+    return low

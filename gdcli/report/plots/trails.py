@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .canvas import CROSS, CURVES, ENTRY, HANDLE, HEIGHT, MANY, WIDTH, looks
-from .scales import bounds, drawable, spread
+from .look import CROSS, CURVES, ENTRY, HANDLE, HEIGHT, MANY, WIDTH, looks
+from .scales import bounds, drawable, spread, spread_over
 from .text import TEXT, Array, fit, width_of
 
 if TYPE_CHECKING:
@@ -73,17 +73,14 @@ def _names(trails: Sequence[Trail], most: float) -> list[str]:
 
 def draw_trails(axes: Axes, trails: Sequence[Trail], legend: Entries, lift: float) -> str:
     """Draw the paths and, from so many points above the axes down, their legend; return the key of their marks."""
-    from matplotlib.figure import Figure
-
-    shown = [trails[index] for index in spread(len(trails), CURVES)]
+    shown = spread_over(trails)
     ways = [on_axes(axes, trail.points) for trail in shown]
     handles = []
     for way, look in zip(ways, looks(len(shown)), strict=True):
-        (handle,) = axes.plot([], [], **look)
-        handles.append(handle)
+        handles += axes.plot([], [], **look)
         _draw_way(axes, way, look)
-    figure = axes.figure
-    if trails and isinstance(figure, Figure):
+    figure: Any = axes.figure
+    if trails:
         if len(shown) > MANY:
             handles = [handles[0], handles[-1], *axes.plot([], [], " ")]
         place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, axes.get_position().y1 + lift / HEIGHT)}

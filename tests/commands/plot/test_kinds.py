@@ -33,12 +33,8 @@ from gdcli.report.plots import (
     Trail,
     animation,
     canvas,
-    curves_of_runs,
     functions,
-    gradients,
-    networks,
-    panels,
-    planes,
+    look,
 )
 
 STEPS = np.arange(1, 101.0)
@@ -145,7 +141,7 @@ def test_an_activation_without_a_curve_is_refused(name: str, said: str) -> None:
 
 
 def losses_figure() -> Figure:
-    return functions._losses_figure(sampled.over_error(), sampled.over_probability(), sampled.outlier(), "Losses")
+    return plots.loss_functions.figure(sampled.over_error(), sampled.over_probability(), sampled.outlier(), "Losses")
 
 
 def test_losses_over_the_error_are_their_formulas() -> None:
@@ -196,7 +192,7 @@ def test_averages_are_drawn_over_the_pale_curves_and_start_with_the_first_value(
     means = averages(given, 0.9)
     assert means[0][0] == loss[0]
     assert means[0][1] == 0.9 * loss[0] + (1 - 0.9) * loss[1]
-    figure = curves_of_runs.curves_figure(given, "t", "loss (mse)", means)
+    figure = plots.loss_curves.figure(given, "t", "loss (mse)", means)
     (axes,) = figure.axes
     raw, drawn = axes.lines[:2], axes.lines[2:]
     for pale, line, curve_, mean in zip(raw, drawn, given, means, strict=True):
@@ -215,7 +211,7 @@ def test_averages_are_drawn_over_the_pale_curves_and_start_with_the_first_value(
 
 def test_norms_of_layers_on_a_log_axis_first_layer_first() -> None:
     layers = [LayerHistogram(f"linear{k}", 10.0 ** (k - 4) * (1 + 0 * STEPS)) for k in (1, 2, 3)]
-    figure = gradients._gradients_figure(STEPS, layers, "t", None)
+    figure = plots.gradient_norms.figure(STEPS, layers, "t", None)
     (axes,) = figure.axes
     assert axes.get_yscale() == "log"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("step", "l2 norm of the gradient")
@@ -228,7 +224,7 @@ def test_many_noisy_steps_have_their_medians_over_them() -> None:
     steps = np.arange(1, 1001.0)
     norms = np.exp(np.random.default_rng(0).normal(size=1000))
     norms[3] = 0  # cannot be drawn on a log axis
-    figure = gradients._gradients_figure(steps, [LayerHistogram("w", norms)], "t", None)
+    figure = plots.gradient_norms.figure(steps, [LayerHistogram("w", norms)], "t", None)
     raw, median = figure.axes[0].lines
     assert raw.get_alpha() < 0.3 < median.get_linewidth()
     part = np.sort(norms[13:26])
@@ -243,7 +239,7 @@ def test_histogram_counts_every_derivative_once() -> None:
     assert found is not None
     np.testing.assert_allclose(found.share.sum(axis=0), 100 * 6 / 7)
     assert found.zeros == pytest.approx(100 / 7)
-    figure = gradients._gradients_figure(STEPS, [LayerHistogram("w", np.abs(values[:, 1]))], "t", found)
+    figure = plots.gradient_norms.figure(STEPS, [LayerHistogram("w", np.abs(values[:, 1]))], "t", found)
     upper, lower, bar = figure.axes
     assert (lower.get_yscale(), lower.get_ylabel()) == ("log", "size |∂L/∂w|")
     assert bar.get_ylabel() == "% of the derivatives"
@@ -283,7 +279,7 @@ def bowl(note: str = "") -> Plane:
 
 
 def test_a_plane_has_the_paths_their_labels_and_what_is_said_of_the_gap() -> None:
-    figure = planes.plane_figure(bowl("plane − true loss: end 0.1, max 2"), "t", "loss (mse)")
+    figure = plots.plane.figure(bowl("plane − true loss: end 0.1, max 2"), "t", "loss (mse)")
     axes = figure.axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("component 1", "component 2")
     assert figure.axes[1].get_ylabel() == "loss (mse)"
@@ -309,7 +305,7 @@ def net(sizes: tuple[int, ...], bias: int = 1) -> tuple[list[DrawnLayer], list[l
 @pytest.mark.parametrize("bias", [1, 2])
 def test_numbers_on_edges_do_not_overlap(sizes: tuple[int, ...], bias: int) -> None:
     layers, neurons = net(sizes, bias)
-    figure = networks._network_figure(layers, neurons, "t")
+    figure = plots.network.figure(layers, neurons, "t")
     axes = figure.axes[0]
     numbers = [text for text in axes.texts if "∂" in text.get_text()]
     edges = sum(layer.weight.size for layer in layers)
@@ -321,7 +317,7 @@ def test_numbers_on_edges_do_not_overlap(sizes: tuple[int, ...], bias: int) -> N
 
 def test_the_width_and_colour_of_an_edge_are_its_weight() -> None:
     layers, neurons = net((2, 2, 2))
-    axes = networks._network_figure(layers, neurons, "t").axes[0]
+    axes = plots.network.figure(layers, neurons, "t").axes[0]
     weights = np.concatenate([layer.weight.ravel() for layer in layers])
     widths = np.array([line.get_linewidth() for line in axes.lines])
     assert np.array_equal(np.argsort(np.abs(weights)), np.argsort(widths))
@@ -333,14 +329,14 @@ def test_the_width_and_colour_of_an_edge_are_its_weight() -> None:
 @pytest.mark.parametrize("sizes", [(2, 8, 4), (60, 1), (1, 30, 1), (5, 5, 5), (1,) * 61])
 def test_larger_nets_are_drawn_twice_without_numbers(sizes: tuple[int, ...]) -> None:
     layers, neurons = net(sizes)
-    figure = networks._network_figure(layers, neurons, "t")
+    figure = plots.network.figure(layers, neurons, "t")
     assert [axes.get_title() for axes in figure.axes][::2] == ["weights", "gradients dL/dw"]
     assert not any("∂" in text for text in texts(figure))
     check(plots.network(layers, neurons, title="t"))
 
 
 def test_numbers_without_room_are_left_out() -> None:
-    figure = networks._network_figure(*net((1, 2, 2, 1), bias=2), "t")
+    figure = plots.network.figure(*net((1, 2, 2, 1), bias=2), "t")
     assert "weights" in texts(figure)
     assert not any("∂" in text for text in texts(figure))
 
@@ -350,18 +346,18 @@ def test_numbers_without_room_are_left_out() -> None:
 
 def drawn(kind: str, form: plots.Form) -> bytes:
     if kind == "activations":
-        return plots.activations(sampled.activations(), title="t", form=form)
+        return plots.activations.drawn(form, sampled.activations(), title="t")
     if kind == "losses":
         parts = sampled.over_error(), sampled.over_probability(), sampled.outlier()
-        return plots.loss_functions(*parts, title="t", form=form)
+        return plots.loss_functions.drawn(form, *parts, title="t")
     if kind == "curves":
-        return plots.loss_curves([Curve("a", STEPS, 0.9**STEPS)], title="t", loss_label="loss", form=form)
+        return plots.loss_curves.drawn(form, [Curve("a", STEPS, 0.9**STEPS)], title="t", loss_label="loss")
     if kind == "gradients":
         shares = Histogram(np.array([0.0, 50, 100]), np.array([1e-3, 1e-2, 1]), np.ones((2, 2)), 0)
-        return plots.gradient_norms(STEPS, [LayerHistogram("a", 0.9**STEPS)], title="t", histogram=shares, form=form)
+        return plots.gradient_norms.drawn(form, STEPS, [LayerHistogram("a", 0.9**STEPS)], title="t", histogram=shares)
     if kind == "surface":
-        return plots.plane(bowl(), title="t", loss_label="loss", form=form)
-    return plots.network(*net((2, 2, 2)), title="t", form=form)
+        return plots.plane.drawn(form, bowl(), title="t", loss_label="loss")
+    return plots.network.drawn(form, *net((2, 2, 2)), title="t")
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -387,7 +383,7 @@ def test_a_gif_grows_to_the_picture_and_keeps_its_colours() -> None:
         for frame in (0, image.n_frames - 1):
             image.seek(frame)
             pixels = np.asarray(image.convert("RGB"), int)
-            blue = np.array(to_rgb(canvas.PALETTE[0])) * 255
+            blue = np.array(to_rgb(look.PALETTE[0])) * 255
             counts.append(int((np.abs(pixels - blue).sum(axis=2) < 12).sum()))
             assert pixels[2, 2].tolist() == [255, 255, 255]
         assert counts[1] > counts[0] > 0  # the legend is there from the start
@@ -395,7 +391,7 @@ def test_a_gif_grows_to_the_picture_and_keeps_its_colours() -> None:
 
 def test_the_moments_of_an_animation_are_the_steps() -> None:
     curves = [Curve("a", STEPS, 0.9**STEPS), Curve("b", STEPS[:50], 0.8 ** STEPS[:50])]
-    figure = curves_of_runs.curves_figure(curves, "t", "loss")
+    figure = plots.loss_curves.figure(curves, "t", "loss")
     show = animation._growing(figure.axes[0])
     for share, lengths in ((0, (1, 1)), (0.25, (25, 25)), (1, (100, 50))):
         show(share)
@@ -406,7 +402,7 @@ def test_a_path_that_grows_has_a_cross_only_once_it_has_diverged() -> None:
     calm, gone = np.outer(np.linspace(-1, 1, 4), (1, 1)), np.array([[1.0, -1], [0, -1], [-1, -1], [np.nan, np.nan]])
     side = np.linspace(-2, 2, 9)
     shown = Plane(("x", "y"), side, side, side**2 + side[:, None] ** 2, [Trail("a", calm), Trail("b", gone)])
-    axes = planes.plane_figure(shown, "t", "loss").axes[0]
+    axes = plots.plane.figure(shown, "t", "loss").axes[0]
     (cross,) = (line for line in axes.lines if line.get_marker() == "x")
     (end,) = (line for line in axes.lines if line.get_zorder() == cross.get_zorder() and line is not cross)
     show = animation._walking(axes, shown.trails, 4)
@@ -417,6 +413,6 @@ def test_a_path_that_grows_has_a_cross_only_once_it_has_diverged() -> None:
 
 
 def test_a_format_has_no_date_and_panels_no_overlap() -> None:
-    figure = panels.new_figure("t")
-    panels.add_panel(figure, (60, 40, 400, 200), "x", "y")
-    check(panels.render(figure, "svg"), "svg")
+    figure = canvas.new_figure("t")
+    canvas.add_panel(figure, (60, 40, 400, 200), "x", "y")
+    check(canvas.render(figure, "svg"), "svg")

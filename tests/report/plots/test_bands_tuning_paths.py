@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from gdcli.report import plots
-from gdcli.report.plots import Curve, Sensitivity, Trail, canvas, losses, surfaces, trails, tuning
+from gdcli.report.plots import Curve, Sensitivity, Trail, canvas, trails
 
 STEPS = np.arange(1, 51.0)
 LOSS = 4 * 0.8**STEPS
@@ -66,7 +66,7 @@ def band(figure: Figure) -> np.ndarray[Any, Any]:
 
 def test_a_band_has_its_ends_its_curves_colour_and_its_label() -> None:
     curve = Curve("sgd", STEPS, LOSS, 0.5 * LOSS, 2 * LOSS)
-    figure = losses.comparison_figure([curve], "t", "loss", "epoch", "band: 95 %")
+    figure = plots.comparison.figure([curve], "t", "loss", "epoch", "band: 95 %")
     vertices = {(float(x), float(y)) for x, y in band(figure)}
     assert vertices >= {*zip(STEPS, 0.5 * LOSS, strict=True), *zip(STEPS, 2 * LOSS, strict=True)}
     assert figure.axes[0].collections[0].get_facecolor()[0][:3] == pytest.approx((0, 0x72 / 255, 0xB2 / 255))
@@ -78,7 +78,7 @@ def test_a_band_has_its_ends_its_curves_colour_and_its_label() -> None:
 
 
 def test_a_band_that_reaches_zero_ends_at_a_log_axis_lower_limit() -> None:
-    figure = losses.comparison_figure([Curve("a", STEPS, LOSS, LOSS - 1, LOSS + 1)], "", "loss", "step", "b")
+    figure = plots.comparison.figure([Curve("a", STEPS, LOSS, LOSS - 1, LOSS + 1)], "", "loss", "step", "b")
     axes = figure.axes[0]
     assert axes.get_yscale() == "log"
     assert band(figure)[:, 1].min() == axes.get_ylim()[0] > 0
@@ -86,7 +86,7 @@ def test_a_band_that_reaches_zero_ends_at_a_log_axis_lower_limit() -> None:
 
 def test_no_band_has_no_label() -> None:
     for curve in (Curve("a", STEPS, LOSS), Curve("a", STEPS, LOSS, LOSS * np.nan, LOSS * np.nan)):
-        figure = losses.comparison_figure([curve], "", "loss", "step", "band")
+        figure = plots.comparison.figure([curve], "", "loss", "step", "band")
         assert "band" not in texts(figure)
         assert not figure.axes[0].collections
 
@@ -94,7 +94,7 @@ def test_no_band_has_no_label() -> None:
 def test_a_band_with_gaps_is_drawn_where_it_is() -> None:
     low, high = LOSS / 2, LOSS * 2
     low[10], high[12] = np.nan, np.nan  # step 12 stands alone
-    figure = losses.comparison_figure([Curve("a", STEPS, LOSS, low, high)], "", "loss")
+    figure = plots.comparison.figure([Curve("a", STEPS, LOSS, low, high)], "", "loss")
     bars, area = figure.axes[0].collections
     assert [segment[:, 0].tolist() for segment in bars.get_segments()] == [[12, 12]]
     assert len(area.get_paths()) == 2
@@ -111,7 +111,7 @@ def row(label: str = "sgd", loss: Any = (4.0, 1, 0.5, np.inf, np.nan), chosen: f
 
 
 def test_sensitivity_draws_losses_crosses_and_the_chosen_rate() -> None:
-    figure = tuning._sensitivity_figure([row(), row("adam", [9, 3, 2, 1, 5], 1.0)], "t", "final loss")
+    figure = plots.sensitivity.figure([row(), row("adam", [9, 3, 2, 1, 5], 1.0)], "t", "final loss")
     axes = figure.axes[0]
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("learning rate", "final loss")
@@ -132,23 +132,23 @@ def test_sensitivity_draws_losses_crosses_and_the_chosen_rate() -> None:
 
 
 def test_losses_that_are_not_positive_have_a_linear_axis() -> None:
-    assert tuning._sensitivity_figure([row(loss=[1, 0, -1, 2, 3])], "", "loss").axes[0].get_yscale() == "linear"
+    assert plots.sensitivity.figure([row(loss=[1, 0, -1, 2, 3])], "", "loss").axes[0].get_yscale() == "linear"
 
 
 def test_a_run_about_to_diverge_does_not_press_the_others_together() -> None:
-    figure = tuning._sensitivity_figure([row(loss=[4, 1, 0.5, 1e90, np.inf])], "", "loss")
+    figure = plots.sensitivity.figure([row(loss=[4, 1, 0.5, 1e90, np.inf])], "", "loss")
     assert figure.axes[0].get_ylim()[1] < 100
 
 
 def test_the_chosen_rate_of_a_row_that_diverged_is_circled_at_its_cross() -> None:
-    lines = tuning._sensitivity_figure([row(chosen=10.0)], "", "loss").axes[0].lines
+    lines = plots.sensitivity.figure([row(chosen=10.0)], "", "loss").axes[0].lines
     assert lines[2].get_xydata()[0].tolist() == lines[1].get_xydata()[1].tolist()
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 20, 21, 401])
 def test_any_number_of_rows(count: int) -> None:
     rows = [Sensitivity(f"{SIXTY}{k}", LR, np.append(LR[:4] + k, np.inf), 0.1) for k in range(count)]
-    figure = tuning._sensitivity_figure(rows, SIXTY * 3, SIXTY)
+    figure = plots.sensitivity.figure(rows, SIXTY * 3, SIXTY)
     assert len(legend(figure)) == (count if count <= 20 else 2 if count <= 400 else 3)
     inside(figure)
     check(canvas.to_png(figure))
@@ -170,7 +170,7 @@ WAY = np.array([[-1.0, 2.0], [0.5, 1.5], [0.0, 1.0]])
 
 def test_a_path_has_its_points_a_hollow_start_a_filled_end_and_a_legend() -> None:
     ways = [Trail("sgd", WAY), Trail("adam", WAY[::-1])]
-    figure = surfaces.paths_figure(("w", "b"), X, Y, BOWL, ways, "t", "loss", (0.0, 1.0))
+    figure = plots.paths.figure(("w", "b"), X, Y, BOWL, ways, "t", "loss", (0.0, 1.0))
     axes, bar = figure.axes
     assert (axes.get_xlabel(), axes.get_ylabel(), bar.get_ylabel()) == ("w", "b", "loss")
     assert legend(figure) == ["sgd", "adam"]
@@ -190,8 +190,8 @@ def test_a_path_has_its_points_a_hollow_start_a_filled_end_and_a_legend() -> Non
 
 def test_points_outside_leave_the_limits_as_they_are() -> None:
     far = Trail("far", np.array([[0, 0], [40, 1], [1e149, -1e300], [np.nan, 1], [1, 1]]))
-    alone = surfaces.paths_figure(("w", "b"), X, Y, BOWL, [], "", "loss")
-    figure = surfaces.paths_figure(("w", "b"), X, Y, BOWL, [far], "", "loss")
+    alone = plots.paths.figure(("w", "b"), X, Y, BOWL, [], "", "loss")
+    figure = plots.paths.figure(("w", "b"), X, Y, BOWL, [far], "", "loss")
     assert figure.axes[0].get_xlim() == alone.axes[0].get_xlim()
     assert figure.axes[0].get_ylim() == alone.axes[0].get_ylim()
     assert all(line.get_clip_on() for line in figure.axes[0].lines)
@@ -200,7 +200,7 @@ def test_points_outside_leave_the_limits_as_they_are() -> None:
 
 def test_a_diverged_path_ends_with_a_cross() -> None:
     way = np.array([[0, 0], [1, 2], [np.inf, np.nan]])
-    figure = surfaces.paths_figure(("w", "b"), X, Y, BOWL, [Trail("a", way)], "", "loss")
+    figure = plots.paths.figure(("w", "b"), X, Y, BOWL, [Trail("a", way)], "", "loss")
     assert "○ start · ● end · ✕ diverged · ☆ lowest of the grid" in texts(figure)
     assert [line.get_xydata().tolist() for line in figure.axes[0].lines if line.get_marker() == "x"] == [[[1, 2]]]
 
@@ -210,7 +210,7 @@ def test_a_path_that_diverges_out_of_the_picture_has_its_cross_where_it_left_for
     way = np.array([[0, 1], [9, 1], [-9, 0.5], [0, 0.5], [99, 0.5], [np.inf, np.nan]])
     never = np.array([[5.0, 5], [6, 5], [np.nan, np.nan]])
     ways = [Trail("a", way), Trail("b", never)]
-    axes = surfaces.paths_figure(("w", "b"), X, Y, BOWL, ways, "", "loss").axes[0]
+    axes = plots.paths.figure(("w", "b"), X, Y, BOWL, ways, "", "loss").axes[0]
     crosses = [line for line in axes.lines if line.get_marker() == "x"]
     assert axes.get_xlim() == pytest.approx((-2.05, 2.05))
     assert crosses[0].get_xydata()[0] == pytest.approx([2.05, 0.5])
@@ -221,7 +221,7 @@ def test_a_path_that_diverges_out_of_the_picture_has_its_cross_where_it_left_for
 def test_the_note_on_a_plane_is_not_cut_where_a_run_diverges() -> None:
     said = "plane − true loss: end −0.00037, max 0.00045"
     way = np.array([[0, 0], [1, 2], [np.inf, np.nan]])
-    figure = surfaces.paths_figure(("x", "y"), X, Y, BOWL, [Trail("a", way)], "", "loss", text=said)
+    figure = plots.paths.figure(("x", "y"), X, Y, BOWL, [Trail("a", way)], "", "loss", note=said)
     assert f"{said} · ○ start · ● end · ✕ diverged · ☆ lowest" in texts(figure)
     inside(figure)
 
@@ -230,8 +230,8 @@ def test_the_note_on_a_plane_is_not_cut_where_a_run_diverges() -> None:
 def test_any_number_of_trails_on_both_pictures(count: int) -> None:
     ways = [Trail(f"{SIXTY}{k}", WAY + k / 100) for k in range(count)]
     for figure in (
-        surfaces.paths_figure((SIXTY, SIXTY), X, Y, BOWL, ways, SIXTY * 3, SIXTY),
-        surfaces._surface_figure((SIXTY, SIXTY), X, Y, BOWL, SIXTY * 3, SIXTY, ways),
+        plots.paths.figure((SIXTY, SIXTY), X, Y, BOWL, ways, SIXTY * 3, SIXTY),
+        plots.surface.figure((SIXTY, SIXTY), X, Y, BOWL, SIXTY * 3, SIXTY, ways),
     ):
         shown = [text.get_text() for box in figure.legends for text in box.get_texts()]
         assert len(shown) == (count if count <= 20 else 3)
@@ -262,7 +262,7 @@ def test_no_points_or_losses_spoil_the_paths(points: Any, fill: str) -> None:
 
 def test_long_paths_are_thinned_to_what_is_seen() -> None:
     ways = [Trail(str(k), np.random.default_rng(k).normal(size=(300_000, 2)).cumsum(axis=0) / 200) for k in range(3)]
-    figure = surfaces.paths_figure(("a", "b"), X, Y, BOWL, ways, "", "loss")
+    figure = plots.paths.figure(("a", "b"), X, Y, BOWL, ways, "", "loss")
     assert max(len(line.get_xdata()) for line in figure.axes[0].lines) <= trails.STOPS
     check(canvas.to_png(figure))
 

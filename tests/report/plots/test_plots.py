@@ -25,7 +25,7 @@ from matplotlib.text import Text
 
 import gdcli
 from gdcli.report import plots
-from gdcli.report.plots import Curve, canvas, losses, scales, surfaces, sweeps
+from gdcli.report.plots import Curve, canvas, look, scales, sweeps
 from tests.timing import fastest
 
 STEPS = np.arange(1, 101.0)
@@ -76,7 +76,7 @@ def all_five(text: str) -> Iterator[bytes]:
 
 
 def test_loss_curve_has_its_data_labels_and_title() -> None:
-    figure = losses._loss_figure(EXP, "linear_manual", "loss (mse)", 1, None)
+    figure = plots.loss_curve.figure(EXP, "linear_manual", "loss (mse)", 1, None)
     (axes,) = figure.axes
     assert np.array_equal(axes.lines[0].get_xdata(), STEPS)
     assert np.array_equal(axes.lines[0].get_ydata(), EXP.loss)
@@ -98,11 +98,11 @@ def test_loss_curve_has_its_data_labels_and_title() -> None:
     ],
 )
 def test_log_scale_where_it_helps(loss: Any, scale: str) -> None:
-    assert losses._loss_figure(Curve("", STEPS, loss), "", "loss", 1, None).axes[0].get_yscale() == scale
+    assert plots.loss_curve.figure(Curve("", STEPS, loss), "", "loss", 1, None).axes[0].get_yscale() == scale
 
 
 def test_epochs_stand_on_a_second_axis_that_agrees_with_the_steps() -> None:
-    axes = losses._loss_figure(EXP, "", "loss", 10, None).axes[0]
+    axes = plots.loss_curve.figure(EXP, "", "loss", 10, None).axes[0]
     (top,) = axes.child_axes
     assert (axes.get_xlabel(), top.get_xlabel()) == ("step", "epoch")
     top.figure.draw_without_rendering()
@@ -111,23 +111,23 @@ def test_epochs_stand_on_a_second_axis_that_agrees_with_the_steps() -> None:
 
 def test_a_noisy_run_has_the_mean_of_each_complete_epoch_and_a_smooth_one_has_not() -> None:
     loss = noisy(95)
-    figure = losses._loss_figure(Curve("", STEPS[:95], loss), "", "loss", 10, None)
+    figure = plots.loss_curve.figure(Curve("", STEPS[:95], loss), "", "loss", 10, None)
     assert legend(figure) == ["each step", "mean of the epoch"]
     mean = figure.axes[0].lines[1]
     assert np.allclose(mean.get_ydata(), loss[:90].reshape(9, 10).mean(axis=1))
     assert np.allclose(mean.get_xdata(), np.arange(9) * 10 + 5.5)
-    assert legend(losses._loss_figure(EXP, "", "loss", 10, None)) == []
+    assert legend(plots.loss_curve.figure(EXP, "", "loss", 10, None)) == []
 
 
 def test_a_validation_curve_is_drawn_and_within_the_limits() -> None:
-    figure = losses._loss_figure(EXP, "", "loss", 10, (np.array([10.0, 120.0]), np.array([90.0, np.inf])))
+    figure = plots.loss_curve.figure(EXP, "", "loss", 10, (np.array([10.0, 120.0]), np.array([90.0, np.inf])))
     assert legend(figure) == ["training", "validation"]
     assert figure.axes[0].get_ylim()[1] > 90
     assert figure.axes[0].get_xlim()[1] > 120
 
 
 def test_a_diverged_run_ends_with_a_cross_at_its_last_finite_loss() -> None:
-    figure = losses._loss_figure(Curve("", STEPS[:5], np.array([1, 10, 100, np.inf, np.nan])), "", "loss", 1, None)
+    figure = plots.loss_curve.figure(Curve("", STEPS[:5], np.array([1, 10, 100, np.inf, np.nan])), "", "loss", 1, None)
     assert legend(figure) == ["diverged at step 4"]
     cross = figure.axes[0].lines[-1]
     assert (cross.get_marker(), *cross.get_xydata()[0]) == ("x", 3, 100)
@@ -135,14 +135,14 @@ def test_a_diverged_run_ends_with_a_cross_at_its_last_finite_loss() -> None:
 
 def test_one_point_is_a_marker() -> None:
     for loss in (np.array([0.3]), np.array([0.3, np.nan])):
-        line = losses._loss_figure(Curve("", STEPS[: len(loss)], loss), "", "loss", 1, None).axes[0].lines[0]
+        line = plots.loss_curve.figure(Curve("", STEPS[: len(loss)], loss), "", "loss", 1, None).axes[0].lines[0]
         assert line.get_marker() == "o"
         assert line.get_xydata().tolist() == [[1, 0.3]]
 
 
 @pytest.mark.parametrize("loss", [[], [np.nan], [np.inf, -np.inf, np.nan], [1e308, -1e308]])
 def test_nothing_finite_says_so(loss: list[float]) -> None:
-    figure = losses._loss_figure(Curve("", STEPS[: len(loss)], np.array(loss)), "", "loss", 2, None)
+    figure = plots.loss_curve.figure(Curve("", STEPS[: len(loss)], np.array(loss)), "", "loss", 2, None)
     assert "no finite loss" in texts(figure)
     check(canvas.to_png(figure))
 
@@ -191,7 +191,7 @@ def test_a_million_steps_are_thinned_fast_and_keep_their_extremes() -> None:
 @pytest.mark.parametrize(("count", "entries"), [(0, 0), (1, 1), (4, 4), (5, 5), (20, 20), (21, 2), (401, 3)])
 def test_a_comparison_of_any_size(count: int, entries: int) -> None:
     curves = [Curve(f"run {index}", STEPS[:5], STEPS[:5] + index) for index in range(count)]
-    figure = losses.comparison_figure(curves, "all", "loss")
+    figure = plots.comparison.figure(curves, "all", "loss")
     names = legend(figure)
     assert len(names) == entries
     if count:
@@ -202,7 +202,7 @@ def test_a_comparison_of_any_size(count: int, entries: int) -> None:
 
 
 def test_up_to_twenty_curves_look_different_and_the_first_seven_in_colour_and_style() -> None:
-    figure = losses.comparison_figure([EXP] * 20, "", "loss")
+    figure = plots.comparison.figure([EXP] * 20, "", "loss")
     drawn = [(str(line.get_color()), line._unscaled_dash_pattern) for line in figure.axes[0].lines]  # type: ignore[attr-defined]
     assert len(set(map(repr, drawn))) == 20
     assert len({colour for colour, _ in drawn[:7]}) == len({repr(style) for _, style in drawn[:7]}) == 7
@@ -212,7 +212,7 @@ def test_up_to_twenty_curves_look_different_and_the_first_seven_in_colour_and_st
 
 
 def test_a_legend_shows_a_whole_period_of_each_pattern() -> None:
-    for line in losses.comparison_figure([EXP] * 7, "", "loss").axes[0].get_legend().get_lines():
+    for line in plots.comparison.figure([EXP] * 7, "", "loss").axes[0].get_legend().get_lines():
         _, pattern = line._unscaled_dash_pattern
         assert sum(pattern or ()) * line.get_linewidth() < np.ptp(line.get_xdata())
 
@@ -222,15 +222,15 @@ def test_a_legend_shows_a_whole_period_of_each_pattern() -> None:
 )
 def test_a_comparison_has_a_log_scale_from_a_factor_of_ten(loss: list[float], scale: str) -> None:
     curves = [Curve("a", STEPS[: len(loss)], np.array(loss)), Curve("b", STEPS[:1], np.array([2.0]))]
-    assert losses.comparison_figure(curves, "", "loss").axes[0].get_yscale() == scale
+    assert plots.comparison.figure(curves, "", "loss").axes[0].get_yscale() == scale
 
 
 @pytest.mark.parametrize("count", [1, 5, 20])
 def test_levels_are_thin_lines_with_their_names_at_the_right_end(count: int) -> None:
     levels = [("closed form", 2e-4), ("noise", 2.2e-4), ("gone", np.nan), ("zero", 0.0)]
-    figure = losses.comparison_figure([EXP] * count, "", "loss", levels=levels)
+    figure = plots.comparison.figure([EXP] * count, "", "loss", levels=levels)
     (axes,) = figure.axes
-    grey = [line for line in axes.lines if line.get_color() == canvas.GREY]
+    grey = [line for line in axes.lines if line.get_color() == look.GREY]
     assert [float(line.get_ydata()[0]) for line in grey] == [2e-4, 2.2e-4]
     assert axes.get_ylim()[0] < 2e-4
     assert axes.get_yscale() == "log"
@@ -245,10 +245,10 @@ def test_levels_are_thin_lines_with_their_names_at_the_right_end(count: int) -> 
 
 
 def test_a_level_far_from_the_losses_does_not_press_them_together() -> None:
-    figure = losses.comparison_figure([EXP], "", "loss", levels=[("closed form", 1e-30)])
+    figure = plots.comparison.figure([EXP], "", "loss", levels=[("closed form", 1e-30)])
     assert figure.axes[0].get_ylim()[0] > 1e-4
     assert [text.get_text() for text in figure.axes[0].texts] == ["↓ closed form"]
-    flat = losses.comparison_figure([Curve("a", STEPS, 1 + 1 / STEPS)], "", "loss", levels=[("worst", 99.0)])
+    flat = plots.comparison.figure([Curve("a", STEPS, 1 + 1 / STEPS)], "", "loss", levels=[("worst", 99.0)])
     assert [text.get_text() for text in flat.axes[0].texts] == ["↑ worst"]
     assert flat.axes[0].get_ylim()[1] < 4
     check(plots.comparison([], title="", levels=[("$$", 1e308), ("漢" * 400, 0.5)], **LABEL))
@@ -257,14 +257,14 @@ def test_a_level_far_from_the_losses_does_not_press_them_together() -> None:
 def test_a_label_is_whole_where_there_is_room() -> None:
     names = [f"lr=0.001,batch.size={size}" for size in (16, 32, 64, 100, 128)]
     for count in (2, 5):
-        shown = legend(losses.comparison_figure([Curve(name, STEPS, EXP.loss) for name in names[:count]], "", "loss"))
+        shown = legend(plots.comparison.figure([Curve(name, STEPS, EXP.loss) for name in names[:count]], "", "loss"))
         assert shown == names[:count]
 
 
 def test_a_diverged_run_leaves_the_picture_of_the_others_with_a_cross() -> None:
     wild = Curve("wild", STEPS[:5], np.array([1, 1e10, 1e20, 1e30, np.inf]))
     calm = Curve("calm", STEPS, 1 + 1 / STEPS)
-    figure = losses.comparison_figure([calm, wild], "", "loss")
+    figure = plots.comparison.figure([calm, wild], "", "loss")
     (axes,) = figure.axes
     assert legend(figure) == ["calm", "wild", "diverged"]
     assert axes.get_ylim()[1] < 4
@@ -277,7 +277,7 @@ def test_a_diverged_run_leaves_the_picture_of_the_others_with_a_cross() -> None:
 
 def test_only_diverged_runs_are_seen_whole() -> None:
     wild = Curve("wild", STEPS[:4], np.array([1, 1e10, 1e20, np.inf]))
-    figure = losses.comparison_figure([wild, Curve("gone", STEPS[:1], np.array([np.nan]))], "", "loss")
+    figure = plots.comparison.figure([wild, Curve("gone", STEPS[:1], np.array([np.nan]))], "", "loss")
     assert figure.axes[0].get_ylim()[1] > 1e20
 
 
@@ -355,19 +355,19 @@ def test_any_number_of_values_is_drawn(count: int) -> None:
 def test_a_surface_marks_its_minimum_and_labels_axes_and_colours() -> None:
     x, y = np.linspace(-1, 1, 21), np.linspace(0, 2, 11)
     loss = np.add.outer((y - 1) ** 2, x**2) - 0.5
-    figure = surfaces._surface_figure(("w", "b"), x, y, loss, "bowl", "loss (mse)")
+    figure = plots.surface.figure(("w", "b"), x, y, loss, "bowl", "loss (mse)")
     axes, bar = figure.axes
     assert legend(figure) == ["minimum −0.5 at w = 0, b = 1"]
     assert (axes.get_xlabel(), axes.get_ylabel(), bar.get_ylabel()) == ("w", "b", "loss (mse)")
     assert type(axes.collections[0].norm).__name__ == "Normalize"
-    log = surfaces._surface_figure(("w", "b"), x, y, loss + 0.501, "", "loss")
+    log = plots.surface.figure(("w", "b"), x, y, loss + 0.501, "", "loss")
     assert type(log.axes[0].collections[0].norm).__name__ == "LogNorm"
 
 
 def test_a_surface_with_a_zero_has_a_log_scale_where_its_other_values_span_much_and_only_there() -> None:
     for high, norm, low in ((1000.0, "LogNorm", 1.0), (50.0, "Normalize", 0.0)):
         loss = np.array([[0.0, 1.0], [2.0, high]])
-        figure = surfaces._surface_figure(("w", "b"), np.arange(2.0), np.arange(2.0), loss, "", "loss")
+        figure = plots.surface.figure(("w", "b"), np.arange(2.0), np.arange(2.0), loss, "", "loss")
         mesh = figure.axes[0].collections[0]
         assert (type(mesh.norm).__name__, mesh.norm.vmin) == (norm, low)
         assert legend(figure) == ["minimum 0 at w = 0, b = 0"]
@@ -375,7 +375,7 @@ def test_a_surface_with_a_zero_has_a_log_scale_where_its_other_values_span_much_
 
 def test_a_surface_keeps_its_values_when_rows_are_not_in_order() -> None:
     loss = np.arange(6.0).reshape(2, 3)
-    figure = surfaces._surface_figure(("w", "b"), np.array([3.0, 1, 2]), np.array([5.0, 4]), loss, "", "loss")
+    figure = plots.surface.figure(("w", "b"), np.array([3.0, 1, 2]), np.array([5.0, 4]), loss, "", "loss")
     assert np.asarray(figure.axes[0].collections[0].get_array()).tolist() == [[4, 5, 3], [1, 2, 0]]
 
 
@@ -405,7 +405,7 @@ def test_text_is_drawn_as_it_is_without_what_cannot_be_drawn() -> None:
     assert plots.text.clean("$\\frac \x1b[31m$$") == "$\\frac [31m$$"
     assert plots.text.clean(" a\n\tb\u200b\u202e\x00c ") == "a bc"
     assert plots.text.clean("漢 Δw é \ud800") == "? Δw é ?"
-    figure = losses.comparison_figure([Curve("$$", STEPS, EXP.loss), Curve("_x", STEPS, EXP.loss)], "$\\frac", "$x_{")
+    figure = plots.comparison.figure([Curve("$$", STEPS, EXP.loss), Curve("_x", STEPS, EXP.loss)], "$\\frac", "$x_{")
     assert {"$\\frac", "$x_{", "$$", "\u200a_x"} <= set(texts(figure))
     assert not any(text.get_parse_math() for text in figure.findobj(Text))
 
@@ -427,12 +427,12 @@ def test_nothing_is_clipped_and_no_text_is_small() -> None:
     long = "a very long name of a run " * 20
     wild = Curve(long, STEPS, np.append(1e5 * STEPS[:-1] ** -3, np.inf))
     for figure in (
-        losses._loss_figure(wild, long, long, 10, None),
-        losses.comparison_figure([wild] * 20, long, "loss"),
-        losses.comparison_figure([wild] * 3, long, "loss"),
+        plots.loss_curve.figure(wild, long, long, 10, None),
+        plots.comparison.figure([wild] * 20, long, "loss"),
+        plots.comparison.figure([wild] * 3, long, "loss"),
         sweeps._numbers_figure(long, STEPS, 1e6 + EXP.loss, long, long, trained=True),
         sweeps._words_figure(long, [long + str(index) for index in range(18)], EXP.loss[:18], long, long),
-        surfaces._surface_figure((long, long), STEPS, STEPS, np.add.outer(STEPS, STEPS) * -1e5, long, long),
+        plots.surface.figure((long, long), STEPS, STEPS, np.add.outer(STEPS, STEPS) * -1e5, long, long),
     ):
         canvas.to_png(figure)
         size, beyond = figure.bbox, ticks_beyond(figure)

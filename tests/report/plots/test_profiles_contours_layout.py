@@ -18,7 +18,7 @@ from gdcli.commands.stats import interval
 from gdcli.commands.sweep.runs import _profiles
 from gdcli.records import Effort, Result
 from gdcli.report import plots
-from gdcli.report.plots import Profile, Trail, canvas, surfaces, tuning
+from gdcli.report.plots import Profile, Trail, canvas, surfaces
 
 LABEL = {"title": "t", "loss_label": "loss"}
 RATES = (0.001, 0.01, 0.1, 1.0)
@@ -62,7 +62,7 @@ def test_profiles_have_a_line_each_and_crosses_at_the_top() -> None:
         Profile("batch=16", RATES, np.array([3, 2, 1, np.inf])),
         Profile("batch=64", RATES, np.array([4.0, 3, 2, 9])),
     ]
-    figure = tuning._profiles_figure(rows, "t", "final loss", "lr")
+    figure = plots.sweep_profiles.figure(rows, "t", "final loss", "lr")
     (axes,) = figure.axes
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_xscale()) == ("lr", "final loss", "log")
     assert legend(figure) == ["batch=16", "batch=64"]
@@ -79,14 +79,14 @@ def test_profiles_have_a_line_each_and_crosses_at_the_top() -> None:
     ("at", "scale"), [((16, 32, 64, 128), "log"), ((1, 2, 3, 4), "linear"), ((-1, 0, 1, 2), "linear")]
 )
 def test_the_axis_of_a_profile_is_log_where_its_values_are(at: tuple[int, ...], scale: str) -> None:
-    figure = tuning._profiles_figure([Profile("", at, np.array([1.0, 2, 3, 4]))], "", "loss", "x")
+    figure = plots.sweep_profiles.figure([Profile("", at, np.array([1.0, 2, 3, 4]))], "", "loss", "x")
     assert figure.axes[0].get_xscale() == scale
     assert lines_of(figure)[0].get_xdata().tolist() == list(at)
 
 
 def test_words_stand_side_by_side() -> None:
     rows = [Profile(str(k), ("sgd", "adam", "lbfgs"), np.array([1.0, 2, np.nan])) for k in range(3)]
-    figure = tuning._profiles_figure(rows, "", "loss", "optimizer")
+    figure = plots.sweep_profiles.figure(rows, "", "loss", "optimizer")
     assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["sgd", "adam", "lbfgs"]
     places = np.array([line.get_xdata() for line in lines_of(figure)])
     assert np.all(np.diff(places[:, 0]) > 0)
@@ -97,21 +97,23 @@ def test_words_stand_side_by_side() -> None:
 def test_error_bars_have_their_ends_and_stop_at_a_log_axis() -> None:
     loss = np.array([4.0, 2, 1, np.inf])
     low, high = np.array([3.0, -1, np.nan, 0.5]), np.array([5.0, 6, np.nan, 0.9])
-    figure = tuning._profiles_figure([Profile("a", RATES, loss, low, high)], "", "loss", "lr", bar_label="bars: 95 %")
+    figure = plots.sweep_profiles.figure(
+        [Profile("a", RATES, loss, low, high)], "", "loss", "lr", bar_label="bars: 95 %"
+    )
     (axes,) = figure.axes
     (bars,) = axes.collections
     one, two = (segment.tolist() for segment in bars.get_segments())
     assert one == [[0.001, 3], [0.001, 5]]
     assert two == [[0.01, axes.get_ylim()[0]], [0.01, 6]]
     assert "bars: 95 % · ✕ diverged" in texts(figure)
-    plain = tuning._profiles_figure([Profile("a", RATES, loss[:4])], "", "loss", "lr", bar_label="bars: 95 %")
+    plain = plots.sweep_profiles.figure([Profile("a", RATES, loss[:4])], "", "loss", "lr", bar_label="bars: 95 %")
     assert "✕ diverged" in texts(plain)
 
 
 @pytest.mark.parametrize(("count", "entries"), [(0, 0), (1, 1), (12, 12), (13, 3), (401, 3)])
 def test_any_number_of_profiles(count: int, entries: int) -> None:
     rows = [Profile(f"a={k}", RATES, np.array([1.0, 2, 3, np.inf]) + k) for k in range(count)]
-    figure = tuning._profiles_figure(rows, "t", "loss", "lr", heading="a, b" if count else "")
+    figure = plots.sweep_profiles.figure(rows, "t", "loss", "lr", heading="a, b" if count else "")
     names = legend(figure)
     assert len(names) == entries
     if count > 12:
@@ -215,8 +217,8 @@ def test_the_contours_of_what_the_grid_resolves_stay() -> None:
 def test_axes_take_most_of_the_picture_with_any_trails(count: int) -> None:
     ways = [Trail(f"optimizer {k}", WAY + k / 10) for k in range(count)]
     for figure in (
-        surfaces.paths_figure(("weight[0,0]", "bias[0]"), X, Y, VALLEY, ways, "t", "loss (cross_entropy)"),
-        surfaces._surface_figure(("weight[0,0]", "bias[0]"), X, Y, VALLEY, "t", "loss (cross_entropy)", ways),
+        plots.paths.figure(("weight[0,0]", "bias[0]"), X, Y, VALLEY, ways, "t", "loss (cross_entropy)"),
+        plots.surface.figure(("weight[0,0]", "bias[0]"), X, Y, VALLEY, "t", "loss (cross_entropy)", ways),
     ):
         canvas.to_png(figure)
         assert figure.axes[0].get_position().width >= 0.7
@@ -229,13 +231,13 @@ def test_axes_take_most_of_the_picture_with_any_trails(count: int) -> None:
 
 def test_the_lowest_point_of_the_grid_has_the_star_and_the_corner_says_what_it_is_told() -> None:
     def star(**settings: Any) -> tuple[list[list[float]], str]:
-        figure = surfaces.paths_figure(("x", "y"), X, Y, VALLEY, [Trail("sgd", WAY)], "", "loss", **settings)
+        figure = plots.paths.figure(("x", "y"), X, Y, VALLEY, [Trail("sgd", WAY)], "", "loss", **settings)
         (line,) = lines_of(figure, "*")
         return line.get_xydata().round(9).tolist(), figure.axes[0].texts[0].get_text()
 
     assert star() == ([[1, 1]], "○ start · ● end · ☆ lowest of the grid")
     assert star(minimum=(0.5, 0.25)) == ([[0.5, 0.25]], "○ start · ● end · ☆ minimum")
-    assert star(text="the first of 5 seeds")[1].startswith("the first of 5 seeds · ○ start")
+    assert star(note="the first of 5 seeds")[1].startswith("the first of 5 seeds · ○ start")
     check(plots.paths(("x", "y"), X, Y, VALLEY, [Trail("sgd", WAY)], note="$_^" * 300, **LABEL))
 
 
