@@ -99,7 +99,7 @@ class Context:
         if not self.needed or self.again is not None or self.output is None:
             return None
         from gdcli.spec.config import digest
-        from gdcli.storage.reuse import finished
+        from gdcli.storage.request import finished
 
         folder = finished(self.output / loaded.spec.name, digest(dict(filled)), request, loaded.data_sha256)
         return None if folder is None else Reused(folder)
