@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from gdcli.commands.sweep.runs import TrainingSweep
     from gdcli.plan import SpecFactory, Trial
     from gdcli.records import Result
-    from gdcli.runner import Run, Shard
     from gdcli.runner.batch import BatchCallbacks, Execution, Plan, Verified
+    from gdcli.runner.jobs import Run, Shard
     from gdcli.spec.document import Node
     from gdcli.spec.load import Loaded
 
@@ -42,7 +42,7 @@ def runs_of(factory: SpecFactory, points: Sequence[Trial], frontend: Frontend) -
         specs.require_optimizer(loaded.spec)
         checked.append((number, point, loaded))
     frontend.engine()
-    from gdcli.runner import Run
+    from gdcli.runner.jobs import Run
 
     return [Run(*each) for each in checked]
 
@@ -58,9 +58,9 @@ class ExecutionOptions:
     def execution(self, *, fleets: bool, fail_fast: bool) -> Execution:
         """Return it with its executor. Raises SpecError for processes and a cluster at once."""
         from gdcli.runner.batch import Execution
-        from gdcli.runner.executors.base import here
         from gdcli.runner.executors.dask import dask
         from gdcli.runner.executors.processes import processes
+        from gdcli.runner.executors.threads import here
 
         if self.cluster is not None and self.jobs > 1:
             raise SpecError("--jobs and --cluster exclude each other: a cluster has workers of its own")
@@ -88,7 +88,7 @@ def require_same_threads(context: Context, loaded: Loaded) -> None:
 
 def require_memory(plan: Plan) -> None:
     """Refuse fleets for which the machine has no memory."""
-    from gdcli.runner import shards_of
+    from gdcli.runner.shards import shards_of
     from gdcli.spec.load import require_memory
 
     largest: dict[int, Shard] = {}
@@ -102,7 +102,8 @@ def require_memory(plan: Plan) -> None:
 def warn_of_rounding(plan: Plan, frontend: Frontend) -> None:
     """Say where this processor's products keep fleets of tiny layers from the bits of `run`."""
     from gdcli.engine.problem import kernel_name
-    from gdcli.runner import matches_single, shards_of
+    from gdcli.runner.run_fleet import matches_single
+    from gdcli.runner.shards import shards_of
 
     for shard in shards_of(plan.runs, fleets=plan.execution.fleets, folders=False)[:1]:
         loaded = shard.runs[0].loaded

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gdcli.engine.loop import Interrupt
-    from gdcli.runner.record_run import Provenance
+    from gdcli.runner.provenance import Provenance
     from gdcli.spec.bundled import Source
     from gdcli.spec.load import Loaded
     from gdcli.storage.request import Request
@@ -90,7 +90,7 @@ class Context:
 
     def provenance(self) -> Provenance:
         """Return where a run comes from."""
-        from gdcli.runner.record_run import Provenance
+        from gdcli.runner.provenance import Provenance
 
         return Provenance(self.source.text, self.arguments)
 

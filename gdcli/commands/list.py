@@ -54,10 +54,10 @@ class Listing:
 
     def csv(self) -> str:
         """Return a CSV: all digits, durations in seconds."""
-        from gdcli.storage.csv_writer import csv_text
+        from gdcli.storage.csv_writer import csv_rows
 
         rows = [[config_reader.word(value, 10_000) for value in row] for row in self.rows]
-        return csv_text(map(_safe, self.columns), rows)
+        return csv_rows([[*map(_safe, self.columns)], *rows])
 
     def markdown(self) -> str:
         """Return a Markdown table."""

@@ -22,9 +22,12 @@ from gdcli.plan import grid_points as plan_points
 from gdcli.records import Result
 from gdcli.report import plots, tables
 from gdcli.report.styles import sweep_point
-from gdcli.runner import Capture, Layout, Run, Shard, record_run, run_shard
-from gdcli.runner.batch import RunFolder
-from gdcli.runner.record_run import Callbacks, Provenance, Timing
+from gdcli.runner import record_run
+from gdcli.runner.batch import end_batch
+from gdcli.runner.jobs import Capture, Layout, Run, Shard
+from gdcli.runner.provenance import Provenance
+from gdcli.runner.record_run import Timing
+from gdcli.runner.shards import run_shard
 from gdcli.spec.load import Loaded
 from gdcli.storage import csv_writer, files
 
@@ -141,13 +144,11 @@ def record_grid(
     files.replace(folder / "log.txt", grid.text())
     if plot and len(grid.axes) <= 2:
         with timing.phase("plot"):
-            record_run.draw(
-                folder / "sweep.png", lambda: _grid_picture(grid, loaded, trails), Callbacks(warning=warning)
-            )
+            record_run.draw(folder / "sweep.png", lambda: _grid_picture(grid, loaded, trails), warning)
     k = grid.lowest
     lowest = {axis.name: value for axis, value in zip(grid.axes, grid.points[k].tolist(), strict=True)}
     summary = {"status": "finished", "points": len(grid.loss), "lowest_loss": float(grid.loss[k]), "at": lowest}
-    RunFolder(folder).end(timing, summary)
+    end_batch(folder, timing, summary)
 
 
 def _grid_picture(grid: LossGrid, loaded: Loaded, trails: Sequence[plots.Trail]) -> bytes:

@@ -51,8 +51,7 @@ def compare(request: CompareRequest, context: Context, options: batch.ExecutionO
     frontend = context.frontend
     frontend.engine()
     from gdcli.commands.compare.run import CompareOptions, Comparison, Search
-    from gdcli.runner.batch import head
-    from gdcli.runner.record_run import prepared
+    from gdcli.runner.provenance import batch_head, prepared
 
     if closed_form:
         _require_linear(loaded)
@@ -66,7 +65,7 @@ def compare(request: CompareRequest, context: Context, options: batch.ExecutionO
     )  # fmt: skip
     batch.require_same_threads(context, loaded)
     with (
-        context.folder(request, loaded, filled, head(loaded, origin)) as folder,
+        context.folder(request, loaded, filled, batch_head(loaded, origin)) as folder,
         frontend.interruptible() as interrupt,
         batch.told(frontend, total) as callbacks,
     ):

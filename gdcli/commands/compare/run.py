@@ -18,20 +18,21 @@ from gdcli.engine.loop import Interrupt
 from gdcli.plan import Trial
 from gdcli.records import Effort, Result
 from gdcli.report import plots
-from gdcli.runner import Capture, Run, record_run
+from gdcli.runner import record_run
 from gdcli.runner.batch import (
     BatchCallbacks,
     Execution,
     Plan,
     ResultRows,
-    RunFolder,
-    Warn,
     counts,
     effort_of,
+    end_batch,
     rows_of,
     run_all,
 )
-from gdcli.runner.record_run import Callbacks, Provenance, Timing
+from gdcli.runner.jobs import Capture, Run
+from gdcli.runner.provenance import Provenance, data_hash
+from gdcli.runner.record_run import Timing, Warn
 from gdcli.spec.document import Node
 from gdcli.spec.load import Loaded
 from gdcli.storage import csv_writer, files
@@ -116,7 +117,7 @@ class Comparison:
             with timing.phase("plot"):
                 self._draw(callbacks.warning)
         files.replace(folder / "log.txt", self.table())
-        RunFolder(folder).end(timing, self._summary(interrupt))
+        end_batch(folder, timing, self._summary(interrupt))
         self.interrupted = interrupt.requested
 
     # --- what is run --------------------------------------------------------------------------------------------------
@@ -171,11 +172,9 @@ class Comparison:
 
         self.tuned, tried = tune(self.options.rows, search.grid, search.changes, train)
         metrics = metric_names(self.options.loaded)
-        lines = [records.results_row(result, metrics) for result in tried]
-        files.replace(
-            self.folder / "tuning.csv",
-            csv_writer.csv_text(records.results_header(["label", "lr", "seed"], metrics), lines),
-        )
+        lines = [records.results_header(["label", "lr", "seed"], metrics)]
+        lines += [records.results_row(result, metrics) for result in tried]
+        files.replace(self.folder / "tuning.csv", csv_writer.csv_rows(lines))
         return [_with_lr(row, tuned) for row, tuned in zip(self.options.rows, self.tuned, strict=True)]
 
     def _solutions(self, before: int) -> list[Result]:
@@ -187,7 +186,7 @@ class Comparison:
         for number, (seed, run) in enumerate(zip(seeds, self.plan.runs, strict=False), before + 1):  # the first row's
             table = id(run.loaded.training)
             if table not in data:
-                data[table] = solve(run.loaded).loss, record_run.data_hash(run.loaded)
+                data[table] = solve(run.loaded).loss, data_hash(run.loaded)
             loss, digest = data[table]
             values = (CLOSED_FORM, None, None, *([seed] if len(seeds) > 1 else []))
             found.append(
@@ -251,17 +250,17 @@ class Comparison:
 
     def _draw(self, warning: Warn) -> None:
         options, lines = self.options, self.lines()
-        folder, callbacks = self.folder, Callbacks(warning=warning)
-        record_run.draw(folder / "compare.png", lambda: figures.curves(lines, options.loaded, options.x), callbacks)
+        folder = self.folder
+        record_run.draw(folder / "compare.png", lambda: figures.curves(lines, options.loaded, options.x), warning)
         if self.tuned:
             rows, label = [tuned.curve() for tuned in self.tuned], record_run.loss_label(options.loaded)
             record_run.draw(
                 folder / "tuning.png",
                 lambda: plots.sensitivity(rows, title=options.loaded.spec.name, loss_label=label),
-                callbacks,
+                warning,
             )
         if self.plan is not None and self.plan.capture.path:
-            record_run.draw(folder / "paths.png", lambda: figures.paths(lines, options.loaded) or b"", callbacks)
+            record_run.draw(folder / "paths.png", lambda: figures.paths(lines, options.loaded) or b"", warning)
 
 
 def _seeds(count: int) -> str:

@@ -96,11 +96,11 @@ def _checked(request: SweepRequest, context: Context) -> _Sweep:
 def _evaluated(sweep: _Sweep, filled: dict[str, Any], request: SweepRequest, context: Context) -> GridReport:
     context.frontend.engine()
     from gdcli.commands import loss_grid
-    from gdcli.runner.batch import head
+    from gdcli.runner.provenance import batch_head
 
     trails, loaded = loss_grid.trails(request.trajectory, sweep.axes), sweep.loaded
     grid = loss_grid.evaluate(loaded, sweep.axes)
-    with context.folder(request, loaded, filled, head(loaded, context.provenance())) as folder:
+    with context.folder(request, loaded, filled, batch_head(loaded, context.provenance())) as folder:
         plot, warning = request.plot, context.frontend.warning
         loss_grid.record_grid(grid, loaded, folder, trails, plot=plot, warning=warning)
     return GridReport(folder, grid)
@@ -114,8 +114,9 @@ def _trained(
     runs = batch.runs_of(factory, _points(sweep, request.seeds), frontend)
     from gdcli.commands.sweep.runs import TrainingSweep
     from gdcli.engine.device import resolve_device
-    from gdcli.runner import Capture
-    from gdcli.runner.batch import Plan, head
+    from gdcli.runner.batch import Plan
+    from gdcli.runner.jobs import Capture
+    from gdcli.runner.provenance import batch_head
 
     names = [axis.name for axis in sweep.axes] + (["seed"] if request.seeds > 1 else [])
     if not any(axis.target == "device" for axis in sweep.axes):
@@ -128,7 +129,7 @@ def _trained(
     batch.require_same_threads(context, loaded)
     batch.require_memory(plan)
     with (
-        context.folder(request, loaded, filled, head(loaded, origin)) as folder,
+        context.folder(request, loaded, filled, batch_head(loaded, origin)) as folder,
         frontend.interruptible() as interrupt,
         batch.told(frontend, len(runs)) as callbacks,
     ):

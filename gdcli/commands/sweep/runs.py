@@ -16,8 +16,8 @@ from gdcli.engine.loop import Interrupt
 from gdcli.records import Result
 from gdcli.report import plots, tables
 from gdcli.runner import record_run
-from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, RunFolder, counts, ranked, rows_of, run_all
-from gdcli.runner.record_run import Callbacks, Timing
+from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, counts, end_batch, ranked, rows_of, run_all
+from gdcli.runner.record_run import Timing
 from gdcli.storage import files
 
 SHOWN = 50
@@ -51,9 +51,9 @@ class TrainingSweep:
         timing.steps = sum(result.steps or 0 for result in self.results)
         if plot and self.results and not interrupt.requested:
             with timing.phase("plot"):
-                record_run.draw(folder / "sweep.png", self._picture, Callbacks(warning=callbacks.warning))
+                record_run.draw(folder / "sweep.png", self._picture, callbacks.warning)
         files.replace(folder / "log.txt", self.table())
-        RunFolder(folder).end(timing, self._summary(interrupt))
+        end_batch(folder, timing, self._summary(interrupt))
         self.interrupted = interrupt.requested
 
     def _summary(self, interrupt: Interrupt) -> dict[str, Any]:
