@@ -139,16 +139,16 @@ class _New:
         return _followed(train(build(spec)), turn)
 
     def run(self, spec: Loaded, folder: Path, turn: Turn) -> Single:
-        from gdcli.runner import record_run
+        from gdcli.runner import provenance, record_run
         from gdcli.storage import run_folder
 
-        built = record_run.prepared(spec)
-        config, files = record_run.head(built, record_run.Provenance(b"", ()))
+        built = provenance.prepared(spec)
+        config, files = provenance.head(built, provenance.Provenance(b"", ()))
         for name, content in files.items():
             run_folder.write(folder / name, content)
         with open(os.devnull, "w", encoding="utf-8") as sink:  # noqa: PTH123
-            watch = record_run.Callbacks(text=sink.write, block=lambda block: turn(len(block.step)))
-            finished = record_run.run(built, record_run.RecordFolder(folder, config), watch=watch, plot=False)
+            callbacks = record_run.Callbacks(text=sink.write, block=lambda block: turn(len(block.step)))
+            finished = record_run.run(built, record_run.RecordFolder(folder, config), callbacks=callbacks, plot=False)
         return Single(finished.outcome.steps, _weights(finished.outcome))
 
     def build_fleet(self, runs: Sequence[Loaded]) -> Any:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gdcli.records import Effort, Result, failed_result, results_header, results_row
-from gdcli.runner import folder_name
+from gdcli.runner.jobs import folder_name
 
 
 @given(st.integers(1, 50), st.integers(1, 50), st.booleans(), st.integers(0, 300))

@@ -15,12 +15,16 @@ from gdcli.engine.loop import Interrupt
 from gdcli.engine.problem import kernel_name
 from gdcli.errors import GdcliError, MachineError, SpecError
 from gdcli.records import Result
-from gdcli.runner import Capture, Run, Shard, batch, matches_single, shards_of
+from gdcli.runner import batch
 from gdcli.runner.batch import BatchCallbacks, Execution, Plan, ResultRows, Verified
-from gdcli.runner.executors.base import here
 from gdcli.runner.executors.dask import dask
 from gdcli.runner.executors.processes import processes
-from gdcli.runner.record_run import Callbacks, Timing
+from gdcli.runner.executors.threads import here
+from gdcli.runner.jobs import Capture, Run, Shard
+from gdcli.runner.provenance import batch_head
+from gdcli.runner.record_run import Timing, Warn
+from gdcli.runner.run_fleet import matches_single
+from gdcli.runner.shards import shards_of
 from gdcli.spec.load import Loaded, require_memory
 from gdcli.spec.nodes import Node
 from gdcli.storage import files
@@ -76,7 +80,7 @@ class BatchRun:
                 frontend.note(f"{result.label}: failed: {result.message}")
 
         with (
-            context.folder(request, loaded, filled, batch.head(loaded, self.plan.origin)) as folder,
+            context.folder(request, loaded, filled, batch_head(loaded, self.plan.origin)) as folder,
             frontend.interruptible() as interrupt,
             frontend.progress("run", total) as show,
         ):
@@ -97,12 +101,12 @@ class BatchRun:
         timing.steps = sum(result.steps or 0 for result in self.results)
         if plot and self.results and not interrupt.requested:
             with timing.phase("plot"):
-                self._draw(Callbacks(warning=callbacks.warning))
+                self._draw(callbacks.warning)
         files.replace(self.folder / "log.txt", self.table())
         ended = not interrupt.requested and len(self.results) >= len(self.plan.runs)
         status = "finished" if ended else "interrupted"
         summary = {"status": status, "runs": len(self.results), **batch.counts(self.results), **self._summary()}
-        batch.RunFolder(self.folder).end(timing, summary)
+        batch.end_batch(self.folder, timing, summary)
         self.interrupted = interrupt.requested
 
     def _prepare(self, timing: Timing, interrupt: Interrupt, callbacks: BatchCallbacks) -> None:
@@ -111,7 +115,7 @@ class BatchRun:
     def _train(self, interrupt: Interrupt, callbacks: BatchCallbacks, rows: ResultRows) -> None:
         self.results = batch.run_all(self.plan, self.folder, interrupt, callbacks, rows, again=self.again)
 
-    def _draw(self, callbacks: Callbacks) -> None:
+    def _draw(self, warning: Warn) -> None:
         raise NotImplementedError
 
     def _summary(self) -> dict[str, Any]:

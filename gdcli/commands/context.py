@@ -11,12 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from gdcli.storage.reuse import finished
+from gdcli.storage.request import finished
 from gdcli.storage.run_folder import claim
 
 if TYPE_CHECKING:
     from gdcli.engine.loop import Interrupt
-    from gdcli.runner.record_run import Provenance
+    from gdcli.runner.provenance import Provenance
     from gdcli.spec.bundled import Source
     from gdcli.spec.load import Loaded
     from gdcli.storage.request import Request
@@ -96,7 +96,7 @@ class Context:
 
     def provenance(self) -> Provenance:
         """Return where a run comes from."""
-        from gdcli.runner.record_run import Provenance
+        from gdcli.runner.provenance import Provenance
 
         return Provenance(self.source.text, self.arguments)
 

@@ -15,7 +15,7 @@ from gdcli.errors import DamagedError, SpecError, nearest
 from gdcli.report.tables import aligned, number
 from gdcli.spec.scalars import shown
 from gdcli.storage import config_reader
-from gdcli.storage.csv_writer import csv_text
+from gdcli.storage.csv_writer import csv_rows
 from gdcli.storage.files import json_text
 from gdcli.storage.find import below, find, runs_of
 from gdcli.storage.record import STATUSES, Record, is_record, read
@@ -55,7 +55,7 @@ class Listing:
     def csv(self) -> str:
         """Return a CSV: all digits, durations in seconds."""
         rows = [[config_reader.word(value, 10_000) for value in row] for row in self.rows]
-        return csv_text(map(_safe, self.columns), rows)
+        return csv_rows([[*map(_safe, self.columns)], *rows])
 
     def markdown(self) -> str:
         """Return a Markdown table."""

@@ -22,9 +22,12 @@ from gdcli.plan import Axis, Trial, grid_points
 from gdcli.records import Result
 from gdcli.report import plots, tables
 from gdcli.report.styles import sweep_point
-from gdcli.runner import Capture, Layout, Run, Shard, record_run, run_shard
-from gdcli.runner.batch import RunFolder, head
-from gdcli.runner.record_run import Callbacks, Provenance, Timing
+from gdcli.runner import record_run
+from gdcli.runner.batch import end_batch
+from gdcli.runner.jobs import Capture, Layout, Run, Shard
+from gdcli.runner.provenance import Provenance, batch_head
+from gdcli.runner.record_run import Timing
+from gdcli.runner.shards import run_shard
 from gdcli.spec.load import Loaded
 from gdcli.storage import csv_writer, files
 from gdcli.storage.request import SweepRequest
@@ -141,17 +144,17 @@ def record(
     """Evaluate the loss over a grid, and write it into a record: results.csv, sweep.png, log.txt, summary.json."""
     paths = trails(request.trajectory, axes)
     grid = evaluate(loaded, axes)
-    with context.folder(request, loaded, filled, head(loaded, context.provenance())) as folder:
+    with context.folder(request, loaded, filled, batch_head(loaded, context.provenance())) as folder:
         timing = Timing()
         files.replace(folder / "results.csv", grid.csv())
         files.replace(folder / "log.txt", grid.text())
         if request.plot and len(axes) <= 2:
-            callbacks = Callbacks(warning=context.frontend.warning)
             with timing.phase("plot"):
-                record_run.draw(folder / "sweep.png", lambda: _grid_picture(grid, loaded, paths), callbacks)
+                picture = folder / "sweep.png"
+                record_run.draw(picture, lambda: _grid_picture(grid, loaded, paths), context.frontend.warning)
         loss, point = grid.lowest()
         summary = {"status": "finished", "points": len(grid.loss), "lowest_loss": loss, "at": point}
-        RunFolder(folder).end(timing, summary)
+        end_batch(folder, timing, summary)
     return replace(grid, folder=folder)
 
 

@@ -25,11 +25,7 @@ class RunReport:
 
     finished: Finished
     built: TrainingProblem
-
-    @property
-    def folder(self) -> Path | None:
-        """Its record, if it has one."""
-        return self.finished.folder
+    folder: Path | None  # its record, if it has one
 
     @property
     def interrupted(self) -> bool:
@@ -54,7 +50,7 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
         return reused
     frontend = context.frontend
     frontend.engine()
-    from gdcli.runner import record_run
+    from gdcli.runner import provenance, record_run
 
     timing = record_run.Timing()
     with frontend.progress("epoch", loaded.spec.settings.epochs) as show:
@@ -67,14 +63,15 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
             keep(block)
 
         with timing.phase("build"):
-            built = record_run.prepared(loaded)
+            built = provenance.prepared(loaded)
         callbacks = record_run.Callbacks(text=frontend.text, block=block, warning=frontend.warning)
         if context.output is None:
             with frontend.interruptible() as interrupt:
-                return RunReport(record_run.run(built, None, watch=callbacks, interrupt=interrupt), built)
-        head = record_run.head(built, context.provenance())
+                finished = record_run.run(built, None, callbacks=callbacks, interrupt=interrupt)
+            return RunReport(finished, built, None)
+        head = provenance.head(built, context.provenance())
         with context.folder(request, loaded, filled, head) as folder, frontend.interruptible() as interrupt:
             record = record_run.RecordFolder(folder, head[0], again=context.again is not None)
             plot = request.plot
-            finished = record_run.run(built, record, watch=callbacks, interrupt=interrupt, plot=plot, timing=timing)
-        return RunReport(finished, built)
+            finished = record_run.run(built, record, callbacks=callbacks, interrupt=interrupt, plot=plot, timing=timing)
+        return RunReport(finished, built, folder)

@@ -192,9 +192,9 @@ def trained_again(record: Record, style: str, frontend: Frontend) -> str | None:
 
     loaded = specs.loaded(str(record.folder / "config.yaml"), overrides, "run", trained=True)
     frontend.engine()
-    from gdcli.runner import record_run
+    from gdcli.runner import provenance, record_run
 
     with frontend.interruptible() as interrupt:
         callbacks = record_run.Callbacks(text=frontend.text, warning=frontend.warning)
-        finished = record_run.run(record_run.prepared(loaded), None, watch=callbacks, interrupt=interrupt)
+        finished = record_run.run(provenance.prepared(loaded), None, callbacks=callbacks, interrupt=interrupt)
         return finished.outcome.message if interrupt.requested else None

@@ -10,25 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from gdcli import records
-from gdcli.engine.device import resolve_threads
 from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
 from gdcli.records import Result
-from gdcli.runner import FOLDERS, Capture, Layout, Run, Shard, begun, ended, record_run, run_shard, shards_of
-from gdcli.runner.executors.base import Executor, Work, here
-from gdcli.runner.executors.threads import threads_of
-from gdcli.runner.executors.worker import SpecSource
-from gdcli.runner.record_run import Provenance, Timing
-from gdcli.spec import config
+from gdcli.runner.collect import ended
+from gdcli.runner.executors.threads import here, threads_of
+from gdcli.runner.executors.worker import Executor, SpecSource, Work
+from gdcli.runner.jobs import FOLDERS, Capture, Layout, Run, Shard
+from gdcli.runner.provenance import Provenance
+from gdcli.runner.record_run import Timing, Warn, write_end
+from gdcli.runner.run_fleet import begun
+from gdcli.runner.shards import run_shard, shards_of
 from gdcli.spec.load import Loaded
 from gdcli.spec.nodes import Node
 from gdcli.spec.writing import write
 from gdcli.storage import csv_writer, files, run_folder
-
-Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +116,12 @@ class ResultRows:
     """results.csv while it grows: a row as soon as all before it are there, so that their order is that of the runs."""
 
     def __init__(self, path: Path, plan: Plan, *, again: bool = False, flush_every: float = 0.5) -> None:
-        self._metrics = metric_names(plan.loaded)
-        self._target = plan.capture.target is not None
+        header, self._row = _table_of(plan)
         self._log = run_folder.Log(path, 0 if again else None)
-        self._log.write(csv_writer.csv_text(records.results_header(plan.axes, self._metrics, target=self._target), []))
+        self._log.write(csv_writer.csv_rows([header]))
         self._log.flush()
         self._waiting: dict[int, Result] = {}
         self._next = 1
-        self._loaded = {run.number: run.loaded for run in plan.runs}
         self._flushed, self._every = time.perf_counter(), flush_every
 
     def add(self, result: Result) -> None:
@@ -149,10 +145,20 @@ class ResultRows:
         finally:
             self._log.close()
 
-    def _row(self, result: Result) -> list[Any]:
-        loaded = self._loaded.get(result.number)  # none for a row that was not run
-        effort = records.Effort(0, 1, 1) if loaded is None else effort_of(loaded)
-        return records.results_row(result, self._metrics, effort if self._target else None)
+
+def _table_of(plan: Plan) -> tuple[list[str], Callable[[Result], list[Any]]]:
+    """Return the header of results.csv, and the function that makes a row of a result."""
+    metrics, target = metric_names(plan.loaded), plan.capture.target is not None
+    efforts = {run.number: effort_of(run.loaded) for run in plan.runs} if target else {}
+    none = records.Effort(0, 1, 1) if target else None  # of a row that was not run
+    header = records.results_header(plan.axes, metrics, target=target)
+    return header, lambda result: records.results_row(result, metrics, efforts.get(result.number, none))
+
+
+def rows_of(plan: Plan, found: Sequence[Result]) -> list[dict[str, Any]]:
+    """Return the rows of results.csv by column."""
+    header, row = _table_of(plan)
+    return [dict(zip(header, row(result), strict=True)) for result in found]
 
 
 def effort_of(loaded: Loaded) -> records.Effort:
@@ -161,31 +167,15 @@ def effort_of(loaded: Loaded) -> records.Effort:
     return records.Effort(samples, batch.rows(samples) if samples else 1, batch.steps(samples))
 
 
-@dataclass(frozen=True, slots=True)
-class RunFolder:
-    """The folder of a sweep or comparison; ``again`` for one that is resumed."""
+def end_batch(folder: Path, timing: Timing, summary: Mapping[str, Any]) -> None:
+    """Write the times, and last the summary, the mark of the end; remove what was there to resume from.
 
-    folder: Path
-    again: bool = False
-
-    def end(self, timing: Timing, summary: Mapping[str, Any]) -> None:
-        """Write the times, and last the summary, the mark of the end; remove what was there to resume from.
-
-        And remove what a process left that died while it replaced a file.
-        """
-        files.remove_temporaries(self.folder)
-        files.replace(self.folder / "timing.json", timing.text())
-        files.replace(self.folder / "summary.json", files.json_text(summary))
-        files.sync_folder(self.folder)
-        if summary["status"] == "finished":
-            shutil.rmtree(self.folder / PARTIAL_RESULTS, ignore_errors=True)
-
-
-def head(loaded: Loaded, origin: Provenance) -> tuple[str, dict[str, bytes | str]]:
-    """Return the text of config.yaml, and the first files of a sweep or comparison: the specs and the environment."""
-    text = write(config.filled_in(loaded.spec))
-    machine = record_run.environment(origin, torch.device("cpu"), resolve_threads(loaded))
-    return text, {"spec.yaml": origin.text, "environment.json": files.json_text(machine), "config.yaml": text}
+    And remove what a process left that died while it replaced a file.
+    """
+    files.remove_temporaries(folder)
+    write_end(folder, timing, summary)
+    if summary["status"] == "finished":
+        shutil.rmtree(folder / PARTIAL_RESULTS, ignore_errors=True)
 
 
 _STATUSES = ("finished", "stopped", "diverged", "interrupted", "failed")
@@ -200,16 +190,6 @@ def counts(found: Sequence[Result]) -> dict[str, int]:
     """Return how many runs ended in which way."""
     tally = {name: sum(result.status == name for result in found) for name in _STATUSES}
     return {name: count for name, count in tally.items() if count}
-
-
-def rows_of(plan: Plan, found: Sequence[Result]) -> list[dict[str, Any]]:
-    """Return the rows of results.csv by column."""
-    metrics, target = metric_names(plan.loaded), plan.capture.target is not None
-    names = records.results_header(plan.axes, metrics, target=target)
-    efforts = {run.number: effort_of(run.loaded) for run in plan.runs} if target else {}
-    none = records.Effort(0, 1, 1) if target else None  # of a row that was not run
-    rows = (records.results_row(result, metrics, efforts.get(result.number, none)) for result in found)
-    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

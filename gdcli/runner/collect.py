@@ -1,4 +1,4 @@
-"""What is kept of a run while it goes on, and the results of runs until all have ended."""
+"""What is captured of a run while it goes on, and the results of runs until all have ended."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdcli.errors import MachineError
-from gdcli.records import Floats, Result, Start, StepBlock
+from gdcli.records import Floats, Outcome, Result, StepBlock
 from gdcli.runner.jobs import Capture, Layout, Run
+from gdcli.runner.provenance import Hashes
 from gdcli.runner.record_run import Finished
 from gdcli.spec.load import Loaded
 from gdcli.storage import partial_results
@@ -20,90 +21,85 @@ from gdcli.storage.files import json_file
 
 
 class Collector:
-    """What a wish keeps of a run, from its blocks."""
+    """What is captured of a run, from its blocks."""
 
-    def __init__(self, wish: Capture, loaded: Loaded) -> None:
+    def __init__(self, capture: Capture, loaded: Loaded) -> None:
         batch, samples = loaded.spec.batch, loaded.samples
-        self.wish = wish
+        self.capture = capture
         self.full_batch = batch.steps(samples) == 1 and not (batch.shuffles and samples)
-        self.columns = {"parameters"} if wish.path else set()
-        if wish.target is not None and not self.full_batch:
+        self.columns = {"parameters"} if capture.path else set()
+        if capture.target is not None and not self.full_batch:
             self.columns.add("full_loss")
         self.states: list[NDArray[np.float64]] = []
         self.hit: int | None = None
 
     def block(self, block: StepBlock) -> None:
         """Take a block's columns."""
-        if self.wish.path and block.parameters is not None:
+        if self.capture.path and block.parameters is not None:
             self.states.append(block.parameters.astype(np.float64))
-        if self.wish.target is not None and self.hit is None and block.full_loss is not None:
-            k = self._first(block.full_loss)
+        if self.capture.target is not None and self.hit is None and block.full_loss is not None:
+            k = first_at(block.full_loss, self.capture.target)
             self.hit = None if k is None else int(block.step[k])
 
-    def at_end(self, finished: Finished) -> int | None:
-        """Return the number of steps after which the whole set's loss was first at the target.
+    def result(self, run: Run, finished: Finished, kernel: str) -> Result:
+        """Return what is captured of the run, which has ended.
 
         With full batches each step's loss is the whole set's before its update, of the steps before a checkpoint too.
         """
-        outcome = finished.outcome
-        if self.wish.target is None:
-            return None
-        hit = self._first(finished.losses) if self.full_batch else self.hit
-        at_last = outcome.status != "diverged" and outcome.loss <= self.wish.target
-        return hit if hit is not None else outcome.steps if at_last else None
-
-    def _first(self, losses: Floats) -> int | None:
-        assert self.wish.target is not None
-        with np.errstate(invalid="ignore"):
-            reached = np.flatnonzero(losses <= self.wish.target)
-        return int(reached[0]) if len(reached) else None
-
-    def path(self, start: Start) -> NDArray[np.float64] | None:
-        """Return the parameters at the start and after every step."""
-        if not self.wish.path:
-            return None
-        first = np.concatenate([p.values.astype(np.float64).ravel() for p in start.parameters])[None]
-        return np.concatenate([first, *self.states])
+        hit, path = self.hit, None
+        if self.capture.target is not None and self.full_batch:
+            hit = first_at(finished.losses, self.capture.target)
+        if self.capture.path:
+            first = np.concatenate([p.values.astype(np.float64).ravel() for p in finished.start.parameters])[None]
+            path = np.concatenate([first, *self.states])
+        found = result_of(run, finished.outcome, finished.hashes, kernel, self.capture, hit)
+        return replace(found, losses=finished.losses if self.capture.curve else None, path=path)
 
 
-def result_of(run: Run, finished: Finished, kept: Collector, kernel: str) -> Result:
-    """Return what is kept of a run that ended."""
-    outcome = finished.outcome
-    loss = float("nan") if outcome.status == "diverged" else outcome.loss
+def first_at(losses: Floats, target: float) -> int | None:
+    """Return the position of the first loss that is at the target or below."""
+    with np.errstate(invalid="ignore"):
+        reached = np.flatnonzero(losses <= target)
+    return int(reached[0]) if len(reached) else None
+
+
+def result_of(run: Run, outcome: Outcome, hashes: Hashes, kernel: str, capture: Capture, hit: int | None) -> Result:
+    """Return the result of a run; ``hit`` is after how many steps the whole set's loss was first at the target."""
+    diverged = outcome.status == "diverged"
+    if hit is None and capture.target is not None and not diverged and outcome.loss <= capture.target:
+        hit = outcome.steps
     return Result(
         number=run.number,
-        label=run.point.label,
-        values=run.point.values,
+        label=run.trial.label,
+        values=run.trial.values,
         status=outcome.status,
         message=outcome.message,
-        loss=loss,
+        loss=float("nan") if diverged else outcome.loss,
         best_loss=outcome.best_loss,
         steps=outcome.steps,
         epochs=outcome.epochs,
-        hashes=(finished.weights_hash, finished.data_hash, finished.order_hash),
+        hashes=hashes,
         metrics=dict(outcome.metrics),
-        to_target=kept.at_end(finished),
-        losses=finished.losses if kept.wish.curve else None,
-        parameters=outcome.parameters if kept.wish.parameters else None,
-        path=kept.path(finished.start),
+        to_target=hit,
+        parameters=outcome.parameters if capture.parameters else None,
         kernel=kernel,
     )
 
 
-def ended(runs: Sequence[Run], place: Layout) -> list[Result]:
-    """Return the results of the runs that ended before: kept, and with the mark of their end where they have folders.
+def ended(runs: Sequence[Run], layout: Layout) -> list[Result]:
+    """Return the results of the runs that ended before: stored, and with the mark of their end where they have folders.
 
     A run whose folder the process died in before that mark is run again; it may have that of an interruption.
     """
-    if place.partial_results is None:
+    if layout.partial_results is None:
         return []
-    points = {run.number: run.point for run in runs}
-    folders = {run.number: place.of(run) for run in runs}
+    trials = {run.number: run.trial for run in runs}
+    folders = {run.number: layout.of(run) for run in runs}
     found = []
-    for number, result in partial_results.read(place.partial_results).items():
-        folder, point = folders.get(number), points.get(number)
-        if point is not None and (folder is None or _status(folder) == result.status):
-            found.append(replace(result, label=point.label, values=point.values))
+    for number, result in partial_results.read(layout.partial_results).items():
+        folder, trial = folders.get(number), trials.get(number)
+        if trial is not None and (folder is None or _status(folder) == result.status):
+            found.append(replace(result, label=trial.label, values=trial.values))
     return found
 
 
@@ -114,8 +110,8 @@ def _status(folder: Path) -> Any:
         return None
 
 
-def save_partial(place: Layout, found: Sequence[Result]) -> None:
-    """Keep the results of runs that ended by themselves."""
+def save_partial(layout: Layout, found: Sequence[Result]) -> None:
+    """Store the results of runs that ended by themselves."""
     done = [result for result in found if result.status not in ("interrupted", "failed")]
-    if place.partial_results is not None and done:
-        partial_results.write(place.partial_results, done)
+    if layout.partial_results is not None and done:
+        partial_results.write(layout.partial_results, done)

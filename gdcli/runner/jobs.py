@@ -10,7 +10,8 @@ from pathlib import Path
 from gdcli.errors import DamagedError, GdcliError
 from gdcli.plan import Trial
 from gdcli.records import Result, failed_result
-from gdcli.runner.record_run import Provenance, RecordFolder
+from gdcli.runner.provenance import Provenance
+from gdcli.runner.record_run import RecordFolder
 from gdcli.spec.load import Loaded
 from gdcli.storage.files import naming, read, write
 
@@ -29,7 +30,7 @@ class Run:
     """One run of a sweep or a comparison."""
 
     number: int  # from 1
-    point: Trial
+    trial: Trial
     loaded: Loaded
 
 
@@ -67,7 +68,7 @@ class Layout:
         """Return a run's own folder; None beyond 100 runs."""
         if self.folder is None or self.count > FOLDERS:
             return None
-        return self.folder / folder_name(run.number, run.point.label, self.count)
+        return self.folder / folder_name(run.number, run.trial.label, self.count)
 
 
 def folder_name(number: int, label: str, count: int) -> str:
@@ -84,14 +85,10 @@ Advance = Callable[[float], None]  # the share of the shard that is done
 
 
 def failed_run(run: Run, error: BaseException) -> Result:
-    """Return the result of a run that raised."""
-    return failed_result(run.number, run.point.label, run.point.values, why(error))
-
-
-def why(error: BaseException) -> str:
-    """Return what a run raised in one line."""
+    """Return the result of a run that raised, with what it raised in one line."""
     text = str(error).splitlines()[0] if str(error) else ""
-    return text if isinstance(error, GdcliError) else f"{type(error).__name__}: {text}"
+    why = text if isinstance(error, GdcliError) else f"{type(error).__name__}: {text}"
+    return failed_result(run.number, run.trial.label, run.trial.values, why)
 
 
 def clear(folder: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""Runs of one structure, trained as one fleet, with a checkpoint of all of them."""
+"""Runs of one structure, trained as one fleet, each with its own files, and with a checkpoint of all of them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gdcli.engine import checkpoint_state
+from gdcli.engine.evaluation import starts_of
+from gdcli.engine.gradient_log import Keep
 from gdcli.engine.loop import Interrupt, Loop
-from gdcli.engine.problem import build, build_fleet
-from gdcli.errors import MachineError
-from gdcli.records import Outcomes, Result, State
-from gdcli.runner.collect import save_partial
-from gdcli.runner.jobs import Advance, Capture, Layout, Run, Shard
-from gdcli.runner.record_fleet import Members
-from gdcli.runner.record_run import Timing
-from gdcli.storage.checkpoints import Checkpoints, SavedState
+from gdcli.engine.problem import TrainingProblem, build, build_fleet
+from gdcli.errors import DamagedError, MachineError
+from gdcli.records import Block, Outcome, Outcomes, Result, Start, State
+from gdcli.report.styles import STYLES
+from gdcli.runner.collect import Collector, first_at, result_of, save_partial
+from gdcli.runner.jobs import Advance, Capture, Layout, Run, Shard, is_of, recorded
+from gdcli.runner.provenance import Hashes, hashes_of, head
+from gdcli.runner.record_run import Callbacks, Finished, RunRecorder, Timing, train, write_end
+from gdcli.storage.checkpoints import Checkpoints, Logs, SavedState
 from gdcli.storage.files import json_file
 
 PREFIX = "fleet-"
@@ -27,87 +33,136 @@ _BUILDING = threading.Lock()  # start values are drawn from torch's one global g
 
 
 def run_fleet(
-    runs: Sequence[Run], place: Layout, wish: Capture, interrupt: Interrupt, advance: Advance | None
+    runs: Sequence[Run], layout: Layout, capture: Capture, interrupt: Interrupt, advance: Advance | None
 ) -> Iterator[Result]:
     """Train runs of one structure as one fleet, from its last checkpoint where there is one."""
     timing = Timing()
     with _BUILDING:
-        fleet = build_fleet([run.loaded for run in runs])
-        members = Members(fleet, runs, place, wish)
-    loop = Loop(fleet, members.columns, members.keep, interrupt)
-    saved = _Saved(loop, members)
-    members.open(saved.begin())
-    outcome: Outcomes | None = None
-    try:
-        with timing.phase("train"):
-            for event in loop.events():
-                if isinstance(event, Outcomes):
-                    outcome = event
-                    continue
-                members.block(event)
-                saved.after_block()
-                if advance is not None:
-                    advance(float(event.epoch[-1]) / loop.spec.settings.epochs)
-    except BaseException:
-        for member in members.members:
-            member.writer.close()
-        raise
-    assert outcome is not None
-    timing.steps = int(outcome.steps.sum())
-    found = members.results(outcome)
-    if not saved.to_be_gone_on_with():
-        save_partial(place, found)
-    for member, result in zip(members.members, found, strict=False):
-        member.end(timing)
+        fleet = _Fleet(runs, layout, capture, interrupt)
+    fleet.open()
+
+    def after_block(block: Block) -> None:
+        fleet.after_block(block)
+        if advance is not None:
+            advance(float(block.epoch[-1]) / fleet.loop.spec.settings.epochs)
+
+    with timing.phase("train"):
+        outcomes = train(fleet.loop, [member.recorder for member in fleet.members], after_block)
+    timing.steps = int(outcomes.steps.sum())
+    results = fleet.results(outcomes)
+    if not fleet.resumes_as_one:
+        save_partial(layout, results)
+    for k, result in enumerate(results):
+        if fleet.members:
+            fleet.members[k].end(timing)
         yield result
-    yield from found[len(members.members) :]
-    saved.end()
+    fleet.end()
 
 
-class _Saved:
-    """The checkpoints of a fleet, in the folder of the results; none where paths are kept, which are of tiny models."""
+class _Fleet:
+    """Runs in training: their loop, their members, and their checkpoints in the folder of the results.
 
-    def __init__(self, loop: Loop, members: Members) -> None:
-        self._loop, self._members, place = loop, members, members.place
+    Runs of which no more than a row is wanted have no members. Where paths are captured, which are of tiny models,
+    there are no checkpoints.
+    """
+
+    def __init__(self, runs: Sequence[Run], layout: Layout, capture: Capture, interrupt: Interrupt) -> None:
+        self.problem = build_fleet([run.loaded for run in runs])
+        self.runs, self.layout, self.capture, spec = runs, layout, capture, runs[0].loaded.spec
+        self.collector = Collector(capture, runs[0].loaded)
+        columns = self.collector.columns
+        keep: Keep = "none"
+        has_folders = layout.of(runs[0]) is not None
+        if has_folders:
+            keep = "norms" if spec.record.gradients == "auto" else spec.record.gradients
+            columns = columns | STYLES[spec.style].columns
+        self.hashes = hashes_of(self.problem)
+        self.hits: list[int | None] = [None] * len(runs)  # of the target, where there are no members
+        self.members: list[_Member] = []
+        if has_folders or capture.curve or capture.path:
+            starts = enumerate(starts_of(self.problem))
+            self.members = [_Member(self.problem, k, runs[k], start, layout, keep, capture) for k, start in starts]
+        self.loop = Loop(self.problem, columns, keep, interrupt)
         self._checkpoints: Checkpoints | None = None
-        if place.partial_results is not None and not members.wish.path:
-            key = json.dumps([[run.number, repr(run.point.changes)] for run in members.runs])
+        if layout.partial_results is not None and not capture.path:
+            key = json.dumps([[run.number, repr(run.trial.changes)] for run in runs])
             name = PREFIX + hashlib.sha256(key.encode()).hexdigest()[:16]
-            every = loop.spec.checkpoint.every_seconds
-            logs = place.folder or place.partial_results.parent  # runs without folders have none
-            self._checkpoints = Checkpoints(place.partial_results, key, every, name=name, logs=logs)
+            logs = layout.folder or layout.partial_results.parent  # runs without folders have none
+            every = spec.checkpoint.every_seconds
+            self._checkpoints = Checkpoints(layout.partial_results, key, every, name=name, logs=logs)
 
-    def begin(self) -> SavedState | None:
-        """Put the last state into the loop and return it; None to begin at the start."""
+    # --- checkpoints --------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Make the members' folders, or resume in them from the last checkpoint: with its losses and its hits."""
+        found = self._latest()
+        logs: Logs = {}
+        if found is not None:
+            checkpoint_state.restore(self.loop, _of_loop(found.state))
+            self.hits, logs = list(found.state.numbers["hits"]), found.logs
+        for k, member in enumerate(self.members):
+            member.open(None if found is None else found.state.arrays[f"losses.{k}"], self.hits[k], logs)
+
+    def _latest(self) -> SavedState | None:
         if self._checkpoints is None:
             return None
-        steps = self._loop.spec.settings.epochs * self._loop.per_epoch
-        at_most = checkpoint_state.size(self._loop) + 8 * self._loop.runs * steps
-        found = self._checkpoints.latest(at_most, self._fit, lambda text: None)
-        if found is not None:
-            checkpoint_state.restore(self._loop, _of_loop(found.state))
-        return found
+        at_most = checkpoint_state.size(self.loop) + 8 * self.loop.runs * self.loop.all_steps
+        return self._checkpoints.latest(at_most, self._fit, lambda text: None)
 
     def _fit(self, state: State) -> None:
-        checkpoint_state.fits(self._loop, _of_loop(state))
-        self._members.fit(state)
+        """Raise DamagedError for a state that is not of these runs, or whose folders are not theirs."""
+        checkpoint_state.fits(self.loop, _of_loop(state))
+        hits = state.numbers.get("hits")
+        if not isinstance(hits, list) or len(hits) != len(self.runs):
+            raise DamagedError("its runs are not these")
+        if any(f"losses.{k}" not in state.arrays for k in range(len(self.members))):
+            raise DamagedError("it lacks the losses of a run")
+        if not all(member.is_there() for member in self.members):
+            raise DamagedError("a run's folder is not as it was")
 
-    def after_block(self) -> None:
-        """Write a checkpoint if it is time, or if the fleet was interrupted."""
-        if self._checkpoints is None or not (self._loop.interrupted or self._checkpoints.due()):
+    def after_block(self, block: Block) -> None:
+        """Look for the target, and write a checkpoint if it is time, or if the fleet was interrupted."""
+        if not self.members and self.capture.target is not None:
+            self._look(block, self.capture.target)
+        if self._checkpoints is None or not (self.loop.interrupted or self._checkpoints.due()):
             return
-        state = checkpoint_state.capture(self._loop)
-        numbers, arrays, logs = self._members.state()
-        self._checkpoints.write(replace(state, numbers=state.numbers | numbers, arrays=state.arrays | arrays), logs)
+        state = checkpoint_state.capture(self.loop)
+        hits = [member.collector.hit for member in self.members] or self.hits
+        numbers = state.numbers | {"hits": hits, "runs": [run.number for run in self.runs]}
+        losses = {f"losses.{k}": member.recorder.losses() for k, member in enumerate(self.members)}
+        logs = {name: log for member in self.members for name, log in member.logs().items()}
+        self._checkpoints.write(replace(state, numbers=numbers, arrays=state.arrays | losses), logs)
 
-    def to_be_gone_on_with(self) -> bool:
-        """Say whether runs that have ended are in the checkpoint of an interrupted fleet, which goes on with all."""
-        return self._checkpoints is not None and self._loop.interrupted
+    @property
+    def resumes_as_one(self) -> bool:
+        """Whether runs that have ended are in the checkpoint of an interrupted fleet, which resumes with all."""
+        return self._checkpoints is not None and self.loop.interrupted
 
     def end(self) -> None:
         """Take the checkpoints away, unless the fleet was interrupted."""
-        if self._checkpoints is not None and not self._loop.interrupted:
+        if self._checkpoints is not None and not self.loop.interrupted:
             self._checkpoints.remove()
+
+    # --- results ------------------------------------------------------------------------------------------------------
+
+    def _look(self, block: Block, target: float) -> None:
+        losses, before = (block.loss, 1) if self.collector.full_batch else (block.full_loss, 0)
+        assert losses is not None
+        for run, hit in enumerate(self.hits):
+            if hit is None and (k := first_at(losses[: block.count[run], run], target)) is not None:
+                self.hits[run] = int(block.step[k]) - before
+
+    def results(self, outcomes: Outcomes) -> list[Result]:
+        """Return each run's result, all its files but the mark of the end written."""
+        kernel, as_parameters = self.problem.kernel_name, self.problem.theta.as_parameters
+        found = []
+        for k, (run, hashes) in enumerate(zip(self.runs, self.hashes, strict=True)):
+            if self.members:
+                found.append(self.members[k].result(outcomes.of_run(k, as_parameters), hashes, kernel))
+            else:
+                outcome = outcomes.of_run(k, as_parameters if self.capture.parameters else lambda values: ())
+                found.append(result_of(run, outcome, hashes, kernel, self.capture, self.hits[k]))
+        return found
 
 
 def _of_loop(state: State) -> State:
@@ -115,10 +170,48 @@ def _of_loop(state: State) -> State:
     return replace(state, arrays=arrays)
 
 
-def begun(kept: Path | None) -> list[tuple[int, ...]]:
-    """Return the numbers of the runs of each fleet that has a checkpoint."""
+class _Member:
+    """One run of a fleet with its files and with what is captured of it."""
+
+    def __init__(
+        self, problem: TrainingProblem, k: int, run: Run, start: Start, layout: Layout, keep: Keep, capture: Capture
+    ) -> None:
+        self.run, self.folder, self.collector = run, layout.of(run), Collector(capture, run.loaded)
+        callbacks = Callbacks(block=self.collector.block)
+        self.recorder = RunRecorder(run.loaded.spec, start, self.folder, keep, callbacks)
+        self.finished: Finished | None = None
+        self.config, self.files = ("", {}) if self.folder is None else head(problem, layout.origin, k, keep)
+
+    def is_there(self) -> bool:
+        """Say whether the folder is that of this run."""
+        return self.folder is None or is_of(self.folder, self.config)
+
+    def open(self, losses: NDArray[np.float64] | None, hit: int | None, logs: Logs) -> None:
+        """Begin, or resume after the steps with these losses, with the logs as they were then."""
+        recorded(self.folder, self.config, self.files, again=losses is not None)
+        above, self.collector.hit = f"{self.folder.name}/" if self.folder is not None else "", hit
+        mine = {name.removeprefix(above): log for name, log in logs.items() if name.startswith(above)}
+        self.recorder.open(losses, None if losses is None else mine)
+
+    def logs(self) -> Logs:
+        """Return length and sha256 of the files, once they are on the disk, by their path below the folder of all."""
+        return {f"{self.folder.name}/{name}": log for name, log in self.recorder.logs().items()} if self.folder else {}
+
+    def result(self, outcome: Outcome, hashes: Hashes, kernel: str) -> Result:
+        """Return the result, all files but the mark of the end written."""
+        self.finished = self.recorder.finish(outcome, hashes)
+        return self.collector.result(self.run, self.finished, kernel)
+
+    def end(self, timing: Timing) -> None:
+        """Write the mark of the end."""
+        if self.folder is not None and self.finished is not None:
+            write_end(self.folder, timing, self.finished.summary())
+
+
+def begun(folder: Path | None) -> list[tuple[int, ...]]:
+    """Return the numbers of the runs of each fleet that has a checkpoint among the partial results."""
     found = []
-    for path in sorted(kept.glob(f"{PREFIX}*.json")) if kept is not None else []:
+    for path in sorted(folder.glob(f"{PREFIX}*.json")) if folder is not None else []:
         try:
             numbers = (json_file(path) or {}).get("runs")
         except MachineError:
@@ -134,11 +227,11 @@ def matches_single(shard: Shard) -> bool:
     The products of a tiny layer are made by torch as a product and a sum on most processors, and by a fused operation
     on others; then fleets agree among themselves, and with `run` to rounding.
     """
+
+    def first_gradient(problem: TrainingProblem) -> bytes:
+        rows = next(iter(problem.batches.epoch()))
+        problem.kernel.step(rows.x, rows.y)
+        return problem.theta.gradient[0].cpu().numpy()[problem.theta.columns].tobytes()
+
     loaded = shard.runs[0].loaded
-    fleet, single = build_fleet([loaded]), build(loaded)
-    rows, alone = next(iter(fleet.batches.epoch())), next(iter(single.batches.epoch()))
-    fleet.kernel.step(rows.x, rows.y)
-    single.kernel.step(alone.x, alone.y)
-    columns = single.theta.columns
-    ours = fleet.theta.gradient[0].cpu().numpy()[fleet.theta.columns]
-    return bool(ours.tobytes() == single.theta.gradient[0].cpu().numpy()[columns].tobytes())
+    return first_gradient(build_fleet([loaded])) == first_gradient(build(loaded))

@@ -8,11 +8,13 @@ from typing import Any
 from gdcli.engine.grouping import chunk_of, structure, why_alone
 from gdcli.engine.loop import Interrupt
 from gdcli.errors import MachineError
-from gdcli.records import Result
+from gdcli.records import Result, StepBlock
 from gdcli.report.styles import STYLES
-from gdcli.runner.jobs import CALL, Advance, Capture, Layout, Run, Shard, clear, failed_run
+from gdcli.runner import provenance, record_run
+from gdcli.runner.collect import Collector, save_partial
+from gdcli.runner.jobs import CALL, Advance, Capture, Layout, Run, Shard, clear, failed_run, recorded
+from gdcli.runner.record_run import Callbacks, Finished
 from gdcli.runner.run_fleet import run_fleet
-from gdcli.runner.run_single import run_single
 
 
 def shards_of(
@@ -49,8 +51,36 @@ def _without(members: list[Run], begun: Sequence[tuple[int, ...]], found: list[S
     return [*by_number.values()]
 
 
+def run_single(run: Run, layout: Layout, capture: Capture, interrupt: Interrupt, advance: Advance | None) -> Result:
+    """Run as `run` does, in a folder of its own."""
+    epochs = max(1, run.loaded.spec.settings.epochs)
+    collector = Collector(capture, run.loaded)
+
+    def block(block: StepBlock) -> None:
+        collector.block(block)
+        if advance is not None:
+            advance(float(block.epoch[-1]) / epochs)
+
+    def ended(finished: Finished) -> None:
+        kernel = "single" if built.kernel_name == "by_hand" else built.kernel_name
+        results.append(collector.result(run, finished, kernel))
+        save_partial(layout, results)
+
+    callbacks, results = Callbacks(block=block, columns=frozenset(collector.columns)), list[Result]()
+    try:
+        built = provenance.prepared(run.loaded)
+        head = provenance.head(built, layout.origin)
+        record = recorded(layout.of(run), *head, again=not collector.columns)
+        record_run.run(built, record, callbacks=callbacks, interrupt=interrupt, plot=False, ended=ended)
+    except MachineError:
+        raise
+    except CALL as error:
+        return failed_run(run, error)
+    return results[0]
+
+
 def run_shard(
-    shard: Shard, place: Layout, wish: Capture, interrupt: Interrupt, advance: Advance | None = None
+    shard: Shard, layout: Layout, capture: Capture, interrupt: Interrupt, advance: Advance | None = None
 ) -> Iterator[Result]:
     """Carry out a shard and yield the results; a run that fails does not stop the others.
 
@@ -58,7 +88,7 @@ def run_shard(
     """
     if shard.together:
         try:
-            yield from run_fleet(shard.runs, place, wish, interrupt, advance)
+            yield from run_fleet(shard.runs, layout, capture, interrupt, advance)
             return
         except MachineError:
             raise
@@ -67,11 +97,11 @@ def run_shard(
                 yield failed_run(shard.runs[0], error)
                 return
             for run in shard.runs:
-                clear(place.of(run))
+                clear(layout.of(run))
     for run in shard.runs:
         if interrupt.requested:
             return
         if shard.together:
-            yield from run_shard(Shard((run,), together=True), place, wish, interrupt)
+            yield from run_shard(Shard((run,), together=True), layout, capture, interrupt)
         else:
-            yield run_single(run, place, wish, interrupt, advance)
+            yield run_single(run, layout, capture, interrupt, advance)

@@ -98,12 +98,12 @@ class NumberColumns:
         """Return all rows, or some of their columns. Raises DamagedError where a number is missing."""
         import numpy as np
 
-        places = range(len(self.header)) if columns is None else columns
+        chosen = range(len(self.header)) if columns is None else columns
         try:
-            rows = [[float(cells[k]) for k in places] for cells in (line.split(b",") for _, line in self)]
+            rows = [[float(cells[k]) for k in chosen] for cells in (line.split(b",") for _, line in self)]
         except (IndexError, ValueError):
             raise DamagedError(f"{self.path}: lacks a number") from None
-        return np.array(rows, np.float64).reshape(-1, len(places))
+        return np.array(rows, np.float64).reshape(-1, len(chosen))
 
 
 def losses(path: Path, count: int) -> NDArray[np.float64]:

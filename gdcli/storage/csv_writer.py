@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # a list of records needs no numpy
 
     from gdcli.records import Floats, StepBlock
 
+STEPS_HEADER = "step,epoch,batch,loss,lr,gradient_norm\n"
+
 
 def cell(text: str) -> str:
     """Return a text as a CSV cell: quoted where it must be, and no formula for a spreadsheet.
@@ -56,13 +58,8 @@ def float_rows(steps: NDArray[Any], values: Floats) -> bytes:
     return b"".join(b"%d,%b\n" % pair for pair in zip(steps.tolist(), text, strict=True))
 
 
-def csv_text(header: Iterable[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a small CSV: floats by repr, texts escaped, None empty."""
-    return csv_rows([tuple(header), *rows])
-
-
 def csv_rows(rows: Iterable[Sequence[Any]]) -> str:
-    """Return rows of a CSV, without a header."""
+    """Return rows of a CSV, its header as any other: floats by repr, texts escaped, None empty."""
 
     def shown(value: Any) -> str:
         if value is None:

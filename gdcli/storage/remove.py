@@ -26,8 +26,8 @@ def checked(folders: Sequence[Path]) -> list[Path]:
             raise SpecError(f"{_told(folder)} is a link: remove the record it leads to, or the link itself")
         if not is_record(folder):
             raise SpecError(f"{_told(folder)} is no record: it has no spec.yaml and config.yaml")
-    places = {folder.resolve(): folder for folder in folders}
-    return [folder for place, folder in places.items() if not places.keys() & set(place.parents)]
+    by_path = {folder.resolve(): folder for folder in folders}
+    return [folder for path, folder in by_path.items() if not by_path.keys() & set(path.parents)]
 
 
 @contextlib.contextmanager
@@ -68,14 +68,14 @@ def remove(folder: Path) -> None:
 
 def _is_in_its_experiment(folder: Path) -> bool:
     """Say whether the folder above was made by gdcli, for the experiment's name."""
-    place = folder.absolute()
-    if not STAMP.fullmatch(place.name):
+    path = folder.absolute()
+    if not STAMP.fullmatch(path.name):
         return False
     try:
         name = config_reader.read(folder).get("name", "ema")
     except DamagedError:
         return False
-    return bool(name == place.parent.name)
+    return bool(name == path.parent.name)
 
 
 def _told(path: Path) -> str:

@@ -1,20 +1,23 @@
-"""What a command was asked for, as its record keeps it in request.json: enough to do the same again."""
+"""What a command was asked for, as its record has it in request.json: enough to do the same, or to see it done."""
 
 from __future__ import annotations
 
 import hashlib
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from gdcli import __version__
 from gdcli.errors import MachineError
 from gdcli.spec.load import Loaded
 from gdcli.spec.signature import STRICT
-from gdcli.storage.files import required
+from gdcli.storage.files import existing, json_file, required
 
 NAME = "request.json"
 MAX_BYTES = 2**20
+DONE = ("finished", "stopped")
 
 
 class _Request(BaseModel):
@@ -126,3 +129,55 @@ def require_same(recorded: Request, folder: Path, loaded: Loaded, config: str) -
             f"{folder}: its spec gives another config.yaml than it did. "
             "It was changed after the record was begun, or the device or the version of gdcli is another"
         )
+
+
+# --- what has been done already ---------------------------------------------------------------------------------------
+
+
+def finished(parent: Path, digest: str, request: Request, data_sha256: str) -> Path | None:
+    """Return the newest finished record of the same, below an experiment's folder; None where there is none.
+
+    The same: the digest of the spec with all defaults, the request, the bytes of a data file, the versions of gdcli
+    and torch. Whether figures were drawn does not count. A sweep of which one run failed is not finished.
+    """
+    if not parent.is_dir():
+        return None
+    wanted = _essence(request, data_sha256)
+    for folder in sorted(parent.iterdir(), reverse=True):
+        if digest in folder.name and not folder.name.startswith(".") and _is_same(folder, wanted):
+            return folder
+    return None
+
+
+def _is_same(folder: Path, wanted: Request) -> bool:
+    try:
+        summary, environment = (json_file(folder / f"{name}.json") or {} for name in ("summary", "environment"))
+        found = read(folder)
+    except MachineError:
+        return False
+    versions = environment.get("versions")
+    known = {"gdcli": __version__, "torch": metadata.version("torch")}
+    return (
+        summary.get("status") in DONE
+        and not summary.get("failed")
+        and _has_text(folder)
+        and isinstance(versions, dict)
+        and {name: str(versions.get(name)).partition("+")[0] for name in known}
+        == {name: version.partition("+")[0] for name, version in known.items()}
+        and _essence(found, found.data_sha256) == wanted
+    )
+
+
+def _has_text(folder: Path) -> bool:
+    try:
+        existing(folder / "log.txt").close()
+    except MachineError:
+        return False
+    return True
+
+
+def _essence(request: Request, data_sha256: str) -> Request:
+    """Return a request without what does not change a record's numbers."""
+    return request.model_copy(
+        update={"sha256": "", "name": "", "config_sha256": "", "base": None, "data_sha256": data_sha256, "plot": True}
+    )

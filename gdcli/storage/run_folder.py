@@ -9,18 +9,11 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gdcli.errors import MachineError
-from gdcli.storage.csv_writer import cell, float_rows, step_rows
-from gdcli.storage.files import descriptor, naming, open_folder, remove_temporaries, sync_folder, write, write_all
-
-if TYPE_CHECKING:  # a list of records needs no numpy
-    from gdcli.records import Parameter, StepBlock
-
-STEPS_HEADER = "step,epoch,batch,loss,lr,gradient_norm\n"
+from gdcli.storage.files import descriptor, naming, open_folder, sync_folder, write, write_all
 
 
 class Lock:
@@ -171,59 +164,3 @@ class Log:
         finally:
             with naming(self.path):
                 os.close(self._file)
-
-
-class Recorder:
-    """Writes log.txt, steps.csv and gradients.csv of one run, block by block.
-
-    ``lengths`` are those of the files when a run is resumed: what they hold beyond is cut.
-    """
-
-    def __init__(
-        self, folder: Path, parameters: Sequence[Parameter], *, values: bool, gradients: bool, every: int,
-        lengths: Mapping[str, int] | None = None,
-    ) -> None:  # fmt: skip
-        self._every, self._values = every, values
-        if lengths is not None:
-            remove_temporaries(folder)
-        names = ["log.txt", "steps.csv", *(["gradients.csv"] if gradients else [])]
-        self._logs = [Log(folder / name, None if lengths is None else lengths.get(name, 0)) for name in names]
-        self._log, self._steps = self._logs[:2]
-        self._gradients = self._logs[2] if gradients else None
-        if not self._steps.length:
-            self._steps.write(STEPS_HEADER)
-        if self._gradients and not self._gradients.length:
-            trained = [p for p in parameters if p.trained]
-            columns = [c for p in trained for c in (p.scalars if values else (p.name,))]
-            self._gradients.write(",".join(["step", *map(cell, columns)]) + "\n")
-
-    def close(self) -> None:
-        """Flush and close all logs."""
-        for log in self._logs:
-            log.close()
-
-    def sync(self) -> None:
-        """Bring all logs to the disk."""
-        for log in self._logs:
-            log.sync()
-
-    def state(self) -> dict[str, tuple[int, str]]:
-        """Return each file's length and sha256, once they are on the disk."""
-        self.sync()
-        return {log.path.name: (log.length, log.sha256()) for log in self._logs}
-
-    def text(self, text: str) -> None:
-        """Append to log.txt."""
-        if text:
-            self._log.write(text)
-
-    def block(self, block: StepBlock) -> None:
-        """Append a block's rows to the CSV files and flush all logs."""
-        self._steps.write(step_rows(block))
-        if self._gradients is not None:
-            found = block.gradients if self._values else block.norms
-            assert found is not None
-            chosen = slice(None) if self._every == 1 else (block.step - 1) % self._every == 0
-            self._gradients.write(float_rows(block.step[chosen], found[chosen]))
-        for log in self._logs:
-            log.flush()

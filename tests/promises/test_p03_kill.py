@@ -223,10 +223,10 @@ def test_numbers_of_a_state_keep_their_bits(specs: Path, value: float) -> None:
     source = bundled.find(str(specs / "rows.yaml"))
     loaded = load.load(schema.parse(document.read(source.text, source.shown), "rows"), source.path.parent)
     first, second = Loop(build(loaded)), Loop(build(loaded))
-    first.best_epoch_loss, first.best = value, value
+    first.state.best_epoch_loss[:], first.state.best[:] = value, value
     state = checkpoint_state.capture(first)
     data, arrays = sealed.unseal(sealed.seal(state.numbers, state.arrays))
     again = checkpoint_state.State(data["steps"], data, arrays)
     checkpoint_state.fits(second, again)
     checkpoint_state.restore(second, again)
-    assert repr((second.best, second.best_epoch_loss)) == repr((value, value))
+    assert repr((second.state.best.item(), second.state.best_epoch_loss.item())) == repr((value, value))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from gdcli.runner import record_run, run_fleet
+from gdcli.runner import provenance, record_run, run_fleet
 from gdcli.spec.load import Loaded
 from tests.conftest import Answer, only_folder
 from tests.runner import many_runs
@@ -43,7 +43,7 @@ def _bad(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that dies at one run, and one run that asks for more memory than there is, of torch itself."""
     Path("layers.yaml").write_text(many_runs.NORMED)
     Path("net.yaml").write_text(NET)
-    prepared, build_fleet = record_run.prepared, run_fleet.build_fleet
+    prepared, build_fleet = provenance.prepared, run_fleet.build_fleet
 
     def spoiled(members: Iterable[Loaded]) -> None:
         for loaded in members:
@@ -62,7 +62,7 @@ def _bad(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
         spoiled(members)
         return build_fleet(members)
 
-    monkeypatch.setattr(record_run, "prepared", prepared_unless)
+    monkeypatch.setattr(provenance, "prepared", prepared_unless)
     monkeypatch.setattr(run_fleet, "build_fleet", build_unless)
     monkeypatch.setattr("gdcli.runner.executors.worker.run_task", many_runs.dies_always)
 

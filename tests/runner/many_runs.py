@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from gdcli.plan import Trial
-from gdcli.runner import Run, Shard, matches_single
 from gdcli.runner.executors.worker import Task, TaskResult, run_task
+from gdcli.runner.jobs import Run, Shard
+from gdcli.runner.run_fleet import matches_single
 from gdcli.spec import bundled, document, load, schema
 from tests.conftest import only_folder
 

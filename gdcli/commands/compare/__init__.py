@@ -48,8 +48,8 @@ def compare(request: CompareRequest, context: Context) -> ComparisonRun | Ended:
     from gdcli.commands import batch
     from gdcli.commands.compare.run import ComparisonRun
     from gdcli.engine.closed_form import why_not
-    from gdcli.runner import Capture
-    from gdcli.runner.record_run import prepared
+    from gdcli.runner.jobs import Capture
+    from gdcli.runner.provenance import prepared
 
     if closed_form and (reason := why_not(loaded)):
         raise SpecError(f"--closed-form: {reason}")

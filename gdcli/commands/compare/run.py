@@ -22,9 +22,11 @@ from gdcli.plan import SpecFactory, Trial, extended
 from gdcli.records import Effort, Result
 from gdcli.report import plots
 from gdcli.report.plots import Sensitivity
-from gdcli.runner import Capture, Run, record_run
+from gdcli.runner import record_run
 from gdcli.runner.batch import BatchCallbacks, Execution, ResultRows, effort_of, run_all
-from gdcli.runner.record_run import Callbacks, Timing
+from gdcli.runner.jobs import Capture, Run
+from gdcli.runner.provenance import data_hash
+from gdcli.runner.record_run import Timing, Warn
 from gdcli.storage import csv_writer, files
 
 ONE_BY_ONE = 20
@@ -113,8 +115,8 @@ class ComparisonRun(BatchRun):
 
         self.tuned, tried = tune(self.trials, grid, self.tuning_changes, train)
         metrics = metric_names(self.plan.loaded)
-        lines = [records.results_row(result, metrics) for result in tried]
-        files.replace(self.folder / "tuning.csv", csv_writer.csv_text(records.results_header(axes, metrics), lines))
+        lines = [records.results_header(axes, metrics), *(records.results_row(result, metrics) for result in tried)]
+        files.replace(self.folder / "tuning.csv", csv_writer.csv_rows(lines))
         return [_with_lr(row, tuned) for row, tuned in zip(self.trials, self.tuned, strict=True)]
 
     def _solutions(self, before: int) -> list[Result]:
@@ -125,7 +127,7 @@ class ComparisonRun(BatchRun):
         for number, (seed, run) in enumerate(zip(seeds, self.plan.runs, strict=False), before + 1):  # the first row's
             table = id(run.loaded.training)
             if table not in data:
-                data[table] = solve(run.loaded).loss, record_run.data_hash(run.loaded)
+                data[table] = solve(run.loaded).loss, data_hash(run.loaded)
             loss, digest = data[table]
             values = (CLOSED_FORM, None, None, *([seed] if len(seeds) > 1 else []))
             found.append(
@@ -184,7 +186,7 @@ class ComparisonRun(BatchRun):
         """Return results and table as one JSON document."""
         return files.json_text({"folder": str(self.folder), "runs": self.rows(), "rows": self.data()})
 
-    def _draw(self, callbacks: Callbacks) -> None:
+    def _draw(self, warning: Warn) -> None:
         loaded, lines = self.plan.loaded, self.lines()
         title, label = loaded.spec.name, record_run.loss_label(loaded)
         curves = [tuned.curve() for tuned in self.tuned]
@@ -194,7 +196,7 @@ class ComparisonRun(BatchRun):
         if self.plan.capture.path:
             pictures["paths.png"] = lambda: shown.paths(lines, loaded) or b""
         for name, picture in pictures.items():
-            record_run.draw(self.folder / name, picture, callbacks)
+            record_run.draw(self.folder / name, picture, warning)
 
 
 def _with_lr(row: Trial, tuned: Tuned) -> Trial:

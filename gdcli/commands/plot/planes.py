@@ -143,7 +143,7 @@ def _percent(share: float) -> str:
 def _same_problem(sources: Sequence[CurveSource], names: list[str]) -> None:
     """Refuse runs that are not points of one surface."""
     from gdcli.engine.problem import build
-    from gdcli.runner.record_run import data_hash
+    from gdcli.runner.provenance import data_hash
 
     first = sources[0]
     for other in sources[1:]:

@@ -144,7 +144,7 @@ def numbers_of(path: Path, columns: Sequence[int] | None = None) -> tuple[list[s
 def trained(source: CurveSource, *, curve: bool = False, path: bool = False) -> tuple[Floats, Floats]:
     """Train a run in memory; return the losses of its steps and its parameters after each, empty if not asked for."""
     from gdcli.commands.loss_grid import trained_alone
-    from gdcli.runner import Capture
+    from gdcli.runner.jobs import Capture
 
     result = trained_alone(source.label, source.loaded, Capture(curve=curve, path=path))
     if result.status == "failed":

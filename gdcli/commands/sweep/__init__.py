@@ -79,7 +79,7 @@ def _trained(
     from gdcli.commands import batch
     from gdcli.commands.sweep.runs import TrainingSweep
     from gdcli.engine.device import resolve_device
-    from gdcli.runner import Capture, Run
+    from gdcli.runner.jobs import Capture, Run
 
     names = [axis.name for axis in axes] + (["seed"] if request.seeds > 1 else [])
     if not any(axis.target == "device" for axis in axes):

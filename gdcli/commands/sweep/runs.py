@@ -15,7 +15,7 @@ from gdcli.records import Result
 from gdcli.report import plots, tables
 from gdcli.runner import record_run
 from gdcli.runner.batch import counts, ranked
-from gdcli.runner.record_run import Callbacks
+from gdcli.runner.record_run import Warn
 
 SHOWN = 50
 """Rows of a printed table; a sweep of more shows its best."""
@@ -46,8 +46,8 @@ class TrainingSweep(BatchRun):
         numbers = [result.metrics.get(name) for name in metrics]
         return [*values, final, best, steps, epochs, status, *numbers, *(value or "-" for value in hashes)]
 
-    def _draw(self, callbacks: Callbacks) -> None:
-        record_run.draw(self.folder / "sweep.png", self._picture, callbacks)
+    def _draw(self, warning: Warn) -> None:
+        record_run.draw(self.folder / "sweep.png", self._picture, warning)
 
     def _picture(self) -> bytes:
         plan = self.plan

@@ -11,9 +11,10 @@ from typing import Any
 from gdcli.engine.loop import Interrupt
 from gdcli.errors import MachineError, SpecError
 from gdcli.records import Result
-from gdcli.runner import Layout, Run, Shard, clear, save_partial
+from gdcli.runner.collect import save_partial
 from gdcli.runner.executors import worker
-from gdcli.runner.executors.base import AdvanceShard, Executor, Work
+from gdcli.runner.executors.worker import AdvanceShard, Executor, Work
+from gdcli.runner.jobs import Layout, Run, Shard, clear
 from gdcli.storage import files
 
 

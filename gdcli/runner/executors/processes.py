@@ -11,10 +11,9 @@ from dataclasses import replace
 
 from gdcli.engine.loop import Interrupt
 from gdcli.records import Result
-from gdcli.runner import Shard
 from gdcli.runner.executors import worker
-from gdcli.runner.executors.base import AdvanceShard, Executor, Work
-from gdcli.runner.executors.worker import Task, TaskResult
+from gdcli.runner.executors.worker import AdvanceShard, Executor, Task, TaskResult, Work
+from gdcli.runner.jobs import Shard
 
 
 class _Pool:

@@ -1,4 +1,4 @@
-"""Shards of heavy fleets side by side in this process, a thread each.
+"""Shards run in this process: one after the other, or those of heavy fleets side by side, a thread each.
 
 Torch lets go of Python's lock while it computes. Two halves of a fleet on two cores take little more than half the
 time, where torch's own threads would share each operation, wait for each other, and cut it at places that change
@@ -7,8 +7,9 @@ bits; the halves have the bits of the whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -18,7 +19,9 @@ from gdcli.engine.device import cores_of, resolve_threads
 from gdcli.engine.loop import Interrupt
 from gdcli.engine.problem import kernel_name
 from gdcli.records import Result
-from gdcli.runner import Capture, Layout, Run, Shard, run_shard
+from gdcli.runner.executors.worker import AdvanceShard, Work
+from gdcli.runner.jobs import Run, Shard
+from gdcli.runner.shards import run_shard
 from gdcli.zoo.models import chain_of
 
 HEAVY = 10**6
@@ -39,14 +42,21 @@ def threads_of(runs: list[Run]) -> int:
     return cores if len(runs) * rows * weights >= HEAVY else 1
 
 
-def side_by_side(
-    shards: list[Shard],
-    layout: Layout,
-    capture: Capture,
-    interrupt: Interrupt,
-    advance: Callable[[int, float], None],
-    threads: int,
-) -> Iterator[Result]:
+def here(work: Work, interrupt: Interrupt, advance: AdvanceShard) -> Iterator[Result]:
+    """Run the shards in this process: heavy fleets side by side, all else one after the other."""
+    heavy = [shard for shard in work.shards if shard.together]
+    threads = threads_of([run for shard in heavy for run in shard.runs]) if len(heavy) == len(work.shards) > 1 else 1
+    if threads > 1:
+        yield from _side_by_side(work, interrupt, advance, threads)
+        return
+    for k, shard in enumerate(work.shards):
+        if interrupt.requested:
+            return
+        yield from run_shard(shard, work.layout, work.capture, interrupt, partial(advance, k))
+        advance(k, 1.0)
+
+
+def _side_by_side(work: Work, interrupt: Interrupt, advance: AdvanceShard, threads: int) -> Iterator[Result]:
     """Yield the results of shards as they come from this many threads."""
     queue: SimpleQueue[Any] = SimpleQueue()
     mine = Interrupt()
@@ -54,7 +64,7 @@ def side_by_side(
     def run(k: int, shard: Shard) -> None:
         try:
             torch.set_num_threads(1)
-            for result in run_shard(shard, layout, capture, mine, lambda share: queue.put((k, share))):
+            for result in run_shard(shard, work.layout, work.capture, mine, lambda share: queue.put((k, share))):
                 queue.put(result)
             queue.put(k)
         except BaseException as error:  # handed on to the thread that waits
@@ -62,9 +72,9 @@ def side_by_side(
 
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for k, shard in enumerate(shards):
+            for k, shard in enumerate(work.shards):
                 pool.submit(run, k, shard)
-            waiting = len(shards)
+            waiting = len(work.shards)
             while waiting:
                 mine.requested = interrupt.requested
                 try:

@@ -1,4 +1,4 @@
-"""What a worker process gets, does and sends back.
+"""The contract of executors, which run the shards of a sweep, and what a worker process gets, does and sends back.
 
 Workers get the text of the spec and what each run changes in it, and make everything else of that by themselves, so
 that a shard can be done again anywhere; its results do not depend on where, nor on which others were done before.
@@ -6,25 +6,26 @@ that a shard can be done again anywhere; its results do not depend on where, nor
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from gdcli.engine.device import cores_of
 from gdcli.engine.loop import Interrupt
+from gdcli.errors import MachineError
 from gdcli.plan import SpecFactory, Trial
-from gdcli.records import Result, failed_result
-from gdcli.runner import Capture, Layout, Run, Shard, run_shard
-from gdcli.runner.record_run import Provenance
+from gdcli.records import Result
+from gdcli.runner.jobs import Capture, Layout, Run, Shard, failed_run
+from gdcli.runner.shards import run_shard
 from gdcli.spec import schema
 from gdcli.spec.document import read
 from gdcli.spec.load import load
@@ -50,11 +51,9 @@ class Task:
     spec: SpecSource
     trials: tuple[tuple[int, Trial], ...]  # with the runs' numbers
     together: bool
-    folder: str | None  # None where runs have no folders; "" where the worker is to send the files
-    count: int
-    origin: Provenance
+    layout: Layout
+    send: bool  # files go back with the results, for the receiver to write both into the layout's folders
     capture: Capture
-    partial_results: str | None  # where the worker writes its results; None where the receiver writes them
     cores: int  # of the process that gives the task: what `threads: auto` takes for large models
 
 
@@ -64,6 +63,33 @@ class TaskResult:
 
     results: tuple[Result, ...]
     files: Mapping[int, Mapping[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """All shards of a sweep, where they go and what is captured of them."""
+
+    shards: Sequence[Shard]
+    layout: Layout
+    capture: Capture
+    spec: SpecSource
+
+    def task(self, shard: Shard, *, send: bool) -> Task:
+        """Return a shard as data; with ``send`` its files are to come back with the results."""
+        return Task(
+            spec=self.spec,
+            trials=tuple((run.number, run.trial) for run in shard.runs),
+            together=shard.together,
+            layout=self.layout,
+            send=send,
+            capture=self.capture,
+            cores=cores_of(shard.runs[0].loaded),
+        )
+
+
+AdvanceShard = Callable[[int, float], None]  # which shard, and the share of it that is done
+Executor = Callable[[Work, Interrupt, AdvanceShard], Iterator[Result]]
+"""Yields results as they come."""
 
 
 @lru_cache(maxsize=1)  # a worker's shards are of one spec, as a rule
@@ -83,18 +109,13 @@ def run_task(task: Task) -> TaskResult:
     torch.set_num_threads(1)
     specs = _specs(task.spec, task.cores)
     runs = tuple(Run(number, trial, specs.of(trial)) for number, trial in task.trials)
-    with contextlib.ExitStack() as stack:
-        folder = task.folder
-        if folder == "":
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gdcli-"))
-        layout = Layout(_path(folder), task.count, task.origin, _path(task.partial_results))
-        results = tuple(run_shard(Shard(runs, task.together), layout, task.capture, Interrupt()))
-        files = {run.number: _files(layout.of(run)) for run in runs} if task.folder == "" else {}
-    return TaskResult(results, files)
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)
+    layout, shard = task.layout, Shard(runs, task.together)
+    if not task.send:
+        return TaskResult(tuple(run_shard(shard, layout, task.capture, Interrupt())), {})
+    with tempfile.TemporaryDirectory(prefix="gdcli-") as folder:
+        layout = replace(layout, folder=None if layout.folder is None else Path(folder), partial_results=None)
+        results = tuple(run_shard(shard, layout, task.capture, Interrupt()))
+        return TaskResult(results, {run.number: _files(layout.of(run)) for run in runs})
 
 
 def _files(folder: Path | None) -> dict[str, bytes]:
@@ -105,7 +126,7 @@ def _files(folder: Path | None) -> dict[str, bytes]:
 
 def died(run: Run) -> Result:
     """Return the result of a run whose worker died as often as it was tried."""
-    return failed_result(run.number, run.point.label, run.point.values, f"its worker process died {TRIES} times")
+    return failed_run(run, MachineError(f"its worker process died {TRIES} times"))
 
 
 def start_worker(parent: int | None = None) -> None:

@@ -1,0 +1,149 @@
+"""Where a run comes from: its spec, the machine and the checkout, and what tells its start values and data apart."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pydantic
+import torch
+import yaml
+
+from gdcli import __version__
+from gdcli.engine.device import resolve_threads
+from gdcli.engine.loop import keep_of
+from gdcli.engine.problem import TrainingProblem, build
+from gdcli.spec import config
+from gdcli.spec.load import Loaded
+from gdcli.spec.writing import write
+from gdcli.storage.files import json_text
+from gdcli.zoo.data import generator
+
+FirstFiles = tuple[str, dict[str, bytes | str]]
+"""The text of config.yaml, and the first files of a record: the specs, as given and resolved, the environment."""
+
+Hashes = tuple[str, str, str]
+"""8 hex digits each of the start values, the training rows, and the first epoch's batches."""
+
+_ENGINES = {"elementwise": "by_hand", "batched": "by_hand", "objective": "autograd"}
+"""The engine in config.yaml of a run that is trained with others: that of the run alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a run came from: the spec's text as given, and the command line."""
+
+    text: bytes
+    arguments: tuple[str, ...]
+
+
+def prepared(loaded: Loaded) -> TrainingProblem:
+    """Set the number of threads that a run has, and build it."""
+    torch.set_num_threads(resolve_threads(loaded))
+    return build(loaded)
+
+
+# --- the first files --------------------------------------------------------------------------------------------------
+
+
+def head(problem: TrainingProblem, origin: Provenance, run: int = 0, keep: str | None = None) -> FirstFiles:
+    """Return the first files of a run of a problem; ``keep`` is what it keeps of its gradients, as one of many."""
+    loaded, engine = problem.members[run], _ENGINES.get(problem.kernel_name, problem.kernel_name)
+    device, threads, keep = problem.device, resolve_threads(loaded), keep or keep_of(problem)
+    resolved = config.resolved(loaded, device=str(device), threads=threads, engine=engine, keep=keep)
+    return _first_files(write(resolved), origin, device, threads)
+
+
+def batch_head(loaded: Loaded, origin: Provenance) -> FirstFiles:
+    """Return the first files of a sweep or comparison."""
+    return _first_files(write(config.filled_in(loaded.spec)), origin, torch.device("cpu"), resolve_threads(loaded))
+
+
+def _first_files(text: str, origin: Provenance, device: torch.device, threads: int) -> FirstFiles:
+    machine = json_text(environment(origin, device, threads))
+    return text, {"spec.yaml": origin.text, "environment.json": machine, "config.yaml": text}  # last: all are there
+
+
+def environment(origin: Provenance, device: torch.device, threads: int) -> dict[str, Any]:
+    """Return what a result may depend on besides the spec."""
+    loaded = {"torch": torch, "numpy": np, "pydantic": pydantic, "PyYAML": yaml, "orjson": orjson}
+    return {
+        "versions": {"gdcli": __version__, "python": platform.python_version()}
+        | {name: str(module.__version__) for name, module in loaded.items()}
+        | {name: metadata.version(name) for name in ("matplotlib", "scipy")},  # not imported, they may not be needed
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "threads": threads,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "command": ["gdcli", *origin.arguments],
+        "git": _git(Path.cwd()),
+    }
+
+
+@cache
+def _git(folder: Path) -> dict[str, Any] | None:
+    """Return commit and dirtiness of the checkout that the command ran in, None outside of one."""
+    git = shutil.which("git")
+    if git is None or not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
+        return None
+
+    def ask(*arguments: str) -> str | None:
+        try:
+            answer = subprocess.run([git, *arguments], cwd=folder, capture_output=True, timeout=5, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return answer.stdout.decode(errors="replace").strip() if answer.returncode == 0 else None
+
+    commit = ask("rev-parse", "HEAD")
+    status = ask("status", "--porcelain", "--untracked-files=no")
+    return None if commit is None else {"commit": commit, "dirty": None if status is None else bool(status)}
+
+
+# --- hashes -----------------------------------------------------------------------------------------------------------
+
+
+def hashes_of(problem: TrainingProblem) -> list[Hashes]:
+    """Return each run's hashes, before it is trained."""
+    values = problem.theta.values[: problem.runs].cpu().numpy()[:, problem.theta.model_order]
+    data: dict[int, str] = {}  # the same for many runs, as the orders are
+    orders: dict[int, str] = {}
+    found = []
+    for loaded, row in zip(problem.members, values, strict=True):
+        table, seed = id(loaded.training), loaded.spec.settings.seed
+        if table not in data:
+            data[table] = data_hash(loaded)
+        if seed not in orders:
+            orders[seed] = _order_hash(loaded)
+        found.append((_digits(row.tobytes()), data[table], orders[seed]))
+    return found
+
+
+def data_hash(loaded: Loaded) -> str:
+    """Return 8 hex digits of the training rows; nothing for an objective."""
+    table = loaded.training
+    return "" if table is None else _digits(*(np.ascontiguousarray(each).tobytes() for each in (table.x, table.y)))
+
+
+def _order_hash(loaded: Loaded) -> str:
+    """Return 8 hex digits of the first epoch's batches; nothing for an objective."""
+    batch, samples = loaded.spec.batch, loaded.samples
+    if not samples:
+        return ""
+    order = generator(loaded.spec.settings.seed, "shuffle").permutation(samples).tobytes() if batch.shuffles else b""
+    return _digits(order, str((batch.rows(samples), batch.steps(samples))).encode())
+
+
+def _digits(*parts: bytes) -> str:
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part)
+    return found.hexdigest()[:8]
