@@ -20,7 +20,7 @@ from gdcli.runner.batch import BatchCallbacks, Execution, Plan, ResultRows, Veri
 from gdcli.runner.executors.dask import dask
 from gdcli.runner.executors.processes import processes
 from gdcli.runner.executors.threads import here
-from gdcli.runner.jobs import Capture, Run, Shard
+from gdcli.runner.jobs import Capture, PlannedRun, Shard
 from gdcli.runner.provenance import batch_head
 from gdcli.runner.record_run import Timing, Warn
 from gdcli.runner.run_fleet import matches_single
@@ -32,7 +32,7 @@ from gdcli.storage.request import CompareRequest, SweepRequest
 
 
 def plan_of(
-    request: SweepRequest | CompareRequest, context: Context, node: Node, loaded: Loaded, runs: Sequence[Run],
+    request: SweepRequest | CompareRequest, context: Context, node: Node, loaded: Loaded, runs: Sequence[PlannedRun],
     axes: Sequence[str], capture: Capture,
 ) -> Plan:  # fmt: skip
     """Return the plan of runs as they are asked for. Raises SpecError for processes and a cluster at once."""

@@ -24,7 +24,7 @@ from gdcli.report import plots, tables
 from gdcli.report.styles import sweep_point
 from gdcli.runner import record_run
 from gdcli.runner.batch import end_batch
-from gdcli.runner.jobs import Capture, Layout, Run, Shard
+from gdcli.runner.jobs import Capture, Layout, PlannedRun, Shard
 from gdcli.runner.provenance import Provenance, batch_head
 from gdcli.runner.record_run import Timing
 from gdcli.runner.shards import run_shard
@@ -133,7 +133,7 @@ def _trail(label: str, spec: str, targets: Sequence[str]) -> plots.Trail:
 def trained_alone(label: str, loaded: Loaded, capture: Capture) -> Result:
     """Train a spec in memory, and return what is to be captured of it."""
     layout = Layout(None, 1, Provenance(b"", ()))
-    shard = Shard((Run(1, Trial(label, (), ()), loaded),), together=False)
+    shard = Shard((PlannedRun(1, Trial(label, (), ()), loaded),), together=False)
     (result,) = run_shard(shard, layout, capture, Interrupt())
     return result
 

@@ -18,7 +18,7 @@ from gdcli.records import Result
 from gdcli.runner.collect import ended
 from gdcli.runner.executors.threads import here, threads_of
 from gdcli.runner.executors.worker import Executor, SpecSource, Work
-from gdcli.runner.jobs import FOLDERS, Capture, Layout, Run, Shard
+from gdcli.runner.jobs import FOLDERS, Capture, Layout, PlannedRun, Shard
 from gdcli.runner.provenance import Provenance
 from gdcli.runner.record_run import Timing, Warn, write_end
 from gdcli.runner.run_fleet import begun
@@ -45,7 +45,7 @@ class Plan:
 
     loaded: Loaded  # the base spec
     document: Node  # the same, overrides put in
-    runs: Sequence[Run]
+    runs: Sequence[PlannedRun]
     axes: Sequence[str]  # the first columns of results.csv
     origin: Provenance
     base: Path  # the folder that a data file is relative to

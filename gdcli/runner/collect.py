@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gdcli.errors import MachineError
 from gdcli.records import Floats, Outcome, Result, StepBlock
-from gdcli.runner.jobs import Capture, Layout, Run
+from gdcli.runner.jobs import Capture, Layout, PlannedRun
 from gdcli.runner.provenance import Hashes
 from gdcli.runner.record_run import Finished
 from gdcli.spec.load import Loaded
@@ -41,7 +41,7 @@ class Collector:
             k = first_at(block.full_loss, self.capture.target)
             self.hit = None if k is None else int(block.step[k])
 
-    def result(self, run: Run, finished: Finished, kernel: str) -> Result:
+    def result(self, run: PlannedRun, finished: Finished, kernel: str) -> Result:
         """Return what is captured of the run, which has ended.
 
         With full batches each step's loss is the whole set's before its update, of the steps before a checkpoint too.
@@ -63,7 +63,9 @@ def first_at(losses: Floats, target: float) -> int | None:
     return int(reached[0]) if len(reached) else None
 
 
-def result_of(run: Run, outcome: Outcome, hashes: Hashes, kernel: str, capture: Capture, hit: int | None) -> Result:
+def result_of(
+    run: PlannedRun, outcome: Outcome, hashes: Hashes, kernel: str, capture: Capture, hit: int | None
+) -> Result:
     """Return the result of a run; ``hit`` is after how many steps the whole set's loss was first at the target."""
     diverged = outcome.status == "diverged"
     if hit is None and capture.target is not None and not diverged and outcome.loss <= capture.target:
@@ -86,7 +88,7 @@ def result_of(run: Run, outcome: Outcome, hashes: Hashes, kernel: str, capture: 
     )
 
 
-def ended(runs: Sequence[Run], layout: Layout) -> list[Result]:
+def ended(runs: Sequence[PlannedRun], layout: Layout) -> list[Result]:
     """Return the results of the runs that ended before: stored, and with the mark of their end where they have folders.
 
     A run whose folder the process died in before that mark is run again; it may have that of an interruption.

@@ -26,7 +26,7 @@ A full disk is not among the run's own faults.
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class PlannedRun:
     """One run of a sweep or a comparison."""
 
     number: int  # from 1
@@ -48,7 +48,7 @@ class Capture:
 class Shard:
     """Runs done one after the other, or together as one fleet."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[PlannedRun, ...]
     together: bool
 
 
@@ -64,7 +64,7 @@ class Layout:
     origin: Provenance
     partial_results: Path | None = None
 
-    def of(self, run: Run) -> Path | None:
+    def of(self, run: PlannedRun) -> Path | None:
         """Return a run's own folder; None beyond 100 runs."""
         if self.folder is None or self.count > FOLDERS:
             return None
@@ -84,7 +84,7 @@ def folder_name(number: int, label: str, count: int) -> str:
 Advance = Callable[[float], None]  # the share of the shard that is done
 
 
-def failed_run(run: Run, error: BaseException) -> Result:
+def failed_run(run: PlannedRun, error: BaseException) -> Result:
     """Return the result of a run that raised, with what it raised in one line."""
     text = str(error).splitlines()[0] if str(error) else ""
     why = text if isinstance(error, GdcliError) else f"{type(error).__name__}: {text}"

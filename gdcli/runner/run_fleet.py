@@ -21,7 +21,7 @@ from gdcli.errors import DamagedError, MachineError
 from gdcli.records import Block, Outcome, Outcomes, Result, Start, State
 from gdcli.report.styles import STYLES
 from gdcli.runner.collect import Collector, first_at, result_of, save_partial
-from gdcli.runner.jobs import Advance, Capture, Layout, Run, Shard, is_of, recorded
+from gdcli.runner.jobs import Advance, Capture, Layout, PlannedRun, Shard, is_of, recorded
 from gdcli.runner.provenance import Hashes, hashes_of, head
 from gdcli.runner.record_run import Callbacks, Finished, RunRecorder, Timing, train, write_end
 from gdcli.storage.checkpoints import Checkpoints, Logs, SavedState
@@ -33,7 +33,7 @@ _BUILDING = threading.Lock()  # start values are drawn from torch's one global g
 
 
 def run_fleet(
-    runs: Sequence[Run], layout: Layout, capture: Capture, interrupt: Interrupt, advance: Advance | None
+    runs: Sequence[PlannedRun], layout: Layout, capture: Capture, interrupt: Interrupt, advance: Advance | None
 ) -> Iterator[Result]:
     """Train runs of one structure as one fleet, from its last checkpoint where there is one."""
     timing = Timing()
@@ -66,7 +66,7 @@ class _Fleet:
     there are no checkpoints.
     """
 
-    def __init__(self, runs: Sequence[Run], layout: Layout, capture: Capture, interrupt: Interrupt) -> None:
+    def __init__(self, runs: Sequence[PlannedRun], layout: Layout, capture: Capture, interrupt: Interrupt) -> None:
         self.problem = build_fleet([run.loaded for run in runs])
         self.runs, self.layout, self.capture, spec = runs, layout, capture, runs[0].loaded.spec
         self.collector = Collector(capture, runs[0].loaded)
@@ -174,7 +174,14 @@ class _Member:
     """One run of a fleet with its files and with what is captured of it."""
 
     def __init__(
-        self, problem: TrainingProblem, k: int, run: Run, start: Start, layout: Layout, keep: Keep, capture: Capture
+        self,
+        problem: TrainingProblem,
+        k: int,
+        run: PlannedRun,
+        start: Start,
+        layout: Layout,
+        keep: Keep,
+        capture: Capture,
     ) -> None:
         self.run, self.folder, self.collector = run, layout.of(run), Collector(capture, run.loaded)
         callbacks = Callbacks(block=self.collector.block)

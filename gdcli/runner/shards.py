@@ -12,19 +12,24 @@ from gdcli.records import Result, StepBlock
 from gdcli.report.styles import STYLES
 from gdcli.runner import provenance, record_run
 from gdcli.runner.collect import Collector, save_partial
-from gdcli.runner.jobs import CALL, Advance, Capture, Layout, Run, Shard, clear, failed_run, recorded
+from gdcli.runner.jobs import CALL, Advance, Capture, Layout, PlannedRun, Shard, clear, failed_run, recorded
 from gdcli.runner.record_run import Callbacks, Finished
 from gdcli.runner.run_fleet import run_fleet
 
 
 def shards_of(
-    runs: Sequence[Run], *, fleets: bool, workers: int = 1, folders: bool = True, begun: Sequence[tuple[int, ...]] = ()
+    runs: Sequence[PlannedRun],
+    *,
+    fleets: bool,
+    workers: int = 1,
+    folders: bool = True,
+    begun: Sequence[tuple[int, ...]] = (),
 ) -> list[Shard]:
     """Return runs as shards: those of one structure together, in chunks that stay in cache and feed all workers.
 
     The chunks do not change a run's bits. Fleets that have ``begun``, by their runs' numbers, stay as they are.
     """
-    together: dict[Any, list[Run]] = {}
+    together: dict[Any, list[PlannedRun]] = {}
     found = []
     for run in runs:
         if not fleets or why_alone(run.loaded) or (folders and "sample" in STYLES[run.loaded.spec.style].columns):
@@ -41,7 +46,7 @@ def shards_of(
     return sorted(found, key=lambda shard: shard.runs[0].number)
 
 
-def _without(members: list[Run], begun: Sequence[tuple[int, ...]], found: list[Shard]) -> list[Run]:
+def _without(members: list[PlannedRun], begun: Sequence[tuple[int, ...]], found: list[Shard]) -> list[PlannedRun]:
     """Move the members of fleets that have begun, all of which are there, to shards; return the others."""
     by_number = {run.number: run for run in members}
     for numbers in filter(None, begun):
@@ -51,7 +56,9 @@ def _without(members: list[Run], begun: Sequence[tuple[int, ...]], found: list[S
     return [*by_number.values()]
 
 
-def run_single(run: Run, layout: Layout, capture: Capture, interrupt: Interrupt, advance: Advance | None) -> Result:
+def run_single(
+    run: PlannedRun, layout: Layout, capture: Capture, interrupt: Interrupt, advance: Advance | None
+) -> Result:
     """Run as `run` does, in a folder of its own."""
     epochs = max(1, run.loaded.spec.settings.epochs)
     collector = Collector(capture, run.loaded)

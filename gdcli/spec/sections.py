@@ -94,7 +94,7 @@ class Checkpoint(Section):
     every_seconds: Annotated[float, Ge(0)] = 30.0
 
 
-class Sweep(Section):
+class SweepGrid(Section):
     """What `gdcli sweep` does when the command line names no axis."""
 
     parameters: Annotated[dict[str, Any], Len(1)]
@@ -231,7 +231,7 @@ class RunSpec:
     print: Print
     record: Recording
     checkpoint: Checkpoint
-    sweep: Sweep | None
+    sweep: SweepGrid | None
     compare: Compare | None
     document: Node = field(compare=False, repr=False)
 
@@ -298,7 +298,7 @@ def problem_at(document: Node, complaint: Complaint) -> Problem:
 
 
 SECTIONS: dict[str, type[Section]] = {
-    "batch": Batch, "stop": Stop, "print": Print, "record": Recording, "checkpoint": Checkpoint, "sweep": Sweep,
+    "batch": Batch, "stop": Stop, "print": Print, "record": Recording, "checkpoint": Checkpoint, "sweep": SweepGrid,
     "compare": Compare,
 }  # fmt: skip
 INGREDIENTS = ("data", "model", "loss", "optimizer", "scheduler")

@@ -10,7 +10,7 @@ import pytest
 
 from gdcli.plan import Trial
 from gdcli.runner.executors.worker import Task, TaskResult, run_task
-from gdcli.runner.jobs import Run, Shard
+from gdcli.runner.jobs import PlannedRun, Shard
 from gdcli.runner.run_fleet import matches_single
 from gdcli.spec import bundled, document, load, schema
 from tests.conftest import only_folder
@@ -52,7 +52,7 @@ def has_bits_of_run() -> bool:
     source = bundled.find("backprop_2x2")
     spec = schema.parse(document.read(source.text, source.shown), "backprop_2x2")
     loaded = load.load(spec, source.path.parent)
-    return matches_single(Shard((Run(1, Trial("", (), ()), loaded),), together=True))
+    return matches_single(Shard((PlannedRun(1, Trial("", (), ()), loaded),), together=True))
 
 
 def require_bits_of_run() -> None:

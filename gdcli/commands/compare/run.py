@@ -24,7 +24,7 @@ from gdcli.report import plots
 from gdcli.report.plots import Sensitivity
 from gdcli.runner import record_run
 from gdcli.runner.batch import BatchCallbacks, Execution, ResultRows, effort_of, run_all
-from gdcli.runner.jobs import Capture, Run
+from gdcli.runner.jobs import Capture, PlannedRun
 from gdcli.runner.provenance import data_hash
 from gdcli.runner.record_run import Timing, Warn
 from gdcli.storage import csv_writer, files
@@ -76,10 +76,10 @@ class ComparisonRun(BatchRun):
         """Say whether a run failed where the first failure ends it all."""
         return self.plan.execution.fail_fast and any(r.status == "failed" for r in self.trained)
 
-    def _runs(self, points: Sequence[Trial]) -> list[Run]:
-        return [Run(*each) for each in specs.checked(self.factory, points)]
+    def _runs(self, points: Sequence[Trial]) -> list[PlannedRun]:
+        return [PlannedRun(*each) for each in specs.checked(self.factory, points)]
 
-    def _execution(self, runs: Sequence[Run]) -> Execution:
+    def _execution(self, runs: Sequence[PlannedRun]) -> Execution:
         execution = self.plan.execution
         return replace(execution, fleets=execution.fleets and len(runs) > ONE_BY_ONE)
 

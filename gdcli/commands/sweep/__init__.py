@@ -79,12 +79,12 @@ def _trained(
     from gdcli.commands import batch
     from gdcli.commands.sweep.runs import TrainingSweep
     from gdcli.engine.device import resolve_device
-    from gdcli.runner.jobs import Capture, Run
+    from gdcli.runner.jobs import Capture, PlannedRun
 
     names = [axis.name for axis in axes] + (["seed"] if request.seeds > 1 else [])
     if not any(axis.target == "device" for axis in axes):
         resolve_device(loaded.spec)  # one that is not there would fail every run
-    runs, capture = [Run(*each) for each in points], Capture(parameters=context.options.verify > 0)
+    runs, capture = [PlannedRun(*each) for each in points], Capture(parameters=context.options.verify > 0)
     planned = batch.plan_of(request, context, document, loaded, runs, names, capture)
     batch.warn_of_rounding(planned, frontend)
     batch.require_memory_for(planned)

@@ -14,7 +14,7 @@ from gdcli.records import Result
 from gdcli.runner.collect import save_partial
 from gdcli.runner.executors import worker
 from gdcli.runner.executors.worker import AdvanceShard, Executor, Work
-from gdcli.runner.jobs import Layout, Run, Shard, clear
+from gdcli.runner.jobs import Layout, PlannedRun, Shard, clear
 from gdcli.storage import files
 
 
@@ -79,7 +79,7 @@ def dask(address: str) -> Executor:
     return execute
 
 
-def _unpack(layout: Layout, run: Run, contents: Mapping[str, bytes]) -> None:
+def _unpack(layout: Layout, run: PlannedRun, contents: Mapping[str, bytes]) -> None:
     """Write the files of a run, by their names, into its folder."""
     folder = layout.of(run)
     if not contents or folder is None:

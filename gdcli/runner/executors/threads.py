@@ -20,7 +20,7 @@ from gdcli.engine.loop import Interrupt
 from gdcli.engine.problem import kernel_name
 from gdcli.records import Result
 from gdcli.runner.executors.worker import AdvanceShard, Work
-from gdcli.runner.jobs import Run, Shard
+from gdcli.runner.jobs import PlannedRun, Shard
 from gdcli.runner.shards import run_shard
 from gdcli.zoo.models import chain_of
 
@@ -28,7 +28,7 @@ HEAVY = 10**6
 """Multiply-adds of a step of all runs from which a fleet is split: its operations then take far longer than Python."""
 
 
-def threads_of(runs: list[Run]) -> int:
+def threads_of(runs: list[PlannedRun]) -> int:
     """Return how many threads the shards of these runs are worth: the cores for heavy fleets of the batched kernel."""
     loaded = runs[0].loaded
     cores = cores_of(loaded)

@@ -24,7 +24,7 @@ from gdcli.engine.loop import Interrupt
 from gdcli.errors import MachineError
 from gdcli.plan import SpecFactory, Trial
 from gdcli.records import Result
-from gdcli.runner.jobs import Capture, Layout, Run, Shard, failed_run
+from gdcli.runner.jobs import Capture, Layout, PlannedRun, Shard, failed_run
 from gdcli.runner.shards import run_shard
 from gdcli.spec import schema
 from gdcli.spec.document import read
@@ -108,7 +108,7 @@ def run_task(task: Task) -> TaskResult:
     """Run a shard in a worker process."""
     torch.set_num_threads(1)
     specs = _specs(task.spec, task.cores)
-    runs = tuple(Run(number, trial, specs.of(trial)) for number, trial in task.trials)
+    runs = tuple(PlannedRun(number, trial, specs.of(trial)) for number, trial in task.trials)
     layout, shard = task.layout, Shard(runs, task.together)
     if not task.send:
         return TaskResult(tuple(run_shard(shard, layout, task.capture, Interrupt())), {})
@@ -124,7 +124,7 @@ def _files(folder: Path | None) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
 
 
-def died(run: Run) -> Result:
+def died(run: PlannedRun) -> Result:
     """Return the result of a run whose worker died as often as it was tried."""
     return failed_run(run, MachineError(f"its worker process died {TRIES} times"))
 
