@@ -219,12 +219,12 @@ def tell(report: Report, console: Console, verify: int = 0) -> int:
         say_ended(report.folder, json=console.json)
         console.note(f"not needed, it is finished already: {shown_path(report.folder)}")
         return 0
-    from gdcli.commands.batch import BatchRun
+    from gdcli.commands.loss_grid import LossGrid
     from gdcli.commands.run import RunReport
 
     if isinstance(report, RunReport):
         return _run(report, console)
-    if isinstance(report, BatchRun):
+    if not isinstance(report, LossGrid):
         return _batch(report, console, verify)
     console.text(report.json() if console.json else report.text())
     _where(report.folder, console, interrupted=False)
@@ -242,8 +242,10 @@ def _run(report: RunReport, console: Console) -> int:
 
 
 def _batch(report: BatchRun, console: Console, verify: int) -> int:
+    from gdcli.commands import batch
+
     console.text(report.json() if console.json else report.table())
-    verified = report.verified(verify, console.frontend())
+    verified = batch.verified(report, verify, console.frontend())
     if verified is not None:
         console.note(verified.text())
     came = console.signals.came

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, TypeVar
 
 from gdcli.commands.context import Context, Frontend
 from gdcli.engine.device import resolve_threads
@@ -48,98 +47,95 @@ def plan_of(
     return Plan(loaded, node, runs, axes, origin, context.source.path.parent, execution, capture, folders)
 
 
-@dataclass(slots=True, kw_only=True)
-class BatchRun:
-    """The runs of a sweep or a comparison: one folder, a table of them; ``record`` fills it."""
+class BatchRun(Protocol):
+    """The runs of a sweep or a comparison, one folder, a table of them: what :func:`record` fills."""
 
     plan: Plan
-    folder: Path = Path()
-    again: bool = False  # the runs that have ended stay
-    results: list[Result] = field(default_factory=list)
-    interrupted: bool = False
+    folder: Path
+    again: bool  # the runs that have ended stay
+    results: list[Result]
+    interrupted: bool
 
     @property
     def trained(self) -> Sequence[Result]:
         """The results of all runs, those that tuned too."""
-        return self.results
 
-    def record(
-        self, request: SweepRequest | CompareRequest, context: Context, filled: Mapping[str, Any], total: int
-    ) -> Self:
-        """Run all, write the folder; a run that fails is counted, the others go on.
-
-        Meanwhile it is told how many of the total are done, the best so far, and failures as they come.
-        """
-        loaded, frontend, best = self.plan.loaded, context.frontend, inf
-        _require_same_threads(context, loaded)
-
-        def result(result: Result) -> None:
-            nonlocal best
-            best = min(best, result.rank)
-            if result.status == "failed":
-                frontend.note(f"{result.label}: failed: {result.message}")
-
-        with (
-            context.folder(request, loaded, filled, batch_head(loaded, self.plan.origin)) as folder,
-            frontend.interruptible() as interrupt,
-            frontend.progress("run", total) as show,
-        ):
-            self.folder, self.again = folder, context.again is not None
-            callbacks = BatchCallbacks(result, frontend.warning, lambda done: show(done, best, done))
-            self._run(interrupt, callbacks, plot=request.plot)
-        return self
-
-    def _run(self, interrupt: Interrupt, callbacks: BatchCallbacks, *, plot: bool) -> None:
-        timing = Timing()
-        self._prepare(timing, interrupt, callbacks)
-        rows = ResultRows(self.folder / "results.csv", self.plan, again=self.again)
-        try:
-            with timing.phase("runs"):
-                self._train(interrupt, callbacks, rows)
-        finally:
-            rows.close()
-        timing.steps = sum(result.steps or 0 for result in self.results)
-        if plot and self.results and not interrupt.requested:
-            with timing.phase("plot"):
-                self._draw(callbacks.warning)
-        files.replace(self.folder / "log.txt", self.table())
-        ended = not interrupt.requested and len(self.results) >= len(self.plan.runs)
-        status = "finished" if ended else "interrupted"
-        summary = {"status": status, "runs": len(self.results), **batch.counts(self.results), **self._summary()}
-        batch.end_batch(self.folder, timing, summary)
-        self.interrupted = interrupt.requested
-
-    def _prepare(self, timing: Timing, interrupt: Interrupt, callbacks: BatchCallbacks) -> None:
+    def prepare(self, timing: Timing, interrupt: Interrupt, callbacks: BatchCallbacks) -> None:
         """Do what comes before the runs of the table."""
 
-    def _train(self, interrupt: Interrupt, callbacks: BatchCallbacks, rows: ResultRows) -> None:
-        self.results = batch.run_all(self.plan, self.folder, interrupt, callbacks, rows, again=self.again)
+    def train(self, interrupt: Interrupt, callbacks: BatchCallbacks, rows: ResultRows) -> None:
+        """Fill ``results``, each row written as it comes."""
 
-    def _draw(self, warning: Warn) -> None:
-        raise NotImplementedError
-
-    def _summary(self) -> dict[str, Any]:
-        """Return what summary.json has besides the status and the counts."""
-        raise NotImplementedError
+    def draw(self, warning: Warn) -> None:
+        """Draw the pictures."""
 
     def table(self) -> str:
         """Return the table that is printed."""
-        raise NotImplementedError
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the rows of results.csv."""
-        return batch.rows_of(self.plan, self.results)
+    def summary(self) -> dict[str, Any]:
+        """Return what summary.json has besides the status and the counts."""
 
     def json(self) -> str:
         """Return the results as one JSON document."""
-        return files.json_text({"folder": str(self.folder), "runs": self.rows()})
 
-    def verified(self, count: int, frontend: Frontend) -> Verified | None:
-        """Train some of the runs again alone and compare them; None where none is asked for, or a signal came."""
-        if not count or self.interrupted:
-            return None
-        with frontend.interruptible() as interrupt:
-            return batch.verify(self.plan, self.results, count, interrupt)
+
+Work = TypeVar("Work", bound=BatchRun)
+
+
+def record(
+    work: Work, request: SweepRequest | CompareRequest, context: Context, filled: Mapping[str, Any], total: int
+) -> Work:
+    """Run all, write the folder; a run that fails is counted, the others go on.
+
+    Meanwhile it is told how many of the total are done, the best so far, and failures as they come.
+    """
+    loaded, frontend, best = work.plan.loaded, context.frontend, inf
+    _require_same_threads(context, loaded)
+
+    def result(result: Result) -> None:
+        nonlocal best
+        best = min(best, result.rank)
+        if result.status == "failed":
+            frontend.note(f"{result.label}: failed: {result.message}")
+
+    with (
+        context.folder(request, loaded, filled, batch_head(loaded, work.plan.origin)) as folder,
+        frontend.interruptible() as interrupt,
+        frontend.progress("run", total) as show,
+    ):
+        work.folder, work.again = folder, context.again is not None
+        callbacks = BatchCallbacks(result, frontend.warning, lambda done: show(done, best, done))
+        _run(work, interrupt, callbacks, plot=request.plot)
+    return work
+
+
+def _run(work: BatchRun, interrupt: Interrupt, callbacks: BatchCallbacks, *, plot: bool) -> None:
+    timing = Timing()
+    work.prepare(timing, interrupt, callbacks)
+    rows = ResultRows(work.folder / "results.csv", work.plan, again=work.again)
+    try:
+        with timing.phase("runs"):
+            work.train(interrupt, callbacks, rows)
+    finally:
+        rows.close()
+    timing.steps = sum(result.steps or 0 for result in work.results)
+    if plot and work.results and not interrupt.requested:
+        with timing.phase("plot"):
+            work.draw(callbacks.warning)
+    files.replace(work.folder / "log.txt", work.table())
+    ended = not interrupt.requested and len(work.results) >= len(work.plan.runs)
+    status = "finished" if ended else "interrupted"
+    summary = {"status": status, "runs": len(work.results), **batch.counts(work.results), **work.summary()}
+    batch.end_batch(work.folder, timing, summary)
+    work.interrupted = interrupt.requested
+
+
+def verified(work: BatchRun, count: int, frontend: Frontend) -> Verified | None:
+    """Train some of the runs again alone and compare them; None where none is asked for, or a signal came."""
+    if not count or work.interrupted:
+        return None
+    with frontend.interruptible() as interrupt:
+        return batch.verify(work.plan, work.results, count, interrupt)
 
 
 def _require_same_threads(context: Context, loaded: Loaded) -> None:

@@ -57,11 +57,12 @@ def compare(request: CompareRequest, context: Context) -> ComparisonRun | Ended:
     paths = request.plot and sum(parameter.values.size for parameter in parameters) == 2  # they can be drawn
     capture = Capture(request.plot, paths, context.options.verify > 0, target)
     redraw = request.redraw_data
-    return ComparisonRun(
+    work = ComparisonRun(
         plan=batch.plan_of(request, context, document, loaded, (), (), capture),
         factory=factory, trials=rows, seeds=seeds.reporting, changes=_changes(loaded, seeds.reporting, redraw=redraw),
         grid=grid, tuning_changes=_changes(loaded, seeds.tuning, redraw=redraw), closed_form=closed_form, x=request.x,
-    ).record(request, context, filled, total)  # fmt: skip
+    )  # fmt: skip
+    return batch.record(work, request, context, filled, total)
 
 
 def _changes(loaded: Loaded, seeds: Sequence[int], *, redraw: bool) -> list[tuple[tuple[str, Any], ...]]:

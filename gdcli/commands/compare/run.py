@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf, isfinite
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gdcli import records
 from gdcli.commands import specs
-from gdcli.commands.batch import BatchRun
 from gdcli.commands.compare import shown
 from gdcli.commands.compare.shown import CLOSED_FORM, Line
 from gdcli.commands.stats import interval
@@ -23,7 +23,7 @@ from gdcli.records import Effort, Result
 from gdcli.report import plots
 from gdcli.report.plots import Sensitivity
 from gdcli.runner import record_run
-from gdcli.runner.batch import BatchCallbacks, Execution, ResultRows, effort_of, run_all
+from gdcli.runner.batch import BatchCallbacks, Execution, Plan, ResultRows, effort_of, rows_of, run_all
 from gdcli.runner.jobs import Capture, PlannedRun
 from gdcli.runner.provenance import data_hash
 from gdcli.runner.record_run import Timing, Warn
@@ -34,9 +34,10 @@ ONE_BY_ONE = 20
 
 
 @dataclass(slots=True, kw_only=True)
-class ComparisonRun(BatchRun):
+class ComparisonRun:
     """One comparison: its plan has no runs until those that tune are done."""
 
+    plan: Plan
     factory: SpecFactory
     trials: Sequence[Trial]  # of the rows: values are label, lr and where it is from
     seeds: Sequence[int]
@@ -47,6 +48,10 @@ class ComparisonRun(BatchRun):
     x: shown.X | None = None
     tuned: list[Tuned] = field(default_factory=list)
     tuning: list[Result] = field(default_factory=list)  # of the runs that tuned
+    folder: Path = Path()
+    again: bool = False
+    results: list[Result] = field(default_factory=list)
+    interrupted: bool = False
 
     @property
     def trained(self) -> Sequence[Result]:
@@ -55,7 +60,8 @@ class ComparisonRun(BatchRun):
 
     # --- what is run --------------------------------------------------------------------------------------------------
 
-    def _prepare(self, timing: Timing, interrupt: Interrupt, callbacks: BatchCallbacks) -> None:
+    def prepare(self, timing: Timing, interrupt: Interrupt, callbacks: BatchCallbacks) -> None:
+        """Tune, and plan the runs of the table."""
         trials = self.trials
         if self.grid is not None:
             with timing.phase("tuning"):
@@ -64,7 +70,8 @@ class ComparisonRun(BatchRun):
         axes = ["label", "lr", "lr_from", *(["seed"] if len(self.seeds) > 1 else [])]
         self.plan = replace(self.plan, runs=runs, axes=axes, execution=self._execution(runs))
 
-    def _train(self, interrupt: Interrupt, callbacks: BatchCallbacks, rows: ResultRows) -> None:
+    def train(self, interrupt: Interrupt, callbacks: BatchCallbacks, rows: ResultRows) -> None:
+        """Train the runs of the table, and solve for the closed form."""
         if not interrupt.requested and not self._stopped():
             self.results = run_all(self.plan, self.folder, interrupt, callbacks, rows, again=self.again)
         if self.closed_form and not interrupt.requested and not self._stopped():
@@ -174,7 +181,8 @@ class ComparisonRun(BatchRun):
                 text += f"{tuned.label}: lr {tuned.lr:.6g} is the {where} that was tried, the grid was extended once\n"
         return text
 
-    def _summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
+        """Return the table's rows."""
         return {"rows": self.data()}
 
     def data(self) -> list[dict[str, Any]]:
@@ -184,9 +192,12 @@ class ComparisonRun(BatchRun):
 
     def json(self) -> str:
         """Return results and table as one JSON document."""
-        return files.json_text({"folder": str(self.folder), "runs": self.rows(), "rows": self.data()})
+        return files.json_text(
+            {"folder": str(self.folder), "runs": rows_of(self.plan, self.results), "rows": self.data()}
+        )
 
-    def _draw(self, warning: Warn) -> None:
+    def draw(self, warning: Warn) -> None:
+        """Draw the curves, the tuning, the paths."""
         loaded, lines = self.plan.loaded, self.lines()
         title, label = loaded.spec.name, record_run.loss_label(loaded)
         curves = [tuned.curve() for tuned in self.tuned]

@@ -3,28 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gdcli import records
-from gdcli.commands.batch import BatchRun
 from gdcli.commands.stats import interval
 from gdcli.engine.evaluation import metric_names
+from gdcli.engine.loop import Interrupt
 from gdcli.records import Result
 from gdcli.report import plots, tables
 from gdcli.runner import record_run
-from gdcli.runner.batch import counts, ranked
-from gdcli.runner.record_run import Warn
+from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, counts, ranked, rows_of, run_all
+from gdcli.runner.record_run import Timing, Warn
+from gdcli.storage import files
 
 SHOWN = 50
 """Rows of a printed table; a sweep of more shows its best."""
 
 
-class TrainingSweep(BatchRun):
+@dataclass(slots=True)
+class TrainingSweep:
     """A sweep over keys: its runs, one folder, a table of them."""
 
-    def _summary(self) -> dict[str, Any]:
+    plan: Plan
+    folder: Path = Path()
+    again: bool = False
+    results: list[Result] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def trained(self) -> Sequence[Result]:
+        """The results of all runs."""
+        return self.results
+
+    def prepare(self, timing: Timing, interrupt: Interrupt, callbacks: BatchCallbacks) -> None:
+        """Nothing comes before the runs."""
+
+    def train(self, interrupt: Interrupt, callbacks: BatchCallbacks, rows: ResultRows) -> None:
+        """Train all."""
+        self.results = run_all(self.plan, self.folder, interrupt, callbacks, rows, again=self.again)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows of results.csv."""
+        return rows_of(self.plan, self.results)
+
+    def json(self) -> str:
+        """Return the results as one JSON document."""
+        return files.json_text({"folder": str(self.folder), "runs": self.rows()})
+
+    def summary(self) -> dict[str, Any]:
+        """Return the best run."""
         best = ranked(self.results)[0] if self.results else None
         return {"best": best.label, "best_loss": best.loss} if best is not None else {}
 
@@ -46,7 +77,8 @@ class TrainingSweep(BatchRun):
         numbers = [result.metrics.get(name) for name in metrics]
         return [*values, final, best, steps, epochs, status, *numbers, *(value or "-" for value in hashes)]
 
-    def _draw(self, warning: Warn) -> None:
+    def draw(self, warning: Warn) -> None:
+        """Draw the losses over the axes."""
         record_run.draw(self.folder / "sweep.png", self._picture, warning)
 
     def _picture(self) -> bytes:
