@@ -16,6 +16,7 @@ MODULES = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:on this processor")  # of fleets, where a processor fuses products and sums
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_of_a_module_print_what_they_say(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     done = doctest.testmod(importlib.import_module(name))
