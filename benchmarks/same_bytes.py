@@ -34,9 +34,10 @@ from typing import Any
 
 import trees
 
-OVERFLOW = "0.1 ended a fleet's run where its norm's sum of squares overflowed; its loss and its gradient are finite"
+OVERFLOW = "0.1 took a norm whose sum of squares overflowed for an infinite gradient, and ended a fleet's run there"
 EXPECTED: tuple[tuple[str, str, str, str], ...] = (
     ("himmelblau", "sweep dtype=float* --param lr=0.003,0.03,0.3*", "*", OVERFLOW),
+    ("nn_linear", "sweep dtype=float32 --param lr=0.003,0.03,0.3*", "*", OVERFLOW),
     ("rosenbrock_optimizers", "sweep dtype=float32 --param lr=0.003,0.03,0.3*", "*", OVERFLOW),
 )
 """Differences that are meant: (spec, command, file, why), the first three as printed, or patterns such as ``*``.
