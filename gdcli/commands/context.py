@@ -11,9 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from gdcli.storage.request import finished
-from gdcli.storage.run_folder import claim
-
 if TYPE_CHECKING:
     from gdcli.engine.loop import Interrupt
     from gdcli.runner.provenance import Provenance
@@ -105,6 +102,7 @@ class Context:
         if not self.needed or self.again is not None or self.output is None:
             return None
         from gdcli.spec.config import digest
+        from gdcli.storage.request import finished
 
         folder = finished(self.output / loaded.spec.name, digest(dict(filled)), request, loaded.data_sha256)
         return None if folder is None else Ended(folder)
@@ -120,6 +118,7 @@ class Context:
         """
         from gdcli.spec.config import digest
         from gdcli.storage import request as requests
+        from gdcli.storage.run_folder import claim
 
         config, files = head
         if self.recorded is not None:

@@ -18,7 +18,8 @@ from gdcli.records import State
 from gdcli.storage import files
 from gdcli.storage.arrays import HEADER, seal, unseal
 
-FORMAT = 1
+FORMAT = 2
+"""1 was that of 0.1, whose arrays were others."""
 
 Logs = Mapping[str, tuple[int, str]]
 """Length and sha256 of each log by its file's name."""
