@@ -12,6 +12,7 @@ import pytest
 import torch
 from numpy.random import Generator
 
+from gdcli.commands import plot as plotting
 from gdcli.records import Event, Outcome, Start
 from gdcli.report.styles import STYLES, Style
 from gdcli.spec.signature import arguments_model
@@ -192,6 +193,17 @@ def test_a_signed_step_has_its_length(monkeypatch: pytest.MonkeyPatch, gdcli: An
     Path("spec.yaml").write_text(json.dumps({**spec, "dtype": "float64"}))
     assert gdcli("run", "spec.yaml", "--no-plot", "-q").code == 0
     assert summary_of("runs")["parameters"]["weight"] == [[pytest.approx(0.2, rel=1e-12)]]
+
+
+def test_a_kind_of_picture_is_drawn_offered_and_refuses_what_it_does_not_take(
+    monkeypatch: pytest.MonkeyPatch, gdcli: Any
+) -> None:
+    drawn = plotting.PlotKind(lambda words, options, form: f"{form} of {options.names}".encode(), False, ("name",))
+    monkeypatch.setitem(plotting.KINDS, "new", drawn)
+    assert gdcli("plot", "--kind", "new", "--name", "a,b", "-o", "picture.svg").code == 0
+    assert Path("picture.svg").read_bytes() == b"svg of ['a', 'b']"
+    assert "--smooth is not for --kind new" in gdcli("plot", "--kind", "new", "--smooth", "0.5").err
+    assert "Did you mean 'new'?" in gdcli("plot", "--kind", "nwe").err
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # of the stand-ins for other values

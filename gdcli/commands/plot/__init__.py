@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 from gdcli.errors import SpecError, nearest
 
 if TYPE_CHECKING:
+    from gdcli.commands.plot.runs import CurveSource
     from gdcli.report.plots import Form
 
-KINDS = ("curves", "activations", "losses", "gradients", "surface", "network")
-OF_RUNS = ("curves", "gradients", "surface", "network")
 FORMS = ("png", "svg", "pdf")
-MOVING = ("curves", "surface")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +28,12 @@ class PlotOptions:
 
     def check(self, words: Sequence[str]) -> None:
         """Raise SpecError for options and runs that do not go with the kind."""
+        kind = KINDS[self.kind]
         wrong = {
-            "--smooth": self.smooth is not None and self.kind != "curves",
-            "--name": bool(self.names) and self.kind != "activations",
-            "--step": self.step != 1 and self.kind != "network",
-            "--animate": self.animate and self.kind not in MOVING,
+            "--smooth": self.smooth is not None and "smooth" not in kind.takes,
+            "--name": bool(self.names) and "name" not in kind.takes,
+            "--step": self.step != 1 and "step" not in kind.takes,
+            "--animate": self.animate and "animate" not in kind.takes,
         }
         for option, is_wrong in wrong.items():
             if is_wrong:
@@ -43,46 +42,104 @@ class PlotOptions:
             raise SpecError(f"--smooth takes a number from 0 to below 1 (got {self.smooth!r})")
         if "" in self.names:
             raise SpecError("--name takes names with commas between: sigmoid,tanh,relu")
-        if self.kind not in OF_RUNS and words:
+        if not kind.of_runs and words:
             raise SpecError(f"--kind {self.kind} takes no RUN (got '{words[0]}')")
-        if self.kind in OF_RUNS and not words:
+        if kind.of_runs and not words:
             raise SpecError(f"--kind {self.kind} needs a RUN: a record, or a spec")
 
-    def picture(self, words: Sequence[str], form: Form) -> bytes:
-        """Return the picture's bytes."""
-        from gdcli.commands.plot.functions import activations, outlier, over_error, over_probability
-        from gdcli.commands.plot.layers import gradients, network
-        from gdcli.commands.plot.planes import plane
-        from gdcli.commands.plot.runs import averages, curves, sources
-        from gdcli.report import plots
-        from gdcli.runner.record_run import loss_label
 
-        if self.kind == "losses":
-            return plots.loss_functions.drawn(form, over_error(), over_probability(), outlier(), "Losses")
-        if self.kind == "activations":
-            title = "Activations and their derivatives"
-            return plots.activations.drawn(form, activations(self.names), title, together=bool(self.names))
-        runs = sources(words, self.kind)
-        first, label = runs[0], loss_label(runs[0].loaded)
-        if self.kind in ("gradients", "network") and len(runs) > 1:
-            raise SpecError(f"--kind {self.kind} draws one run (got {len(runs)})")
-        if self.kind == "gradients":
-            steps, layers, histogram = gradients(first)
-            return plots.gradient_norms.drawn(form, steps, layers, f"{first.label}: gradients by layer", histogram)
-        if self.kind == "network":
-            return plots.network.drawn(form, *network(first, self.step), f"{first.label}, before step {self.step:,}")
-        title = " · ".join(dict.fromkeys(run.loaded.spec.name for run in runs[:4])) + (" · …" if len(runs) > 4 else "")
-        if self.kind == "surface":
-            shown = plane(runs)
-            if self.animate:
-                return plots.animated_plane(shown, title, label)
-            return plots.plane.drawn(form, shown, title, label)
-        drawn = curves(runs)
-        means = [] if self.smooth is None else averages(drawn, self.smooth)
-        title += "" if self.smooth is None else f": moving average, β = {self.smooth:g}"
-        if self.animate:
-            return plots.animated_curves(drawn, title, label, means)
-        return plots.loss_curves.drawn(form, drawn, title, label, means)
+@dataclass(frozen=True, slots=True)
+class PlotKind:
+    """A kind of picture: what draws it from the words of the command line, and what it can be asked for."""
+
+    draw: Callable[[Sequence[str], PlotOptions, Form], bytes]
+    of_runs: bool = True  # it needs records or specs
+    takes: tuple[str, ...] = ()  # of the options smooth, name, step and animate
+
+
+def _losses(words: Sequence[str], options: PlotOptions, form: Form) -> bytes:
+    from gdcli.commands.plot.functions import outlier, over_error, over_probability
+    from gdcli.report import plots
+
+    return plots.loss_functions.drawn(form, over_error(), over_probability(), outlier(), "Losses")
+
+
+def _activations(words: Sequence[str], options: PlotOptions, form: Form) -> bytes:
+    from gdcli.commands.plot.functions import activations
+    from gdcli.report import plots
+
+    title = "Activations and their derivatives"
+    return plots.activations.drawn(form, activations(options.names), title, together=bool(options.names))
+
+
+def _gradients(words: Sequence[str], options: PlotOptions, form: Form) -> bytes:
+    from gdcli.commands.plot.layers import gradients
+    from gdcli.report import plots
+
+    run = _only_run(words, options)
+    steps, layers, histogram = gradients(run)
+    return plots.gradient_norms.drawn(form, steps, layers, f"{run.label}: gradients by layer", histogram)
+
+
+def _network(words: Sequence[str], options: PlotOptions, form: Form) -> bytes:
+    from gdcli.commands.plot.layers import network
+    from gdcli.report import plots
+
+    run = _only_run(words, options)
+    return plots.network.drawn(form, *network(run, options.step), f"{run.label}, before step {options.step:,}")
+
+
+def _surface(words: Sequence[str], options: PlotOptions, form: Form) -> bytes:
+    from gdcli.commands.plot.planes import plane
+    from gdcli.commands.plot.runs import sources
+    from gdcli.report import plots
+
+    runs = sources(words, options.kind)
+    title, label = _title_and_label(runs)
+    shown = plane(runs)
+    return (
+        plots.animated_plane(shown, title, label) if options.animate else plots.plane.drawn(form, shown, title, label)
+    )
+
+
+def _curves(words: Sequence[str], options: PlotOptions, form: Form) -> bytes:
+    from gdcli.commands.plot.runs import averages, curves, sources
+    from gdcli.report import plots
+
+    runs = sources(words, options.kind)
+    title, label = _title_and_label(runs)
+    drawn = curves(runs)
+    means = [] if options.smooth is None else averages(drawn, options.smooth)
+    title += "" if options.smooth is None else f": moving average, β = {options.smooth:g}"
+    if options.animate:
+        return plots.animated_curves(drawn, title, label, means)
+    return plots.loss_curves.drawn(form, drawn, title, label, means)
+
+
+def _only_run(words: Sequence[str], options: PlotOptions) -> CurveSource:
+    from gdcli.commands.plot.runs import sources
+
+    runs = sources(words, options.kind)
+    if len(runs) > 1:
+        raise SpecError(f"--kind {options.kind} draws one run (got {len(runs)})")
+    return runs[0]
+
+
+def _title_and_label(runs: Sequence[CurveSource]) -> tuple[str, str]:
+    from gdcli.runner.record_run import loss_label
+
+    names = " · ".join(dict.fromkeys(run.loaded.spec.name for run in runs[:4]))
+    return names + (" · …" if len(runs) > 4 else ""), loss_label(runs[0].loaded)
+
+
+KINDS = {
+    "curves": PlotKind(_curves, takes=("smooth", "animate")),
+    "activations": PlotKind(_activations, of_runs=False, takes=("name",)),
+    "losses": PlotKind(_losses, of_runs=False),
+    "gradients": PlotKind(_gradients),
+    "surface": PlotKind(_surface, takes=("animate",)),
+    "network": PlotKind(_network, takes=("step",)),
+}
 
 
 def plot(words: Sequence[str], options: PlotOptions, path: Path) -> None:
@@ -91,7 +148,7 @@ def plot(words: Sequence[str], options: PlotOptions, path: Path) -> None:
 
     forms: dict[str, Form] = {".svg": "svg", ".pdf": "pdf"}
     form = forms.get(path.suffix.lower(), "png")  # for a GIF too, whose frames are pixels
-    files.replace(path, options.picture(words, form))
+    files.replace(path, KINDS[options.kind].draw(words, options, form))
 
 
 def chosen(kind: str | None, words: Sequence[str]) -> str:
