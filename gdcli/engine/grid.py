@@ -31,14 +31,14 @@ def losses(built: TrainingProblem, scalars: Sequence[str], points: NDArray[np.fl
     columns = [order[names.index(name)] for name in scalars]
     model = built.loaded.architecture
     if isinstance(model, Chain) and is_tiny(model, built.batches.y.ndim == 1) and built.loss is not None:
-        return _written_out(built, model, built.loss, columns, points)
+        return _elementwise(built, model, built.loss, columns, points)
     width = max([len(built.batches.x), 1]) * _widest(built)
     rows = max(1, CHUNK_SCALARS // (width + built.theta.values.shape[1]))
     found = [_chunk(built, columns, points[k : k + rows]) for k in range(0, len(points), rows)]
     return np.concatenate(found)
 
 
-def _written_out(
+def _elementwise(
     built: TrainingProblem, chain: Chain, loss: Loss, columns: list[int], points: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Evaluate tiny layers by the fleets' kernel: every point is a run, a chunk of them stays in cache."""

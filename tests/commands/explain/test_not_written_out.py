@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from gdcli.spec import sizes
 from gdcli.zoo.activations import ACTIVATIONS, tanh
 from gdcli.zoo.losses import LOSSES, sse
 from gdcli.zoo.optimizers import OPTIMIZERS, sgd
@@ -19,8 +18,6 @@ def _new_ingredients(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(OPTIMIZERS, "new", sgd)
     monkeypatch.setitem(LOSSES, "new", sse)
     monkeypatch.setitem(ACTIVATIONS, "new", tanh)
-    if hasattr(sizes, "_STATES"):
-        monkeypatch.setitem(sizes._STATES, "new", 0)
 
 
 @pytest.mark.parametrize("kind", NEW)
