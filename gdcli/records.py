@@ -85,7 +85,7 @@ class Outcome:
     """How a run ended."""
 
     status: Status
-    message: str  # why, one line: 'all 100 epochs', 'loss below 1e-6 at step 80', ...
+    message: str  # why, one line: 'all 100 epochs', 'loss 9.1e-07 <= 1e-06 at epoch 80', ...
     steps: int
     epochs: int  # completed
     loss: float  # of the whole training set after the last step; not finite when diverged
