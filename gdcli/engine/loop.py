@@ -66,7 +66,7 @@ def train(problem: TrainingProblem, columns: Iterable[str] = (), interrupt: Inte
 
 
 def training_step(
-    kernel_step: Callable[[Tensor, Tensor], tuple[Any, Tensor]],
+    problem: TrainingProblem,
     rows: Rows,
     updates: Sequence[GroupStep],
     t: int,
@@ -75,13 +75,19 @@ def training_step(
 ) -> tuple[Any, Tensor]:
     """Make step t of all runs: forward and backward, ``keep(k)`` of the gradient, the updates. Nothing else trains.
 
-    Return what the kernel makes the losses of, and the output, both of before the update.
+    Return what the kernel makes the losses of, and the output, both of before the update. Settings that no number of
+    the parameters' dtype can hold leave NaN in them, as they do where the settings are columns over runs.
     """
-    loss, output = kernel_step(rows.x, rows.y)
+    loss, output = problem.kernel.step(rows.x, rows.y)
     if keep is not None:
         keep(k)
-    for update, lr in updates:
-        update(lr, t)
+    try:
+        for update, lr in updates:
+            update(lr, t)
+    except (ArithmeticError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "without overflow" not in str(error):
+            raise
+        problem.theta.values.fill_(torch.nan)
     return loss, output
 
 
@@ -160,7 +166,7 @@ class Loop:
     def evaluation(self) -> Block:
         """One forward and backward on all data, no update: row 0."""
         rows, whole = GrowingBlock(), self.problem.batches.whole()
-        loss, output = training_step(self.problem.kernel.step, whole, (), 0, self.log.begin(1), 0)
+        loss, output = training_step(self.problem, whole, (), 0, self.log.begin(1), 0)
         rows.steps.append(whole)
         rows.losses.append(loss)
         if "output" in self.columns:
@@ -180,8 +186,8 @@ class Loop:
         if self.schedules.are_scheduled:
             rates = rows.rates
         after = self.after_update if self.columns or self.stops or self.per_epoch_loss else None
-        kernel_step, keep, interrupt = self.problem.kernel.step, self.log.begin(self.capacity), self.interrupt
-        by_run = self.problem.kernel.by_run if "output" in self.columns else None
+        problem, keep, interrupt = self.problem, self.log.begin(self.capacity), self.interrupt
+        by_run = problem.kernel.by_run if "output" in self.columns else None
         add_step, add_loss = rows.steps.append, rows.losses.append
         until, t = time.perf_counter() + BLOCK_SECONDS, self.t
         for k, step in enumerate(islice(steps, self.capacity)):
@@ -190,7 +196,7 @@ class Loop:
                 if (t - 1) % self.per_epoch == 0:
                     updates = self.schedules.of_epoch((t - 1) // self.per_epoch)
                 rates.append(updates)
-            loss, output = training_step(kernel_step, step, updates, t, keep, k)
+            loss, output = training_step(problem, step, updates, t, keep, k)
             add_step(step)
             add_loss(loss)
             if by_run is not None:
@@ -281,7 +287,8 @@ class Loop:
         self.state.reached(self.t, self.t // self.per_epoch)
         if self.interrupted:
             self.state.interrupted(self.t)
-        return replace(block, count=count, norms=None if self.log.kind == "largest" else block.norms)
+        ended = ~self.state.open | (self.t >= self.all_steps)
+        return replace(block, count=count, ended=ended, norms=None if self.log.kind == "largest" else block.norms)
 
     def mend_norms(
         self, norms: Floats, rows: GrowingBlock, first: int, counted: NDArray[np.bool_], restore: Callable[[], None]
@@ -309,7 +316,7 @@ class Loop:
         for k in range(steps):
             yield k
             updates = rows.rates[k] if rows.rates else self.schedules.of_epoch(0) if first else ()
-            training_step(self.problem.kernel.step, rows.steps[k], updates, first + k, keep, k)
+            training_step(self.problem, rows.steps[k], updates, first + k, keep, k)
         yield steps
 
     def diverge(
@@ -345,12 +352,22 @@ class Loop:
         loaded, loss = self.problem.members[run], float(block.loss[k, run])
         return divergence.message(loaded, *where, loss, norms, self.curvatures)
 
+    def end_not_finite(self, loss: Floats) -> None:
+        """End runs as diverged whose last update leaves a loss [R] or parameters that are not finite."""
+        state = self.state
+        finite = np.isfinite(loss) & self.theta.values[: self.runs].isfinite().all(1).cpu().numpy()
+        done = np.isin(state.status, ("finished", "stopped"))
+        for run in np.flatnonzero(done & ~finite).tolist():
+            step, epoch, loaded = int(state.steps[run]), int(state.epochs[run]), self.problem.members[run]
+            why = divergence.message(loaded, step, epoch, float(loss[run]), None, self.curvatures, last=True)
+            state.diverged(run, float(loss[run]), why, step, epoch)
+
     def note_best(self, block: Block, good: NDArray[np.int64]) -> None:
         """Keep the lowest loss of the whole set seen so far, and its step; ``good`` [R] steps count."""
-        if block.full_loss is not None:
-            losses, before = block.full_loss, 0
-        elif self.full_batch:
+        if self.full_batch:
             losses, before = block.loss, 1  # before this step's update
+        elif block.full_loss is not None:
+            losses, before = block.full_loss, 0
         else:
             return
         if (good < len(block.step)).any() or not before:
@@ -368,6 +385,7 @@ class Loop:
         metrics: dict[str, Floats] = {}
         if any(status != "diverged" for status in state.status):
             loss, metrics = final(self.problem)
+        self.end_not_finite(loss)
         loss = state.final_losses(loss)
         state.improved(loss, state.steps)
         return Outcomes(

@@ -28,7 +28,7 @@ class Collector:
         self.capture = capture
         self.full_batch = batch.steps(samples) == 1 and not (batch.shuffles and samples)
         self.columns = {"parameters"} if capture.path else set()
-        if capture.target is not None and not self.full_batch:
+        if not self.full_batch:  # for the best loss and for the target
             self.columns.add("full_loss")
         self.states: list[NDArray[np.float64]] = []
         self.hit: int | None = None

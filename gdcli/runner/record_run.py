@@ -133,7 +133,10 @@ def run(
     callbacks, timing, loaded = callbacks or Callbacks(), timing or Timing(), built.loaded
     for warning in loaded.warnings:
         callbacks.warning(warning)
-    loop, checkpoints = Loop(built, STYLES[loaded.spec.style].columns | callbacks.columns, interrupt=interrupt), None
+    columns = STYLES[loaded.spec.style].columns | callbacks.columns
+    if not built.batches.are_full:  # for the best loss, whatever is printed
+        columns |= {"full_loss"}
+    loop, checkpoints = Loop(built, columns, interrupt=interrupt), None
     if record is not None:
         checkpoints = Checkpoints(record.folder, record.config, loaded.spec.checkpoint.every_seconds)
     try:
@@ -269,7 +272,7 @@ class RunRecorder:
             if "gradients.csv" in self._logs:
                 found = block.gradients if self._keep == "values" else _norms(block, self._start)
                 assert found is not None
-                chosen = slice(None) if self._every == 1 else (block.step - 1) % self._every == 0
+                chosen = block.kept(self._every)
                 self._logs["gradients.csv"].write(float_rows(block.step[chosen], found[chosen]))
             for log in self._logs.values():
                 log.flush()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -206,7 +207,16 @@ def bce() -> Loss:
         return derivative
 
     function = torch.nn.functional.binary_cross_entropy
-    return Loss(function, bind, "BinaryCrossEntropy", _unreduced(function))
+
+    def value(o: Tensor, t: Tensor, reduction: str = "mean") -> Tensor:
+        """Return torch's loss; NaN for outputs outside [0, 1], where torch raises, or ends CUDA's context."""
+        if not o.is_cuda:
+            with suppress(RuntimeError):
+                return function(o, t, reduction=reduction)
+        terms = (t - 1) * torch.log1p(-o).clamp(min=-100) - t * torch.log(o).clamp(min=-100)
+        return terms if reduction == "none" else terms.mean()
+
+    return Loss(value, bind, "BinaryCrossEntropy", _unreduced(value))
 
 
 def bce_with_logits() -> Loss:

@@ -64,6 +64,8 @@ def joined(run: Trained) -> dict[str, Any]:
     """Every column that the blocks have, joined; arrays of rows of different lengths as a list."""
     found: dict[str, Any] = {}
     for field in dataclasses.fields(StepBlock):
+        if field.name == "ends":  # one for a block
+            continue
         parts = [getattr(block, field.name) for block in run.blocks]
         if field.name == "output":
             found[field.name] = [array.tolist() for part in parts for array in part]
@@ -364,7 +366,7 @@ def test_stop_loss_ends_after_the_first_epoch_whose_loss_is_low_enough() -> None
 def test_stop_gradient_norm_with_full_batches_ends_at_the_first_gradient_that_is_small_enough() -> None:
     plain, _, _ = plain_of(FULL, 40)
     norms = [float(torch.linalg.vector_norm(g)) for g in plain.gradients]
-    bound = math.nextafter(norms[20], math.inf)
+    bound = norms[20] * (1 + 1e-6)  # a norm's last bits depend on the processor
     expected = next(k for k, norm in enumerate(norms) if norm <= bound)
     run = trained({**FULL, "epochs": 40, "stop": {"gradient_norm": bound}})
     assert (run.outcome.status, run.outcome.steps) == ("stopped", expected + 1)
