@@ -164,9 +164,10 @@ def validate(
 ) -> int:
     """Check specs without running them: every problem with file, line and column. Exit 2 if there is one."""
     from gdcli.commands import specs
+    from gdcli.spec.overrides import is_override
 
-    names = [word for word in words if "=" not in word]
-    overrides = [word for word in words if "=" in word]
+    overrides = [word for word in words if is_override(word)]
+    names = [word for word in words if word not in overrides]
     if not names:
         options.spec_of(words)
     found: list[str] = []

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
 from itertools import product
 from math import inf
 from typing import Any, Literal
 
 from gdcli.errors import SpecError, nearest
-from gdcli.plan.trials import ChangeOrigin, Trial
+from gdcli.plan.trials import ChangeOrigin, Trial, with_overrides
 from gdcli.spec import grids
 from gdcli.spec.document import read_value
 from gdcli.spec.nodes import Node
@@ -27,10 +27,13 @@ from gdcli.zoo.optimizers import OPTIMIZERS
 def optimizers(text: str, spec: RunSpec) -> dict[str, tuple[dict[str, Any], str]]:
     """Return settings and the lr's origin by label, from ``sgd,adam`` or ``momentum=sgd:lr=1:momentum=0.5``.
 
-    A bare name takes the spec's compare entry of that label, else torch's defaults. Raises SpecError for a repeated
-    label, an unknown optimizer or a setting that is not KEY=VALUE.
+    A bare name takes the spec's compare entry of that label; the optimizer that the spec has takes the spec's settings;
+    the rest are torch's defaults. Raises SpecError for a repeated label, an unknown optimizer or a setting that is not
+    KEY=VALUE.
     """
     block = spec.compare.optimizers if spec.compare else {}
+    own = spec.document.find(("optimizer",))
+    settings_of_spec = own.plain() if own is not None and isinstance(own.value, dict) else {}
     found: dict[str, tuple[dict[str, Any], str]] = {}
     for part in text.split(","):
         label, *settings = part.strip().split(":")
@@ -43,7 +46,9 @@ def optimizers(text: str, spec: RunSpec) -> dict[str, tuple[dict[str, Any], str]
         if not equals and label in block:
             found[label] = _of_block(label, block[label], given)
         else:
-            found[label] = {"name": name or label, **given}, "given" if "lr" in given else "default"
+            beside = settings_of_spec if settings_of_spec.get("name") == (name or label) else {}
+            origin = "given" if "lr" in given else "spec" if "lr" in beside else "default"
+            found[label] = {"name": name or label, **beside, **given}, origin
         chosen = found[label][0]["name"]
         if chosen not in OPTIMIZERS:
             raise SpecError(f"--optimizers: unknown optimizer '{chosen}'. {nearest(chosen, {*OPTIMIZERS, *block})}")
@@ -69,8 +74,10 @@ def _settings(label: str, texts: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
-def batches(text: str) -> dict[str, dict[str, Any]]:
-    """Return batch settings by label, from ``full,stochastic,mini-batch:32``."""
+def batches(text: str, spec: RunSpec) -> dict[str, dict[str, Any]]:
+    """Return batch settings by label, from ``full,stochastic,mini-batch:32``; the spec's own mode has its settings."""
+    own = spec.document.find(("batch",))
+    settings_of_spec = own.plain() if own is not None and isinstance(own.value, dict) else {}
     found: dict[str, dict[str, Any]] = {}
     for part in text.split(","):
         label = part.strip()
@@ -81,21 +88,32 @@ def batches(text: str) -> dict[str, dict[str, Any]]:
             raise SpecError(f"--batches: unknown mode '{mode}'. {nearest(mode, ('full', 'stochastic', 'mini-batch'))}")
         if colon and (mode != "mini-batch" or not size.isdecimal() or int(size) < 1):
             raise SpecError(f"--batches: '{label}' is not mini-batch:SIZE with a size of at least 1")
-        found[label] = {"mode": mode, **({"size": int(size)} if colon else {})}
+        beside = settings_of_spec if settings_of_spec.get("mode") == mode else {}
+        found[label] = {"mode": mode, **beside, **({"size": int(size)} if colon else {})}
     return found
 
 
-def rows(document: Node, spec: RunSpec, by_optimizer: str | None, by_batch: str | None) -> list[Trial]:
+def rows(
+    document: Node,
+    spec: RunSpec,
+    by_optimizer: str | None,
+    by_batch: str | None,
+    overrides: Sequence[tuple[str, str, Node]] = (),
+) -> list[Trial]:
     """Return the rows of a comparison: the product of optimizers and batch modes; values are label, lr, lr_from.
 
-    Without either option the spec's compare block gives them. Raises SpecError if that gives none.
+    Without either option the spec's compare block gives them. ``overrides`` of the command line reach every row that
+    does not name the setting itself. Raises SpecError if there is no row.
     """
+    given = {path: node.plain() for _, path, node in overrides}
     chosen, cuts = _asked(spec, by_optimizer, by_batch)
     found = []
     for (label, row), (cut_label, cut) in product(chosen.items() or [("", None)], cuts.items() or [("", None)]):
         changes: list[tuple[str, Any]] = []
         origins: dict[str, ChangeOrigin] = {}
         lr, lr_from = spec.optimizer.arguments["lr"] if spec.optimizer else None, "spec"
+        if row is None and "optimizer.lr" in given:
+            lr_from = "given"
         if row is not None:
             (settings, lr_from), entry = row, document.find(("compare", "optimizers", label))
             lr = _lr(settings)
@@ -106,7 +124,13 @@ def rows(document: Node, spec: RunSpec, by_optimizer: str | None, by_batch: str 
             changes.append(("batch", cut))
         name = " ".join(filter(None, (label, cut_label)))
         found.append(Trial(name, (name, lr, lr_from), tuple(changes), origins))
-    return found
+    reached = with_overrides(found, overrides)
+    return [
+        replace(trial, values=(trial.label, given["optimizer.lr"], "given"))
+        if ("optimizer.lr", given.get("optimizer.lr")) in trial.changes
+        else trial
+        for trial in reached
+    ]
 
 
 def _asked(
@@ -115,7 +139,7 @@ def _asked(
     """Return optimizers and batch modes by label; neither's own is empty: the spec's then."""
     block = spec.compare
     chosen = optimizers(by_optimizer, spec) if by_optimizer is not None else {}
-    cuts = batches(by_batch) if by_batch is not None else {}
+    cuts = batches(by_batch, spec) if by_batch is not None else {}
     if by_optimizer is None and by_batch is None and block is not None:
         chosen = {label: _of_block(label, entry, {}) for label, entry in block.optimizers.items()}
         cuts = {_batch_label(value): _batch(value) for value in block.batches}

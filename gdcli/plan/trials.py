@@ -10,11 +10,10 @@ from typing import Any
 from gdcli.errors import Place, Problem, SpecError
 from gdcli.spec.load import Loaded, draws_data, respecified
 from gdcli.spec.nodes import Node
-from gdcli.spec.overrides import COMMAND_LINE, as_node, put, steps_of
+from gdcli.spec.overrides import HERE, as_node, put, steps_of, takes
 from gdcli.spec.schema import RESPECIFIED, respec
 from gdcli.spec.sections import RunSpec
 
-HERE = Place(COMMAND_LINE, 1, 1)
 KEPT = 8  # data sets of other seeds that stay at hand: the rows of a comparison ask for the same few seeds in turn
 
 
@@ -36,6 +35,37 @@ class Trial:
     origins: Mapping[str, ChangeOrigin] = field(
         default_factory=dict
     )  # by dotted path, of changes that the file asks for
+
+
+def with_overrides(trials: Sequence[Trial], overrides: Sequence[tuple[str, str, Node]]) -> list[Trial]:
+    """Return the trials with what the command line puts below their choices: `lr=0.1` reaches each optimizer's row.
+
+    A value reaches every trial whose choice takes it and does not name it itself. Raises SpecError for one that
+    reaches none.
+    """
+    found = list(trials)
+    for key, path, node in overrides:
+        value = node.plain()
+        below = [_below(trial, path, value) for trial in trials]
+        if any(takes_it is None for takes_it in below):
+            continue  # nothing above it changes: it stands where the document has it
+        if not any(below):
+            raise SpecError(f"{key}={node.text}: no run takes it: each names its own, or has no such setting")
+        found = [
+            replace(trial, changes=(*trial.changes, (path, value))) if takes_it else trial
+            for trial, takes_it in zip(found, below, strict=True)
+        ]
+    return found
+
+
+def _below(trial: Trial, path: str, value: Any) -> bool | None:
+    """Say whether the change that a path lies below takes a value there; None where no change is above it."""
+    for changed, choice in trial.changes:
+        if path.startswith(f"{changed}."):
+            head, *rest = steps_of(path)[len(steps_of(changed)) :]
+            names_it = isinstance(choice, dict) and head in choice and not rest
+            return choice[head] == value if names_it else takes(changed, choice, head)
+    return None
 
 
 class SpecFactory:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path as FilePath
 from typing import Any
 
 from gdcli.errors import Place, Problem, SpecError, nearest
@@ -17,8 +18,10 @@ from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS
 from gdcli.zoo.optimizers import OPTIMIZERS
+from gdcli.zoo.schedulers import SCHEDULERS
 
 COMMAND_LINE = "command line"
+HERE = Place(COMMAND_LINE, 1, 1)
 
 # The key under which the short form `optimizer: sgd` holds its name, once another key joins it.
 _SHORT = {"optimizer": "name", "scheduler": "name", "loss": "name", "batch": "mode", "model": "type"}
@@ -87,21 +90,29 @@ def steps_of(path: str) -> list[str]:
     return path.split(".")
 
 
+def is_override(word: str) -> bool:
+    """Say whether a word is an override, ``key=value`` or ``~key``: nothing that is the path of a file is one."""
+    return ("=" in word or word.startswith("~")) and not FilePath(word).exists()
+
+
 def split_override(text: str) -> tuple[str, str]:
-    """Return key and value text of ``key=value``. Raises SpecError without a key."""
-    key, _, value = text.partition("=")
-    if not key.strip():
+    """Return key and value text of ``key=value``; ``~key`` is ``key=null``. Raises SpecError without a key."""
+    key, equals, value = text.partition("=")
+    if not equals and key.startswith("~"):
+        key, value = key[1:], "null"
+    if not key.strip() or not (equals or value):
         raise SpecError(f"an override is key=value (got '{text}')")
     return key.strip(), value
 
 
-def apply(document: Node, overrides: Sequence[str], *, command: str = "run") -> Node:
-    """Return the document with each ``key=value`` put in, at places on the command line.
+def parsed(overrides: Sequence[str], *, command: str = "run") -> list[tuple[str, str, Node]]:
+    """Return key, whole path and value of each ``key=value``, choices before the values below them.
 
-    Raises SpecError with all problems of the overrides: an unknown or ambiguous key, a value that is no YAML, and a
-    comma-separated list of values, which is a sweep.
+    So `lr=0.1 optimizer=adam` is `optimizer=adam lr=0.1`. Raises SpecError with all problems of the overrides: an
+    unknown or ambiguous key, a value that is no YAML, and a comma-separated list of values, which is a sweep.
     """
     problems: list[Problem] = []
+    found: list[tuple[str, str, Node]] = []
     for text in overrides:
         key, value = split_override(text)
         try:
@@ -111,10 +122,23 @@ def apply(document: Node, overrides: Sequence[str], *, command: str = "run") -> 
                 raise SpecError(
                     f"{key} has several values: gdcli {command} takes one. gdcli sweep --param {text} runs each"
                 )
-            document = put(document, steps_of(path), node, Place(COMMAND_LINE, 1, 1))
+            found.append((key, path, node))
         except SpecError as error:
             problems += [replace(each, path=_below(key, each.path)) for each in error.problems]
-            problems += [] if error.problems else [Problem(Place(COMMAND_LINE, 1, 1), "", str(error))]
+            problems += [] if error.problems else [Problem(HERE, "", str(error))]
+    if problems:
+        raise SpecError(problems)
+    return sorted(found, key=lambda item: len(steps_of(item[1])))
+
+
+def apply(document: Node, overrides: Sequence[str], *, command: str = "run") -> Node:
+    """Return the document with each ``key=value`` put in, at places on the command line. For errors see `parsed`."""
+    problems: list[Problem] = []
+    for _, path, node in parsed(overrides, command=command):
+        try:
+            document = put(document, steps_of(path), node, HERE)
+        except SpecError as error:
+            problems.append(Problem(HERE, "", str(error)))
     if problems:
         raise SpecError(problems)
     return document
@@ -131,21 +155,54 @@ def _is_list_of_values(path: str, value: str) -> bool:
 _TEXTS = ("description", "model.expression", "data.file")
 
 
+def takes(path: str, choice: Any, key: str) -> bool:
+    """Say whether a choice, such as `optimizer` with adam or {name: adam, lr: 0.1}, has a key of that name.
+
+    >>> takes("optimizer", "adam", "momentum"), takes("optimizer", {"name": "sgd"}, "momentum")
+    (False, True)
+    """
+    tag = _SHORT.get(path, "name")
+    name = str(choice.get(tag) if isinstance(choice, dict) else choice)
+    if path == "batch":
+        return name == "mini-batch" or (key != "size" and name == "stochastic")
+    table: Mapping[str, Any] = _TABLES.get(path, {})
+    return name not in table or key in {"groups", "init", "freeze", *_keys_of([table[name]])}
+
+
+_TABLES: dict[str, Mapping[str, Any]] = {
+    "optimizer": OPTIMIZERS, "scheduler": SCHEDULERS, "loss": LOSSES, "model": MODELS,
+}  # fmt: skip
+
+
 def put(node: Node, path: Sequence[str], value: Node, key: Place) -> Node:
     """Return a copy of a mapping node with the value at a path; a short form on the way becomes a mapping.
 
+    A choice that the node has already, as `optimizer: adam`, leaves the settings beside it; null removes the key.
     Raises SpecError where a list or a number is in the way.
     """
     head, rest = path[0], path[1:]
     if not isinstance(node.value, dict):
         raise SpecError(f"'{head}' cannot be set below a value that is not a mapping")
     old = node.value.get(head)
+    if value.value is None and value.text and (not rest or old is None):
+        return replace(node, value={key: entry for key, entry in node.value.items() if key != head})
+    if not rest and old is not None and _chosen(head, old.node) == value.value:
+        return node
     if rest:
         below = old.node if old is not None else Node(key, {})
         if not isinstance(below.value, dict):
             below = Node(below.place, {_SHORT[head]: Entry(below.place, below)} if head in _SHORT else {})
         value = put(below, rest, value, key)
     return replace(node, value={**node.value, head: Entry(old.key if old is not None else key, value)})
+
+
+def _chosen(key: str, node: Node) -> object:
+    """Return the name in a mapping of a choice and its settings."""
+    named = node.find((_SHORT[key],)) if key in _SHORT else None
+    return _NONE if named is None else named.value
+
+
+_NONE = object()
 
 
 def as_node(value: Any, place: Place) -> Node:

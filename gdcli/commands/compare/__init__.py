@@ -12,6 +12,7 @@ from gdcli.errors import SpecError
 from gdcli.spec import sizes
 from gdcli.spec.config import filled_in
 from gdcli.spec.load import Loaded
+from gdcli.spec.overrides import parsed
 from gdcli.spec.sections import Compare
 from gdcli.storage.request import CompareRequest
 
@@ -28,8 +29,12 @@ def compare(request: CompareRequest, context: Context) -> ComparisonRun | Ended:
     """
     document, loaded = specs.read(context.source, request.overrides, "compare", request.name, cores=context.cores)
     spec, block = loaded.spec, loaded.spec.compare or Compare()
-    rows = plan.rows(document, spec, request.optimizers, request.batches)
+    overrides = parsed(request.overrides)
+    rows = plan.rows(document, spec, request.optimizers, request.batches, overrides)
     count, tries = request.seeds or block.seeds, block.tune if request.tune is None else request.tune
+    if tries and any(path == "optimizer.lr" for _, path, _ in overrides):
+        off = "compare.tune=null turns it off" if request.tune is None else "leave one of them out"
+        raise SpecError(f"tuning chooses the learning rate of every row, lr has no effect: {off}")
     total = len(rows) * count * (1 + max(tries or 0, 0))
     plan.bounded(total, request.max_runs or sizes.MAX_RUNS, "--max-runs", "runs")
     seeds = plan.seeds(count, spec.settings.seed)

@@ -15,6 +15,7 @@ from gdcli.spec import sizes
 from gdcli.spec.config import filled_in
 from gdcli.spec.load import Loaded
 from gdcli.spec.nodes import Node
+from gdcli.spec.overrides import parsed
 from gdcli.storage.request import SweepRequest
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def _trained(
 ) -> TrainingSweep:  # fmt: skip
     frontend = context.frontend
     factory = specs.factory(context.source, document, loaded, request.name)
-    points = specs.checked(factory, _points(axes, request.seeds, loaded.spec.settings.seed))
+    trials = plan.with_overrides(_points(axes, request.seeds, loaded.spec.settings.seed), parsed(request.overrides))
+    points = specs.checked(factory, trials)
     frontend.engine()
     from gdcli.commands import batch
     from gdcli.commands.sweep.runs import TrainingSweep
