@@ -1,0 +1,168 @@
+"""Overrides of the command line: the same whatever their order, in every row, gone where null, never without effect."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import Answer, only_folder
+
+SPEC = """
+data: {generate: {kind: moons, n: 40, noise: 0.1}}
+model: {type: mlp, layers: [2, 4, 2], activation: tanh}
+loss: cross_entropy
+optimizer: {name: sgd, lr: 0.1, momentum: 0.5}
+epochs: 3
+batch: {mode: mini-batch, size: 16}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _spec(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(SPEC)
+
+
+def config_of(gdcli: Any, *overrides: str) -> dict[str, Any]:
+    """The resolved spec of a run with these overrides."""
+    answer: Answer = gdcli("run", "s.yaml", *overrides, "--no-plot", "--json")
+    assert answer.code == 0, answer.err
+    found: dict[str, Any] = yaml.safe_load((Path(answer.json["folder"]) / "config.yaml").read_text())
+    return found
+
+
+def rows_of(gdcli: Any, *words: str) -> list[dict[str, str]]:
+    answer = gdcli(*words, "--no-plot", "-q")
+    assert answer.code == 0, answer.err
+    return list(csv.DictReader((only_folder(Path("runs")) / "results.csv").read_text().splitlines()))
+
+
+def spec_of(label: str) -> dict[str, Any]:
+    (folder,) = [path for path in only_folder(Path("runs")).iterdir() if path.is_dir() and label in path.name]
+    found: dict[str, Any] = yaml.safe_load((folder / "config.yaml").read_text())
+    return found
+
+
+# --- order ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("overrides", "section", "expected"),
+    [
+        (["optimizer=adam", "lr=0.3"], "optimizer", {"name": "adam", "lr": 0.3}),
+        (["batch=mini-batch", "batch.size=4"], "batch", {"mode": "mini-batch", "size": 4}),
+        (["batch=mini-batch"], "batch", {"mode": "mini-batch", "size": 16}),  # the spec's choice keeps its settings
+        (["optimizer=sgd"], "optimizer", {"name": "sgd", "lr": 0.1, "momentum": 0.5}),
+        (["scheduler=step", "scheduler.step_size=1"], "scheduler", {"name": "step", "step_size": 1}),
+        (["loss=huber", "loss.delta=2", "model.layers=[2,4,1]", "data.generate.kind=moons"], "loss", {"delta": 2.0}),
+        (["model=linear", "model.bias=false"], "model", {"type": "linear", "bias": False}),
+    ],
+)
+def test_choices_come_first_whatever_the_order(gdcli, overrides: list[str], section: str, expected: Any) -> None:
+    for order in (overrides, overrides[::-1]):
+        found = config_of(gdcli, *order)[section]
+        assert {key: found[key] for key in expected} == expected
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_lr_reaches_every_row_of_a_sweep_over_optimizers(gdcli) -> None:
+    rows_of(gdcli, "sweep", "s.yaml", "lr=0.5", "--param", "optimizer=sgd,adam")
+    assert [spec_of(name)["optimizer"]["lr"] for name in ("sgd", "adam")] == [0.5, 0.5]
+    assert spec_of("sgd")["optimizer"]["momentum"] == 0.5  # the spec's settings reach the row with its optimizer
+
+
+def test_an_lr_reaches_every_row_of_a_comparison_that_names_none(gdcli) -> None:
+    rows = rows_of(gdcli, "compare", "s.yaml", "lr=0.5", "--optimizers", "sgd,adam,slow=adam:lr=0.001")
+    told = {row["optimizer"]: (float(row["lr"]), row["lr_from"]) for row in rows}
+    assert told == {"sgd": (0.5, "given"), "adam": (0.5, "given"), "slow": (0.001, "given")}
+    assert spec_of("adam")["optimizer"]["lr"] == 0.5
+
+
+def test_the_specs_settings_reach_the_row_that_has_its_optimizer(gdcli) -> None:
+    Path("s.yaml").write_text(
+        SPEC.replace("name: sgd, lr: 0.1, momentum: 0.5", "name: adam, lr: 0.01, betas: [0.8, 0.9]")
+    )
+    rows = rows_of(gdcli, "compare", "s.yaml", "--optimizers", "sgd,adam")
+    assert {row["optimizer"]: (float(row["lr"]), row["lr_from"]) for row in rows} == {
+        "sgd": (0.001, "default"),
+        "adam": (0.01, "spec"),
+    }
+    assert spec_of("adam")["optimizer"]["betas"] == [0.8, 0.9]
+
+
+def test_a_setting_reaches_the_rows_whose_choice_takes_it(gdcli) -> None:
+    rows_of(gdcli, "compare", "s.yaml", "momentum=0.9", "--optimizers", "sgd,adam,rmsprop")
+    assert [spec_of(name)["optimizer"].get("momentum") for name in ("sgd", "adam", "rmsprop")] == [0.9, None, 0.9]
+
+
+def test_a_batch_size_reaches_the_mini_batches_that_name_none(gdcli) -> None:
+    rows = rows_of(gdcli, "compare", "s.yaml", "batch.size=4", "--batches", "full,mini-batch,mini-batch:8")
+    assert [int(row["steps"]) for row in rows] == [3 * 1, 3 * 10, 3 * 5]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["compare", "momentum=0.9", "--optimizers", "adam,adamw"], "momentum=0.9: no run takes it"),
+        (["compare", "lr=1", "--optimizers", "a=adam:lr=0.1,s=sgd:lr=0.1"], "lr=1: no run takes it"),
+        (["sweep", "momentum=0.9", "--param", "optimizer=adam,adamw"], "momentum=0.9: no run takes it"),
+        (["compare", "lr=1", "--optimizers", "sgd,adam", "--tune", "3"], "lr has no effect"),
+        (["run", "optimizer=adam", "momentum=0.9"], "optimizer.momentum: unknown key"),
+    ],
+)
+def test_a_value_that_nothing_uses_is_refused(gdcli, words: list[str], told: str) -> None:
+    command, *rest = words
+    answer = gdcli(command, "s.yaml", *rest)
+    assert (answer.code, answer.out) == (2, "")
+    assert told in answer.err
+
+
+# --- removal ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("removal", [["data.generate=null"], ["~data.generate"], ["generate=null"]])
+def test_null_removes_a_key_and_so_a_choices_sibling(gdcli, removal: list[str]) -> None:
+    config = config_of(gdcli, *removal, "data.dataset=iris", "model.layers=[4,4,3]")
+    assert config["data"]["dataset"] == "iris"
+    assert "generate" not in config["data"]
+
+
+def test_a_removed_setting_has_its_default(gdcli) -> None:
+    config = config_of(gdcli, "~momentum", "batch=null", "epochs=null")
+    assert config["optimizer"]["momentum"] == 0
+    assert config["batch"]["mode"] == "full"
+    assert config["epochs"] == 1
+
+
+def test_a_sweep_can_go_over_a_keys_absence(gdcli) -> None:
+    rows = rows_of(gdcli, "sweep", "s.yaml", "--param", "stop.max_steps=2,null")
+    assert [int(row["steps"]) for row in rows] == [2, 9]
+
+
+def test_what_is_required_cannot_be_removed(gdcli) -> None:
+    answer = gdcli("run", "s.yaml", "~loss")
+    assert answer.code == 2
+    assert "loss: is required" in answer.err
+
+
+# --- paths ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_whose_path_has_an_equals_sign_is_a_spec(gdcli) -> None:
+    rows_of(gdcli, "sweep", "s.yaml", "--param", "lr=0.1,0.2")
+    (config,) = only_folder(Path("runs")).glob("*lr=0.1*/config.yaml")
+    answer = gdcli("run", str(config), "--no-plot", "--json", "-o", "again")
+    assert answer.code == 0, answer.err
+    losses = [
+        json.loads((folder / "summary.json").read_text())["final_loss"]
+        for folder in (config.parent, Path(answer.json["folder"]))
+    ]
+    assert losses[0] == losses[1]
+    assert gdcli("validate", str(config)).code == 0
+    assert gdcli("explain", str(config), "--only", "linear1.bias[0]").code == 0
