@@ -29,15 +29,10 @@ class PlotOptions:
     def check(self, words: Sequence[str]) -> None:
         """Raise SpecError for options and runs that do not go with the kind."""
         kind = KINDS[self.kind]
-        wrong = {
-            "--smooth": self.smooth is not None and "smooth" not in kind.takes,
-            "--name": bool(self.names) and "name" not in kind.takes,
-            "--step": self.step != 1 and "step" not in kind.takes,
-            "--animate": self.animate and "animate" not in kind.takes,
-        }
-        for option, is_wrong in wrong.items():
-            if is_wrong:
-                raise SpecError(f"{option} is not for --kind {self.kind}")
+        given = {"smooth": self.smooth is not None, "name": self.names, "step": self.step != 1, "animate": self.animate}
+        for option, is_given in given.items():
+            if is_given and option not in kind.takes:
+                raise SpecError(f"--{option} is not for --kind {self.kind}")
         if self.smooth is not None and not 0 <= self.smooth < 1:
             raise SpecError(f"--smooth takes a number from 0 to below 1 (got {self.smooth!r})")
         if "" in self.names:

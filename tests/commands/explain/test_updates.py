@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gdcli.commands.explain import explain
+from gdcli.commands.explain.expression import text
 from gdcli.commands.explain.point import point_of
 from gdcli.commands.explain.updates import RULES, updated
 from gdcli.commands.explain.worked import Network, subject_of
@@ -70,7 +71,7 @@ def test_the_step_and_the_state_after_are_torchs(settings: dict[str, Any], step:
                 float(state[key]), rel=1e-6 if key in ("mu_product", "eta", "mu", "ax") else 1e-12
             )
         for line in scalar.lines:
-            assert evaluated(line.substituted) == line.value, line.name
+            assert evaluated(text(line.worked, numbers=True)) == line.value, line.name
 
 
 def test_every_optimizer_has_its_rule() -> None:
