@@ -7,14 +7,15 @@ torch's name in ``after``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gdcli.commands.explain.activations import ONE, TWO, ZERO
 from gdcli.commands.explain.expression import Expression, Label, call, latex_name, number, symbol
 from gdcli.commands.explain.naming import primed
-from gdcli.commands.explain.point import ParameterRule
+from gdcli.commands.explain.network import WorkedScalar
+from gdcli.commands.explain.point import EvaluationPoint, ParameterRule
 from gdcli.commands.explain.tree import ExplanationSection, Group, Quantity, WorkedTable, quantity
 
 STATE_LETTERS = {
@@ -251,24 +252,26 @@ _OWN_LETTERS = {"asgd": {"lambd": "κ", "t0": "τ"}}
 # --- as a section -----------------------------------------------------------------------------------------------------
 
 
-def updated(rule: ParameterRule, place: int, parameter: Expression, gradient: Quantity) -> Scalar:
-    """Return one scalar of a parameter after its step, with the equations that led there."""
-    found = Scalar(parameter, gradient.symbol, rule.settings, rule.lr, rule.state[place], rule.step)
-    RULES[rule.optimizer](found)
-    return found
+def updated(rules: Mapping[str, ParameterRule], of: Iterable[WorkedScalar]) -> Iterator[Scalar]:
+    """Yield the scalars that are trained after their step, with the equations that led there."""
+    for scalar in of:
+        if rule := rules.get(scalar.parameter):
+            gradient, state = scalar.gradient().symbol, rule.state[scalar.place]
+            found = Scalar(scalar.symbol, gradient, rule.settings, rule.lr, state, rule.step)
+            RULES[rule.optimizer](found)
+            yield found
 
 
-def update_section(
-    rules: Mapping[str, ParameterRule], scalars: Sequence[Scalar], parameters: Iterable[str]
-) -> list[ExplanationSection]:
+def update_section(point: EvaluationPoint, of: Iterable[WorkedScalar]) -> list[ExplanationSection]:
     """Return the section of the update of a model's parameters; none where nothing is updated."""
+    scalars = list(updated(point.rules, of))
     if not scalars:
         return []
-    first, optimizer = scalars[0], next(iter(rules.values())).optimizer
+    first, optimizer = scalars[0], next(iter(point.rules.values())).optimizer
     notes = (
         f"The rule is that of {optimizer}.",
         *_taught(optimizer, first.settings),
-        *(f"{name} is frozen and stays." for name in parameters if name not in rules),
+        *(f"{name} is frozen and stays." for name in point.parameters if name not in point.rules),
     )
     table = WorkedTable(("letter", "setting", "value"), _settings_of(optimizer, first))
     groups = [Group((), "", notes, table), *_states("State before", scalars, [one.state for one in scalars])]

@@ -162,7 +162,7 @@ class Network:
             found[f"d{name.text}"] = scalar.gradient
             found[name.text] = bound(quantity, name, scalar.symbol)
             if scalar.parameter in self.point.rules:
-                found[f"new_{name.text}"] = lambda scalar=scalar: self._updated(scalar).new  # type: ignore[misc]
+                found[f"new_{name.text}"] = bound(self._new, scalar)
         return found
 
     def _of_neuron(self, k: int, b: int, j: int) -> dict[str, Thunk]:
@@ -186,14 +186,16 @@ class Network:
             found[f"d{self.names.of('o', j, b).text}"] = lambda: work.loss.slopes[b, j]
         return found
 
-    def _updated(self, scalar: WorkedScalar) -> updates.Scalar:
-        return updates.updated(self.point.rules[scalar.parameter], scalar.place, scalar.symbol, scalar.gradient())
+    def _new(self, scalar: WorkedScalar) -> Quantity:
+        (found,) = updates.updated(self.point.rules, [scalar])
+        return found.new
 
     # --- sections ---
 
     def sections(self) -> list[ExplanationSection]:
         """Return the whole."""
-        sections = [self._given(), *self._forward(), self._loss(), self._backward(), *self._update()]
+        sections = [self._given(), *self._forward(), self._loss(), self._backward()]
+        sections += updates.update_section(self.point, self.scalars())
         return [*sections, losses.comparison()] if self.work.loss_spec.name in ("cross_entropy", "nll") else sections
 
     def _given(self) -> ExplanationSection:
@@ -258,11 +260,6 @@ class Network:
             if reached and not work.written_out:
                 yield work.at_net(k, b, j)
 
-    def _update(self) -> list[ExplanationSection]:
-        scalars = [self._updated(scalar) for scalar in self.scalars() if scalar.parameter in self.point.rules]
-        parameters = dict.fromkeys(scalar.parameter for scalar in self.scalars())
-        return updates.update_section(self.point.rules, scalars, parameters)
-
 
 # --- objectives -------------------------------------------------------------------------------------------------------
 
@@ -277,16 +274,14 @@ class WorkedFunction:
 
     def thunks(self) -> dict[str, Thunk]:
         """Return every quantity by name."""
-        work, new = self.work, (scalar.new for scalar in self._scalars())
+        work, new = self.work, (scalar.new for scalar in updates.updated(self.point.rules, self._scalars()))
         found = [*work.forward, *work.local, *work.nodes, *work.variables.values(), *new]
         return {one.key: (lambda one=one: one) for one in found}  # type: ignore[misc]  # bound now
 
-    def _scalars(self) -> list[updates.Scalar]:
-        return [
-            updates.updated(self.point.rules[name], 0, symbol(name, self.point.parameters[name]), slope)
-            for name, slope in self.work.variables.items()
-            if name in self.point.rules
-        ]
+    def _scalars(self) -> Iterator[WorkedScalar]:
+        for name in self.work.variables:
+            value = symbol(name, self.point.parameters[name])
+            yield WorkedScalar(name, 0, name, value, bound(self.work.variables.__getitem__, name))
 
     def sections(self) -> list[ExplanationSection]:
         """Return the whole."""
@@ -304,4 +299,4 @@ class WorkedFunction:
             ExplanationSection("Forward", (Group(self.work.forward),)),
             ExplanationSection("Backward", tuple(group for group in backward if group.quantities)),
         ]
-        return sections + updates.update_section(self.point.rules, self._scalars(), self.point.parameters)
+        return sections + updates.update_section(self.point, self._scalars())

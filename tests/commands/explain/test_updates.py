@@ -63,7 +63,7 @@ def test_the_step_and_the_state_after_are_torchs(settings: dict[str, Any], step:
     values, states = torch_run(settings, step)
     for name, value, state in zip(("weight", "bias"), values, states, strict=True):
         (one,) = (one for one in subject.scalars() if one.parameter == name)
-        scalar = updated(subject.point.rules[name], 0, one.symbol, one.gradient())
+        (scalar,) = updated(subject.point.rules, [one])
         assert scalar.new.key == f"new_{one.symbol.name.text}"
         assert scalar.new.value == pytest.approx(value, rel=1e-6 if settings["name"] in ("nadam", "asgd") else 1e-12)
         for key, after in scalar.after.items():  # torch keeps nadam's and asgd's scalars in float32
