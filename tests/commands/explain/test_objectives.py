@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gdcli.commands.explain import explain, quantities
+from gdcli.commands.explain.expression import text
 from gdcli.zoo import objectives
 from tests.commands.explain.helpers import bundled_of, evaluated, loaded_of
 
@@ -36,7 +37,7 @@ def test_derivatives_are_autograds(expression: str) -> None:
     value.backward()
     explanation = explain(loaded)
     for one in explanation.quantities():
-        assert evaluated(one.substituted) == pytest.approx(one.value, rel=1e-15), one.name
+        assert evaluated(text(one.worked, numbers=True)) == pytest.approx(one.value, rel=1e-15), one.name
     found = {one.key: one.value for one in explanation.quantities()}
     assert found["loss"] == pytest.approx(value.item(), rel=1e-13)
     for name, leaf in leaves.items():
