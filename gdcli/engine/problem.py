@@ -16,7 +16,6 @@ from gdcli.engine.kernels.autograd import on_chain, on_module, on_objective
 from gdcli.engine.kernels.base import Kernel
 from gdcli.engine.kernels.batched import Batched
 from gdcli.engine.kernels.elementwise import WIDTH, Elementwise, is_tiny
-from gdcli.engine.kernels.objective import Objectives
 from gdcli.engine.kernels.single import Single
 from gdcli.engine.param_groups import LrSchedules, param_groups
 from gdcli.engine.start_values import start_key, start_values
@@ -161,7 +160,7 @@ def _build(members: Sequence[Loaded], name: str) -> TrainingProblem:
     kernel = _kernel(name, first, theta, loss, module)
     tables = Tables(dtype, device)
     batches = Batches(kernel, [tables.training(loaded) for loaded in padded], padded)
-    if is_fleet and not batches.shuffle:  # a shuffled epoch would draw its order
+    if isinstance(kernel, Batched | Elementwise) and not batches.shuffle:  # a shuffled epoch would draw its order
         kernel.prepare(next(iter(batches.epoch())).x)
     validation = _validation(kernel, [tables.validation(loaded) for loaded in padded])
     updates = _updates(padded, theta) if spec.settings.epochs and spec.optimizer is not None else ()
@@ -218,8 +217,7 @@ def _theta(
 def _kernel(name: str, loaded: Loaded, theta: Theta, loss: Loss | None, module: torch.nn.Module | None) -> Kernel:
     model = loaded.architecture
     if isinstance(model, Objective):
-        value, bare = compiled(loaded.spec, model), isinstance(model.expression, Name)
-        return Objectives(theta, value, bare=bare) if name == "objective" else on_objective(theta, value, bare=bare)
+        return on_objective(theta, compiled(loaded.spec, model), bare=isinstance(model.expression, Name))
     assert loss is not None
     if name == "by_hand":
         assert isinstance(model, Chain)

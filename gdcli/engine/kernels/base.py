@@ -3,7 +3,7 @@
 Forward and backward of one batch are computed for every run, the gradients written into theta. For one run there are
 `single`, the plain loop's bits by hand, and `autograd`, any model. For fleets: `elementwise` serves tiny layers, runs
 innermost, the matrix products as elementwise operations; `batched` all other chains, runs leading, torch's bmm and
-baddbmm; `objective` the functions of variables.
+baddbmm; `autograd` the functions of variables.
 
 The bits of a fleet's run do not depend on how many runs there are nor on its place among them: every run's matrices
 begin at 64 bytes, and elementwise functions work on whole vectors, since torch's loop over the rest of a row rounds
@@ -38,9 +38,6 @@ class Kernel(Protocol):
 
     def arranged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return rows as :meth:`step` takes them, from x [B, D] and y [B, O] or [B], or with [R, ...] in front."""
-
-    def prepare(self, x: Tensor) -> None:
-        """Make what :meth:`step` needs for batches of this shape."""
 
     def step(self, x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
         """Return what :meth:`losses` takes, and the output; write the gradient into theta.

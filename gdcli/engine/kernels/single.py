@@ -43,9 +43,6 @@ class Single:
         """One run takes its rows as they are."""
         return x, y
 
-    def prepare(self, x: Tensor) -> None:
-        """A plan is made when a batch of its size comes."""
-
     def by_run(self, output: Tensor) -> Tensor:
         """Return [B, O] as [1, B, O]."""
         return output.unsqueeze(0)
