@@ -15,15 +15,14 @@ from gdcli.records import Floats, Prediction, Start
 from gdcli.spec.load import Loaded
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.metrics import Metric, metrics_of
-from gdcli.zoo.models import Affine, Chain
+from gdcli.zoo.models import Chain
 
 
 def metric_names(loaded: Loaded) -> list[str]:
     """Return the metrics that a spec's outcome has, without running it."""
     names = [*_metrics_of(loaded)]
-    return (
-        names if loaded.validation is None else [*names, "validation_loss", *(f"validation_{name}" for name in names)]
-    )
+    held_out = [] if loaded.validation is None else ["validation_loss", *(f"validation_{name}" for name in names)]
+    return names + held_out
 
 
 def _metrics_of(loaded: Loaded) -> dict[str, Metric]:
@@ -75,11 +74,12 @@ def starts_of(problem: TrainingProblem) -> list[Start]:
     """Return what is known of each run before its first step."""
     spec, model = problem.loaded.spec, problem.loaded.architecture
     last = model.layers[-1] if isinstance(model, Chain) and model.layers else None
+    node = "" if last is None else ACTIVATIONS[last.activation]().grad_fn or ("Addmm" if last.bias else "Mm")
     return [
         Start(
             loss=spec.loss.name if spec.loss else "objective",
             loss_grad_fn=problem.loss.grad_fn if problem.loss else "",
-            output_grad_fn="" if last is None else ACTIVATIONS[last.activation]().grad_fn or _product(last),
+            output_grad_fn=node,
             dtype=spec.settings.dtype,
             parameters=problem.theta.parameters(run),
             samples=problem.loaded.samples,
@@ -87,11 +87,6 @@ def starts_of(problem: TrainingProblem) -> list[Start]:
         )
         for run, prediction in enumerate(predictions_of(problem))
     ]
-
-
-def _product(layer: Affine) -> str:
-    """Return torch's node of a layer without activation."""
-    return "Addmm" if layer.bias else "Mm"
 
 
 def predictions_of(problem: TrainingProblem) -> list[Prediction | None]:

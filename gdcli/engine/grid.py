@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gdcli.engine.kernels.elementwise import WIDTH, Elementwise, is_tiny
+from gdcli.engine.kernels.base import FleetChain
+from gdcli.engine.kernels.elementwise import ELEMENTWISE, WIDTH, is_tiny
 from gdcli.engine.problem import TrainingProblem, compiled
 from gdcli.engine.theta import Theta
 from gdcli.zoo.activations import ACTIVATIONS
@@ -51,7 +52,7 @@ def _elementwise(
     rows = [
         starts[slot.name] + c - slot.start for c in columns for slot in built.theta.slots if slot.start <= c < slot.stop
     ]
-    kernel = Elementwise(theta, chain, loss)
+    kernel = FleetChain(theta, chain, loss, ELEMENTWISE)
     x, y = kernel.arranged(built.batches.x, built.batches.y)
     found = torch.empty(len(points), dtype=torch.float64)
     turned = torch.as_tensor(points.T.copy()).to(theta.stored)  # [k, R]

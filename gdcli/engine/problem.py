@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gdcli.engine.batches import Batches, Rows, Tables
+from gdcli.engine.batches import Batches, Rows, as_tensors
 from gdcli.engine.device import resolve_device, resolve_threads
 from gdcli.engine.kernels.autograd import on_chain, on_module, on_objective
-from gdcli.engine.kernels.base import Kernel
-from gdcli.engine.kernels.batched import Batched
-from gdcli.engine.kernels.elementwise import WIDTH, Elementwise, is_tiny
+from gdcli.engine.kernels.base import FleetChain, Kernel
+from gdcli.engine.kernels.batched import BATCHED
+from gdcli.engine.kernels.elementwise import ELEMENTWISE, WIDTH, is_tiny
 from gdcli.engine.kernels.single import Single
 from gdcli.engine.param_groups import LrSchedules, param_groups
 from gdcli.engine.start_values import start_key, start_values
@@ -158,11 +158,12 @@ def _build(members: Sequence[Loaded], name: str) -> TrainingProblem:
     theta, module = _theta(padded, dtype, device, innermost=innermost)
     module = None if is_fleet else module
     kernel = _kernel(name, first, theta, loss, module)
-    tables = Tables(dtype, device)
-    batches = Batches(kernel, [tables.training(loaded) for loaded in padded], padded)
-    if isinstance(kernel, Batched | Elementwise) and not batches.shuffle:  # a shuffled epoch would draw its order
+    of = spec.loss.name if spec.loss else "", dtype, device
+    batches = Batches(kernel, as_tensors([loaded.training for loaded in padded], *of), padded)
+    if isinstance(kernel, FleetChain) and not batches.shuffle:  # a shuffled epoch would draw its order
         kernel.prepare(next(iter(batches.epoch())).x)
-    validation = _validation(kernel, [tables.validation(loaded) for loaded in padded])
+    held_out = as_tensors([loaded.validation for loaded in padded], *of)
+    validation = None if first.validation is None else _validation(kernel, held_out)
     updates = _updates(padded, theta) if spec.settings.epochs and spec.optimizer is not None else ()
     return TrainingProblem(
         tuple(members), device, dtype, theta, kernel, name, loss, updates, batches, validation, module
@@ -226,7 +227,7 @@ def _kernel(name: str, loaded: Loaded, theta: Theta, loss: Loss | None, module: 
         return on_chain(theta, model, loss) if isinstance(model, Chain) else on_module(theta, module, loss)
     chain = chain_of(model)
     assert chain is not None
-    return Elementwise(theta, chain, loss) if name == "elementwise" else Batched(theta, chain, loss)
+    return FleetChain(theta, chain, loss, ELEMENTWISE if name == "elementwise" else BATCHED)
 
 
 def compiled(spec: RunSpec, model: Objective) -> Callable[..., Tensor]:
@@ -238,14 +239,11 @@ def compiled(spec: RunSpec, model: Objective) -> Callable[..., Tensor]:
         raise SpecError(spec.problem(("model", "expression"), what)) from None
 
 
-def _validation(kernel: Kernel, tables: Sequence[tuple[Tensor, Tensor] | None]) -> Rows | None:
-    first = tables[0]
-    if first is None:
-        return None
-    if all(table is not None and table[0] is first[0] for table in tables):
-        return Rows(*kernel.arranged(*first), slice(None))
-    pairs = [table for table in tables if table is not None]
-    return Rows(*kernel.arranged(torch.stack([x for x, _ in pairs]), torch.stack([y for _, y in pairs])), slice(None))
+def _validation(kernel: Kernel, tables: Sequence[tuple[Tensor, Tensor]]) -> Rows:
+    x, y = tables[0]
+    if any(table is not tables[0] for table in tables):
+        x, y = torch.stack([x for x, _ in tables]), torch.stack([y for _, y in tables])
+    return Rows(*kernel.arranged(x, y), slice(None))
 
 
 def _updates(members: Sequence[Loaded], theta: Theta) -> tuple[GroupUpdate, ...]:
