@@ -220,9 +220,9 @@ def _prepared(spec: RunSpec, table: Table, problems: list[Problem]) -> tuple[Tab
     if spec.data.standardize:
         with np.errstate(all="ignore"):
             by = scale(training)
-            training = standardize(training, by)
-            validation = validation and standardize(validation, by)
-        if not (np.isfinite(by.mean).all() and np.isfinite(by.deviation).all()):
+            training = standardize(training, *by)
+            validation = validation and standardize(validation, *by)
+        if not np.isfinite(by).all():
             problems.append(spec.problem(("data", "standardize"), "the data are too large to standardize"))
     return training, validation
 

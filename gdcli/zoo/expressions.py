@@ -286,7 +286,11 @@ class _Parser:
         if token.kind == "number":
             return self.counted(_literal(token))
         if token.kind == "name":
-            return self.name_or_call(token, depth)
+            if self.ahead.text == "(":
+                return self.call(token, depth)
+            if token.text in FUNCTIONS:
+                raise ExpressionError(f"'{token.text}' is a function: its arguments are missing", token.column)
+            return self.counted(Name(token.text, token.column))
         if token.text in SIGNS:
             inner = self.expression(_UNARY_BINDING, self.deeper(depth, token))
             return self.counted(Operation(token.text, (inner,), token.column))
@@ -297,13 +301,6 @@ class _Parser:
         if token.kind == "end":
             raise ExpressionError("the expression is incomplete: an operand is missing at its end", token.column)
         raise ExpressionError(f"an operand is missing before '{token.text}'", token.column)
-
-    def name_or_call(self, name: _Token, depth: int) -> Expression:
-        if self.ahead.text == "(":
-            return self.call(name, depth)
-        if name.text in FUNCTIONS:
-            raise ExpressionError(f"'{name.text}' is a function: its arguments are missing", name.column)
-        return self.counted(Name(name.text, name.column))
 
     def call(self, name: _Token, depth: int) -> Expression:
         if name.text not in FUNCTIONS:

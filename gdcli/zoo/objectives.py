@@ -145,31 +145,9 @@ def compile_(expression: Expression, order: Sequence[str], constants: Mapping[st
     >>> bowl = compile_(parse("a*x**2 + 2*y**2"), ["x", "y"], {"a": 0.5})
     >>> bowl([torch.tensor(3.0), torch.tensor(-1.0)]).item()
     6.5
+    >>> compile_(parse("maximum(x, 0) + k"), ["x"], {"k": 1})([torch.tensor([-1.0, 2.0])])
+    tensor([1., 3.])
     """
     places = {name: place for place, name in enumerate(order)}
     reduced = _reduced(expression, places, {**CONSTANTS, **constants})
-    return reduced if callable(reduced) else _constantly(reduced)
-
-
-def _constantly(value: float) -> _Step:
-    import torch
-
-    def constant(tensors: Sequence[Tensor]) -> Tensor:
-        return torch.full_like(tensors[0], value) if tensors else torch.tensor(value, dtype=torch.float64)
-
-    return constant
-
-
-def evaluate(expression: Expression, values: Mapping[str, Tensor | float]) -> Tensor:
-    """Evaluate an expression once; numbers stay Python numbers until they meet a tensor.
-
-    Differentiable by autograd. Shapes and errors as in `compile_`; without any tensor the result is a 0-dim float64
-    tensor.
-
-    >>> import torch
-    >>> evaluate(parse("maximum(x, 0) + k"), {"x": torch.tensor([-1.0, 2.0]), "k": 1})
-    tensor([1., 3.])
-    """
-    numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
-    tensors = {name: value for name, value in values.items() if not isinstance(value, int | float)}
-    return compile_(expression, list(tensors), numbers)(list(tensors.values()))
+    return reduced if callable(reduced) else lambda tensors: tensors[0].new_full(tensors[0].shape, reduced)
