@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from gdcli.engine.batches import Rows
 from gdcli.engine.problem import TrainingProblem
@@ -31,14 +30,7 @@ def _metrics_of(loaded: Loaded) -> dict[str, Metric]:
 
 def loss_of(problem: TrainingProblem, rows: Rows) -> Floats:
     """Return the losses [R] on some rows. Synchronises with the device."""
-    kernel = problem.kernel
-    with torch.no_grad():
-        return _on_host(problem, kernel.loss_of(kernel.forward(rows.x), rows.y))
-
-
-def _on_host(problem: TrainingProblem, column: Tensor) -> Floats:
-    found: Floats = column[: problem.runs].cpu().numpy().astype(np.float64)
-    return found
+    return _on(problem, rows, "", {})[0]
 
 
 def final(problem: TrainingProblem) -> tuple[Floats, dict[str, Floats]]:
@@ -58,7 +50,7 @@ def _on(
     kernel = problem.kernel
     with torch.no_grad():
         output = kernel.forward(rows.x)
-        loss = _on_host(problem, kernel.loss_of(output, rows.y))
+        loss: Floats = kernel.loss_of(output, rows.y)[: problem.runs].cpu().numpy().astype(np.float64)
         if not metrics:
             return loss, {}
         tables = [getattr(loaded, which) for loaded in problem.members]

@@ -17,7 +17,7 @@ from gdcli.engine.kernels.base import FleetChain, Kernel
 from gdcli.engine.kernels.batched import BATCHED
 from gdcli.engine.kernels.elementwise import ELEMENTWISE, WIDTH, is_tiny
 from gdcli.engine.kernels.single import Single
-from gdcli.engine.param_groups import LrSchedules, param_groups
+from gdcli.engine.param_groups import GroupUpdate, param_groups
 from gdcli.engine.start_values import start_key, start_values
 from gdcli.engine.theta import Theta
 from gdcli.errors import SpecError
@@ -25,23 +25,11 @@ from gdcli.records import Floats
 from gdcli.spec.load import Loaded
 from gdcli.spec.models import match
 from gdcli.spec.sections import RunSpec
-from gdcli.zoo.arithmetic import Setting
 from gdcli.zoo.expressions import ExpressionError, Name
 from gdcli.zoo.losses import LOSSES, TARGETS, Loss
 from gdcli.zoo.models import Chain, Objective, chain_of
 from gdcli.zoo.objectives import compile_
 from gdcli.zoo.optimizers import OPTIMIZERS
-from gdcli.zoo.schedulers import Schedule
-from gdcli.zoo.update_rule import Bound
-
-
-@dataclass(frozen=True, slots=True)
-class GroupUpdate:
-    """The update of one group's parameters: its bound rule, its learning rates, and how they change over the epochs."""
-
-    bound: Bound
-    lr: Setting  # one for all runs, or a column over them
-    schedule: Schedule | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +65,6 @@ class TrainingProblem:
     def is_fleet(self) -> bool:
         """Whether a fleet's kernel serves it."""
         return self.kernel_name in FLEET_KERNELS
-
-    def schedules(self) -> LrSchedules:
-        """Return the learning rates of all groups from the first epoch on."""
-        return LrSchedules([(update.bound.update, update.lr, update.schedule) for update in self.updates])
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what the steps to come depend on, by name: writing to it changes the runs."""
@@ -139,7 +123,8 @@ FLEET_KERNELS = ("elementwise", "batched", "objective")
 
 def build(loaded: Loaded) -> TrainingProblem:
     """Make every tensor of a run, as `run` trains it. Raises SpecError for what only torch can know."""
-    return _build([loaded], _single_kernel_name(loaded))
+    by_hand = isinstance(loaded.architecture, Chain) and loaded.spec.settings.engine != "autograd"
+    return _build([loaded], "by_hand" if by_hand else "autograd")
 
 
 def build_fleet(members: Sequence[Loaded]) -> TrainingProblem:
@@ -177,16 +162,6 @@ def kernel_name(loaded: Loaded) -> str:
         return "objective"
     assert loaded.spec.loss is not None
     return "elementwise" if is_tiny(chain, TARGETS.get(loaded.spec.loss.name) == "classes") else "batched"
-
-
-def _single_kernel_name(loaded: Loaded) -> str:
-    engine = loaded.spec.settings.engine
-    if isinstance(loaded.architecture, Chain) and engine != "autograd":
-        return "by_hand"
-    if engine == "by_hand":
-        what = f"the backward pass of a {loaded.spec.model.name} model is not written out by hand"
-        raise SpecError(loaded.spec.problem(("engine",), what, "Use auto or autograd"))
-    return "autograd"
 
 
 def _padded(members: Sequence[Loaded], innermost: bool) -> list[Loaded]:

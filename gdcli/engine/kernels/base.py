@@ -69,11 +69,6 @@ class AffineLayer:
     activation: Activation
     name: str  # of the activation
 
-    @property
-    def is_trained(self) -> bool:
-        """Whether any gradient is asked for."""
-        return self.weight_gradient is not None or self.bias_gradient is not None
-
 
 @dataclass(frozen=True, slots=True)
 class FleetLayout:
@@ -167,7 +162,8 @@ def layers_on(theta: Theta, chain: Chain, *, is_fleet: bool = True) -> list[Affi
 
 def first_trained(layers: Sequence[AffineLayer]) -> int:
     """Return the first layer with a gradient; below it none is needed."""
-    return next((k for k, layer in enumerate(layers) if layer.is_trained), len(layers))
+    trained = [layer.weight_gradient is not None or layer.bias_gradient is not None for layer in layers]
+    return trained.index(True) if any(trained) else len(layers)
 
 
 def is_over_rows(activation: str) -> bool:
@@ -214,10 +210,6 @@ class LossesOfRuns:
         axes = tuple(axis for axis in range(terms.ndim) if axis != self._axis % output.ndim)
         return torch.sum(terms, axes) / self._loss.terms.divisor(terms.numel() // self._runs)
 
-    def _reduced(self, terms: Tensor, derivative: Tensor) -> tuple[Tensor, Tensor]:
-        """Return losses [R] from a term for each row [R, B], and the derivative as it is."""
-        return torch.sum(terms, 1) / self._loss.terms.divisor(terms.shape[1]), derivative
-
     def of_steps(self, steps: Sequence[Any]) -> Tensor:
         """Return the losses [K, R] of K steps, worked out at once where differences were kept."""
         first = steps[0]  # the last batch of an epoch may be smaller, and then of another kind
@@ -250,12 +242,13 @@ class LossesOfRuns:
         """Return (o, t) -> losses or differences, and dL/do, from the shape of one run's output [B, O]."""
         number, derivative, joint = self.factor(one_run), self._loss.derivative(one_run), self._loss.joint
         if joint is not None:
-            both = joint(one_run)
+            both, divisor = joint(one_run), self._loss.terms.divisor
 
             def at_classes(o: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
                 if t.is_floating_point():  # rows of class probabilities
                     return self.of(o, t), derivative(o, t)
-                return self._reduced(*both(o, t))
+                terms, d = both(o, t)  # a term for each row [R, B]
+                return torch.sum(terms, 1) / divisor(terms.shape[1]), d
 
             return at_classes
         if number is None:

@@ -248,8 +248,13 @@ class _OneRow:
             for o in range(outputs):
                 for i in range(inputs):
                     add(partial(np.multiply, parts[o], a.numpy()[i], into[o, i]))
-        if layer.bias_gradient is not None:
-            self._bias(parts, layer.bias_gradient.numpy())
+        if layer.bias_gradient is not None:  # 0 + δ, as a sum begins, summed over the units where they share it
+            into, zero = layer.bias_gradient.numpy(), np.zeros_like(parts)
+            if len(into) == outputs:
+                add(partial(np.add, parts, zero, into))
+            else:
+                for o in range(outputs):
+                    add(partial(np.add, into[0] if o else zero[0], parts[o], into[0]))
         below = torch.zeros_like(a)
         if is_first:
             return below
@@ -264,15 +269,6 @@ class _OneRow:
         if outputs > 1:  # a sum begins with 0, so that it is no negative zero
             add(partial(np.add, into, np.zeros((), into.dtype), into))
         return below
-
-    def _bias(self, parts: Any, into: Any) -> None:
-        """Add db = 0 + δ, as a sum begins, summed over the units where they share it."""
-        if len(into) == len(parts):
-            self._after.append(partial(np.add, parts, np.zeros_like(parts), into))
-            return
-        self._after.append(partial(np.add, np.zeros_like(parts[0]), parts[0], into[0]))
-        for part in parts[1:]:
-            self._after.append(partial(np.add, into[0], part, into[0]))
 
 
 ELEMENTWISE = FleetLayout(
