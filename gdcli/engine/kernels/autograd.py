@@ -52,7 +52,7 @@ class Autograd:
                 (loss,), (self._one,), False, False, self._leaves, allow_unreachable=True, accumulate_grad=False
             )
             torch._foreach_copy_(self._into, gradients)
-        return loss, output
+        return loss.detach() if loss.ndim else loss, output  # no graphs of vectors are kept for a block
 
     def arranged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """One run takes its rows as they are; an objective has none."""
