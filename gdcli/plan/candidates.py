@@ -39,21 +39,18 @@ def optimizers(text: str, spec: RunSpec) -> dict[str, tuple[dict[str, Any], str]
             raise SpecError(
                 f"--optimizers: the label '{label}' is given twice. A label of your own: {label}2={name or label}"
             )
-        given = _settings(label, settings)
-        if not equals and label in block:
-            found[label] = _of_block(label, block[label], given)
-        else:
-            found[label] = {"name": name or label, **given}, "given" if "lr" in given else "default"
+        entry = {} if equals else block.get(label, {})
+        found[label] = _of_block(name or label, entry, _settings(label, settings))
         chosen = found[label][0]["name"]
         if chosen not in OPTIMIZERS:
             raise SpecError(f"--optimizers: unknown optimizer '{chosen}'. {nearest(chosen, {*OPTIMIZERS, *block})}")
     return found
 
 
-def _of_block(label: str, entry: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def _of_block(name: str, entry: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """Return the settings of an entry of the compare block, with those given beside it, and the lr's origin."""
     origin = "given" if "lr" in given else "spec" if "lr" in entry else "default"
-    return {"name": label, **entry, **given}, origin
+    return {"name": name, **entry, **given}, origin
 
 
 def _settings(label: str, texts: Sequence[str]) -> dict[str, Any]:

@@ -46,6 +46,7 @@ def point_of(loaded: Loaded, step: int) -> EvaluationPoint:
     Before the first step the parameters are the spec's own decimal numbers where it gives them. Raises SpecError for a
     step that the run does not have, RunError where it diverges before.
     """
+    from gdcli.engine.param_groups import LrSchedules
     from gdcli.engine.problem import build
 
     spec = loaded.spec
@@ -53,7 +54,7 @@ def point_of(loaded: Loaded, step: int) -> EvaluationPoint:
     if not 1 <= step <= last:
         raise SpecError(f"--step takes a step of the run, from 1 to {last:,} (got {step:,})")
     built = build(loaded)
-    rates = built.schedules()
+    rates = LrSchedules(built.updates)
     rows = _advance(built, rates, step)
     parameters = {slot.name: built.theta.view(slot).cpu().double().tolist() for slot in built.theta.slots}
     unchanged = {slot.name for slot in built.theta.slots if step == 1 or not slot.trained}

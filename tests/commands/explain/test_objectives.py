@@ -33,7 +33,7 @@ def test_derivatives_are_autograds(expression: str) -> None:
     loaded = loaded_of({"model": {"type": "objective", "expression": expression, "start": start},
                         "optimizer": "sgd", "dtype": "float64"})  # fmt: skip
     leaves = {name: torch.tensor(value, dtype=torch.float64, requires_grad=True) for name, value in start.items()}
-    value = objectives.evaluate(objectives.parse(expression), leaves)
+    value = objectives.compile_(objectives.parse(expression), list(leaves), {})(list(leaves.values()))
     value.backward()
     explanation = explain(loaded)
     for one in explanation.quantities():
