@@ -198,7 +198,7 @@ def test_a_signed_step_has_its_length(monkeypatch: pytest.MonkeyPatch, gdcli: An
 def test_a_kind_of_picture_is_drawn_offered_and_refuses_what_it_does_not_take(
     monkeypatch: pytest.MonkeyPatch, gdcli: Any
 ) -> None:
-    drawn = plotting.PlotKind(lambda words, options, form: f"{form} of {options.names}".encode(), False, ("name",))
+    drawn = plotting.PlotKind(lambda runs, options, form: f"{form} of {options.names}".encode(), False, ("name",))
     monkeypatch.setitem(plotting.KINDS, "new", drawn)
     assert gdcli("plot", "--kind", "new", "--name", "a,b", "-o", "picture.svg").code == 0
     assert Path("picture.svg").read_bytes() == b"svg of ['a', 'b']"

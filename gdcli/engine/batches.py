@@ -12,9 +12,9 @@ from torch import Tensor
 
 from gdcli.engine.theta import ALIGNMENT
 from gdcli.spec.load import Loaded
-from gdcli.spec.sections import RunSpec
 from gdcli.zoo.data import generator
 from gdcli.zoo.losses import TARGETS
+from gdcli.zoo.table import Table
 
 if TYPE_CHECKING:
     from gdcli.engine.kernels.base import Kernel
@@ -36,34 +36,21 @@ def aligned(tensor: Tensor) -> Tensor:
     return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
 
 
-class Tables:
-    """The data of runs as tensors, made once for all runs of the same data."""
+def as_tensors(
+    tables: Sequence[Table | None], loss: str, dtype: torch.dtype, device: torch.device
+) -> list[tuple[Tensor, Tensor]]:
+    """Return each table's x [N, D] and y [N, O], or [N] for classes: the same object for the same table.
 
-    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
-        self._made: dict[int, tuple[Tensor, Tensor]] = {}
-        self._dtype, self._device = dtype, device
-
-    def training(self, loaded: Loaded) -> tuple[Tensor, Tensor]:
-        """Return x [N, D] and y [N, O], or [N] for classes; empty ones for an objective."""
-        return self._of(loaded.training, loaded.spec)
-
-    def validation(self, loaded: Loaded) -> tuple[Tensor, Tensor] | None:
-        """Return the same of the validation rows; None where there are none."""
-        return None if loaded.validation is None else self._of(loaded.validation, loaded.spec)
-
-    def _of(self, table: Any, spec: RunSpec) -> tuple[Tensor, Tensor]:
-        if id(table) not in self._made:
-            self._made[id(table)] = self._tensors(table, spec)
-        return self._made[id(table)]
-
-    def _tensors(self, table: Any, spec: RunSpec) -> tuple[Tensor, Tensor]:
-        if table is None:
-            empty = torch.empty(0, dtype=self._dtype, device=self._device)
-            return empty, empty
-        classes = TARGETS.get(spec.loss.name if spec.loss else "") == "classes" and table.y.ndim == 1
-        x = torch.as_tensor(np.ascontiguousarray(table.x)).to(self._device, self._dtype)
-        y = torch.as_tensor(np.ascontiguousarray(table.y)).to(self._device, torch.int64 if classes else self._dtype)
-        return aligned(x), aligned(y)
+    Those of an objective, which has no table, are empty.
+    """
+    made: dict[Table | None, tuple[Tensor, Tensor]] = {None: (torch.empty(0, dtype=dtype, device=device),) * 2}
+    for table in dict.fromkeys(tables):
+        if table is not None:
+            of_y = torch.int64 if TARGETS.get(loss) == "classes" and table.y.ndim == 1 else dtype
+            x = torch.as_tensor(np.ascontiguousarray(table.x)).to(device, dtype)
+            y = torch.as_tensor(np.ascontiguousarray(table.y)).to(device, of_y)
+            made[table] = aligned(x), aligned(y)
+    return [made[table] for table in tables]
 
 
 class Batches:
@@ -128,11 +115,10 @@ class Batches:
     def whole(self) -> Rows:
         """Return all rows of all runs."""
         if self._whole is None:
-            x, y = self._x, self._y
-            if not self._same_data:
-                index = torch.from_numpy(self._offset(np.arange(self.samples)[None])).to(x.device)
-                x, y = x[index], y[index]
-            self._whole = Rows(*self._kernel.arranged(x, y), slice(None))
+            if self._same_data:
+                self._whole = Rows(*self._kernel.arranged(self._x, self._y), slice(None))
+            else:
+                self._whole = self._gathered(np.arange(self.samples)[None])._replace(index=slice(None))
         return self._whole
 
     def _cut(self, k: int) -> Rows:
@@ -159,9 +145,6 @@ class Batches:
             yield self._gathered(orders[:, k * self.rows : (k + 1) * self.rows][self._order_of])
 
     def _gathered(self, rows: NDArray[np.int64]) -> Rows:
-        index = torch.from_numpy(self._offset(rows)).to(self._x.device)  # [R, B]
+        index = torch.from_numpy(rows + self._table_of[:, None] * self.samples).to(self._x.device)  # [R, B]
         x, y = (part.index_select(0, index.view(-1)).view(*index.shape, *part.shape[1:]) for part in (self._x, self._y))
         return Rows(*self._kernel.arranged(x, y), torch.from_numpy(rows))
-
-    def _offset(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        return rows + self._table_of[:, None] * self.samples

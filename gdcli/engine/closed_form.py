@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gdcli.engine.start_values import start_values
+from gdcli.engine.start_values import bias_entries
 from gdcli.errors import RunError, SpecError
 from gdcli.records import Parameter
 from gdcli.spec.load import Loaded
 from gdcli.spec.models import match
 from gdcli.zoo.losses import LOSSES
-from gdcli.zoo.models import Affine, Chain
+from gdcli.zoo.models import Chain
 
 SQUARED = ("mse", "half_mse", "sse", "half_sse")
 """Losses that are Σ(o − t)² times a number: all have the same minimum."""
@@ -63,18 +63,13 @@ def solve(loaded: Loaded) -> Solution:
     assert table is not None
     assert loss is not None
     x, y = torch.tensor(table.x, dtype=torch.float64), torch.tensor(table.y, dtype=torch.float64)  # [n, d], [n, k]
-    weight, bias = _solved(x, y, _bias_entries(loaded, model.layers[0]))
+    weight, bias = _solved(x, y, bias_entries(loaded, model.layers[0]))
     output = x @ weight.T + bias if bias is not None else x @ weight.T
     lowest = float(LOSSES[loss.name](**loss.arguments).value(output, y))
     found = dict(zip(model.shapes, (weight, bias), strict=False))  # no second name without a bias
     if not all(tensor.isfinite().all() for tensor in (weight, output)):
         raise RunError("the closed form is not finite: the data are too large")
     return Solution(tuple(Parameter(name, value.numpy()) for name, value in found.items() if value is not None), lowest)
-
-
-def _bias_entries(loaded: Loaded, layer: Affine) -> int:
-    """Return how many entries the bias has: 0 without one, 1 if the start values share it among the outputs."""
-    return start_values(loaded, torch.float64)[0][f"{layer.name}bias"].numel() if layer.bias else 0
 
 
 def _solved(x: Tensor, y: Tensor, entries: int) -> tuple[Tensor, Tensor | None]:

@@ -22,10 +22,8 @@ def resolve_device(spec: RunSpec) -> torch.device:
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     device = torch.device(wanted)
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}[device.type]
-    if there and device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        there = False
-    if not there:
+    cuda = torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
+    if not {"cpu": True, "cuda": cuda, "mps": torch.backends.mps.is_available()}[device.type]:
         raise SpecError(spec.problem(("device",), f"this machine has no device {wanted}", "Use cpu or auto"))
     if device.type == "mps" and spec.settings.dtype == "float64":
         raise SpecError(spec.problem(("dtype",), "mps has no float64", "Use float32"))

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gdcli.engine.start_values import bias_entries
 from gdcli.engine.theta import ParamSlice
 from gdcli.records import Floats, l2_norms
 from gdcli.spec.load import Loaded
@@ -168,9 +169,9 @@ def _of_rows(loaded: Loaded, layer: Affine, loss: str, known: Known) -> Extremes
     a frozen parameter. Each output has a Hessian of its own, all the same.
     """
     assert loaded.training is not None
-    x, names = loaded.training.x, layer.shapes
+    x, names, entries = loaded.training.x, layer.shapes, bias_entries(loaded, layer)
     frozen = {name for pattern in loaded.spec.model.freeze for name in match(pattern, names)}
-    ones = 0.0 if f"{layer.name}bias" in frozen or not layer.bias else _outputs_of_bias(loaded, layer) ** 0.5
+    ones = (layer.outputs // entries) ** 0.5 if f"{layer.name}bias" not in frozen and entries else 0.0
     weight = f"{layer.name}weight" not in frozen
     columns = x.shape[1] * weight + bool(ones)
     if not 0 < columns <= LARGEST:
@@ -183,14 +184,6 @@ def _of_rows(loaded: Loaded, layer: Affine, loss: str, known: Known) -> Extremes
         wide = np.column_stack([wide, np.full(len(x), ones)])
     known[key] = _extremes(wide.T @ wide * _FACTORS[loss](len(x) * layer.outputs))
     return known[key]
-
-
-def _outputs_of_bias(loaded: Loaded, layer: Affine) -> int:
-    """Return how many outputs share a bias: all where the spec gives it as a list of one number, else one."""
-    name = f"{layer.name}bias"
-    given = [value for pattern, value in loaded.spec.model.init.items() if match(pattern, {name: 0})]
-    lists = [value for value in given if isinstance(value, list)]
-    return layer.outputs if lists and len(lists[-1]) == 1 else 1
 
 
 @lru_cache(maxsize=4)

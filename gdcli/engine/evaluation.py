@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from gdcli.engine.batches import Rows
 from gdcli.engine.problem import TrainingProblem
@@ -15,15 +14,14 @@ from gdcli.records import Floats, Prediction, Start
 from gdcli.spec.load import Loaded
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.metrics import Metric, metrics_of
-from gdcli.zoo.models import Affine, Chain
+from gdcli.zoo.models import Chain
 
 
 def metric_names(loaded: Loaded) -> list[str]:
     """Return the metrics that a spec's outcome has, without running it."""
     names = [*_metrics_of(loaded)]
-    return (
-        names if loaded.validation is None else [*names, "validation_loss", *(f"validation_{name}" for name in names)]
-    )
+    held_out = [] if loaded.validation is None else ["validation_loss", *(f"validation_{name}" for name in names)]
+    return names + held_out
 
 
 def _metrics_of(loaded: Loaded) -> dict[str, Metric]:
@@ -32,14 +30,7 @@ def _metrics_of(loaded: Loaded) -> dict[str, Metric]:
 
 def loss_of(problem: TrainingProblem, rows: Rows) -> Floats:
     """Return the losses [R] on some rows. Synchronises with the device."""
-    kernel = problem.kernel
-    with torch.no_grad():
-        return _on_host(problem, kernel.loss_of(kernel.forward(rows.x), rows.y))
-
-
-def _on_host(problem: TrainingProblem, column: Tensor) -> Floats:
-    found: Floats = column[: problem.runs].cpu().numpy().astype(np.float64)
-    return found
+    return _on(problem, rows, "", {})[0]
 
 
 def final(problem: TrainingProblem) -> tuple[Floats, dict[str, Floats]]:
@@ -59,7 +50,7 @@ def _on(
     kernel = problem.kernel
     with torch.no_grad():
         output = kernel.forward(rows.x)
-        loss = _on_host(problem, kernel.loss_of(output, rows.y))
+        loss: Floats = kernel.loss_of(output, rows.y)[: problem.runs].cpu().numpy().astype(np.float64)
         if not metrics:
             return loss, {}
         tables = [getattr(loaded, which) for loaded in problem.members]
@@ -75,11 +66,12 @@ def starts_of(problem: TrainingProblem) -> list[Start]:
     """Return what is known of each run before its first step."""
     spec, model = problem.loaded.spec, problem.loaded.architecture
     last = model.layers[-1] if isinstance(model, Chain) and model.layers else None
+    node = "" if last is None else ACTIVATIONS[last.activation]().grad_fn or ("Addmm" if last.bias else "Mm")
     return [
         Start(
             loss=spec.loss.name if spec.loss else "objective",
             loss_grad_fn=problem.loss.grad_fn if problem.loss else "",
-            output_grad_fn="" if last is None else ACTIVATIONS[last.activation]().grad_fn or _product(last),
+            output_grad_fn=node,
             dtype=spec.settings.dtype,
             parameters=problem.theta.parameters(run),
             samples=problem.loaded.samples,
@@ -87,11 +79,6 @@ def starts_of(problem: TrainingProblem) -> list[Start]:
         )
         for run, prediction in enumerate(predictions_of(problem))
     ]
-
-
-def _product(layer: Affine) -> str:
-    """Return torch's node of a layer without activation."""
-    return "Addmm" if layer.bias else "Mm"
 
 
 def predictions_of(problem: TrainingProblem) -> list[Prediction | None]:

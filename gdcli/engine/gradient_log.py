@@ -38,21 +38,18 @@ class GradientLog:
         """Make a block's memory for so many steps, which is handed on with it; return what keeps step k's gradient."""
         self._kept, gradient = self.theta.stored.new_empty((steps, *self._shape)), self.theta.stored_gradient
         if self.kind != "values":
-            return self._measuring(self._kept if self.is_fleet else self._kept.squeeze(2))
+            rows, measures = (self._kept if self.is_fleet else self._kept.squeeze(2)).unbind(0), self._measures
+
+            def keep(k: int) -> None:
+                for measure, into in zip(measures, rows[k].unbind(0), strict=True):
+                    measure(into)
+
+            return keep
         if self._kept.device.type != "cpu":
             rows = self._kept.unbind(0)
             return lambda k: rows[k].copy_(gradient)
         targets, source, copy = list(self._kept.numpy()), gradient.numpy(), np.copyto
         return lambda k: copy(targets[k], source)  # numpy's copy of a small tensor costs half of torch's
-
-    def _measuring(self, kept: Tensor) -> Callable[[int], object]:
-        rows, measures = kept.unbind(0), self._measures
-
-        def keep(k: int) -> None:
-            for measure, into in zip(measures, rows[k].unbind(0), strict=True):
-                measure(into)
-
-        return keep
 
     def columns(self, steps: int) -> Floats:
         """Return what the first steps kept, on the host: [K, R, N] in the model's order, without gaps and padding."""
@@ -82,9 +79,8 @@ def _parts(theta: Theta, kind: str) -> list[Tensor]:
     """Return the stretches of the gradient that are measured: each parameter's, or the whole."""
     if kind == "norms":
         return [theta.stretch(slot.start, slot.stop)[1] for slot in theta.trained]
-    return (
-        [theta.stored_gradient] if kind == "largest" and theta.trained else []
-    )  # of nothing there is no largest entry
+    # of nothing there is no largest entry
+    return [theta.stored_gradient] if kind == "largest" and theta.trained else []
 
 
 def _measured(gradient: Tensor, kind: str, axis: int) -> Callable[[Tensor], Any]:

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gdcli.engine.kernels.elementwise import WIDTH, Elementwise, is_tiny
+from gdcli.engine.kernels.base import FleetChain
+from gdcli.engine.kernels.elementwise import ELEMENTWISE, WIDTH, is_tiny
 from gdcli.engine.problem import TrainingProblem, compiled
 from gdcli.engine.theta import Theta
 from gdcli.zoo.activations import ACTIVATIONS
@@ -32,7 +33,8 @@ def losses(built: TrainingProblem, scalars: Sequence[str], points: NDArray[np.fl
     model = built.loaded.architecture
     if isinstance(model, Chain) and is_tiny(model, built.batches.y.ndim == 1) and built.loss is not None:
         return _elementwise(built, model, built.loss, columns, points)
-    width = max([len(built.batches.x), 1]) * _widest(built)
+    units = [layer.outputs for layer in model.layers] if isinstance(model, Chain) else []
+    width = max(len(built.batches.x), 1) * max([1, *units])
     rows = max(1, CHUNK_SCALARS // (width + built.theta.values.shape[1]))
     found = [_chunk(built, columns, points[k : k + rows]) for k in range(0, len(points), rows)]
     return np.concatenate(found)
@@ -51,7 +53,7 @@ def _elementwise(
     rows = [
         starts[slot.name] + c - slot.start for c in columns for slot in built.theta.slots if slot.start <= c < slot.stop
     ]
-    kernel = Elementwise(theta, chain, loss)
+    kernel = FleetChain(theta, chain, loss, ELEMENTWISE)
     x, y = kernel.arranged(built.batches.x, built.batches.y)
     found = torch.empty(len(points), dtype=torch.float64)
     turned = torch.as_tensor(points.T.copy()).to(theta.stored)  # [k, R]
@@ -62,11 +64,6 @@ def _elementwise(
                 theta.stored[row, : len(values)] = values
             found[k : k + count] = kernel.loss_of(kernel.forward(x), y)[: part.shape[1]]
     return found.numpy()
-
-
-def _widest(built: TrainingProblem) -> int:
-    model = built.loaded.architecture
-    return max([1, *(layer.outputs for layer in model.layers)]) if isinstance(model, Chain) else 1
 
 
 def _chunk(built: TrainingProblem, columns: list[int], points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -22,18 +22,17 @@ from gdcli.engine.batches import Rows
 from gdcli.engine.block import GrowingBlock, lr_column
 from gdcli.engine.evaluation import final, loss_of, predictions_of, starts_of
 from gdcli.engine.gradient_log import GradientLog, Keep
-from gdcli.engine.param_groups import GroupStep
+from gdcli.engine.param_groups import GroupStep, LrSchedules
 from gdcli.engine.problem import TrainingProblem
 from gdcli.engine.run_state import RunState
 from gdcli.records import Block, Event, Floats, Outcomes
+from gdcli.spec.sizes import MAX_VALUES_AUTO
 
 MAX_BLOCK_STEPS = 1024
 BLOCK_SCALARS = 2**20
 """A block of gradients holds at most this many numbers: 8 MiB in float64."""
 BLOCK_SECONDS = 0.5
 """A block is handed on at least this often, so that files and the progress bar keep up with slow steps."""
-VALUES_UP_TO = 1000
-"""Trained scalars up to which `record.gradients: auto` keeps every value."""
 
 
 @dataclass(slots=True)
@@ -47,7 +46,7 @@ def keep_of(problem: TrainingProblem) -> Literal["values", "norms", "none"]:
     """Return what is kept of one run's gradients: as the spec says, auto by the number of trained scalars."""
     wanted = problem.loaded.spec.record.gradients
     if wanted == "auto":
-        return "values" if problem.theta.size <= VALUES_UP_TO else "norms"
+        return "values" if problem.theta.size <= MAX_VALUES_AUTO else "norms"
     return wanted
 
 
@@ -116,8 +115,10 @@ class Loop:
         self.stops = any(value is not None for value in self.stop.model_dump().values())
         keep = "values" if "gradients" in columns else keep or keep_of(problem)
         self.log = GradientLog(problem, keep)
-        self.capacity = self._capacity()
-        self.schedules = problem.schedules()
+        numbers = self.log.width + (self.theta.values.shape[1] if "parameters" in columns else 0)  # a step and run
+        most = BLOCK_SCALARS // (len(self.theta.values) * max(numbers, 1))
+        self.capacity = max(1, min(MAX_BLOCK_STEPS, most, self.all_steps))
+        self.schedules = LrSchedules(problem.updates)
         self.lr = lr_column(problem, problem.updates[0].lr if problem.updates else np.nan)
         self.state = RunState(self.runs, f"all {self.spec.settings.epochs} epochs")
         self.nothing = np.full(self.runs, np.nan)  # the value of a column at a step that has none
@@ -125,12 +126,6 @@ class Loop:
         self.t = 0
         self.interrupted = False
         self.begun = time.perf_counter()
-
-    def _capacity(self) -> int:
-        """Return the most steps of a block."""
-        rows, scalars = self.theta.values.shape
-        width = self.log.width + (scalars if "parameters" in self.columns else 0)
-        return max(1, min(MAX_BLOCK_STEPS, BLOCK_SCALARS // (rows * max(width, 1)), self.all_steps))
 
     @property
     def is_open(self) -> bool:

@@ -12,6 +12,7 @@ from gdcli.spec.models import match
 from gdcli.spec.sections import Ingredient, RunSpec
 from gdcli.zoo.arithmetic import Setting, Update
 from gdcli.zoo.schedulers import SCHEDULERS, Schedule
+from gdcli.zoo.update_rule import Bound
 
 GroupStep = tuple[Update, Setting]
 """An update rule and the learning rate that it takes."""
@@ -52,23 +53,32 @@ def _schedule(spec: RunSpec, pattern: str | None) -> Schedule | None:
     return None if chosen is None else SCHEDULERS[chosen.name](**chosen.arguments)
 
 
+@dataclass(frozen=True, slots=True)
+class GroupUpdate:
+    """The update of one group's parameters: its bound rule, its learning rates, and how they change over the epochs."""
+
+    bound: Bound
+    lr: Setting  # one for all runs, or a column over them
+    schedule: Schedule | None
+
+
 class LrSchedules:
     """The learning rates as the epochs go on; each epoch's are worked out from those of the epoch before."""
 
-    def __init__(self, updates: Sequence[tuple[Update, Setting, Schedule | None]]) -> None:
-        self._updates, self._lrs = updates, [lr for _, lr, _ in updates]
+    def __init__(self, updates: Sequence[GroupUpdate]) -> None:
+        self._updates, self._lrs = updates, [group.lr for group in updates]
         self._epoch = -1
-        self.are_scheduled = any(schedule is not None for _, _, schedule in updates)
+        self.are_scheduled = any(group.schedule is not None for group in updates)
 
     def of_epoch(self, epoch: int) -> list[GroupStep]:
         """Return the rules with the learning rates of an epoch, counted from 0; epochs are asked for in order."""
         while self._epoch < epoch:
             self._epoch += 1
             self._lrs = [
-                lr if schedule is None else _next(schedule, base, lr, self._epoch)
-                for lr, (_, base, schedule) in zip(self._lrs, self._updates, strict=True)
+                lr if group.schedule is None else _next(group.schedule, group.lr, lr, self._epoch)
+                for lr, group in zip(self._lrs, self._updates, strict=True)
             ]
-        return [(update, lr) for (update, _, _), lr in zip(self._updates, self._lrs, strict=True)]
+        return [(group.bound.update, lr) for group, lr in zip(self._updates, self._lrs, strict=True)]
 
 
 def _next(schedule: Schedule, base: Setting, lr: Setting, epoch: int) -> Setting:

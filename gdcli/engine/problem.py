@@ -10,15 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gdcli.engine.batches import Batches, Rows, Tables
+from gdcli.engine.batches import Batches, Rows, as_tensors
 from gdcli.engine.device import resolve_device, resolve_threads
 from gdcli.engine.kernels.autograd import on_chain, on_module, on_objective
-from gdcli.engine.kernels.base import Kernel
-from gdcli.engine.kernels.batched import Batched
-from gdcli.engine.kernels.elementwise import WIDTH, Elementwise, is_tiny
-from gdcli.engine.kernels.objective import Objectives
+from gdcli.engine.kernels.base import FleetChain, Kernel
+from gdcli.engine.kernels.batched import BATCHED
+from gdcli.engine.kernels.elementwise import ELEMENTWISE, WIDTH, is_tiny
 from gdcli.engine.kernels.single import Single
-from gdcli.engine.param_groups import LrSchedules, param_groups
+from gdcli.engine.param_groups import GroupUpdate, param_groups
 from gdcli.engine.start_values import start_key, start_values
 from gdcli.engine.theta import Theta
 from gdcli.errors import SpecError
@@ -26,23 +25,11 @@ from gdcli.records import Floats
 from gdcli.spec.load import Loaded
 from gdcli.spec.models import match
 from gdcli.spec.sections import RunSpec
-from gdcli.zoo.arithmetic import Setting
 from gdcli.zoo.expressions import ExpressionError, Name
 from gdcli.zoo.losses import LOSSES, TARGETS, Loss
 from gdcli.zoo.models import Chain, Objective, chain_of
 from gdcli.zoo.objectives import compile_
 from gdcli.zoo.optimizers import OPTIMIZERS
-from gdcli.zoo.schedulers import Schedule
-from gdcli.zoo.update_rule import Bound
-
-
-@dataclass(frozen=True, slots=True)
-class GroupUpdate:
-    """The update of one group's parameters: its bound rule, its learning rates, and how they change over the epochs."""
-
-    bound: Bound
-    lr: Setting  # one for all runs, or a column over them
-    schedule: Schedule | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +65,6 @@ class TrainingProblem:
     def is_fleet(self) -> bool:
         """Whether a fleet's kernel serves it."""
         return self.kernel_name in FLEET_KERNELS
-
-    def schedules(self) -> LrSchedules:
-        """Return the learning rates of all groups from the first epoch on."""
-        return LrSchedules([(update.bound.update, update.lr, update.schedule) for update in self.updates])
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what the steps to come depend on, by name: writing to it changes the runs."""
@@ -140,7 +123,8 @@ FLEET_KERNELS = ("elementwise", "batched", "objective")
 
 def build(loaded: Loaded) -> TrainingProblem:
     """Make every tensor of a run, as `run` trains it. Raises SpecError for what only torch can know."""
-    return _build([loaded], _single_kernel_name(loaded))
+    by_hand = isinstance(loaded.architecture, Chain) and loaded.spec.settings.engine != "autograd"
+    return _build([loaded], "by_hand" if by_hand else "autograd")
 
 
 def build_fleet(members: Sequence[Loaded]) -> TrainingProblem:
@@ -159,11 +143,12 @@ def _build(members: Sequence[Loaded], name: str) -> TrainingProblem:
     theta, module = _theta(padded, dtype, device, innermost=innermost)
     module = None if is_fleet else module
     kernel = _kernel(name, first, theta, loss, module)
-    tables = Tables(dtype, device)
-    batches = Batches(kernel, [tables.training(loaded) for loaded in padded], padded)
-    if is_fleet and not batches.shuffle:  # a shuffled epoch would draw its order
+    of = spec.loss.name if spec.loss else "", dtype, device
+    batches = Batches(kernel, as_tensors([loaded.training for loaded in padded], *of), padded)
+    if isinstance(kernel, FleetChain) and not batches.shuffle:  # a shuffled epoch would draw its order
         kernel.prepare(next(iter(batches.epoch())).x)
-    validation = _validation(kernel, [tables.validation(loaded) for loaded in padded])
+    held_out = as_tensors([loaded.validation for loaded in padded], *of)
+    validation = None if first.validation is None else _validation(kernel, held_out)
     updates = _updates(padded, theta) if spec.settings.epochs and spec.optimizer is not None else ()
     return TrainingProblem(
         tuple(members), device, dtype, theta, kernel, name, loss, updates, batches, validation, module
@@ -177,16 +162,6 @@ def kernel_name(loaded: Loaded) -> str:
         return "objective"
     assert loaded.spec.loss is not None
     return "elementwise" if is_tiny(chain, TARGETS.get(loaded.spec.loss.name) == "classes") else "batched"
-
-
-def _single_kernel_name(loaded: Loaded) -> str:
-    engine = loaded.spec.settings.engine
-    if isinstance(loaded.architecture, Chain) and engine != "autograd":
-        return "by_hand"
-    if engine == "by_hand":
-        what = f"the backward pass of a {loaded.spec.model.name} model is not written out by hand"
-        raise SpecError(loaded.spec.problem(("engine",), what, "Use auto or autograd"))
-    return "autograd"
 
 
 def _padded(members: Sequence[Loaded], innermost: bool) -> list[Loaded]:
@@ -218,8 +193,7 @@ def _theta(
 def _kernel(name: str, loaded: Loaded, theta: Theta, loss: Loss | None, module: torch.nn.Module | None) -> Kernel:
     model = loaded.architecture
     if isinstance(model, Objective):
-        value, bare = compiled(loaded.spec, model), isinstance(model.expression, Name)
-        return Objectives(theta, value, bare=bare) if name == "objective" else on_objective(theta, value, bare=bare)
+        return on_objective(theta, compiled(loaded.spec, model), bare=isinstance(model.expression, Name))
     assert loss is not None
     if name == "by_hand":
         assert isinstance(model, Chain)
@@ -228,7 +202,7 @@ def _kernel(name: str, loaded: Loaded, theta: Theta, loss: Loss | None, module: 
         return on_chain(theta, model, loss) if isinstance(model, Chain) else on_module(theta, module, loss)
     chain = chain_of(model)
     assert chain is not None
-    return Elementwise(theta, chain, loss) if name == "elementwise" else Batched(theta, chain, loss)
+    return FleetChain(theta, chain, loss, ELEMENTWISE if name == "elementwise" else BATCHED)
 
 
 def compiled(spec: RunSpec, model: Objective) -> Callable[..., Tensor]:
@@ -240,14 +214,11 @@ def compiled(spec: RunSpec, model: Objective) -> Callable[..., Tensor]:
         raise SpecError(spec.problem(("model", "expression"), what)) from None
 
 
-def _validation(kernel: Kernel, tables: Sequence[tuple[Tensor, Tensor] | None]) -> Rows | None:
-    first = tables[0]
-    if first is None:
-        return None
-    if all(table is not None and table[0] is first[0] for table in tables):
-        return Rows(*kernel.arranged(*first), slice(None))
-    pairs = [table for table in tables if table is not None]
-    return Rows(*kernel.arranged(torch.stack([x for x, _ in pairs]), torch.stack([y for _, y in pairs])), slice(None))
+def _validation(kernel: Kernel, tables: Sequence[tuple[Tensor, Tensor]]) -> Rows:
+    x, y = tables[0]
+    if any(table is not tables[0] for table in tables):
+        x, y = torch.stack([x for x, _ in tables]), torch.stack([y for _, y in tables])
+    return Rows(*kernel.arranged(x, y), slice(None))
 
 
 def _updates(members: Sequence[Loaded], theta: Theta) -> tuple[GroupUpdate, ...]:

@@ -13,7 +13,7 @@ from gdcli.spec import sizes
 from gdcli.spec.load import Loaded
 from gdcli.spec.models import match, name_problems
 from gdcli.spec.sections import RunSpec
-from gdcli.zoo.models import Chain, Objective, Stack, TorchLayer
+from gdcli.zoo.models import Affine, Chain, Objective, Stack, TorchLayer
 
 
 def start_key(loaded: Loaded) -> Hashable:
@@ -55,6 +55,14 @@ def start_values(loaded: Loaded, dtype: torch.dtype) -> tuple[dict[str, Tensor],
         for name in match(pattern, values):
             values[name] = _initialised(values[name], value)
     return values, module
+
+
+def bias_entries(loaded: Loaded, layer: Affine) -> int:
+    """Return how many entries a layer's bias has: 0 without one, 1 where the spec's list of one number is for all."""
+    name = f"{layer.name}bias"
+    given = [value for pattern, value in loaded.spec.model.init.items() if match(pattern, {name: 0})]
+    lists = [value for value in given if isinstance(value, list)]
+    return (len(lists[-1]) if lists else layer.outputs) if layer.bias else 0
 
 
 def _module(loaded: Loaded, model: Stack, dtype: torch.dtype) -> torch.nn.Module:

@@ -89,11 +89,9 @@ class Theta:
 
     def stretch(self, start: int, end: int) -> tuple[Tensor, Tensor]:
         """Return neighbouring parameters and their gradient as they lie in memory; of a single run without its axis."""
-        if self.innermost:
-            return self.stored[start:end], self.stored_gradient[start:end]
-        if len(self.stored) == 1:
-            return self.stored[0, start:end], self.stored_gradient[0, start:end]
-        return self.stored[:, start:end], self.stored_gradient[:, start:end]
+        runs = 0 if len(self.stored) == 1 else slice(None)
+        part = slice(start, end) if self.innermost else (runs, slice(start, end))
+        return self.stored[part], self.stored_gradient[part]
 
     def gradient_norms(self) -> Tensor:
         """Return the l2 norm [R] of each run's gradient."""

@@ -32,8 +32,7 @@ def optimizers(text: str, spec: RunSpec) -> dict[str, tuple[dict[str, Any], str]
     KEY=VALUE.
     """
     block = spec.compare.optimizers if spec.compare else {}
-    own = spec.document.find(("optimizer",))
-    settings_of_spec = own.plain() if own is not None and isinstance(own.value, dict) else {}
+    own = _chosen(spec, "optimizer")
     found: dict[str, tuple[dict[str, Any], str]] = {}
     for part in text.split(","):
         label, *settings = part.strip().split(":")
@@ -42,23 +41,19 @@ def optimizers(text: str, spec: RunSpec) -> dict[str, tuple[dict[str, Any], str]
             raise SpecError(
                 f"--optimizers: the label '{label}' is given twice. A label of your own: {label}2={name or label}"
             )
-        given = _settings(label, settings)
-        if not equals and label in block:
-            found[label] = _of_block(label, block[label], given)
-        else:
-            beside = settings_of_spec if settings_of_spec.get("name") == (name or label) else {}
-            origin = "given" if "lr" in given else "spec" if "lr" in beside else "default"
-            found[label] = {"name": name or label, **beside, **given}, origin
+        of_spec = own if own.get("name") == (name or label) else {}
+        entry = of_spec if equals else block.get(label, of_spec)
+        found[label] = _of_block(name or label, entry, _settings(label, settings))
         chosen = found[label][0]["name"]
         if chosen not in OPTIMIZERS:
             raise SpecError(f"--optimizers: unknown optimizer '{chosen}'. {nearest(chosen, {*OPTIMIZERS, *block})}")
     return found
 
 
-def _of_block(label: str, entry: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def _of_block(name: str, entry: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """Return the settings of an entry of the compare block, with those given beside it, and the lr's origin."""
     origin = "given" if "lr" in given else "spec" if "lr" in entry else "default"
-    return {"name": label, **entry, **given}, origin
+    return {"name": name, **entry, **given}, origin
 
 
 def _settings(label: str, texts: Sequence[str]) -> dict[str, Any]:
@@ -74,10 +69,15 @@ def _settings(label: str, texts: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
+def _chosen(spec: RunSpec, key: str) -> dict[str, Any]:
+    """Return the choice of a key and its settings as the spec gives them; nothing for its short form."""
+    node = spec.document.find((key,))
+    return node.plain() if node is not None and isinstance(node.value, dict) else {}
+
+
 def batches(text: str, spec: RunSpec) -> dict[str, dict[str, Any]]:
     """Return batch settings by label, from ``full,stochastic,mini-batch:32``; the spec's own mode has its settings."""
-    own = spec.document.find(("batch",))
-    settings_of_spec = own.plain() if own is not None and isinstance(own.value, dict) else {}
+    own = _chosen(spec, "batch")
     found: dict[str, dict[str, Any]] = {}
     for part in text.split(","):
         label = part.strip()
@@ -88,8 +88,8 @@ def batches(text: str, spec: RunSpec) -> dict[str, dict[str, Any]]:
             raise SpecError(f"--batches: unknown mode '{mode}'. {nearest(mode, ('full', 'stochastic', 'mini-batch'))}")
         if colon and (mode != "mini-batch" or not size.isdecimal() or int(size) < 1):
             raise SpecError(f"--batches: '{label}' is not mini-batch:SIZE with a size of at least 1")
-        beside = settings_of_spec if settings_of_spec.get("mode") == mode else {}
-        found[label] = {"mode": mode, **beside, **({"size": int(size)} if colon else {})}
+        of_spec = own if own.get("mode") == mode else {}
+        found[label] = {"mode": mode, **of_spec, **({"size": int(size)} if colon else {})}
     return found
 
 
@@ -112,8 +112,6 @@ def rows(
         changes: list[tuple[str, Any]] = []
         origins: dict[str, ChangeOrigin] = {}
         lr, lr_from = spec.optimizer.arguments["lr"] if spec.optimizer else None, "spec"
-        if row is None and "optimizer.lr" in given:
-            lr_from = "given"
         if row is not None:
             (settings, lr_from), entry = row, document.find(("compare", "optimizers", label))
             lr = _lr(settings)
@@ -124,13 +122,16 @@ def rows(
             changes.append(("batch", cut))
         name = " ".join(filter(None, (label, cut_label)))
         found.append(Trial(name, (name, lr, lr_from), tuple(changes), origins))
-    reached = with_overrides(found, overrides)
-    return [
-        replace(trial, values=(trial.label, given["optimizer.lr"], "given"))
-        if ("optimizer.lr", given.get("optimizer.lr")) in trial.changes
-        else trial
-        for trial in reached
-    ]
+    found = with_overrides(found, overrides)
+    return found if "optimizer.lr" not in given else [_with_lr(trial, given["optimizer.lr"]) for trial in found]
+
+
+def _with_lr(trial: Trial, lr: Any) -> Trial:
+    """Return a row whose learning rate is the command line's, where that is the case."""
+    label, old, origin = trial.values
+    if ("optimizer.lr", lr) in trial.changes or (origin == "spec" and old == lr):
+        return replace(trial, values=(label, lr, "given"))
+    return trial
 
 
 def _asked(

@@ -32,9 +32,8 @@ class Trial:
     label: str
     values: tuple[Any, ...]  # of the axes, for results.csv
     changes: tuple[tuple[str, Any], ...]  # dotted path and plain value: ("optimizer.lr", 0.1), ("seed", 3)
-    origins: Mapping[str, ChangeOrigin] = field(
-        default_factory=dict
-    )  # by dotted path, of changes that the file asks for
+    # by dotted path, of changes that the file asks for
+    origins: Mapping[str, ChangeOrigin] = field(default_factory=dict)
 
 
 def with_overrides(trials: Sequence[Trial], overrides: Sequence[tuple[str, str, Node]]) -> list[Trial]:
@@ -99,7 +98,7 @@ class SpecFactory:
         changes = sorted(changes, key=lambda change: change[0].count("."))  # optimizer=adam does not undo optimizer.lr
         for path, value in changes:
             document = put(document, steps_of(path), as_node(value, HERE), HERE)
-        keys = {_key(path) for path, _ in changes}
+        keys = {"optimizer" if path.startswith("optimizer.") else path for path, _ in changes}  # to be checked anew
         if not keys.issubset(RESPECIFIED) or (self._base.spec.data is None and "data.seed" in keys):
             return self._load(self._parse(document))
         spec = respec(self._base.spec, document, keys)
@@ -116,11 +115,6 @@ class SpecFactory:
                 self._drawn.popitem(last=False)
         self._drawn.move_to_end(seed)
         return self._drawn[seed]
-
-
-def _key(path: str) -> str:
-    """Return the key that is checked anew for a change at this path."""
-    return "optimizer" if path.startswith("optimizer.") else path
 
 
 def _moved(problem: Problem, origins: Mapping[str, ChangeOrigin]) -> Problem:

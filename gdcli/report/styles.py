@@ -31,7 +31,8 @@ def autograd(event: Event, start: Start) -> str:
     """Print the same with the loss before the update, the prediction as torch 0.3 did (document 1, with autograd)."""
     if isinstance(event, StepBlock):
         return _grad_lines(event, " grad: ", event.loss)
-    return _predict_line(event, lambda output: _variable(output, start.dtype))
+    head = "Variable containing:\n"
+    return _predict_line(event, lambda output: head + torch_repr.legacy_tensor(*output, dtype=start.dtype))
 
 
 def epoch(event: Event, start: Start) -> str:
@@ -154,10 +155,6 @@ def _plain(numbers: Sequence[float]) -> str:
     return " ".join(map(repr, numbers))
 
 
-def _variable(output: list[float], dtype: str) -> str:
-    return f"Variable containing:\n{torch_repr.legacy_tensor(*output, dtype=dtype)}"
-
-
 def _escaped(name: str) -> str:
     return name.replace("{", "{{").replace("}", "}}")
 
@@ -191,25 +188,21 @@ class Style:
     """A style's function, and what it asks of a run."""
 
     text: Callable[[Event, Start], str]
-    columns: frozenset[str]  # the optional fields of StepBlock that it needs
+    columns: frozenset[str] = frozenset()  # the optional fields of StepBlock that it needs
     needs: str = ""  # what a spec must have for it, in words
-
-
-def _style(text: Callable[[Event, Start], str], *columns: str, needs: str = "") -> Style:
-    return Style(text, frozenset(columns), needs)
 
 
 _ONE_WEIGHT = "batches of one sample, a model with one weight"
 
 STYLES: dict[str, Style] = {
-    "manual": _style(manual, "sample", "gradients", "loss_after", needs=_ONE_WEIGHT),
-    "autograd": _style(autograd, "sample", "gradients", needs=_ONE_WEIGHT),
-    "epoch": _style(epoch, "full_loss"),
-    "tensor": _style(tensor),
-    "loss": _style(loss),
-    "backprop": _style(backprop, "output", "gradients", "parameters", needs="a model with data"),
-    "layers": _style(layers, "gradients"),
-    "parameters": _style(parameters),
-    "trace": _style(trace, "parameters"),
-    "gradient": _style(gradient, "gradients"),
+    "manual": Style(manual, frozenset({"sample", "gradients", "loss_after"}), _ONE_WEIGHT),
+    "autograd": Style(autograd, frozenset({"sample", "gradients"}), _ONE_WEIGHT),
+    "epoch": Style(epoch, frozenset({"full_loss"})),
+    "tensor": Style(tensor),
+    "loss": Style(loss),
+    "backprop": Style(backprop, frozenset({"output", "gradients", "parameters"}), "a model with data"),
+    "layers": Style(layers, frozenset({"gradients"})),
+    "parameters": Style(parameters),
+    "trace": Style(trace, frozenset({"parameters"})),
+    "gradient": Style(gradient, frozenset({"gradients"})),
 }

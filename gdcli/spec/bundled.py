@@ -44,19 +44,16 @@ def find(spec: str) -> Source:
         raise SpecError(f"this cannot be the name of a file (got '{name}')")
     try:
         mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return _bundled(spec, name)
-    except OSError as error:
-        raise SpecError(f"cannot read '{name}': {error.strerror}") from None
-    if stat.S_ISDIR(mode):
-        if spec in names():
-            return _bundled(spec, name)
-        raise SpecError(f"'{name}' is a folder, not a spec")
-    if not stat.S_ISREG(mode):  # a pipe would be waited for
-        raise SpecError(f"'{name}' is not a regular file")
-    try:
+        if stat.S_ISDIR(mode):
+            if spec in names():
+                return _bundled(spec, name)
+            raise SpecError(f"'{name}' is a folder, not a spec")
+        if not stat.S_ISREG(mode):  # a pipe would be waited for
+            raise SpecError(f"'{name}' is not a regular file")
         with path.open("rb") as stream:
             text = stream.read(MAX_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return _bundled(spec, name)
     except OSError as error:
         raise SpecError(f"cannot read '{name}': {error.strerror}") from None
     if len(text) > MAX_BYTES:

@@ -109,10 +109,10 @@ class _Reader:
         """Return the root, or raise SpecError with all problems."""
         with contextlib.suppress(_StopError):
             self._parse(self._without_directives(self._checked(text)))
-            if self.override:
-                self._check_override(text)
-            else:
+            if not self.override:
                 self._check_document()
+            elif self.root is None and text.strip() and not self.problems:
+                self.complain(self._place(0, 0), f"this is a comment, not a value (got {shown(str(text))})", QUOTES)
         if self.problems:
             raise SpecError(sorted(self.problems, key=lambda problem: (problem.place.line, problem.place.column)))
         return self.root or Node(self._place(0, 0), None)
@@ -126,10 +126,6 @@ class _Reader:
             kind = "a list" if isinstance(root.value, tuple) else "text" if isinstance(root.value, str) else "a value"
             hint = missing_space(root.text) or hint
             self.complain(root.place, f"the document is {kind}, not a mapping of keys", hint)
-
-    def _check_override(self, text: bytes | str) -> None:
-        if self.root is None and text.strip() and not self.problems:
-            self.complain(self._place(0, 0), f"this is a comment, not a value (got {shown(str(text))})", QUOTES)
 
     def complain(self, place: Place, message: str, hint: str = "", key: str | None = None) -> None:
         """Note a problem at the place, at the key given or else the one that is being read."""
@@ -226,7 +222,11 @@ class _Reader:
             self._refuse_properties(place, event.anchor, event.tag)
             self._open(place, event)
         elif isinstance(event, yaml.CollectionEndEvent):
-            self._close()
+            closed = self.stack.pop()
+            if closed.is_key:
+                self.stack[-1].key = (closed.place, None)
+            else:
+                self._add(closed.node())
         elif isinstance(event, yaml.AliasEvent):
             self.complain(place, f"aliases are refused (got *{shown(str(event.anchor))})", STAR)
             self._take(place, "alias", "", plain=False)
@@ -263,13 +263,6 @@ class _Reader:
         else:
             self._count(place)
         self.stack.append(_Open(place, is_list, bool(event.flow_style), is_key))
-
-    def _close(self) -> None:
-        closed = self.stack.pop()
-        if closed.is_key:
-            self.stack[-1].key = (closed.place, None)
-        else:
-            self._add(closed.node())
 
     def _count(self, place: Place) -> None:
         self.values += 1

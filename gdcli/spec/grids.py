@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdcli.errors import SpecError, nearest
-from gdcli.spec.scalars import UnreadableError, bad_characters, named, resolve, shown
+from gdcli.spec.scalars import FLOAT, UnreadableError, bad_characters, named, resolve, shown
 
 Value = float | int | str | bool
 
@@ -26,7 +26,6 @@ FORMS = "Forms: 0.1,0.01 or 0:4.1:0.1 or range(0,4.1,0.1) or linspace(0,4,41) or
 MAX_TEXT = 10_000
 MAX_NUMBER = 100  # characters of one number, so that exact arithmetic stays instant
 PRECISION = Context(prec=50)  # enough to round to the nearest float64, and the same on every machine
-_NUMBER = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _CALL = re.compile(r"([A-Za-z_]\w*)\s*\((.*)\)", re.DOTALL)
 _NAMED = re.compile(r"\s*([A-Za-z_][\w.:]*(?:\[[0-9, ]*\])?)\s*=(.*)", re.DOTALL)
 _CLOSES = {")": "(", "]": "["}
@@ -65,7 +64,7 @@ def parse(text: str) -> Grid:
     if call := _CALL.fullmatch(text):
         return _call(call[1], call[2], text)
     parts = [part.strip() for part in text.split(":")]
-    if len(parts) > 1 and _NUMBER.fullmatch(parts[0]) and "," not in text:
+    if len(parts) > 1 and FLOAT.fullmatch(parts[0]) and "," not in text:
         return _range(parts, text)
     return _list([_word(part, text) for part in _split(text, text)], text)
 
@@ -191,7 +190,7 @@ def _named_parts(text: str, whole: str) -> Iterator[tuple[str, str]]:
 def _word(part: str, text: str) -> Value:
     if re.search(r"[()\[\]{}\"'=]", part):
         raise _error(f"'{shown(part)}' is neither a number nor a word", text, FORMS)
-    if ":" in part and _NUMBER.fullmatch(part.split(":")[0].strip()):
+    if ":" in part and FLOAT.fullmatch(part.split(":")[0].strip()):
         raise _error(f"the range '{shown(part)}' cannot stand in a list", text)
     try:
         value = resolve(part)
@@ -212,7 +211,7 @@ def _scalar(value: Any, text: str | None = None) -> Value:
 
 def _number(text: str, whole: str) -> Decimal:
     """Return the number exactly as written, once it is known to be one that a float64 holds."""
-    if not _NUMBER.fullmatch(text):
+    if not FLOAT.fullmatch(text):
         finite = text.lower().lstrip("+-.") not in ("nan", "inf", "infinity")
         raise _error(f"'{shown(text)}' is not a number" if finite else "a number must be finite", whole)
     if len(text) > MAX_NUMBER:
@@ -237,11 +236,8 @@ def _count(text: str, whole: str) -> int:
 def _list(values: list[Value], text: str = "") -> Grid:
     if not values:
         raise SpecError(f"the grid is empty. {FORMS}")
-    return Grid(len(values), text or ",".join(map(_as_text, values)), partial(list, values))
-
-
-def _as_text(value: Value) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    texts = (str(value).lower() if isinstance(value, bool) else str(value) for value in values)
+    return Grid(len(values), text or ",".join(texts), partial(list, values))
 
 
 def _call(name: str, inside: str, text: str) -> Grid:

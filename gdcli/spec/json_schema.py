@@ -168,6 +168,11 @@ def _choice(
     return {"description": text, "anyOf": [{"type": "string", "enum": bare}, mappings]}
 
 
+def _by_name(text: str, schema: Schema) -> Schema:
+    """Return a mapping from names or globs of parameters."""
+    return {"description": text, "type": "object", "additionalProperties": schema}
+
+
 def _data(definitions: _Definitions) -> Schema:
     generators = _named(definitions, "generate", GENERATORS, "kind")
     generate = _choice(definitions, "generate", generators, "kind", "Rows made up from the seed.", short=False)
@@ -225,11 +230,7 @@ def _model(definitions: _Definitions) -> Schema:
     }
     for schema in schemas.values():
         schema["properties"] |= {
-            "init": {
-                "description": "Start values by parameter name or glob.",
-                "type": "object",
-                "additionalProperties": start,
-            },
+            "init": _by_name("Start values by parameter name or glob.", start),
             "freeze": {
                 "description": "Parameters that are not trained, by name or glob.",
                 "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
@@ -243,11 +244,8 @@ def _optimizer(definitions: _Definitions) -> Schema:
     for schema in schemas.values():
         settings = {key: value for key, value in schema["properties"].items() if key != "name"}
         settings = {key: {k: v for k, v in value.items() if k != "default"} for key, value in settings.items()}
-        schema["properties"]["groups"] = {
-            "description": "Settings of groups of parameters, by name or glob.",
-            "type": "object",
-            "additionalProperties": {"type": "object", "properties": settings, "additionalProperties": False},
-        }
+        one = {"type": "object", "properties": settings, "additionalProperties": False}
+        schema["properties"]["groups"] = _by_name("Settings of groups of parameters, by name or glob.", one)
     return _choice(definitions, "optimizer", schemas, "name", "The update rule.")
 
 
@@ -255,11 +253,7 @@ def _scheduler(definitions: _Definitions) -> Schema:
     """Return a schedule with its groups, or the groups alone."""
     alone = _named(definitions, "schedule", SCHEDULERS, "name")
     one = {"anyOf": [*alone.values(), {"enum": sorted(SCHEDULERS)}]}
-    groups = {
-        "description": "Schedules of groups of parameters, by name or glob.",
-        "type": "object",
-        "additionalProperties": one,
-    }
+    groups = _by_name("Schedules of groups of parameters, by name or glob.", one)
     schemas = _named(definitions, "scheduler", SCHEDULERS, "name")
     for schema in schemas.values():
         schema["properties"]["groups"] = groups

@@ -62,17 +62,13 @@ def load(spec: RunSpec, base: Path, *, bounded: bool = True, cores: int | None =
     ``cores`` is for `threads: auto`, by default this machine's.
     Raises SpecError with every problem; MachineError if an optional package is missing.
     """
-    problems: list[Problem] = []
     if bounded:
-        problems += _too_large_data(spec) + _too_deep(spec)
-        if problems:
-            raise SpecError(problems)
+        _refuse([*_too_large_data(spec), *_too_deep(spec)])
     file = None
     if spec.data is not None and spec.data.source == "file":
         file = (base / spec.data.arguments["file"]).absolute()
-    table = _table(spec, file, problems)
-    if problems:
-        raise SpecError(problems)
+    table = _table(spec, file)
+    problems: list[Problem] = []
     training, validation = _prepared(spec, table, problems) if table is not None else (None, None)
     architecture = _architecture(spec, training, problems)
     if problems or architecture is None:
@@ -84,10 +80,14 @@ def load(spec: RunSpec, base: Path, *, bounded: bool = True, cores: int | None =
         problems += name_problems(spec, architecture.shapes)
     problems += [*_engine(loaded), *_style(loaded)]
     if bounded:
-        problems += _too_large(loaded) + _too_long(loaded)
+        problems += [*_too_large(loaded), *_too_long(loaded)]
+    _refuse(problems)
+    return loaded
+
+
+def _refuse(problems: list[Problem]) -> None:
     if problems:
         raise SpecError(problems)
-    return loaded
 
 
 def draws_data(spec: RunSpec) -> bool:
@@ -101,49 +101,48 @@ def respecified(loaded: Loaded, spec: RunSpec) -> Loaded:
     Raises SpecError for groups of the optimizer that the model has not.
     """
     if spec.optimizer is not None and spec.optimizer.groups and not isinstance(loaded.architecture, Stack):
-        problems = list(islice(group_problems(spec, loaded.architecture.shapes), MAX_PROBLEMS))
-        if problems:
-            raise SpecError(problems)
+        _refuse(list(islice(group_problems(spec, loaded.architecture.shapes), MAX_PROBLEMS)))
     return replace(loaded, spec=spec)
 
 
 # --- data -------------------------------------------------------------------------------------------------------------
 
 
-def _too_large_data(spec: RunSpec) -> list[Problem]:
+def _too_large_data(spec: RunSpec) -> Iterator[Problem]:
     if spec.data is None or spec.data.source != "generate":
-        return []
+        return
     arguments = dict(spec.data.arguments)
     count = sources.points(arguments.pop("kind"), arguments)
     path: KeyPath = ("data", "generate", "n")
     path = path if spec.document.find(path) is not None else path[:2]
     if count > sizes.MAX_POINTS:
-        return [spec.problem(path, f"{count:,} numbers, more than {sizes.MAX_POINTS:,}", sizes.RAISE)]
-    return _too_much_memory(spec, path, f"{count:,} numbers take", sizes.data_memory(spec, count))
+        yield spec.problem(path, f"{count:,} numbers, more than {sizes.MAX_POINTS:,}", sizes.RAISE)
+    else:
+        yield from _too_much_memory(spec, path, f"{count:,} numbers take", sizes.data_memory(spec, count))
 
 
-def _too_much_memory(spec: RunSpec, path: KeyPath, what: str, needed: int, hint: str = sizes.RAISE) -> list[Problem]:
+def _too_much_memory(
+    spec: RunSpec, path: KeyPath, what: str, needed: int, hint: str = sizes.RAISE
+) -> Iterator[Problem]:
     there = sizes.machine()
-    if there is None or needed <= there:
-        return []
-    what += f" at least {sizes.gigabytes(needed)} of memory, this machine has {sizes.gigabytes(there)}"
-    return [spec.problem(path, what, hint)]
+    if there is not None and needed > there:
+        what += f" at least {sizes.gigabytes(needed)} of memory, this machine has {sizes.gigabytes(there)}"
+        yield spec.problem(path, what, hint)
 
 
-def _too_deep(spec: RunSpec) -> list[Problem]:
-    count = len(spec.model.arguments.get("layers", ()))
-    if count <= sizes.MAX_LAYERS + 1:  # the first is the input's width
-        return []
-    what = f"{count - 1:,} layers, more than {sizes.MAX_LAYERS:,}"
-    return [spec.problem(("model", "layers"), what, sizes.RAISE)]
+def _too_deep(spec: RunSpec) -> Iterator[Problem]:
+    count = len(spec.model.arguments.get("layers", ())) - 1  # the first is the input's width
+    if count > sizes.MAX_LAYERS:
+        what = f"{count:,} layers, more than {sizes.MAX_LAYERS:,}"
+        yield spec.problem(("model", "layers"), what, sizes.RAISE)
 
 
 def _digest(file: Path | None) -> str:
     return "" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _table(spec: RunSpec, file: Path | None, problems: list[Problem]) -> Table | None:
-    """Return all rows of the spec's source, or None with the problem noted (or for an objective)."""
+def _table(spec: RunSpec, file: Path | None) -> Table | None:
+    """Return all rows of the spec's source, None for an objective. Raises SpecError."""
     if spec.data is None:
         return None
     prefix: KeyPath = ("data", "generate") if spec.data.source == "generate" else ("data",)
@@ -151,16 +150,13 @@ def _table(spec: RunSpec, file: Path | None, problems: list[Problem]) -> Table |
         with np.errstate(all="ignore"):  # what overflows is refused below
             table = _read(spec, file)
     except ArgumentError as error:
-        problems.append(spec.problem((*prefix, *error.path), error.message))
-        return None
+        raise SpecError(spec.problem((*prefix, *error.path), error.message)) from None
     except (ValueError, OverflowError) as error:  # a generator's: 'x: uniform needs low <= high', or numpy's
         key, _, what = str(error).partition(": ")
         named = key in spec.data.arguments
-        problems.append(spec.problem((*prefix, key) if named else prefix, what if named else str(error)))
-        return None
+        raise SpecError(spec.problem((*prefix, key) if named else prefix, what if named else str(error))) from None
     if not np.isfinite(table.x).all() or not np.isfinite(table.y).all():
-        problems.append(spec.problem(prefix, "the data hold values that are not finite"))
-        return None
+        raise SpecError(spec.problem(prefix, "the data hold values that are not finite"))
     return table
 
 
@@ -224,9 +220,9 @@ def _prepared(spec: RunSpec, table: Table, problems: list[Problem]) -> tuple[Tab
     if spec.data.standardize:
         with np.errstate(all="ignore"):
             by = scale(training)
-            training = standardize(training, by)
-            validation = validation and standardize(validation, by)
-        if not (np.isfinite(by.mean).all() and np.isfinite(by.deviation).all()):
+            training = standardize(training, *by)
+            validation = validation and standardize(validation, *by)
+        if not np.isfinite(by).all():
             problems.append(spec.problem(("data", "standardize"), "the data are too large to standardize"))
     return training, validation
 
@@ -255,7 +251,7 @@ def _shapes(loaded: Loaded) -> list[Problem]:
     spec, table, model = loaded.spec, loaded.training, loaded.architecture
     if table is None or spec.loss is None:
         return []
-    problems = _targets(spec, table)
+    problems = list(_targets(spec, table))
     if not isinstance(model, Chain) or problems:
         return problems
     features = table.x.shape[1]
@@ -267,7 +263,7 @@ def _shapes(loaded: Loaded) -> list[Problem]:
     return problems
 
 
-def _outputs(spec: RunSpec, table: Table, outputs: int) -> list[Problem]:
+def _outputs(spec: RunSpec, table: Table, outputs: int) -> Iterator[Problem]:
     last: dict[str, KeyPath] = {"linear": ("model", "out_features"), "identity": ("data", "y")}
     path = last.get(spec.model.name, ("model", "layers", len(spec.model.arguments.get("layers", ())) - 1))
     if table.y.ndim == 1:
@@ -275,23 +271,21 @@ def _outputs(spec: RunSpec, table: Table, outputs: int) -> list[Problem]:
         if highest >= outputs:
             row = int(table.y.argmax())
             where: KeyPath = ("data", "y", row) if spec.data and spec.data.source == "inline" else path
-            return [spec.problem(where, f"class {highest} does not exist: the model has {outputs} outputs, from 0")]
+            yield spec.problem(where, f"class {highest} does not exist: the model has {outputs} outputs, from 0")
     elif table.y.shape[1] != outputs:
-        return [spec.problem(path, f"the model gives {outputs} outputs, the data have {table.y.shape[1]} targets")]
-    return []
+        yield spec.problem(path, f"the model gives {outputs} outputs, the data have {table.y.shape[1]} targets")
 
 
-def _targets(spec: RunSpec, table: Table) -> list[Problem]:
+def _targets(spec: RunSpec, table: Table) -> Iterator[Problem]:
     assert spec.loss is not None
     kind = TARGETS.get(spec.loss.name, "values")
     if kind == "classes" and spec.loss.name == "nll" and table.y.ndim == 2:
-        return [spec.problem(("data", "y"), "nll takes class indices: a list of integers")]
-    if kind == "probabilities" and (table.y.min() < 0 or table.y.max() > 1):
+        yield spec.problem(("data", "y"), "nll takes class indices: a list of integers")
+    elif kind == "probabilities" and (table.y.min() < 0 or table.y.max() > 1):
         outside = float(table.y.max() if table.y.max() > 1 else table.y.min())
-        return [spec.problem(("data", "y"), f"{spec.loss.name} takes targets from 0 to 1 {got(outside)}")]
-    if spec.loss.name == "bce" and spec.model.name == "identity" and (table.x.min() < 0 or table.x.max() > 1):
-        return [spec.problem(("data", "x"), "bce takes outputs from 0 to 1; for logits use bce_with_logits")]
-    return []
+        yield spec.problem(("data", "y"), f"{spec.loss.name} takes targets from 0 to 1 {got(outside)}")
+    elif spec.loss.name == "bce" and spec.model.name == "identity" and (table.x.min() < 0 or table.x.max() > 1):
+        yield spec.problem(("data", "x"), "bce takes outputs from 0 to 1; for logits use bce_with_logits")
 
 
 def _engine(loaded: Loaded) -> Iterator[Problem]:
@@ -339,16 +333,17 @@ def _style(loaded: Loaded) -> Iterator[Problem]:
             yield spec.problem(("print", "predict"), what)
 
 
-def _too_large(loaded: Loaded) -> list[Problem]:
+def _too_large(loaded: Loaded) -> Iterator[Problem]:
     spec, model = loaded.spec, loaded.architecture
     if isinstance(model, Stack):  # known to torch alone
-        return []
+        return
     key: KeyPath = ("model", "layers") if spec.model.name == "mlp" else ("model",)
     count = sizes.parameters(model)
     if count > sizes.MAX_PARAMETERS:
         what = f"the model has {count:,} parameters, more than {sizes.MAX_PARAMETERS:,}"
-        return [spec.problem(key, what, sizes.RAISE)]
-    return _too_much_memory(spec, key, f"a run of {count:,} parameters takes", memory(loaded))
+        yield spec.problem(key, what, sizes.RAISE)
+    else:
+        yield from _too_much_memory(spec, key, f"a run of {count:,} parameters takes", memory(loaded))
 
 
 def memory(loaded: Loaded, runs: int = 1) -> int:
@@ -363,22 +358,20 @@ def memory(loaded: Loaded, runs: int = 1) -> int:
 def require_memory(loaded: Loaded, runs: int) -> None:
     """Raise SpecError if the machine has no memory for so many runs of a fleet at once."""
     what, hint = f"{runs:,} runs at once take", "--fleet off trains them one by one"
-    if problems := _too_much_memory(loaded.spec, ("model",), what, memory(loaded, runs), hint):
-        raise SpecError(problems)
+    _refuse([*_too_much_memory(loaded.spec, ("model",), what, memory(loaded, runs), hint)])
 
 
-def _too_long(loaded: Loaded) -> list[Problem]:
+def _too_long(loaded: Loaded) -> Iterator[Problem]:
     spec, model = loaded.spec, loaded.architecture
     steps = spec.settings.epochs * spec.batch.steps(loaded.samples)
     epochs = f"{spec.settings.epochs:,} epochs are {steps:,} steps"
-    if steps > sizes.MAX_STEPS:
-        return [spec.problem(("epochs",), f"{epochs}, more than {sizes.MAX_STEPS:,}", sizes.RAISE)]
     size = 0 if isinstance(model, Stack) else sizes.record(spec, model, steps)
-    if size > sizes.MAX_RECORD:
+    if steps > sizes.MAX_STEPS:
+        yield spec.problem(("epochs",), f"{epochs}, more than {sizes.MAX_STEPS:,}", sizes.RAISE)
+    elif size > sizes.MAX_RECORD:
         what = f"{epochs}, about {sizes.gigabytes(size)} of steps.csv and gradients.csv, more than"
         hint = f"record.every and record.gradients make it less; {sizes.RAISE}"
-        return [spec.problem(("epochs",), f"{what} {sizes.gigabytes(sizes.MAX_RECORD)}", hint)]
-    return []
+        yield spec.problem(("epochs",), f"{what} {sizes.gigabytes(sizes.MAX_RECORD)}", hint)
 
 
 def _warnings(spec: RunSpec, training: Table | None) -> list[str]:

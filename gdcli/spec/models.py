@@ -13,7 +13,7 @@ from gdcli.errors import Problem, nearest
 from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.sections import RunSpec, is_glob
 from gdcli.spec.signature import got
-from gdcli.zoo.expressions import Binary, Call, Expression, ExpressionError, Name, Unary, names
+from gdcli.zoo.expressions import Expression, ExpressionError, Name, Operation, names
 from gdcli.zoo.models import Objective, Stack
 from gdcli.zoo.objectives import compile_
 
@@ -162,7 +162,7 @@ def constant_error(model: Objective) -> ExpressionError | None:
     for part in _constant_parts(model.expression, frozenset(model.start)):
         operator, node = part
         try:  # beside a variable it is folded, and nothing of torch is asked for
-            compile_(Binary(operator, variable, node, node.column), [variable.name], model.constants)
+            compile_(Operation(operator, (variable, node), node.column), [variable.name], model.constants)
         except ExpressionError as error:
             return error
     return None
@@ -176,11 +176,6 @@ def _constant_parts(expression: Expression, variables: frozenset[str]) -> Iterat
         if not names(node) & variables:
             yield operator, node
             continue
-        match node:
-            case Unary():
-                waiting.append(("+", node.operand))
-            case Binary():
-                waiting += [("**" if node.operator == "**" else "+", node.right), ("+", node.left)]
-            case Call():
-                last = "**" if node.function == "pow" else "+"
-                waiting += [(last if k else "+", each) for k, each in enumerate(node.arguments)]
+        if isinstance(node, Operation):
+            parts = [("**" if k and node.is_power else "+", each) for k, each in enumerate(node.operands)]
+            waiting += reversed(parts)

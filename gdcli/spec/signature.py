@@ -190,7 +190,7 @@ _WORDS = {
 
 
 def _complaint(detail: ErrorDetails, values: Mapping[str, Any], known: Iterable[str]) -> Complaint:
-    kind, context = detail["type"], {name: _bound(value) for name, value in detail.get("ctx", {}).items()}
+    kind, context = detail["type"], {name: whole(bound) for name, bound in detail.get("ctx", {}).items()}  # 0, not 0.0
     given = " " + got(detail["input"])
     if kind == "missing":
         return Complaint(tuple(detail["loc"]), _MISSING, at_key=True)
@@ -206,11 +206,6 @@ def _complaint(detail: ErrorDetails, values: Mapping[str, Any], known: Iterable[
     message = _WORDS[kind].format(**context) if kind in _WORDS else detail["msg"].removeprefix("Value error, ")
     hint = "Quote it to make it text" if kind == "string_type" and not isinstance(detail["input"], list | dict) else ""
     return Complaint(path, message + given, hint)
-
-
-def _bound(value: Any) -> Any:
-    """Return a bound as it is read: 0 and not 0.0."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _path(location: tuple[str | int, ...], values: Mapping[str, Any]) -> Path:

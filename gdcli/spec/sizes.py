@@ -26,7 +26,7 @@ RAISE = "gdcli run --no-limits allows it"
 _INDICES = 16  # bytes a scalar: two orders of all scalars
 _STEP_ROW = 60  # bytes of a row of steps.csv
 _NUMBER = 20  # bytes of a number in gradients.csv, with its comma
-MAX_VALUES_AUTO = 1_000  # scalars up to which `record.gradients: auto` keeps values
+MAX_VALUES_AUTO = 1_000  # trained scalars up to which `record.gradients: auto` keeps every value
 
 
 def parameters(model: Chain | Objective) -> int:

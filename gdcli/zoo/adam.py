@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from gdcli.zoo.arithmetic import Numbers, Setting, Update
-from gdcli.zoo.update_rule import (
-    Beta,
-    Bound,
-    Keeps,
-    NonNegative,
-    Rule,
-    average_of_squares,
-    begin,
-    bias_correction,
-    root_of_bias_correction,
-)
+from gdcli.zoo.arithmetic import Numbers, Setting, Update, some
+from gdcli.zoo.update_rule import Beta, Bound, Keeps, NonNegative, Rule, average_of_squares, begin
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def _bias_correction(beta: float, t: int) -> float:
+    """Return 1 − βᵗ, what an average that began at zero falls short by after t steps."""
+    return 1 - beta**t
+
+
+def _root_of_bias_correction(beta: float, t: int) -> float:
+    """Return √(1 − βᵗ)."""
+    return float((1 - beta**t) ** 0.5)
 
 
 def _moments(of: Numbers, p: Tensor, d: Tensor, betas: tuple[Setting, Setting]) -> tuple[dict[str, Tensor], Update]:
@@ -63,7 +63,7 @@ def adam(
         m, v = state.values()
         w = torch.zeros_like(p) if amsgrad else v
         root, epsilon = torch.empty_like(p), of.constant(eps)
-        bias1, root_of_bias2 = of.each(bias_correction, betas[0]), of.each(root_of_bias_correction, betas[1])
+        bias1, root_of_bias2 = of.each(_bias_correction, betas[0]), of.each(_root_of_bias_correction, betas[1])
         correct, correction = of.divide(root)
         add_ratio = of.add_ratio(p, m, root)
 
@@ -138,7 +138,7 @@ def adamax(
 
         of, d, before = begin(p, g, weight_decay, maximize, lr, *betas, eps)
         m, u, size = torch.zeros_like(p), torch.zeros_like(p), torch.empty_like(p)
-        decay, epsilon, bias = of.constant(betas[1]), of.constant(eps), of.each(bias_correction, betas[0])
+        decay, epsilon, bias = of.constant(betas[1]), of.constant(eps), of.each(_bias_correction, betas[0])
         blend, add_ratio = of.lerp(m, d, 1 - betas[0]), of.add_ratio(p, m, u)
 
         def update(lr: Setting, t: int) -> None:
@@ -190,7 +190,7 @@ def nadam(
         root, epsilon = torch.empty_like(p), of.constant(eps)
         correct, correction = of.divide(v, out=root)
         add_gradient, add_average = of.add_ratio(p, d, root), of.add_ratio(p, m, root)
-        momentum, bias2 = of.each(_nesterov_momentum, betas[0], momentum_decay), of.each(bias_correction, betas[1])
+        momentum, bias2 = of.each(_nesterov_momentum, betas[0], momentum_decay), of.each(_bias_correction, betas[1])
         # of torch's default dtype whatever p has, as torch keeps it: the product's rounding shows in the parameters
         product, factor = of.scalar(1), of.scalar(1)
         state["mu_product"] = product
@@ -250,7 +250,7 @@ def radam(
         state, average = _moments(of, p, d, betas)
         m, v = state.values()
         step, scale, epsilon = torch.empty_like(p), torch.empty_like(p), of.constant(eps)
-        bias1, root_of_bias2 = of.each(bias_correction, betas[0]), of.each(root_of_bias_correction, betas[1])
+        bias1, root_of_bias2 = of.each(_bias_correction, betas[0]), of.each(_root_of_bias_correction, betas[1])
         rectifier_of = of.each(_rectifier, betas[1])
         correct, correction = of.divide(m, out=step)
         (rate, rate_cell), (root, root_cell), (rectifier, rectifier_cell) = (of.variable() for _ in range(3))
@@ -261,13 +261,13 @@ def radam(
             rate_cell[()] = lr
             correct().mul_(rate)
             r = rectifier_of(t)
-            if of.some(r):
+            if some(r):
                 unknown = r == 0
                 rectifier_cell[()] = r + unknown  # 1 in the runs without
                 root_cell[()] = root_of_bias2(t)
                 # a number divided by a tensor is, in torch, the tensor's reciprocal times the number
                 torch.sqrt(v, out=scale).add_(epsilon).reciprocal_().mul_(root)
-                if of.some(unknown):
+                if some(unknown):
                     unscale(unknown)
                 step.mul_(scale).mul_(rectifier)
             p.sub_(step)

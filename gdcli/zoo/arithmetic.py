@@ -47,6 +47,16 @@ def is_zero(name: str, setting: Setting) -> bool:
     return bool(zeros.all())
 
 
+def every(condition: object) -> bool:
+    """Return whether a condition holds for all runs."""
+    return bool(condition.all() if isinstance(condition, np.ndarray) else condition)
+
+
+def some(condition: object) -> bool:
+    """Return whether a condition holds for any run."""
+    return bool(condition.any() if isinstance(condition, np.ndarray) else condition)
+
+
 class Numbers:
     """The operations on settings, of one binding: here on Python's numbers, in `Columns` on those of many runs.
 
@@ -55,8 +65,8 @@ class Numbers:
     partial of torch's function costs no call in Python.
     """
 
-    def __init__(self, p: Tensor) -> None:
-        self._p = p
+    def __init__(self, p: Tensor, shape: tuple[int, ...] = ()) -> None:
+        self._p, self._shape = p, shape
 
     def in_turn(self, *updates: Update) -> Update:
         """Return one update that makes all of these in order; where one overflows, the caller silences numpy."""
@@ -70,12 +80,13 @@ class Numbers:
         return update
 
     def constant(self, value: Setting) -> Tensor:
-        """Return a setting as an operand for p, of its dtype: 0-dim, with the bits that the bare number would give.
+        """Return a setting as an operand for p, of its dtype: a vector on p's device, and of a number 0-dim.
 
-        It lies on the host for every device, as a bare number does: accelerators divide by a host number through its
-        reciprocal, which rounds differently from dividing by a tensor of their own.
+        The latter has the bits that the bare number would give. It lies on the host for every device, as a bare number
+        does: accelerators divide by a host number through its reciprocal, which rounds differently from dividing by a
+        tensor of their own.
         """
-        return self._p.new_tensor(value, device="cpu")
+        return self._p.new_tensor(value, device=None if isinstance(value, np.ndarray) else "cpu")
 
     def variable(self) -> tuple[Tensor, Any]:
         """Return an operand for p and its cell: ``cell[()] = setting`` sets it, for far less than ``fill_`` costs."""
@@ -86,7 +97,7 @@ class Numbers:
         """Return a state with one number per run: on the host, of torch's default dtype whatever p has."""
         import torch
 
-        return torch.full((), value, dtype=torch.get_default_dtype(), device="cpu")
+        return torch.full(self._shape, value, dtype=torch.get_default_dtype(), device="cpu")
 
     def reader(self, scalar: Tensor) -> Callable[[], Setting]:
         """Return what reads such a state as a setting."""
@@ -106,14 +117,6 @@ class Numbers:
         """Return the t ↦ function(*settings, t) of every run, in Python's arithmetic."""
         return partial(function, *settings)
 
-    def every(self, condition: object) -> bool:
-        """Return whether the condition holds for all runs."""
-        return bool(condition)
-
-    def some(self, condition: object) -> bool:
-        """Return whether the condition holds for any run."""
-        return bool(condition)
-
     def add(self, a: Tensor, b: Tensor, out: Tensor | None = None) -> Callable[..., Tensor]:
         """Return out ← a + xb, of ``alpha=x``."""
         import torch
@@ -130,7 +133,7 @@ class Numbers:
 
     def lerp(self, a: Tensor, b: Tensor, weight: Setting) -> Callable[[], Tensor]:
         """Return a ← a + w(b − a)."""
-        return partial(a.lerp_, b, weight)
+        return partial(a.lerp_, b, self.constant(weight) if isinstance(weight, np.ndarray) else weight)
 
     def divide(self, a: Tensor, out: Tensor | None = None) -> tuple[Callable[[], Tensor], Any]:
         """Return out ← a/x and the cell of x."""
@@ -149,7 +152,12 @@ class Numbers:
 
     def fill_where(self, a: Tensor, mask: Tensor, value: Setting) -> Callable[[], Tensor]:
         """Return a ← x where the mask holds."""
-        return partial(a.masked_fill_, mask, value)
+        import torch
+
+        if not isinstance(value, np.ndarray):
+            return partial(a.masked_fill_, mask, value)
+        x = self.constant(value)
+        return lambda: torch.where(mask, x, a, out=a)
 
     def copy_where(self, a: Tensor, b: Tensor) -> Callable[[Any], None]:
         """Return a ← b in the runs where the condition holds, of the condition."""
@@ -197,33 +205,14 @@ class Columns(Numbers):
     """
 
     def __init__(self, p: Tensor, shape: tuple[int, ...]) -> None:
-        super().__init__(p)
-        self._shape = shape
+        super().__init__(p, shape)
         self._on_host = p.device.type == "cpu"
-        self._buffer: Tensor | None = None
-
-    def _scratch(self) -> Tensor:
-        """Return a buffer of p's shape, shared by the operations, none of which leaves anything in it."""
-        import torch
-
-        if self._buffer is None:
-            self._buffer = torch.empty_like(self._p)
-        return self._buffer
-
-    def constant(self, value: Setting) -> Tensor:
-        """Return a setting as an operand; a vector lies on p's device."""
-        return self._p.new_tensor(value) if isinstance(value, np.ndarray) else super().constant(value)
+        self._scratch: Tensor | None = None  # of the shape of p, shared by the operations, none of which keeps it
 
     def variable(self) -> tuple[Tensor, Any]:
         """Return a vector on p's device and its cell."""
         operand = self._p.new_ones(self._shape)
         return operand, _Cell(operand)
-
-    def scalar(self, value: float) -> Tensor:
-        """Return a state with one number per run."""
-        import torch
-
-        return torch.full(self._shape, value, dtype=torch.get_default_dtype(), device="cpu")
 
     def reader(self, scalar: Tensor) -> Callable[[], Setting]:
         """Return what reads the state as a fresh array."""
@@ -262,14 +251,6 @@ class Columns(Numbers):
 
         return results
 
-    def every(self, condition: object) -> bool:
-        """Return whether the condition holds for all runs."""
-        return bool(np.all(condition))  # type: ignore[call-overload]  # a bool or an array of them
-
-    def some(self, condition: object) -> bool:
-        """Return whether the condition holds for any run."""
-        return bool(np.any(condition))  # type: ignore[call-overload]  # a bool or an array of them
-
     def add(self, a: Tensor, b: Tensor, out: Tensor | None = None) -> Callable[..., Tensor]:
         """Return out ← a + xb."""
         import torch
@@ -289,36 +270,37 @@ class Columns(Numbers):
         """Return a ← a + xbc."""
         import torch
 
-        add_number, scratch, (x, cell) = super().add_product(a, b, c), self._scratch(), self.variable()
+        x, cell = self.variable()
         first, last = (x, c) if self._on_host else (c, x)
-
-        def add(*, value: Setting) -> Tensor:
-            if not isinstance(value, np.ndarray):
-                return add_number(value=value)
-            cell[()] = value
-            return a.addcmul_(torch.mul(b, first, out=scratch), last)
-
-        return add
+        return self._in_two(super().add_product(a, b, c), cell, partial(torch.mul, b, first), a.addcmul_, last)
 
     def add_ratio(self, a: Tensor, b: Tensor, c: Tensor) -> Callable[..., Tensor]:
         """Return a ← a + xb/c."""
         import torch
 
-        add_number, scratch, (x, cell) = super().add_ratio(a, b, c), self._scratch(), self.variable()
+        (x, cell), add_number = self.variable(), super().add_ratio(a, b, c)
+        if self._on_host:
+            return self._in_two(add_number, cell, partial(torch.mul, b, x), a.addcdiv_, c)
+        return self._in_two(add_number, cell, partial(torch.div, b, c), a.addcmul_, x)
+
+    def _in_two(
+        self, add_number: Callable[..., Tensor], cell: Any, first: Callable[..., Tensor], then: Any, last: Tensor
+    ) -> Callable[..., Tensor]:
+        """Return then(first(), last) with the cell set to ``value=x``; ``add_number`` where that is a number."""
+        import torch
+
+        if self._scratch is None:
+            self._scratch = torch.empty_like(self._p)
+        make = partial(first, out=self._scratch)
 
         def add(*, value: Setting) -> Tensor:
             if not isinstance(value, np.ndarray):
                 return add_number(value=value)
             cell[()] = value
-            if self._on_host:
-                return a.addcdiv_(torch.mul(b, x, out=scratch), c)
-            return a.addcmul_(torch.div(b, c, out=scratch), x)
+            added: Tensor = then(make(), last)
+            return added
 
         return add
-
-    def lerp(self, a: Tensor, b: Tensor, weight: Setting) -> Callable[[], Tensor]:
-        """Return a ← a + w(b − a)."""
-        return partial(a.lerp_, b, self.constant(weight) if isinstance(weight, np.ndarray) else weight)
 
     def divide(self, a: Tensor, out: Tensor | None = None) -> tuple[Callable[[], Tensor], Any]:
         """Return out ← a/x and the cell of x; accelerators multiply by 1/x, as they do for a number on the host."""
@@ -331,11 +313,7 @@ class Columns(Numbers):
     def multiply(self, a: Tensor, scalar: Tensor) -> Callable[[], Tensor]:
         """Return a ← xa; x is rounded to a's dtype first, as a 0-dim tensor is."""
         x, _ = self.variable()
-
-        def multiply() -> Tensor:
-            return a.mul_(x.copy_(scalar, non_blocking=True))  # no wait: out of pageable memory
-
-        return multiply
+        return lambda: a.mul_(x.copy_(scalar, non_blocking=True))  # no wait: out of pageable memory
 
     def fill(self, a: Tensor) -> Callable[[Setting], Tensor]:
         """Return a ← x."""
@@ -346,15 +324,6 @@ class Columns(Numbers):
             return a.copy_(x)
 
         return fill
-
-    def fill_where(self, a: Tensor, mask: Tensor, value: Setting) -> Callable[[], Tensor]:
-        """Return a ← x where the mask holds."""
-        import torch
-
-        if not isinstance(value, np.ndarray):
-            return super().fill_where(a, mask, value)
-        x = self.constant(value)
-        return lambda: torch.where(mask, x, a, out=a)
 
     def copy_where(self, a: Tensor, b: Tensor) -> Callable[[Any], None]:
         """Return a ← b in the runs where the condition holds."""

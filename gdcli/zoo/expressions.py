@@ -50,46 +50,20 @@ class Name:
 
 
 @dataclass(frozen=True, slots=True)
-class Unary:
-    """``+`` or ``-`` in front of an operand."""
+class Operation:
+    """``+`` or ``-`` in front of an operand, one of ``+ - * / **`` between two, or a function of `FUNCTIONS`."""
 
-    sign: str
-    operand: Expression
+    symbol: str
+    operands: tuple[Expression, ...]  # in the order of the text
     column: int
 
-
-@dataclass(frozen=True, slots=True)
-class Binary:
-    """One of ``+ - * / **`` between two operands."""
-
-    operator: str
-    left: Expression
-    right: Expression
-    column: int
+    @property
+    def is_power(self) -> bool:
+        """Whether its second operand is an exponent."""
+        return self.symbol in ("**", "pow")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A function of `FUNCTIONS` with its arguments."""
-
-    function: str
-    arguments: tuple[Expression, ...]
-    column: int
-
-
-Expression: TypeAlias = Number | Name | Unary | Binary | Call
-
-
-def operands(node: Expression) -> tuple[Expression, ...]:
-    """Return what a node applies to, in the order of the text."""
-    match node:
-        case Unary():
-            return (node.operand,)
-        case Binary():
-            return (node.left, node.right)
-        case Call():
-            return node.arguments
-    return ()
+Expression: TypeAlias = Number | Name | Operation
 
 
 def operands_first(expression: Expression) -> list[Expression]:
@@ -101,7 +75,8 @@ def operands_first(expression: Expression) -> list[Expression]:
     while waiting:
         node = waiting.pop()
         found.append(node)
-        waiting.extend(operands(node))
+        if isinstance(node, Operation):
+            waiting.extend(node.operands)
     return found[::-1]
 
 
@@ -303,7 +278,7 @@ class _Parser:
             right = self.expression(right_binding, self.deeper(depth, token) if power else depth)
             if power:
                 self.check_exponent(right)
-            left = self.counted(Binary(token.text, left, right, token.column))
+            left = self.counted(Operation(token.text, (left, right), token.column))
         return left
 
     def operand(self, depth: int) -> Expression:
@@ -311,10 +286,14 @@ class _Parser:
         if token.kind == "number":
             return self.counted(_literal(token))
         if token.kind == "name":
-            return self.name_or_call(token, depth)
+            if self.ahead.text == "(":
+                return self.call(token, depth)
+            if token.text in FUNCTIONS:
+                raise ExpressionError(f"'{token.text}' is a function: its arguments are missing", token.column)
+            return self.counted(Name(token.text, token.column))
         if token.text in SIGNS:
             inner = self.expression(_UNARY_BINDING, self.deeper(depth, token))
-            return self.counted(Unary(token.text, inner, token.column))
+            return self.counted(Operation(token.text, (inner,), token.column))
         if token.text == "(":
             inner = self.expression(0, self.deeper(depth, token))
             self.close(token)
@@ -322,13 +301,6 @@ class _Parser:
         if token.kind == "end":
             raise ExpressionError("the expression is incomplete: an operand is missing at its end", token.column)
         raise ExpressionError(f"an operand is missing before '{token.text}'", token.column)
-
-    def name_or_call(self, name: _Token, depth: int) -> Expression:
-        if self.ahead.text == "(":
-            return self.call(name, depth)
-        if name.text in FUNCTIONS:
-            raise ExpressionError(f"'{name.text}' is a function: its arguments are missing", name.column)
-        return self.counted(Name(name.text, name.column))
 
     def call(self, name: _Token, depth: int) -> Expression:
         if name.text not in FUNCTIONS:
@@ -349,7 +321,7 @@ class _Parser:
             raise ExpressionError(message, name.column)
         if name.text == "pow":
             self.check_exponent(arguments[1])
-        return self.counted(Call(name.text, tuple(arguments), name.column))
+        return self.counted(Operation(name.text, tuple(arguments), name.column))
 
     def close(self, opening: _Token) -> None:
         token = self.next()

@@ -14,18 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from gdcli.errors import nearest
 from gdcli.zoo.expressions import (
     CONSTANTS,
-    Binary,
-    Call,
     Expression,
     ExpressionError,
     Name,
     Number,
-    Unary,
+    Operation,
     bounded,
     names,
     on_numbers,
     on_tensors,
-    operands,
     operands_first,
     parse_text,
     quoted,
@@ -48,7 +45,7 @@ def parse(text: str) -> Expression:
     Raises:
         ExpressionError: whatever is wrong with the text, with a column inside it.
 
-    >>> parse("2*x").operator
+    >>> parse("2*x").symbol
     '*'
     >>> parse("2*x +")
     Traceback (most recent call last):
@@ -57,16 +54,10 @@ def parse(text: str) -> Expression:
     return parse_text(text, _check_exponent)
 
 
-def _is_power(node: Expression) -> bool:
-    if isinstance(node, Binary):
-        return node.operator == "**"
-    return isinstance(node, Call) and node.function == "pow"
-
-
 def _check_exponent(exponent: Expression) -> None:
     """Refuse towers of powers and huge exponents: 9**9**9 would take hours in exact arithmetic, and is inf in float."""
     for node in operands_first(exponent):
-        if _is_power(node):
+        if isinstance(node, Operation) and node.is_power:
             raise ExpressionError("a tower of powers: an exponent may hold no other power", node.column)
     if not names(exponent):
         _check_size(_reduced(exponent, {}, {}), exponent.column)
@@ -80,14 +71,10 @@ def _check_size(exponent: float | _Step, column: int) -> None:
 # --- a tree to numbers ----------------------------------------------------------------------------------------------
 
 
-def _symbol(node: Unary | Binary | Call) -> str:
-    return node.function if isinstance(node, Call) else node.sign if isinstance(node, Unary) else node.operator
-
-
-def _folded(node: Unary | Binary | Call, numbers: Sequence[float]) -> float:
+def _folded(node: Operation, numbers: Sequence[float]) -> float:
     """Apply an operation to numbers, in Python's arithmetic."""
     try:
-        value = on_numbers(_symbol(node), len(numbers))(*numbers)
+        value = on_numbers(node.symbol, len(numbers))(*numbers)
         if not isinstance(value, complex) and math.isfinite(value):
             return bounded(value)
     except ZeroDivisionError:
@@ -112,13 +99,13 @@ def _closure(function: Callable[..., Any], parts: Sequence[float | _Step]) -> _S
     return lambda tensors: function(left(tensors), right(tensors))
 
 
-def _operation(node: Unary | Binary | Call, parts: list[float | _Step]) -> float | _Step:
-    if _is_power(node):
+def _operation(node: Operation, parts: list[float | _Step]) -> float | _Step:
+    if node.is_power:
         _check_size(parts[1], node.column)  # again: with the values of named constants
     numbers = [part for part in parts if not callable(part)]
     if len(numbers) == len(parts):
         return _folded(node, numbers)
-    return _closure(on_tensors(_symbol(node), len(parts)), parts)
+    return _closure(on_tensors(node.symbol, len(parts)), parts)
 
 
 def _reduced(expression: Expression, places: Mapping[str, int], constants: Mapping[str, float]) -> float | _Step:
@@ -135,8 +122,8 @@ def _reduced(expression: Expression, places: Mapping[str, int], constants: Mappi
             case Name():
                 hint = nearest(node.name, [*places, *constants])
                 raise ExpressionError(f"unknown name {quoted(node.name)}. {hint}", node.column)
-            case _:
-                count = len(operands(node))
+            case Operation():
+                count = len(node.operands)
                 stack[-count:] = [_operation(node, stack[-count:])]
     return stack[0]
 
@@ -158,31 +145,9 @@ def compile_(expression: Expression, order: Sequence[str], constants: Mapping[st
     >>> bowl = compile_(parse("a*x**2 + 2*y**2"), ["x", "y"], {"a": 0.5})
     >>> bowl([torch.tensor(3.0), torch.tensor(-1.0)]).item()
     6.5
+    >>> compile_(parse("maximum(x, 0) + k"), ["x"], {"k": 1})([torch.tensor([-1.0, 2.0])])
+    tensor([1., 3.])
     """
     places = {name: place for place, name in enumerate(order)}
     reduced = _reduced(expression, places, {**CONSTANTS, **constants})
-    return reduced if callable(reduced) else _constantly(reduced)
-
-
-def _constantly(value: float) -> _Step:
-    import torch
-
-    def constant(tensors: Sequence[Tensor]) -> Tensor:
-        return torch.full_like(tensors[0], value) if tensors else torch.tensor(value, dtype=torch.float64)
-
-    return constant
-
-
-def evaluate(expression: Expression, values: Mapping[str, Tensor | float]) -> Tensor:
-    """Evaluate an expression once; numbers stay Python numbers until they meet a tensor.
-
-    Differentiable by autograd. Shapes and errors as in `compile_`; without any tensor the result is a 0-dim float64
-    tensor.
-
-    >>> import torch
-    >>> evaluate(parse("maximum(x, 0) + k"), {"x": torch.tensor([-1.0, 2.0]), "k": 1})
-    tensor([1., 3.])
-    """
-    numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
-    tensors = {name: value for name, value in values.items() if not isinstance(value, int | float)}
-    return compile_(expression, list(tensors), numbers)(list(tensors.values()))
+    return reduced if callable(reduced) else lambda tensors: tensors[0].new_full(tensors[0].shape, reduced)

@@ -19,7 +19,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
 from gdcli.zoo.adam import adam, adamax, adamw, nadam, radam
-from gdcli.zoo.arithmetic import Setting, is_zero
+from gdcli.zoo.arithmetic import Setting, every, is_zero, some
 from gdcli.zoo.update_rule import Bound, Keeps, NonNegative, Rule, average_of_squares, begin, take_step
 
 if TYPE_CHECKING:
@@ -311,10 +311,10 @@ def asgd(
 
         def average(lr: Setting, t: int) -> None:
             first = read_mu() == 1
-            if not of.every(first):
+            if not every(first):
                 torch.sub(p, ax, out=gap)
                 ax.add_(weigh())
-            if of.some(first):
+            if some(first):
                 restart(first)
             eta_cell[()] = lr / of.power(1 + lambd * lr * t, alpha)
             mu_cell[()] = weight(t)

@@ -38,29 +38,20 @@ def as_numbers(table: Table) -> Table:
     return replace(table, y=table.y.reshape(len(table.y), -1).astype(np.float64), classes=0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scale:
-    """Mean and standard deviation of each feature, both ``[d]``."""
-
-    mean: Floats
-    deviation: Floats
-
-
-def scale(training: Table) -> Scale:
-    """Measure the training rows: mean, and deviation with divisor n; a constant feature has deviation 1.
+def scale(training: Table) -> tuple[Floats, Floats]:
+    """Return mean and deviation of each feature, both ``[d]``, with divisor n; a constant feature has deviation 1.
 
     A constant's mean is the constant itself, since a rounded mean would leave a remainder where 0 belongs.
     """
     x = training.x
     constant = x.min(axis=0) == x.max(axis=0)
     mean = np.where(constant, x[0], x.mean(axis=0))
-    deviation = np.where(constant, 1.0, x.std(axis=0))
-    return Scale(mean, deviation)
+    return mean, np.where(constant, 1.0, x.std(axis=0))
 
 
-def standardize(table: Table, by: Scale) -> Table:
+def standardize(table: Table, mean: Floats, deviation: Floats) -> Table:
     """Return the table with x' = (x - mean) / deviation; y stays. Validation rows take the training rows' scale."""
-    return replace(table, x=(table.x - by.mean) / by.deviation)
+    return replace(table, x=(table.x - mean) / deviation)
 
 
 def split(table: Table, fraction: float, rng: Generator) -> tuple[Table, Table]:

@@ -53,16 +53,6 @@ class Rule(Protocol):
         ...
 
 
-def bias_correction(beta: float, t: int) -> float:
-    """Return 1 − βᵗ, what an average that began at zero falls short by after t steps."""
-    return 1 - beta**t
-
-
-def root_of_bias_correction(beta: float, t: int) -> float:
-    """Return √(1 − βᵗ)."""
-    return float((1 - beta**t) ** 0.5)
-
-
 def begin(
     p: Tensor, g: Tensor, weight_decay: Setting, maximize: bool, *settings: Setting, decoupled: bool = False
 ) -> tuple[Numbers, Tensor, list[Update]]:

@@ -71,7 +71,7 @@ def test_curves_of_a_record_and_of_a_spec_are_the_losses_of_steps_csv(net, monke
     one, two = drawn["curves"]
     table = pd.read_csv(Path(folder) / "steps.csv")
     assert one.loss.tolist() == two.loss.tolist() == table["loss"].tolist()
-    assert one.steps.tolist() == two.steps.tolist() == table["step"].tolist()
+    assert one.at.tolist() == two.at.tolist() == table["step"].tolist()
     expected = table["loss"].ewm(alpha=0.5, adjust=False).mean()
     np.testing.assert_allclose(drawn["averages"][0], expected, rtol=1e-12)
     assert (drawn["loss_label"], drawn["title"]) == ("loss (cross_entropy)", "net: moving average, β = 0.5")
@@ -96,16 +96,16 @@ def test_the_runs_of_a_comparison_are_those_below_its_folder(net) -> None:
 def test_gradients_of_a_record_and_of_its_spec_are_the_same(net) -> None:
     folder = recorded(net)
     found = [gradients(run) for run in sources([folder, "net.yaml"], "gradients")]
-    assert [layer.label for layer in found[0][1]] == ["linear1", "linear2", "linear3"]
+    assert [name for name, _ in found[0][1]] == ["linear1", "linear2", "linear3"]
     table = pd.read_csv(Path(folder) / "gradients.csv").filter(regex=r"^linear1\.")
-    np.testing.assert_allclose(found[0][1][0].norms, np.sqrt((table**2).sum(axis=1)))
-    for one, two in zip(found[0][1], found[1][1], strict=True):
-        np.testing.assert_allclose(one.norms, two.norms)
+    np.testing.assert_allclose(found[0][1][0][1], np.sqrt((table**2).sum(axis=1)))
+    for (_, one), (_, two) in zip(found[0][1], found[1][1], strict=True):
+        np.testing.assert_allclose(one, two)
     assert all(each[2] is not None for each in found)
     norms = recorded(net, "record.gradients=norms")
     (run,) = sources([norms], "gradients")
     _, layers, histogram = gradients(run)
-    np.testing.assert_allclose(layers[0].norms, found[0][1][0].norms)
+    np.testing.assert_allclose(layers[0][1], found[0][1][0][1])
     assert histogram is None
     assert net("plot", folder, "-k", "gradients").code == 0
 

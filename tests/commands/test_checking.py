@@ -122,7 +122,7 @@ def test_names_the_entry_of_a_broken_gradient(monkeypatch: pytest.MonkeyPatch, f
     assert not report.passed
     assert report.failed == 3
     assert report.worst.name in ("linear1.weight[1,0]", "linear1.weight[1,1]", "linear1.bias[1]")
-    assert report.worst.ways == (HAND, AUTOGRAD)
+    assert list(report.worst.values) == [HAND, AUTOGRAD]
     assert report.text().endswith(f"the worst {report.worst.name}\n")
     assert all(each is not None for row in report.rows for each in row.errors.values())
 
@@ -145,7 +145,7 @@ def test_autograd_wrong_against_differences_fails(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(activations.ACTIVATIONS, "tanh", straight)
     report = check(mlp("tanh"), ["float64"])
     assert not report.passed
-    assert report.worst.ways[1] == DIFFERENCES
+    assert list(report.worst.values)[1] == DIFFERENCES
 
 
 def test_sign_with_a_straight_through_gradient_has_no_differences() -> None:

@@ -403,7 +403,7 @@ def test_the_axis_of_the_plot(gdcli, monkeypatch: pytest.MonkeyPatch, x: str, la
         losses = pd.read_csv(root / folder / "steps.csv")["loss"].to_numpy()
         expected = losses if x == "steps" else losses.reshape(10, 3).mean(axis=1)
         np.testing.assert_allclose(curve.loss, expected, rtol=1e-12)
-        assert (curve.steps[-1], len(curve.steps)) == (last, len(expected))
+        assert (curve.at[-1], len(curve.at)) == (last, len(expected))
         assert curve.low is None
 
 
@@ -421,12 +421,12 @@ def test_the_band_over_the_seeds(gdcli, monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_paths_of_all_optimizers_on_one_contour(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[plots.Trail] = []
 
-    def spy(names: Any, x: Any, y: Any, loss: Any, trails: Any, **settings: Any) -> bytes:
-        drawn.extend(trails)
-        np.testing.assert_allclose(loss, 0.5 * x[None] ** 2 + 4.5 * y[:, None] ** 2, rtol=1e-9)
+    def spy(shown: plots.Plane, **settings: Any) -> bytes:
+        drawn.extend(shown.trails)
+        np.testing.assert_allclose(shown.loss, 0.5 * shown.x[None] ** 2 + 4.5 * shown.y[:, None] ** 2, rtol=1e-9)
         return b"picture"
 
-    monkeypatch.setattr(plots, "paths", spy)
+    monkeypatch.setattr(plots, "plane", spy)
     answer = gdcli("compare", "bowl.yaml", "--optimizers", "sgd:lr=0.1,adam:lr=0.1", "epochs=7")
     assert "could not draw" not in answer.err
     assert [trail.label for trail in drawn] == ["sgd", "adam"]

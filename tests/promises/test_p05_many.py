@@ -18,7 +18,7 @@ import pytest
 
 import gdcli.engine.loop
 from gdcli.cli import main
-from gdcli.engine.kernels.elementwise import Elementwise
+from gdcli.engine.kernels.base import FleetChain
 from gdcli.engine.loop import Loop
 from gdcli.runner import shards
 from gdcli.storage import partial_results
@@ -336,14 +336,14 @@ def test_ctrl_c_and_then_resume(place: Path, specs: Path, expected: Callable[[st
 @contextmanager
 def counted(into: Path, deaths: int = 0) -> Iterator[None]:
     """Count a fleet's steps, a byte each, with a checkpoint every 50; die after so many checkpoints."""
-    step = Elementwise.step
+    step = FleetChain.step
 
-    def counting(self: Elementwise, *rest: Any) -> Any:
+    def counting(self: FleetChain, *rest: Any) -> Any:
         with into.open("ab") as file:
             file.write(b".")
         return step(self, *rest)
 
-    Elementwise.step = counting  # type: ignore[method-assign]
+    FleetChain.step = counting  # type: ignore[method-assign]
     gdcli.engine.loop.MAX_BLOCK_STEPS = 50
     with ExitStack() as stack:
         if deaths:

@@ -440,17 +440,17 @@ def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch: pytest
 
 def test_standardize_by_hand() -> None:
     table = inline([[1, 0.1], [3, 0.1], [5, 0.1]], [1, 2, 3], classes=False)
-    scale = tables.scale(table)
-    assert scale.mean.tolist() == [3, 0.1]
-    assert scale.deviation.tolist() == [math.sqrt(8 / 3), 1]
-    result = tables.standardize(table, scale)
+    mean, deviation = tables.scale(table)
+    assert mean.tolist() == [3, 0.1]
+    assert deviation.tolist() == [math.sqrt(8 / 3), 1]
+    result = tables.standardize(table, mean, deviation)
     assert result.x.tolist() == [[-2 / math.sqrt(8 / 3), 0], [0, 0], [2 / math.sqrt(8 / 3), 0]]
     assert result.y is table.y
 
 
 def test_validation_rows_take_the_training_rows_scale() -> None:
     training, validation = inline([0, 2], [0, 0], classes=False), inline([4], [0], classes=False)
-    assert tables.standardize(validation, tables.scale(training)).x.tolist() == [[3]]
+    assert tables.standardize(validation, *tables.scale(training)).x.tolist() == [[3]]
 
 
 @settings(max_examples=50, deadline=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import pickle
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdcli.zoo.expressions import FUNCTIONS, ExpressionError, names
-from gdcli.zoo.objectives import compile_, evaluate, parse
+from gdcli.zoo.expressions import FUNCTIONS, Expression, ExpressionError, names
+from gdcli.zoo.objectives import compile_, parse
 
 QUICK = settings(max_examples=150, deadline=None)
 SMOOTH = ["exp", "sin", "cos", "tanh", "sigmoid", "softplus", "atan", "erf", "square"]
@@ -38,6 +39,14 @@ constant_texts = expressions(
     numerals, ["exp", "log", "sqrt", "sin", "cos", "tan", "atan", "tanh", "abs", "erf", "log1p"]
 )
 variable_texts = expressions(st.one_of(numerals, st.sampled_from(["x", "y"])), SMOOTH)
+
+
+def evaluate(expression: Expression, values: Mapping[str, torch.Tensor | float]) -> torch.Tensor:
+    """An expression's value; of numbers alone in float64."""
+    numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
+    tensors = {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
+    tensors = tensors or {"?": torch.zeros((), dtype=torch.float64)}
+    return compile_(expression, list(tensors), numbers)(list(tensors.values()))
 
 
 def on_tensors_or_numbers(name: str) -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gdcli.commands.check.finite_differences import slopes_at
 from gdcli.commands.check.methods import CheckedModel, model_of, noise_of
-from gdcli.commands.check.report import AUTOGRAD, DIFFERENCES, HAND, TOLERANCES, Agreement, Dtype, Report, Slopes
+from gdcli.commands.check.report import AUTOGRAD, DIFFERENCES, HAND, TOLERANCES, Dtype, Report, Row, Slopes, row_of
 from gdcli.engine.start_values import start_values
 from gdcli.errors import RunError
 from gdcli.spec.load import Loaded
@@ -48,11 +48,9 @@ def _checked(loaded: Loaded, point: Mapping[str, Tensor], dtypes: Sequence[Dtype
         gradients, noise = {way: gradient() for way, gradient in model.gradients.items()}, noise_of(model, dtype)
         for name, shape in model.shapes.items():
             ways = {way: gradient[name] for way, gradient in gradients.items()}
-            found.append(Agreement(dtype, name, shape, ways, slopes.get(name), noise[name], tolerances))
-    worst = max((each.worst() for each in found), key=lambda entry: entry.excess())
-    failed = sum(each.failed() for each in found)
-    rows, notes = tuple(each.row() for each in found), (*_not_compared(loaded, exact, slopes), *_left_out(found))
-    return Report(loaded.spec.name, exact.samples, rows, tolerances, worst, failed, notes)
+            found.append(row_of(dtype, name, shape, ways, slopes.get(name), noise[name], tolerances))
+    notes = (*_not_compared(loaded, exact, slopes), *_left_out(found))
+    return Report(loaded.spec.name, exact.samples, tuple(found), tolerances, notes)
 
 
 def _not_compared(loaded: Loaded, exact: CheckedModel, slopes: Mapping[str, Slopes]) -> Iterator[str]:
@@ -72,7 +70,7 @@ def _not_compared(loaded: Loaded, exact: CheckedModel, slopes: Mapping[str, Slop
         yield f"differences of a random sample of {counted:,} of the {exact.scalars:,} scalars"
 
 
-def _left_out(found: Sequence[Agreement]) -> Iterator[str]:
+def _left_out(found: Sequence[Row]) -> Iterator[str]:
     """Say how many entries differences cannot judge."""
     for dtype in dict.fromkeys(each.dtype for each in found):
         if count := sum(each.left_out for each in found if each.dtype == dtype):

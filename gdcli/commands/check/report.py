@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 from math import prod
 from typing import Any, Literal
@@ -28,36 +28,25 @@ TOLERANCES: dict[tuple[str, bool], float] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One parameter in one dtype: the largest relative error of each pair of ways, None where one is not to be had."""
-
-    dtype: Dtype
-    parameter: str
-    scalars: int
-    differenced: int  # entries whose differences were taken
-    errors: Mapping[tuple[str, str], float | None]
-
-
-@dataclass(frozen=True, slots=True)
 class ParameterCheck:
     """One scalar of a parameter and its derivative in two ways."""
 
     dtype: Dtype
     name: str  # linear1.weight[0,1]
-    ways: tuple[str, str]
-    values: tuple[float, float]
+    values: Mapping[str, float]  # by way
     error: float
     tolerance: float
     step_size: float | None  # of the difference, where one of the two is one
 
+    @property
     def excess(self) -> float:
-        """Return how much of its tolerance the error takes."""
+        """How much of its tolerance the error takes."""
         return self.error / self.tolerance if self.tolerance > 0 else self.error
 
     def text(self) -> str:
         """Return the entry with its two values on a line."""
         size = "" if self.step_size is None else f" (h = {self.step_size:g})"
-        both = ", ".join(f"{way} {value!r}" for way, value in zip(self.ways, self.values, strict=True))
+        both = ", ".join(f"{way} {value!r}" for way, value in self.values.items())
         return f"{self.name} in {self.dtype}: {both}{size}: relative error {self.error:.2g}"
 
 
@@ -72,75 +61,64 @@ class Slopes:
     at_kink: NDArray[np.bool_]  # [E] the loss has no derivative here
 
 
-@dataclass(slots=True)
-class Agreement:
-    """The gradients of one parameter in one dtype in all ways, and how far each pair of them is apart."""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One parameter in one dtype: the largest relative error of each pair of ways, None where one is not to be had."""
 
     dtype: Dtype
-    name: str
-    shape: tuple[int, ...]
-    gradients: Mapping[str, Array]
-    slopes: Slopes | None
-    noise: Array
-    tolerances: Mapping[tuple[str, bool], float]
-    left_out: int = 0
-    kinks: int = 0
-    pairs: dict[tuple[str, str], tuple[NDArray[np.int64], Array]] = field(default_factory=dict)  # entries, errors [E]
+    parameter: str
+    scalars: int
+    differenced: int  # entries whose differences were taken
+    errors: Mapping[tuple[str, str], float | None]
+    failed: int  # entries of which a pair is further apart than its tolerance
+    worst: ParameterCheck  # the entry whose error is the largest part of its tolerance
+    left_out: int  # entries that differences cannot judge beside the loss's rounding
+    kinks: int  # entries at which the loss has no derivative
 
-    def __post_init__(self) -> None:
-        every = np.arange(prod(self.shape))
-        for a, b in combinations(self.gradients, 2):
-            usual = TOLERANCES[self.dtype, False]
-            self.pairs[a, b] = every, _errors(self.gradients[a], self.gradients[b], self.noise, usual)[0]
-        if self.slopes is not None:
-            self._against(self.slopes)
 
-    def _against(self, slopes: Slopes) -> None:
-        """Compare each gradient with the differences; what stands at a kink is left out."""
-        doubt = slopes.doubt + self.noise[slopes.entries]
-        smooth = ~slopes.at_kink
-        self.kinks = int(slopes.at_kink.sum())
-        for way, gradient in self.gradients.items():
-            values = gradient[slopes.entries]
-            errors, unresolved = _errors(values, slopes.values, doubt, TOLERANCES[self.dtype, True])
-            self.left_out = max(self.left_out, int((unresolved & smooth).sum()))
-            self.pairs[way, DIFFERENCES] = slopes.entries[smooth], errors[smooth]
+def row_of(
+    dtype: Dtype, name: str, shape: tuple[int, ...], gradients: Mapping[str, Array], slopes: Slopes | None,
+    noise: Array, tolerances: Mapping[tuple[str, bool], float],
+) -> Row:  # fmt: skip
+    """Return how far a parameter's gradients in all ways are apart, and where the most."""
+    pairs, left_out = _compared(dtype, gradients, slopes, noise)
 
-    def row(self) -> Row:
-        """Return the row of the table."""
-        errors = {pair: float(e.max()) if len(e) else None for pair, (_, e) in self.pairs.items()}
-        count = 0 if self.slopes is None else len(self.slopes.entries)
-        return Row(self.dtype, self.name, prod(self.shape), count, errors)
+    def check(pair: tuple[str, str], index: int, error: float) -> ParameterCheck:
+        place = f"[{','.join(map(str, np.unravel_index(index, shape)))}]" if shape else ""
+        values = {way: float(gradients[way][index]) for way in pair if way != DIFFERENCES}
+        step_size = None
+        if slopes is not None and DIFFERENCES in pair:
+            at = int(np.searchsorted(slopes.entries, index))
+            values[DIFFERENCES], step_size = float(slopes.values[at]), float(slopes.step_sizes[at])
+        return ParameterCheck(dtype, name + place, values, error, tolerances[dtype, DIFFERENCES in pair], step_size)
 
-    def failed(self) -> int:
-        """Return how many entries are further apart than their tolerance."""
-        bad = [entries[errors > self._tolerance(pair)] for pair, (entries, errors) in self.pairs.items()]
-        return len(np.unique(np.concatenate(bad))) if bad else 0
+    found = [check(pair, int(at[e.argmax()]), float(e.max())) for pair, (at, e) in pairs.items() if len(at)]
+    nothing = ParameterCheck(dtype, name, {AUTOGRAD: 0.0}, 0.0, 1.0, None)
+    bad = [entries[errors > tolerances[dtype, DIFFERENCES in pair]] for pair, (entries, errors) in pairs.items()]
+    return Row(
+        dtype, name, prod(shape), 0 if slopes is None else len(slopes.entries),
+        {pair: float(errors.max()) if len(errors) else None for pair, (_, errors) in pairs.items()},
+        len(np.unique(np.concatenate(bad))) if bad else 0, max(found, key=lambda one: one.excess, default=nothing),
+        left_out, 0 if slopes is None else int(slopes.at_kink.sum()),
+    )  # fmt: skip
 
-    def worst(self) -> ParameterCheck:
-        """Return the entry whose error is the largest part of its tolerance."""
-        found = [
-            self._entry(pair, int(entries[errors.argmax()]), float(errors.max()))
-            for pair, (entries, errors) in self.pairs.items()
-            if len(entries)
-        ]
-        nothing = ParameterCheck(self.dtype, self.name, (AUTOGRAD, AUTOGRAD), (0.0, 0.0), 0.0, 1.0, None)
-        return max(found, key=ParameterCheck.excess, default=nothing)
 
-    def _tolerance(self, pair: tuple[str, str]) -> float:
-        return self.tolerances[self.dtype, DIFFERENCES in pair]
-
-    def _entry(self, pair: tuple[str, str], index: int, error: float) -> ParameterCheck:
-        place = f"[{','.join(map(str, np.unravel_index(index, self.shape)))}]" if self.shape else ""
-        size = None
-        values = [float(self.gradients[way][index]) for way in pair if way != DIFFERENCES]
-        if self.slopes is not None and DIFFERENCES in pair:
-            at = int(np.searchsorted(self.slopes.entries, index))
-            size = float(self.slopes.step_sizes[at])
-            values.append(float(self.slopes.values[at]))
-        return ParameterCheck(
-            self.dtype, self.name + place, pair, (values[0], values[1]), error, self._tolerance(pair), size
-        )
+def _compared(
+    dtype: Dtype, gradients: Mapping[str, Array], slopes: Slopes | None, noise: Array
+) -> tuple[dict[tuple[str, str], tuple[NDArray[np.int64], Array]], int]:
+    """Return entries and errors [E] of each pair of ways, without the kinks, and how many differences cannot judge."""
+    every, left_out = np.arange(len(noise)), 0
+    pairs = {
+        (a, b): (every, _errors(gradients[a], gradients[b], noise, TOLERANCES[dtype, False])[0])
+        for a, b in combinations(gradients, 2)
+    }
+    if slopes is not None:
+        smooth, doubt = ~slopes.at_kink, slopes.doubt + noise[slopes.entries]
+        for way, gradient in gradients.items():
+            errors, unresolved = _errors(gradient[slopes.entries], slopes.values, doubt, TOLERANCES[dtype, True])
+            left_out = max(left_out, int((unresolved & smooth).sum()))
+            pairs[way, DIFFERENCES] = slopes.entries[smooth], errors[smooth]
+    return pairs, left_out
 
 
 def _errors(a: Array, b: Array, noise: Array, usual: float) -> tuple[Array, NDArray[np.bool_]]:
@@ -154,15 +132,23 @@ def _errors(a: Array, b: Array, noise: Array, usual: float) -> tuple[Array, NDAr
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a check found. ``worst`` is the entry whose error is the largest part of its tolerance."""
+    """What a check found."""
 
     name: str
     samples: int
     rows: tuple[Row, ...]
     tolerances: Mapping[tuple[str, bool], float]
-    worst: ParameterCheck
-    failed: int  # entries of which a pair is further apart than its tolerance
     notes: tuple[str, ...]
+
+    @property
+    def worst(self) -> ParameterCheck:
+        """The entry whose error is the largest part of its tolerance."""
+        return max((row.worst for row in self.rows), key=lambda entry: entry.excess)
+
+    @property
+    def failed(self) -> int:
+        """Entries of which a pair is further apart than its tolerance."""
+        return sum(row.failed for row in self.rows)
 
     @property
     def passed(self) -> bool:
@@ -194,16 +180,18 @@ class Report:
 
     def json(self) -> str:
         """Return the report as one JSON document."""
-        worst, rows = self.worst, []
-        for row in self.rows:
-            names = {pair: " ~ ".join(pair) for pair in row.errors}
-            rows.append(
-                {
-                    **asdict(row),
-                    "errors": {names[pair]: error for pair, error in row.errors.items()},
-                    "tolerances": {names[pair]: self.tolerances[row.dtype, DIFFERENCES in pair] for pair in names},
-                }
-            )
+        worst = self.worst
+        rows = [
+            {
+                "dtype": row.dtype,
+                "parameter": row.parameter,
+                "scalars": row.scalars,
+                "differenced": row.differenced,
+                "errors": {" ~ ".join(pair): error for pair, error in row.errors.items()},
+                "tolerances": {" ~ ".join(p): self.tolerances[row.dtype, DIFFERENCES in p] for p in row.errors},
+            }
+            for row in self.rows
+        ]
         return files.json_text(
             {
                 "name": self.name,
@@ -213,7 +201,7 @@ class Report:
                 "worst": {
                     "entry": worst.name,
                     "dtype": worst.dtype,
-                    "values": dict(zip(worst.ways, worst.values, strict=True)),
+                    "values": dict(worst.values),
                     "relative_error": worst.error,
                     "tolerance": worst.tolerance,
                     "step_size": worst.step_size,

@@ -21,7 +21,6 @@ from gdcli.engine.loop import Interrupt
 from gdcli.plan import SpecFactory, Trial, extended
 from gdcli.records import Effort, Result
 from gdcli.report import plots
-from gdcli.report.plots import Sensitivity
 from gdcli.runner import record_run
 from gdcli.runner.batch import BatchCallbacks, Execution, Plan, ResultRows, effort_of, rows_of, run_all
 from gdcli.runner.jobs import Capture, PlannedRun
@@ -251,9 +250,9 @@ class Tuned:
         finite = tuple(loss if isfinite(loss) else inf for _, loss in pairs)
         return Tuned(self.label, tuple(lr for lr, _ in pairs), finite, finite.index(min(finite)))
 
-    def curve(self) -> Sensitivity:
+    def curve(self) -> plots.Curve:
         """Return it as a curve of the picture."""
-        return Sensitivity(self.label, np.array(self.lrs), np.array(self.losses), self.lr)
+        return plots.Curve(self.label, self.lrs, np.array(self.losses), chosen=self.lr)
 
 
 def tune(

@@ -238,8 +238,8 @@ def paths(lines: Sequence[Line], loaded: Loaded) -> bytes | None:
     points = np.stack([mesh.ravel() for mesh in np.meshgrid(x, y, indexing="ij")], axis=1)
     values = losses(built, names, points).reshape(len(x), len(y)).T
     note = f"the first of {seeds} seeds" if seeds > 1 else ""
-    title, label = loaded.spec.name, loss_label(loaded)
-    return plots.paths((names[0], names[1]), x, y, values, trails, title=title, loss_label=label, note=note)
+    shown = plots.Plane((names[0], names[1]), x, y, values, trails, note)
+    return plots.plane(shown, title=loaded.spec.name, loss_label=loss_label(loaded))
 
 
 def grid_axis(columns: Sequence[NDArray[np.float64]], side: int) -> NDArray[np.float64]:

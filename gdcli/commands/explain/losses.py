@@ -14,6 +14,7 @@ from gdcli.commands.explain.activations import HALF, LAYERWISE, ONE, TWO, Worked
 from gdcli.commands.explain.expression import Expression, Label, call, number, symbol, text, total
 from gdcli.commands.explain.naming import LOSS, Names, partial
 from gdcli.commands.explain.tree import ExplanationSection, Group, Quantity, WorkedTable, quantity
+from gdcli.spec.sections import Ingredient
 
 Rows = list[list[Expression]]  # [B][O]
 
@@ -113,15 +114,15 @@ TITLES = dict.fromkeys(("mse", "half_mse", "sse", "half_sse"), "MSE Loss") | {
 
 
 def worked_loss(
-    name: str, arguments: Mapping[str, Any], names: Names, outputs: Rows, targets: Rows, classes: Sequence[int] | None
+    loss: Ingredient, names: Names, outputs: Rows, targets: Rows, classes: Sequence[int] | None
 ) -> WorkedLoss:
     """Work out a loss of a batch; ``classes`` are the rows' class indices where the targets are such."""
-    if name == "cross_entropy":
+    if loss.name == "cross_entropy":
         return _cross_entropy(names, outputs, targets, classes)
-    if name == "nll":
+    if loss.name == "nll":
         assert classes is not None
         return _nll(names, outputs, classes)
-    return _elementwise(name, arguments, names, outputs, targets)
+    return _elementwise(loss.name, loss.arguments, names, outputs, targets)
 
 
 def _elementwise(name: str, arguments: Mapping[str, Any], names: Names, outputs: Rows, targets: Rows) -> WorkedLoss:

@@ -9,25 +9,29 @@ derivative at the weighted sum, dL/dnet, is worked out neuron by neuron and the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce, wraps
+from functools import cache, cached_property, reduce
+from functools import partial as bound
 from itertools import count
 from operator import mul
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
+
+import numpy as np
 
 from gdcli.commands.explain.activations import ELEMENTWISE, LAYERWISE, ONE
 from gdcli.commands.explain.expression import Expression, Label, symbol, total, worked_factors
 from gdcli.commands.explain.losses import WorkedLoss, worked_loss
 from gdcli.commands.explain.naming import LOSS, Names, partial
+from gdcli.commands.explain.point import EvaluationPoint
 from gdcli.commands.explain.tree import Quantity, quantity
-from gdcli.zoo.models import Affine
+from gdcli.spec.load import Loaded
+from gdcli.zoo.models import Affine, Chain
 
 WRITTEN_PATHS = 4
 """Paths from the loss to one neuron, times rows, up to which each is written out in full."""
 
-P = ParamSpec("P")
-T = TypeVar("T")
+Thunk = Callable[[], Quantity]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +56,14 @@ class WorkedLayer:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkedProblem:
-    """What a pass needs: the layers, the batch's inputs and targets as symbols, and the loss."""
+class WorkedScalar:
+    """One scalar of a parameter: its place there, its entry (linear1.weight[0,1]), its symbol, and its derivative."""
 
-    names: Names
-    layers: tuple[WorkedLayer, ...]
-    inputs: list[list[Expression]]
-    targets: list[list[Expression]]
-    classes: tuple[int, ...] | None
-    loss: str
-    arguments: Mapping[str, Any]
-
-
-def numbered_layers(chain: Sequence[Affine], parameters: Mapping[str, Any]) -> tuple[WorkedLayer, ...]:
-    """Number the parameters of a chain: w1, w2, ... row by row through all layers, b1, b2, ... likewise."""
-    weights, biases = map("w{}".format, count(1)), map("b{}".format, count(1))
-    return tuple(
-        WorkedLayer(
-            affine,
-            [[symbol(next(weights), value) for value in row] for row in parameters[f"{affine.name}weight"]],
-            [symbol(next(biases), value) for value in parameters.get(f"{affine.name}bias", [])],
-        )
-        for affine in chain
-    )
+    parameter: str
+    place: int
+    entry: str
+    symbol: Expression
+    gradient: Thunk
 
 
 def as_step(slope: Quantity) -> WorkedStep:
@@ -98,40 +87,41 @@ def sum_of_paths(below: Label, paths: Sequence[Path]) -> Quantity:
     return Quantity(f"d{below.text}", partial(LOSS, below), formula, worked_factors(formula), chain)
 
 
-def _once(method: Callable[Concatenate[Pass, P], T]) -> Callable[Concatenate[Pass, P], T]:
-    """Keep what a method of a pass returned for each of its arguments."""
-
-    @wraps(method)
-    def kept(work: Pass, /, *place: P.args, **named: P.kwargs) -> T:
-        key = (method, *place)
-        if key not in work.kept:
-            work.kept[key] = method(work, *place, **named)
-        found: T = work.kept[key]
-        return found
-
-    return kept
-
-
 class Pass:
     """One forward and backward pass of a batch."""
 
-    def __init__(self, problem: WorkedProblem) -> None:
-        self.problem, self.names, self.layers = problem, problem.names, problem.layers
-        self.rows = range(len(problem.inputs))
-        self.kept: dict[tuple[Any, ...], Any] = {}
+    def __init__(self, loaded: Loaded, point: EvaluationPoint) -> None:
+        table, spec, model = loaded.training, loaded.spec, loaded.architecture
+        assert table is not None
+        assert spec.loss is not None
+        assert isinstance(model, Chain)
+        self.layers, self.loss_spec, self.rows = _numbered(model, point.parameters), spec.loss, range(len(point.rows))
+        self.names = names = Names(len(model.layers), tuple(row + 1 for row in point.rows))
+        letter = "x" if model.layers else "o"
+        self.data = [
+            [symbol(names.of(letter, i, b), float(value)) for i, value in enumerate(table.x[row])]
+            for b, row in enumerate(point.rows)
+        ]
+        width = model.layers[-1].outputs if model.layers else table.x.shape[1]
+        self.classes = tuple(int(table.y[row]) for row in point.rows) if table.y.ndim == 1 else None
+        self.targets = [
+            [symbol(names.of("t", j, b), value) for j, value in enumerate(_target(table.y[row], width))]
+            for b, row in enumerate(point.rows)
+        ]
         layerwise = any(layer.affine.activation in LAYERWISE for layer in self.layers)
         paths = reduce(lambda count, layer: count * layer.affine.outputs, self.layers[1:], 1)
         self.written_out = not layerwise and (len(self.layers) == 1 or paths * len(self.rows) <= WRITTEN_PATHS)
+        for method in (self.net, self.output, self.local, self.at_output, self.at_net, self.at_weight, self.at_bias):
+            setattr(self, method.__name__, cache(method))
 
     # --- forward ------------------------------------------------------------------------------------------------------
 
     def inputs(self, k: int, b: int) -> list[Expression]:
         """Return what layer k is given, as symbols: the data, or the outputs of the layer below."""
         if k == 0:
-            return self.problem.inputs[b]
+            return self.data[b]
         return [self.output(k - 1, b, i).symbol for i in range(self.layers[k - 1].affine.outputs)]
 
-    @_once
     def net(self, k: int, b: int, j: int) -> Quantity:
         """Return the weighted sum of neuron j of layer k for row b; the output itself if there is no activation."""
         layer = self.layers[k]
@@ -144,7 +134,6 @@ class Pass:
         plain = self.layers[k].affine.activation == "none"
         return self.names.neuron(k, b, j) if plain else self.names.net(k, b, j)
 
-    @_once
     def output(self, k: int, b: int, j: int) -> Quantity:
         """Return the output of a neuron, from its weighted sum; that itself without an activation."""
         affine, net = self.layers[k].affine, self.net(k, b, j)
@@ -160,9 +149,8 @@ class Pass:
     @cached_property
     def loss(self) -> WorkedLoss:
         """The loss and its derivative at each output."""
-        p = self.problem
         outputs = [self.inputs(len(self.layers), b) for b in self.rows]
-        return worked_loss(p.loss, p.arguments, self.names, outputs, p.targets, p.classes)
+        return worked_loss(self.loss_spec, self.names, outputs, self.targets, self.classes)
 
     # --- backward -----------------------------------------------------------------------------------------------------
 
@@ -173,7 +161,6 @@ class Pass:
             return []
         return range(affine.outputs) if affine.activation in LAYERWISE else [j]
 
-    @_once
     def local(self, k: int, b: int, i: int, j: int) -> Quantity:
         """Return the derivative of output i of a layer at its weighted sum j."""
         activation, name = self.layers[k].affine.activation, partial(self.names.neuron(k, b, i), self.net_name(k, b, j))
@@ -183,7 +170,6 @@ class Pass:
             name, *ELEMENTWISE[activation].derivative(self.net(k, b, j).symbol, self.output(k, b, j).symbol)
         )
 
-    @_once
     def at_output(self, k: int, b: int, j: int) -> Quantity:
         """Return dL/do of an output, or dL/dh of a hidden neuron: the sum over the neurons that it feeds."""
         if k == len(self.layers) - 1:
@@ -212,7 +198,6 @@ class Pass:
         local = self.local(k, b, j, j)
         return [(*path, WorkedStep(local.name, local.formula, last)) for path in before]
 
-    @_once
     def at_net(self, k: int, b: int, j: int) -> Quantity:
         """Return the derivative of the loss at a weighted sum."""
         reached = self.reached(k, j)
@@ -223,12 +208,22 @@ class Pass:
 
     # --- parameters ---------------------------------------------------------------------------------------------------
 
-    @_once
+    def scalars(self, k: int) -> Iterator[WorkedScalar]:
+        """Yield the scalars of a layer, parameter by parameter, each in its order."""
+        layer = self.layers[k]
+        for name in layer.affine.shapes:
+            if name.endswith("bias"):
+                for j, bias in enumerate(layer.biases):
+                    yield WorkedScalar(name, j, f"{name}[{j}]", bias, bound(self.at_bias, k, j))
+                continue
+            for place, (j, i) in enumerate(np.ndindex(len(layer.weights), len(layer.weights[0]))):
+                gradient = bound(self.at_weight, k, j, i)
+                yield WorkedScalar(name, place, f"{name}[{j},{i}]", layer.weights[j][i], gradient)
+
     def at_weight(self, k: int, j: int, i: int) -> Quantity:
         """Return dL/dw of the weight of layer k from input i to neuron j, summed over paths and rows."""
         return self._at_parameter(self.layers[k].weights[j][i], k, [j], lambda b: self.inputs(k, b)[i])
 
-    @_once
     def at_bias(self, k: int, j: int) -> Quantity:
         """Return dL/db: of a neuron, or of the layer whose neurons share it."""
         layer = self.layers[k]
@@ -246,3 +241,21 @@ class Pass:
             for path in self.paths(k, b, j)
         ]
         return sum_of_paths(parameter.name, paths)
+
+
+def _numbered(model: Chain, parameters: Mapping[str, Any]) -> tuple[WorkedLayer, ...]:
+    """Number the parameters of a chain: w1, w2, ... row by row through all layers, b1, b2, ... likewise."""
+    weights, biases = map("w{}".format, count(1)), map("b{}".format, count(1))
+    return tuple(
+        WorkedLayer(
+            affine,
+            [[symbol(next(weights), value) for value in row] for row in parameters[f"{affine.name}weight"]],
+            [symbol(next(biases), value) for value in parameters.get(f"{affine.name}bias", [])],
+        )
+        for affine in model.layers
+    )
+
+
+def _target(y: Any, width: int) -> list[float]:
+    """Return a row of targets; for a class index 1 at its output and 0 elsewhere."""
+    return [int(j == y) for j in range(width)] if y.ndim == 0 else [float(value) for value in y]

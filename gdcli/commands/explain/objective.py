@@ -141,7 +141,7 @@ def _nodes(model: Objective, values: Mapping[str, float]) -> dict[str, _Node]:
         elif isinstance(node, expressions.Name):
             stack.append((symbol(node.name, known[node.name]), node.name if node.name in values else ""))
         else:
-            count = len(expressions.operands(node))
+            count = len(node.operands)
             operands, stack[-count:] = stack[-count:], []
             formulas = [formula for formula, _ in operands]
             root = node is order[-1]
@@ -162,12 +162,12 @@ def _nodes(model: Objective, values: Mapping[str, float]) -> dict[str, _Node]:
 
 
 def _formula(
-    node: expressions.Expression, operands: Sequence[Expression], label: Label
+    node: expressions.Operation, operands: Sequence[Expression], label: Label
 ) -> tuple[Expression, tuple[Expression, ...]]:
     """Return an operation's formula and its derivative at each operand."""
-    if isinstance(node, expressions.Unary):
-        return (-operands[0], (-ONE,)) if node.sign == "-" else (operands[0], (ONE,))
-    name = node.operator if isinstance(node, expressions.Binary) else getattr(node, "function", "")
+    name = node.symbol
+    if len(operands) == 1 and name in expressions.SIGNS:
+        return (-operands[0], (-ONE,)) if name == "-" else (operands[0], (ONE,))
     formula = _VALUES[name](*operands) if name in _VALUES else call(name, *operands)
     result = Expression("symbol", formula.value, (), label)
     if len(operands) == 1:

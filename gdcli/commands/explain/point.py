@@ -21,9 +21,11 @@ Nested = Any  # floats, or lists of them: a parameter's values in its shape
 
 @dataclass(frozen=True, slots=True)
 class ParameterRule:
-    """How one parameter is updated: its settings, the learning rate of the step, and the state of each scalar."""
+    """How one parameter is updated: the rule, its settings, the step and its learning rate, each scalar's state."""
 
+    optimizer: str
     settings: Mapping[str, Any]
+    step: int
     lr: float
     state: tuple[Mapping[str, float], ...]
 
@@ -44,6 +46,7 @@ def point_of(loaded: Loaded, step: int) -> EvaluationPoint:
     Before the first step the parameters are the spec's own decimal numbers where it gives them. Raises SpecError for a
     step that the run does not have, RunError where it diverges before.
     """
+    from gdcli.engine.param_groups import LrSchedules
     from gdcli.engine.problem import build
 
     spec = loaded.spec
@@ -51,13 +54,13 @@ def point_of(loaded: Loaded, step: int) -> EvaluationPoint:
     if not 1 <= step <= last:
         raise SpecError(f"--step takes a step of the run, from 1 to {last:,} (got {step:,})")
     built = build(loaded)
-    rates = built.schedules()
+    rates = LrSchedules(built.updates)
     rows = _advance(built, rates, step)
     parameters = {slot.name: built.theta.view(slot).cpu().double().tolist() for slot in built.theta.slots}
     unchanged = {slot.name for slot in built.theta.slots if step == 1 or not slot.trained}
     parameters |= {name: value for name, value in _decimal(loaded, parameters).items() if name in unchanged}
     now = rates.of_epoch((step - 1) // built.batches.per_epoch)
-    return EvaluationPoint(step, rows, parameters, _rules(built, now))
+    return EvaluationPoint(step, rows, parameters, _rules(built, step, now))
 
 
 def _advance(built: TrainingProblem, rates: LrSchedules, step: int) -> tuple[int, ...]:
@@ -91,7 +94,7 @@ def _decimal(loaded: Loaded, values: Mapping[str, Nested]) -> dict[str, Nested]:
     return given
 
 
-def _rules(built: TrainingProblem, now: Sequence[GroupStep]) -> dict[str, ParameterRule]:
+def _rules(built: TrainingProblem, step: int, now: Sequence[GroupStep]) -> dict[str, ParameterRule]:
     """Return each trained parameter's settings and state; the stretches of theta are in the order of its slots."""
     spec, theta = built.loaded.spec, built.theta
     if not built.updates or spec.optimizer is None:
@@ -108,5 +111,6 @@ def _rules(built: TrainingProblem, now: Sequence[GroupStep]) -> dict[str, Parame
                     {name: value[k - part.start] if isinstance(value, list) else value for name, value in flat.items()}
                     for k in range(slot.start, slot.stop)
                 )
-                rules[slot.name] = ParameterRule({**spec.optimizer.arguments, **own}, float(lr), state)
+                settings = {**spec.optimizer.arguments, **own}
+                rules[slot.name] = ParameterRule(spec.optimizer.name, settings, step, float(lr), state)
     return rules

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gdcli.commands.explain.expression import Expression, Label, text
+from gdcli.commands.explain.expression import Expression, Label
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,6 @@ class Quantity:
     def value(self) -> float:
         """The value, of the numbers in the order in which they are written."""
         return self.worked.value
-
-    @property
-    def substituted(self) -> str:
-        """The formula's text with its numbers put in."""
-        return text(self.worked, numbers=True)
 
     @property
     def symbol(self) -> Expression:

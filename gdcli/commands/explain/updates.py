@@ -7,16 +7,16 @@ torch's name in ``after``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gdcli.commands.explain.activations import ONE, TWO, ZERO
 from gdcli.commands.explain.expression import Expression, Label, call, latex_name, number, symbol
 from gdcli.commands.explain.naming import primed
+from gdcli.commands.explain.network import WorkedScalar
 from gdcli.commands.explain.point import EvaluationPoint, ParameterRule
 from gdcli.commands.explain.tree import ExplanationSection, Group, Quantity, WorkedTable, quantity
-from gdcli.spec.load import Loaded
 
 STATE_LETTERS = {
     "momentum_buffer": "b", "sum": "s", "square_avg": "v", "grad_avg": "a", "exp_avg": "m", "exp_avg_sq": "v",
@@ -252,39 +252,37 @@ _OWN_LETTERS = {"asgd": {"lambd": "κ", "t0": "τ"}}
 # --- as a section -----------------------------------------------------------------------------------------------------
 
 
-class Updates:
-    """The update of every trained scalar."""
+def updated(rules: Mapping[str, ParameterRule], of: Iterable[WorkedScalar]) -> Iterator[Scalar]:
+    """Yield the scalars that are trained after their step, with the equations that led there."""
+    for scalar in of:
+        if rule := rules.get(scalar.parameter):
+            gradient, state = scalar.gradient().symbol, rule.state[scalar.place]
+            found = Scalar(scalar.symbol, gradient, rule.settings, rule.lr, state, rule.step)
+            RULES[rule.optimizer](found)
+            yield found
 
-    def __init__(self, loaded: Loaded, point: EvaluationPoint) -> None:
-        assert loaded.spec.optimizer is not None or not point.rules
-        self.point, self.optimizer = point, loaded.spec.optimizer.name if loaded.spec.optimizer else ""
 
-    def scalar(self, rule: ParameterRule, k: int, parameter: Expression, gradient: Quantity) -> Scalar:
-        """Return one scalar after its step, with the equations that led there."""
-        found = Scalar(parameter, gradient.symbol, rule.settings, rule.lr, rule.state[k], self.point.step)
-        RULES[self.optimizer](found)
-        return found
-
-    def section(self, scalars: Sequence[Scalar], parameters: Iterable[str]) -> list[ExplanationSection]:
-        """Return the section of the update of a model's parameters; none where nothing is updated."""
-        if not scalars:
-            return []
-        first = scalars[0]
-        notes = (
-            f"The rule is that of {self.optimizer}.",
-            *_taught(self.optimizer, first.settings),
-            *(f"{name} is frozen and stays." for name in parameters if name not in self.point.rules),
-        )
-        table = WorkedTable(("letter", "setting", "value"), _settings_of(self.optimizer, first))
-        groups = [Group((), "", notes, table), *_states("State before", scalars, [one.state for one in scalars])]
-        if all(len(scalar.lines) == 1 for scalar in scalars):
-            groups.append(Group(tuple(scalar.lines[0] for scalar in scalars)))
-        else:
-            groups += [Group(tuple(scalar.lines), scalar.name.text) for scalar in scalars]
-        groups += _states("State after", scalars, [one.after for one in scalars])
-        if self.optimizer == "sgd" and first.settings["momentum"] and not first.settings["dampening"]:
-            groups.append(_average(first))
-        return [ExplanationSection("Update", tuple(groups))]
+def update_section(point: EvaluationPoint, of: Iterable[WorkedScalar]) -> list[ExplanationSection]:
+    """Return the section of the update of a model's parameters; none where nothing is updated."""
+    scalars = list(updated(point.rules, of))
+    if not scalars:
+        return []
+    first, optimizer = scalars[0], next(iter(point.rules.values())).optimizer
+    notes = (
+        f"The rule is that of {optimizer}.",
+        *_taught(optimizer, first.settings),
+        *(f"{name} is frozen and stays." for name in point.parameters if name not in point.rules),
+    )
+    table = WorkedTable(("letter", "setting", "value"), _settings_of(optimizer, first))
+    groups = [Group((), "", notes, table), *_states("State before", scalars, [one.state for one in scalars])]
+    if all(len(scalar.lines) == 1 for scalar in scalars):
+        groups.append(Group(tuple(scalar.lines[0] for scalar in scalars)))
+    else:
+        groups += [Group(tuple(scalar.lines), scalar.name.text) for scalar in scalars]
+    groups += _states("State after", scalars, [one.after for one in scalars])
+    if optimizer == "sgd" and first.settings["momentum"] and not first.settings["dampening"]:
+        groups.append(_average(first))
+    return [ExplanationSection("Update", tuple(groups))]
 
 
 def _settings_of(optimizer: str, scalar: Scalar) -> tuple[tuple[str, str, str], ...]:
@@ -324,7 +322,7 @@ def _average(s: Scalar) -> Group:
     With S and b both zero before the first step, S is (1 − β) b throughout: the same direction, shorter steps.
     """
     name, beta = s.name.text, symbol("β", s.settings["momentum"])
-    other = Scalar(s.parameter, s.gradient, s.settings, s.lr, s.state, s.t)
+    other = replace(s, lines=[])
     before = other.line("S", (ONE - beta) * symbol("b", 0.0 if s.t == 1 else s.state["momentum_buffer"]))
     g, _ = _direction(other)
     now = other.line("S′", beta * before + (ONE - beta) * g)

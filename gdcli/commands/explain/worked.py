@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial as bound
+from itertools import chain
 from math import prod
-from typing import Any
-
-import numpy as np
 
 from gdcli.commands.explain import losses, updates
 from gdcli.commands.explain.activations import ELEMENTWISE, LAYERWISE
-from gdcli.commands.explain.expression import Expression, Label, symbol
-from gdcli.commands.explain.naming import LOSS, Names, partial
-from gdcli.commands.explain.network import Pass, WorkedProblem, numbered_layers
+from gdcli.commands.explain.expression import symbol
+from gdcli.commands.explain.naming import LOSS, partial
+from gdcli.commands.explain.network import Pass, Thunk, WorkedScalar
 from gdcli.commands.explain.objective import chain_rule
 from gdcli.commands.explain.point import EvaluationPoint, point_of
 from gdcli.commands.explain.tree import Explanation, ExplanationSection, Group, Quantity, WorkedTable, quantity
@@ -27,8 +25,6 @@ MAX_LINES = 2_000
 """Parameters or neurons, times rows, up to which it is."""
 MAX_PRODUCTS = 10**6
 """Multiply-adds of one forward pass up to which single quantities are worked out."""
-
-Thunk = Callable[[], Quantity]
 
 
 def explain(loaded: Loaded, step: int = 1) -> Explanation:
@@ -142,9 +138,12 @@ class Network:
     """A chain of layers on one batch."""
 
     def __init__(self, loaded: Loaded, point: EvaluationPoint) -> None:
-        self.loaded, self.point, self.updates = loaded, point, updates.Updates(loaded, point)
-        problem = _problem(loaded, point)
-        self.work, self.layers, self.names = Pass(problem), problem.layers, problem.names
+        self.point, self.work = point, Pass(loaded, point)
+        self.layers, self.names = self.work.layers, self.work.names
+
+    def scalars(self) -> Iterator[WorkedScalar]:
+        """Yield the scalars of all parameters, in the model's order."""
+        return chain.from_iterable(map(self.work.scalars, range(len(self.layers))))
 
     # --- by name ---
 
@@ -155,15 +154,15 @@ class Network:
             for k, layer in enumerate(self.layers):
                 for j in range(layer.affine.outputs):
                     found |= self._of_neuron(k, b, j)
-        for b, targets in enumerate(work.problem.targets):
+        for b, targets in enumerate(work.targets):
             for j in range(len(targets)):
                 found |= self._of_loss(b, j)
-        for name in self._shapes():
-            for place, (parameter, label, gradient) in enumerate(self.of_parameter(name)):
-                found[f"d{label.text}"] = gradient
-                found[label.text] = bound(quantity, label, parameter)
-                if name in self.point.rules:
-                    found[f"new_{label.text}"] = bound(self._new, name, place, parameter, gradient)
+        for scalar in self.scalars():
+            name = scalar.symbol.name
+            found[f"d{name.text}"] = scalar.gradient
+            found[name.text] = bound(quantity, name, scalar.symbol)
+            if scalar.parameter in self.point.rules:
+                found[f"new_{name.text}"] = bound(self._new, scalar)
         return found
 
     def _of_neuron(self, k: int, b: int, j: int) -> dict[str, Thunk]:
@@ -181,64 +180,36 @@ class Network:
     def _of_loss(self, b: int, j: int) -> dict[str, Thunk]:
         """Return what the loss has of an output: its probability, and its derivative where no layer has it."""
         work, found = self.work, dict[str, Thunk]()
-        if work.problem.loss == "cross_entropy":
-            found[self.names.of("p", j, b).text] = lambda: work.loss.before[b * len(work.problem.targets[b]) + j]
+        if work.loss_spec.name == "cross_entropy":
+            found[self.names.of("p", j, b).text] = lambda: work.loss.before[b * len(work.targets[b]) + j]
         if not self.layers:
             found[f"d{self.names.of('o', j, b).text}"] = lambda: work.loss.slopes[b, j]
         return found
 
-    def _new(self, name: str, place: int, parameter: Expression, gradient: Thunk) -> Quantity:
-        return self.updates.scalar(self.point.rules[name], place, parameter, gradient()).new
-
-    # --- walking ---
-
-    def of_parameter(self, name: str) -> Iterator[tuple[Expression, Label, Thunk]]:
-        """Yield each scalar of a parameter in its order: its symbol, its name, its derivative."""
-        k = next(k for k, layer in enumerate(self.layers) if name in layer.affine.shapes)
-        layer = self.layers[k]
-        if name.endswith("bias"):
-            for j, parameter in enumerate(layer.biases):
-                yield parameter, parameter.name, bound(self.work.at_bias, k, j)
-            return
-        for j, row in enumerate(layer.weights):
-            for i, parameter in enumerate(row):
-                yield parameter, parameter.name, bound(self.work.at_weight, k, j, i)
-
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        return {
-            name: (len(layer.biases),) if name.endswith("bias") else shape
-            for layer in self.layers
-            for name, shape in layer.affine.shapes.items()
-        }
+    def _new(self, scalar: WorkedScalar) -> Quantity:
+        (found,) = updates.updated(self.point.rules, [scalar])
+        return found.new
 
     # --- sections ---
 
     def sections(self) -> list[ExplanationSection]:
         """Return the whole."""
-        sections = [self._given(), *self._forward(), self._loss(), self._backward(), *self._update()]
-        return [*sections, losses.comparison()] if self.work.problem.loss in ("cross_entropy", "nll") else sections
+        sections = [self._given(), *self._forward(), self._loss(), self._backward()]
+        sections += updates.update_section(self.point, self.scalars())
+        return [*sections, losses.comparison()] if self.work.loss_spec.name in ("cross_entropy", "nll") else sections
 
     def _given(self) -> ExplanationSection:
-        groups = []
-        named = {
-            label.text: (f"{name}[{','.join(map(str, np.unravel_index(place, shape)))}]", parameter.value)
-            for name, shape in self._shapes().items()
-            for place, (parameter, label, _) in enumerate(self.of_parameter(name))
-        }
-        if named:
-            groups.append(Group((), "", (), _table_of(named)))
+        named = {scalar.symbol.name.text: (scalar.entry, scalar.symbol.value) for scalar in self.scalars()}
+        groups = [Group((), "", (), _table_of(named))] if named else []
         classes = "Classes count from 0, outputs from 1: t is 1 for the output of the row's class, else 0."
-        groups.append(Group((), "", () if self.work.problem.classes is None else (classes,), self._data()))
+        groups.append(Group((), "", () if self.work.classes is None else (classes,), self._data()))
         return ExplanationSection("Given", tuple(groups))
 
     def _data(self) -> WorkedTable:
-        problem = self.work.problem
-        letter = "x" if self.layers else "o"
-        header = [f"{letter}{i + 1}" for i in range(len(problem.inputs[0]))]
-        header += [f"t{j + 1}" for j in range(len(problem.targets[0]))]
+        data, targets, letter = self.work.data, self.work.targets, "x" if self.layers else "o"
+        header = [f"{letter}{i + 1}" for i in range(len(data[0]))] + [f"t{j + 1}" for j in range(len(targets[0]))]
         rows = tuple(
-            (str(row), *(repr(one.value) for one in (*problem.inputs[b], *problem.targets[b])))
-            for b, row in enumerate(self.names.rows)
+            (str(row), *(repr(one.value) for one in (*data[b], *targets[b]))) for b, row in enumerate(self.names.rows)
         )
         return WorkedTable(("row", *header), rows)
 
@@ -276,8 +247,7 @@ class Network:
             name = "Output layer" if k == len(self.layers) - 1 else "Hidden layer"
             name += f" {k + 1}" if name[0] == "H" and len(self.layers) > 2 else ""
             groups += [Group(local, f"{name}, local derivatives")] if local else []
-            weights = [thunk() for key in self.layers[k].affine.shapes for _, _, thunk in self.of_parameter(key)]
-            groups.append(Group(tuple(weights), f"{name}, parameters"))
+            groups.append(Group(tuple(one.gradient() for one in self.work.scalars(k)), f"{name}, parameters"))
         return ExplanationSection("Backward", tuple(groups))
 
     def _local_derivatives(self, k: int, b: int) -> Iterator[Quantity]:
@@ -290,41 +260,6 @@ class Network:
             if reached and not work.written_out:
                 yield work.at_net(k, b, j)
 
-    def _update(self) -> list[ExplanationSection]:
-        scalars = [
-            self.updates.scalar(self.point.rules[name], place, parameter, gradient())
-            for name in self._shapes()
-            if name in self.point.rules
-            for place, (parameter, _, gradient) in enumerate(self.of_parameter(name))
-        ]
-        return self.updates.section(scalars, self._shapes())
-
-
-def _problem(loaded: Loaded, point: EvaluationPoint) -> WorkedProblem:
-    table, spec, model = loaded.training, loaded.spec, loaded.architecture
-    assert table is not None
-    assert spec.loss is not None
-    assert isinstance(model, Chain)
-    names = Names(len(model.layers), tuple(row + 1 for row in point.rows))
-    letter = "x" if model.layers else "o"
-    inputs = [
-        [symbol(names.of(letter, i, b), float(value)) for i, value in enumerate(table.x[row])]
-        for b, row in enumerate(point.rows)
-    ]
-    width = model.layers[-1].outputs if model.layers else table.x.shape[1]
-    indices = tuple(int(table.y[row]) for row in point.rows) if table.y.ndim == 1 else None
-    targets = [
-        [symbol(names.of("t", j, b), value) for j, value in enumerate(_target(table.y[row], width))]
-        for b, row in enumerate(point.rows)
-    ]
-    layers = numbered_layers(model.layers, point.parameters)
-    return WorkedProblem(names, layers, inputs, targets, indices, spec.loss.name, spec.loss.arguments)
-
-
-def _target(y: Any, width: int) -> list[float]:
-    """Return a row of targets; for a class index 1 at its output and 0 elsewhere."""
-    return [int(j == y) for j in range(width)] if y.ndim == 0 else [float(value) for value in y]
-
 
 # --- objectives -------------------------------------------------------------------------------------------------------
 
@@ -333,23 +268,20 @@ class WorkedFunction:
     """An objective at a point."""
 
     def __init__(self, loaded: Loaded, point: EvaluationPoint) -> None:
-        self.loaded, self.point, self.updates = loaded, point, updates.Updates(loaded, point)
         assert isinstance(loaded.architecture, Objective)
-        self.model = loaded.architecture
+        self.loaded, self.point, self.model = loaded, point, loaded.architecture
         self.work = chain_rule(self.model, point.parameters)
 
     def thunks(self) -> dict[str, Thunk]:
         """Return every quantity by name."""
-        work, new = self.work, (scalar.new for scalar in self._scalars())
+        work, new = self.work, (scalar.new for scalar in updates.updated(self.point.rules, self._scalars()))
         found = [*work.forward, *work.local, *work.nodes, *work.variables.values(), *new]
         return {one.key: (lambda one=one: one) for one in found}  # type: ignore[misc]  # bound now
 
-    def _scalars(self) -> list[updates.Scalar]:
-        return [
-            self.updates.scalar(self.point.rules[name], 0, symbol(name, self.point.parameters[name]), slope)
-            for name, slope in self.work.variables.items()
-            if name in self.point.rules
-        ]
+    def _scalars(self) -> Iterator[WorkedScalar]:
+        for name in self.work.variables:
+            value = symbol(name, self.point.parameters[name])
+            yield WorkedScalar(name, 0, name, value, bound(self.work.variables.__getitem__, name))
 
     def sections(self) -> list[ExplanationSection]:
         """Return the whole."""
@@ -367,4 +299,4 @@ class WorkedFunction:
             ExplanationSection("Forward", (Group(self.work.forward),)),
             ExplanationSection("Backward", tuple(group for group in backward if group.quantities)),
         ]
-        return sections + self.updates.section(self._scalars(), self.point.parameters)
+        return sections + updates.update_section(self.point, self._scalars())

@@ -29,15 +29,10 @@ class PlotOptions:
     def check(self, words: Sequence[str]) -> None:
         """Raise SpecError for options and runs that do not go with the kind."""
         kind = KINDS[self.kind]
-        wrong = {
-            "--smooth": self.smooth is not None and "smooth" not in kind.takes,
-            "--name": bool(self.names) and "name" not in kind.takes,
-            "--step": self.step != 1 and "step" not in kind.takes,
-            "--animate": self.animate and "animate" not in kind.takes,
-        }
-        for option, is_wrong in wrong.items():
-            if is_wrong:
-                raise SpecError(f"{option} is not for --kind {self.kind}")
+        given = {"smooth": self.smooth is not None, "name": self.names, "step": self.step != 1, "animate": self.animate}
+        for option, is_given in given.items():
+            if is_given and option not in kind.takes:
+                raise SpecError(f"--{option} is not for --kind {self.kind}")
         if self.smooth is not None and not 0 <= self.smooth < 1:
             raise SpecError(f"--smooth takes a number from 0 to below 1 (got {self.smooth!r})")
         if "" in self.names:
@@ -50,21 +45,21 @@ class PlotOptions:
 
 @dataclass(frozen=True, slots=True)
 class PlotKind:
-    """A kind of picture: what draws it from the words of the command line, and what it can be asked for."""
+    """A kind of picture: what draws it from the runs that the words name, and what it can be asked for."""
 
-    draw: Callable[[Sequence[str], PlotOptions, Form], bytes]
+    draw: Callable[[Sequence[CurveSource], PlotOptions, Form], bytes]
     of_runs: bool = True  # it needs records or specs
     takes: tuple[str, ...] = ()  # of the options smooth, name, step and animate
 
 
-def _losses(words: Sequence[str], options: PlotOptions, form: Form) -> bytes:
+def _losses(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> bytes:
     from gdcli.commands.plot.functions import outlier, over_error, over_probability
     from gdcli.report import plots
 
     return plots.loss_functions.drawn(form, over_error(), over_probability(), outlier(), "Losses")
 
 
-def _activations(words: Sequence[str], options: PlotOptions, form: Form) -> bytes:
+def _activations(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> bytes:
     from gdcli.commands.plot.functions import activations
     from gdcli.report import plots
 
@@ -72,29 +67,27 @@ def _activations(words: Sequence[str], options: PlotOptions, form: Form) -> byte
     return plots.activations.drawn(form, activations(options.names), title, together=bool(options.names))
 
 
-def _gradients(words: Sequence[str], options: PlotOptions, form: Form) -> bytes:
+def _gradients(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> bytes:
     from gdcli.commands.plot.layers import gradients
     from gdcli.report import plots
 
-    run = _only_run(words, options)
+    run = _only(runs, options)
     steps, layers, histogram = gradients(run)
     return plots.gradient_norms.drawn(form, steps, layers, f"{run.label}: gradients by layer", histogram)
 
 
-def _network(words: Sequence[str], options: PlotOptions, form: Form) -> bytes:
+def _network(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> bytes:
     from gdcli.commands.plot.layers import network
     from gdcli.report import plots
 
-    run = _only_run(words, options)
+    run = _only(runs, options)
     return plots.network.drawn(form, *network(run, options.step), f"{run.label}, before step {options.step:,}")
 
 
-def _surface(words: Sequence[str], options: PlotOptions, form: Form) -> bytes:
+def _surface(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> bytes:
     from gdcli.commands.plot.planes import plane
-    from gdcli.commands.plot.runs import sources
     from gdcli.report import plots
 
-    runs = sources(words, options.kind)
     title, label = _title_and_label(runs)
     shown = plane(runs)
     return (
@@ -102,11 +95,10 @@ def _surface(words: Sequence[str], options: PlotOptions, form: Form) -> bytes:
     )
 
 
-def _curves(words: Sequence[str], options: PlotOptions, form: Form) -> bytes:
-    from gdcli.commands.plot.runs import averages, curves, sources
+def _curves(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> bytes:
+    from gdcli.commands.plot.runs import averages, curves
     from gdcli.report import plots
 
-    runs = sources(words, options.kind)
     title, label = _title_and_label(runs)
     drawn = curves(runs)
     means = [] if options.smooth is None else averages(drawn, options.smooth)
@@ -116,10 +108,7 @@ def _curves(words: Sequence[str], options: PlotOptions, form: Form) -> bytes:
     return plots.loss_curves.drawn(form, drawn, title, label, means)
 
 
-def _only_run(words: Sequence[str], options: PlotOptions) -> CurveSource:
-    from gdcli.commands.plot.runs import sources
-
-    runs = sources(words, options.kind)
+def _only(runs: Sequence[CurveSource], options: PlotOptions) -> CurveSource:
     if len(runs) > 1:
         raise SpecError(f"--kind {options.kind} draws one run (got {len(runs)})")
     return runs[0]
@@ -144,11 +133,13 @@ KINDS = {
 
 def plot(words: Sequence[str], options: PlotOptions, path: Path) -> None:
     """Draw a picture of records and specs, with overrides for these, into a file."""
+    from gdcli.commands.plot.runs import sources
     from gdcli.storage import files
 
     forms: dict[str, Form] = {".svg": "svg", ".pdf": "pdf"}
     form = forms.get(path.suffix.lower(), "png")  # for a GIF too, whose frames are pixels
-    files.replace(path, KINDS[options.kind].draw(words, options, form))
+    kind = KINDS[options.kind]
+    files.replace(path, kind.draw(sources(words, options.kind) if kind.of_runs else (), options, form))
 
 
 def chosen(kind: str | None, words: Sequence[str]) -> str:

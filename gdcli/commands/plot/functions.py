@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,6 @@ Floats = NDArray[np.float64]
 
 WHOLE_ROWS = ("softmax", "log_softmax")  # of all outputs of a layer at once: no curve over z
 STRAIGHT = {"sign_ste": "straight-through gradient"}  # in the place of a derivative
-OVER_ERROR = ("mse", "mae", "smooth_l1", "huber")
 
 
 def activations(names: Sequence[str] = ()) -> list[plots.Function]:
@@ -50,12 +50,12 @@ def over_error() -> list[plots.Function]:
     import torch
 
     error = np.linspace(-3.5, 3.5, 701)
-    made = [("huber (δ = 2)", LOSSES[name](delta=2.0)) if name == "huber" else (name, LOSSES[name]())
-            for name in OVER_ERROR]  # fmt: skip
+    made = {name: LOSSES[name]() for name in ("mse", "mae", "smooth_l1")}
+    made["huber (δ = 2)"] = LOSSES["huber"](delta=2.0)
     outputs = torch.as_tensor(error)[:, None, None]  # [K, 1, 1]: K losses of one element
     zero = torch.zeros(1, 1, dtype=torch.float64)
     found = []
-    for label, loss in made:
+    for label, loss in made.items():
         values = [float(loss.value(o, zero)) for o in outputs]
         slopes = [float(loss.derivative(o)(o, zero)) for o in outputs]
         found.append(plots.Function(label, error, np.array(values), np.array(slopes)))
@@ -81,12 +81,12 @@ def outlier() -> plots.Outlier:
     """Return points near a line with one far off it, and the lines with the least MSE, the least MAE."""
     x = np.arange(1.0, 9.0)
     y = np.array([1.2, 1.9, 3.1, 3.9, 5.2, 5.8, 7.1, 20.0])
-    squared = np.polyfit(x, y, 1)
-    without = np.polyfit(x[:-1], y[:-1], 1)
-    return plots.Outlier(
-        x, y, [("MSE", float(squared[0]), float(squared[1])), ("MAE", *least_absolute(x, y)),
-               ("MSE without it", float(without[0]), float(without[1]))],
-    )  # fmt: skip
+    fits: dict[str, Any] = {
+        "MSE": np.polyfit(x, y, 1),
+        "MAE": least_absolute(x, y),
+        "MSE without it": np.polyfit(x[:-1], y[:-1], 1),
+    }
+    return plots.Outlier(x, y, [(label, float(slope), float(offset)) for label, (slope, offset) in fits.items()])
 
 
 def least_absolute(x: Floats, y: Floats) -> tuple[float, float]:

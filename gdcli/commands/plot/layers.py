@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +24,19 @@ Floats = NDArray[np.float64]
 STRETCHES, BINS = 60, 40  # of a histogram over time
 
 
-def gradients(source: CurveSource) -> tuple[Floats, list[plots.LayerHistogram], plots.Histogram | None]:
+def gradients(source: CurveSource) -> tuple[Floats, list[tuple[str, Floats]], plots.Histogram | None]:
     """Return steps, norms by layer, and with single derivatives their histogram. Raises SpecError without gradients."""
-    names, table = _recorded(source.folder) if source.folder is not None else _computed(source)
+    if source.folder is None:
+        names, table = _computed(source)
+    else:
+        (_, *names), table = numbers_of(source.folder / "gradients.csv", hint=" (record.gradients: none?)")
     steps, values = table[:, 0], table[:, 1:]
     of_scalars = any("[" in name for name in names) or source.loaded.spec.loss is None
     groups: dict[str, list[int]] = {}
     for k, name in enumerate(names):
         groups.setdefault(layer_of(name), []).append(k)
     with np.errstate(over="ignore", invalid="ignore"):
-        layers = [plots.LayerHistogram(name, np.sqrt((values[:, at] ** 2).sum(axis=1))) for name, at in groups.items()]
+        layers = [(name, np.sqrt((values[:, at] ** 2).sum(axis=1))) for name, at in groups.items()]
     return steps, layers, histogram(steps, values) if of_scalars and len(steps) > 1 else None
 
 
@@ -45,14 +48,6 @@ def layer_of(name: str) -> str:
     """
     bare = name.partition("[")[0]
     return bare.rpartition(".")[0] or bare
-
-
-def _recorded(folder: Path) -> tuple[list[str], Floats]:
-    path = folder / "gradients.csv"
-    if not path.is_file():
-        raise SpecError(f"{folder}: no gradients.csv in this folder (record.gradients: none?)")
-    header, table = numbers_of(path)
-    return header[1:], table
 
 
 def _computed(source: CurveSource) -> tuple[list[str], Floats]:
@@ -117,9 +112,8 @@ def network(source: CurveSource, step: int) -> tuple[list[plots.DrawnLayer], lis
     return _layers(built, chain, point.parameters), _neurons(built, chain, x)
 
 
-def _layers(built: TrainingProblem, chain: Chain, parameters: object) -> list[plots.DrawnLayer]:
+def _layers(built: TrainingProblem, chain: Chain, parameters: Mapping[str, Any]) -> list[plots.DrawnLayer]:
     slots = {slot.name: slot for slot in built.theta.slots}
-    assert isinstance(parameters, dict)
 
     def of(name: str) -> tuple[Floats, Floats]:
         gradient = built.theta.gradient_view(slots[name])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gdcli.commands.plot.runs import CurveSource, loss_of, trained
 from gdcli.errors import SpecError
 from gdcli.report import plots
+from gdcli.report.plots.scales import spread
 from gdcli.report.plots.text import number
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def principal(paths: Sequence[Floats]) -> Projection:
 
     Their sign is such that the largest entry is positive. Raises SpecError where nothing moves.
     """
-    points = np.concatenate([_thinned(_usable(path)) for path in _steady(paths)])
+    points = np.concatenate([path[spread(len(path), PATH_POINTS)] for path in _steady(paths)])
     origin = points.mean(axis=0)
     _, values, vectors = np.linalg.svd(points - origin, full_matrices=False)
     total = float((values**2).sum())
@@ -58,22 +59,13 @@ def principal(paths: Sequence[Floats]) -> Projection:
     return Projection(origin, axes, (float(values[0] ** 2 / total), float(values[1] ** 2 / total)))
 
 
-def _usable(path: Floats) -> Floats:
-    """Return the points [K, P] before a divergence: finite, and small enough to be squared."""
-    return path[(np.abs(path) < HUGE).all(axis=1)]
+def _steady(paths: Sequence[Floats]) -> list[Floats]:
+    """Return the paths [K, P] that do not diverge, whose way to infinity would fill the picture.
 
-
-def _steady(paths: Sequence[Floats]) -> Sequence[Floats]:
-    """Return the paths that do not diverge, whose way to infinity would fill the picture; all where all do."""
-    return [path for path in paths if not _diverges(path)] or paths
-
-
-def _diverges(path: Floats) -> bool:
-    return len(_usable(path)) < len(path)
-
-
-def _thinned(path: Floats) -> Floats:
-    return path[np.unique(np.linspace(0, len(path) - 1, min(len(path), PATH_POINTS)).round().astype(np.int64))]
+    Where all do, return their points before: finite, and small enough to be squared.
+    """
+    usable = [path[(np.abs(path) < HUGE).all(axis=1)] for path in paths]
+    return [path for path, part in zip(paths, usable, strict=True) if len(part) == len(path)] or usable
 
 
 def plane(sources: Sequence[CurveSource]) -> plots.Plane:
@@ -100,7 +92,7 @@ def plane(sources: Sequence[CurveSource]) -> plots.Plane:
     trails = [plots.Trail(source.label, shown.down(path)) for source, path in zip(sources, paths, strict=True)]
     work = max(1, len(built.batches.x)) * len(names)
     side = int(np.clip(np.sqrt(WORK / work), 30, SIDE))
-    x, y = (grid_axis([shown.down(_usable(path))[:, k] for path in _steady(paths)], side) for k in (0, 1))
+    x, y = (grid_axis([shown.down(path)[:, k] for path in _steady(paths)], side) for k in (0, 1))
     places = np.stack([mesh.ravel() for mesh in np.meshgrid(x, y, indexing="ij")], axis=1)
     loss = _losses(built, names, shown, places).reshape(side, side).T
     return plots.Plane(labels, x, y, loss, trails, note)
@@ -122,11 +114,11 @@ def _gap(built: TrainingProblem, names: list[str], shown: Projection, paths: Seq
     """
     from gdcli.engine.grid import losses
 
-    if all(_diverges(path) for path in paths):
+    if not any((np.abs(path) < HUGE).all() for path in paths):
         return ""
     gaps = []
     for path in _steady(paths):
-        points = _thinned(_usable(path))
+        points = path[spread(len(path), PATH_POINTS)]
         with np.errstate(all="ignore"):
             gap = _losses(built, names, shown, shown.down(points)) - losses(built, names, points)
         gaps.append(gap[np.isfinite(gap)])

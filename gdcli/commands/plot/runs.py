@@ -128,10 +128,10 @@ def averages(found: Sequence[plots.Curve], beta: float) -> list[Floats]:
     return [np.array(ema(curve.loss.tolist(), beta), np.float64) for curve in found]
 
 
-def numbers_of(path: Path, columns: Sequence[int] | None = None) -> tuple[list[str], Floats]:
+def numbers_of(path: Path, columns: Sequence[int] | None = None, hint: str = "") -> tuple[list[str], Floats]:
     """Return the header of a record's CSV file, and its numbers [K, columns]. Raises SpecError."""
     if not path.is_file():
-        raise SpecError(f"{path.parent}: no {path.name} in this folder")
+        raise SpecError(f"{path.parent}: no {path.name} in this folder{hint}")
     try:
         table = NumberColumns(path)
         numbers = table.numbers(columns)

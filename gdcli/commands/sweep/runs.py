@@ -112,7 +112,7 @@ def _profiles(axes: Sequence[str], found: Sequence[Result], title: str, label: s
     for words, text, points in zip(lines, full, lines.values(), strict=True):
         means = [interval(losses_) for losses_ in points.values()]
         loss, low, high = (np.array([getattr(m, part) for m in means]) for part in ("mean", "low", "high"))
-        rows.append(plots.Profile(", ".join(words) if short else text, list(points), loss, low, high))
+        rows.append(plots.Curve(", ".join(words) if short else text, list(points), loss, low, high))
     runs = max(len(losses_) for line in lines.values() for losses_ in line.values())
     bars = f"bars: 95 % interval of the mean, {runs} {'seeds' if 'seed' in axes else 'runs'}"
     heading = ", ".join(others) if short else ""

@@ -1,9 +1,8 @@
-"""The kernel for one run of any model: gradients by torch.autograd."""
+"""The kernel for one run of any model, and for a fleet of objectives: gradients by torch.autograd."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,13 +31,15 @@ class Autograd:
     ) -> None:
         self._forward, self._loss, self._module = forward, loss, module
         self._leaves = tuple(leaf for leaf in leaves if leaf.requires_grad)
-        into = [view for slot in theta.slots if (view := theta.gradient_view(slot)) is not None]
+        gradient = theta.gradient_of_all if theta.innermost else theta.gradient_view
+        into = [view for slot in theta.slots if (view := gradient(slot)) is not None]
         # a leaf may be the transpose of its parameter, and then so is its gradient
         pairs = zip(into, self._leaves, strict=True)
         self._into = [
             view if view.shape == leaf.shape and view.stride() == leaf.stride() else view.t() for view, leaf in pairs
         ]
         self._one: Tensor | None = None
+        self._run_backward = torch.autograd.Variable._execution_engine.run_backward  # what autograd.grad itself calls
 
     def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return loss and output of a batch; write the gradient into theta."""
@@ -47,29 +48,28 @@ class Autograd:
         if self._leaves:
             if self._one is None:
                 self._one = torch.ones_like(loss)
-            gradients = run_backward((loss,), (self._one,), self._leaves)
+            gradients = self._run_backward(
+                (loss,), (self._one,), False, False, self._leaves, allow_unreachable=True, accumulate_grad=False
+            )
             torch._foreach_copy_(self._into, gradients)
-        return loss, output
+        return loss.detach() if loss.ndim else loss, output  # no graphs of vectors are kept for a block
 
     def arranged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """One run takes its rows as they are."""
+        """One run takes its rows as they are; an objective has none."""
         return x, y
 
-    def prepare(self, x: Tensor) -> None:
-        """There is nothing to make."""
-
     def losses(self, steps: Sequence[Tensor]) -> Tensor:
-        """Return the losses [K, 1] of K steps."""
-        return torch.stack([*steps]).detach().unsqueeze(1)
+        """Return the losses [K, R] of K steps."""
+        return torch.stack([*steps]).detach().view(len(steps), -1)
 
     def by_run(self, output: Tensor) -> Tensor:
-        """Return [B, O] as [1, B, O]."""
+        """Return [B, O] as [1, B, O]; an objective's values are not asked for."""
         return output.detach().unsqueeze(0)
 
     def loss_of(self, output: Tensor, y: Tensor) -> Tensor:
-        """Return the loss [1] of outputs [B, O]."""
+        """Return the loss [R] of outputs [B, O], or of an objective's values [R]."""
         with torch.no_grad():
-            return self._loss(output, y).view(1)
+            return self._loss(output, y).view(-1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output for x without a graph, torch's own layers in evaluation mode."""
@@ -106,7 +106,10 @@ def on_module(theta: Theta, module: torch.nn.Module | None, loss: Loss) -> Autog
 
 
 def on_objective(theta: Theta, value: Callable[[Sequence[Tensor]], Tensor], *, bare: bool) -> Autograd:
-    """Return the kernel of an objective; ``bare`` is x by itself, whose loss must not be theta's own memory."""
+    """Return the kernel of an objective, of one run or of a fleet, in which every variable is a vector [R].
+
+    ``bare`` is x by itself, whose loss must not be theta's own memory.
+    """
     leaves = leaves_on(theta)
     objective = (lambda x: value(leaves).clone()) if bare else (lambda x: value(leaves))
     return Autograd(theta, leaves, objective, lambda output, y: output)
@@ -114,12 +117,6 @@ def on_objective(theta: Theta, value: Callable[[Sequence[Tensor]], Tensor], *, b
 
 def leaves_on(theta: Theta, *, transposed: bool = False) -> list[Tensor]:
     """Return theta's parameters as leaves of autograd's graph, in the model's order; matrices transposed if asked."""
-    views = [theta.view(slot) for slot in theta.slots]
+    views = [theta.of_all(slot) if theta.innermost else theta.view(slot) for slot in theta.slots]
     turned = [view.t() if transposed and view.ndim == 2 else view for view in views]
     return [view.detach().requires_grad_(slot.trained) for view, slot in zip(turned, theta.slots, strict=True)]
-
-
-def run_backward(outputs: tuple[Tensor, ...], seeds: tuple[Tensor, ...], leaves: tuple[Tensor, ...]) -> Any:
-    """Return the gradients of outputs at leaves, by autograd's engine itself."""
-    engine = torch.autograd.Variable._execution_engine  # what autograd.grad itself calls
-    return engine.run_backward(outputs, seeds, False, False, leaves, allow_unreachable=True, accumulate_grad=False)

@@ -3,7 +3,7 @@
 Forward and backward of one batch are computed for every run, the gradients written into theta. For one run there are
 `single`, the plain loop's bits by hand, and `autograd`, any model. For fleets: `elementwise` serves tiny layers, runs
 innermost, the matrix products as elementwise operations; `batched` all other chains, runs leading, torch's bmm and
-baddbmm; `objective` the functions of variables.
+baddbmm; `autograd` the functions of variables.
 
 The bits of a fleet's run do not depend on how many runs there are nor on its place among them: every run's matrices
 begin at 64 bytes, and elementwise functions work on whole vectors, since torch's loop over the rest of a row rounds
@@ -39,9 +39,6 @@ class Kernel(Protocol):
     def arranged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return rows as :meth:`step` takes them, from x [B, D] and y [B, O] or [B], or with [R, ...] in front."""
 
-    def prepare(self, x: Tensor) -> None:
-        """Make what :meth:`step` needs for batches of this shape."""
-
     def step(self, x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
         """Return what :meth:`losses` takes, and the output; write the gradient into theta.
 
@@ -72,10 +69,76 @@ class AffineLayer:
     activation: Activation
     name: str  # of the activation
 
-    @property
-    def is_trained(self) -> bool:
-        """Whether any gradient is asked for."""
-        return self.weight_gradient is not None or self.bias_gradient is not None
+
+@dataclass(frozen=True, slots=True)
+class FleetLayout:
+    """Where the runs lie in rows, outputs and weights, and the passes of layers that follow from it."""
+
+    axis: int  # of the runs, in outputs
+    arranged: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]  # (x, y, R), as `Kernel.arranged`
+    by_run: Pass
+    forward: Callable[[Sequence[AffineLayer], int, Tensor], tuple[Pass, list[Any]]]
+    """(layers, B, like) -> the forward pass, and its trail: each layer's input, weighted sum and output."""
+    back: Callable[..., Callable[..., Tensor]]
+    """(layer, B, like, is_first) -> (d, *trail) -> gradient at the layer's input; writes the layer's gradients."""
+    of_one_row: Callable[..., Any] | None = None  # a step, and its ``forward``, of a single row on the host
+
+
+class FleetChain:
+    """The kernel of a fleet of chains: forward and backward in one layout, a plan per shape of the batch."""
+
+    def __init__(self, theta: Theta, chain: Chain, loss: Loss, layout: FleetLayout) -> None:
+        self._layers, self._like, self._runs = layers_on(theta, chain), theta.stored, theta.values.shape[0]
+        self._layout, self._outputs = layout, chain.layers[-1].outputs
+        self._losses = LossesOfRuns(loss, layout.axis, self._runs)
+        self._plans: dict[tuple[int, ...], KernelStep] = {}
+        self._passes: dict[tuple[int, ...], Pass] = {}
+        self._rows: Tensor | None = None  # of the last step, and its plan: a shape as a key costs as much as a product
+        self._now: KernelStep
+        self.losses, self.loss_of, self.by_run = self._losses.of_steps, self._losses.of, layout.by_run
+
+    def arranged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows in the layout."""
+        return self._layout.arranged(x, y, self._runs)
+
+    def prepare(self, x: Tensor) -> None:
+        """Make the plan for batches of this shape."""
+        self._plans.setdefault(x.shape, self._plan(x))
+
+    def step(self, x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
+        """Return losses [R] or differences, and output; write the gradient into theta."""
+        if x is not self._rows:
+            self._rows, plan = x, self._plans.get(x.shape)
+            self._now = plan if plan is not None else self._plans.setdefault(x.shape, self._plan(x))
+        return self._now(x, y)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output for arranged x."""
+        found = self._passes.get(x.shape)
+        if found is None:
+            found = self._passes[x.shape] = self._layout.forward(self._layers, x.shape[1], self._like)[0]
+        return found(x)
+
+    def _plan(self, x: Tensor) -> KernelStep:
+        layers, rows, layout = self._layers, x.shape[1], self._layout
+        one_run = self._like.new_empty((rows, self._outputs))
+        at_output = self._losses.at_output(one_run)
+        if layout.of_one_row is not None and rows == 1 and x.device.type == "cpu":
+            plan = layout.of_one_row(layers, self._like, self._losses.factor(one_run), at_output)
+            self._passes.setdefault(x.shape, plan.forward)
+            return plan  # type: ignore[no-any-return]  # a step with a ``forward``
+        forward, trail = layout.forward(layers, rows, self._like)
+        first = first_trained(layers)
+        backward = [layout.back(layer, rows, self._like, is_first=k == first) for k, layer in enumerate(layers)]
+
+        def step(x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
+            output = forward(x)
+            loss, d = at_output(output, y)
+            for k in range(len(trail) - 1, first - 1, -1):
+                d = backward[k](d, *trail[k])
+            return loss, output
+
+        return step
 
 
 def layers_on(theta: Theta, chain: Chain, *, is_fleet: bool = True) -> list[AffineLayer]:
@@ -99,7 +162,8 @@ def layers_on(theta: Theta, chain: Chain, *, is_fleet: bool = True) -> list[Affi
 
 def first_trained(layers: Sequence[AffineLayer]) -> int:
     """Return the first layer with a gradient; below it none is needed."""
-    return next((k for k, layer in enumerate(layers) if layer.is_trained), len(layers))
+    trained = [layer.weight_gradient is not None or layer.bias_gradient is not None for layer in layers]
+    return trained.index(True) if any(trained) else len(layers)
 
 
 def is_over_rows(activation: str) -> bool:
@@ -146,10 +210,6 @@ class LossesOfRuns:
         axes = tuple(axis for axis in range(terms.ndim) if axis != self._axis % output.ndim)
         return torch.sum(terms, axes) / self._loss.terms.divisor(terms.numel() // self._runs)
 
-    def _reduced(self, terms: Tensor, derivative: Tensor) -> tuple[Tensor, Tensor]:
-        """Return losses [R] from a term for each row [R, B], and the derivative as it is."""
-        return torch.sum(terms, 1) / self._loss.terms.divisor(terms.shape[1]), derivative
-
     def of_steps(self, steps: Sequence[Any]) -> Tensor:
         """Return the losses [K, R] of K steps, worked out at once where differences were kept."""
         first = steps[0]  # the last batch of an epoch may be smaller, and then of another kind
@@ -182,12 +242,13 @@ class LossesOfRuns:
         """Return (o, t) -> losses or differences, and dL/do, from the shape of one run's output [B, O]."""
         number, derivative, joint = self.factor(one_run), self._loss.derivative(one_run), self._loss.joint
         if joint is not None:
-            both = joint(one_run)
+            both, divisor = joint(one_run), self._loss.terms.divisor
 
             def at_classes(o: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
                 if t.is_floating_point():  # rows of class probabilities
                     return self.of(o, t), derivative(o, t)
-                return self._reduced(*both(o, t))
+                terms, d = both(o, t)  # a term for each row [R, B]
+                return torch.sum(terms, 1) / divisor(terms.shape[1]), d
 
             return at_classes
         if number is None:

@@ -8,75 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gdcli.engine.kernels.base import (
-    AffineLayer,
-    KernelStep,
-    LossesOfRuns,
-    Pass,
-    first_trained,
-    is_over_rows,
-    layers_on,
-)
-from gdcli.engine.theta import ALIGNMENT, Theta
-from gdcli.zoo.losses import Loss
-from gdcli.zoo.models import Chain
+from gdcli.engine.kernels.base import AffineLayer, FleetLayout, Pass, is_over_rows
+from gdcli.engine.theta import ALIGNMENT
 
 
-class Batched:
-    """Runs leading: weights [R, O, I], rows [R, B, D] or [1, B, D] expanded where all runs have the same.
-
-    z = baddbmm(b, a, Wᵀ), dW = bmm(δᵀ, a), db = Σ_b δ, below bmm(δ, W): the order of operations of autograd.
-    """
-
-    def __init__(self, theta: Theta, chain: Chain, loss: Loss) -> None:
-        self._layers, self._like, self._runs = layers_on(theta, chain), theta.stored, theta.values.shape[0]
-        self._losses = LossesOfRuns(loss, 0, self._runs)
-        self._plans: dict[tuple[int, ...], KernelStep] = {}
-        self._passes: dict[tuple[int, ...], Pass] = {}
-        self.losses, self.loss_of = self._losses.of_steps, self._losses.of
-
-    def arranged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x as [R, B, D] and y, each run's rows at 64 bytes; y with an axis of one run where all share it."""
-        if x.ndim == 2:
-            return x.expand(self._runs, *x.shape), y.unsqueeze(0)
-        return apart(x), apart(y)
-
-    def by_run(self, output: Tensor) -> Tensor:
-        """Return [R, B, O] as it is."""
-        return output
-
-    def prepare(self, x: Tensor) -> None:
-        """Make the plan for batches of this shape."""
-        self._plans.setdefault(x.shape, self._plan(x))
-
-    def step(self, x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
-        """Return losses [R] or differences, and output; write the gradient into theta."""
-        plan = self._plans.get(x.shape)
-        if plan is None:
-            plan = self._plans[x.shape] = self._plan(x)
-        return plan(x, y)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the output [R, B, O] for arranged x."""
-        found = self._passes.get(x.shape)
-        if found is None:
-            found = self._passes[x.shape] = _pass(self._layers, x.shape[1], self._like)[0]
-        return found(x)
-
-    def _plan(self, x: Tensor) -> KernelStep:
-        forward, trail = _pass(self._layers, x.shape[1], self._like)
-        at_output = self._losses.at_output(self._like.new_empty((x.shape[1], self._layers[-1].weight.shape[1])))
-        first = first_trained(self._layers)
-        backward = [_back(layer, x.shape[1], self._like, is_first=k == first) for k, layer in enumerate(self._layers)]
-
-        def step(x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
-            output = forward(x)
-            loss, d = at_output(output, y)
-            for k in range(len(trail) - 1, first - 1, -1):
-                d = backward[k](d, *trail[k])
-            return loss, output
-
-        return step
+def _arranged(x: Tensor, y: Tensor, runs: int) -> tuple[Tensor, Tensor]:
+    """Return x as [R, B, D] and y, each run's rows at 64 bytes; y with an axis of one run where all share it."""
+    if x.ndim == 2:
+        return x.expand(runs, *x.shape), y.unsqueeze(0)
+    return apart(x), apart(y)
 
 
 def _pass(layers: Sequence[AffineLayer], rows: int, like: Tensor) -> tuple[Pass, list[Any]]:
@@ -190,3 +130,10 @@ def _back(layer: AffineLayer, rows: int, like: Tensor, *, is_first: bool) -> Cal
         return delta if is_first else bmm(delta, weight, out=below)
 
     return back
+
+
+BATCHED = FleetLayout(0, _arranged, lambda output: output, _pass, _back)
+"""Runs leading: weights [R, O, I], rows [R, B, D] or [1, B, D] expanded where all runs have the same.
+
+z = baddbmm(b, a, Wᵀ), dW = bmm(δᵀ, a), db = Σ_b δ, below bmm(δ, W): the order of operations of autograd.
+"""

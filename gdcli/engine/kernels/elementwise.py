@@ -6,23 +6,14 @@ Weights are [O, I, R], rows [D, B, R], or [D, B, 1] where all runs have the same
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gdcli.engine.kernels.base import (
-    AffineLayer,
-    KernelStep,
-    LossesOfRuns,
-    Pass,
-    first_trained,
-    is_over_rows,
-    layers_on,
-)
-from gdcli.engine.theta import Theta
-from gdcli.zoo.losses import Loss
+from gdcli.engine.kernels.base import AffineLayer, FleetLayout, Pass, first_trained, is_over_rows
 from gdcli.zoo.models import Chain
 
 WIDTH = 64
@@ -45,67 +36,8 @@ def is_tiny(chain: Chain, loss_is_of_classes: bool) -> bool:
     )
 
 
-class Elementwise:
-    """Forward and backward of tiny layers, a plan per shape of the batch."""
-
-    def __init__(self, theta: Theta, chain: Chain, loss: Loss) -> None:
-        self._layers, self._like = layers_on(theta, chain), theta.stored
-        self._losses = LossesOfRuns(loss, -1, theta.values.shape[0])
-        self._plans: dict[tuple[int, ...], KernelStep] = {}
-        self._passes: dict[tuple[int, ...], Pass] = {}
-        self._rows: Tensor | None = None  # of the last step, and its plan: a shape as a key costs as much as a product
-        self._now: KernelStep
-        self.losses, self.loss_of = self._losses.of_steps, self._losses.of
-
-    def arranged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return [B, D] as [D, B, 1], and [R, B, D] as [D, B, R]."""
-        return _innermost(x), _innermost(y)
-
-    def by_run(self, output: Tensor) -> Tensor:
-        """Return [O, B, R] as [R, B, O]."""
-        return output.permute(2, 1, 0)
-
-    def prepare(self, x: Tensor) -> None:
-        """Make the plan for batches of this shape."""
-        self._plans.setdefault(x.shape, self._plan(x))
-
-    def step(self, x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
-        """Return losses [R] or differences, and output; write the gradient into theta."""
-        if x is not self._rows:
-            self._rows, plan = x, self._plans.get(x.shape)
-            self._now = plan if plan is not None else self._plans.setdefault(x.shape, self._plan(x))
-        return self._now(x, y)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the output [O, B, R] for arranged x."""
-        found = self._passes.get(x.shape)
-        if found is None:
-            plan = self._plans.get(x.shape)
-            found = plan.forward if isinstance(plan, _OneRow) else _pass(self._layers, x.shape[1], self._like)[0]
-            self._passes[x.shape] = found
-        return found(x)
-
-    def _plan(self, x: Tensor) -> KernelStep:
-        rows, outputs = x.shape[1], self._layers[-1].weight.shape[0]
-        one_run = self._like.new_empty((rows, outputs))
-        at_output = self._losses.at_output(one_run)
-        if rows == 1 and x.device.type == "cpu":
-            return _OneRow(self._layers, self._like, self._losses.factor(one_run), at_output)
-        forward, trail = _pass(self._layers, rows, self._like)
-        first = first_trained(self._layers)
-        backward = [_back(layer, rows, self._like, is_first=k == first) for k, layer in enumerate(self._layers)]
-
-        def step(x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
-            output = forward(x)
-            loss, d = at_output(output, y)
-            for k in range(len(trail) - 1, first - 1, -1):
-                d = backward[k](d, *trail[k])
-            return loss, output
-
-        return step
-
-
 def _innermost(rows: Tensor) -> Tensor:
+    """Return [B, D] as [D, B, 1], and [R, B, D] as [D, B, R]."""
     return rows.t().unsqueeze(-1).contiguous() if rows.ndim == 2 else rows.permute(2, 1, 0).contiguous()
 
 
@@ -200,7 +132,7 @@ def _back(layer: AffineLayer, rows: int, like: Tensor, *, is_first: bool) -> Cal
 
 # --- one row on the host ----------------------------------------------------------------------------------------------
 
-Operation = tuple[Callable[..., Any], Any, Any, Any]
+Operation = Callable[[], object]
 
 
 class _OneRow:
@@ -231,12 +163,12 @@ class _OneRow:
         self._difference = None if factor is None else np.zeros_like(self._target[:, None])
         if self._difference is not None:
             difference = self._difference[:, 0]
-            self._before.append((np.subtract, a.numpy(), self._target, difference))
+            self._before.append(partial(np.subtract, a.numpy(), self._target, difference))
             if factor == 1:
                 self._d = torch.from_numpy(difference)
             else:
                 scale = np.full_like(difference, factor)
-                self._after.append((np.multiply, difference, scale, self._d.numpy()))
+                self._after.append(partial(np.multiply, difference, scale, self._d.numpy()))
         first, d = first_trained(layers), self._d
         for k in range(len(layers) - 1, first - 1, -1):
             d = self._backward(layers[k], d, *trail[k], is_first=k == first)
@@ -248,15 +180,15 @@ class _OneRow:
             np.copyto(self._x, x[:, 0].numpy())
             np.copyto(self._target, y[:, 0].numpy())
             self._last = x, y
-        for function, a, b, out in self._before:
-            function(a, b, out)
+        for operation in self._before:
+            operation()
         if self._difference is None:
             kept, d = self._at_output(self._alone.copy_(self._output), y)
             self._d.copy_(d.squeeze(1))
         else:
             kept = self._difference.copy()
-        for function, a, b, out in self._after:
-            function(a, b, out)
+        for operation in self._after:
+            operation()
         return kept, self._output
 
     def forward(self, x: Tensor) -> Tensor:
@@ -264,8 +196,8 @@ class _OneRow:
         if x is not self._last[0]:
             np.copyto(self._x, x[:, 0].numpy())
             self._last = x, None
-        for function, a, b, out in self._before:
-            function(a, b, out)
+        for operation in self._before:
+            operation()
         return self._output
 
     def _forward(self, layer: AffineLayer, a: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -277,20 +209,21 @@ class _OneRow:
         z = like.new_zeros((outputs, runs)) if before is None else before[:, 0]
         sums, into = np.zeros((outputs, runs), a_in.dtype), z.numpy()
         for o in range(outputs):
-            add((np.multiply, weight[o], a_in, products[o]))
+            add(partial(np.multiply, weight[o], a_in, products[o]))
             for i in range(1, inputs):
-                add((np.add, products[o, 0] if i == 1 else sums[o], products[o, i], sums[o]))
+                add(partial(np.add, products[o, 0] if i == 1 else sums[o], products[o, i], sums[o]))
             done = sums[o] if inputs > 1 else products[o, 0]
             if layer.bias is None:
-                add((_copy, done, None, into[o]) if inputs == 1 else (np.add, done, zero, into[o]))
+                add(partial(np.copyto, into[o], done) if inputs == 1 else partial(np.add, done, zero, into[o]))
             else:
                 bias = layer.bias.numpy()
-                add((np.add, done, bias[o if len(bias) == outputs else 0], into[o]))
-        if layer.activation.forward is None:
+                add(partial(np.add, done, bias[o if len(bias) == outputs else 0], into[o]))
+        forward = layer.activation.forward
+        if forward is None:
             return z, z
         after = like.new_zeros((outputs, runs))
         with_out = {"sigmoid": torch.sigmoid, "tanh": torch.tanh}.get(layer.name)
-        add((_through, layer.activation.forward, z, after) if with_out is None else (_into, with_out, z, after))
+        add((lambda: after.copy_(forward(z))) if with_out is None else partial(with_out, z, out=after))
         return z, after
 
     def _backward(
@@ -304,59 +237,45 @@ class _OneRow:
             delta = d
         elif layer.name == "sigmoid":  # d (1 − a) a, torch's own order
             one, share = np.ones_like(d.numpy()), np.zeros_like(d.numpy())
-            add((np.subtract, one, after.numpy(), share))
-            add((np.multiply, d.numpy(), share, share))
-            add((np.multiply, share, after.numpy(), delta.numpy()))
+            add(partial(np.subtract, one, after.numpy(), share))
+            add(partial(np.multiply, d.numpy(), share, share))
+            add(partial(np.multiply, share, after.numpy(), delta.numpy()))
         else:
-            add((_through_backward(layer.activation.backward, z, after), d, None, delta))
+            add(partial(layer.activation.backward, d, z, after, delta))
         parts = delta.numpy()
         if layer.weight_gradient is not None:
             into = layer.weight_gradient.numpy()
             for o in range(outputs):
                 for i in range(inputs):
-                    add((np.multiply, parts[o], a.numpy()[i], into[o, i]))
-        if layer.bias_gradient is not None:
-            self._bias(parts, layer.bias_gradient.numpy())
+                    add(partial(np.multiply, parts[o], a.numpy()[i], into[o, i]))
+        if layer.bias_gradient is not None:  # 0 + δ, as a sum begins, summed over the units where they share it
+            into, zero = layer.bias_gradient.numpy(), np.zeros_like(parts)
+            if len(into) == outputs:
+                add(partial(np.add, parts, zero, into))
+            else:
+                for o in range(outputs):
+                    add(partial(np.add, into[0] if o else zero[0], parts[o], into[0]))
         below = torch.zeros_like(a)
         if is_first:
             return below
         products = np.zeros((outputs, inputs, runs), parts.dtype)
         for o in range(outputs):
             for i in range(inputs):
-                add((np.multiply, weight[o, i], parts[o], products[o, i]))
+                add(partial(np.multiply, weight[o, i], parts[o], products[o, i]))
         into = below.numpy()
-        add((_copy, products[0], None, into) if outputs == 1 else (np.add, products[0], products[1], into))
+        add(partial(np.copyto, into, products[0]) if outputs == 1 else partial(np.add, *products[:2], into))
         for o in range(2, outputs):
-            add((np.add, into, products[o], into))
+            add(partial(np.add, into, products[o], into))
         if outputs > 1:  # a sum begins with 0, so that it is no negative zero
-            add((np.add, into, np.zeros((), into.dtype), into))
+            add(partial(np.add, into, np.zeros((), into.dtype), into))
         return below
 
-    def _bias(self, parts: Any, into: Any) -> None:
-        """Add db = 0 + δ, as a sum begins, summed over the units where they share it."""
-        zero = np.zeros_like(parts[0])
-        if len(into) == len(parts):
-            self._after.append((np.add, parts, np.zeros_like(parts), into))
-            return
-        self._after.append((np.add, zero, parts[0], into[0]))
-        for part in parts[1:]:
-            self._after.append((np.add, into[0], part, into[0]))
 
-
-def _copy(source: Any, _: None, out: Any) -> None:
-    np.copyto(out, source)
-
-
-def _into(activation: Callable[..., Tensor], z: Tensor, out: Tensor) -> None:
-    activation(z, out=out)
-
-
-def _through(activation: Callable[[Tensor], Tensor], z: Tensor, out: Tensor) -> None:
-    out.copy_(activation(z))
-
-
-def _through_backward(backward: Callable[..., Tensor], z: Tensor, after: Tensor) -> Callable[..., None]:
-    def through(d: Tensor, _: None, out: Tensor) -> None:
-        backward(d, z, after, out)
-
-    return through
+ELEMENTWISE = FleetLayout(
+    axis=-1,
+    arranged=lambda x, y, runs: (_innermost(x), _innermost(y)),
+    by_run=lambda output: output.permute(2, 1, 0),  # [O, B, R] as [R, B, O]
+    forward=_pass,
+    back=_back,
+    of_one_row=_OneRow,
+)

@@ -43,9 +43,6 @@ class Single:
         """One run takes its rows as they are."""
         return x, y
 
-    def prepare(self, x: Tensor) -> None:
-        """A plan is made when a batch of its size comes."""
-
     def by_run(self, output: Tensor) -> Tensor:
         """Return [B, O] as [1, B, O]."""
         return output.unsqueeze(0)
@@ -64,17 +61,15 @@ class Single:
 
     def losses(self, steps: Sequence[Tensor]) -> Tensor:
         """Return the losses [K, 1] of K steps, worked out at once where differences o − t [B, O] were kept."""
-        return self._of_steps(steps).unsqueeze(1)
-
-    def _of_steps(self, steps: Sequence[Tensor]) -> Tensor:
         squares = self._loss.of_differences
-        if squares is None:
-            return torch.stack([*steps])
         if len({step.shape for step in steps}) == 1:
-            kept = torch.stack([*steps])
-            return squares.losses(kept.flatten(1)) if kept.ndim > 1 else kept
-        # the last batch of an epoch may be smaller, and then of the kind whose differences are kept
-        return torch.cat([squares.losses(step.reshape(1, -1)) if step.ndim else step.view(1) for step in steps])
+            losses = torch.stack([*steps])
+            if squares is not None and losses.ndim > 1:
+                losses = squares.losses(losses.flatten(1))
+        else:  # the last batch of an epoch may be smaller, and then of the kind whose differences are kept
+            assert squares is not None
+            losses = torch.cat([squares.losses(step.reshape(1, -1)) if step.ndim else step.view(1) for step in steps])
+        return losses.unsqueeze(1)
 
     def _loss_and_derivative(self, output: Tensor) -> tuple[Pointwise, Pointwise]:
         """Return (o, t) -> loss or difference, and (that, o, t) -> dL/do, for batches of this shape."""

@@ -37,7 +37,7 @@ def animated_curves(curves: Sequence[Curve], title: str, loss_label: str, averag
     """`loss_curves`, growing. Raises MachineError without Pillow."""
     with fixed():
         figure = loss_curves.figure(curves, title, loss_label, averages)
-        return _gif(figure, _growing(figure.axes[0]), max([len(curve.steps) for curve in curves] + [1]))
+        return _gif(figure, _growing(figure.axes[0]), max([len(curve.at) for curve in curves] + [1]))
 
 
 def animated_plane(shown: Plane, title: str, loss_label: str) -> bytes:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec
 import numpy as np
 
 from .look import BESIDE, CROSS, DPI, ENTRY, GREY, GRID, HANDLE, HEIGHT, INSIDE, WIDTH
-from .scales import POINTS, bounds, spread, thin, thin_at
+from .scales import POINTS, bounds, spread, thin
 from .text import TEXT, TITLE, Array, fit, formatter, two_lines, width_of
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ Asked = ParamSpec("Asked")
 
 # dates and versions would change the bytes
 _METADATA: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
@@ -41,11 +42,9 @@ def fixed() -> Iterator[None]:
 
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore", matplotlib.MatplotlibDeprecationWarning)  # defaults of retired settings
+        defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")}
         matplotlib.rcParams.update(
-            {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")}
-        )
-        matplotlib.rcParams.update(
-            {
+            defaults | {
                 "text.parse_math": False, "text.usetex": False, "font.family": ["DejaVu Sans"], "font.size": TEXT,
                 "axes.linewidth": 0.8, "axes.edgecolor": GREY, "axes.spines.right": False, "axes.spines.top": False,
                 "axes.axisbelow": True, "axes.grid": True, "grid.color": GRID, "grid.linewidth": 0.8,
@@ -74,8 +73,6 @@ class Picture(Generic[Asked]):
 
 def render(figure: Figure, form: Form = "png") -> bytes:
     """The picture's bytes in a format, the same each time; a heat map stays pixels in SVG and PDF."""
-    if form == "png":
-        return to_png(figure)
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.collections import QuadMesh
@@ -83,29 +80,22 @@ def render(figure: Figure, form: Form = "png") -> bytes:
     for mesh in figure.findobj(QuadMesh):
         mesh.set_rasterized(True)
     buffer = io.BytesIO()
-    canvas: Any = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)  # typed without its methods
     with matplotlib.rc_context({"svg.hashsalt": "gdcli"}):
         canvas.print_figure(buffer, format=form, dpi=DPI, metadata=_METADATA[form])
     return buffer.getvalue()
 
 
-def to_png(figure: Figure) -> bytes:
-    """The picture's bytes, the same each time."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    buffer = io.BytesIO()
-    canvas: Any = FigureCanvasAgg(figure)  # typed without its methods
-    canvas.print_png(buffer, metadata={"Software": None})  # a version in it would change the bytes
-    return buffer.getvalue()
-
-
 def new_figure(title: str, height: float = HEIGHT) -> Figure:
     """An empty picture of a height in points, its title of one line at the top."""
+    return _titled([fit(title, TITLE, WIDTH - 30)], height)
+
+
+def _titled(lines: Sequence[str], height: float, **look: Any) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure((WIDTH / 72, height / 72), DPI)
-    (line, *_) = two_lines(fit(title, TITLE, WIDTH - 30), TITLE, WIDTH)
-    figure.text(0.5, 1 - 8 / height, line, fontsize=TITLE, ha="center", va="top")
+    figure.text(0.5, 1 - 8 / height, "\n".join(lines), fontsize=TITLE, ha="center", va="top", **look)
     return figure
 
 
@@ -126,11 +116,8 @@ def add_panel(
 
 def new_axes(title: str, x: str, y: str, *, above: float = 0, right: float = 0) -> Axes:
     """Labelled axes below a title of at most two lines; room above and right of them in points."""
-    from matplotlib.figure import Figure
-
-    figure = Figure((WIDTH / 72, HEIGHT / 72), DPI)
     lines = two_lines(title, TITLE, WIDTH - 30)
-    figure.text(0.5, 1 - 8 / HEIGHT, "\n".join(lines), fontsize=TITLE, ha="center", va="top", linespacing=1.15)
+    figure = _titled(lines, HEIGHT, linespacing=1.15)
     top = HEIGHT - 16 - 1.2 * TITLE * len(lines) - above
     box = 60 / WIDTH, 46 / HEIGHT, (WIDTH - 60 - 30 - right) / WIDTH, (top - 46) / HEIGHT
     axes = figure.add_axes(box)
@@ -192,12 +179,10 @@ def room_of(labels: Sequence[str]) -> float:
 def draw_line(axes: Axes, x: Array, y: Array, points: int = POINTS, *, label: str = "", **look: Any) -> None:
     """A curve of at most about so many points; a value alone is a marker."""
     finite = np.isfinite(y)
-    if "marker" not in look:  # a value between two gaps has no line to be seen by
-        alone = finite & ~np.append(finite[1:], False) & ~np.append(False, finite[:-1])[: len(y)]
-        look |= {"marker": "o", "markersize": 6, "markevery": [0]} if finite.sum() == 1 and alone.any() else {}
-        if "markevery" in look:
-            x, y = x[alone], y[alone]
-    axes.plot(*thin(x, y, points), label=label or "_", solid_capstyle="round", **look)
+    if "marker" not in look and finite.sum() == 1:  # a value alone has no line to be seen by
+        x, y, look = x[finite], y[finite], look | {"marker": "o", "markersize": 6, "markevery": [0]}
+    keep = thin(y, points)
+    axes.plot(x[keep], y[keep], label=label or "_", solid_capstyle="round", **look)
 
 
 def draw_cross(axes: Axes, steps: Array, loss: Array, colour: Any, label: str = "_") -> None:
@@ -225,7 +210,7 @@ def draw_band(axes: Axes, steps: Array, low: Array, high: Array, colour: Any, sh
     if alone.any():
         at = np.flatnonzero(alone)[spread(int(alone.sum()), POINTS)]
         axes.vlines(steps[at], low[at], high[at], linewidth=6, **look)
-    keep = np.union1d(thin_at(np.where(there, low, np.nan), POINTS), thin_at(np.where(there, high, np.nan), POINTS))
+    keep = np.union1d(thin(np.where(there, low, np.nan), POINTS), thin(np.where(there, high, np.nan), POINTS))
     axes.fill_between(steps[keep], low[keep], high[keep], where=(there & ~alone)[keep].tolist(), linewidth=0, **look)
 
 

@@ -119,23 +119,22 @@ def loss_functions(
 ) -> Figure:
     """Losses over the error with their derivatives, over a class's probability, and what an outlier does to a fit."""
     figure = new_figure(title, TALL)
-    wide, high = 222.0, 138.0
-    upper = [add_panel(figure, (left, 246, wide, high), "error o − t") for left in (50, 340)]
-    lower = [add_panel(figure, (left, 44, wide, high)) for left in (50, 340)]
-    headings = "loss of one element", "its derivative dL/do", "loss of one row of two classes", "a line and an outlier"
-    for axes, heading in zip((*upper, *lower), headings, strict=True):
-        axes.set_title(heading, fontsize=TEXT, pad=4)
+    panels = (
+        (50, 246, "error o − t", "", "loss of one element"), (340, 246, "error o − t", "", "its derivative dL/do"),
+        (50, 44, "probability of the true class", "", "loss of one row of two classes"),
+        (340, 44, "x", "y", "a line and an outlier"),
+    )  # fmt: skip
+    over, derivative, classes, line = (add_panel(figure, (left, low, 222, 138), *said) for left, low, *said in panels)
     for function, look in zip(over_error, looks(len(over_error)), strict=True):
-        _draw(upper[0], function.x, function.y, label=function.label, **look)
+        _draw(over, function.x, function.y, label=function.label, **look)
         if function.slope is not None:
-            _draw(upper[1], function.x, function.slope, label=function.label, **look)
+            _draw(derivative, function.x, function.slope, label=function.label, **look)
     for function, look in zip(over_probability, looks(len(over_probability)), strict=True):
-        _draw(lower[0], function.x, function.y, label=function.label, **look)
-    lower[0].set_xlabel("probability of the true class", fontsize=TEXT)
-    _draw_outlier(lower[1], outlier)
-    upper[0].legend(fontsize=SMALL + 1, loc="upper center", handlelength=2.6, labelspacing=0.2)
-    lower[0].legend(fontsize=SMALL + 1, loc="upper right", handlelength=2.6)
-    lower[1].legend(fontsize=SMALL + 1, loc="upper left", handlelength=2.6, labelspacing=0.2)
+        _draw(classes, function.x, function.y, label=function.label, **look)
+    _draw_outlier(line, outlier)
+    over.legend(fontsize=SMALL + 1, loc="upper center", handlelength=2.6, labelspacing=0.2)
+    classes.legend(fontsize=SMALL + 1, loc="upper right", handlelength=2.6)
+    line.legend(fontsize=SMALL + 1, loc="upper left", handlelength=2.6, labelspacing=0.2)
     return figure
 
 
@@ -147,8 +146,6 @@ def _draw_outlier(axes: Axes, outlier: Outlier) -> None:
     ends = np.array([outlier.x.min() - 0.3, outlier.x.max() + 0.3])
     for (label, slope, offset), look in zip(outlier.fits, looks(len(outlier.fits)), strict=True):
         axes.plot(ends, slope * ends + offset, label=f"{label}: slope {number(slope, 3)}", **look)
-    axes.set_xlabel("x", fontsize=TEXT)
-    axes.set_ylabel("y", fontsize=TEXT)
     axes.set_ylim(-0.5, max(outlier.y.max(), 1) * 1.08)
 
 

@@ -22,14 +22,6 @@ STEPS = 240  # drawn as they are; of more, the medians of this many / 3 stretche
 
 
 @dataclass(frozen=True, slots=True)
-class LayerHistogram:
-    """The l2 norm of one layer's gradient at every step."""
-
-    label: str
-    norms: Array  # [K]
-
-
-@dataclass(frozen=True, slots=True)
 class Histogram:
     """How large the single derivatives are: in each stretch of steps, the share of them in each bin of |g|."""
 
@@ -41,17 +33,18 @@ class Histogram:
 
 @Picture
 def gradient_norms(
-    steps: Array, layers: Sequence[LayerHistogram], title: str, histogram: Histogram | None = None
+    steps: Array, layers: Sequence[tuple[str, Array]], title: str, histogram: Histogram | None = None
 ) -> Figure:
-    """The norm of each layer's gradient over the steps on a log scale; below it, how large the derivatives are."""
-    names = _names(layers)
+    """The norm [K] of each layer's gradient over the steps on a log scale; below it, how large the derivatives are."""
+    few, ends = len(layers) <= MANY, (0, len(layers) - 1)  # of more than have a colour each, the first and the last
+    names = [fit(label, TEXT, BESIDE) if few or k in ends else "" for k, (label, _) in enumerate(layers)]
     right = ENTRY + max([width_of(name, TEXT) for name in names] + [66.0])
     height = TALL if histogram else HEIGHT
     figure = new_figure(title, height)
     wide = WIDTH - LEFT - right
     low = 232.0 if histogram else LOWER
     axes = add_panel(figure, (LEFT, low, wide, height - low - 36), "step", "l2 norm of the gradient")
-    values = [_positive(layer.norms) for layer in layers]
+    values = [np.where(shown > 0, shown, np.nan) for shown in (drawable(norms) for _, norms in layers)]
     together = np.concatenate([*values, np.zeros(0)])
     set_scale(axes.yaxis, together, log=bool(np.isfinite(together).any()))
     set_span(axes, np.asarray(steps, np.float64), whole=True)
@@ -82,19 +75,6 @@ def _draw_layers(axes: Axes, steps: Array, values: Sequence[Array], names: Seque
         middles = np.array([steps[k : k + size].mean() for k in firsts])
         draw_line(axes, middles, medians, label=name, **look)
     return size
-
-
-def _names(layers: Sequence[LayerHistogram]) -> list[str]:
-    """The layers' names; of more than have a colour each, the first and the last."""
-    few = len(layers) <= MANY
-    ends = (0, len(layers) - 1)
-    return [fit(layer.label, TEXT, BESIDE) if few or k in ends else "" for k, layer in enumerate(layers)]
-
-
-def _positive(norms: Array) -> Array:
-    """The norms that a log axis can show, NaN for the others."""
-    shown = drawable(norms)
-    return np.where(shown > 0, shown, np.nan)
 
 
 def _draw_histogram(figure: Figure, histogram: Histogram, wide: float, above: Axes) -> None:

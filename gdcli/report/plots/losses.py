@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,38 +23,37 @@ WIDE = 10  # the largest loss over the least from which on a comparison has a lo
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The loss per optimizer step of one run; it may be infinite or NaN at the end, where the run diverged.
+    """The loss over the steps of a run, or that of runs over an axis of a sweep; infinite or NaN where one diverged.
 
-    low and high: the ends of a band round it, as a 95 % interval over seeds; NaN where there is none.
+    low and high: the ends of a band or of error bars round it, as a 95 % interval over seeds; NaN where there is none.
+    chosen: the value of the axis that tuning took.
     """
 
     label: str
-    steps: Array  # [K]
+    at: Array | Sequence[object]  # [K] numbers, or words of a sweep
     loss: Array  # [K]
     low: Array | None = None  # [K]
     high: Array | None = None  # [K]
+    chosen: float = math.nan
 
 
 @Picture
-def loss_curve(
-    curve: Curve, title: str, loss_label: str, steps_per_epoch: int, validation: tuple[Array, Array] | None = None
-) -> Figure:
+def loss_curve(curve: Curve, title: str, loss_label: str, steps_per_epoch: int) -> Figure:
     """One run's loss over its steps, with the mean of each epoch where mini-batches make noise."""
     epochs = steps_per_epoch > 1
     axes = new_axes(title, "step" if epochs else "step (one per epoch)", loss_label, above=34 if epochs else 0)
-    steps, loss = np.asarray(curve.steps, np.float64), drawable(curve.loss)
-    others = (np.asarray(validation[0], np.float64), drawable(validation[1])) if validation else (np.zeros(0),) * 2
-    set_scale(axes.yaxis, np.concatenate([loss, others[1]]))
-    set_span(axes, np.concatenate([steps, others[0]]), whole=True)
+    steps, loss = np.asarray(curve.at, np.float64), drawable(curve.loss)
+    set_scale(axes.yaxis, loss)
+    set_span(axes, steps, whole=True)
     mean = _epoch_means(steps, loss, steps_per_epoch) if epochs and _noisy(loss) else None
     light: dict[str, Any] = {"color": PALE, "linewidth": 0.8} if mean else {"color": PALETTE[0], "linewidth": 2.0}
-    draw_line(axes, steps, loss, label="each step" if mean else "training" if validation else "", **light)
+    draw_line(axes, steps, loss, label="each step" if mean else "", **light)
     if mean:
         draw_line(axes, *mean, label="mean of the epoch", color=PALETTE[0], linewidth=2.2)
-    if validation:
-        draw_line(axes, *others, label="validation", color=PALETTE[1], linewidth=2.0)
     if len(loss) and not np.isfinite(loss[-1]):
-        draw_cross(axes, steps, loss, PALETTE[1], f"diverged at step {_first_gone(steps, loss):,.0f}")
+        finite = np.flatnonzero(np.isfinite(loss))
+        first = steps[finite[-1] + 1 if len(finite) else 0]  # of the stretch without a value that ends the run
+        draw_cross(axes, steps, loss, PALETTE[1], f"diverged at step {first:,.0f}")
     if epochs:
         _epoch_axis(axes, steps_per_epoch)
     return finish(axes, "best")
@@ -78,7 +78,7 @@ def comparison(
     bands = [_band(curve) for curve in shown] if few else []
     said = band_label if any(bands) else ""
     axes = new_axes(title, x_label, loss_label, above=NOTE if said else 0, right=max(0, beside + right - 20))
-    data = [(np.asarray(curve.steps, np.float64), drawable(curve.loss)) for curve in shown]
+    data = [(np.asarray(curve.at, np.float64), drawable(curve.loss)) for curve in shown]
     worth, rest = _worth_seeing([loss for _, loss in data])
     ends = [drawable(end) for band in bands if band for end in band]
     log = spans(worth, WIDE)
@@ -88,7 +88,7 @@ def comparison(
     shade = max(0.07, min(0.18, 0.9 / max(1, len(shown))))  # many bands lie on each other
     for curve, band, look in zip(shown, bands, looks(len(shown)), strict=False):
         if band:
-            draw_band(axes, np.asarray(curve.steps, np.float64), *band, look["color"], shade)
+            draw_band(axes, np.asarray(curve.at, np.float64), *band, look["color"], shade)
     _draw_levels(axes, references)
     _draw_curves(axes, data, [name if few or k in (0, len(shown) - 1) else "" for k, name in enumerate(names)])
     if len(curves) > len(shown):
@@ -108,7 +108,7 @@ def loss_curves(curves: Sequence[Curve], title: str, loss_label: str, averages: 
                 line.set(alpha=0.3, linewidth=1.0, linestyle="-")  # the legend keeps its own lines
         points = max(60, min(POINTS, 60_000 // len(averages)))
         for curve, average, look in zip(curves, averages, looks(len(curves)), strict=True):
-            draw_line(axes, np.asarray(curve.steps, np.float64), drawable(average), points, **look)
+            draw_line(axes, np.asarray(curve.at, np.float64), drawable(average), points, **look)
     return figure
 
 
@@ -189,12 +189,6 @@ def _epoch_means(steps: Array, loss: Array, steps_per_epoch: int) -> tuple[Array
         return None
     means = np.add.reduceat(loss, firsts) / counts
     return (epoch[firsts] * steps_per_epoch + (steps_per_epoch + 1) / 2)[whole], means[whole]
-
-
-def _first_gone(steps: Array, loss: Array) -> float:
-    """The first step of the stretch without a value that ends the run."""
-    finite = np.flatnonzero(np.isfinite(loss))
-    return float(steps[finite[-1] + 1 if len(finite) else 0])
 
 
 def _epoch_axis(axes: Axes, steps_per_epoch: int) -> None:

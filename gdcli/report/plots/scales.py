@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -49,14 +48,8 @@ def log_spaced(values: Array) -> bool:
     return bool(linear < 0.3 and abs(log - 0.5) < abs(linear - 0.5))
 
 
-def thin(x: Array, y: Array, points: int) -> tuple[Array, Array]:
-    """At most about so many points, with the least and the largest of every stretch, and both ends."""
-    keep = thin_at(y, points)
-    return x[keep], y[keep]
-
-
-def thin_at(y: Array, points: int) -> NDArray[np.int64]:
-    """The indices of the values that ``thin`` keeps."""
+def thin(y: Array, points: int) -> NDArray[np.int64]:
+    """Indices of at most about so many values, with the least and the largest of every stretch, and both ends."""
     if len(y) <= points:
         return np.arange(len(y))
     size = -(-len(y) // (points // 2 - 1))
@@ -176,18 +169,13 @@ def set_bounds(axis: XAxis | YAxis, low: float, high: float) -> None:
     (axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim)(low, high)
 
 
-def as_numbers(values: Sequence[object]) -> Array | None:
-    """The values as numbers; None when one of them is none, as a word, true, or a list."""
-    if not all(isinstance(value, int | float | np.number) and not isinstance(value, bool) for value in values):
+def as_numbers(values: Iterable[Any]) -> Array | None:
+    """The values as numbers; None when one of them is none, as a word, true, or a list, or cannot be drawn."""
+    kinds = (int, float, np.integer, np.floating)
+    if not all(isinstance(value, kinds) and not isinstance(value, bool) for value in values):
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        numbers = np.array([_as_float(value) for value in values], np.float64)
-    return numbers if np.all(np.abs(numbers) < HUGE) else None
-
-
-def _as_float(value: Any) -> float:
     try:
-        return float(value)
+        numbers = np.array([float(value) for value in values], np.float64)
     except OverflowError:  # an integer of more than 308 digits
-        return math.inf
+        return None
+    return numbers if np.all(np.abs(numbers) < HUGE) else None

@@ -27,14 +27,14 @@ LEVELS = 11  # contours drawn at most
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """The loss [len(y), len(x)] over two axes with their labels, and the paths on it."""
+    """The loss [len(y), len(x)] over two axes with their labels, and the paths of runs on it."""
 
     names: tuple[str, str]
     x: Array
     y: Array
     loss: Array
     trails: Sequence[Trail]
-    note: str = ""  # what has to be said of the paths
+    note: str = ""  # what has to be said of the paths, in the corner
 
 
 @Picture
@@ -63,33 +63,17 @@ def surface(
 
 @Picture
 def plane(shown: Plane, title: str, loss_label: str) -> Figure:
-    """The paths over the contours of the loss, from a hollow circle to a filled one."""
-    return paths.figure(shown.names, shown.x, shown.y, shown.loss, shown.trails, title, loss_label, note=shown.note)
-
-
-@Picture
-def paths(
-    names: tuple[str, str], x: Array, y: Array, loss: Array, trails: Sequence[Trail], title: str, loss_label: str,
-    minimum: tuple[float, float] | None = None, note: str = "",
-) -> Figure:  # fmt: skip
-    """The paths of runs over the contours of the loss [len(y), len(x)], from a hollow circle to a filled one.
-
-    minimum: where the star stands; without it, at the grid's lowest point.
-    note: what has to be said of the paths, in the corner.
-    """
+    """The paths of runs over the contours of the loss, from a hollow circle to a filled one; a star at its least."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    grid, legend = _grid(x, y, loss), entries(trails)
-    axes = new_axes(title, *names, above=NOTE + legend.height, right=BAR)
+    grid, legend = _grid(shown.x, shown.y, shown.loss), entries(shown.trails)
+    axes = new_axes(title, *shown.names, above=NOTE + legend.height, right=BAR)
     pale = LinearSegmentedColormap.from_list("pale", ["#ffffff", "#b4bac2"])  # low is light, and no colour of a path
     beyond = _draw_grid(axes, grid, loss_label, pale, "#8c939c")
-    said = [note, draw_trails(axes, trails, legend, NOTE + legend.height)]
-    at = grid.best[:2] if minimum is None and grid.best else minimum
-    if at is not None:
-        star = drawable(np.asarray(at, np.float64))
-        axes.plot(star[:1], star[1:], **_MINIMUM)
-        lowest = "☆ lowest" if note else "☆ lowest of the grid"  # beside a note there is no room for more
-        said.append("☆ minimum" if minimum else lowest)
+    said = [shown.note, draw_trails(axes, shown.trails, legend, NOTE + legend.height)]
+    if grid.best:
+        axes.plot(*grid.best[:2], **_MINIMUM)
+        said.append("☆ lowest" if shown.note else "☆ lowest of the grid")  # beside a note there is no room for more
     write_note(axes, " · ".join(filter(None, said)), beyond=beyond)
     return finish(axes, "above")
 

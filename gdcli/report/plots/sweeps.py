@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .canvas import Picture, draw_line, finish, fitted, new_axes, room_of, write_note
 from .look import CROSS, MANY, MARKERS, NOTE, PALETTE, STAR, WIDTH, looks
+from .losses import Curve
 from .scales import POINTS, as_numbers, bounds, drawable, set_bounds, set_numbers, set_scale, spans, spread, spread_over
 from .text import TEXT, Array, clean, fit, number, width_of
 
@@ -21,30 +22,6 @@ if TYPE_CHECKING:
 
 FEW = 12  # lines of a sweep up to which each has its own look and legend entry
 FAR = 1e6  # a loss so many times the worst of the best ones leaves the picture
-
-
-@dataclass(frozen=True, slots=True)
-class Sensitivity:
-    """The losses that one optimizer reached, one per learning rate; infinite or NaN where it diverged."""
-
-    label: str
-    lr: Array  # [K]
-    loss: Array  # [K]
-    chosen: float  # the learning rate that tuning took
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """The final losses along one axis of a sweep; infinite or NaN where a run diverged.
-
-    low and high: the ends of an error bar round each, as a 95 % interval over seeds; NaN where there is none.
-    """
-
-    label: str
-    at: Sequence[object]  # [K] numbers or words
-    loss: Array  # [K]
-    low: Array | None = None  # [K]
-    high: Array | None = None  # [K]
 
 
 @Picture
@@ -125,37 +102,28 @@ def _words_figure(name: str, words: Sequence[str], loss: Array, title: str, loss
 
 
 @Picture
-def sensitivity(rows: Sequence[Sensitivity], title: str, loss_label: str) -> Figure:
+def sensitivity(rows: Sequence[Curve], title: str, loss_label: str) -> Figure:
     """The loss over the learning rate of each optimizer, the chosen rate circled, diverged ones crosses at the top."""
-    lines = []
-    for row in rows:
-        lr, loss = _in_order(drawable(row.lr), drawable(row.loss))
-        none = np.full(len(loss), np.nan)
-        lines.append(_Line(row.label, lr, loss, none, none, row.chosen))
-    return _figure(lines, title, loss_label, "learning rate")
+    return _figure([_line(row, row.at, positive=True) for row in rows], title, loss_label, "learning rate")
 
 
 @Picture
 def sweep_profiles(
-    rows: Sequence[Profile], title: str, loss_label: str, x_label: str, heading: str = "", bar_label: str = ""
+    rows: Sequence[Curve], title: str, loss_label: str, x_label: str, heading: str = "", bar_label: str = ""
 ) -> Figure:
     """The final loss over an axis of a sweep, a line per combination of the others; words stand side by side.
 
     heading: of the legend. bar_label: what the error bars are, written above the axes where one is drawn.
     """
-    every = list(dict.fromkeys(str(value) for row in rows for value in row.at))  # words in the order of the sweep
-    place = {word: k for k, word in enumerate(every)}
-    numbers = [as_numbers(row.at) for row in rows]
-    lines = []
-    for k, (row, found) in enumerate(zip(rows, numbers, strict=True)):
-        if any(values is None for values in numbers):
-            aside = 0.6 * ((k + 0.5) / len(rows) - 0.5)  # from the word, so that no row hides another
-            found = np.array([place[str(value)] for value in row.at], np.float64) + aside
-        ends = [np.full(len(row.loss), np.nan) if end is None else drawable(end) for end in (row.low, row.high)]
-        x, loss, low, high = _in_order(drawable(np.asarray(found)), drawable(row.loss), *ends, positive=False)
-        lines.append(_Line(row.label, x, loss, low, high))
-    words = every if any(values is None for values in numbers) else None
-    return _figure(lines, title, loss_label, x_label, words=words, many=FEW, heading=heading, bar_label=bar_label)
+    places: list[Any] = [as_numbers(row.at) for row in rows]
+    words: dict[str, int] = {}  # each with its place, in the order of the sweep
+    if any(numbers is None for numbers in places):
+        words = {word: k for k, word in enumerate(dict.fromkeys(str(value) for row in rows for value in row.at))}
+        asides = 0.6 * ((np.arange(len(rows)) + 0.5) / len(rows) - 0.5)  # from the word, so that no row hides another
+        places = [[words[str(value)] + k for value in row.at] for row, k in zip(rows, asides, strict=True)]
+    lines = [_line(row, at) for row, at in zip(rows, places, strict=True)]
+    said = {"heading": heading, "bar_label": bar_label}
+    return _figure(lines, title, loss_label, x_label, words=list(words) or None, many=FEW, **said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +133,22 @@ class _Line:
     loss: Array  # [K]
     low: Array  # [K] ends of its error bars, NaN where there is none
     high: Array  # [K]
-    chosen: float = math.nan
+    chosen: float
 
     @property
     def bars(self) -> NDArray[np.bool_]:
         """Where an error bar is drawn."""
         return np.asarray(np.isfinite([self.loss, self.low, self.high]).all(axis=0))
+
+
+def _line(row: Curve, at: Any, *, positive: bool = False) -> _Line:
+    """The row in order of its numbers [K], those alone that a log axis can show if ``positive``."""
+    ends = [np.full(len(row.loss), np.nan) if end is None else end for end in (row.low, row.high)]
+    x, *columns = map(drawable, (at, row.loss, *ends))
+    order = np.argsort(x, kind="stable")
+    order = order[x[order] > 0] if positive else order[np.isfinite(x[order])]
+    x, loss, low, high = (column[order] for column in (x, *columns))
+    return _Line(row.label, x, loss, low, high, row.chosen)
 
 
 def _figure(
@@ -217,13 +195,6 @@ _CHOSEN: dict[str, Any] = {
     "marker": "o", "markersize": 13, "markeredgewidth": 2.0, "markerfacecolor": "none", "linestyle": "none",
     "zorder": 4,
 }  # fmt: skip
-
-
-def _in_order(x: Array, *columns: Array, positive: bool = True) -> list[Array]:
-    """The values in order, without those that a log axis cannot show, and the columns beside them."""
-    order = np.argsort(x, kind="stable")
-    order = order[x[order] > 0] if positive else order[np.isfinite(x[order])]
-    return [column[order] for column in (x, *columns)]
 
 
 def _scales(

@@ -80,7 +80,7 @@ def test_every_derivative_is_that_of_the_engine(number: int, engine: str) -> Non
     found = gradients(loaded)
     noise = 1e-14 * max(abs(value) for values in found.values() for value in values)  # of sums whose terms cancel
     for name, expected in found.items():
-        explained = [thunk().value for _, _, thunk in subject.of_parameter(name)]
+        explained = [one.gradient().value for one in subject.scalars() if one.parameter == name]
         assert explained == pytest.approx(expected, rel=1e-12, abs=noise), name
 
 
@@ -93,7 +93,7 @@ def test_the_nets_have_every_activation_and_every_loss() -> None:
 @pytest.mark.parametrize("number", range(len(NETS)))
 def test_each_printed_line_worked_out_by_python_gives_the_printed_value(number: int) -> None:
     for one in explain(net(number)).quantities():
-        assert evaluated(one.substituted) == one.value, one.name
+        assert evaluated(text(one.worked, numbers=True)) == one.value, one.name
         assert evaluated(text(one.formula, numbers=True)) == pytest.approx(one.value, rel=1e-14, abs=1e-300), one.name
         if one.chain is not None:
             factors = worked_factors(one.chain)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gdcli.commands.explain import explain, quantities
+from gdcli.commands.explain.expression import text
 from gdcli.zoo import objectives
 from tests.commands.explain.helpers import bundled_of, evaluated, loaded_of
 
@@ -32,11 +33,11 @@ def test_derivatives_are_autograds(expression: str) -> None:
     loaded = loaded_of({"model": {"type": "objective", "expression": expression, "start": start},
                         "optimizer": "sgd", "dtype": "float64"})  # fmt: skip
     leaves = {name: torch.tensor(value, dtype=torch.float64, requires_grad=True) for name, value in start.items()}
-    value = objectives.evaluate(objectives.parse(expression), leaves)
+    value = objectives.compile_(objectives.parse(expression), list(leaves), {})(list(leaves.values()))
     value.backward()
     explanation = explain(loaded)
     for one in explanation.quantities():
-        assert evaluated(one.substituted) == pytest.approx(one.value, rel=1e-15), one.name
+        assert evaluated(text(one.worked, numbers=True)) == pytest.approx(one.value, rel=1e-15), one.name
     found = {one.key: one.value for one in explanation.quantities()}
     assert found["loss"] == pytest.approx(value.item(), rel=1e-13)
     for name, leaf in leaves.items():

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from gdcli.commands.explain import explain
+from gdcli.commands.explain.expression import text
 from gdcli.commands.explain.point import point_of
-from gdcli.commands.explain.updates import RULES
+from gdcli.commands.explain.updates import RULES, updated
 from gdcli.commands.explain.worked import Network, subject_of
 from gdcli.zoo.optimizers import OPTIMIZERS
 from tests.commands.explain.helpers import evaluated, loaded_of
@@ -61,16 +62,16 @@ def test_the_step_and_the_state_after_are_torchs(settings: dict[str, Any], step:
     assert isinstance(subject, Network)
     values, states = torch_run(settings, step)
     for name, value, state in zip(("weight", "bias"), values, states, strict=True):
-        ((parameter, label, gradient),) = subject.of_parameter(name)
-        scalar = subject.updates.scalar(subject.point.rules[name], 0, parameter, gradient())
-        new = next(line for line in scalar.lines if line.key == f"new_{label.text}")
-        assert new.value == pytest.approx(value, rel=1e-6 if settings["name"] in ("nadam", "asgd") else 1e-12)
+        (one,) = (one for one in subject.scalars() if one.parameter == name)
+        (scalar,) = updated(subject.point.rules, [one])
+        assert scalar.new.key == f"new_{one.symbol.name.text}"
+        assert scalar.new.value == pytest.approx(value, rel=1e-6 if settings["name"] in ("nadam", "asgd") else 1e-12)
         for key, after in scalar.after.items():  # torch keeps nadam's and asgd's scalars in float32
             assert after == pytest.approx(
                 float(state[key]), rel=1e-6 if key in ("mu_product", "eta", "mu", "ax") else 1e-12
             )
         for line in scalar.lines:
-            assert evaluated(line.substituted) == line.value, line.name
+            assert evaluated(text(line.worked, numbers=True)) == line.value, line.name
 
 
 def test_every_optimizer_has_its_rule() -> None:

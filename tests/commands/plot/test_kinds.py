@@ -27,7 +27,6 @@ from gdcli.report.plots import (
     Curve,
     DrawnLayer,
     Histogram,
-    LayerHistogram,
     Neuron,
     Plane,
     Trail,
@@ -210,7 +209,7 @@ def test_averages_are_drawn_over_the_pale_curves_and_start_with_the_first_value(
 
 
 def test_norms_of_layers_on_a_log_axis_first_layer_first() -> None:
-    layers = [LayerHistogram(f"linear{k}", 10.0 ** (k - 4) * (1 + 0 * STEPS)) for k in (1, 2, 3)]
+    layers = [(f"linear{k}", 10.0 ** (k - 4) * (1 + 0 * STEPS)) for k in (1, 2, 3)]
     figure = plots.gradient_norms.figure(STEPS, layers, "t", None)
     (axes,) = figure.axes
     assert axes.get_yscale() == "log"
@@ -224,7 +223,7 @@ def test_many_noisy_steps_have_their_medians_over_them() -> None:
     steps = np.arange(1, 1001.0)
     norms = np.exp(np.random.default_rng(0).normal(size=1000))
     norms[3] = 0  # cannot be drawn on a log axis
-    figure = plots.gradient_norms.figure(steps, [LayerHistogram("w", norms)], "t", None)
+    figure = plots.gradient_norms.figure(steps, [("w", norms)], "t", None)
     raw, median = figure.axes[0].lines
     assert raw.get_alpha() < 0.3 < median.get_linewidth()
     part = np.sort(norms[13:26])
@@ -239,7 +238,7 @@ def test_histogram_counts_every_derivative_once() -> None:
     assert found is not None
     np.testing.assert_allclose(found.share.sum(axis=0), 100 * 6 / 7)
     assert found.zeros == pytest.approx(100 / 7)
-    figure = plots.gradient_norms.figure(STEPS, [LayerHistogram("w", np.abs(values[:, 1]))], "t", found)
+    figure = plots.gradient_norms.figure(STEPS, [("w", np.abs(values[:, 1]))], "t", found)
     upper, lower, bar = figure.axes
     assert (lower.get_yscale(), lower.get_ylabel()) == ("log", "size |∂L/∂w|")
     assert bar.get_ylabel() == "% of the derivatives"
@@ -251,7 +250,7 @@ def test_histogram_counts_every_derivative_once() -> None:
 @pytest.mark.parametrize("count", [0, 1, 30])
 @pytest.mark.parametrize("norm", [0.0, np.nan, 1e-320, 1e300])
 def test_nothing_spoils_a_picture_of_gradients(count: int, norm: float) -> None:
-    layers = [LayerHistogram("$_^" * 60, np.full(100, norm)) for _ in range(count)]
+    layers = [("$_^" * 60, np.full(100, norm)) for _ in range(count)]
     check(plots.gradient_norms(STEPS, layers, title="$$"))
 
 
@@ -354,7 +353,7 @@ def drawn(kind: str, form: plots.Form) -> bytes:
         return plots.loss_curves.drawn(form, [Curve("a", STEPS, 0.9**STEPS)], title="t", loss_label="loss")
     if kind == "gradients":
         shares = Histogram(np.array([0.0, 50, 100]), np.array([1e-3, 1e-2, 1]), np.ones((2, 2)), 0)
-        return plots.gradient_norms.drawn(form, STEPS, [LayerHistogram("a", 0.9**STEPS)], title="t", histogram=shares)
+        return plots.gradient_norms.drawn(form, STEPS, [("a", 0.9**STEPS)], title="t", histogram=shares)
     if kind == "surface":
         return plots.plane.drawn(form, bowl(), title="t", loss_label="loss")
     return plots.network.drawn(form, *net((2, 2, 2)), title="t")

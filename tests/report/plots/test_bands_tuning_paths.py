@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from gdcli.report import plots
-from gdcli.report.plots import Curve, Sensitivity, Trail, canvas, trails
+from gdcli.report.plots import Curve, Plane, Trail, canvas, trails
 
 STEPS = np.arange(1, 51.0)
 LOSS = 4 * 0.8**STEPS
@@ -47,7 +47,7 @@ def legend(figure: Figure) -> list[str]:
 
 def inside(figure: Figure) -> None:
     """Nothing of a legend or a note is cut at the picture's border."""
-    canvas.to_png(figure)
+    canvas.render(figure)
     boxes = [*figure.legends, figure.axes[0].get_legend(), *figure.axes[0].texts]
     for box in filter(None, boxes):
         extent = box.get_window_extent()
@@ -106,8 +106,8 @@ def test_a_band_with_gaps_is_drawn_where_it_is() -> None:
 # Sensitivity
 
 
-def row(label: str = "sgd", loss: Any = (4.0, 1, 0.5, np.inf, np.nan), chosen: float = 0.1) -> Sensitivity:
-    return Sensitivity(label, LR, np.array(loss, float), chosen)
+def row(label: str = "sgd", loss: Any = (4.0, 1, 0.5, np.inf, np.nan), chosen: float = 0.1) -> Curve:
+    return Curve(label, LR.tolist(), np.array(loss, float), chosen=chosen)
 
 
 def test_sensitivity_draws_losses_crosses_and_the_chosen_rate() -> None:
@@ -147,20 +147,20 @@ def test_the_chosen_rate_of_a_row_that_diverged_is_circled_at_its_cross() -> Non
 
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 20, 21, 401])
 def test_any_number_of_rows(count: int) -> None:
-    rows = [Sensitivity(f"{SIXTY}{k}", LR, np.append(LR[:4] + k, np.inf), 0.1) for k in range(count)]
+    rows = [Curve(f"{SIXTY}{k}", LR.tolist(), np.append(LR[:4] + k, np.inf), chosen=0.1) for k in range(count)]
     figure = plots.sensitivity.figure(rows, SIXTY * 3, SIXTY)
     assert len(legend(figure)) == (count if count <= 20 else 2 if count <= 400 else 3)
     inside(figure)
-    check(canvas.to_png(figure))
+    check(canvas.render(figure))
 
 
 @pytest.mark.parametrize("loss", [[np.nan] * 5, [1.0] * 5, [0.0] * 5, HUGE[:5], HUGE[3:8], [1e-149, 1, 1, 1, 1e149]])
 def test_no_losses_spoil_a_sensitivity(loss: list[float]) -> None:
     check(plots.sensitivity([row(loss=loss)], **LABEL))
     check(plots.sensitivity([row(), row(loss=loss)], **LABEL))
-    check(plots.sensitivity([Sensitivity("a", np.array(loss), LR, 1.0)], **LABEL))
-    check(plots.sensitivity([Sensitivity("a", LR[:1], np.array(loss[:1]), float(LR[0]))], **LABEL))
-    check(plots.sensitivity([Sensitivity("a", LR[:0], LR[:0], np.nan)], **LABEL))
+    check(plots.sensitivity([Curve("a", loss, LR, chosen=1.0)], **LABEL))
+    check(plots.sensitivity([Curve("a", LR[:1].tolist(), np.array(loss[:1]), chosen=float(LR[0]))], **LABEL))
+    check(plots.sensitivity([Curve("a", [], LR[:0])], **LABEL))
 
 
 # Paths
@@ -170,11 +170,11 @@ WAY = np.array([[-1.0, 2.0], [0.5, 1.5], [0.0, 1.0]])
 
 def test_a_path_has_its_points_a_hollow_start_a_filled_end_and_a_legend() -> None:
     ways = [Trail("sgd", WAY), Trail("adam", WAY[::-1])]
-    figure = plots.paths.figure(("w", "b"), X, Y, BOWL, ways, "t", "loss", (0.0, 1.0))
+    figure = plots.plane.figure(Plane(("w", "b"), X, Y, BOWL, ways), "t", "loss")
     axes, bar = figure.axes
     assert (axes.get_xlabel(), axes.get_ylabel(), bar.get_ylabel()) == ("w", "b", "loss")
     assert legend(figure) == ["sgd", "adam"]
-    assert "○ start · ● end · ☆ minimum" in texts(figure)
+    assert "○ start · ● end · ☆ lowest of the grid" in texts(figure)
     drawn = [line for line in axes.lines if len(line.get_xdata())]
     casing, path, end, start = drawn[:4]
     assert np.array_equal(path.get_xydata(), WAY)
@@ -190,17 +190,17 @@ def test_a_path_has_its_points_a_hollow_start_a_filled_end_and_a_legend() -> Non
 
 def test_points_outside_leave_the_limits_as_they_are() -> None:
     far = Trail("far", np.array([[0, 0], [40, 1], [1e149, -1e300], [np.nan, 1], [1, 1]]))
-    alone = plots.paths.figure(("w", "b"), X, Y, BOWL, [], "", "loss")
-    figure = plots.paths.figure(("w", "b"), X, Y, BOWL, [far], "", "loss")
+    alone = plots.plane.figure(Plane(("w", "b"), X, Y, BOWL, []), "", "loss")
+    figure = plots.plane.figure(Plane(("w", "b"), X, Y, BOWL, [far]), "", "loss")
     assert figure.axes[0].get_xlim() == alone.axes[0].get_xlim()
     assert figure.axes[0].get_ylim() == alone.axes[0].get_ylim()
     assert all(line.get_clip_on() for line in figure.axes[0].lines)
-    check(canvas.to_png(figure))
+    check(canvas.render(figure))
 
 
 def test_a_diverged_path_ends_with_a_cross() -> None:
     way = np.array([[0, 0], [1, 2], [np.inf, np.nan]])
-    figure = plots.paths.figure(("w", "b"), X, Y, BOWL, [Trail("a", way)], "", "loss")
+    figure = plots.plane.figure(Plane(("w", "b"), X, Y, BOWL, [Trail("a", way)]), "", "loss")
     assert "○ start · ● end · ✕ diverged · ☆ lowest of the grid" in texts(figure)
     assert [line.get_xydata().tolist() for line in figure.axes[0].lines if line.get_marker() == "x"] == [[[1, 2]]]
 
@@ -210,7 +210,7 @@ def test_a_path_that_diverges_out_of_the_picture_has_its_cross_where_it_left_for
     way = np.array([[0, 1], [9, 1], [-9, 0.5], [0, 0.5], [99, 0.5], [np.inf, np.nan]])
     never = np.array([[5.0, 5], [6, 5], [np.nan, np.nan]])
     ways = [Trail("a", way), Trail("b", never)]
-    axes = plots.paths.figure(("w", "b"), X, Y, BOWL, ways, "", "loss").axes[0]
+    axes = plots.plane.figure(Plane(("w", "b"), X, Y, BOWL, ways), "", "loss").axes[0]
     crosses = [line for line in axes.lines if line.get_marker() == "x"]
     assert axes.get_xlim() == pytest.approx((-2.05, 2.05))
     assert crosses[0].get_xydata()[0] == pytest.approx([2.05, 0.5])
@@ -221,7 +221,7 @@ def test_a_path_that_diverges_out_of_the_picture_has_its_cross_where_it_left_for
 def test_the_note_on_a_plane_is_not_cut_where_a_run_diverges() -> None:
     said = "plane − true loss: end −0.00037, max 0.00045"
     way = np.array([[0, 0], [1, 2], [np.inf, np.nan]])
-    figure = plots.paths.figure(("x", "y"), X, Y, BOWL, [Trail("a", way)], "", "loss", note=said)
+    figure = plots.plane.figure(Plane(("x", "y"), X, Y, BOWL, [Trail("a", way)], said), "", "loss")
     assert f"{said} · ○ start · ● end · ✕ diverged · ☆ lowest" in texts(figure)
     inside(figure)
 
@@ -230,14 +230,14 @@ def test_the_note_on_a_plane_is_not_cut_where_a_run_diverges() -> None:
 def test_any_number_of_trails_on_both_pictures(count: int) -> None:
     ways = [Trail(f"{SIXTY}{k}", WAY + k / 100) for k in range(count)]
     for figure in (
-        plots.paths.figure((SIXTY, SIXTY), X, Y, BOWL, ways, SIXTY * 3, SIXTY),
+        plots.plane.figure(Plane((SIXTY, SIXTY), X, Y, BOWL, ways), SIXTY * 3, SIXTY),
         plots.surface.figure((SIXTY, SIXTY), X, Y, BOWL, SIXTY * 3, SIXTY, ways),
     ):
         shown = [text.get_text() for box in figure.legends for text in box.get_texts()]
         assert len(shown) == (count if count <= 20 else 3)
         if count > 20:
             assert shown[2] == f"{min(count, 400)} of {count} drawn"
-        check(canvas.to_png(figure))
+        check(canvas.render(figure))
         for box in figure.legends:
             extent = box.get_window_extent()
             assert min(extent.x0, 960 - extent.x1, 540 - extent.y1) >= 0
@@ -256,21 +256,21 @@ def test_no_points_or_losses_spoil_the_paths(points: Any, fill: str) -> None:
         x, y = np.geomspace(1e-3, 1, 41), np.geomspace(1e-5, 1, 31)
     else:
         z = {"gone": z * np.nan, "constant": 0 * z, "huge": np.where(z > 4, 1e308, z * 1e148)}[fill]
-    check(plots.paths(("a", "b"), x, y, z, [Trail("a", points)], minimum=(np.nan, 1e308), **LABEL))
+    check(plots.plane(Plane(("a", "b"), x, y, z, [Trail("a", points)]), **LABEL))
     check(plots.surface(("a", "b"), x, y, z, trails=[Trail("a", points)], **LABEL))
 
 
 def test_long_paths_are_thinned_to_what_is_seen() -> None:
     ways = [Trail(str(k), np.random.default_rng(k).normal(size=(300_000, 2)).cumsum(axis=0) / 200) for k in range(3)]
-    figure = plots.paths.figure(("a", "b"), X, Y, BOWL, ways, "", "loss")
+    figure = plots.plane.figure(Plane(("a", "b"), X, Y, BOWL, ways), "", "loss")
     assert max(len(line.get_xdata()) for line in figure.axes[0].lines) <= trails.STOPS
-    check(canvas.to_png(figure))
+    check(canvas.render(figure))
 
 
 def test_the_bytes_are_the_same_each_time() -> None:
     def draw() -> Iterator[bytes]:
         yield plots.sensitivity([row(), row("adam")], **LABEL)
-        yield plots.paths(("a", "b"), X, Y, BOWL, [Trail("a", WAY)], **LABEL)
+        yield plots.plane(Plane(("a", "b"), X, Y, BOWL, [Trail("a", WAY)]), **LABEL)
         yield plots.comparison([Curve("a", STEPS, LOSS, LOSS / 2, LOSS * 2)], band_label="b", **LABEL)
 
     assert list(draw()) == list(draw())

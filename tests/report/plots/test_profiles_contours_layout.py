@@ -18,7 +18,7 @@ from gdcli.commands.stats import interval
 from gdcli.commands.sweep.runs import _profiles
 from gdcli.records import Effort, Result
 from gdcli.report import plots
-from gdcli.report.plots import Profile, Trail, canvas, surfaces
+from gdcli.report.plots import Curve, Plane, Trail, canvas, surfaces
 
 LABEL = {"title": "t", "loss_label": "loss"}
 RATES = (0.001, 0.01, 0.1, 1.0)
@@ -59,8 +59,8 @@ def lines_of(figure: Figure, marker: str | None = None) -> list[Any]:
 
 def test_profiles_have_a_line_each_and_crosses_at_the_top() -> None:
     rows = [
-        Profile("batch=16", RATES, np.array([3, 2, 1, np.inf])),
-        Profile("batch=64", RATES, np.array([4.0, 3, 2, 9])),
+        Curve("batch=16", RATES, np.array([3, 2, 1, np.inf])),
+        Curve("batch=64", RATES, np.array([4.0, 3, 2, 9])),
     ]
     figure = plots.sweep_profiles.figure(rows, "t", "final loss", "lr")
     (axes,) = figure.axes
@@ -79,13 +79,13 @@ def test_profiles_have_a_line_each_and_crosses_at_the_top() -> None:
     ("at", "scale"), [((16, 32, 64, 128), "log"), ((1, 2, 3, 4), "linear"), ((-1, 0, 1, 2), "linear")]
 )
 def test_the_axis_of_a_profile_is_log_where_its_values_are(at: tuple[int, ...], scale: str) -> None:
-    figure = plots.sweep_profiles.figure([Profile("", at, np.array([1.0, 2, 3, 4]))], "", "loss", "x")
+    figure = plots.sweep_profiles.figure([Curve("", at, np.array([1.0, 2, 3, 4]))], "", "loss", "x")
     assert figure.axes[0].get_xscale() == scale
     assert lines_of(figure)[0].get_xdata().tolist() == list(at)
 
 
 def test_words_stand_side_by_side() -> None:
-    rows = [Profile(str(k), ("sgd", "adam", "lbfgs"), np.array([1.0, 2, np.nan])) for k in range(3)]
+    rows = [Curve(str(k), ("sgd", "adam", "lbfgs"), np.array([1.0, 2, np.nan])) for k in range(3)]
     figure = plots.sweep_profiles.figure(rows, "", "loss", "optimizer")
     assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["sgd", "adam", "lbfgs"]
     places = np.array([line.get_xdata() for line in lines_of(figure)])
@@ -97,28 +97,26 @@ def test_words_stand_side_by_side() -> None:
 def test_error_bars_have_their_ends_and_stop_at_a_log_axis() -> None:
     loss = np.array([4.0, 2, 1, np.inf])
     low, high = np.array([3.0, -1, np.nan, 0.5]), np.array([5.0, 6, np.nan, 0.9])
-    figure = plots.sweep_profiles.figure(
-        [Profile("a", RATES, loss, low, high)], "", "loss", "lr", bar_label="bars: 95 %"
-    )
+    figure = plots.sweep_profiles.figure([Curve("a", RATES, loss, low, high)], "", "loss", "lr", bar_label="bars: 95 %")
     (axes,) = figure.axes
     (bars,) = axes.collections
     one, two = (segment.tolist() for segment in bars.get_segments())
     assert one == [[0.001, 3], [0.001, 5]]
     assert two == [[0.01, axes.get_ylim()[0]], [0.01, 6]]
     assert "bars: 95 % · ✕ diverged" in texts(figure)
-    plain = plots.sweep_profiles.figure([Profile("a", RATES, loss[:4])], "", "loss", "lr", bar_label="bars: 95 %")
+    plain = plots.sweep_profiles.figure([Curve("a", RATES, loss[:4])], "", "loss", "lr", bar_label="bars: 95 %")
     assert "✕ diverged" in texts(plain)
 
 
 @pytest.mark.parametrize(("count", "entries"), [(0, 0), (1, 1), (12, 12), (13, 3), (401, 3)])
 def test_any_number_of_profiles(count: int, entries: int) -> None:
-    rows = [Profile(f"a={k}", RATES, np.array([1.0, 2, 3, np.inf]) + k) for k in range(count)]
+    rows = [Curve(f"a={k}", RATES, np.array([1.0, 2, 3, np.inf]) + k) for k in range(count)]
     figure = plots.sweep_profiles.figure(rows, "t", "loss", "lr", heading="a, b" if count else "")
     names = legend(figure)
     assert len(names) == entries
     if count > 12:
         assert names == ["a=0", f"a={count - 1}", "first and last of 13" if count == 13 else "400 of 401 drawn"]
-    check(canvas.to_png(figure))
+    check(canvas.render(figure))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +125,7 @@ def test_any_number_of_profiles(count: int, entries: int) -> None:
 @pytest.mark.parametrize("loss", [[np.nan] * 4, [0.0] * 4, [1e308, -1e308, 1e-320, 1]])
 def test_nothing_spoils_profiles(at: tuple[object, ...], loss: list[float]) -> None:
     values = np.array(loss[: len(at)])
-    draw = [plots.sweep_profiles([Profile("$_^", at, values, values, values)] * 5, x_label="$$", **LABEL) for _ in "ab"]
+    draw = [plots.sweep_profiles([Curve("$_^", at, values, values, values)] * 5, x_label="$$", **LABEL) for _ in "ab"]
     check(draw[0])
     assert draw[0] == draw[1]
 
@@ -217,10 +215,10 @@ def test_the_contours_of_what_the_grid_resolves_stay() -> None:
 def test_axes_take_most_of_the_picture_with_any_trails(count: int) -> None:
     ways = [Trail(f"optimizer {k}", WAY + k / 10) for k in range(count)]
     for figure in (
-        plots.paths.figure(("weight[0,0]", "bias[0]"), X, Y, VALLEY, ways, "t", "loss (cross_entropy)"),
+        plots.plane.figure(Plane(("weight[0,0]", "bias[0]"), X, Y, VALLEY, ways), "t", "loss (cross_entropy)"),
         plots.surface.figure(("weight[0,0]", "bias[0]"), X, Y, VALLEY, "t", "loss (cross_entropy)", ways),
     ):
-        canvas.to_png(figure)
+        canvas.render(figure)
         assert figure.axes[0].get_position().width >= 0.7
         assert figure.axes[1].get_tightbbox().x1 <= 955
         boxes = [text.get_window_extent() for text in figure.axes[0].texts]
@@ -231,14 +229,14 @@ def test_axes_take_most_of_the_picture_with_any_trails(count: int) -> None:
 
 def test_the_lowest_point_of_the_grid_has_the_star_and_the_corner_says_what_it_is_told() -> None:
     def star(**settings: Any) -> tuple[list[list[float]], str]:
-        figure = plots.paths.figure(("x", "y"), X, Y, VALLEY, [Trail("sgd", WAY)], "", "loss", **settings)
+        shown = Plane(("x", "y"), X, Y, VALLEY, [Trail("sgd", WAY)], **settings)
+        figure = plots.plane.figure(shown, "", "loss")
         (line,) = lines_of(figure, "*")
         return line.get_xydata().round(9).tolist(), figure.axes[0].texts[0].get_text()
 
     assert star() == ([[1, 1]], "○ start · ● end · ☆ lowest of the grid")
-    assert star(minimum=(0.5, 0.25)) == ([[0.5, 0.25]], "○ start · ● end · ☆ minimum")
     assert star(note="the first of 5 seeds")[1].startswith("the first of 5 seeds · ○ start")
-    check(plots.paths(("x", "y"), X, Y, VALLEY, [Trail("sgd", WAY)], note="$_^" * 300, **LABEL))
+    check(plots.plane(Plane(("x", "y"), X, Y, VALLEY, [Trail("sgd", WAY)], "$_^" * 300), **LABEL))
 
 
 # What a comparison passes
@@ -262,17 +260,16 @@ def test_a_comparison_passes_the_closed_form_as_a_level_and_says_whose_paths_it_
     monkeypatch.setattr(figures, "build", lambda loaded: built)
     monkeypatch.setattr(figures, "losses", lambda built, names, points: (points**2).sum(axis=1))
     monkeypatch.setattr(plots, "comparison", lambda curves, **settings: drawn.update(settings, curves=curves) or b"a")
-    monkeypatch.setattr(plots, "paths", lambda *given, **settings: drawn.update(settings, given=given) or b"b")
+    monkeypatch.setattr(plots, "plane", lambda shown, **settings: drawn.update(settings, shown=shown) or b"b")
     loaded: Any = SimpleNamespace(spec=SimpleNamespace(name="t"))
     lines = [row("sgd", seeds, 2.0), row("closed_form", seeds, 0.125), row("adam", seeds, 1.0)]
     assert figures.curves(lines, loaded, None) == b"a"
     assert [curve.label for curve in drawn["curves"]] == ["sgd", "adam"]
     assert drawn["levels"] == [("closed form", 0.125)]
     assert figures.paths(lines, loaded) == b"b"
-    *_, loss, trails = drawn["given"]
-    assert loss.shape == (240, 240)
-    assert [trail.label for trail in trails] == ["sgd", "adam"]
-    assert drawn["note"] == ("the first of 5 seeds" if seeds == 5 else "")
+    assert drawn["shown"].loss.shape == (240, 240)
+    assert [trail.label for trail in drawn["shown"].trails] == ["sgd", "adam"]
+    assert drawn["shown"].note == ("the first of 5 seeds" if seeds == 5 else "")
     built.batches.x = range(1_000_000)
     figures.paths(lines, loaded)
-    assert drawn["given"][3].size * 1e6 < 1e10
+    assert drawn["shown"].loss.size * 1e6 < 1e10
