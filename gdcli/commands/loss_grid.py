@@ -168,6 +168,6 @@ def _grid_picture(grid: LossGrid, loaded: Loaded, trails: Sequence[plots.Trail])
     if lengths != [len(first), len(second)]:
         raise ValueError("a surface needs axes without repeated values")
     values = grid.loss.reshape(lengths).T  # [second, first]
-    order = [np.argsort([float(v) for v in axis.grid.values()]) for axis in grid.axes]
+    order = [np.argsort(axis.grid.array()) for axis in grid.axes]
     turned = values[np.ix_(order[1], order[0])]
     return plots.surface((names[0], names[1]), first, second, turned, title=title, loss_label=label, trails=trails)

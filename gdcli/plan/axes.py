@@ -23,7 +23,10 @@ from gdcli.spec.load import Loaded
 from gdcli.spec.overrides import resolve
 from gdcli.spec.scalars import shown
 from gdcli.spec.sections import RunSpec
-from gdcli.zoo.models import Architecture, Stack
+from gdcli.zoo.models import Stack
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""The shape of each parameter by its full name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +62,18 @@ class _Asked:
         return SpecError(f"--param {self.bare}: {message}")
 
 
-def axes(loaded: Loaded, asked: Sequence[str]) -> list[Axis]:
+def axes(loaded: Loaded, asked: Sequence[str], shapes: Shapes | None = None) -> list[Axis]:
     """Return the axes of ``NAME``, ``NAME=GRID`` or ``zip(NAME=GRID,...)`` texts; without any, of the sweep block.
 
     A name is looked for among the model's parameters first, then among the keys of the spec; ``param:`` and ``key:``
-    force it. Raises SpecError for an unknown name, a name without a grid, a repeated axis.
+    force it. ``shapes`` are those of the parameters of torch's own layers, which are known once they are built. Raises
+    SpecError for an unknown name, a name without a grid, a repeated axis.
     """
-    spec = loaded.spec
+    spec, model = loaded.spec, loaded.architecture
+    scalars = scalar_names(shapes or ({} if isinstance(model, Stack) else model.shapes))
     found: dict[str, Axis] = {}
     for item in _asked(spec, asked):
-        axis = _axis(item, loaded)
+        axis = _axis(item, spec, scalars)
         if axis.target in found:
             raise _twice(item, spec, axis, found[axis.target])
         found[axis.target] = axis
@@ -88,7 +93,11 @@ def _asked(spec: RunSpec, texts: Sequence[str]) -> list[_Asked]:
     if not texts and not block:
         raise SpecError("which parameter? Give --param NAME=GRID, or a sweep block in the spec")
     if not texts:
-        return [_Asked(name, grids.from_spec(value), k, name) for k, (name, value) in enumerate(block.items())]
+        return [
+            _Asked(name, grid, k, key)
+            for k, (key, value) in enumerate(block.items())
+            for name, grid in (grids.zip_from_spec(value) if key == "zip" else {key: grids.from_spec(value)}).items()
+        ]
     return [item for k, text in enumerate(texts) for item in _named(text, k, block)]
 
 
@@ -109,10 +118,9 @@ def _named(text: str, factor: int, block: Mapping[str, Any]) -> list[_Asked]:
         raise SpecError(f"--param {shown(name)}: {error}") from None
 
 
-def _axis(item: _Asked, loaded: Loaded) -> Axis:
-    spec = loaded.spec
+def _axis(item: _Asked, spec: RunSpec, scalars: Mapping[str, str]) -> Axis:
     try:
-        target, kind = _target(item.name, loaded)
+        target, kind = _target(item.name, scalars)
     except SpecError as error:
         raise item.refused(spec, str(error)) from None
     if kind == "parameter" and not _of_numbers(item.grid):
@@ -130,13 +138,12 @@ def _of_numbers(grid: Grid) -> bool:
     return grid.length > MAX_VALUES or all(type(value) in (int, float) for value in grid.values())
 
 
-def _target(name: str, loaded: Loaded) -> tuple[str, Literal["parameter", "key"]]:
+def _target(name: str, scalars: Mapping[str, str]) -> tuple[str, Literal["parameter", "key"]]:
     force, colon, bare = name.partition(":")
     if not colon:
         force, bare = "", name
     elif force not in ("param", "key"):
         raise SpecError(f"'{shown(force)}:' is neither 'param:' nor 'key:'")
-    scalars = scalar_names(loaded.architecture)
     if force != "key" and bare in scalars:
         return scalars[bare], "parameter"
     if force == "param":
@@ -153,20 +160,18 @@ def _target(name: str, loaded: Loaded) -> tuple[str, Literal["parameter", "key"]
     return target, "key"
 
 
-def scalar_names(architecture: Architecture) -> dict[str, str]:
+def scalar_names(shapes: Shapes) -> dict[str, str]:
     """Return every scalar of a model by the names it answers to; ``w`` and ``b`` too for one input and one output."""
-    if isinstance(architecture, Stack):
-        return {}  # torch's own layers are named when they are built
     names: dict[str, str] = {}
-    for parameter, shape in architecture.shapes.items():
+    for parameter, shape in shapes.items():
         if prod(shape) > sizes.MAX_GRID:
             continue
         for index in np.ndindex(shape):
             name = f"{parameter}[{','.join(map(str, index))}]" if index else parameter
             names[name] = name
-    if set(architecture.shapes) <= {"weight", "bias"} and architecture.shapes.get("weight") == (1, 1):
+    if set(shapes) <= {"weight", "bias"} and shapes.get("weight") == (1, 1):
         names["w"] = "weight[0,0]"
-        if "bias" in architecture.shapes:
+        if "bias" in shapes:
             names["b"] = "bias[0]"
     return names
 
@@ -214,8 +219,8 @@ def along(found: Sequence[Axis]) -> list[Trial]:
     origins = {axis.target: axis.origin for axis in found if axis.origin is not None}
     return [
         Trial(
-            ",".join(f"{name}={value}" for name, value in zip(names, values, strict=True)),
-            values,
+            ",".join(f"{name}={grids.as_text(value)}" for name, value in zip(names, values, strict=True)),
+            tuple(grids.as_text(value) if value is None or isinstance(value, list) else value for value in values),
             tuple(zip(targets, values, strict=True)),
             origins,
         )

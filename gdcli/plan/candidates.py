@@ -208,7 +208,7 @@ def tuning_grid(count: int, low: float, high: float) -> list[float]:
         raise SpecError(f"--tune-range takes two learning rates above 0 (got {low:g},{high:g})")
     if low >= high:
         raise SpecError(f"--tune-range takes the lower learning rate first (got {low:g},{high:g})")
-    return [float(value) for value in grids.parse(f"geomspace({low!r},{high!r},{count})").values()]
+    return [*grids.parse(f"geomspace({low!r},{high!r},{count})").array().tolist()]
 
 
 def extended(grid: list[float], edge: Literal["low", "high"]) -> list[float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Context, Decimal, localcontext
 from functools import partial
 from typing import Any
@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdcli.errors import SpecError, nearest
+from gdcli.spec.document import read_value
 from gdcli.spec.scalars import FLOAT, UnreadableError, bad_characters, named, resolve, shown
 
-Value = float | int | str | bool
+Value = float | int | str | bool | list[Any] | None
 
-FORMS = "Forms: 0.1,0.01 or 0:4.1:0.1 or range(0,4.1,0.1) or linspace(0,4,41) or logspace(-4,-1,4)"
+FORMS = "Forms: 0.1,0.01 or 0:4.1:0.1 or range(0,4.1,0.1) or linspace(0,4,41) or logspace(-4,-1,4) or [2,4,2],[2,8,2]"
 MAX_TEXT = 10_000
 MAX_NUMBER = 100  # characters of one number, so that exact arithmetic stays instant
 PRECISION = Context(prec=50)  # enough to round to the nearest float64, and the same on every machine
@@ -51,22 +52,45 @@ class Grid:
     def array(self) -> NDArray[np.float64]:
         """Return the same values as float64, without a Python object for each where that can be."""
         found = _vectorised(self._build)
-        return np.array([float(value) for value in self.values()]) if found is None else found
+        return np.array(self.values(), dtype=np.float64) if found is None else found
 
 
 def parse(text: str) -> Grid:
-    """Read a grid: a list, a range, or one of linspace, logspace and geomspace. Raises SpecError.
+    """Read a grid: values, ranges, linspace, logspace or geomspace, one after the other. Raises SpecError.
 
     >>> [parse(text).values() for text in ("sgd,adam", "1:4:1", "logspace(-3,-1,3)", "geomspace(1,4,3)")]
     [['sgd', 'adam'], [1, 2, 3], [0.001, 0.01, 0.1], [1.0, 2.0, 4.0]]
+    >>> [parse(text).values() for text in ("0.5,1:3", "[2,4,2],[2,8,2]", "5,null")]
+    [[0.5, 1, 2], [[2, 4, 2], [2, 8, 2]], [5, None]]
     """
     text = _checked(text)
-    if call := _CALL.fullmatch(text):
+    grids = [_part(part, text) for part in _split(text, text)]
+    if len(grids) == 1:
+        return replace(grids[0], text=text)
+    return Grid(sum(grid.length for grid in grids), text, partial(_joined, grids))
+
+
+def _part(part: str, text: str) -> Grid:
+    """Read what stands between two commas of a grid."""
+    if call := _CALL.fullmatch(part):
         return _call(call[1], call[2], text)
-    parts = [part.strip() for part in text.split(":")]
-    if len(parts) > 1 and FLOAT.fullmatch(parts[0]) and "," not in text:
-        return _range(parts, text)
-    return _list([_word(part, text) for part in _split(text, text)], text)
+    ends = [end.strip() for end in part.split(":")]
+    return _range(ends, text) if len(ends) > 1 and FLOAT.fullmatch(ends[0]) else _list([_word(part, text)], part)
+
+
+def _joined(grids: Sequence[Grid]) -> list[Value]:
+    return [value for grid in grids for value in grid.values()]
+
+
+def as_text(value: Value) -> str:
+    """Return a value as a label has it.
+
+    >>> as_text([2, 4, 2]), as_text(None), as_text(0.1), as_text(True)
+    ('[2,4,2]', 'null', '0.1', 'True')
+    """
+    if isinstance(value, list):
+        return f"[{','.join(map(as_text, value))}]"
+    return "null" if value is None else str(value)
 
 
 def parse_zip(text: str) -> dict[str, Grid]:
@@ -84,6 +108,21 @@ def parse_zip(text: str) -> dict[str, Grid]:
         if name in grids:
             raise _error(f"the name '{shown(name)}' is given twice", text)
         grids[name] = parse(grid)
+    return _of_one_length(grids, text)
+
+
+def zip_from_spec(value: Any) -> dict[str, Grid]:
+    """Read grids that advance together from a spec's sweep: a mapping of names and grids. Raises SpecError.
+
+    >>> {name: grid.values() for name, grid in zip_from_spec({"lr": "0.1,0.2", "seed": [1, 2]}).items()}
+    {'lr': [0.1, 0.2], 'seed': [1, 2]}
+    """
+    if not isinstance(value, dict) or not value:
+        raise SpecError("a zip takes a mapping of names and grids. Write {zip: {lr: [0.1, 0.2], seed: [1, 2]}}")
+    return _of_one_length({name: from_spec(grid) for name, grid in value.items()}, "")
+
+
+def _of_one_length(grids: dict[str, Grid], text: str) -> dict[str, Grid]:
     if len({grid.length for grid in grids.values()}) > 1:
         lengths = ", ".join(f"{name} has {grid.length}" for name, grid in grids.items())
         raise _error(f"the grids of a zip must have one length; {shown(lengths, 200)}", text)
@@ -94,10 +133,11 @@ def from_spec(value: Any) -> Grid:
     """Read the value of a parameter in a spec's sweep: a grid's text, a list, or a mapping. Raises SpecError.
 
     The mapping is `{values: [...]}`, or `{min, max, count, distribution}` with evenly spaced points, both ends
-    included: `uniform` (the default) on the values, `log_uniform_values` on their logarithms, `int_uniform` rounded
-    to integers (all of them where there is no count).
+    included: `grid` (the default) on the values, `log_grid` on their logarithms, `int_grid` rounded to integers (all
+    of them where there is no count); or with so many random draws, of the generator with the key `seed` (default 0):
+    `uniform`, `log_uniform_values`, `int_uniform`.
 
-    >>> from_spec({"min": 1e-4, "max": 1, "distribution": "log_uniform_values", "count": 5}).values()
+    >>> from_spec({"min": 1e-4, "max": 1, "distribution": "log_grid", "count": 5}).values()
     [0.0001, 0.001, 0.01, 0.1, 1.0]
     """
     if isinstance(value, str):
@@ -188,21 +228,22 @@ def _named_parts(text: str, whole: str) -> Iterator[tuple[str, str]]:
 
 
 def _word(part: str, text: str) -> Value:
+    if part.startswith("["):
+        return _scalar(read_value(part, "grid").plain(), text)
     if re.search(r"[()\[\]{}\"'=]", part):
         raise _error(f"'{shown(part)}' is neither a number nor a word", text, FORMS)
-    if ":" in part and FLOAT.fullmatch(part.split(":")[0].strip()):
-        raise _error(f"the range '{shown(part)}' cannot stand in a list", text)
     try:
-        value = resolve(part)
+        return _scalar(resolve(part), text)
     except UnreadableError as problem:
         raise SpecError(problem.message) from None
-    return _scalar(value if value is not None else part, text)
 
 
 def _scalar(value: Any, text: str | None = None) -> Value:
     got = str(value) if text is None else text
-    if not isinstance(value, bool | int | float | str) or value in ("null", "~", "Null", "NULL"):
-        raise _error("a grid holds numbers, words, true and false", got)
+    if isinstance(value, list | tuple):
+        return [_scalar(item, text) for item in value]
+    if value is not None and not isinstance(value, bool | int | float | str):
+        raise _error("a grid holds numbers, words, true, false, null and lists of them", got)
     not_finite = isinstance(value, str) and value.lower() in ("nan", "inf", "+inf", "-inf", "infinity", "-infinity")
     if not_finite or (isinstance(value, float) and not math.isfinite(value)):
         raise _error("a number must be finite", got)
@@ -236,7 +277,7 @@ def _count(text: str, whole: str) -> int:
 def _list(values: list[Value], text: str = "") -> Grid:
     if not values:
         raise SpecError(f"the grid is empty. {FORMS}")
-    texts = (str(value).lower() if isinstance(value, bool) else str(value) for value in values)
+    texts = (str(value).lower() if isinstance(value, bool) else as_text(value) for value in values)
     return Grid(len(values), text or ",".join(texts), partial(list, values))
 
 
@@ -323,9 +364,14 @@ def _geometric(start: Decimal, stop: Decimal, count: int) -> list[Value]:
 
 
 def _powers(low: Decimal, high: Decimal, count: int) -> list[Value]:
-    gaps = max(count - 1, 1)
-    with localcontext(PRECISION):
-        return [float(Decimal(10) ** ((low * (gaps - i) + high * i) / gaps)) for i in range(count)]
+    """Return ten to evenly spaced exponents, each from the one before: 10⁷ products lose 7 of the 60 digits."""
+    values: list[Value] = []
+    with localcontext(Context(prec=PRECISION.prec + 10)):
+        ratio, power = Decimal(10) ** ((high - low) / max(count - 1, 1)), Decimal(10) ** low
+        for _ in range(count):
+            values.append(float(power))
+            power *= ratio
+    return values
 
 
 _FUNCTIONS: dict[str, Callable[[Sequence[str], str], Grid]] = {
@@ -338,8 +384,8 @@ _FUNCTIONS: dict[str, Callable[[Sequence[str], str], Grid]] = {
 
 # ---- the spec's mapping -----------------------------------------------------------------------------------------
 
-_KEYS = ("min", "max", "count", "distribution")
-_DISTRIBUTIONS = {"uniform": "linspace", "log_uniform_values": "geomspace", "int_uniform": "int_uniform"}
+_KEYS = ("min", "max", "count", "distribution", "seed")
+_DISTRIBUTIONS = ("grid", "log_grid", "int_grid", "uniform", "log_uniform_values", "int_uniform")
 
 
 def _values(value: dict[str, Any]) -> Grid:
@@ -352,17 +398,52 @@ def _distribution(value: dict[str, Any]) -> Grid:
     for key in value:
         if key not in _KEYS:
             raise SpecError(f"a grid has no key '{shown(str(key))}'. {nearest(str(key), (*_KEYS, 'values'))}")
-    name = value.get("distribution", "uniform")
+    name = value.get("distribution", "grid")
     if not isinstance(name, str) or name not in _DISTRIBUTIONS:
         raise SpecError(f"no distribution is called '{shown(str(name))}'. {nearest(str(name), _DISTRIBUTIONS)}")
-    needed = _KEYS[:2] if name == "int_uniform" else _KEYS[:3]
+    needed = _KEYS[:2] if name == "int_grid" else _KEYS[:3]
     if missing := [key for key in needed if key not in value]:
         raise SpecError(f"the grid's key '{missing[0]}' is missing. Write {{min: 0, max: 1, count: 11}}")
-    parts = [_number_text(value[key], key) for key in _KEYS if key in value and key != "distribution"]
-    text = f"{_DISTRIBUTIONS[name]}({','.join(parts)})"
+    if "seed" in value and name.endswith("grid"):
+        raise SpecError(f"a {name} draws nothing: no 'seed' beside it. Draws: {', '.join(_DISTRIBUTIONS[3:])}")
+    parts = [_number_text(value[key], key) for key in ("min", "max", "count") if key in value]
+    text = f"{name}({','.join(parts)})"
     if float(parts[0]) > float(parts[1]):
         raise _error("min is above max", text)
-    return _int_uniform(parts, text) if name == "int_uniform" else _FUNCTIONS[_DISTRIBUTIONS[name]](parts, text)
+    if name == "int_grid":
+        return _int_grid(parts, text)
+    if name.endswith("grid"):
+        return _linspace(parts, f"linspace{text[4:]}") if name == "grid" else _geomspace(parts, f"geomspace{text[8:]}")
+    return _drawn(name, parts, _number_text(value.get("seed", 0), "seed"))
+
+
+def _drawn(name: str, parts: Sequence[str], seed: str) -> Grid:
+    """Return random draws between two ends: even on the values, on their logarithms, or of the integers."""
+    text = f"{name}({','.join(parts)},seed={seed})"
+    (low, high), count, number = (
+        (_number(part, text) for part in parts[:2]),
+        _count(parts[2], text),
+        _number(seed, text),
+    )
+    if number < 0 or number != int(number):
+        raise _error("the seed must be an integer of at least 0", text)
+    if name == "log_uniform_values" and low <= 0:
+        raise _error("min must be above 0", text)
+    if name == "int_uniform" and (low != int(low) or high != int(high)):
+        raise _error(_INTEGER_ENDS.format(name=name), text)
+    return Grid(count, text, partial(_draws, name, float(low), float(high), count, int(number)))
+
+
+def _draws(name: str, low: float, high: float, count: int, seed: int) -> list[Value]:
+    generator = np.random.default_rng(seed)
+    if name == "int_uniform":
+        return [*generator.integers(int(low), int(high), count, endpoint=True).tolist()]
+    if name == "uniform":
+        return [*generator.uniform(low, high, count).tolist()]
+    return [*np.clip(np.exp(generator.uniform(math.log(low), math.log(high), count)), low, high).tolist()]
+
+
+_INTEGER_ENDS = "min and max of {name} must be integers"
 
 
 def _number_text(value: Any, key: str) -> str:
@@ -371,10 +452,10 @@ def _number_text(value: Any, key: str) -> str:
     return repr(value)
 
 
-def _int_uniform(parts: Sequence[str], text: str) -> Grid:
+def _int_grid(parts: Sequence[str], text: str) -> Grid:
     low, high = (_number(part, text) for part in parts[:2])
     if low != int(low) or high != int(high):
-        raise _error("min and max of int_uniform must be integers", text)
+        raise _error(_INTEGER_ENDS.format(name="int_grid"), text)
     first, last = int(low), int(high)
     count = _count(parts[2], text) if len(parts) == 3 else last - first + 1
     if count > last - first + 1:

@@ -339,7 +339,7 @@ class _Reading:
         block = self.raw["sweep"].get("parameters") if isinstance(self.raw.get("sweep"), dict) else None
         for name, value in block.items() if isinstance(block, dict) else ():
             try:
-                grids.from_spec(value)
+                (grids.zip_from_spec if name == "zip" else grids.from_spec)(value)
             except SpecError as error:
                 self.complain(("sweep", "parameters", name), str(error))
 

@@ -215,7 +215,7 @@ def test_json_holds_the_rows_of_the_table(gdcli) -> None:
 
 
 def test_the_spec_s_own_sweep_block(gdcli) -> None:
-    block = "sweep: {parameters: {lr: {min: 1e-4, max: 1e-2, distribution: log_uniform_values, count: 3}}}\n"
+    block = "sweep: {parameters: {lr: {min: 1e-4, max: 1e-2, distribution: log_grid, count: 3}}}\n"
     Path("own.yaml").write_text(LINE + block)
     assert gdcli("sweep", "own.yaml", "--no-plot").code == 0
     assert table_of("runs")["lr"].tolist() == [1e-4, 1e-3, 1e-2]

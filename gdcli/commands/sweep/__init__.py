@@ -17,6 +17,7 @@ from gdcli.spec.load import Loaded
 from gdcli.spec.nodes import Node
 from gdcli.spec.overrides import parsed
 from gdcli.storage.request import SweepRequest
+from gdcli.zoo.models import Stack
 
 if TYPE_CHECKING:
     from gdcli.commands.loss_grid import LossGrid
@@ -55,7 +56,7 @@ def expanded(request: SweepRequest, context: Context) -> str:
 
 def _checked(request: SweepRequest, context: Context) -> tuple[Node, Loaded, list[Axis]]:
     document, loaded = specs.read(context.source, request.overrides, "sweep", request.name, cores=context.cores)
-    axes = plan.axes(loaded, request.param)
+    axes = plan.axes(loaded, request.param, _shapes_of_layers(loaded, request.param))
     kinds = {axis.kind for axis in axes}
     if len(kinds) > 1:
         raise SpecError("a sweep is over parameters of the model or over keys of the spec, not both")
@@ -67,6 +68,16 @@ def _checked(request: SweepRequest, context: Context) -> tuple[Node, Loaded, lis
     limit = request.max_runs or (sizes.MAX_GRID if of_parameters else sizes.MAX_RUNS)
     plan.bounded(plan.points(axes) * request.seeds, limit, "--max-runs", "points" if of_parameters else "runs")
     return document, loaded, axes
+
+
+def _shapes_of_layers(loaded: Loaded, asked: Sequence[str]) -> plan.Shapes | None:
+    """Return the shapes of torch's own layers where a sweep may be over an entry of them: they are built for it."""
+    names = asked or (loaded.spec.sweep.parameters if loaded.spec.sweep else ())
+    if not isinstance(loaded.architecture, Stack) or not any("[" in name.partition("=")[0] for name in names):
+        return None
+    from gdcli.engine.problem import build
+
+    return {slot.name: slot.shape for slot in build(loaded).theta.slots}
 
 
 def _trained(
