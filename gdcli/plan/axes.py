@@ -5,6 +5,7 @@ Axes that a zip names together advance together and count as one factor of the p
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby, product
@@ -126,11 +127,21 @@ def _axis(item: _Asked, spec: RunSpec, scalars: Mapping[str, str]) -> Axis:
     if kind == "parameter" and not _of_numbers(item.grid):
         message = f"a parameter of the model takes numbers (got {shown(item.grid.text)})"
         raise item.refused(spec, message, at_key=False)
+    if item.grid.length <= MAX_VALUES and (twice := _repeated(item.grid.values())):
+        raise item.refused(spec, f"the grid has {twice[0]} twice", at_key=False)
     origin = None
     if item.key:
         here = spec.problem(("sweep", "parameters", item.key), "")
         origin = ChangeOrigin(here.place, here.path)
     return Axis(item.bare, target, kind, item.grid, item.factor, origin)
+
+
+def _repeated(values: Sequence[grids.Value]) -> list[str]:
+    """Return the values that stand there more than once, 1 and 1.0 being the same, as texts."""
+    texts = [grids.as_text(value) for value in values]
+    same = [text if isinstance(value, str | bool | list) else value for value, text in zip(values, texts, strict=True)]
+    counts = Counter(same)
+    return [text for key, text in zip(same, texts, strict=True) if counts[key] > 1]
 
 
 def _of_numbers(grid: Grid) -> bool:

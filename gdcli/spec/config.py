@@ -33,10 +33,9 @@ def filled_in(spec: RunSpec) -> dict[str, Any]:
             found["scheduler"]["groups"] = {key: _named(item) for key, item in spec.scheduler.groups.items()}
     found["epochs"] = settings.pop("epochs")
     if spec.data is not None:
-        batch = spec.batch.model_dump()
-        if batch["shuffle"] is None:
-            batch["shuffle"] = batch["mode"] == "mini-batch"
-        found["batch"] = batch
+        unread = () if spec.batch.mode == "mini-batch" else ("size", "drop_last")
+        cut = {key: value for key, value in spec.batch.model_dump().items() if key not in unread}
+        found["batch"] = cut | {"shuffle": spec.batch.shuffles}
     found |= settings
     if stop := {key: value for key, value in spec.stop.model_dump().items() if value is not None}:
         found["stop"] = stop

@@ -164,7 +164,7 @@ def takes(path: str, choice: Any, key: str) -> bool:
     tag = _SHORT.get(path, "name")
     name = str(choice.get(tag) if isinstance(choice, dict) else choice)
     if path == "batch":
-        return name == "mini-batch" or (key != "size" and name == "stochastic")
+        return name in ("mini-batch", "None") or (key == "shuffle" and name in ("full", "stochastic"))
     table: Mapping[str, Any] = _TABLES.get(path, {})
     return name not in table or key in {"groups", "init", "freeze", *_keys_of([table[name]])}
 

@@ -136,7 +136,15 @@ class _Reading:
         if key == "batch" and self.raw.get("batch") == value.get("mode"):  # the short form has no key of its own
             complaints = [item._replace(path=()) for item in complaints]
         self.below((key,), complaints)
+        if isinstance(checked, Batch):
+            self.cut((key,), checked)
         return checked  # type: ignore[return-value]  # a kind
+
+    def cut(self, path: Path, batch: Batch) -> None:
+        """Check that every key of a batch has an effect."""
+        for key in batch.without_effect():
+            what = f"has no effect in mode {batch.mode}: it is for mini-batch"
+            self.complain((*path, key), what, "Leave out mode, or set it to mini-batch", at_key=True)
 
     def arguments(
         self,
@@ -361,7 +369,9 @@ class _Reading:
         for index, value in enumerate(cuts) if isinstance(cuts, list) else ():
             path = ("compare", "batches", index)
             if isinstance(value, str | dict):
-                complaints = check(Batch, {"mode": value} if isinstance(value, str) else value)[1]
+                checked, complaints = check(Batch, {"mode": value} if isinstance(value, str) else value)
+                if isinstance(checked, Batch):
+                    self.cut(path, checked)
                 short = [item._replace(path=()) for item in complaints]  # the short form has no key of its own
                 self.below(path, short if isinstance(value, str) else complaints)
             else:

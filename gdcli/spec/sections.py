@@ -8,7 +8,7 @@ from dataclasses import replace as replace_fields
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from gdcli.errors import Problem
@@ -34,17 +34,28 @@ class Section(BaseModel):
 
 
 class Batch(Section):
-    """How the rows of an epoch are cut into steps."""
+    """How the rows of an epoch are cut into steps; a size without a mode means mini-batch."""
 
     mode: Literal["full", "stochastic", "mini-batch"] = "full"
     size: Count = 32  # rows a step in mode mini-batch
     shuffle: bool | None = None
     drop_last: bool = False
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sized(cls, value: Any) -> Any:
+        return {"mode": "mini-batch", **value} if isinstance(value, dict) and "size" in value else value
+
     @property
     def shuffles(self) -> bool:
         """Whether each epoch draws an order of its own."""
-        return self.mode == "mini-batch" if self.shuffle is None else self.shuffle
+        return self.mode != "full" if self.shuffle is None else self.shuffle
+
+    def without_effect(self) -> list[str]:
+        """Return the keys that this mode does not read, at values that are not their defaults."""
+        if self.mode == "mini-batch":
+            return []
+        return [key for key in ("size", "drop_last") if getattr(self, key) != type(self).model_fields[key].default]
 
     def rows(self, samples: int) -> int:
         """Rows a step."""

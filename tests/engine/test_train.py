@@ -152,18 +152,15 @@ def test_drop_last_leaves_out_the_rest_of_the_rows() -> None:
     assert run.column("last").tolist() == [False, True] * 2
 
 
-@pytest.mark.parametrize("mode", ["full", "stochastic", "mini-batch"])
-def test_only_mini_batches_are_shuffled_unless_the_spec_says_so(mode: str) -> None:
+@pytest.mark.parametrize("batch", ["stochastic", {"size": 1}, {"mode": "stochastic", "shuffle": False}], ids=str)
+def test_batches_of_less_than_all_rows_are_shuffled_unless_the_spec_says_otherwise(batch: Any) -> None:
     x = [[float(k)] for k in range(9)]
-    spec = spec_of(data={"x": x, "y": x}, model="linear", batch={"mode": mode, "size": 1}, epochs=2)
+    spec = spec_of(data={"x": x, "y": x}, model="linear", batch=batch, epochs=2)
     spec["optimizer"]["lr"] = 0.0
-    if mode == "full":
-        assert trained(spec).column("step").tolist() == [1, 2]
-        return
     order = np.concatenate([block.sample[0] for block in trained(spec, ["sample"]).blocks if block.sample])[:, 0]
     first, second = order[:9].tolist(), order[9:].tolist()
     assert sorted(first) == sorted(second) == list(range(9))
-    assert (first != list(range(9)) and first != second) == (mode == "mini-batch")
+    assert (first != list(range(9)) and first != second) == ("shuffle" not in batch)
 
 
 # --- columns ----------------------------------------------------------------------------------------------------------
