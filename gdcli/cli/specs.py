@@ -173,7 +173,7 @@ def validate(
     found: list[str] = []
     for name in names:
         try:
-            specs.loaded(name, overrides, "run", bounded=not no_limits)
+            specs.tried(specs.loaded(name, overrides, "run", bounded=not no_limits))
         except SpecError as error:
             found += str(error).splitlines()
     if json:

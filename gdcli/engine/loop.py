@@ -186,7 +186,7 @@ class Loop:
         add_step, add_loss = rows.steps.append, rows.losses.append
         until, t = time.perf_counter() + BLOCK_SECONDS, self.t
         for k, step in enumerate(islice(steps, self.capacity)):
-            t += 1
+            self.t = t = t + 1
             if rates is not None:
                 if (t - 1) % self.per_epoch == 0:
                     updates = self.schedules.of_epoch((t - 1) // self.per_epoch)
@@ -197,7 +197,6 @@ class Loop:
             if by_run is not None:
                 rows.outputs.append(by_run(output)[: self.runs].clone())
             if after is not None:
-                self.t = t
                 after(step, rows, count)
                 if not self.state.open.any():
                     break
@@ -206,7 +205,6 @@ class Loop:
                 break
             if time.perf_counter() > until:
                 break
-        self.t = t
         return self.judged(rows, first, count, restore) if rows.steps else None
 
     def after_update(self, step: Rows, rows: GrowingBlock, count: NDArray[np.int64]) -> None:

@@ -5,7 +5,6 @@ Axes that a zip names together advance together and count as one factor of the p
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby, product
@@ -24,10 +23,6 @@ from gdcli.spec.load import Loaded
 from gdcli.spec.overrides import resolve
 from gdcli.spec.scalars import shown
 from gdcli.spec.sections import RunSpec
-from gdcli.zoo.models import Stack
-
-Shapes = Mapping[str, tuple[int, ...]]
-"""The shape of each parameter by its full name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +58,25 @@ class _Asked:
         return SpecError(f"--param {self.bare}: {message}")
 
 
-def axes(loaded: Loaded, asked: Sequence[str], shapes: Shapes | None = None) -> list[Axis]:
+def axes(loaded: Loaded, asked: Sequence[str]) -> list[Axis]:
     """Return the axes of ``NAME``, ``NAME=GRID`` or ``zip(NAME=GRID,...)`` texts; without any, of the sweep block.
 
     A name is looked for among the model's parameters first, then among the keys of the spec; ``param:`` and ``key:``
-    force it. ``shapes`` are those of the parameters of torch's own layers, which are known once they are built. Raises
-    SpecError for an unknown name, a name without a grid, a repeated axis.
+    force it. Raises SpecError for an unknown name, a name without a grid, a repeated axis.
     """
-    spec, model = loaded.spec, loaded.architecture
-    scalars = scalar_names(shapes or ({} if isinstance(model, Stack) else model.shapes))
+    spec, scalars = loaded.spec, scalar_names(loaded.shapes or {})
     found: dict[str, Axis] = {}
-    for item in _asked(spec, asked):
+    items = _asked(spec, asked)
+    for item in items:
         axis = _axis(item, spec, scalars)
         if axis.target in found:
             raise _twice(item, spec, axis, found[axis.target])
         found[axis.target] = axis
+    for _, group in groupby(zip(found.values(), items, strict=True), lambda pair: pair[0].factor):
+        together = list(group)  # the axes of a zip, or one
+        grids_ = [axis.grid for axis, _ in together]
+        if grids_[0].length <= MAX_VALUES and (twice := _repeated([grid.values() for grid in grids_])):
+            raise together[0][1].refused(spec, f"the grid has {twice} twice", at_key=False)
     return list(found.values())
 
 
@@ -127,8 +126,6 @@ def _axis(item: _Asked, spec: RunSpec, scalars: Mapping[str, str]) -> Axis:
     if kind == "parameter" and not _of_numbers(item.grid):
         message = f"a parameter of the model takes numbers (got {shown(item.grid.text)})"
         raise item.refused(spec, message, at_key=False)
-    if item.grid.length <= MAX_VALUES and (twice := _repeated(item.grid.values())):
-        raise item.refused(spec, f"the grid has {twice[0]} twice", at_key=False)
     origin = None
     if item.key:
         here = spec.problem(("sweep", "parameters", item.key), "")
@@ -136,12 +133,15 @@ def _axis(item: _Asked, spec: RunSpec, scalars: Mapping[str, str]) -> Axis:
     return Axis(item.bare, target, kind, item.grid, item.factor, origin)
 
 
-def _repeated(values: Sequence[grids.Value]) -> list[str]:
-    """Return the values that stand there more than once, 1 and 1.0 being the same, as texts."""
-    texts = [grids.as_text(value) for value in values]
-    same = [text if isinstance(value, str | bool | list) else value for value, text in zip(values, texts, strict=True)]
-    counts = Counter(same)
-    return [text for key, text in zip(same, texts, strict=True) if counts[key] > 1]
+def _repeated(columns: Sequence[Sequence[grids.Value]]) -> str:
+    """Return the first point of a factor that stands there before, 1 and 1.0 being the same; nothing if none does."""
+    seen = set()
+    for point in zip(*columns, strict=True):
+        key = tuple(grids.as_text(value) if isinstance(value, str | bool | list) else value for value in point)
+        if key in seen:
+            return ",".join(map(grids.as_text, point))
+        seen.add(key)
+    return ""
 
 
 def _of_numbers(grid: Grid) -> bool:
@@ -171,7 +171,7 @@ def _target(name: str, scalars: Mapping[str, str]) -> tuple[str, Literal["parame
     return target, "key"
 
 
-def scalar_names(shapes: Shapes) -> dict[str, str]:
+def scalar_names(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
     """Return every scalar of a model by the names it answers to; ``w`` and ``b`` too for one input and one output."""
     names: dict[str, str] = {}
     for parameter, shape in shapes.items():

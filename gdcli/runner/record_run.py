@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from gdcli.engine import checkpoint_state
 from gdcli.engine.evaluation import starts_of
 from gdcli.engine.loop import Interrupt, Loop, keep_of
 from gdcli.engine.problem import TrainingProblem
+from gdcli.engine.start_values import first_line
 from gdcli.errors import GdcliError, MachineError, RunError
 from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Start, StepBlock
 from gdcli.report import plots
@@ -145,7 +147,7 @@ def run(
     except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
         if isinstance(error, GdcliError) or not isinstance(loaded.architecture, Stack):
             raise
-        raise _refused(error, record) from None
+        raise _refused(error, loop, record) from None
     timing.steps = finished.outcome.steps
     if ended is not None:
         ended(finished)
@@ -163,10 +165,16 @@ def run(
     return finished
 
 
-def _refused(error: Exception, record: RecordFolder | None) -> RunError:
-    """Return what torch's own layers refuse in the middle of a run, such as one row for a batch norm."""
-    message = f"torch refused a step: {str(error).splitlines()[0]}"
+def _refused(error: Exception, loop: Loop, record: RecordFolder | None) -> RunError:
+    """Return what torch's own layers refuse in the middle of a run, by layer, step and record."""
+    module = loop.problem.module
+    layers = {id(part): name for name, part in module.named_children()} if module is not None else {}
+    frames = (frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__))
+    name = next((layers[id(owner)] for owner in frames if id(owner) in layers), "")
+    where = f"layer {name} at step {loop.t}" if name else f"step {loop.t}"
+    message = f"torch refused {where}: {first_line(error)}. 'gdcli validate' tries the layers on two rows of the data"
     if record is not None:
+        message += f". The record is {record.folder}"
         files.replace(record.folder / "summary.json", files.json_text({"status": "failed", "message": message}))
     return RunError(message)
 

@@ -17,7 +17,6 @@ from gdcli.spec.load import Loaded
 from gdcli.spec.nodes import Node
 from gdcli.spec.overrides import parsed
 from gdcli.storage.request import SweepRequest
-from gdcli.zoo.models import Stack
 
 if TYPE_CHECKING:
     from gdcli.commands.loss_grid import LossGrid
@@ -56,7 +55,12 @@ def expanded(request: SweepRequest, context: Context) -> str:
 
 def _checked(request: SweepRequest, context: Context) -> tuple[Node, Loaded, list[Axis]]:
     document, loaded = specs.read(context.source, request.overrides, "sweep", request.name, cores=context.cores)
-    axes = plan.axes(loaded, request.param, _shapes_of_layers(loaded, request.param))
+    try:
+        loaded = specs.tried(loaded)
+    except SpecError as error:
+        if not all(problem.path.startswith("model.layers") for problem in error.problems):
+            raise  # a run that changes what the layers do not take may be good; one that is not is told in its turn
+    axes = plan.axes(loaded, request.param)
     kinds = {axis.kind for axis in axes}
     if len(kinds) > 1:
         raise SpecError("a sweep is over parameters of the model or over keys of the spec, not both")
@@ -68,16 +72,6 @@ def _checked(request: SweepRequest, context: Context) -> tuple[Node, Loaded, lis
     limit = request.max_runs or (sizes.MAX_GRID if of_parameters else sizes.MAX_RUNS)
     plan.bounded(plan.points(axes) * request.seeds, limit, "--max-runs", "points" if of_parameters else "runs")
     return document, loaded, axes
-
-
-def _shapes_of_layers(loaded: Loaded, asked: Sequence[str]) -> plan.Shapes | None:
-    """Return the shapes of torch's own layers where a sweep may be over an entry of them: they are built for it."""
-    names = asked or (loaded.spec.sweep.parameters if loaded.spec.sweep else ())
-    if not isinstance(loaded.architecture, Stack) or not any("[" in name.partition("=")[0] for name in names):
-        return None
-    from gdcli.engine.problem import build
-
-    return {slot.name: slot.shape for slot in build(loaded).theta.slots}
 
 
 def _trained(
