@@ -171,7 +171,7 @@ def _read(spec: RunSpec, file: Path | None) -> Table:
     given = dict(spec.data.arguments)
     if file is not None:
         expected = given.get("sha256")
-        table = _file_table(file, given["features"], given["target"], classes)
+        table = _file_table(file, given["features"], given["target"], classes, given["header"])
         if expected and _digest(file) != expected:
             raise ArgumentError(("sha256",), "the file has changed since this digest was taken")
         return table
@@ -188,15 +188,17 @@ def _read(spec: RunSpec, file: Path | None) -> Table:
 _data_set = lru_cache(maxsize=1)(sources.dataset)
 
 
-def _file_table(file: Path, features: list[str] | None, target: str | list[str], classes: bool) -> Table:
+def _file_table(
+    file: Path, features: list[str] | None, target: str | list[str], classes: bool, header: bool | None
+) -> Table:
     """Return a file's rows, those read last if the file is still the same by the system's account."""
     try:
         found = file.stat()
     except OSError:  # its message is read_file's
-        return read_file(file, features, target, classes)
+        return read_file(file, features, target, classes, header)
     stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     columns = None if features is None else tuple(features)
-    return _stamped(file, stamp, columns, target if isinstance(target, str) else tuple(target), classes)
+    return _stamped(file, stamp, columns, target if isinstance(target, str) else tuple(target), classes, header)
 
 
 @lru_cache(maxsize=1)
@@ -206,8 +208,9 @@ def _stamped(
     features: tuple[str, ...] | None,
     target: str | tuple[str, ...],
     classes: bool,
+    header: bool | None,
 ) -> Table:
-    return read_file(file, features, target, classes)
+    return read_file(file, features, target, classes, header)
 
 
 def _prepared(spec: RunSpec, table: Table, problems: list[Problem]) -> tuple[Table | None, Table | None]:
