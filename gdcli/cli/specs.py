@@ -171,13 +171,16 @@ def validate(
     if not names:
         options.spec_of(words)
     found: list[str] = []
+    warnings: list[str] = []
     for name in names:
         try:
-            specs.tried(specs.loaded(name, overrides, "run", bounded=not no_limits))
+            warnings += specs.tried(specs.loaded(name, overrides, "run", bounded=not no_limits)).warnings
         except SpecError as error:
             found += str(error).splitlines()
+    for warning in [] if json else warnings:
+        warn(warning)
     if json:
-        Output()(json_text({"valid": not found, "problems": found}))
+        Output()(json_text({"valid": not found, "problems": found, "warnings": warnings}))
     elif found:
         raise SpecError("\n".join(found))
     else:

@@ -20,12 +20,11 @@ import numpy as np
 
 from gdcli.errors import Problem, SpecError
 from gdcli.report.styles import STYLES
-from gdcli.spec import sizes
+from gdcli.spec import preconditions, sizes
 from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.models import constant_error, group_problems, layer_problems, name_problems
 from gdcli.spec.sections import RunSpec
 from gdcli.spec.signature import Path as KeyPath
-from gdcli.spec.signature import got
 from gdcli.zoo import data as sources
 from gdcli.zoo.data_files import read_file
 from gdcli.zoo.losses import TARGETS
@@ -78,7 +77,7 @@ def load(spec: RunSpec, base: Path, *, bounded: bool = True, cores: int | None =
     architecture = _architecture(spec, training, problems)
     if problems or architecture is None:
         raise SpecError(problems)
-    warnings = tuple(_warnings(spec, training))
+    warnings = tuple(map(str, _warnings(spec, training, architecture)))
     loaded = Loaded(spec, training, validation, architecture, warnings, file, _digest(file), bounded, cores)
     problems += _shapes(loaded)
     if not isinstance(architecture, Stack):  # torch's own layers are checked when they are built
@@ -259,7 +258,7 @@ def _shapes(loaded: Loaded) -> list[Problem]:
     spec, table, model = loaded.spec, loaded.training, loaded.architecture
     if table is None or spec.loss is None:
         return []
-    problems = list(_targets(spec, table))
+    problems = list(preconditions.problems(spec, table, model))
     if not isinstance(model, Chain) or problems:
         return problems
     features = table.x.shape[1]
@@ -282,18 +281,6 @@ def _outputs(spec: RunSpec, table: Table, outputs: int) -> Iterator[Problem]:
             yield spec.problem(where, f"class {highest} does not exist: the model has {outputs} outputs, from 0")
     elif table.y.shape[1] != outputs:
         yield spec.problem(path, f"the model gives {outputs} outputs, the data have {table.y.shape[1]} targets")
-
-
-def _targets(spec: RunSpec, table: Table) -> Iterator[Problem]:
-    assert spec.loss is not None
-    kind = TARGETS.get(spec.loss.name, "values")
-    if kind == "classes" and spec.loss.name == "nll" and table.y.ndim == 2:
-        yield spec.problem(("data", "y"), "nll takes class indices: a list of integers")
-    elif kind == "probabilities" and (table.y.min() < 0 or table.y.max() > 1):
-        outside = float(table.y.max() if table.y.max() > 1 else table.y.min())
-        yield spec.problem(("data", "y"), f"{spec.loss.name} takes targets from 0 to 1 {got(outside)}")
-    elif spec.loss.name == "bce" and spec.model.name == "identity" and (table.x.min() < 0 or table.x.max() > 1):
-        yield spec.problem(("data", "x"), "bce takes outputs from 0 to 1; for logits use bce_with_logits")
 
 
 def _engine(loaded: Loaded) -> Iterator[Problem]:
@@ -376,10 +363,10 @@ def _too_long(loaded: Loaded) -> Iterator[Problem]:
         yield spec.problem(("epochs",), f"{what} {sizes.gigabytes(sizes.MAX_RECORD)}", hint)
 
 
-def _warnings(spec: RunSpec, training: Table | None) -> list[str]:
-    if training is None or spec.batch.mode != "mini-batch" or spec.batch.size <= len(training.x):
-        return []
-    problem = spec.problem(
-        ("batch", "size"), f"{spec.batch.size} rows a step, the data have {len(training.x)}: one step an epoch"
-    )
-    return [str(problem)]
+def _warnings(spec: RunSpec, training: Table | None, model: Architecture) -> Iterator[Problem]:
+    if training is None or spec.loss is None:
+        return
+    if spec.batch.mode == "mini-batch" and spec.batch.size > len(training.x):
+        what = f"{spec.batch.size} rows a step, the data have {len(training.x)}: one step an epoch"
+        yield spec.problem(("batch", "size"), what)
+    yield from preconditions.warnings(spec, training, model)

@@ -105,8 +105,8 @@ def chain_of(model: Architecture) -> Chain | None:
         if layer.layer == "Linear" and set(arguments) <= {"in_features", "out_features", "bias"}:
             bias = bool(arguments.get("bias", True))
             layers.append(Affine(f"{layer.name}.", arguments["in_features"], arguments["out_features"], bias, "none"))
-        elif layer.layer in _ACTIVATIONS and not arguments and layers and layers[-1].activation == "none":
-            layers[-1] = replace(layers[-1], activation=_ACTIVATIONS[layer.layer])
+        elif layer.layer in ACTIVATION_LAYERS and not arguments and layers and layers[-1].activation == "none":
+            layers[-1] = replace(layers[-1], activation=ACTIVATION_LAYERS[layer.layer])
         elif layer.layer != "Identity":
             return None
     return Chain(tuple(layers)) if layers else None
@@ -158,7 +158,7 @@ LAYERS = frozenset((
 ))  # fmt: skip
 """The classes of torch.nn that a sequential model may name: tensor in, tensor out, no code from the spec."""
 
-_ACTIVATIONS = {layer: name for layer in LAYERS for name in ACTIVATIONS if layer.lower() == name.replace("_", "")}
+ACTIVATION_LAYERS = {layer: name for layer in LAYERS for name in ACTIVATIONS if layer.lower() == name.replace("_", "")}
 """Torch's classes without arguments of their own, by the activations that are written out by hand."""
 
 
