@@ -128,9 +128,10 @@ def assert_three_agree(
 
 @cache
 def loaded_for(case: str, dtype: torch.dtype, engine: str) -> Loaded:
+    probable = {"type": "mlp", "layers": [1, 1], "output_activation": "sigmoid"}
     spec = {
         "data": {"x": [[0]], "y": [0 if CASES[case].targets == "classes" else 1]},
-        "model": "linear",
+        "model": probable if case == "bce" else "linear",
         "loss": {"name": CASES[case].name, **CASES[case].settings},
         "epochs": 0,
         "print": {"style": "loss"},

@@ -50,6 +50,8 @@ def compare(request: CompareRequest, context: Context) -> ComparisonRun | Ended:
     if (reused := context.reused(loaded, filled, request)) is not None:
         return reused
     context.frontend.engine()
+    for warning in loaded.warnings:
+        context.frontend.warning(warning)
     from gdcli.commands import batch
     from gdcli.commands.compare.run import ComparisonRun
     from gdcli.engine.closed_form import why_not

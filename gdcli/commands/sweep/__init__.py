@@ -83,6 +83,8 @@ def _trained(
     trials = plan.with_overrides(_points(axes, request.seeds, loaded.spec.settings.seed), parsed(request.overrides))
     points = specs.checked(factory, trials)
     frontend.engine()
+    for warning in loaded.warnings:
+        frontend.warning(warning)
     from gdcli.commands import batch
     from gdcli.commands.sweep.runs import TrainingSweep
     from gdcli.engine.device import resolve_device
