@@ -33,9 +33,14 @@ class Output:
             sys.stdout.buffer.flush()
         except OSError as error:
             self.closed = True
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            no_more_output()
             if not isinstance(error, BrokenPipeError):
                 raise MachineError(f"cannot write standard output: {error.strerror}") from None
+
+
+def no_more_output() -> None:
+    """Let nothing more reach a closed standard output, not even Python's flush at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def arguments() -> tuple[str, ...]:

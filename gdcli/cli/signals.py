@@ -88,9 +88,3 @@ def importing() -> Iterator[None]:
         yield
     gc.freeze()
     gc.enable()
-
-
-def import_engine() -> None:
-    """Import torch and what trains."""
-    with importing():
-        import gdcli.runner.record_run  # noqa: F401

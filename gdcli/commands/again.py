@@ -279,27 +279,14 @@ def _of_file(recorded: Path, again: Path, run: str, by_time: bool) -> Difference
     if not all(there):
         a, b = ("there" if each else "missing" for each in there)
         return Difference(run, name, "the file", a, b) if any(there) else None
-    if _same_bytes(recorded, again):
-        return None
     with existing(recorded) as ours, existing(again) as theirs:
-        if name.endswith(".csv"):
-            with suppress(csv.Error):  # a quotation mark that never ends
-                difference = _of_table(run, name, _text(ours), _text(theirs))
-                if difference is not None:
-                    return difference
+        difference = _of_lines(run, name, _text(ours), _in_words(_text(theirs), by_time))
+        if difference is not None and name.endswith(".csv"):
             for stream in (ours, theirs):
                 stream.seek(0)
-        return _of_lines(run, name, _text(ours), _in_words(_text(theirs), by_time))
-
-
-def _same_bytes(recorded: Path, again: Path) -> bool:
-    with existing(recorded) as ours, existing(again) as theirs:
-        while True:
-            a, b = ours.read(2**20), theirs.read(2**20)
-            if a != b:
-                return False
-            if not a:
-                return True
+            with suppress(csv.Error):  # a quotation mark that never ends
+                return _of_table(run, name, _text(ours), _text(theirs)) or difference
+        return difference
 
 
 def _text(stream: BinaryIO) -> Iterator[str]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from math import inf
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from gdcli.commands.context import Context, Frontend
 from gdcli.engine.device import resolve_threads
@@ -21,13 +20,17 @@ from gdcli.runner.executors.processes import processes
 from gdcli.runner.executors.threads import here
 from gdcli.runner.jobs import Capture, PlannedRun, Shard
 from gdcli.runner.provenance import batch_head
-from gdcli.runner.record_run import Timing, Warn
+from gdcli.runner.record_run import Timing
 from gdcli.runner.run_fleet import matches_single
 from gdcli.runner.shards import shards_of
 from gdcli.spec.load import Loaded, require_memory
 from gdcli.spec.nodes import Node
 from gdcli.storage import files
 from gdcli.storage.request import CompareRequest, SweepRequest
+
+if TYPE_CHECKING:
+    from gdcli.commands.compare.run import ComparisonRun
+    from gdcli.commands.sweep.runs import TrainingSweep
 
 
 def plan_of(
@@ -47,39 +50,10 @@ def plan_of(
     return Plan(loaded, node, runs, axes, origin, context.source.path.parent, execution, capture, folders)
 
 
-class BatchRun(Protocol):
-    """The runs of a sweep or a comparison, one folder, a table of them: what :func:`record` fills."""
+BatchRun: TypeAlias = "TrainingSweep | ComparisonRun"
+"""The runs of a sweep or a comparison, one folder, a table of them: what :func:`record` fills."""
 
-    plan: Plan
-    folder: Path
-    again: bool  # the runs that have ended stay
-    results: list[Result]
-    interrupted: bool
-
-    @property
-    def trained(self) -> Sequence[Result]:
-        """The results of all runs, those that tuned too."""
-
-    def prepare(self, timing: Timing, interrupt: Interrupt, callbacks: BatchCallbacks) -> None:
-        """Do what comes before the runs of the table."""
-
-    def train(self, interrupt: Interrupt, callbacks: BatchCallbacks, rows: ResultRows) -> None:
-        """Fill ``results``, each row written as it comes."""
-
-    def draw(self, warning: Warn) -> None:
-        """Draw the pictures."""
-
-    def table(self) -> str:
-        """Return the table that is printed."""
-
-    def summary(self) -> dict[str, Any]:
-        """Return what summary.json has besides the status and the counts."""
-
-    def json(self) -> str:
-        """Return the results as one JSON document."""
-
-
-Work = TypeVar("Work", bound=BatchRun)
+Work = TypeVar("Work", "TrainingSweep", "ComparisonRun")
 
 
 def record(

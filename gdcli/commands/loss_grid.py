@@ -73,10 +73,10 @@ class LossGrid:
         names, columns = [axis.name for axis in self.axes], [*self.points.T.tolist(), self.loss.tolist()]
         return [dict(zip([*names, "loss"], row, strict=True)) for row in zip(*columns, strict=True)]
 
-    def csv(self) -> bytes:
+    def csv(self) -> str:
         """Return results.csv."""
-        header = ",".join([csv_writer.cell(axis.name) for axis in self.axes] + ["loss"]) + "\n"
-        return (header + "".join(",".join(map(repr, row.values())) + "\n" for row in self.rows())).encode()
+        header = [*(axis.name for axis in self.axes), "loss"]
+        return csv_writer.csv_rows([header, *(list(row.values()) for row in self.rows())])
 
 
 def evaluate(loaded: Loaded, axes: Sequence[Axis]) -> LossGrid:
@@ -151,7 +151,7 @@ def record(
         if request.plot and len(axes) <= 2:
             with timing.phase("plot"):
                 picture = folder / "sweep.png"
-                record_run.draw(picture, lambda: _grid_picture(grid, loaded, paths), context.frontend.warning)
+                files.draw(picture, lambda: _grid_picture(grid, loaded, paths), context.frontend.warning)
         loss, point = grid.lowest()
         summary = {"status": "finished", "points": len(grid.loss), "lowest_loss": loss, "at": point}
         end_batch(folder, timing, summary)

@@ -215,6 +215,16 @@ def replace(path: Path, content: Content, *, previous: Path | None = None) -> No
         sync_folder(path.parent)
 
 
+def draw(path: Path, picture: Callable[[], bytes], warn: Callable[[str], None]) -> None:
+    """Write a plot; whatever goes wrong in drawing is a warning."""
+    try:
+        content = picture()
+    except Exception as error:  # a plot is a courtesy; the record is complete without it
+        warn(f"could not draw {path.name}: {type(error).__name__}: {error}")
+        return
+    replace(path, content)
+
+
 _TEMPORARY = re.compile(r"\.[\w.-]+\.(?:json|csv|png|txt|yaml|safetensors)\.[0-9a-f]{8}")
 
 

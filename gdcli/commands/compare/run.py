@@ -117,7 +117,7 @@ class ComparisonRun:
                 found = run_all(plan, self.folder, interrupt, callbacks, None, again=self.again, part=part)
                 self.tuning += found
             by_number = {result.number: result for result in found}
-            missing = [records.failed_result(k, p.label, p.values, "interrupted") for k, p in enumerate(points, 1)]
+            missing = [Result(k, p.label, p.values, "failed", "interrupted") for k, p in enumerate(points, 1)]
             return [by_number.get(result.number, result) for result in missing]
 
         self.tuned, tried = tune(self.trials, grid, self.tuning_changes, train)
@@ -207,7 +207,7 @@ class ComparisonRun:
         if self.plan.capture.path:
             pictures["paths.png"] = lambda: shown.paths(lines, loaded) or b""
         for name, picture in pictures.items():
-            record_run.draw(self.folder / name, picture, warning)
+            files.draw(self.folder / name, picture, warning)
 
 
 def _with_lr(row: Trial, tuned: Tuned) -> Trial:
