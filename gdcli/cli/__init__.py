@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import typer
 
@@ -105,10 +106,8 @@ def _told(message: str, code: int) -> int:
     from gdcli.spec.scalars import shown
 
     lines = [shown(line, limit=2000) for line in message.splitlines()]
-    try:
+    with suppress(OSError):
         print("\n".join(lines), file=sys.stderr)
-    except OSError:
-        return code
     return code
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -24,7 +24,7 @@ from gdcli.spec.scalars import shown
 from gdcli.storage import config_reader
 from gdcli.storage import request as requests
 from gdcli.storage.files import existing, json_file, json_text, required
-from gdcli.storage.record import ENDED
+from gdcli.storage.record import status_of
 from gdcli.storage.request import Request, RunRequest, SweepRequest
 from gdcli.storage.run_folder import Lock
 
@@ -78,16 +78,6 @@ def execute(request: Request, context: Context, more: tuple[str, ...] = ()) -> R
     if isinstance(request, RunRequest):
         return run(request.model_copy(update={"overrides": more}), context)
     return sweep(request, context) if isinstance(request, SweepRequest) else compare(request, context)
-
-
-def status_of(folder: Path, warning: Callable[[str], None]) -> str | None:
-    """Return how a record ended, None for one that has not, or whose summary is damaged: it is written anew."""
-    try:
-        status = (json_file(folder / "summary.json") or {}).get("status")
-    except MachineError as error:
-        warning(str(error))
-        return None
-    return status if status in ENDED else None
 
 
 def source_of(folder: Path, request: Request) -> Source:

@@ -14,10 +14,11 @@ from gdcli.engine.problem import kernel_name
 from gdcli.errors import GdcliError, MachineError, SpecError
 from gdcli.records import Result
 from gdcli.runner import batch
-from gdcli.runner.batch import BatchCallbacks, Execution, Plan, ResultRows, Verified
+from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, Verified
 from gdcli.runner.executors.dask import dask
 from gdcli.runner.executors.processes import processes
 from gdcli.runner.executors.threads import here
+from gdcli.runner.executors.worker import SpecSource
 from gdcli.runner.jobs import Capture, PlannedRun, Shard
 from gdcli.runner.provenance import batch_head
 from gdcli.runner.record_run import Timing
@@ -25,6 +26,7 @@ from gdcli.runner.run_fleet import matches_single
 from gdcli.runner.shards import shards_of
 from gdcli.spec.load import Loaded, require_memory
 from gdcli.spec.nodes import Node
+from gdcli.spec.writing import write
 from gdcli.storage import files
 from gdcli.storage.request import CompareRequest, SweepRequest
 
@@ -45,9 +47,11 @@ def plan_of(
             raise SpecError("--jobs and --cluster exclude each other: a cluster has workers of its own")
         local = cluster.removeprefix("local:")
         executor, workers = dask(cluster), int(local) if local.isdecimal() else 8
-    execution = Execution(request.fleet == "auto", executor, workers, request.fail_fast)
-    origin, folders = context.provenance(), context.output is not None
-    return Plan(loaded, node, runs, axes, origin, context.source.path.parent, execution, capture, folders)
+    return Plan(
+        loaded=loaded, source=SpecSource(write(node.plain()), loaded.spec.name, str(context.source.path.parent)),
+        runs=runs, axes=axes, origin=context.provenance(), fleets=request.fleet == "auto", executor=executor,
+        workers=workers, fail_fast=request.fail_fast, capture=capture, folders=context.output is not None,
+    )  # fmt: skip
 
 
 BatchRun: TypeAlias = "TrainingSweep | ComparisonRun"
@@ -127,7 +131,7 @@ def _require_same_threads(context: Context, loaded: Loaded) -> None:
 def require_memory_for(plan: Plan) -> None:
     """Refuse fleets for which the machine has no memory."""
     largest: dict[int, Shard] = {}
-    for shard in shards_of(plan.runs, fleets=plan.execution.fleets, folders=False):
+    for shard in shards_of(plan.runs, fleets=plan.fleets, folders=False):
         largest.setdefault(len(shard.runs), shard)
     for size, shard in largest.items():
         if shard.together:
@@ -136,7 +140,7 @@ def require_memory_for(plan: Plan) -> None:
 
 def warn_of_rounding(plan: Plan, frontend: Frontend) -> None:
     """Say where this processor's products keep fleets of tiny layers from the bits of `run`."""
-    for shard in shards_of(plan.runs, fleets=plan.execution.fleets, folders=False)[:1]:
+    for shard in shards_of(plan.runs, fleets=plan.fleets, folders=False)[:1]:
         loaded = shard.runs[0].loaded
         one_row = loaded.samples and loaded.spec.batch.rows(loaded.samples) == 1
         if not (shard.together and one_row and kernel_name(loaded) == "elementwise"):

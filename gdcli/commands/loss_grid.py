@@ -24,10 +24,10 @@ from gdcli.report import plots, tables
 from gdcli.report.styles import sweep_point
 from gdcli.runner import record_run
 from gdcli.runner.batch import end_batch
-from gdcli.runner.jobs import Capture, Layout, PlannedRun, Shard
+from gdcli.runner.jobs import Capture, Layout, PlannedRun
 from gdcli.runner.provenance import Provenance, batch_head
 from gdcli.runner.record_run import Timing
-from gdcli.runner.shards import run_shard
+from gdcli.runner.shards import run_single
 from gdcli.spec.load import Loaded
 from gdcli.storage import csv_writer, files
 from gdcli.storage.request import SweepRequest
@@ -132,10 +132,8 @@ def _trail(label: str, spec: str, targets: Sequence[str]) -> plots.Trail:
 
 def trained_alone(label: str, loaded: Loaded, capture: Capture) -> Result:
     """Train a spec in memory, and return what is to be captured of it."""
-    layout = Layout(None, 1, Provenance(b"", ()))
-    shard = Shard((PlannedRun(1, Trial(label, (), ()), loaded),), together=False)
-    (result,) = run_shard(shard, layout, capture, Interrupt())
-    return result
+    run = PlannedRun(1, Trial(label, (), ()), loaded)
+    return run_single(run, Layout(None, 1, Provenance(b"", ())), capture, Interrupt())
 
 
 def record(

@@ -16,7 +16,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, ParamSpec, TypeVar
 
 import orjson
 
@@ -27,6 +27,10 @@ MOST_LEVELS = 50
 
 Content = bytes | str | Callable[[IO[bytes]], None]
 """What a file holds, or a function that writes it to a stream."""
+
+
+Found = TypeVar("Found")
+Where = ParamSpec("Where")
 
 
 class UnfitError(OSError):
@@ -119,6 +123,18 @@ def existing(path: Path) -> BinaryIO:
 
 def _damaged(path: Path, error: OSError) -> DamagedError:
     return DamagedError(f"{path}: {str(error.strerror).removeprefix('it ')}")
+
+
+def lenient(
+    told: Callable[[str], object] | None, read: Callable[Where, Found], *where: Where.args, **how: Where.kwargs
+) -> Found | None:
+    """Return what is read; None where the file is damaged, which is told."""
+    try:
+        return read(*where, **how)
+    except DamagedError as error:
+        if told is not None:
+            told(str(error))
+        return None
 
 
 def json_file(path: Path) -> dict[str, Any] | None:

@@ -23,7 +23,7 @@ from gdcli.records import Effort, Result
 from gdcli.report import plots
 from gdcli.report.plots import Sensitivity
 from gdcli.runner import record_run
-from gdcli.runner.batch import BatchCallbacks, Execution, Plan, ResultRows, effort_of, rows_of, run_all
+from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, effort_of, rows_of, run_all
 from gdcli.runner.jobs import Capture, PlannedRun
 from gdcli.runner.provenance import data_hash
 from gdcli.runner.record_run import Timing, Warn
@@ -68,7 +68,7 @@ class ComparisonRun:
                 trials = self._tune(self.grid, interrupt, callbacks)
         runs = self._runs(self._points(trials))
         axes = ["label", "lr", "lr_from", *(["seed"] if len(self.seeds) > 1 else [])]
-        self.plan = replace(self.plan, runs=runs, axes=axes, execution=self._execution(runs))
+        self.plan = replace(self.plan, runs=runs, axes=axes, fleets=self.plan.fleets and len(runs) > ONE_BY_ONE)
 
     def train(self, interrupt: Interrupt, callbacks: BatchCallbacks, rows: ResultRows) -> None:
         """Train the runs of the table, and solve for the closed form."""
@@ -81,14 +81,10 @@ class ComparisonRun:
 
     def _stopped(self) -> bool:
         """Say whether a run failed where the first failure ends it all."""
-        return self.plan.execution.fail_fast and any(r.status == "failed" for r in self.trained)
+        return self.plan.fail_fast and any(r.status == "failed" for r in self.trained)
 
     def _runs(self, points: Sequence[Trial]) -> list[PlannedRun]:
         return [PlannedRun(*each) for each in specs.checked(self.factory, points)]
-
-    def _execution(self, runs: Sequence[PlannedRun]) -> Execution:
-        execution = self.plan.execution
-        return replace(execution, fleets=execution.fleets and len(runs) > ONE_BY_ONE)
 
     def _points(self, rows: Sequence[Trial]) -> list[Trial]:
         """Return row by row a point per seed."""
@@ -112,8 +108,8 @@ class ComparisonRun:
             found: list[Result] = []
             if points and not interrupt.requested and not self._stopped():
                 runs, part = self._runs(points), f"tuning-{len(self.tuning)}"
-                execution = self._execution(runs)
-                plan = replace(self.plan, runs=runs, axes=axes, execution=execution, capture=Capture(), folders=False)
+                fleets = self.plan.fleets and len(runs) > ONE_BY_ONE
+                plan = replace(self.plan, runs=runs, axes=axes, fleets=fleets, capture=Capture(), folders=False)
                 found = run_all(plan, self.folder, interrupt, callbacks, None, again=self.again, part=part)
                 self.tuning += found
             by_number = {result.number: result for result in found}
