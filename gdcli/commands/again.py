@@ -24,6 +24,7 @@ from gdcli.spec.scalars import shown
 from gdcli.storage import config_reader
 from gdcli.storage import request as requests
 from gdcli.storage.files import existing, json_file, json_text, required
+from gdcli.storage.find import folders_in
 from gdcli.storage.record import status_of
 from gdcli.storage.request import Request, RunRequest, SweepRequest
 from gdcli.storage.run_folder import Lock
@@ -247,7 +248,7 @@ def differences(recorded: Path, again: Path, *, by_time: bool = False) -> list[D
     ``by_time`` is for a run that its time ended: it was done again with the same number of steps as the end, which
     config.yaml and the summary's message name otherwise.
     """
-    folders = {path.name for root in (recorded, again) for path in root.iterdir() if _is_of_run(path)}
+    folders = {path.name for root in (recorded, again) for path in folders_in(root)}
     found: list[Difference] = []
     for folder in ("", *sorted(folders)):
         for name in SAME:
@@ -257,10 +258,6 @@ def differences(recorded: Path, again: Path, *, by_time: bool = False) -> list[D
             if difference is not None:
                 found.append(difference.in_unicode())
     return sorted(found, key=lambda difference: difference.step)
-
-
-def _is_of_run(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
 
 
 def _of_file(recorded: Path, again: Path, run: str, by_time: bool) -> Difference | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import inf
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from gdcli.commands.context import Context, Frontend
 from gdcli.engine.device import resolve_threads
@@ -60,9 +60,7 @@ BatchRun: TypeAlias = "TrainingSweep | ComparisonRun"
 Work = TypeVar("Work", "TrainingSweep", "ComparisonRun")
 
 
-def record(
-    work: Work, request: SweepRequest | CompareRequest, context: Context, filled: Mapping[str, Any], total: int
-) -> Work:
+def record(work: Work, request: SweepRequest | CompareRequest, context: Context, digest: str, total: int) -> Work:
     """Run all, write the folder; a run that fails is counted, the others go on.
 
     Meanwhile it is told how many of the total are done, the best so far, and failures as they come.
@@ -77,7 +75,7 @@ def record(
             frontend.note(f"{result.label}: failed: {result.message}")
 
     with (
-        context.folder(request, loaded, filled, batch_head(loaded, work.plan.origin)) as folder,
+        context.folder(request, loaded, digest, batch_head(loaded, work.plan.origin)) as folder,
         frontend.interruptible() as interrupt,
         frontend.progress("run", total) as show,
     ):

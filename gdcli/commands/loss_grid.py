@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -136,13 +136,11 @@ def trained_alone(label: str, loaded: Loaded, capture: Capture) -> Result:
     return run_single(run, Layout(None, 1, Provenance(b"", ())), capture, Interrupt())
 
 
-def record(
-    loaded: Loaded, axes: Sequence[Axis], filled: Mapping[str, Any], request: SweepRequest, context: Context
-) -> LossGrid:
+def record(loaded: Loaded, axes: Sequence[Axis], digest: str, request: SweepRequest, context: Context) -> LossGrid:
     """Evaluate the loss over a grid, and write it into a record: results.csv, sweep.png, log.txt, summary.json."""
     paths = trails(request.trajectory, axes)
     grid = evaluate(loaded, axes)
-    with context.folder(request, loaded, filled, batch_head(loaded, context.provenance())) as folder:
+    with context.folder(request, loaded, digest, batch_head(loaded, context.provenance())) as folder:
         timing = Timing()
         files.replace(folder / "results.csv", grid.csv())
         files.replace(folder / "log.txt", grid.text())

@@ -82,8 +82,7 @@ class _Fleet:
         self.hits: list[int | None] = [None] * len(runs)  # of the target, where there are no members
         self.members: list[_Member] = []
         if has_folders or capture.curve or capture.path:
-            starts = enumerate(starts_of(self.problem))
-            self.members = [_Member(self.problem, k, runs[k], start, layout, keep, capture) for k, start in starts]
+            self.members = [_Member(self, k, start, keep) for k, start in enumerate(starts_of(self.problem))]
         self.loop = Loop(self.problem, columns, keep, interrupt)
         self.checkpoints: Checkpoints | None = None
         if layout.partial_results is not None and not capture.path:
@@ -162,21 +161,13 @@ def _of_loop(state: State) -> State:
 class _Member:
     """One run of a fleet with its files and with what is captured of it."""
 
-    def __init__(
-        self,
-        problem: TrainingProblem,
-        k: int,
-        run: PlannedRun,
-        start: Start,
-        layout: Layout,
-        keep: Keep,
-        capture: Capture,
-    ) -> None:
-        self.run, self.folder, self.collector = run, layout.of(run), Collector(capture, run.loaded)
+    def __init__(self, fleet: _Fleet, k: int, start: Start, keep: Keep) -> None:
+        run, layout = fleet.runs[k], fleet.layout
+        self.run, self.folder, self.collector = run, layout.of(run), Collector(fleet.capture, run.loaded)
         callbacks = Callbacks(block=self.collector.block)
         self.recorder = RunRecorder(run.loaded.spec, start, self.folder, keep, callbacks)
         self.finished: Finished | None = None
-        self.config, self.files = ("", {}) if self.folder is None else head(problem, layout.origin, k, keep)
+        self.config, self.files = ("", {}) if self.folder is None else head(fleet.problem, layout.origin, k, keep)
 
     def is_there(self) -> bool:
         """Say whether the folder is that of this run."""
