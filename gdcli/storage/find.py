@@ -20,12 +20,9 @@ def below(root: Path) -> list[Path]:
 
     Hidden folders are no records, links are not followed.
     """
-    found = []
+    found: list[Path] = []
     for folder in folders_in(root):
-        if is_record(folder):
-            found.append(folder)
-        else:
-            found += [inner for inner in folders_in(folder) if is_record(inner)]
+        found += [folder] if is_record(folder) else runs_of(folder)
     return sorted(found, key=started, reverse=True)
 
 

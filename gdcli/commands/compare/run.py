@@ -21,7 +21,6 @@ from gdcli.engine.loop import Interrupt
 from gdcli.plan import SpecFactory, Trial, extended
 from gdcli.records import Effort, Result
 from gdcli.report import plots
-from gdcli.report.plots import Sensitivity
 from gdcli.runner import record_run
 from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, effort_of, rows_of, run_all
 from gdcli.runner.jobs import Capture, PlannedRun
@@ -196,7 +195,7 @@ class ComparisonRun:
         """Draw the curves, the tuning, the paths."""
         loaded, lines = self.plan.loaded, self.lines()
         title, label = loaded.spec.name, record_run.loss_label(loaded)
-        curves = [tuned.curve() for tuned in self.tuned]
+        curves = [plots.Sensitivity(t.label, np.array(t.lrs), np.array(t.losses), t.lr) for t in self.tuned]
         pictures = {"compare.png": lambda: shown.curves(lines, loaded, self.x)}
         if self.tuned:
             pictures["tuning.png"] = lambda: plots.sensitivity(curves, title=title, loss_label=label)
@@ -246,10 +245,6 @@ class Tuned:
         pairs.sort(key=lambda pair: pair[0])
         finite = tuple(loss if isfinite(loss) else inf for _, loss in pairs)
         return Tuned(self.label, tuple(lr for lr, _ in pairs), finite, finite.index(min(finite)))
-
-    def curve(self) -> Sensitivity:
-        """Return it as a curve of the picture."""
-        return Sensitivity(self.label, np.array(self.lrs), np.array(self.losses), self.lr)
 
 
 def tune(
