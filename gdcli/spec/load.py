@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -191,17 +191,14 @@ def _file_table(file: Path, features: list[str] | None, target: str | list[str],
         return read_file(file, features, target, classes)
     stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     columns = None if features is None else tuple(features)
-    return _stamped(file, stamp, columns, target if isinstance(target, str) else tuple(target), classes)
+    return _stamped(stamp, file, columns, target if isinstance(target, str) else tuple(target), classes)
 
 
 @lru_cache(maxsize=1)
 def _stamped(
-    file: Path,
-    stamp: tuple[int, ...],  # only tells files apart
-    features: tuple[str, ...] | None,
-    target: str | tuple[str, ...],
-    classes: bool,
+    stamp: tuple[int, ...], file: Path, features: Sequence[str] | None, target: str | Sequence[str], classes: bool
 ) -> Table:
+    """Read a file; the stamp only tells files apart."""
     return read_file(file, features, target, classes)
 
 
