@@ -54,8 +54,6 @@ class SpecError(GdcliError):
 class RunError(GdcliError):
     """A run that started and failed."""
 
-    exit_code = 1
-
 
 class MachineError(GdcliError):
     """What the machine lacks: room on the disk, a right to write, an optional package."""

@@ -249,11 +249,6 @@ class Result:
         return self.loss if isfinite(self.loss) else inf
 
 
-def failed_result(number: int, label: str, values: tuple[Any, ...], message: str) -> Result:
-    """Return the result of a run that raised."""
-    return Result(number, label, values, "failed", message)
-
-
 def results_header(axes: Sequence[str], metrics: Sequence[str] = (), *, target: bool = False) -> list[str]:
     """Return the columns of results.csv."""
     wanted = ["steps_to_target", "epochs_to_target", "evaluations_to_target"] if target else []

@@ -18,7 +18,7 @@ from gdcli.report.styles import STYLES, Style
 from gdcli.spec.signature import arguments_model
 from gdcli.zoo.activations import ACTIVATIONS, Activation
 from gdcli.zoo.data import GENERATORS
-from gdcli.zoo.losses import LOSSES, Loss, Terms
+from gdcli.zoo.losses import LOSSES, Loss
 from gdcli.zoo.metrics import METRICS
 from gdcli.zoo.models import MODELS, Sizes, Stack, TorchLayer
 from gdcli.zoo.optimizers import OPTIMIZERS
@@ -52,10 +52,11 @@ def signed(*, lr: float = 0.1) -> Rule:
 
 def quartic() -> Loss:
     """Mean of e⁴, e = o − t; dL/do = 4 e³ / N."""
-    terms = Terms(lambda o, t: (o - t) ** 4)
-    return Loss(
-        lambda o, t: terms.each(o, t).mean(), lambda o: lambda out, t: 4 * (out - t) ** 3 / o.numel(), "Mean", terms
-    )
+
+    def terms(o: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return (o - t) ** 4
+
+    return Loss(lambda o, t: terms(o, t).mean(), lambda o: lambda out, t: 4 * (out - t) ** 3 / o.numel(), "Mean", terms)
 
 
 def square() -> Activation:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdcli.records import Effort, Result, failed_result, results_header, results_row
+from gdcli.records import Effort, Result, results_header, results_row
 from gdcli.runner.jobs import folder_name
 
 
@@ -59,7 +59,7 @@ def test_a_loss_that_is_not_finite_is_no_cell_and_ranks_last(loss: float) -> Non
 
 
 def test_a_run_that_raised_has_its_place_and_nothing_else() -> None:
-    result = failed_result(4, "lr=9", (9, None), "because")
+    result = Result(4, "lr=9", (9, None), "failed", "because")
     assert (result.status, result.message) == ("failed", "because")
     assert isinf(result.rank)
     assert results_row(result) == [4, 9, None, "failed", None, None, None, None, None, None, None]

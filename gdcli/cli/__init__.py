@@ -6,9 +6,11 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import typer
 
+from gdcli.cli.output import no_more_output
 from gdcli.cli.signals import STOPPING, Signals
 from gdcli.errors import GdcliError
 
@@ -77,7 +79,7 @@ def _ended(error: BaseException) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
-        _no_more_output()
+        no_more_output()
         return 0
     except GdcliError as error:
         return _told(str(error), error.exit_code)
@@ -104,10 +106,8 @@ def _told(message: str, code: int) -> int:
     from gdcli.spec.scalars import shown
 
     lines = [shown(line, limit=2000) for line in message.splitlines()]
-    try:
+    with suppress(OSError):
         print("\n".join(lines), file=sys.stderr)
-    except OSError:
-        return code
     return code
 
 
@@ -117,11 +117,6 @@ def _bug() -> int:
     traceback.print_exc()
     print("This is a bug in gdcli: please report the lines above with the spec and the command.", file=sys.stderr)
     return 70
-
-
-def _no_more_output() -> None:
-    """Let nothing more reach a closed standard output, not even Python's flush at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def entry() -> None:

@@ -33,9 +33,14 @@ class Output:
             sys.stdout.buffer.flush()
         except OSError as error:
             self.closed = True
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            no_more_output()
             if not isinstance(error, BrokenPipeError):
                 raise MachineError(f"cannot write standard output: {error.strerror}") from None
+
+
+def no_more_output() -> None:
+    """Let nothing more reach a closed standard output, not even Python's flush at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def arguments() -> tuple[str, ...]:
@@ -66,46 +71,16 @@ def print_log(folder: Path) -> None:
 AFTER_SECONDS = 1.0
 
 
-class Progress:
-    """A Rich bar on standard error, on a terminal only and for work over a second."""
+def bar(total: int) -> Any:
+    """Return a Rich bar on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    def __init__(self, unit: str, total: int, *, quiet: bool) -> None:
-        self._unit, self._total = unit, total
-        self._wanted = not quiet and sys.stderr.isatty()
-        self._begun = time.perf_counter()
-        self._bar: Any = None
-        self._task: Any = None
-
-    def show(self, done: float, loss: float, work: float) -> None:
-        """Show how much is done, the loss, and how fast it goes: steps a second, or runs."""
-        seconds = time.perf_counter() - self._begun
-        if not self._wanted or seconds < AFTER_SECONDS:
-            return
-        if self._bar is None:
-            self._start()
-        name, rate = ("loss", f"{work / seconds:,.0f} steps/s") if self._unit == "epoch" else (
-            "best", f"{work / seconds:,.1f} runs/s"
-        )  # fmt: skip
-        count = f"{self._unit} {int(done):,}/{self._total:,}"
-        told = f"{name} {loss:.6g}" if isfinite(loss) or name == "loss" else ""
-        self._bar.update(self._task, completed=done, count=count, loss=told, rate=rate)
-        if not self._bar.live.is_started:
-            self._bar.start()
-
-    def _start(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        texts = [TextColumn(f"{{task.fields[{name}]}}") for name in ("count", "loss", "rate")]
-        columns = texts[0], BarColumn(), *texts[1:], TimeRemainingColumn()
-        self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task("", total=self._total, count="", loss="", rate="")
-
-    def hide(self) -> None:
-        """Take the bar off the screen, for text or for good; what is shown next brings it back."""
-        if self._bar is not None and self._bar.live.is_started:
-            self._bar.stop()
+    texts = [TextColumn(f"{{task.fields[{name}]}}") for name in ("count", "loss", "rate")]
+    columns = texts[0], BarColumn(), *texts[1:], TimeRemainingColumn()
+    found = Progress(*columns, console=Console(stderr=True), transient=True)
+    found.add_task("", total=total, count="", loss="", rate="")
+    return found
 
 
 class Console:
@@ -114,7 +89,7 @@ class Console:
     def __init__(self, signals: Signals, *, quiet: bool = False, json: bool = False) -> None:
         self.signals, self.quiet, self.json = signals, quiet, json
         self._out = Output()
-        self._bar: Progress | None = None
+        self._bar: Any = None  # on a terminal, while it is shown
 
     def frontend(self) -> Frontend:
         """Return what a command tells this console."""
@@ -137,15 +112,37 @@ class Console:
 
     @contextlib.contextmanager
     def _progress(self, unit: str, total: int) -> Iterator[Show]:
-        self._bar = Progress(unit, total, quiet=self.quiet)
+        """Yield what shows how much is done, the loss, and how fast it goes: steps a second, or runs.
+
+        A bar is shown on a terminal only and for work over a second.
+        """
+        begun, wanted = time.perf_counter(), not self.quiet and sys.stderr.isatty()
+
+        def show(done: float, loss: float, work: float) -> None:
+            seconds = time.perf_counter() - begun
+            if not wanted or seconds < AFTER_SECONDS:
+                return
+            if self._bar is None:
+                self._bar = bar(total)
+            name, rate = ("loss", f"{work / seconds:,.0f} steps/s") if unit == "epoch" else (
+                "best", f"{work / seconds:,.1f} runs/s"
+            )  # fmt: skip
+            told = f"{name} {loss:.6g}" if isfinite(loss) or name == "loss" else ""
+            (task,) = self._bar.task_ids
+            self._bar.update(task, completed=done, count=f"{unit} {int(done):,}/{total:,}", loss=told, rate=rate)
+            if not self._bar.live.is_started:
+                self._bar.start()
+
         try:
-            yield self._bar.show
+            yield show
         finally:
             self._hide()
+            self._bar = None
 
     def _hide(self) -> None:
-        if self._bar is not None:
-            self._bar.hide()
+        """Take the bar off the screen, for text or for good; what is shown next brings it back."""
+        if self._bar is not None and self._bar.live.is_started:
+            self._bar.stop()
 
 
 def say_ended(folder: Path, *, json: bool) -> None:

@@ -46,12 +46,17 @@ class Signals:
         """The exit code: 130 for SIGINT and 143 for SIGTERM."""
         return 128 + self.came[0] if self.came else 130
 
-    def stoppable(self) -> contextlib.AbstractContextManager[None]:
-        """Let a signal end the command by an exception, as long as it does not handle it itself."""
+    def stoppable(self, interrupt: Interrupt | None = None) -> contextlib.AbstractContextManager[None]:
+        """Let a signal end the command by an exception, as long as it does not handle it itself.
+
+        With a flag the first signal sets it, and the next one ends the command.
+        """
 
         def handle(number: int, frame: object) -> None:
             self.came.append(number)
-            raise Stopped(number)
+            if interrupt is None or interrupt.requested:
+                raise Stopped(number)
+            interrupt.requested = True
 
         return handled_by(handle)
 
@@ -61,14 +66,7 @@ class Signals:
         from gdcli.engine.loop import Interrupt
 
         interrupt = Interrupt(requested=bool(self.came))
-
-        def handle(number: int, frame: object) -> None:
-            self.came.append(number)
-            if interrupt.requested:
-                raise Stopped(number)
-            interrupt.requested = True
-
-        with handled_by(handle):
+        with self.stoppable(interrupt):
             yield interrupt
 
 
@@ -88,9 +86,3 @@ def importing() -> Iterator[None]:
         yield
     gc.freeze()
     gc.enable()
-
-
-def import_engine() -> None:
-    """Import torch and what trains."""
-    with importing():
-        import gdcli.runner.record_run  # noqa: F401

@@ -11,9 +11,9 @@ import typer
 
 from gdcli.cli import options
 from gdcli.cli.output import Output, note, warn
-from gdcli.cli.signals import import_engine
+from gdcli.cli.signals import importing
 from gdcli.commands import plot as plotting
-from gdcli.commands.context import shown_path
+from gdcli.commands.context import Frontend, shown_path
 from gdcli.errors import SpecError
 from gdcli.storage.files import json_text
 
@@ -37,7 +37,7 @@ def explain(
     names = None if only is None else [part.strip() for part in only.split(",")]
     if names is not None and "" in names:
         raise SpecError(f"--only takes names with commas between: h1,o1,loss,dw5 (got '{only}')")
-    import_engine()
+    Frontend(importing=importing).engine()
     from gdcli.commands import explain as explaining
 
     if names is not None:
@@ -74,7 +74,7 @@ def check(
     from gdcli.commands import specs
 
     loaded = specs.loaded(*options.spec_of(words, seed=seed, device=device), "check")
-    import_engine()
+    Frontend(importing=importing).engine()
     import torch
 
     from gdcli.commands import check
@@ -118,7 +118,7 @@ def plot(
     picture = plotting.PlotOptions(plotting.chosen(kind, words), smooth, names, step, animate)
     picture.check(words)
     path = plotting.target(output, picture, force=force)
-    import_engine()
+    Frontend(importing=importing).engine()
     plotting.plot(words, picture, path)
     if not quiet:
         note(f"wrote {shown_path(path)}")

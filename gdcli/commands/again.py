@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -24,7 +24,8 @@ from gdcli.spec.scalars import shown
 from gdcli.storage import config_reader
 from gdcli.storage import request as requests
 from gdcli.storage.files import existing, json_file, json_text, required
-from gdcli.storage.record import ENDED
+from gdcli.storage.find import folders_in
+from gdcli.storage.record import status_of
 from gdcli.storage.request import Request, RunRequest, SweepRequest
 from gdcli.storage.run_folder import Lock
 
@@ -78,16 +79,6 @@ def execute(request: Request, context: Context, more: tuple[str, ...] = ()) -> R
     if isinstance(request, RunRequest):
         return run(request.model_copy(update={"overrides": more}), context)
     return sweep(request, context) if isinstance(request, SweepRequest) else compare(request, context)
-
-
-def status_of(folder: Path, warning: Callable[[str], None]) -> str | None:
-    """Return how a record ended, None for one that has not, or whose summary is damaged: it is written anew."""
-    try:
-        status = (json_file(folder / "summary.json") or {}).get("status")
-    except MachineError as error:
-        warning(str(error))
-        return None
-    return status if status in ENDED else None
 
 
 def source_of(folder: Path, request: Request) -> Source:
@@ -257,7 +248,7 @@ def differences(recorded: Path, again: Path, *, by_time: bool = False) -> list[D
     ``by_time`` is for a run that its time ended: it was done again with the same number of steps as the end, which
     config.yaml and the summary's message name otherwise.
     """
-    folders = {path.name for root in (recorded, again) for path in root.iterdir() if _is_of_run(path)}
+    folders = {path.name for root in (recorded, again) for path in folders_in(root)}
     found: list[Difference] = []
     for folder in ("", *sorted(folders)):
         for name in SAME:
@@ -269,37 +260,20 @@ def differences(recorded: Path, again: Path, *, by_time: bool = False) -> list[D
     return sorted(found, key=lambda difference: difference.step)
 
 
-def _is_of_run(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
-
-
 def _of_file(recorded: Path, again: Path, run: str, by_time: bool) -> Difference | None:
     there = [path.exists() or path.is_symlink() for path in (recorded, again)]
     name = recorded.name
     if not all(there):
         a, b = ("there" if each else "missing" for each in there)
         return Difference(run, name, "the file", a, b) if any(there) else None
-    if _same_bytes(recorded, again):
-        return None
     with existing(recorded) as ours, existing(again) as theirs:
-        if name.endswith(".csv"):
-            with suppress(csv.Error):  # a quotation mark that never ends
-                difference = _of_table(run, name, _text(ours), _text(theirs))
-                if difference is not None:
-                    return difference
+        difference = _of_lines(run, name, _text(ours), _in_words(_text(theirs), by_time))
+        if difference is not None and name.endswith(".csv"):
             for stream in (ours, theirs):
                 stream.seek(0)
-        return _of_lines(run, name, _text(ours), _in_words(_text(theirs), by_time))
-
-
-def _same_bytes(recorded: Path, again: Path) -> bool:
-    with existing(recorded) as ours, existing(again) as theirs:
-        while True:
-            a, b = ours.read(2**20), theirs.read(2**20)
-            if a != b:
-                return False
-            if not a:
-                return True
+            with suppress(csv.Error):  # a quotation mark that never ends
+                return _of_table(run, name, _text(ours), _text(theirs)) or difference
+        return difference
 
 
 def _text(stream: BinaryIO) -> Iterator[str]:

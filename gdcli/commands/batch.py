@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import inf
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from gdcli.commands.context import Context, Frontend
 from gdcli.engine.device import resolve_threads
@@ -15,19 +14,25 @@ from gdcli.engine.problem import kernel_name
 from gdcli.errors import GdcliError, MachineError, SpecError
 from gdcli.records import Result
 from gdcli.runner import batch
-from gdcli.runner.batch import BatchCallbacks, Execution, Plan, ResultRows, Verified
+from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, Verified
 from gdcli.runner.executors.dask import dask
 from gdcli.runner.executors.processes import processes
 from gdcli.runner.executors.threads import here
+from gdcli.runner.executors.worker import SpecSource
 from gdcli.runner.jobs import Capture, PlannedRun, Shard
 from gdcli.runner.provenance import batch_head
-from gdcli.runner.record_run import Timing, Warn
+from gdcli.runner.record_run import Timing
 from gdcli.runner.run_fleet import matches_single
 from gdcli.runner.shards import shards_of
 from gdcli.spec.load import Loaded, require_memory
 from gdcli.spec.nodes import Node
+from gdcli.spec.writing import write
 from gdcli.storage import files
 from gdcli.storage.request import CompareRequest, SweepRequest
+
+if TYPE_CHECKING:
+    from gdcli.commands.compare.run import ComparisonRun
+    from gdcli.commands.sweep.runs import TrainingSweep
 
 
 def plan_of(
@@ -42,49 +47,20 @@ def plan_of(
             raise SpecError("--jobs and --cluster exclude each other: a cluster has workers of its own")
         local = cluster.removeprefix("local:")
         executor, workers = dask(cluster), int(local) if local.isdecimal() else 8
-    execution = Execution(request.fleet == "auto", executor, workers, request.fail_fast)
-    origin, folders = context.provenance(), context.output is not None
-    return Plan(loaded, node, runs, axes, origin, context.source.path.parent, execution, capture, folders)
+    return Plan(
+        loaded=loaded, source=SpecSource(write(node.plain()), loaded.spec.name, str(context.source.path.parent)),
+        runs=runs, axes=axes, origin=context.provenance(), fleets=request.fleet == "auto", executor=executor,
+        workers=workers, fail_fast=request.fail_fast, capture=capture, folders=context.output is not None,
+    )  # fmt: skip
 
 
-class BatchRun(Protocol):
-    """The runs of a sweep or a comparison, one folder, a table of them: what :func:`record` fills."""
+BatchRun: TypeAlias = "TrainingSweep | ComparisonRun"
+"""The runs of a sweep or a comparison, one folder, a table of them: what :func:`record` fills."""
 
-    plan: Plan
-    folder: Path
-    again: bool  # the runs that have ended stay
-    results: list[Result]
-    interrupted: bool
-
-    @property
-    def trained(self) -> Sequence[Result]:
-        """The results of all runs, those that tuned too."""
-
-    def prepare(self, timing: Timing, interrupt: Interrupt, callbacks: BatchCallbacks) -> None:
-        """Do what comes before the runs of the table."""
-
-    def train(self, interrupt: Interrupt, callbacks: BatchCallbacks, rows: ResultRows) -> None:
-        """Fill ``results``, each row written as it comes."""
-
-    def draw(self, warning: Warn) -> None:
-        """Draw the pictures."""
-
-    def table(self) -> str:
-        """Return the table that is printed."""
-
-    def summary(self) -> dict[str, Any]:
-        """Return what summary.json has besides the status and the counts."""
-
-    def json(self) -> str:
-        """Return the results as one JSON document."""
+Work = TypeVar("Work", "TrainingSweep", "ComparisonRun")
 
 
-Work = TypeVar("Work", bound=BatchRun)
-
-
-def record(
-    work: Work, request: SweepRequest | CompareRequest, context: Context, filled: Mapping[str, Any], total: int
-) -> Work:
+def record(work: Work, request: SweepRequest | CompareRequest, context: Context, digest: str, total: int) -> Work:
     """Run all, write the folder; a run that fails is counted, the others go on.
 
     Meanwhile it is told how many of the total are done, the best so far, and failures as they come.
@@ -99,7 +75,7 @@ def record(
             frontend.note(f"{result.label}: failed: {result.message}")
 
     with (
-        context.folder(request, loaded, filled, batch_head(loaded, work.plan.origin)) as folder,
+        context.folder(request, loaded, digest, batch_head(loaded, work.plan.origin)) as folder,
         frontend.interruptible() as interrupt,
         frontend.progress("run", total) as show,
     ):
@@ -153,7 +129,7 @@ def _require_same_threads(context: Context, loaded: Loaded) -> None:
 def require_memory_for(plan: Plan) -> None:
     """Refuse fleets for which the machine has no memory."""
     largest: dict[int, Shard] = {}
-    for shard in shards_of(plan.runs, fleets=plan.execution.fleets, folders=False):
+    for shard in shards_of(plan.runs, fleets=plan.fleets, folders=False):
         largest.setdefault(len(shard.runs), shard)
     for size, shard in largest.items():
         if shard.together:
@@ -162,7 +138,7 @@ def require_memory_for(plan: Plan) -> None:
 
 def warn_of_rounding(plan: Plan, frontend: Frontend) -> None:
     """Say where this processor's products keep fleets of tiny layers from the bits of `run`."""
-    for shard in shards_of(plan.runs, fleets=plan.execution.fleets, folders=False)[:1]:
+    for shard in shards_of(plan.runs, fleets=plan.fleets, folders=False)[:1]:
         loaded = shard.runs[0].loaded
         one_row = loaded.samples and loaded.spec.batch.rows(loaded.samples) == 1
         if not (shard.together and one_row and kernel_name(loaded) == "elementwise"):

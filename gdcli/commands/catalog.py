@@ -8,7 +8,6 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Len, Lt
@@ -31,6 +30,7 @@ PLACES = {
 }
 """Each kind's module of the zoo, its table, and how a spec names one; ``style`` comes on top."""
 STYLE = "style"
+KINDS = (*PLACES, STYLE)
 _PLURALS = {"losses": "loss"}
 
 
@@ -66,16 +66,6 @@ class CatalogEntry:
         return "\n".join(parts)
 
 
-def kinds() -> tuple[str, ...]:
-    """Return the kinds of ingredients that this version has.
-
-    >>> kinds()[:3]
-    ('model', 'loss', 'activation')
-    """
-    there = [kind for kind, (module, _, _) in PLACES.items() if find_spec(f"gdcli.zoo.{module}") is not None]
-    return (*there, STYLE)
-
-
 def entries(kind: str) -> tuple[CatalogEntry, ...]:
     """Return all ingredients of a kind."""
     if kind == STYLE:
@@ -91,22 +81,22 @@ def find(words: Sequence[str]) -> tuple[list[CatalogEntry], bool]:
     A name without its kind serves too. Raises SpecError with the nearest name.
     """
     if not words:
-        return [entry for kind in kinds() for entry in entries(kind)], False
+        return [entry for kind in KINDS for entry in entries(kind)], False
     kind = _kind(words[0])
     if len(words) == 1:
         if kind is not None:
             return list(entries(kind)), False
-        every = [entry for each in kinds() for entry in entries(each)]
-        return _named(every, words[0], [*kinds(), *(entry.name for entry in every)], "kind or ingredient"), True
+        every = [entry for each in KINDS for entry in entries(each)]
+        return _named(every, words[0], [*KINDS, *(entry.name for entry in every)], "kind or ingredient"), True
     if kind is None:
-        raise SpecError(f"there is no kind '{shown(words[0], 60)}'. {nearest(words[0], kinds())}")
+        raise SpecError(f"there is no kind '{shown(words[0], 60)}'. {nearest(words[0], KINDS)}")
     known = list(entries(kind))
     return _named(known, words[1], [entry.name for entry in known], kind), True
 
 
 def _kind(word: str) -> str | None:
     word = _PLURALS.get(word.lower(), word.lower())
-    return next((kind for kind in kinds() if word in (kind, f"{kind}s")), None)
+    return next((kind for kind in KINDS if word in (kind, f"{kind}s")), None)
 
 
 def _named(known: Sequence[CatalogEntry], name: str, names: Sequence[str], what: str) -> list[CatalogEntry]:

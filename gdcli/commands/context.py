@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gdcli.engine.loop import Interrupt
@@ -97,26 +97,24 @@ class Context:
 
         return Provenance(self.source.text, self.arguments)
 
-    def reused(self, loaded: Loaded, filled: Mapping[str, Any], request: Request) -> Ended | None:
+    def reused(self, loaded: Loaded, digest: str, request: Request) -> Ended | None:
         """Return the finished record of the same request, spec and version, if that is enough and there is one."""
         if not self.needed or self.again is not None or self.output is None:
             return None
-        from gdcli.spec.config import digest
         from gdcli.storage.request import finished
 
-        folder = finished(self.output / loaded.spec.name, digest(dict(filled)), request, loaded.data_sha256)
+        folder = finished(self.output / loaded.spec.name, digest, request, loaded.data_sha256)
         return None if folder is None else Ended(folder)
 
     @contextmanager
     def folder(
-        self, request: Request, loaded: Loaded, filled: Mapping[str, Any], head: tuple[str, dict[str, bytes | str]]
+        self, request: Request, loaded: Loaded, digest: str, head: tuple[str, dict[str, bytes | str]]
     ) -> Iterator[Path]:
         """Yield the record's folder, locked: the one to go on with, or a new one with the head's files.
 
         ``head`` is the text of config.yaml and the first files. Raises MachineError for a record whose spec or data
         have changed.
         """
-        from gdcli.spec.config import digest
         from gdcli.storage import request as requests
         from gdcli.storage.run_folder import claim
 
@@ -131,7 +129,7 @@ class Context:
                 yield Path(temporary)
             return
         files = files | {requests.NAME: requests.text(request, loaded, config, self.source.path.parent)}
-        folder, lock = claim(self.output, loaded.spec.name, digest(dict(filled)), time.localtime(), files)
+        folder, lock = claim(self.output, loaded.spec.name, digest, time.localtime(), files)
         try:
             yield folder
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -12,7 +12,7 @@ from gdcli.errors import DamagedError
 from gdcli.report.tables import aligned
 from gdcli.storage import config_reader
 from gdcli.storage.csv_reader import NumberColumns, table
-from gdcli.storage.files import json_file, json_text
+from gdcli.storage.files import json_file, json_text, lenient
 from gdcli.storage.record import Record
 
 Pair = tuple[Any, Any]
@@ -80,18 +80,10 @@ def differences(a: Record, b: Record) -> Differences:
     """Return what differs between two records; what cannot be read is told."""
     problems = [*a.problems, *b.problems]
 
-    def pairs(of: Any) -> dict[str, Pair]:
-        try:
-            return differing(of(a), of(b))
-        except DamagedError as error:
-            problems.append(str(error))
-            return {}
+    def pairs(of: Callable[[Record], dict[str, Any]]) -> dict[str, Pair]:
+        return lenient(problems.append, lambda: differing(of(a), of(b))) or {}
 
-    first = None
-    try:
-        first = _first(a, b)
-    except DamagedError as error:
-        problems.append(str(error))
+    first = lenient(problems.append, _first, a, b)
     return Differences(a, b, pairs(_spec), pairs(_results), first, pairs(_environment), tuple(problems))
 
 

@@ -230,9 +230,8 @@ def _draw(found: Averages, path: Path, warning: Callable[[str], None]) -> None:
     label, x = series.horizontal()
     means = [(f"β = {beta!r}", mean) for beta, mean in zip(found.betas, found.averages, strict=True)]
     title = f"Exponential moving average of {series.column}"
-    try:
-        content = plots.averages(x, series.values, means, title=title, x_label=label, y_label=series.column)
-    except Exception as error:  # a plot is a courtesy; the record is complete without it
-        warning(f"could not draw {path.name}: {type(error).__name__}: {error}")
-        return
-    files.replace(path, content)
+    files.draw(
+        path,
+        lambda: plots.averages(x, series.values, means, title=title, x_label=label, y_label=series.column),
+        warning,
+    )

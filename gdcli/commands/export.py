@@ -69,19 +69,11 @@ def table_of(record: Record, *, long: bool) -> ExportTable:
 def _results(path: Path) -> ExportTable:
     header, rows = table(path)
     columns = list(zip(*rows, strict=True)) or [()] * len(header)
-    of_type = {
-        kind: frozenset(name for name, column in zip(header, columns, strict=True) if _only(column, kind))
-        for kind in (str, int)
-    }
+    kinds = [(name, set(map(type, column)) - {type(None)}) for name, column in zip(header, columns, strict=True)]
+    texts = frozenset(name for name, found in kinds if str in found)  # one text makes a column one of text
+    counts = frozenset(name for name, found in kinds if found == {int})
     lines = (csv_rows([row]).encode() for row in rows)
-    return ExportTable(tuple(header), lines, texts=of_type[str], counts=of_type[int])
-
-
-def _only(column: Sequence[Any], kind: type) -> bool:
-    """Say whether a column is one of text, which one text makes it, or of whole numbers, which all have to be."""
-    if kind is str:
-        return any(isinstance(value, str) for value in column)
-    return all(value is None or isinstance(value, int) for value in column) and any(v is not None for v in column)
+    return ExportTable(tuple(header), lines, texts=texts, counts=counts)
 
 
 class _Steps:

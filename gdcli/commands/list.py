@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +12,12 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from gdcli.errors import DamagedError, SpecError, nearest
+from gdcli.errors import SpecError, nearest
 from gdcli.report.tables import aligned, number
 from gdcli.spec.scalars import shown
 from gdcli.storage import config_reader
 from gdcli.storage.csv_writer import csv_rows
-from gdcli.storage.files import json_text
+from gdcli.storage.files import json_text, lenient
 from gdcli.storage.find import below, find, runs_of
 from gdcli.storage.record import STATUSES, Record, is_record, read
 
@@ -77,9 +78,7 @@ def _safe(text: str) -> str:
 
 
 def _for_markdown(text: str) -> str:
-    for mark, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
-        text = text.replace(mark, entity)
-    return re.sub(r"([\\`*|\[\]~])", r"\\\1", text)
+    return re.sub(r"([\\`*|\[\]~])", r"\\\1", html.escape(text, quote=False))
 
 
 def span(seconds: float) -> str:
@@ -150,10 +149,7 @@ def _key(key: str, spec: Spec) -> Getter:
 
 def _spec(folder: Path) -> Mapping[str, Any]:
     """Return a record's spec under dotted keys; nothing of one that cannot be read."""
-    try:
-        return dict(config_reader.flat(config_reader.read(folder)))
-    except DamagedError:
-        return {}
+    return dict(config_reader.flat(lenient(None, config_reader.read, folder) or {}))
 
 
 def changed(specs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,10 +24,10 @@ from gdcli.report import plots, tables
 from gdcli.report.styles import sweep_point
 from gdcli.runner import record_run
 from gdcli.runner.batch import end_batch
-from gdcli.runner.jobs import Capture, Layout, PlannedRun, Shard
+from gdcli.runner.jobs import Capture, Layout, PlannedRun
 from gdcli.runner.provenance import Provenance, batch_head
 from gdcli.runner.record_run import Timing
-from gdcli.runner.shards import run_shard
+from gdcli.runner.shards import run_single
 from gdcli.spec.load import Loaded
 from gdcli.storage import csv_writer, files
 from gdcli.storage.request import SweepRequest
@@ -73,10 +73,10 @@ class LossGrid:
         names, columns = [axis.name for axis in self.axes], [*self.points.T.tolist(), self.loss.tolist()]
         return [dict(zip([*names, "loss"], row, strict=True)) for row in zip(*columns, strict=True)]
 
-    def csv(self) -> bytes:
+    def csv(self) -> str:
         """Return results.csv."""
-        header = ",".join([csv_writer.cell(axis.name) for axis in self.axes] + ["loss"]) + "\n"
-        return (header + "".join(",".join(map(repr, row.values())) + "\n" for row in self.rows())).encode()
+        header = [*(axis.name for axis in self.axes), "loss"]
+        return csv_writer.csv_rows([header, *(list(row.values()) for row in self.rows())])
 
 
 def evaluate(loaded: Loaded, axes: Sequence[Axis]) -> LossGrid:
@@ -132,26 +132,22 @@ def _trail(label: str, spec: str, targets: Sequence[str]) -> plots.Trail:
 
 def trained_alone(label: str, loaded: Loaded, capture: Capture) -> Result:
     """Train a spec in memory, and return what is to be captured of it."""
-    layout = Layout(None, 1, Provenance(b"", ()))
-    shard = Shard((PlannedRun(1, Trial(label, (), ()), loaded),), together=False)
-    (result,) = run_shard(shard, layout, capture, Interrupt())
-    return result
+    run = PlannedRun(1, Trial(label, (), ()), loaded)
+    return run_single(run, Layout(None, 1, Provenance(b"", ())), capture, Interrupt())
 
 
-def record(
-    loaded: Loaded, axes: Sequence[Axis], filled: Mapping[str, Any], request: SweepRequest, context: Context
-) -> LossGrid:
+def record(loaded: Loaded, axes: Sequence[Axis], digest: str, request: SweepRequest, context: Context) -> LossGrid:
     """Evaluate the loss over a grid, and write it into a record: results.csv, sweep.png, log.txt, summary.json."""
     paths = trails(request.trajectory, axes)
     grid = evaluate(loaded, axes)
-    with context.folder(request, loaded, filled, batch_head(loaded, context.provenance())) as folder:
+    with context.folder(request, loaded, digest, batch_head(loaded, context.provenance())) as folder:
         timing = Timing()
         files.replace(folder / "results.csv", grid.csv())
         files.replace(folder / "log.txt", grid.text())
         if request.plot and len(axes) <= 2:
             with timing.phase("plot"):
                 picture = folder / "sweep.png"
-                record_run.draw(picture, lambda: _grid_picture(grid, loaded, paths), context.frontend.warning)
+                files.draw(picture, lambda: _grid_picture(grid, loaded, paths), context.frontend.warning)
         loss, point = grid.lowest()
         summary = {"status": "finished", "points": len(grid.loss), "lowest_loss": loss, "at": point}
         end_batch(folder, timing, summary)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gdcli.commands import specs
 from gdcli.commands.context import Context, Ended, ignore
-from gdcli.spec.config import filled_in
+from gdcli.spec.config import digest, filled_in
 from gdcli.storage.files import json_text
 from gdcli.storage.request import RunRequest
 
@@ -45,8 +45,8 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
     """
     bounded = not request.no_limits
     _, loaded = specs.read(context.source, request.overrides, "run", request.name, trained=True, bounded=bounded)
-    filled = filled_in(loaded.spec)
-    if (reused := context.reused(loaded, filled, request)) is not None:
+    name = digest(filled_in(loaded.spec))
+    if (reused := context.reused(loaded, name, request)) is not None:
         return reused
     frontend = context.frontend
     frontend.engine()
@@ -70,7 +70,7 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
                 finished = record_run.run(built, None, callbacks=callbacks, interrupt=interrupt)
             return RunReport(finished, built, None)
         head = provenance.head(built, context.provenance())
-        with context.folder(request, loaded, filled, head) as folder, frontend.interruptible() as interrupt:
+        with context.folder(request, loaded, name, head) as folder, frontend.interruptible() as interrupt:
             record = record_run.RecordFolder(folder, head[0], again=context.again is not None)
             plot = request.plot
             finished = record_run.run(built, record, callbacks=callbacks, interrupt=interrupt, plot=plot, timing=timing)

@@ -11,12 +11,12 @@ from typing import Any
 
 from gdcli.commands.context import Frontend
 from gdcli.commands.list import COLUMNS, span
-from gdcli.errors import DamagedError, SpecError, nearest
+from gdcli.errors import SpecError, nearest
 from gdcli.report.tables import aligned, number, section
 from gdcli.storage import config_reader
 from gdcli.storage.config_reader import word
 from gdcli.storage.csv_reader import ranked, table
-from gdcli.storage.files import json_file, json_text
+from gdcli.storage.files import json_file, json_text, lenient
 from gdcli.storage.find import runs_of
 from gdcli.storage.record import Record
 
@@ -39,20 +39,15 @@ class RunOverview:
     def __init__(self, record: Record, top: int) -> None:
         self.record = record
         self.problems = list(record.problems)
-        self.spec = self._lenient(lambda: config_reader.read(record.folder)) or {}
-        self.environment = self._lenient(lambda: json_file(record.folder / "environment.json")) or {}
+        told = self.problems.append
+        self.spec = lenient(told, config_reader.read, record.folder) or {}
+        environment = lenient(told, json_file, record.folder / "environment.json")
+        self.environment = environment or {}
         self.header: list[str] = []
         self.rows: list[list[Any]] = []
         if record.kind in MANY and (record.folder / "results.csv").is_file():
-            self.header, self.rows = self._lenient(lambda: table(record.folder / "results.csv")) or ([], [])
+            self.header, self.rows = lenient(told, table, record.folder / "results.csv") or ([], [])
         self.best = ranked(self.header, self.rows)[:top]
-
-    def _lenient(self, read: Any) -> Any:
-        try:
-            return read()
-        except DamagedError as error:
-            self.problems.append(str(error))
-            return None
 
     def text(self) -> str:
         """Return it for people."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from gdcli.errors import SpecError, nearest
@@ -52,10 +53,8 @@ def tried(loaded: Loaded) -> Loaded:
 
 def factory(source: Source, node: Node, base: Loaded, name: str) -> SpecFactory:
     """Return what makes a spec of each run of a sweep or a comparison."""
-    folder = source.path.parent
-    return SpecFactory(
-        node, base, lambda node: schema.parse(node, name), lambda spec: load(spec, folder, cores=base.cores)
-    )
+    loading = partial(load, base=source.path.parent, cores=base.cores)
+    return SpecFactory(node, base, partial(schema.parse, stem=name), loading)
 
 
 def checked(factory: SpecFactory, points: Sequence[Trial]) -> list[tuple[int, Trial, Loaded]]:

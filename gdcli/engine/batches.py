@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -135,14 +135,11 @@ class Batches:
         if len(orders) == 1 and self._same_data:
             order = torch.from_numpy(orders[0]).to(self._x.device)
             return map(self._picked, torch.split(order, self.rows)[: self.per_epoch])
-        return self._apart(orders)
+        parts = (orders[:, k * self.rows : (k + 1) * self.rows] for k in range(self.per_epoch))
+        return (self._gathered(part[self._order_of]) for part in parts)
 
     def _picked(self, index: Tensor) -> Rows:
         return Rows(*self._kernel.arranged(self._x.index_select(0, index), self._y.index_select(0, index)), index)
-
-    def _apart(self, orders: NDArray[np.int64]) -> Iterator[Rows]:
-        for k in range(self.per_epoch):
-            yield self._gathered(orders[:, k * self.rows : (k + 1) * self.rows][self._order_of])
 
     def _gathered(self, rows: NDArray[np.int64]) -> Rows:
         index = torch.from_numpy(rows + self._table_of[:, None] * self.samples).to(self._x.device)  # [R, B]

@@ -33,7 +33,7 @@ class GrowingBlock:
         lr: Floats,
     ) -> Block:  # fmt: skip
         """Return the block from step ``first`` on; ``kept`` are gradients where ``kind`` is values, else norms."""
-        made, per_epoch = len(self.steps), problem.batches.per_epoch
+        made, per_epoch, order = len(self.steps), problem.batches.per_epoch, problem.theta.model_order
         step = np.arange(first, first + made, dtype=np.int64)
         epoch, batch = (step - 1) // per_epoch + 1, (step - 1) % per_epoch + 1
         if first == 0:  # the evaluation, which belongs to no epoch
@@ -53,18 +53,15 @@ class GrowingBlock:
             full_loss=np.array(self.full_loss) if self.full_loss else None,
             sample=self._samples(problem) if "sample" in wanted else None,
             output=tuple(output.cpu().numpy() for output in self.outputs) if self.outputs else None,
-            parameters=self._states(problem) if self.parameters else None,
+            parameters=torch.stack(self.parameters).cpu().numpy()[:, :, order] if self.parameters else None,
         )
-
-    def _states(self, problem: TrainingProblem) -> Floats:
-        """Return all scalars after each step, in the model's order."""
-        return torch.stack(self.parameters).cpu().numpy()[:, :, problem.theta.model_order]
 
     def _samples(self, problem: TrainingProblem) -> tuple[Floats, Floats]:
         """Return the rows of x and y as the spec has them, unrounded: of steps whose rows are the same for all runs."""
         table = problem.loaded.training
         assert table is not None
-        index = np.concatenate([np.arange(len(table.x))[_positions(step.index)] for step in self.steps])
+        places = [step.index.cpu().numpy() if isinstance(step.index, Tensor) else step.index for step in self.steps]
+        index = np.concatenate([np.arange(len(table.x))[place] for place in places])
         y = table.y[index].astype(np.float64)
         return table.x[index], y if y.ndim == 2 else y[:, None]
 
@@ -73,7 +70,3 @@ def lr_column(problem: TrainingProblem, lr: Any) -> Floats:
     """Return a learning rate as one per run [R]."""
     width = problem.theta.values.shape[0]
     return np.broadcast_to(np.asarray(lr, dtype=np.float64).reshape(-1), (width,))[: problem.runs]
-
-
-def _positions(rows: Any) -> Any:
-    return rows.cpu().numpy() if isinstance(rows, Tensor) else rows

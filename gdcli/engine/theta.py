@@ -66,26 +66,19 @@ class Theta:
         for slot in self.slots:
             self.values[runs, slot.start : slot.stop] = initial[slot.name].reshape(-1)
 
-    def view(self, slot: ParamSlice, run: int = 0) -> Tensor:
-        """Return one run's parameter in its own shape; writing to it writes to theta."""
-        return self.values[run, slot.start : slot.stop].view(slot.shape)
+    def view(self, slot: ParamSlice) -> Tensor:
+        """Return a parameter of all runs, [R, *shape] or [*shape, R]; of a single run in its own shape.
 
-    def gradient_view(self, slot: ParamSlice, run: int = 0) -> Tensor | None:
-        """Return where one run's gradient of a parameter is to be written; None for a frozen one."""
-        return self.gradient[run, slot.start : slot.stop].view(slot.shape) if slot.trained else None
+        Writing to it writes to theta.
+        """
+        return self._shaped(self.stretch(slot.start, slot.stop)[0], slot)
 
-    def of_all(self, slot: ParamSlice) -> Tensor:
-        """Return a parameter of all runs, [R, *shape] or [*shape, R]."""
-        return self._of_all(self.stored, slot)
-
-    def gradient_of_all(self, slot: ParamSlice) -> Tensor | None:
+    def gradient_view(self, slot: ParamSlice) -> Tensor | None:
         """Return where the gradient of a parameter of all runs is to be written; None for a frozen one."""
-        return self._of_all(self.stored_gradient, slot) if slot.trained else None
+        return self._shaped(self.stretch(slot.start, slot.stop)[1], slot) if slot.trained else None
 
-    def _of_all(self, stored: Tensor, slot: ParamSlice) -> Tensor:
-        if self.innermost:
-            return stored[slot.start : slot.stop].view(*slot.shape, -1)
-        return stored[:, slot.start : slot.stop].view(-1, *slot.shape)
+    def _shaped(self, part: Tensor, slot: ParamSlice) -> Tensor:
+        return part.view((*slot.shape, *part.shape[1:]) if self.innermost else (*part.shape[:-1], *slot.shape))
 
     def stretch(self, start: int, end: int) -> tuple[Tensor, Tensor]:
         """Return neighbouring parameters and their gradient as they lie in memory; of a single run without its axis."""

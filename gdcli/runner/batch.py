@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,40 +18,30 @@ from gdcli.records import Result
 from gdcli.runner.collect import ended
 from gdcli.runner.executors.threads import here, threads_of
 from gdcli.runner.executors.worker import Executor, SpecSource, Work
-from gdcli.runner.jobs import FOLDERS, Capture, Layout, PlannedRun, Shard
+from gdcli.runner.jobs import FOLDERS, Capture, Layout, PlannedRun
 from gdcli.runner.provenance import Provenance
 from gdcli.runner.record_run import Timing, Warn, write_end
 from gdcli.runner.run_fleet import begun
-from gdcli.runner.shards import run_shard, shards_of
+from gdcli.runner.shards import run_single, shards_of
 from gdcli.spec.load import Loaded
-from gdcli.spec.nodes import Node
-from gdcli.spec.writing import write
 from gdcli.storage import csv_writer, files, run_folder
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """How runs are executed: together or one by one, by whom, and whether the first failure ends it."""
-
-    fleets: bool = True
-    executor: Executor = here
-    workers: int = 1
-    fail_fast: bool = False
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The runs of a sweep or a comparison, how they are executed and what is captured of them."""
 
     loaded: Loaded  # the base spec
-    document: Node  # the same, overrides put in
+    source: SpecSource  # the same as text
     runs: Sequence[PlannedRun]
     axes: Sequence[str]  # the first columns of results.csv
     origin: Provenance
-    base: Path  # the folder that a data file is relative to
-    execution: Execution = field(default_factory=Execution)
-    capture: Capture = field(default_factory=Capture)
-    folders: bool = True  # a sub-folder a run, up to 100 runs
+    fleets: bool  # together, or one by one
+    executor: Executor
+    workers: int
+    fail_fast: bool  # the first failure ends it
+    capture: Capture
+    folders: bool  # a sub-folder a run, up to 100 runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +72,6 @@ def run_all(
     A run that fails does not stop the others, unless the plan says so. With ``again``, runs of this part that have
     ended before are not run again.
     """
-    execution = plan.execution
     layout = Layout(folder if plan.folders else None, len(plan.runs), plan.origin, folder / PARTIAL_RESULTS / part)
     found = ended(plan.runs, layout) if again else []
     done = {result.number for result in found}
@@ -91,10 +80,9 @@ def run_all(
             rows.add(result)
     left = [run for run in plan.runs if run.number not in done]
     has_folders = layout.folder is not None and len(plan.runs) <= FOLDERS
-    workers = threads_of(left) if execution.executor is here and left else execution.workers
+    workers = threads_of(left) if plan.executor is here and left else plan.workers
     before = begun(layout.partial_results) if again else []
-    shards = shards_of(left, fleets=execution.fleets, workers=workers, folders=has_folders, begun=before)
-    source = SpecSource(write(plan.document.plain()), plan.loaded.spec.name, str(plan.base))
+    shards = shards_of(left, fleets=plan.fleets, workers=workers, folders=has_folders, begun=before)
     shares = [0.0] * len(shards)
 
     def advance(k: int, share: float) -> None:
@@ -102,12 +90,12 @@ def run_all(
         made = sum(share * len(shard.runs) for share, shard in zip(shares, shards, strict=True))
         callbacks.share(len(done) + made)
 
-    for result in execution.executor(Work(shards, layout, plan.capture, source), interrupt, advance):
+    for result in plan.executor(Work(shards, layout, plan.capture, plan.source), interrupt, advance):
         found.append(result)
         callbacks.result(result)
         if rows is not None:
             rows.add(result)
-        if execution.fail_fast and result.status == "failed":
+        if plan.fail_fast and result.status == "failed":
             break
     return sorted(found, key=lambda result: result.number)
 
@@ -221,9 +209,8 @@ def verify(plan: Plan, found: Sequence[Result], count: int, interrupt: Interrupt
     runs = {run.number: run for run in plan.runs}
     largest, where = 0.0, ""
     for result in chosen:
-        run = runs[result.number]
-        shard = Shard((run,), together=False)
-        (alone,) = run_shard(shard, Layout(None, 1, plan.origin), Capture(parameters=True), interrupt)
+        layout, capture = Layout(None, 1, plan.origin), Capture(parameters=True)
+        alone = run_single(runs[result.number], layout, capture, interrupt)
         difference = _difference(result, alone)
         if difference >= largest:
             largest, where = difference, result.label

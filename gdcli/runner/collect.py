@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gdcli.errors import MachineError
 from gdcli.records import Floats, Outcome, Result, StepBlock
 from gdcli.runner.jobs import Capture, Layout, PlannedRun
 from gdcli.runner.provenance import Hashes
 from gdcli.runner.record_run import Finished
 from gdcli.spec.load import Loaded
 from gdcli.storage import partial_results
-from gdcli.storage.files import json_file
+from gdcli.storage.record import status_of
 
 
 class Collector:
@@ -100,16 +97,9 @@ def ended(runs: Sequence[PlannedRun], layout: Layout) -> list[Result]:
     found = []
     for number, result in partial_results.read(layout.partial_results).items():
         folder, trial = folders.get(number), trials.get(number)
-        if trial is not None and (folder is None or _status(folder) == result.status):
+        if trial is not None and (folder is None or status_of(folder) == result.status):
             found.append(replace(result, label=trial.label, values=trial.values))
     return found
-
-
-def _status(folder: Path) -> Any:
-    try:
-        return (json_file(folder / "summary.json") or {}).get("status")
-    except MachineError:
-        return None
 
 
 def save_partial(layout: Layout, found: Sequence[Result]) -> None:

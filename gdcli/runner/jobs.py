@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gdcli.errors import DamagedError, GdcliError
 from gdcli.plan import Trial
-from gdcli.records import Result, failed_result
+from gdcli.records import Result
 from gdcli.runner.provenance import Provenance
 from gdcli.runner.record_run import RecordFolder
 from gdcli.spec.load import Loaded
@@ -88,7 +88,7 @@ def failed_run(run: PlannedRun, error: BaseException) -> Result:
     """Return the result of a run that raised, with what it raised in one line."""
     text = str(error).splitlines()[0] if str(error) else ""
     why = text if isinstance(error, GdcliError) else f"{type(error).__name__}: {text}"
-    return failed_result(run.number, run.trial.label, run.trial.values, why)
+    return Result(run.number, run.trial.label, run.trial.values, "failed", why)
 
 
 def clear(folder: Path | None) -> None:

@@ -344,18 +344,8 @@ def _plot(built: TrainingProblem, finished: Finished, folder: Path, warn: Warn) 
     steps = np.arange(1, len(losses) + 1) if built.loaded.spec.settings.epochs else np.zeros(1)
     curve = plots.Curve(name, steps.astype(np.float64), losses)
     label, per_epoch = loss_label(built.loaded), built.batches.per_epoch
-    draw(
+    files.draw(
         folder / "loss.png",
         lambda: plots.loss_curve(curve, title=name, loss_label=label, steps_per_epoch=per_epoch),
         warn,
     )
-
-
-def draw(path: Path, picture: Callable[[], bytes], warn: Warn) -> None:
-    """Write a plot; whatever goes wrong in drawing is a warning."""
-    try:
-        content = picture()
-    except Exception as error:  # a plot is a courtesy; the record is complete without it
-        warn(f"could not draw {path.name}: {type(error).__name__}: {error}")
-        return
-    files.replace(path, content)

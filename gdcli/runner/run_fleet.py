@@ -17,7 +17,7 @@ from gdcli.engine.evaluation import starts_of
 from gdcli.engine.gradient_log import Keep
 from gdcli.engine.loop import Interrupt, Loop
 from gdcli.engine.problem import TrainingProblem, build, build_fleet
-from gdcli.errors import DamagedError, MachineError
+from gdcli.errors import DamagedError
 from gdcli.records import Block, Outcome, Outcomes, Result, Start, State
 from gdcli.report.styles import STYLES
 from gdcli.runner.collect import Collector, first_at, result_of, save_partial
@@ -25,7 +25,7 @@ from gdcli.runner.jobs import Advance, Capture, Layout, PlannedRun, Shard, is_of
 from gdcli.runner.provenance import Hashes, hashes_of, head
 from gdcli.runner.record_run import Callbacks, Finished, RunRecorder, Timing, train, write_end
 from gdcli.storage.checkpoints import Checkpoints, Logs, SavedState
-from gdcli.storage.files import json_file
+from gdcli.storage.files import json_file, lenient
 
 PREFIX = "fleet-"
 
@@ -50,13 +50,15 @@ def run_fleet(
         outcomes = train(fleet.loop, [member.recorder for member in fleet.members], after_block)
     timing.steps = int(outcomes.steps.sum())
     results = fleet.results(outcomes)
-    if not fleet.resumes_as_one:
+    checkpoints, goes_on = fleet.checkpoints, fleet.loop.interrupted
+    if checkpoints is None or not goes_on:  # else runs that have ended are in the checkpoint, which resumes with all
         save_partial(layout, results)
     for k, result in enumerate(results):
         if fleet.members:
             fleet.members[k].end(timing)
         yield result
-    fleet.end()
+    if checkpoints is not None and not goes_on:
+        checkpoints.remove()
 
 
 class _Fleet:
@@ -80,34 +82,30 @@ class _Fleet:
         self.hits: list[int | None] = [None] * len(runs)  # of the target, where there are no members
         self.members: list[_Member] = []
         if has_folders or capture.curve or capture.path:
-            starts = enumerate(starts_of(self.problem))
-            self.members = [_Member(self.problem, k, runs[k], start, layout, keep, capture) for k, start in starts]
+            self.members = [_Member(self, k, start, keep) for k, start in enumerate(starts_of(self.problem))]
         self.loop = Loop(self.problem, columns, keep, interrupt)
-        self._checkpoints: Checkpoints | None = None
+        self.checkpoints: Checkpoints | None = None
         if layout.partial_results is not None and not capture.path:
             key = json.dumps([[run.number, repr(run.trial.changes)] for run in runs])
             name = PREFIX + hashlib.sha256(key.encode()).hexdigest()[:16]
             logs = layout.folder or layout.partial_results.parent  # runs without folders have none
             every = spec.checkpoint.every_seconds
-            self._checkpoints = Checkpoints(layout.partial_results, key, every, name=name, logs=logs)
+            self.checkpoints = Checkpoints(layout.partial_results, key, every, name=name, logs=logs)
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Make the members' folders, or resume in them from the last checkpoint: with its losses and its hits."""
-        found = self._latest()
+        found: SavedState | None = None
         logs: Logs = {}
+        if self.checkpoints is not None:
+            at_most = checkpoint_state.size(self.loop) + 8 * self.loop.runs * self.loop.all_steps
+            found = self.checkpoints.latest(at_most, self._fit, lambda text: None)
         if found is not None:
             checkpoint_state.restore(self.loop, _of_loop(found.state))
             self.hits, logs = list(found.state.numbers["hits"]), found.logs
         for k, member in enumerate(self.members):
             member.open(None if found is None else found.state.arrays[f"losses.{k}"], self.hits[k], logs)
-
-    def _latest(self) -> SavedState | None:
-        if self._checkpoints is None:
-            return None
-        at_most = checkpoint_state.size(self.loop) + 8 * self.loop.runs * self.loop.all_steps
-        return self._checkpoints.latest(at_most, self._fit, lambda text: None)
 
     def _fit(self, state: State) -> None:
         """Raise DamagedError for a state that is not of these runs, or whose folders are not theirs."""
@@ -124,24 +122,14 @@ class _Fleet:
         """Look for the target, and write a checkpoint if it is time, or if the fleet was interrupted."""
         if not self.members and self.capture.target is not None:
             self._look(block, self.capture.target)
-        if self._checkpoints is None or not (self.loop.interrupted or self._checkpoints.due()):
+        if self.checkpoints is None or not (self.loop.interrupted or self.checkpoints.due()):
             return
         state = checkpoint_state.capture(self.loop)
         hits = [member.collector.hit for member in self.members] or self.hits
         numbers = state.numbers | {"hits": hits, "runs": [run.number for run in self.runs]}
         losses = {f"losses.{k}": member.recorder.losses() for k, member in enumerate(self.members)}
         logs = {name: log for member in self.members for name, log in member.logs().items()}
-        self._checkpoints.write(replace(state, numbers=numbers, arrays=state.arrays | losses), logs)
-
-    @property
-    def resumes_as_one(self) -> bool:
-        """Whether runs that have ended are in the checkpoint of an interrupted fleet, which resumes with all."""
-        return self._checkpoints is not None and self.loop.interrupted
-
-    def end(self) -> None:
-        """Take the checkpoints away, unless the fleet was interrupted."""
-        if self._checkpoints is not None and not self.loop.interrupted:
-            self._checkpoints.remove()
+        self.checkpoints.write(replace(state, numbers=numbers, arrays=state.arrays | losses), logs)
 
     # --- results ------------------------------------------------------------------------------------------------------
 
@@ -173,21 +161,13 @@ def _of_loop(state: State) -> State:
 class _Member:
     """One run of a fleet with its files and with what is captured of it."""
 
-    def __init__(
-        self,
-        problem: TrainingProblem,
-        k: int,
-        run: PlannedRun,
-        start: Start,
-        layout: Layout,
-        keep: Keep,
-        capture: Capture,
-    ) -> None:
-        self.run, self.folder, self.collector = run, layout.of(run), Collector(capture, run.loaded)
+    def __init__(self, fleet: _Fleet, k: int, start: Start, keep: Keep) -> None:
+        run, layout = fleet.runs[k], fleet.layout
+        self.run, self.folder, self.collector = run, layout.of(run), Collector(fleet.capture, run.loaded)
         callbacks = Callbacks(block=self.collector.block)
         self.recorder = RunRecorder(run.loaded.spec, start, self.folder, keep, callbacks)
         self.finished: Finished | None = None
-        self.config, self.files = ("", {}) if self.folder is None else head(problem, layout.origin, k, keep)
+        self.config, self.files = ("", {}) if self.folder is None else head(fleet.problem, layout.origin, k, keep)
 
     def is_there(self) -> bool:
         """Say whether the folder is that of this run."""
@@ -219,10 +199,7 @@ def begun(folder: Path | None) -> list[tuple[int, ...]]:
     """Return the numbers of the runs of each fleet that has a checkpoint among the partial results."""
     found = []
     for path in sorted(folder.glob(f"{PREFIX}*.json")) if folder is not None else []:
-        try:
-            numbers = (json_file(path) or {}).get("runs")
-        except MachineError:
-            continue
+        numbers = (lenient(None, json_file, path) or {}).get("runs")
         if isinstance(numbers, list) and all(type(number) is int for number in numbers):
             found.append(tuple(numbers))
     return found

@@ -57,7 +57,7 @@ def _without(members: list[PlannedRun], begun: Sequence[tuple[int, ...]], found:
 
 
 def run_single(
-    run: PlannedRun, layout: Layout, capture: Capture, interrupt: Interrupt, advance: Advance | None
+    run: PlannedRun, layout: Layout, capture: Capture, interrupt: Interrupt, advance: Advance | None = None
 ) -> Result:
     """Run as `run` does, in a folder of its own."""
     epochs = max(1, run.loaded.spec.settings.epochs)

@@ -8,38 +8,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from gdcli.spec.load import Loaded
-from gdcli.spec.sections import Ingredient, RunSpec
+from gdcli.spec.sections import DataCommon, Ingredient, RunSpec
 
 
 def filled_in(spec: RunSpec) -> dict[str, Any]:
     """Return the spec as nested data with all defaults, ``auto`` left as it is, keys in the order of the contract."""
-    settings = {key: value for key, value in spec.settings.model_dump().items() if value is not None}
-    found: dict[str, Any] = {"name": settings.pop("name")}
-    if "description" in settings:
-        found["description"] = settings.pop("description")
+    settings = _given(spec.settings.model_dump())
+    found: dict[str, Any] = {key: settings.pop(key) for key in ("name", "description") if key in settings}
     if spec.data is not None:
         found["data"] = _data(spec)
-    found["model"] = _named(spec.model, "type")
-    found["model"] |= {key: value for key, value in (("init", spec.model.init), ("freeze", spec.model.freeze)) if value}
+    found["model"] = _named(spec.model, "type", init=spec.model.init, freeze=spec.model.freeze)
     if spec.loss is not None:
         found["loss"] = _named(spec.loss)
     if spec.optimizer is not None:
-        found["optimizer"] = _named(spec.optimizer)
-        if spec.optimizer.groups:
-            found["optimizer"]["groups"] = spec.optimizer.groups
+        found["optimizer"] = _named(spec.optimizer, groups=spec.optimizer.groups)
     if spec.scheduler is not None:
-        found["scheduler"] = {} if spec.scheduler.base is None else _named(spec.scheduler.base)
-        if spec.scheduler.groups:
-            found["scheduler"]["groups"] = {key: _named(item) for key, item in spec.scheduler.groups.items()}
+        groups = {key: _named(item) for key, item in spec.scheduler.groups.items()}
+        found["scheduler"] = _named(spec.scheduler.base, groups=groups)
     found["epochs"] = settings.pop("epochs")
     if spec.data is not None:
         unread = () if spec.batch.mode == "mini-batch" else ("size", "drop_last")
         cut = {key: value for key, value in spec.batch.model_dump().items() if key not in unread}
         found["batch"] = cut | {"shuffle": spec.batch.shuffles}
     found |= settings
-    if stop := {key: value for key, value in spec.stop.model_dump().items() if value is not None}:
+    if stop := _given(spec.stop.model_dump()):
         found["stop"] = stop
-    found["print"] = {"style": spec.style} | ({"predict": spec.print.predict} if spec.print.predict is not None else {})
+    found["print"] = _given({"style": spec.style, "predict": spec.print.predict})
     found["record"] = spec.record.model_dump()
     found["checkpoint"] = spec.checkpoint.model_dump()
     for key, section in (("sweep", spec.sweep), ("compare", spec.compare)):
@@ -66,19 +60,18 @@ def digest(filled: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _named(item: Ingredient, tag: str = "name") -> dict[str, Any]:
-    return {tag: item.name, **_given(item.arguments)}
+def _named(item: Ingredient | None, tag: str = "name", **beside: Any) -> dict[str, Any]:
+    """Return an ingredient as a mapping, and what stands beside its arguments where there is any."""
+    named = {} if item is None else {tag: item.name, **_given(item.arguments)}
+    return named | {key: value for key, value in beside.items() if value}
 
 
 def _data(spec: RunSpec) -> dict[str, Any]:
     assert spec.data is not None
     given = _given(spec.data.arguments)
     found: dict[str, Any] = {"generate": given} if spec.data.source == "generate" else given
-    found["standardize"] = spec.data.standardize
-    for key in ("validation", "seed"):
-        if getattr(spec.data, key) is not None:
-            found[key] = getattr(spec.data, key)
-    return found
+    common = {key: getattr(spec.data, key) for key in DataCommon.model_fields}
+    return found | _given(common)
 
 
 def _given(arguments: Any) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import re
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import yaml
@@ -36,8 +37,8 @@ MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
 MAX_LINES = 40_000
 MAX_VALUES = 20_000
-MAX_COLLECTIONS = 10_000  # lists and mappings among them: each costs as much as two numbers
-MAX_KEYS = 5_000
+# each list or mapping costs as much as two numbers
+MAX_COUNTS = {"values": MAX_VALUES, "lists and mappings": 10_000, "keys": 5_000}
 MAX_KEY = 128
 MAX_TEXT = 10_000
 MAX_PROBLEMS = 100  # a file with more is another kind of file; nobody reads on
@@ -80,15 +81,10 @@ class _Open:
     """A list or mapping whose end has not come yet."""
 
     place: Place
-    is_list: bool
+    value: list[Node] | dict[str, Entry]  # so far
     in_flow: bool
     is_key: bool  # stands where a key should: read for its problems, not kept
-    items: list[Node] = field(default_factory=list)
-    entries: dict[str, Entry] = field(default_factory=dict)
     key: tuple[Place, str | None] | None = None  # the key that waits for its value; None: one that cannot be used
-
-    def node(self) -> Node:
-        return Node(self.place, tuple(self.items) if self.is_list else self.entries)
 
 
 class _Reader:
@@ -100,7 +96,7 @@ class _Reader:
         self.override = override
         self.problems: list[Problem] = []
         self.stack: list[_Open] = []
-        self.values = self.collections = self.keys = 0
+        self.counts: Counter[str] = Counter()
         self.root: Node | None = None
         self.lines: list[str] = []
         self.quoted: tuple[Place, int] | None = None  # the last text in quotes, and the line of its end
@@ -150,8 +146,8 @@ class _Reader:
     def _path(self, key: str | None) -> str:
         path = ""
         for open_ in self.stack:
-            if open_.is_list:
-                path += f"[{len(open_.items)}]"
+            if isinstance(open_.value, list):
+                path += f"[{len(open_.value)}]"
             elif open_.key is not None and open_.key[1] is not None:
                 path += ("." if path else "") + shown(open_.key[1])
         return path if key is None else path + ("." if path else "") + shown(key)
@@ -226,7 +222,8 @@ class _Reader:
             if closed.is_key:
                 self.stack[-1].key = (closed.place, None)
             else:
-                self._add(closed.node())
+                value = closed.value
+                self._add(Node(closed.place, tuple(value) if isinstance(value, list) else value))
         elif isinstance(event, yaml.AliasEvent):
             self.complain(place, f"aliases are refused (got *{shown(str(event.anchor))})", STAR)
             self._take(place, "alias", "", plain=False)
@@ -244,7 +241,7 @@ class _Reader:
             self.complain(place, f"tags are refused (got {name})", BANG)
 
     def _expects_key(self) -> bool:
-        return bool(self.stack) and not self.stack[-1].is_list and self.stack[-1].key is None
+        return bool(self.stack) and isinstance(self.stack[-1].value, dict) and self.stack[-1].key is None
 
     def _open(self, place: Place, event: yaml.CollectionStartEvent) -> None:
         is_list = isinstance(event, yaml.SequenceStartEvent)
@@ -253,31 +250,27 @@ class _Reader:
             self._fail(place, "this value is a block of YAML", hint)
         if len(self.stack) == MAX_DEPTH:
             self._fail(place, f"nested deeper than {MAX_DEPTH} levels")
-        self.collections += 1
-        if self.collections > MAX_COLLECTIONS:
-            self._fail(place, f"more than {MAX_COLLECTIONS:,} lists and mappings", _DATA)
+        self._count("lists and mappings", place)
         is_key = self._expects_key()
         if is_key:
             kind = "a list" if is_list else "a mapping"
             self.complain(place, f"a key must be text (got {kind})", "A key is one word before ': '")
         else:
-            self._count(place)
-        self.stack.append(_Open(place, is_list, bool(event.flow_style), is_key))
+            self._count("values", place)
+        self.stack.append(_Open(place, [] if is_list else {}, bool(event.flow_style), is_key))
 
-    def _count(self, place: Place) -> None:
-        self.values += 1
-        if self.values > MAX_VALUES:
-            self._fail(place, f"more than {MAX_VALUES:,} values", _DATA)
+    def _count(self, what: str, place: Place) -> None:
+        self.counts[what] += 1
+        if self.counts[what] > MAX_COUNTS[what]:
+            self._fail(place, f"more than {MAX_COUNTS[what]:,} {what}", _DATA)
 
     def _take(self, place: Place, kind: str, text: str, *, plain: bool) -> None:
         """Take a scalar, or an alias in its place, as the key or the value that comes next."""
         if self._expects_key():
-            self.keys += 1
-            if self.keys > MAX_KEYS:
-                self._fail(place, f"more than {MAX_KEYS:,} keys", _DATA)
+            self._count("keys", place)
             self.stack[-1].key = (place, self._key(place, text, plain=plain) if kind == "scalar" else None)
             return
-        self._count(place)
+        self._count("values", place)
         if text == "" and plain and self.stack and self.stack[-1].in_flow:
             self._ask_about_space()
         self._add(Node(place, self._meaning(place, text, plain=plain), text))
@@ -287,13 +280,13 @@ class _Reader:
             self.root = node
             return
         top = self.stack[-1]
-        if top.is_list:
-            top.items.append(node)
+        if isinstance(top.value, list):
+            top.value.append(node)
             return
         assert top.key is not None
         (place, name), top.key = top.key, None
         if name is not None:
-            top.entries.setdefault(name, Entry(place, node))
+            top.value.setdefault(name, Entry(place, node))
 
     def _ask_about_space(self) -> None:
         """Notice `{lr:0.1}`, which YAML takes for a key without a value."""
@@ -314,9 +307,9 @@ class _Reader:
         elif bad := sorted(bad_characters(text) | set(text) & {"\t", "\n", "\r"}):
             self.complain(place, f"in this key {named(bad[0])}", "Remove it", text)
         else:
-            first = self.stack[-1].entries.get(text)
-            if first is not None:
-                message = f"this key is already given on line {first.key.line}"
+            entries = self.stack[-1].value
+            if isinstance(entries, dict) and text in entries:
+                message = f"this key is already given on line {entries[text].key.line}"
                 self.complain(place, message, "Keep one of them", text)
             return text
         return None

@@ -120,10 +120,6 @@ class _Definitions:
             schema["description"] = _first_line(schema["description"])
         return schema
 
-    def of_function(self, function: Callable[..., Any], kind: str) -> Schema:
-        """Return the schema of a function's keyword-only arguments."""
-        return self.of_model(arguments_model(function), kind) | {"description": _first_line(inspect.getdoc(function))}
-
 
 def _standard(schema: Any) -> Any:
     """Return pydantic's schema without titles it made of the names, with bounds under their standard names."""
@@ -150,7 +146,8 @@ def _named(definitions: _Definitions, kind: str, table: _Table, tag: str) -> dic
     """Return each ingredient of a table as a mapping: its name under ``tag``, and its arguments."""
     schemas = {}
     for name, function in table.items():
-        schema = definitions.of_function(function, kind)
+        schema = definitions.of_model(arguments_model(function), kind)
+        schema["description"] = _first_line(inspect.getdoc(function))
         schema["properties"] = {tag: {"const": name}, **schema["properties"]}
         schema["required"] = [tag, *schema.get("required", [])]
         schemas[name] = schema
@@ -188,15 +185,10 @@ def _data(definitions: _Definitions) -> Schema:
         "dataset": ("A data set inside scikit-learn's wheel.", definitions.of_model(NamedDataset, "data")),
     }
     common = definitions.of_model(DataCommon, "data")["properties"]
-    schemas = {
-        name: {
-            **schema,
-            "description": text,
-            "properties": {**schema["properties"], **common},
-            "additionalProperties": False,
-        }
-        for name, (text, schema) in sources.items()
-    }
+    for text, schema in sources.values():
+        schema |= {"description": text, "additionalProperties": False}
+        schema["properties"] |= common
+    schemas = {name: schema for name, (_, schema) in sources.items()}
     return _choice(definitions, "data", schemas, "", "Where the rows come from.", short=False)
 
 

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -197,18 +197,15 @@ def _file_table(
         return read_file(file, features, target, classes, header)
     stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     columns = None if features is None else tuple(features)
-    return _stamped(file, stamp, columns, target if isinstance(target, str) else tuple(target), classes, header)
+    return _stamped(stamp, file, columns, target if isinstance(target, str) else tuple(target), classes, header)
 
 
 @lru_cache(maxsize=1)
 def _stamped(
-    file: Path,
-    stamp: tuple[int, ...],  # only tells files apart
-    features: tuple[str, ...] | None,
-    target: str | tuple[str, ...],
-    classes: bool,
+    stamp: tuple[int, ...], file: Path, features: Sequence[str] | None, target: str | Sequence[str], classes: bool,
     header: bool | None,
-) -> Table:
+) -> Table:  # fmt: skip
+    """Read a file; the stamp only tells files apart."""
     return read_file(file, features, target, classes, header)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from gdcli.errors import Problem, nearest
 from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.sections import RunSpec, is_glob
-from gdcli.spec.signature import got
+from gdcli.spec.signature import Path, got
 from gdcli.zoo.expressions import Expression, ExpressionError, Name, Operation, names
 from gdcli.zoo.models import Objective, Stack
 from gdcli.zoo.objectives import compile_
@@ -51,7 +51,7 @@ def _init_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iter
         path = ("model", "init", pattern)
         matches = match(pattern, shapes)
         if not matches:
-            yield spec.problem(path, "no parameter of that name", _near(pattern, shapes), at_key=True)
+            yield _unknown(spec, path, pattern, shapes)
         for name in matches:
             problem = init_problem(value, shapes[name], spec.settings.dtype)
             if problem:
@@ -62,23 +62,21 @@ def _init_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iter
 def _freeze_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Problem]:
     for index, pattern in enumerate(spec.model.freeze):
         if not match(pattern, shapes):
-            what = f"no parameter of that name {got(pattern)}"
-            yield spec.problem(("model", "freeze", index), what, _near(pattern, shapes))
+            yield _unknown(spec, ("model", "freeze", index), pattern, shapes, f" {got(pattern)}")
 
 
 def group_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Problem]:
     """Yield the groups of the optimizer and the scheduler that no parameter is in."""
-    grouped = [("optimizer", pattern) for pattern in (spec.optimizer.groups if spec.optimizer else ())]
-    grouped += [("scheduler", pattern) for pattern in (spec.scheduler.groups if spec.scheduler else ())]
-    for key, pattern in grouped:
-        if not match(pattern, shapes):
-            what, hint = "no parameter of that name", _near(pattern, shapes)
-            yield spec.problem((key, "groups", pattern), what, hint, at_key=True)
+    for key, section in (("optimizer", spec.optimizer), ("scheduler", spec.scheduler)):
+        for pattern in section.groups if section else ():
+            if not match(pattern, shapes):
+                yield _unknown(spec, (key, "groups", pattern), pattern, shapes)
 
 
-def _near(pattern: str, shapes: Mapping[str, Any]) -> str:
-    """Return a hint: of a deep model's names the first, since comparing texts is slow."""
-    return nearest(pattern, islice(shapes, 100))
+def _unknown(spec: RunSpec, path: Path, pattern: str, shapes: Mapping[str, Any], given: str = "") -> Problem:
+    """Return the problem that no parameter has the name, which is a key, or the value ``given``."""
+    hint = nearest(pattern, islice(shapes, 100))  # of a deep model's names the first, since comparing texts is slow
+    return spec.problem(path, f"no parameter of that name{given}", hint, at_key=not given)
 
 
 def match(pattern: str, names: Mapping[str, Any]) -> list[str]:

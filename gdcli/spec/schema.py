@@ -34,7 +34,7 @@ from gdcli.spec.sections import (
     is_glob,
     problems_at,
 )
-from gdcli.spec.signature import Complaint, Path, arguments, check, got
+from gdcli.spec.signature import Checked, Complaint, Path, arguments, check, got
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS
@@ -66,7 +66,7 @@ def respec(spec: RunSpec, document: Node, keys: Collection[str]) -> RunSpec:
     if "seed" in keys and (settings := reading.settings()) is not None:
         changes["settings"] = spec.settings.model_copy(update={"seed": settings.seed})
     if "data.seed" in keys and spec.data is not None:
-        common = reading.common({"seed": given.get("data.seed")})
+        common = reading.checked(DataCommon, {"seed": given.get("data.seed")}, ("data",))
         changes["data"] = replace_fields(spec.data, seed=None if common is None else common.seed)
     if "optimizer" in keys:
         changes["optimizer"] = reading.optimizer()
@@ -96,7 +96,8 @@ class _Reading:
         settings = self.settings()
         data, model, loss, optimizer = self.data(), self.model(), self.loss(), self.optimizer()
         scheduler = self.scheduler()
-        sections = {key: self.section(key, kind) for key, kind in SECTIONS.items()}
+        given = {"sweep": None, "compare": None, **self.raw}
+        sections = {key: self.section((key,), kind, given.get(key, {})) for key, kind in SECTIONS.items()}
         for rest in (self.predict, self.grids, self.contenders, self.across, self.end):
             rest()
         assert settings is not None
@@ -119,26 +120,29 @@ class _Reading:
             elif item.path[0] == "device" and isinstance(given["device"], str):
                 hint = nearest(given["device"], ("cpu", "cuda", "cuda:0", "mps", "auto"))
                 item = Complaint(("device",), f"unknown device {got(given['device'])}", hint)
-            if item not in self.complaints:
-                self.complaints.append(item)
-        return checked  # type: ignore[return-value]  # a Settings
+            self.complaints.append(item)
+        return checked
 
-    def section(self, key: str, kind: type[Section]) -> Section | None:
-        value = self.raw.get(key, {})
-        if key in ("sweep", "compare") and self.raw.get(key) is None:
-            return None
-        if key == "batch" and isinstance(value, str):
-            value = {"mode": value}
-        if not isinstance(value, dict):
-            self.complain((key,), f"must be a mapping {got(value)}")
-            return None
-        checked, complaints = check(kind, value)
-        if key == "batch" and self.raw.get("batch") == value.get("mode"):  # the short form has no key of its own
-            complaints = [item._replace(path=()) for item in complaints]
-        self.below((key,), complaints)
-        if isinstance(checked, Batch):
-            self.cut((key,), checked)
-        return checked  # type: ignore[return-value]  # a kind
+    def section(self, path: Path, kind: type[Section], value: Any) -> Section | None:
+        if isinstance(value, str) and kind is Batch:
+            checked, complaints = check(kind, {"mode": value})
+            self.below(path, [item._replace(path=()) for item in complaints])  # the short form has no key of its own
+            return checked
+        if isinstance(value, dict):
+            section = self.checked(kind, value, path)
+            if isinstance(section, Batch):
+                self.cut(path, section)
+            return section
+        if value is not None or path[0] not in ("sweep", "compare"):
+            self.complain(path, f"must be a mapping {got(value)}")
+        return None
+
+    def checked(
+        self, kind: type[Checked], values: dict[str, Any], path: Path, beside: Collection[str] = ()
+    ) -> Checked | None:
+        checked, complaints = check(kind, values, beside)
+        self.below(path, complaints)
+        return checked
 
     def cut(self, path: Path, batch: Batch) -> None:
         """Check that every key of a batch has an effect."""
@@ -166,23 +170,20 @@ class _Reading:
             return None
         return None if complaints else values
 
-    def named(self, key: str, table: Mapping[str, Any], tag: str = "name") -> tuple[str, dict[str, Any]] | None:
+    def named(
+        self, path: Path, value: Any, table: Mapping[str, Any], tag: str = "name"
+    ) -> tuple[str, dict[str, Any]] | None:
         """Return the name of an ingredient and its other keys, from ``key: NAME`` or ``key: {tag: NAME, ...}``."""
-        if key not in self.raw:
-            return None
-        value = self.raw[key]
-        name: Any
-        path: Path
-        if isinstance(value, str):
-            name, rest, path = value, {}, (key,)
-        elif isinstance(value, dict):
-            rest = {k: v for k, v in value.items() if k != tag}
-            name, path = value.get(tag), (key, tag)
+        key, name = str(path[0]), value
+        rest: dict[str, Any] = {}
+        if isinstance(value, dict):
+            path = (*path, tag)
             if tag not in value:
-                self.complain((key, tag), f"is required: the name of {_a(key)}", at_key=True)
+                self.complain(path, f"is required: the name of {_a(key)}", at_key=True)
                 return None
-        else:
-            self.complain((key,), f"must be the name of {_a(key)}, or a mapping with '{tag}' {got(value)}")
+            name, rest = value[tag], {k: v for k, v in value.items() if k != tag}
+        elif not isinstance(value, str):
+            self.complain(path, f"must be the name of {_a(key)}, or a mapping with '{tag}' {got(value)}")
             return None
         if not isinstance(name, str) or name not in table:
             self.complain(path, f"unknown {key} {got(name)}", nearest(str(name), table))
@@ -196,7 +197,7 @@ class _Reading:
         if not isinstance(value, dict):
             self.complain(("data",), f"must be a mapping {got(value)}")
             return None
-        common = self.common({k: value[k] for k in DataCommon.model_fields if k in value})
+        common = self.checked(DataCommon, {k: value[k] for k in DataCommon.model_fields if k in value}, ("data",))
         rest = {k: v for k, v in value.items() if k not in DataCommon.model_fields}
         sources = [key for key in SOURCES if key in rest]
         if len(sources) != 1:
@@ -210,15 +211,9 @@ class _Reading:
         name, given = self.source(sources[0], rest)
         return None if given is None or common is None else Data(name, given, **common.model_dump())
 
-    def common(self, given: dict[str, Any]) -> DataCommon | None:
-        """Return the keys of data that every source takes."""
-        checked, complaints = check(DataCommon, given)
-        self.below(("data",), complaints)
-        return checked  # type: ignore[return-value]  # a DataCommon
-
     def source(self, source: str, rest: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
-        checked, complaints = check(SOURCES[source], rest, DataCommon.model_fields if source != "generate" else ())
-        self.below(("data",), complaints)
+        beside = DataCommon.model_fields if source != "generate" else ()
+        checked = self.checked(SOURCES[source], rest, ("data",), beside)
         if source == "generate":
             inner = rest["generate"]
             if not isinstance(inner, dict):
@@ -239,23 +234,28 @@ class _Reading:
     def model(self) -> Model | None:
         if "model" not in self.raw:
             self.complain(("model",), "is required")
-        found = self.named("model", MODELS, "type")
-        if found is None:
+            return None
+        if (found := self.named(("model",), self.raw["model"], MODELS, "type")) is None:
             return None
         name, rest = found
         init, freeze = rest.pop("init", {}), rest.pop("freeze", [])
         values = self.arguments(MODELS[name], rest, ("model",), ("type", "init", "freeze"))
-        if not isinstance(init, dict):
-            self.complain(("model", "init"), f"must be a mapping of parameter names {got(init)}")
-            init = {}
+        init = self.by_name(("model", "init"), init, "parameter names")
         if isinstance(freeze, str):
             freeze = [freeze]
         if not isinstance(freeze, list) or not all(isinstance(item, str) for item in freeze):
             self.complain(("model", "freeze"), f"must be a list of parameter names or globs {got(freeze)}")
             freeze = []
-        self.patterns(("model", "init"), init)
         self.patterns(("model", "freeze"), freeze)
         return None if values is None else Model(name, values, init, tuple(freeze))
+
+    def by_name(self, path: Path, value: Any, keys: str = "parameter names or globs") -> dict[str, Any]:
+        """Return what stands for parameters by name or glob; nothing of what is no mapping."""
+        if not isinstance(value, dict):
+            self.complain(path, f"must be a mapping of {keys} {got(value)}")
+            return {}
+        self.patterns(path, value)
+        return value
 
     def patterns(self, path: Path, patterns: Collection[str]) -> None:
         """Check the size of names and globs of parameters, since every glob is matched with every name."""
@@ -267,15 +267,15 @@ class _Reading:
             self.complain(path, f"more than {MAX_GLOBS} names with *, ? or [ (got {count:,})", "Use fewer, wider ones")
 
     def loss(self) -> Ingredient | None:
-        found = self.named("loss", LOSSES)
-        if found is None:
+        value = self.raw.get("loss")
+        if "loss" not in self.raw or (found := self.named(("loss",), value, LOSSES)) is None:
             return None
         values = self.arguments(LOSSES[found[0]], found[1], ("loss",), ["name"])
         return None if values is None else Ingredient(found[0], values)
 
     def optimizer(self) -> Optimizer | None:
-        found = self.named("optimizer", OPTIMIZERS)
-        if found is None:
+        value = self.raw.get("optimizer")
+        if "optimizer" not in self.raw or (found := self.named(("optimizer",), value, OPTIMIZERS)) is None:
             return None
         name, rest = found
         groups = rest.pop("groups", {})
@@ -286,11 +286,7 @@ class _Reading:
         if "scheduler" not in self.raw:
             return None
         value = self.raw["scheduler"]
-        groups = value.get("groups", {}) if isinstance(value, dict) else {}
-        if not isinstance(groups, dict):
-            self.complain(("scheduler", "groups"), f"must be a mapping of parameter names or globs {got(groups)}")
-            groups = {}
-        self.patterns(("scheduler", "groups"), groups)
+        groups = self.by_name(("scheduler", "groups"), value.get("groups", {}) if isinstance(value, dict) else {})
         base = None
         if not (isinstance(value, dict) and groups and "name" not in value):
             base = self.schedule(("scheduler",), value, beside=("groups",))
@@ -303,17 +299,13 @@ class _Reading:
 
     def schedule(self, path: Path, value: Any, beside: tuple[str, ...] = ()) -> Ingredient | None:
         """Check one schedule: its name, or a mapping of the name and its arguments."""
-        given = {"name": value} if isinstance(value, str) else value
-        if not isinstance(given, dict):
-            self.complain(path, f"must be the name of a scheduler, or a mapping with 'name' {got(value)}")
+        if isinstance(value, dict) and "name" not in value:
+            self.complain(path, "needs a name: that of the scheduler", nearest("None", SCHEDULERS))
             return None
-        name = given.get("name")
-        if not isinstance(name, str) or name not in SCHEDULERS:
-            place = path if isinstance(value, str) or "name" not in given else (*path, "name")
-            what = f"unknown scheduler {got(name)}" if "name" in given else "needs a name: that of the scheduler"
-            self.complain(place, what, nearest(str(name), SCHEDULERS))
+        if (found := self.named(path, value, SCHEDULERS)) is None:
             return None
-        rest = {key: item for key, item in given.items() if key not in ("name", *beside)}
+        name, given = found
+        rest = {key: item for key, item in given.items() if key not in beside}
         values = self.arguments(SCHEDULERS[name], rest, path, ("name", *beside), made=True)
         return None if values is None else Ingredient(name, values)
 
@@ -321,10 +313,7 @@ class _Reading:
         return self.arguments(OPTIMIZERS[name], given, path, ("name", "groups"), made=True)
 
     def groups(self, name: str, groups: Any, values: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        if not isinstance(groups, dict):
-            self.complain(("optimizer", "groups"), f"must be a mapping of parameter names or globs {got(groups)}")
-            return {}
-        self.patterns(("optimizer", "groups"), groups)
+        groups = self.by_name(("optimizer", "groups"), groups)
         for pattern, settings in groups.items():
             path = ("optimizer", "groups", pattern)
             if not isinstance(settings, dict):
@@ -369,11 +358,7 @@ class _Reading:
         for index, value in enumerate(cuts) if isinstance(cuts, list) else ():
             path = ("compare", "batches", index)
             if isinstance(value, str | dict):
-                checked, complaints = check(Batch, {"mode": value} if isinstance(value, str) else value)
-                if isinstance(checked, Batch):
-                    self.cut(path, checked)
-                short = [item._replace(path=()) for item in complaints]  # the short form has no key of its own
-                self.below(path, short if isinstance(value, str) else complaints)
+                self.section(path, Batch, value)
             else:
                 self.complain(path, f"must be a batch mode, or a mapping with 'mode' {got(value)}")
 

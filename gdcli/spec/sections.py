@@ -9,14 +9,14 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Len, Lt
 from pydantic import AfterValidator, BaseModel, Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from gdcli.errors import Problem
 from gdcli.report.styles import STYLES
 from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.nodes import Node
-from gdcli.spec.signature import STRICT, Complaint, Integer, Path, entries
+from gdcli.spec.signature import STRICT, Complaint, Integer, Path, entries, one_of
 from gdcli.zoo.data import DatasetName
+from gdcli.zoo.naming import OneOf
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 MAX_SEED = 2**63 - 1
@@ -79,16 +79,10 @@ class Stop(Section):
     patience: Count | None = None
 
 
-def _known_style(style: str) -> str:
-    if style not in STYLES:
-        raise PydanticCustomError("unknown_name", "{kind}", {"kind": "style", "names": sorted(STYLES)})
-    return style
-
-
 class Print(Section):
     """What is printed: the style, and the number or row whose prediction is shown before and after training."""
 
-    style: Annotated[str, AfterValidator(_known_style), Field(json_schema_extra={"enum": sorted(STYLES)})] | None = None
+    style: Annotated[str, *one_of(OneOf("style", STYLES))] | None = None
     predict: Any = None
 
 
@@ -279,15 +273,12 @@ def is_glob(pattern: str) -> bool:
 
 def problems_at(document: Node, complaints: Iterable[Complaint]) -> list[Problem]:
     """Return complaints as problems in the order of the file, those of the command line last, and not too many."""
-    problems = sorted((problem_at(document, complaint) for complaint in complaints), key=_by_place)
+    problems = [problem_at(document, complaint) for complaint in complaints]
+    problems.sort(key=lambda each: (10**9 if each.place.file == "command line" else each.place.line, each.place.column))
     if len(problems) <= MAX_PROBLEMS:
         return problems
     message = f"these are {MAX_PROBLEMS} problems, and the reading stops here"
     return [*problems[:MAX_PROBLEMS], Problem(problems[MAX_PROBLEMS - 1].place, "", message)]
-
-
-def _by_place(problem: Problem) -> tuple[int, int]:
-    return (10**9 if problem.place.file == "command line" else problem.place.line, problem.place.column)
 
 
 def problem_at(document: Node, complaint: Complaint) -> Problem:

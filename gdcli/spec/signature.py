@@ -10,7 +10,7 @@ import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Annotated, Any, NamedTuple, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema, create_model
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -22,6 +22,7 @@ from gdcli.zoo.naming import OneOf
 # defaults are checked too, so that a default 0 of a float is 0.0 like a given one: config.yaml has one form
 STRICT = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 Path: TypeAlias = tuple[str | int, ...]
+Checked = TypeVar("Checked", bound=BaseModel)
 MAX_DETAILS = 1_000  # of pydantic's errors, a few for each value: more than the problems that are ever told
 
 
@@ -77,13 +78,15 @@ def entries(length: int) -> BeforeValidator:
     return BeforeValidator(checked)
 
 
-def _named(one_of: OneOf) -> tuple[Any, ...]:
+def one_of(marked: OneOf) -> tuple[Any, ...]:
+    """Return how pydantic checks a text that names an ingredient, and its JSON Schema."""
+
     def known(value: Any) -> Any:
-        if isinstance(value, str) and value not in one_of.names:
-            raise PydanticCustomError("unknown_name", "{kind}", {"kind": one_of.kind, "names": sorted(one_of.names)})
+        if isinstance(value, str) and value not in marked.names:
+            raise PydanticCustomError("unknown_name", "{kind}", {"kind": marked.kind, "names": sorted(marked.names)})
         return value
 
-    return BeforeValidator(known), WithJsonSchema({"type": "string", "enum": sorted(one_of.names)})
+    return BeforeValidator(known), WithJsonSchema({"type": "string", "enum": sorted(marked.names)})
 
 
 def adapt(annotation: Any) -> Any:
@@ -92,7 +95,7 @@ def adapt(annotation: Any) -> Any:
     if annotation is int:
         return Integer
     if origin is Annotated:
-        bounds = [part for item in arguments[1:] for part in (_named(item) if isinstance(item, OneOf) else (item,))]
+        bounds = [part for item in arguments[1:] for part in (one_of(item) if isinstance(item, OneOf) else (item,))]
         return Annotated[(adapt(arguments[0]), *bounds)]
     if origin is tuple:
         return Annotated[tuple[tuple(map(adapt, arguments))], entries(len(arguments))]  # type: ignore[misc]  # made at run time
@@ -116,8 +119,8 @@ def arguments_model(function: Callable[..., Any]) -> type[BaseModel]:
 
 
 def check(
-    model: type[BaseModel], values: Mapping[str, Any], beside: Iterable[str] = ()
-) -> tuple[BaseModel | None, list[Complaint]]:
+    model: type[Checked], values: Mapping[str, Any], beside: Iterable[str] = ()
+) -> tuple[Checked | None, list[Complaint]]:
     """Return the checked model, or None and every complaint; ``beside`` are the section's keys checked elsewhere."""
     try:
         return model.model_validate(values), []

@@ -48,7 +48,7 @@ def _block(value: Any) -> Iterator[str]:
     """Yield the lines of a list or a mapping that is not empty."""
     if isinstance(value, Mapping):
         yield from _mapping(value)
-    elif all(_is_number(item) for item in value):
+    elif all(type(item) in (int, float) for item in value):
         line = f"[{', '.join(map(_scalar, value))}]"
         yield from wrap(line, WIDTH, subsequent_indent=" ", break_long_words=False, break_on_hyphens=False)
     else:
@@ -96,7 +96,9 @@ def _scalar(value: Any) -> str:
 
 def _text(text: str) -> str:
     """Return the text plain where every reader takes it for text, also in brackets, else in double quotes."""
-    if _PLAIN.fullmatch(text) and text not in NULLS | BOOLS.keys() and not _is_old_word(text):
+    old_words = yaml.SafeLoader.yaml_implicit_resolvers.get(text[:1], [])
+    is_taken = text in NULLS | BOOLS.keys() or any(pattern.match(text) for _, pattern in old_words)
+    if _PLAIN.fullmatch(text) and not is_taken:
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
     return '"' + "".join(_escape(c) if c == "\r" or is_bad(c) else c for c in escaped) + '"'
@@ -107,14 +109,5 @@ def _escape(character: str) -> str:
     return f"\\u{code:04X}" if code <= 0xFFFF else f"\\U{code:08X}"
 
 
-def _is_old_word(text: str) -> bool:
-    resolvers = yaml.SafeLoader.yaml_implicit_resolvers.get(text[0], [])
-    return any(pattern.match(text) for _, pattern in resolvers)
-
-
 def _is_collection(value: Any) -> bool:
     return isinstance(value, Mapping | list | tuple)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

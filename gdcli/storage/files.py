@@ -16,7 +16,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, ParamSpec, TypeVar
 
 import orjson
 
@@ -27,6 +27,10 @@ MOST_LEVELS = 50
 
 Content = bytes | str | Callable[[IO[bytes]], None]
 """What a file holds, or a function that writes it to a stream."""
+
+
+Found = TypeVar("Found")
+Where = ParamSpec("Where")
 
 
 class UnfitError(OSError):
@@ -121,6 +125,18 @@ def _damaged(path: Path, error: OSError) -> DamagedError:
     return DamagedError(f"{path}: {str(error.strerror).removeprefix('it ')}")
 
 
+def lenient(
+    told: Callable[[str], object] | None, read: Callable[Where, Found], *where: Where.args, **how: Where.kwargs
+) -> Found | None:
+    """Return what is read; None where the file is damaged, which is told."""
+    try:
+        return read(*where, **how)
+    except DamagedError as error:
+        if told is not None:
+            told(str(error))
+        return None
+
+
 def json_file(path: Path) -> dict[str, Any] | None:
     """Return a file's JSON object, None where there is no file. Raises DamagedError for anything else."""
     text = content(path)
@@ -213,6 +229,16 @@ def replace(path: Path, content: Content, *, previous: Path | None = None) -> No
             temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def draw(path: Path, picture: Callable[[], bytes], warn: Callable[[str], None]) -> None:
+    """Write a plot; whatever goes wrong in drawing is a warning."""
+    try:
+        content = picture()
+    except Exception as error:  # a plot is a courtesy; the record is complete without it
+        warn(f"could not draw {path.name}: {type(error).__name__}: {error}")
+        return
+    replace(path, content)
 
 
 _TEMPORARY = re.compile(r"\.[\w.-]+\.(?:json|csv|png|txt|yaml|safetensors)\.[0-9a-f]{8}")

@@ -20,18 +20,15 @@ def below(root: Path) -> list[Path]:
 
     Hidden folders are no records, links are not followed.
     """
-    found = []
-    for folder in _folders(root):
-        if is_record(folder):
-            found.append(folder)
-        else:
-            found += [inner for inner in _folders(folder) if is_record(inner)]
+    found: list[Path] = []
+    for folder in folders_in(root):
+        found += [folder] if is_record(folder) else runs_of(folder)
     return sorted(found, key=started, reverse=True)
 
 
 def runs_of(folder: Path) -> list[Path]:
     """Return the folders of the runs of a sweep or a comparison, in the order of their numbers."""
-    found = [inner for inner in _folders(folder) if is_record(inner)]
+    found = [inner for inner in folders_in(folder) if is_record(inner)]
     return sorted(found, key=lambda inner: (run_number(inner) or 0, inner.name))
 
 
@@ -41,7 +38,8 @@ def run_number(folder: Path) -> int | None:
     return int(number) if number.isdecimal() and len(number) < 10 else None
 
 
-def _folders(root: Path) -> Iterator[Path]:
+def folders_in(root: Path) -> Iterator[Path]:
+    """Yield the folders in a folder but hidden ones and links."""
     try:
         with os.scandir(root) as entries:
             for entry in entries:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from gdcli.errors import DamagedError
-from gdcli.storage.files import content, json_file
+from gdcli.storage.files import content, json_file, lenient
 from gdcli.storage.run_folder import in_use
 
 STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)-([0-9a-f]{8})(?:-(\d{1,4}))?")
@@ -123,23 +123,25 @@ def read(folder: Path) -> Record:
     """Return the record of a folder, whatever is in it."""
     problems: list[str] = []
 
-    def lenient(name: str) -> dict[str, Any] | None:
-        try:
-            return json_file(folder / name)
-        except DamagedError as error:
-            problems.append(str(error))
-            return None
+    def found(name: str) -> dict[str, Any] | None:
+        return lenient(problems.append, json_file, folder / name)
 
-    summary = lenient("summary.json")
-    timing, request = lenient("timing.json") or {}, lenient("request.json") or {}
+    summary = found("summary.json")
+    timing, request = found("timing.json") or {}, found("request.json") or {}
     if summary is not None and summary.get("status") not in ENDED:
         problems.append(f"{folder / 'summary.json'}: does not say how it ended")
     kind = _kind(folder, summary or {}, request.get("command"))
     if summary is not None and summary.get("status") == "interrupted" and _going_on(folder) == "running":
         summary = None  # that of the time before `gdcli resume`
-    checkpoint = lenient("checkpoint.json") or {} if summary is None else {}
+    checkpoint = found("checkpoint.json") or {} if summary is None else {}
     status = "damaged" if problems else _going_on(folder) if summary is None else str(summary["status"])
     return Record(folder, kind, status, summary or {}, timing, checkpoint, tuple(problems))
+
+
+def status_of(folder: Path, warning: Callable[[str], object] | None = None) -> str | None:
+    """Return how a record ended, None for one that has not, or whose summary is damaged: it is written anew."""
+    status = (lenient(warning, json_file, folder / "summary.json") or {}).get("status")
+    return status if status in ENDED else None
 
 
 def _going_on(folder: Path) -> str:

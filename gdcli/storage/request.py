@@ -153,6 +153,7 @@ def _is_same(folder: Path, wanted: Request) -> bool:
     try:
         summary, environment = (json_file(folder / f"{name}.json") or {} for name in ("summary", "environment"))
         found = read(folder)
+        existing(folder / "log.txt").close()
     except MachineError:
         return False
     versions = environment.get("versions")
@@ -160,20 +161,11 @@ def _is_same(folder: Path, wanted: Request) -> bool:
     return (
         summary.get("status") in DONE
         and not summary.get("failed")
-        and _has_text(folder)
         and isinstance(versions, dict)
         and {name: str(versions.get(name)).partition("+")[0] for name in known}
         == {name: version.partition("+")[0] for name, version in known.items()}
         and _essence(found, found.data_sha256) == wanted
     )
-
-
-def _has_text(folder: Path) -> bool:
-    try:
-        existing(folder / "log.txt").close()
-    except MachineError:
-        return False
-    return True
 
 
 def _essence(request: Request, data_sha256: str) -> Request:

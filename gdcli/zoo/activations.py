@@ -32,12 +32,15 @@ class Activation:
     grad_fn: str  # torch's node at the end of forward, without Backward0; "" where there is none
 
 
-def _fused(name: str, primitive: str, grad_fn: str, backward: Callable[..., Tensor]) -> Activation:
+def _fused(
+    name: str, primitive: str, grad_fn: str, backward: Callable[..., Tensor], overload: str = "grad_input"
+) -> Activation:
     """Return torch's activation of that name; ``backward`` takes the primitive of its backward pass before the rest."""
     import torch
 
     forward = getattr(torch, name, None) or getattr(torch.nn.functional, name)
-    return Activation(forward, partial(backward, getattr(torch.ops.aten, f"{primitive}_backward").grad_input), grad_fn)
+    aten = getattr(getattr(torch.ops.aten, f"{primitive}_backward"), overload)
+    return Activation(forward, partial(backward, aten), grad_fn)
 
 
 def none() -> Activation:
@@ -118,18 +121,12 @@ def silu() -> Activation:
 
 def hardswish() -> Activation:
     """Piecewise swish: a = z min(max(0, z + 3), 6) / 6; da/dz = 0, z/3 + 1/2 or 1. Source: torch.nn.Hardswish."""
-    import torch
-
-    aten = torch.ops.aten.hardswish_backward.out
-    return Activation(torch.nn.functional.hardswish, lambda d, z, a, out: aten(d.clone(), z, out=out), "Hardswish")
+    return _fused("hardswish", "hardswish", "Hardswish", lambda aten, d, z, a, out: aten(d.clone(), z, out=out), "out")
 
 
 def mish() -> Activation:
     """Mish: a = z t, t = tanh(softplus(z)); da/dz = t + z σ(z) (1 − t²). Source: Misra 2019; torch.nn.Mish."""
-    import torch
-
-    aten = torch.ops.aten.mish_backward.default
-    return Activation(torch.nn.functional.mish, lambda d, z, a, out: out.copy_(aten(d, z)), "Mish")
+    return _fused("mish", "mish", "Mish", lambda aten, d, z, a, out: out.copy_(aten(d, z)), "default")
 
 
 def softplus() -> Activation:

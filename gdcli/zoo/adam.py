@@ -21,14 +21,16 @@ def _root_of_bias_correction(beta: float, t: int) -> float:
     return float((1 - beta**t) ** 0.5)
 
 
-def _moments(of: Numbers, p: Tensor, d: Tensor, betas: tuple[Setting, Setting]) -> tuple[dict[str, Tensor], Update]:
-    """Return the state m, v of Adam's family and its update: m ← β₁m + (1 − β₁)d, v ← β₂v + (1 − β₂)d²."""
+def _moments(
+    of: Numbers, p: Tensor, d: Tensor, betas: tuple[Setting, Setting], parts: list[Update]
+) -> dict[str, Tensor]:
+    """Return the state m, v of Adam's family; add its updates: m ← β₁m + (1 − β₁)d, v ← β₂v + (1 − β₂)d²."""
     import torch
 
     m, v = torch.zeros_like(p), torch.zeros_like(p)
     blend = of.lerp(m, d, 1 - betas[0])
-    average = of.in_turn(lambda lr, t: blend(), average_of_squares(of, v, d, betas[1]))
-    return {"exp_avg": m, "exp_avg_sq": v}, average
+    parts += [lambda lr, t: blend(), average_of_squares(of, v, d, betas[1])]
+    return {"exp_avg": m, "exp_avg_sq": v}
 
 
 def adam(
@@ -59,7 +61,7 @@ def adam(
         import torch
 
         of, d, parts = begin(p, g, weight_decay, maximize, lr, *betas, eps, decoupled=decoupled_weight_decay)
-        state, average = _moments(of, p, d, betas)
+        state = _moments(of, p, d, betas, parts)
         m, v = state.values()
         w = torch.zeros_like(p) if amsgrad else v
         root, epsilon = torch.empty_like(p), of.constant(eps)
@@ -73,10 +75,10 @@ def adam(
             correct().add_(epsilon)
             add_ratio(value=-(lr / bias1(t)))
 
-        if not amsgrad:
-            return Bound(of.in_turn(*parts, average, descend), state)
-        parts += [average, lambda lr, t: torch.maximum(w, v, out=w)]
-        return Bound(of.in_turn(*parts, descend), {**state, "max_exp_avg_sq": w})
+        if amsgrad:
+            parts.append(lambda lr, t: torch.maximum(w, v, out=w))
+            state["max_exp_avg_sq"] = w
+        return Bound(of.in_turn(*parts, descend), state)
 
     return bind
 
@@ -185,7 +187,7 @@ def nadam(
 
         settings = (lr, *betas, eps, momentum_decay)
         of, d, parts = begin(p, g, weight_decay, maximize, *settings, decoupled=decoupled_weight_decay)
-        state, average = _moments(of, p, d, betas)
+        state = _moments(of, p, d, betas, parts)
         m, v = state.values()
         root, epsilon = torch.empty_like(p), of.constant(eps)
         correct, correction = of.divide(v, out=root)
@@ -206,7 +208,7 @@ def nadam(
             add_gradient(value=-lr * (1.0 - mu) / (1.0 - so_far))
             add_average(value=-lr * next_mu / (1.0 - so_far * next_mu))
 
-        return Bound(of.in_turn(*parts, average, descend), state)
+        return Bound(of.in_turn(*parts, descend), state)
 
     return bind
 
@@ -247,7 +249,7 @@ def radam(
         import torch
 
         of, d, parts = begin(p, g, weight_decay, maximize, lr, *betas, eps, decoupled=decoupled_weight_decay)
-        state, average = _moments(of, p, d, betas)
+        state = _moments(of, p, d, betas, parts)
         m, v = state.values()
         step, scale, epsilon = torch.empty_like(p), torch.empty_like(p), of.constant(eps)
         bias1, root_of_bias2 = of.each(_bias_correction, betas[0]), of.each(_root_of_bias_correction, betas[1])
@@ -272,6 +274,6 @@ def radam(
                 step.mul_(scale).mul_(rectifier)
             p.sub_(step)
 
-        return Bound(of.in_turn(*parts, average, descend), state)
+        return Bound(of.in_turn(*parts, descend), state)
 
     return bind

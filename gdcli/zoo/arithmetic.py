@@ -159,14 +159,9 @@ class Numbers:
         x = self.constant(value)
         return lambda: torch.where(mask, x, a, out=a)
 
-    def copy_where(self, a: Tensor, b: Tensor) -> Callable[[Any], None]:
+    def copy_where(self, a: Tensor, b: Tensor) -> Callable[[Any], object]:
         """Return a ← b in the runs where the condition holds, of the condition."""
-
-        def copy(condition: Any) -> None:
-            if condition:
-                a.copy_(b)
-
-        return copy
+        return lambda condition: a.copy_(b) if condition else None
 
     def clamp(self, a: Tensor, smallest: Setting, largest: Setting) -> Callable[[], Tensor]:
         """Return a ← min(max(a, smallest), largest)."""
@@ -325,7 +320,7 @@ class Columns(Numbers):
 
         return fill
 
-    def copy_where(self, a: Tensor, b: Tensor) -> Callable[[Any], None]:
+    def copy_where(self, a: Tensor, b: Tensor) -> Callable[[Any], object]:
         """Return a ← b in the runs where the condition holds."""
         import torch
 

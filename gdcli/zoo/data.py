@@ -265,8 +265,7 @@ def inline(x: list[Any], y: list[Any], classes: bool) -> Table:
 def _matrix(rows: list[Any], key: str) -> Floats:
     if not isinstance(rows, list) or not rows:
         raise ArgumentError((key,), "needs a list with at least one number or row")
-    flat = not isinstance(rows[0], list)
-    if flat:
+    if not isinstance(rows[0], list):
         return np.array([[_number(value, (key, place))] for place, value in enumerate(rows)])
     width = len(rows[0])
     return np.array([_row(row, width, (key, place)) for place, row in enumerate(rows)])

@@ -106,13 +106,9 @@ def _chosen(known: list[str], features: Sequence[str] | None, targets: list[str]
         for place, name in enumerate(wanted):
             if name not in present:
                 path = (key, place) if len(wanted) > 1 or key == "features" else (key,)
-                hint = nearest(name, known)
-                raise ArgumentError(path, f"the file has no column {brief(name)}. {_printable(hint)}")
+                hint = "".join(c if c.isprintable() else "?" for c in nearest(name, known))[:500]
+                raise ArgumentError(path, f"the file has no column {brief(name)}. {hint}")
     return list(dict.fromkeys([*features, *targets]))
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)[:500]
 
 
 def _stacked(columns: Mapping[str, Floats], wanted: Sequence[str]) -> tuple[Floats, tuple[str, ...]]:

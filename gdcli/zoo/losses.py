@@ -24,29 +24,6 @@ Pointwise = Callable[["Tensor", "Tensor"], "Tensor"]  # (output, target) -> Tens
 Targets = Literal["values", "probabilities", "classes"]
 
 
-@dataclass(frozen=True, slots=True)
-class OfDifferences:
-    """A loss that is a sum over (o − t)² times a number: dL/do = ``factor(N)`` (o − t), a number times the difference.
-
-    ``losses`` takes the differences of K steps at once, [K, N] -> [K], with the bits of ``Loss.value`` on each row: the
-    loop keeps the difference, which the derivative needs anyway, and need not work out a loss every step.
-    """
-
-    factor: Callable[[int], float]
-    losses: Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """A loss as a sum of terms over a number: L = Σ terms / ``divisor(n)``, n the number of terms.
-
-    ``each`` (output, target) gives a term for each element, or for each row where the targets are classes.
-    """
-
-    each: Pointwise
-    divisor: Callable[[int], float] = float
-
-
 Joint = Callable[["Tensor", "Tensor"], tuple["Tensor", "Tensor"]]  # (output, target) -> terms, dL/do
 
 
@@ -56,34 +33,42 @@ class Loss:
 
     ``value`` (output, target) -> 0-dim, differentiable by autograd. ``derivative(output)`` binds to the output [B, O]
     of one run's batch and returns (output, target) -> dL/do, a new tensor: the numbers of the equation are made tensors
-    once, since a Python number in a tensor operation costs more than the operation. ``terms`` give the losses of many
-    runs at once; ``joint`` both terms and derivative of many runs, where they share most of the work.
+    once, since a Python number in a tensor operation costs more than the operation.
+
+    ``terms`` (output, target) gives a term for each element, or for each row where the targets are classes, of many
+    runs at once: L = Σ terms / ``divisor(n)``, n the number of terms. ``joint`` gives both terms and derivative of many
+    runs, where they share most of the work.
+
+    Of a loss that ``is_squared``, Σ(o − t)² over a number, the loop keeps the differences, which the derivative needs
+    anyway, and need not work out a loss every step.
     """
 
     value: Pointwise
     derivative: Callable[[Tensor], Pointwise]
     grad_fn: str
-    terms: Terms
-    of_differences: OfDifferences | None = None
+    terms: Pointwise
+    divisor: Callable[[int], float] = float
+    is_squared: bool = False
     joint: Callable[[Tensor], Joint] | None = None
 
+    def factor(self, count: int) -> float:
+        """Return c of a squared loss's dL/do = c (o − t)."""
+        return 2 / self.divisor(count)
 
-def _squared(
-    value: Pointwise,
-    grad_fn: str,
-    factor: Callable[[int], float],
-    losses: Callable[[Tensor], Tensor],
-    divisor: Callable[[int], float],
-) -> Loss:
-    import torch
+    def of_differences(self, kept: Tensor) -> Tensor:
+        """Return the squared losses [K] of differences [K, N], with the bits of ``value`` on each row."""
+        return kept.square().sum(1).div_(kept.new_tensor(self.divisor(kept.shape[1])))
 
-    terms = Terms(lambda o, t: torch.square(o - t), divisor)
-    return Loss(value, _scaled(torch.sub, factor), grad_fn, terms, OfDifferences(factor, losses))
+
+def _squared(value: Pointwise, grad_fn: str, divisor: Callable[[int], float]) -> Loss:
+    """Return Σ(o − t)² / divisor(N), ``value`` for one run."""
+    derivative = _scaled(operator.sub, lambda n: 2 / divisor(n))
+    return Loss(value, derivative, grad_fn, lambda o, t: (o - t).square(), divisor, is_squared=True)
 
 
 def _mean(each: Pointwise, slope: Pointwise) -> Loss:
     """Return the mean of terms over all elements; ``slope`` is the derivative of a term."""
-    return Loss(lambda o, t: each(o, t).mean(), _scaled(slope, lambda n: 1 / n), "Mean", Terms(each))
+    return Loss(lambda o, t: each(o, t).mean(), _scaled(slope, lambda n: 1 / n), "Mean", each)
 
 
 def _scaled(difference: Pointwise, factor: Callable[[int], float]) -> Callable[[Tensor], Pointwise]:
@@ -105,13 +90,7 @@ def mse() -> Loss:
 
     # what torch.nn.functional.mse_loss calls, 1 being the mean; its own checks cost more than a small loss
     mse_loss: Callable[[Tensor, Tensor, int], Tensor] = torch._C._nn.mse_loss  # type: ignore[assignment]  # stub says str
-    return _squared(
-        lambda o, t: mse_loss(o, t, 1),
-        "MseLoss",
-        lambda n: 2 / n,
-        lambda d: torch.sum(torch.square(d), 1).div_(d.new_tensor(d.shape[1])),
-        float,
-    )
+    return _squared(lambda o, t: mse_loss(o, t, 1), "MseLoss", float)
 
 
 def half_mse() -> Loss:
@@ -121,24 +100,12 @@ def half_mse() -> Loss:
 
 def sse() -> Loss:
     """Sum of squared errors: L = Σ(o − t)²; dL/do = 2 (o − t)."""
-    return _squared(
-        lambda o, t: ((o - t) ** 2).sum(),
-        "Sum",
-        lambda n: 2,
-        lambda d: d.square().sum(1),
-        lambda n: 1,
-    )
+    return _squared(lambda o, t: ((o - t) ** 2).sum(), "Sum", lambda n: 1)
 
 
 def half_sse() -> Loss:
     """Half the sum of squared errors: L = Σ(o − t)² / 2; dL/do = o − t."""
-    return _squared(
-        lambda o, t: ((o - t) ** 2).sum() / 2,
-        "Div",
-        lambda n: 1,
-        lambda d: d.square().sum(1) / 2,
-        lambda n: 2,
-    )
+    return _squared(lambda o, t: ((o - t) ** 2).sum() / 2, "Div", lambda n: 2)
 
 
 def mae() -> Loss:
@@ -162,6 +129,14 @@ def huber(*, delta: Annotated[float, Gt(0)] = 1.0) -> Loss:
     return _by_primitive("huber_loss", "HuberLoss", delta=delta)
 
 
+def _of_torch(name: str, grad_fn: str, derivative: Callable[[Tensor], Pointwise], **setting: float) -> Loss:
+    """Return torch's mean loss of that name, with a derivative by hand."""
+    import torch
+
+    function = partial(getattr(torch.nn.functional, name), **setting)
+    return Loss(function, derivative, grad_fn, lambda o, t: function(o, t.expand_as(o), reduction="none"))
+
+
 def _by_primitive(name: str, grad_fn: str, **setting: float) -> Loss:
     """Return torch's mean loss of that name, with torch's backward of it, (factor, o, t, reduction, setting) -> dL/do.
 
@@ -171,8 +146,7 @@ def _by_primitive(name: str, grad_fn: str, **setting: float) -> Loss:
     """
     import torch
 
-    function, primitive = getattr(torch.nn.functional, name), getattr(torch.ops.aten, f"{name}_backward").default
-    (number,) = setting.values()
+    primitive, (number,) = getattr(torch.ops.aten, f"{name}_backward").default, setting.values()
 
     def bind(output: Tensor) -> Pointwise:
         one, share = output.new_ones(()), output.new_tensor(1 / output.numel())
@@ -185,7 +159,7 @@ def _by_primitive(name: str, grad_fn: str, **setting: float) -> Loss:
 
         return derivative
 
-    return Loss(partial(function, **setting), bind, grad_fn, _unreduced(partial(function, **setting)))
+    return _of_torch(name, grad_fn, bind, **setting)
 
 
 _BCE_FLOOR = 9.999999960041972e-13  # 1e-12 as float32 has it: torch's constant, in float64 too
@@ -200,11 +174,7 @@ def bce() -> Loss:
 
     def bind(output: Tensor) -> Pointwise:
         one, count = output.new_tensor(1), output.new_tensor(output.numel())
-
-        def derivative(o: Tensor, t: Tensor) -> Tensor:
-            return torch.sub(o, t).div_(torch.sub(one, o).mul_(o).clamp_(min=_BCE_FLOOR)).div_(count)
-
-        return derivative
+        return lambda o, t: (o - t).div_((one - o).mul_(o).clamp_(min=_BCE_FLOOR)).div_(count)
 
     function = torch.nn.functional.binary_cross_entropy
 
@@ -216,7 +186,7 @@ def bce() -> Loss:
         terms = (t - 1) * torch.log1p(-o).clamp(min=-100) - t * torch.log(o).clamp(min=-100)
         return terms if reduction == "none" else terms.mean()
 
-    return Loss(value, bind, "BinaryCrossEntropy", _unreduced(value))
+    return Loss(value, bind, "BinaryCrossEntropy", lambda o, t: value(o, t.expand_as(o), "none"))
 
 
 def bce_with_logits() -> Loss:
@@ -224,18 +194,12 @@ def bce_with_logits() -> Loss:
 
     dL/do = (σ(o) − t) / N. Source: torch.nn.BCEWithLogitsLoss.
     """
-    import torch
 
     def bind(output: Tensor) -> Pointwise:
         count = output.new_tensor(output.numel())
-        return lambda o, t: torch.sigmoid(o).sub_(t).div_(count)
+        return lambda o, t: o.sigmoid().sub_(t).div_(count)
 
-    function = torch.nn.functional.binary_cross_entropy_with_logits
-    return Loss(function, bind, "BinaryCrossEntropyWithLogits", _unreduced(function))
-
-
-def _unreduced(function: Callable[..., Tensor]) -> Terms:
-    return Terms(lambda o, t: function(o, t.expand_as(o), reduction="none"))
+    return _of_torch("binary_cross_entropy_with_logits", "BinaryCrossEntropyWithLogits", bind)
 
 
 def cross_entropy() -> Loss:
@@ -260,8 +224,7 @@ def cross_entropy() -> Loss:
 
         return derivative
 
-    terms = Terms(lambda o, t: _of_classes(log_softmax(o, -1), t))
-    return Loss(value, bind, "NllLoss", terms, joint=_softmax_once)
+    return Loss(value, bind, "NllLoss", lambda o, t: _of_classes(log_softmax(o, -1), t), joint=_softmax_once)
 
 
 def _softmax_once(output: Tensor) -> Joint:
@@ -324,7 +287,7 @@ def nll() -> Loss:
 
         return derivative
 
-    return Loss(torch.nn.functional.nll_loss, bind, "NllLoss", Terms(_of_classes))
+    return Loss(torch.nn.functional.nll_loss, bind, "NllLoss", _of_classes)
 
 
 def kl_div() -> Loss:

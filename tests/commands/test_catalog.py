@@ -21,7 +21,7 @@ TABLES = {
     "model": MODELS, "loss": LOSSES, "activation": ACTIVATIONS, "optimizer": OPTIMIZERS, "data": GENERATORS,
     "style": STYLES,
 }  # fmt: skip
-EVERY = [entry for kind in catalog.kinds() for entry in catalog.entries(kind)]
+EVERY = [entry for kind in catalog.KINDS for entry in catalog.entries(kind)]
 
 
 @pytest.mark.parametrize("kind", TABLES)
@@ -75,7 +75,7 @@ def test_unknown_words_name_the_nearest(words: list[str], message: str) -> None:
 
 def test_a_line_for_each() -> None:
     text = catalog.listing(EVERY)
-    assert len(text.splitlines()) == len(EVERY) + 2 * len(catalog.kinds()) - 1
+    assert len(text.splitlines()) == len(EVERY) + 2 * len(catalog.KINDS) - 1
     assert "\n  mse " in text
 
 

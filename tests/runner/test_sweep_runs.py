@@ -164,15 +164,15 @@ def test_verify_trains_some_again_alone(gdcli) -> None:
 
 
 def test_verify_tells_of_a_run_that_is_another_alone(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
-    carried = batch.run_shard
+    carried = batch.run_single
 
-    def other(shard: Any, *rest: Any) -> Any:
-        for result in carried(shard, *rest):
-            for parameter in result.parameters:
-                parameter.values[...] += 1e-2
-            yield result
+    def other(*given: Any) -> Any:
+        result = carried(*given)
+        for parameter in result.parameters:
+            parameter.values[...] += 1e-2
+        return result
 
-    monkeypatch.setattr(batch, "run_shard", other)
+    monkeypatch.setattr(batch, "run_single", other)
     answer = gdcli("sweep", *NET, "-p", "lr=0.1,0.5", "--verify", "1000", "--no-plot")
     assert answer.code == 1
     assert "verified 2 runs alone: largest relative difference 0.0" in answer.err

@@ -10,7 +10,7 @@ from gdcli.commands import specs
 from gdcli.commands.context import Context, Ended
 from gdcli.errors import SpecError
 from gdcli.spec import sizes
-from gdcli.spec.config import filled_in
+from gdcli.spec.config import digest, filled_in
 from gdcli.spec.load import Loaded
 from gdcli.spec.overrides import parsed
 from gdcli.spec.sections import Compare
@@ -46,8 +46,8 @@ def compare(request: CompareRequest, context: Context) -> ComparisonRun | Ended:
     target = block.target if request.target is None else request.target
     if closed_form and any(row.label == "closed_form" for row in rows):
         raise SpecError("the label 'closed_form' is that of the closed form's row: give the optimizer another")
-    filled = filled_in(spec) | {"rows": [row.label for row in rows], "seeds": list(map(str, seeds.reporting))}
-    if (reused := context.reused(loaded, filled, request)) is not None:
+    name = digest(filled_in(spec) | {"rows": [row.label for row in rows], "seeds": list(map(str, seeds.reporting))})
+    if (reused := context.reused(loaded, name, request)) is not None:
         return reused
     context.frontend.engine()
     for warning in loaded.warnings:
@@ -69,7 +69,7 @@ def compare(request: CompareRequest, context: Context) -> ComparisonRun | Ended:
         factory=factory, trials=rows, seeds=seeds.reporting, changes=_changes(loaded, seeds.reporting, redraw=redraw),
         grid=grid, tuning_changes=_changes(loaded, seeds.tuning, redraw=redraw), closed_form=closed_form, x=request.x,
     )  # fmt: skip
-    return batch.record(work, request, context, filled, total)
+    return batch.record(work, request, context, name, total)
 
 
 def _changes(loaded: Loaded, seeds: Sequence[int], *, redraw: bool) -> list[tuple[tuple[str, Any], ...]]:

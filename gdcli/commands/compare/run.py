@@ -22,7 +22,7 @@ from gdcli.plan import SpecFactory, Trial, extended
 from gdcli.records import Effort, Result
 from gdcli.report import plots
 from gdcli.runner import record_run
-from gdcli.runner.batch import BatchCallbacks, Execution, Plan, ResultRows, effort_of, rows_of, run_all
+from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, effort_of, rows_of, run_all
 from gdcli.runner.jobs import Capture, PlannedRun
 from gdcli.runner.provenance import data_hash
 from gdcli.runner.record_run import Timing, Warn
@@ -67,7 +67,7 @@ class ComparisonRun:
                 trials = self._tune(self.grid, interrupt, callbacks)
         runs = self._runs(self._points(trials))
         axes = ["label", "lr", "lr_from", *(["seed"] if len(self.seeds) > 1 else [])]
-        self.plan = replace(self.plan, runs=runs, axes=axes, execution=self._execution(runs))
+        self.plan = replace(self.plan, runs=runs, axes=axes, fleets=self.plan.fleets and len(runs) > ONE_BY_ONE)
 
     def train(self, interrupt: Interrupt, callbacks: BatchCallbacks, rows: ResultRows) -> None:
         """Train the runs of the table, and solve for the closed form."""
@@ -80,14 +80,10 @@ class ComparisonRun:
 
     def _stopped(self) -> bool:
         """Say whether a run failed where the first failure ends it all."""
-        return self.plan.execution.fail_fast and any(r.status == "failed" for r in self.trained)
+        return self.plan.fail_fast and any(r.status == "failed" for r in self.trained)
 
     def _runs(self, points: Sequence[Trial]) -> list[PlannedRun]:
         return [PlannedRun(*each) for each in specs.checked(self.factory, points)]
-
-    def _execution(self, runs: Sequence[PlannedRun]) -> Execution:
-        execution = self.plan.execution
-        return replace(execution, fleets=execution.fleets and len(runs) > ONE_BY_ONE)
 
     def _points(self, rows: Sequence[Trial]) -> list[Trial]:
         """Return row by row a point per seed."""
@@ -111,12 +107,12 @@ class ComparisonRun:
             found: list[Result] = []
             if points and not interrupt.requested and not self._stopped():
                 runs, part = self._runs(points), f"tuning-{len(self.tuning)}"
-                execution = self._execution(runs)
-                plan = replace(self.plan, runs=runs, axes=axes, execution=execution, capture=Capture(), folders=False)
+                fleets = self.plan.fleets and len(runs) > ONE_BY_ONE
+                plan = replace(self.plan, runs=runs, axes=axes, fleets=fleets, capture=Capture(), folders=False)
                 found = run_all(plan, self.folder, interrupt, callbacks, None, again=self.again, part=part)
                 self.tuning += found
             by_number = {result.number: result for result in found}
-            missing = [records.failed_result(k, p.label, p.values, "interrupted") for k, p in enumerate(points, 1)]
+            missing = [Result(k, p.label, p.values, "failed", "interrupted") for k, p in enumerate(points, 1)]
             return [by_number.get(result.number, result) for result in missing]
 
         self.tuned, tried = tune(self.trials, grid, self.tuning_changes, train)
@@ -199,14 +195,14 @@ class ComparisonRun:
         """Draw the curves, the tuning, the paths."""
         loaded, lines = self.plan.loaded, self.lines()
         title, label = loaded.spec.name, record_run.loss_label(loaded)
-        curves = [tuned.curve() for tuned in self.tuned]
+        curves = [plots.Curve(t.label, t.lrs, np.array(t.losses), chosen=t.lr) for t in self.tuned]
         pictures = {"compare.png": lambda: shown.curves(lines, loaded, self.x)}
         if self.tuned:
             pictures["tuning.png"] = lambda: plots.sensitivity(curves, title=title, loss_label=label)
         if self.plan.capture.path:
             pictures["paths.png"] = lambda: shown.paths(lines, loaded) or b""
         for name, picture in pictures.items():
-            record_run.draw(self.folder / name, picture, warning)
+            files.draw(self.folder / name, picture, warning)
 
 
 def _with_lr(row: Trial, tuned: Tuned) -> Trial:
@@ -249,10 +245,6 @@ class Tuned:
         pairs.sort(key=lambda pair: pair[0])
         finite = tuple(loss if isfinite(loss) else inf for _, loss in pairs)
         return Tuned(self.label, tuple(lr for lr, _ in pairs), finite, finite.index(min(finite)))
-
-    def curve(self) -> plots.Curve:
-        """Return it as a curve of the picture."""
-        return plots.Curve(self.label, self.lrs, np.array(self.losses), chosen=self.lr)
 
 
 def tune(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gdcli import plan
 from gdcli.commands import specs
@@ -12,7 +12,7 @@ from gdcli.commands.context import Context, Ended
 from gdcli.errors import SpecError
 from gdcli.plan import Axis, Trial
 from gdcli.spec import sizes
-from gdcli.spec.config import filled_in
+from gdcli.spec.config import digest, filled_in
 from gdcli.spec.load import Loaded
 from gdcli.spec.nodes import Node
 from gdcli.spec.overrides import parsed
@@ -31,15 +31,15 @@ def sweep(request: SweepRequest, context: Context) -> TrainingSweep | LossGrid |
     """
     document, loaded, axes = _checked(request, context)
     given = [[axis.name, axis.grid.text] for axis in axes]
-    filled = filled_in(loaded.spec) | {"axes": given, "seeds": request.seeds}  # what names the folder
-    if (reused := context.reused(loaded, filled, request)) is not None:
+    name = digest(filled_in(loaded.spec) | {"axes": given, "seeds": request.seeds})  # of the folder
+    if (reused := context.reused(loaded, name, request)) is not None:
         return reused
     if axes[0].kind != "parameter":
-        return _trained(document, loaded, axes, filled, request, context)
+        return _trained(document, loaded, axes, name, request, context)
     context.frontend.engine()
     from gdcli.commands import loss_grid
 
-    return loss_grid.record(loaded, axes, filled, request, context)
+    return loss_grid.record(loaded, axes, name, request, context)
 
 
 def expanded(request: SweepRequest, context: Context) -> str:
@@ -75,9 +75,8 @@ def _checked(request: SweepRequest, context: Context) -> tuple[Node, Loaded, lis
 
 
 def _trained(
-    document: Node, loaded: Loaded, axes: Sequence[Axis], filled: dict[str, Any], request: SweepRequest,
-    context: Context,
-) -> TrainingSweep:  # fmt: skip
+    document: Node, loaded: Loaded, axes: Sequence[Axis], digest: str, request: SweepRequest, context: Context
+) -> TrainingSweep:
     frontend = context.frontend
     factory = specs.factory(context.source, document, loaded, request.name)
     trials = plan.with_overrides(_points(axes, request.seeds, loaded.spec.settings.seed), parsed(request.overrides))
@@ -97,7 +96,7 @@ def _trained(
     planned = batch.plan_of(request, context, document, loaded, runs, names, capture)
     batch.warn_of_rounding(planned, frontend)
     batch.require_memory_for(planned)
-    return batch.record(TrainingSweep(planned), request, context, filled, len(runs))
+    return batch.record(TrainingSweep(planned), request, context, digest, len(runs))
 
 
 def _points(axes: Sequence[Axis], seeds: int, base: int) -> list[Trial]:

@@ -79,7 +79,7 @@ class TrainingSweep:
 
     def draw(self, warning: Warn) -> None:
         """Draw the losses over the axes."""
-        record_run.draw(self.folder / "sweep.png", self._picture, warning)
+        files.draw(self.folder / "sweep.png", self._picture, warning)
 
     def _picture(self) -> bytes:
         plan = self.plan

@@ -31,8 +31,7 @@ class Autograd:
     ) -> None:
         self._forward, self._loss, self._module = forward, loss, module
         self._leaves = tuple(leaf for leaf in leaves if leaf.requires_grad)
-        gradient = theta.gradient_of_all if theta.innermost else theta.gradient_view
-        into = [view for slot in theta.slots if (view := gradient(slot)) is not None]
+        into = [view for slot in theta.slots if (view := theta.gradient_view(slot)) is not None]
         # a leaf may be the transpose of its parameter, and then so is its gradient
         pairs = zip(into, self._leaves, strict=True)
         self._into = [
@@ -117,6 +116,6 @@ def on_objective(theta: Theta, value: Callable[[Sequence[Tensor]], Tensor], *, b
 
 def leaves_on(theta: Theta, *, transposed: bool = False) -> list[Tensor]:
     """Return theta's parameters as leaves of autograd's graph, in the model's order; matrices transposed if asked."""
-    views = [theta.of_all(slot) if theta.innermost else theta.view(slot) for slot in theta.slots]
+    views = [theta.view(slot) for slot in theta.slots]
     turned = [view.t() if transposed and view.ndim == 2 else view for view in views]
     return [view.detach().requires_grad_(slot.trained) for view, slot in zip(turned, theta.slots, strict=True)]

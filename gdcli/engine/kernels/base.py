@@ -22,8 +22,8 @@ from torch import Tensor
 
 from gdcli.engine.theta import Theta
 from gdcli.zoo.activations import ACTIVATIONS, Activation
-from gdcli.zoo.losses import Loss
-from gdcli.zoo.models import Affine, Chain
+from gdcli.zoo.losses import Loss, Pointwise
+from gdcli.zoo.models import Chain
 
 KernelStep = Callable[[Tensor, Tensor], tuple[Any, Tensor]]
 Pass = Callable[[Tensor], Tensor]
@@ -77,8 +77,8 @@ class FleetLayout:
     axis: int  # of the runs, in outputs
     arranged: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]  # (x, y, R), as `Kernel.arranged`
     by_run: Pass
-    forward: Callable[[Sequence[AffineLayer], int, Tensor], tuple[Pass, list[Any]]]
-    """(layers, B, like) -> the forward pass, and its trail: each layer's input, weighted sum and output."""
+    forward: Callable[..., Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]]
+    """(layer, B, like, is_last) -> a -> weighted sum and output as the way back needs them, and the output."""
     back: Callable[..., Callable[..., Tensor]]
     """(layer, B, like, is_first) -> (d, *trail) -> gradient at the layer's input; writes the layer's gradients."""
     of_one_row: Callable[..., Any] | None = None  # a step, and its ``forward``, of a single row on the host
@@ -89,13 +89,12 @@ class FleetChain:
 
     def __init__(self, theta: Theta, chain: Chain, loss: Loss, layout: FleetLayout) -> None:
         self._layers, self._like, self._runs = layers_on(theta, chain), theta.stored, theta.values.shape[0]
-        self._layout, self._outputs = layout, chain.layers[-1].outputs
-        self._losses = LossesOfRuns(loss, layout.axis, self._runs)
+        self._layout, self._loss, self._outputs = layout, loss, chain.layers[-1].outputs
         self._plans: dict[tuple[int, ...], KernelStep] = {}
         self._passes: dict[tuple[int, ...], Pass] = {}
         self._rows: Tensor | None = None  # of the last step, and its plan: a shape as a key costs as much as a product
         self._now: KernelStep
-        self.losses, self.loss_of, self.by_run = self._losses.of_steps, self._losses.of, layout.by_run
+        self.by_run = layout.by_run
 
     def arranged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return rows in the layout."""
@@ -116,18 +115,34 @@ class FleetChain:
         """Return the output for arranged x."""
         found = self._passes.get(x.shape)
         if found is None:
-            found = self._passes[x.shape] = self._layout.forward(self._layers, x.shape[1], self._like)[0]
+            found = self._passes[x.shape] = self._pass(x.shape[1])[0]
         return found(x)
+
+    def _pass(self, rows: int) -> tuple[Pass, Trail]:
+        """Return the forward pass, and its trail."""
+        last = self._layers[-1]
+        plan = [self._layout.forward(layer, rows, self._like, is_last=layer is last) for layer in self._layers]
+        trail: Trail = []
+
+        def forward(a: Tensor) -> Tensor:
+            trail.clear()
+            for each in plan:
+                z, after, output = each(a)
+                trail.append((a, z, after))
+                a = output
+            return a
+
+        return forward, trail
 
     def _plan(self, x: Tensor) -> KernelStep:
         layers, rows, layout = self._layers, x.shape[1], self._layout
         one_run = self._like.new_empty((rows, self._outputs))
-        at_output = self._losses.at_output(one_run)
+        at_output = self._at_output(one_run)
         if layout.of_one_row is not None and rows == 1 and x.device.type == "cpu":
-            plan = layout.of_one_row(layers, self._like, self._losses.factor(one_run), at_output)
+            plan = layout.of_one_row(layers, self._like, factor_of(self._loss, one_run), at_output)
             self._passes.setdefault(x.shape, plan.forward)
             return plan  # type: ignore[no-any-return]  # a step with a ``forward``
-        forward, trail = layout.forward(layers, rows, self._like)
+        forward, trail = self._pass(rows)
         first = first_trained(layers)
         backward = [layout.back(layer, rows, self._like, is_first=k == first) for k, layer in enumerate(layers)]
 
@@ -140,24 +155,60 @@ class FleetChain:
 
         return step
 
+    # --- losses of all runs: outputs are [R, B, O] or [O, B, R]
 
-def layers_on(theta: Theta, chain: Chain, *, is_fleet: bool = True) -> list[AffineLayer]:
-    """Bind a chain's layers to their views of theta: of all runs, or of the one that there is."""
-    slots = {slot.name: slot for slot in theta.slots}
-    view, gradient = (theta.of_all, theta.gradient_of_all) if is_fleet else (theta.view, theta.gradient_view)
+    def loss_of(self, output: Tensor, y: Tensor) -> Tensor:
+        """Return the loss [R] of outputs: Σ terms / divisor."""
+        terms = self._loss.terms(output, y)
+        axes = tuple(axis for axis in range(terms.ndim) if axis != self._layout.axis % output.ndim)
+        return torch.sum(terms, axes) / self._loss.divisor(terms.numel() // self._runs)
 
-    def bind(affine: Affine) -> AffineLayer:
-        weight, bias = slots[f"{affine.name}weight"], slots.get(f"{affine.name}bias")
-        return AffineLayer(
-            view(weight),
-            None if bias is None else view(bias),
-            gradient(weight),
-            None if bias is None else gradient(bias),
-            ACTIVATIONS[affine.activation](),
-            affine.activation,
-        )
+    def losses(self, steps: Sequence[Any]) -> Tensor:
+        """Return the losses [K, R] of K steps, worked out at once where differences were kept."""
+        first = steps[0]  # the last batch of an epoch may be smaller, and then of another kind
+        if not all(step is first or (step.shape == first.shape and type(step) is type(first)) for step in steps):
+            return torch.cat([self._of_alike([step]) for step in steps])
+        return self._of_alike(steps)
 
-    return [bind(affine) for affine in chain.layers]
+    def _of_alike(self, steps: Sequence[Any]) -> Tensor:
+        if isinstance(steps[0], np.ndarray):
+            joined = np.concatenate(steps).reshape(len(steps), *steps[0].shape)  # a fifth of what np.stack takes
+            return self._of_differences(torch.from_numpy(joined))
+        kept = torch.stack([*steps])
+        return self._of_differences(kept) if self._loss.is_squared and steps[0].ndim > 1 else kept
+
+    def _of_differences(self, kept: Tensor) -> Tensor:
+        axis = self._layout.axis % (kept.ndim - 1) + 1
+        if axis == 3 and kept.shape[1] * kept.shape[2] <= 2:  # a sum of two has one order: no need to turn them
+            return self._loss.of_differences(kept.flatten(1, 2))
+        rows = kept.movedim(axis, 1).flatten(2)  # [K, R, N]
+        return self._loss.of_differences(rows.reshape(-1, rows.shape[2])).view(rows.shape[:2])
+
+    def _at_output(self, one_run: Tensor) -> AtOutput:
+        apart = at_output(self._loss, self.loss_of, one_run)
+        if self._loss.joint is None:
+            return apart
+        both, divisor = self._loss.joint(one_run), self._loss.divisor
+
+        def at_classes(o: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+            if t.is_floating_point():  # rows of class probabilities
+                return apart(o, t)
+            terms, d = both(o, t)  # a term for each row [R, B]
+            return torch.sum(terms, 1) / divisor(terms.shape[1]), d
+
+        return at_classes
+
+
+def layers_on(theta: Theta, chain: Chain) -> list[AffineLayer]:
+    """Bind a chain's layers to their views of theta."""
+    views = {slot.name: (theta.view(slot), theta.gradient_view(slot)) for slot in theta.slots}
+    layers = []
+    for affine in chain.layers:
+        weight, into_weight = views[f"{affine.name}weight"]
+        bias, into_bias = views.get(f"{affine.name}bias", (None, None))
+        activation = ACTIVATIONS[affine.activation]()
+        layers.append(AffineLayer(weight, bias, into_weight, into_bias, activation, affine.activation))
+    return layers
 
 
 def first_trained(layers: Sequence[AffineLayer]) -> int:
@@ -198,63 +249,18 @@ def affine_chain(
     return forward
 
 
-class LossesOfRuns:
-    """One loss of all runs: outputs are [R, B, O] or [O, B, R], ``axis`` is that of the runs."""
+def factor_of(loss: Loss, output: Tensor) -> float | None:
+    """Return c where dL/do = c (o − t) and differences are kept instead of losses, by one run's output; else None."""
+    return loss.factor(output.numel()) if loss.is_squared and output.numel() <= KEPT_DIFFERENCES else None
 
-    def __init__(self, loss: Loss, axis: int, runs: int) -> None:
-        self._loss, self._axis, self._runs = loss, axis, runs
 
-    def of(self, output: Tensor, y: Tensor) -> Tensor:
-        """Return the loss [R] of outputs: Σ terms / divisor."""
-        terms = self._loss.terms.each(output, y)
-        axes = tuple(axis for axis in range(terms.ndim) if axis != self._axis % output.ndim)
-        return torch.sum(terms, axes) / self._loss.terms.divisor(terms.numel() // self._runs)
-
-    def of_steps(self, steps: Sequence[Any]) -> Tensor:
-        """Return the losses [K, R] of K steps, worked out at once where differences were kept."""
-        first = steps[0]  # the last batch of an epoch may be smaller, and then of another kind
-        if not all(step is first or (step.shape == first.shape and type(step) is type(first)) for step in steps):
-            return torch.cat([self._of_alike([step]) for step in steps])
-        return self._of_alike(steps)
-
-    def _of_alike(self, steps: Sequence[Any]) -> Tensor:
-        if isinstance(steps[0], np.ndarray):
-            joined = np.concatenate(steps).reshape(len(steps), *steps[0].shape)  # a fifth of what np.stack takes
-            return self._of_differences(torch.from_numpy(joined))
-        if self._loss.of_differences is None or steps[0].ndim == 1:
-            return torch.stack([*steps])
-        return self._of_differences(torch.stack([*steps]))
-
-    def _of_differences(self, kept: Tensor) -> Tensor:
-        assert self._loss.of_differences is not None
-        axis = self._axis % (kept.ndim - 1) + 1
-        if axis == 3 and kept.shape[1] * kept.shape[2] <= 2:  # a sum of two has one order: no need to turn them
-            return self._loss.of_differences.losses(kept.flatten(1, 2))
-        rows = kept.movedim(axis, 1).flatten(2)  # [K, R, N]
-        return self._loss.of_differences.losses(rows.reshape(-1, rows.shape[2])).view(rows.shape[:2])
-
-    def factor(self, one_run: Tensor) -> float | None:
-        """Return c where dL/do = c (o − t) and differences are kept instead of losses; else None."""
-        squares = self._loss.of_differences
-        return None if squares is None or one_run.numel() > KEPT_DIFFERENCES else squares.factor(one_run.numel())
-
-    def at_output(self, one_run: Tensor) -> AtOutput:
-        """Return (o, t) -> losses or differences, and dL/do, from the shape of one run's output [B, O]."""
-        number, derivative, joint = self.factor(one_run), self._loss.derivative(one_run), self._loss.joint
-        if joint is not None:
-            both, divisor = joint(one_run), self._loss.terms.divisor
-
-            def at_classes(o: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-                if t.is_floating_point():  # rows of class probabilities
-                    return self.of(o, t), derivative(o, t)
-                terms, d = both(o, t)  # a term for each row [R, B]
-                return torch.sum(terms, 1) / divisor(terms.shape[1]), d
-
-            return at_classes
-        if number is None:
-            return lambda o, t: (self.of(o, t), derivative(o, t))
-        sub, mul = torch.sub, torch.mul
-        if number == 1:
-            return lambda o, t: (d := sub(o, t), d)
-        scale = one_run.new_tensor(number)
-        return lambda o, t: (d := sub(o, t), mul(d, scale))
+def at_output(loss: Loss, value: Pointwise, output: Tensor) -> AtOutput:
+    """Return (o, t) -> losses or differences, and dL/do, from the shape of one run's output [B, O]."""
+    number, derivative = factor_of(loss, output), loss.derivative(output)
+    if number is None:
+        return lambda o, t: (value(o, t), derivative(o, t))
+    sub, mul = torch.sub, torch.mul
+    if number == 1:
+        return lambda o, t: (d := sub(o, t), d)
+    scale = output.new_tensor(number)
+    return lambda o, t: (d := sub(o, t), mul(d, scale))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from gdcli.engine.kernels.base import AffineLayer, FleetLayout, Pass, is_over_rows
+from gdcli.engine.kernels.base import AffineLayer, FleetLayout, is_over_rows
 from gdcli.engine.theta import ALIGNMENT
 
 
@@ -19,33 +18,12 @@ def _arranged(x: Tensor, y: Tensor, runs: int) -> tuple[Tensor, Tensor]:
     return apart(x), apart(y)
 
 
-def _pass(layers: Sequence[AffineLayer], rows: int, like: Tensor) -> tuple[Pass, list[Any]]:
-    """Return the forward pass [R, B, D] -> [R, B, O], and its trail: each layer's input, weighted sum and output."""
-    plan = [_forward(layer, rows, like, is_last=layer is layers[-1]) for layer in layers]
-    trail: list[Any] = []
-
-    def forward(x: Tensor) -> Tensor:
-        a = x
-        trail.clear()
-        for each in plan:
-            kept, after = each(a)
-            trail.append((a, *kept))
-            a = after
-        return a
-
-    return forward, trail
-
-
 def aligned_buffer(like: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Return zeros [R, S] and their view as ``shape``, [R, ...]: every run has vectors of its own, in pairs."""
-    runs, inner = shape[0], shape[1:]
-    size = torch.Size(inner).numel()
+    runs, size = shape[0], torch.Size(shape[1:]).numel()
     unit = 2 * ALIGNMENT // like.element_size()  # torch's loops take two vectors at a time
     whole = like.new_zeros((runs, -(-size // unit) * unit))
-    strides = [1]
-    for length in reversed(inner[1:]):
-        strides.insert(0, strides[0] * length)
-    return whole, whole.as_strided(shape, (whole.shape[1], *strides))
+    return whole, whole[:, :size].view(*shape)
 
 
 def apart(rows: Tensor) -> Tensor:
@@ -57,7 +35,7 @@ def apart(rows: Tensor) -> Tensor:
 
 def _forward(
     layer: AffineLayer, rows: int, like: Tensor, *, is_last: bool
-) -> Callable[[Tensor], tuple[tuple[Tensor, ...], Tensor]]:
+) -> Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]:
     """Return a [R, B, I] -> what the way back needs, and the output [R, B, O].
 
     The activation works on whole buffers, whose ends are zeros, so that each run's entries lie in whole vectors.
@@ -70,18 +48,18 @@ def _forward(
     into = None if is_last else _into(layer, whole)
     bmm, baddbmm = torch.bmm, torch.baddbmm
 
-    def forward(a: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    def forward(a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if bias is None:
             bmm(a, transposed, out=z)
         else:
             baddbmm(bias, a, transposed, out=z)
         if activation is None:
-            return (whole, whole), whole.clone().as_strided(z.shape, strides)
+            return whole, whole, whole.clone().as_strided(z.shape, strides)
         if over_rows:
             after = apart(activation(z))
-            return (z, after), after
+            return z, after, after
         after = activation(whole) if into is None else into(whole)
-        return (whole, after), after.as_strided(z.shape, strides)
+        return whole, after, after.as_strided(z.shape, strides)
 
     return forward
 
@@ -132,7 +110,7 @@ def _back(layer: AffineLayer, rows: int, like: Tensor, *, is_first: bool) -> Cal
     return back
 
 
-BATCHED = FleetLayout(0, _arranged, lambda output: output, _pass, _back)
+BATCHED = FleetLayout(0, _arranged, lambda output: output, _forward, _back)
 """Runs leading: weights [R, O, I], rows [R, B, D] or [1, B, D] expanded where all runs have the same.
 
 z = baddbmm(b, a, Wᵀ), dW = bmm(δᵀ, a), db = Σ_b δ, below bmm(δ, W): the order of operations of autograd.

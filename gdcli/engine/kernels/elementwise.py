@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gdcli.engine.kernels.base import AffineLayer, FleetLayout, Pass, first_trained, is_over_rows
+from gdcli.engine.kernels.base import AffineLayer, FleetLayout, first_trained, is_over_rows
 from gdcli.zoo.models import Chain
 
 WIDTH = 64
@@ -41,46 +41,35 @@ def _innermost(rows: Tensor) -> Tensor:
     return rows.t().unsqueeze(-1).contiguous() if rows.ndim == 2 else rows.permute(2, 1, 0).contiguous()
 
 
-def _pass(layers: Sequence[AffineLayer], rows: int, like: Tensor) -> tuple[Pass, list[Any]]:
-    """Return the forward pass [D, B, R] -> [O, B, R], and its trail: each layer's input, weighted sum and output."""
-    plan = [(_weighted_sum(layer, rows, like), layer.activation.forward) for layer in layers]
-    trail: list[Any] = []
-
-    def forward(x: Tensor) -> Tensor:
-        a = x
-        trail.clear()
-        for weighted_sum, activation in plan:
-            z = weighted_sum(a)
-            trail.append((a, z, a := z if activation is None else activation(z)))
-        return a
-
-    return forward, trail
-
-
-def _weighted_sum(layer: AffineLayer, rows: int, like: Tensor) -> Pass:
-    """Return a [I, B, R] -> z = W a + b [O, B, R]."""
-    inputs = layer.weight.shape[1]
+def _forward(
+    layer: AffineLayer, rows: int, like: Tensor, *, is_last: bool
+) -> Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]:
+    """Return a [I, B, R] -> z = W a + b [O, B, R] and f(z), twice since it is handed on as the way back needs it."""
+    inputs, activation = layer.weight.shape[1], layer.activation.forward
     bias = None if layer.bias is None else layer.bias.unsqueeze(1)  # [O, 1, R]
     columns = [layer.weight[:, i].unsqueeze(1) for i in range(inputs)]  # [O, 1, R] each
     if rows == 1:
         into = _before(layer, like)
 
-        def of_one_row(a: Tensor) -> Tensor:
+        def of_one_row(a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             z = columns[0] * a[0]
             for i in range(1, inputs):
                 z += columns[i] * a[i]
             z = z if bias is None else z + bias
-            return z if into is None else into.copy_(z)
+            z = z if into is None else into.copy_(z)
+            after = z if activation is None else activation(z)
+            return z, after, after
 
         return of_one_row
 
-    def weighted_sum(a: Tensor) -> Tensor:
+    def forward(a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         z = torch.mul(columns[0], a[0]) if bias is None else torch.addcmul(bias, columns[0], a[0])
         for i in range(1, inputs):
             z.addcmul_(columns[i], a[i])
-        return z
+        after = z if activation is None else activation(z)
+        return z, after, after
 
-    return weighted_sum
+    return forward
 
 
 def _before(layer: AffineLayer, like: Tensor) -> Tensor | None:
@@ -275,7 +264,7 @@ ELEMENTWISE = FleetLayout(
     axis=-1,
     arranged=lambda x, y, runs: (_innermost(x), _innermost(y)),
     by_run=lambda output: output.permute(2, 1, 0),  # [O, B, R] as [R, B, O]
-    forward=_pass,
+    forward=_forward,
     back=_back,
     of_one_row=_OneRow,
 )

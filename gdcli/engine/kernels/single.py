@@ -7,20 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from gdcli.engine.kernels.base import (
-    KEPT_DIFFERENCES,
-    AffineLayer,
-    KernelStep,
-    Trail,
-    affine_chain,
-    first_trained,
-    layers_on,
-)
+from gdcli.engine.kernels.base import AffineLayer, KernelStep, Trail, affine_chain, at_output, first_trained, layers_on
 from gdcli.engine.theta import Theta
 from gdcli.zoo.losses import Loss
 from gdcli.zoo.models import Chain
-
-Pointwise = Callable[..., Tensor]
 
 
 class Single:
@@ -33,7 +23,7 @@ class Single:
     """
 
     def __init__(self, theta: Theta, chain: Chain, loss: Loss) -> None:
-        self._layers = layers_on(theta, chain, is_fleet=False)
+        self._layers = layers_on(theta, chain)
         self._loss = loss
         self._plans: dict[int, KernelStep] = {}
         plan = [(layer.weight.t(), layer.bias, layer.activation.forward) for layer in self._layers]
@@ -56,34 +46,22 @@ class Single:
         rows = x.shape[0]
         plan = self._plans.get(rows)
         if plan is None:
-            plan = self._plans[rows] = self._plan(x, y)
+            plan = self._plans[rows] = self._plan(x)
         return plan(x, y)
 
     def losses(self, steps: Sequence[Tensor]) -> Tensor:
         """Return the losses [K, 1] of K steps, worked out at once where differences o − t [B, O] were kept."""
-        squares = self._loss.of_differences
+        of_differences = self._loss.of_differences
         if len({step.shape for step in steps}) == 1:
             losses = torch.stack([*steps])
-            if squares is not None and losses.ndim > 1:
-                losses = squares.losses(losses.flatten(1))
+            if self._loss.is_squared and losses.ndim > 1:
+                losses = of_differences(losses.flatten(1))
         else:  # the last batch of an epoch may be smaller, and then of the kind whose differences are kept
-            assert squares is not None
-            losses = torch.cat([squares.losses(step.reshape(1, -1)) if step.ndim else step.view(1) for step in steps])
+            losses = torch.cat([of_differences(step.reshape(1, -1)) if step.ndim else step.view(1) for step in steps])
         return losses.unsqueeze(1)
 
-    def _loss_and_derivative(self, output: Tensor) -> tuple[Pointwise, Pointwise]:
-        """Return (o, t) -> loss or difference, and (that, o, t) -> dL/do, for batches of this shape."""
-        squares, derivative = self._loss.of_differences, self._loss.derivative(output)
-        if squares is None or output.numel() > KEPT_DIFFERENCES:
-            return self._loss.value, lambda loss, o, t: derivative(o, t)
-        number = squares.factor(output.numel())
-        if number == 1:
-            return torch.sub, lambda d, o, t: d
-        scale, mul = output.new_tensor(number), torch.mul
-        return torch.sub, lambda d, o, t: mul(d, scale)
-
-    def _plan(self, x: Tensor, y: Tensor) -> KernelStep:
-        value, derivative = self._loss_and_derivative(self.forward(x))
+    def _plan(self, x: Tensor) -> KernelStep:
+        loss_and_derivative = at_output(self._loss, self._loss.value, self.forward(x))
         first = first_trained(self._layers)
         backward = [_back(layer, x, is_first=k == first) for k, layer in enumerate(self._layers) if k >= first][::-1]
         forward = self.forward
@@ -91,11 +69,9 @@ class Single:
         def step(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
             trail: Trail = []
             a = forward(x, trail)
-            loss = value(a, y)
-            if backward:
-                d = derivative(loss, a, y)
-                for back in backward:
-                    d = back(d, *trail.pop())
+            loss, d = loss_and_derivative(a, y)
+            for back in backward:
+                d = back(d, *trail.pop())
             return loss, a
 
         return step

@@ -13,9 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -29,7 +28,6 @@ from gdcli.runner.shards import run_shard
 from gdcli.spec import schema
 from gdcli.spec.document import read
 from gdcli.spec.load import load
-from gdcli.spec.sections import RunSpec
 
 TRIES = 3
 """How often a run is given to a worker that then dies."""
@@ -48,12 +46,10 @@ class SpecSource:
 class Task:
     """A shard as a worker gets it: no tensors, no code."""
 
-    spec: SpecSource
+    work: Work  # that it is part of, without all shards
     trials: tuple[tuple[int, Trial], ...]  # with the runs' numbers
     together: bool
-    layout: Layout
     send: bool  # files go back with the results, for the receiver to write both into the layout's folders
-    capture: Capture
     cores: int  # of the process that gives the task: what `threads: auto` takes for large models
 
 
@@ -77,12 +73,10 @@ class Work:
     def task(self, shard: Shard, *, send: bool) -> Task:
         """Return a shard as data; with ``send`` its files are to come back with the results."""
         return Task(
-            spec=self.spec,
+            work=replace(self, shards=()),
             trials=tuple((run.number, run.trial) for run in shard.runs),
             together=shard.together,
-            layout=self.layout,
             send=send,
-            capture=self.capture,
             cores=cores_of(shard.runs[0].loaded),
         )
 
@@ -94,12 +88,7 @@ Executor = Callable[[Work, Interrupt, AdvanceShard], Iterator[Result]]
 
 @lru_cache(maxsize=1)  # a worker's shards are of one spec, as a rule
 def _specs(source: SpecSource, cores: int) -> SpecFactory:
-    def parse(node: Any) -> RunSpec:
-        return schema.parse(node, source.stem)
-
-    def loaded(spec: RunSpec) -> Any:
-        return load(spec, Path(source.base), cores=cores)
-
+    parse, loaded = partial(schema.parse, stem=source.stem), partial(load, base=Path(source.base), cores=cores)
     document = read(source.text, "spec")
     return SpecFactory(document, loaded(parse(document)), parse, loaded)
 
@@ -107,14 +96,14 @@ def _specs(source: SpecSource, cores: int) -> SpecFactory:
 def run_task(task: Task) -> TaskResult:
     """Run a shard in a worker process."""
     torch.set_num_threads(1)
-    specs = _specs(task.spec, task.cores)
+    work, specs = task.work, _specs(task.work.spec, task.cores)
     runs = tuple(PlannedRun(number, trial, specs.of(trial)) for number, trial in task.trials)
-    layout, shard = task.layout, Shard(runs, task.together)
+    layout, shard = work.layout, Shard(runs, task.together)
     if not task.send:
-        return TaskResult(tuple(run_shard(shard, layout, task.capture, Interrupt())), {})
+        return TaskResult(tuple(run_shard(shard, layout, work.capture, Interrupt())), {})
     with tempfile.TemporaryDirectory(prefix="gdcli-") as folder:
         layout = replace(layout, folder=None if layout.folder is None else Path(folder), partial_results=None)
-        results = tuple(run_shard(shard, layout, task.capture, Interrupt()))
+        results = tuple(run_shard(shard, layout, work.capture, Interrupt()))
         return TaskResult(results, {run.number: _files(layout.of(run)) for run in runs})
 
 
