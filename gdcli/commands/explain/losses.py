@@ -12,8 +12,7 @@ from typing import Any
 
 from gdcli.commands.explain.activations import HALF, LAYERWISE, ONE, TWO, Worked
 from gdcli.commands.explain.expression import Expression, Label, call, number, symbol, text, total
-from gdcli.commands.explain.naming import LOSS, Names, partial
-from gdcli.commands.explain.tree import ExplanationSection, Group, Quantity, WorkedTable, quantity
+from gdcli.commands.explain.tree import LOSS, ExplanationSection, Group, Names, Quantity, WorkedTable, partial, quantity
 from gdcli.spec.sections import Ingredient
 
 Rows = list[list[Expression]]  # [B][O]

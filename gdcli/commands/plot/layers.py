@@ -133,7 +133,7 @@ def _layers(built: TrainingProblem, chain: Chain, parameters: Mapping[str, Any])
 def _neurons(built: TrainingProblem, chain: Chain, x: Tensor) -> list[list[plots.Neuron]]:
     import torch
 
-    from gdcli.commands.explain.naming import Names
+    from gdcli.commands.explain.tree import Names
 
     names, slots = Names(len(chain.layers), (1,)), {slot.name: slot for slot in built.theta.slots}
     a, found = x, [[names.of("x", i, 0).text for i in range(x.shape[1])]]
