@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite, nan
@@ -102,7 +103,8 @@ def several_seeds(lines: Sequence[Line], metrics: Sequence[str], *, target: bool
             row += [_count(part.mean) for part in line.to_target()]
             row.append(f"{line.reached()}/{len(line.results)}")
         row.append("" if line is lines[0] else _with_half(line.difference(lines[0])))
-        rows.append([*row, _endings(line.results)])
+        endings = Counter(result.status for result in line.results)  # 8 finished, 2 diverged
+        rows.append([*row, ", ".join(f"{count} {status}" for status, count in endings.items())])
     return tables.aligned(names, rows) + "± is half the 95 % interval of the mean over the seeds\n"
 
 
@@ -125,12 +127,6 @@ def _with_half(found: Interval) -> str:
 
 def _short(metric: str) -> str:
     return metric.replace("validation", "val")
-
-
-def _endings(results: Sequence[Result]) -> str:
-    """Return how the runs ended: ``10 finished`` or ``8 finished, 2 diverged``."""
-    names = dict.fromkeys(result.status for result in results)
-    return ", ".join(f"{sum(r.status == name for r in results)} {name}" for name in names)
 
 
 def as_data(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> list[dict[str, Any]]:

@@ -34,10 +34,6 @@ def _squared(slope: Callable[[Expression, Expression], Expression]) -> Callable[
     return lambda o, t, n: (((o - t) ** TWO, ""), (slope(o - t, n), ""))
 
 
-def _mae(o: Expression, t: Expression, n: Expression) -> Rule:
-    return (call("abs", o - t), ""), (call("sign", o - t) / n, "")
-
-
 def _compared(error: Expression, limit: Expression) -> tuple[bool, str]:
     """Say whether an error is below a limit, in words too."""
     size = call("abs", error)
@@ -91,7 +87,7 @@ _ELEMENTWISE: dict[str, Callable[..., Rule]] = {
     "half_mse": _squared(lambda error, n: error / n),
     "sse": _squared(lambda error, n: TWO * error),
     "half_sse": _squared(lambda error, n: error),
-    "mae": _mae,
+    "mae": lambda o, t, n: ((call("abs", o - t), ""), (call("sign", o - t) / n, "")),
     "smooth_l1": _smooth_l1,
     "huber": _huber,
     "bce": _bce,

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gdcli.commands.plot.runs import CurveSource, numbers_of
+from gdcli.commands.plot.runs import CurveSource, Floats, numbers_of
 from gdcli.errors import SpecError
 from gdcli.report import plots
 from gdcli.zoo.activations import ACTIVATIONS
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gdcli.engine.problem import TrainingProblem
-
-Floats = NDArray[np.float64]
 
 STRETCHES, BINS = 60, 40  # of a histogram over time
 
