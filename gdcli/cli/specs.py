@@ -41,10 +41,9 @@ def explain(
     from gdcli.commands import explain as explaining
 
     if names is not None:
-        text = explaining.only(explaining.quantities(loaded, names, step), form)
+        say(explaining.only(explaining.quantities(loaded, names, step), form))
     else:
-        text = explaining.render(explaining.explain(loaded, step), form)
-    say(text)
+        say(explaining.render(explaining.explain(loaded, step), form))
     return 0
 
 

@@ -80,7 +80,8 @@ def find(words: Sequence[str]) -> tuple[list[CatalogEntry], bool]:
 
     A name without its kind serves too. Raises SpecError with the nearest name.
     """
-    kind = _kind(words[0]) if words else None
+    word = _PLURALS.get(words[0].lower(), words[0].lower()) if words else ""
+    kind = next((kind for kind in KINDS if word in (kind, f"{kind}s")), None)
     if len(words) == 2 and kind is None:
         raise SpecError(f"there is no kind '{shown(words[0], 60)}'. {nearest(words[0], KINDS)}")
     known = [entry for each in ([kind] if kind else KINDS) for entry in entries(each)]
@@ -91,11 +92,6 @@ def find(words: Sequence[str]) -> tuple[list[CatalogEntry], bool]:
         hint = nearest(words[-1], [*([] if kind else KINDS), *(entry.name for entry in known)])
         raise SpecError(f"there is no {kind or 'kind or ingredient'} '{shown(words[-1], 60)}'. {hint}")
     return named, True
-
-
-def _kind(word: str) -> str | None:
-    word = _PLURALS.get(word.lower(), word.lower())
-    return next((kind for kind in KINDS if word in (kind, f"{kind}s")), None)
 
 
 def listing(found: Sequence[CatalogEntry]) -> str:

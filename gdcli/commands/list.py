@@ -63,9 +63,7 @@ class Listing:
         """Return a Markdown table."""
         cells = [[number(value) for value in row] for row in self.cells()]
         lines = [self.header(), ["---"] * len(self.columns), *cells]
-        escaped = (
-            [re.sub(r"([\\`*|\[\]~])", r"\\\1", html.escape(text, quote=False)) for text in line] for line in lines
-        )
+        escaped = ([_MARKS.sub(r"\\\g<0>", html.escape(text, quote=False)) for text in line] for line in lines)
         return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
 
     def json(self) -> str:

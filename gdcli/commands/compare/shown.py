@@ -81,7 +81,7 @@ def one_seed(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> 
         row: list[Any] = [line.label, line.lr, line.lr_from, _finite(result.loss), _finite(result.best_loss)]
         row += [result.steps, result.epochs, result.status, *(result.metrics.get(name) for name in metrics)]
         if target:
-            row += [_count(part.mean) for part in line.to_target()]
+            row += [_mean(part.mean) for part in line.to_target()]
         rows.append([*row, *(value or "-" for value in result.hashes or ("", "", ""))])
     return tables.aligned([*names, "weights", "data", "order"], rows)
 
@@ -100,7 +100,7 @@ def several_seeds(lines: Sequence[Line], metrics: Sequence[str], *, target: bool
         row: list[Any] = [line.label, line.lr, line.lr_from, _with_half(final), _mean(line.best())]
         row += [_mean(line.metric(name)) for name in metrics]
         if target:
-            row += [_count(part.mean) for part in line.to_target()]
+            row += [_mean(part.mean) for part in line.to_target()]
             row.append(f"{line.reached()}/{len(line.results)}")
         row.append("" if line is lines[0] else _with_half(line.difference(lines[0])))
         endings = Counter(result.status for result in line.results)  # 8 finished, 2 diverged
@@ -114,10 +114,6 @@ def _finite(value: float) -> float | None:
 
 def _mean(value: float) -> str:
     return "∞" if value == inf else tables.number(value)
-
-
-def _count(value: float) -> str:
-    return "∞" if value == inf else f"{value:.6g}"
 
 
 def _with_half(found: Interval) -> str:
