@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -84,15 +84,11 @@ def evaluate(loaded: Loaded, axes: Sequence[Axis]) -> LossGrid:
     torch.set_num_threads(resolve_threads(loaded))
     built = build(loaded)
     points = grid_points(axes)  # [R, k]
-    scalars = [_in_theta(built.theta.parameters(), axis.target) for axis in axes]
+    names = {name for parameter in built.theta.parameters() for name in parameter.scalars}
+    targets = [axis.target for axis in axes]  # any index of a bias that its layer shares means its one entry
+    scalars = [target if target in names else f"{target.partition('[')[0]}[0]" for target in targets]
     spec = loaded.spec
     return LossGrid(axes, points, losses(built, scalars, points), spec.loss.name if spec.loss else "loss")
-
-
-def _in_theta(parameters: Any, target: str) -> str:
-    """Return a scalar's name; any index of a bias that its layer shares means its one entry."""
-    names = {name for parameter in parameters for name in parameter.scalars}
-    return target if target in names else f"{target.partition('[')[0]}[0]"
 
 
 def trails(wanted: Sequence[str], axes: Sequence[Axis]) -> list[plots.Trail]:

@@ -36,6 +36,10 @@ class Trial:
     # by dotted path, of changes that the file asks for
     origins: Mapping[str, ChangeOrigin] = field(default_factory=dict)
 
+    def also(self, label: str, value: Any, *changes: tuple[str, Any]) -> Trial:
+        """Return the run with more in its label, one more value and more changes."""
+        return Trial(self.label + label, (*self.values, value), (*self.changes, *changes), self.origins)
+
 
 class SpecFactory:
     """The runs of one document, each a spec with its data.
