@@ -147,8 +147,10 @@ class _New:
         for name, content in files.items():
             run_folder.write(folder / name, content)
         with open(os.devnull, "w", encoding="utf-8") as sink:  # noqa: PTH123
-            callbacks = record_run.Callbacks(text=sink.write, block=lambda block: turn(len(block.step)))
-            finished = record_run.run(built, record_run.RecordFolder(folder, config), callbacks=callbacks, plot=False)
+            record = run_folder.RecordFolder(folder, config)
+            finished = record_run.run(
+                built, record, text=sink.write, block=lambda block: turn(len(block.step)), plot=False
+            )
         return Single(finished.outcome.steps, _weights(finished.outcome))
 
     def build_fleet(self, runs: Sequence[Loaded]) -> Any:

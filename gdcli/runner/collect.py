@@ -8,81 +8,77 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gdcli.records import Floats, Outcome, Result, StepBlock
+from gdcli.records import Block, Floats, Outcome, Result
 from gdcli.runner.jobs import Capture, Layout, PlannedRun
 from gdcli.runner.provenance import Hashes
 from gdcli.runner.record_run import Finished
-from gdcli.spec.load import Loaded
 from gdcli.storage import partial_results
 from gdcli.storage.record import status_of
 
 
 class Collector:
-    """What is captured of a run, from its blocks."""
+    """What is captured of runs of one structure, from their blocks."""
 
-    def __init__(self, capture: Capture, loaded: Loaded) -> None:
+    def __init__(self, capture: Capture, runs: Sequence[PlannedRun]) -> None:
+        loaded = runs[0].loaded
         batch, samples = loaded.spec.batch, loaded.samples
-        self.capture = capture
+        self.capture, self.runs = capture, runs
         self.full_batch = batch.steps(samples) == 1 and not (batch.shuffles and samples)
         self.columns = {"parameters"} if capture.path else set()
         if capture.target is not None and not self.full_batch:
             self.columns.add("full_loss")
-        self.states: list[NDArray[np.float64]] = []
-        self.hit: int | None = None
+        self.states: list[list[NDArray[np.float64]]] = [[] for _ in runs]  # of each run, the parameters after its steps
+        self.hits: list[int | None] = [None] * len(runs)  # after how many steps the whole set's loss was at the target
 
-    def block(self, block: StepBlock) -> None:
-        """Take a block's columns."""
-        if self.capture.path and block.parameters is not None:
-            self.states.append(block.parameters.astype(np.float64))
-        if self.capture.target is not None and self.hit is None and block.full_loss is not None:
-            k = first_at(block.full_loss, self.capture.target)
-            self.hit = None if k is None else int(block.step[k])
+    def block(self, block: Block) -> None:
+        """Take a block's columns. With full batches each step's loss is the whole set's before its update."""
+        target = self.capture.target
+        losses, before = (block.loss, 1) if self.full_batch else (block.full_loss, 0)
+        for run, count in enumerate(block.count.tolist()) if self.columns or target is not None else ():
+            if self.capture.path and block.parameters is not None:
+                self.states[run].append(block.parameters[:count, run].astype(np.float64))
+            if target is None or losses is None or self.hits[run] is not None:
+                continue
+            if (k := _first_at(losses[:count, run], target)) is not None:
+                self.hits[run] = max(0, int(block.step[k]) - before)
 
-    def result(self, run: PlannedRun, finished: Finished, kernel: str) -> Result:
-        """Return what is captured of the run, which has ended.
+    def result(self, k: int, outcome: Outcome, hashes: Hashes, kernel: str, finished: Finished | None) -> Result:
+        """Return what is captured of a run, which has ended; with its losses where it has a recorder."""
+        run, capture, hit, path = self.runs[k], self.capture, self.hits[k], None
+        diverged = outcome.status == "diverged"
+        if capture.target is not None:
+            if self.full_batch and finished is not None:  # of the steps before a checkpoint too
+                hit = _first_at(finished.losses, capture.target)
+            if hit is None and not diverged and outcome.loss <= capture.target:
+                hit = outcome.steps
+        if capture.path and finished is not None:
+            first = [parameter.values.astype(np.float64).ravel() for parameter in finished.start.parameters]
+            path = np.concatenate([np.concatenate(first)[None], *self.states[k]])
+        return Result(
+            number=run.number,
+            label=run.trial.label,
+            values=run.trial.values,
+            status=outcome.status,
+            message=outcome.message,
+            loss=float("nan") if diverged else outcome.loss,
+            best_loss=outcome.best_loss,
+            steps=outcome.steps,
+            epochs=outcome.epochs,
+            hashes=hashes,
+            metrics=dict(outcome.metrics),
+            to_target=hit,
+            losses=finished.losses if capture.curve and finished is not None else None,
+            parameters=outcome.parameters if capture.parameters else None,
+            path=path,
+            kernel=kernel,
+        )
 
-        With full batches each step's loss is the whole set's before its update, of the steps before a checkpoint too.
-        """
-        hit, path = self.hit, None
-        if self.capture.target is not None and self.full_batch:
-            hit = first_at(finished.losses, self.capture.target)
-        if self.capture.path:
-            first = np.concatenate([p.values.astype(np.float64).ravel() for p in finished.start.parameters])[None]
-            path = np.concatenate([first, *self.states])
-        found = result_of(run, finished.outcome, finished.hashes, kernel, self.capture, hit)
-        return replace(found, losses=finished.losses if self.capture.curve else None, path=path)
 
-
-def first_at(losses: Floats, target: float) -> int | None:
+def _first_at(losses: Floats, target: float) -> int | None:
     """Return the position of the first loss that is at the target or below."""
     with np.errstate(invalid="ignore"):
         reached = np.flatnonzero(losses <= target)
     return int(reached[0]) if len(reached) else None
-
-
-def result_of(
-    run: PlannedRun, outcome: Outcome, hashes: Hashes, kernel: str, capture: Capture, hit: int | None
-) -> Result:
-    """Return the result of a run; ``hit`` is after how many steps the whole set's loss was first at the target."""
-    diverged = outcome.status == "diverged"
-    if hit is None and capture.target is not None and not diverged and outcome.loss <= capture.target:
-        hit = outcome.steps
-    return Result(
-        number=run.number,
-        label=run.trial.label,
-        values=run.trial.values,
-        status=outcome.status,
-        message=outcome.message,
-        loss=float("nan") if diverged else outcome.loss,
-        best_loss=outcome.best_loss,
-        steps=outcome.steps,
-        epochs=outcome.epochs,
-        hashes=hashes,
-        metrics=dict(outcome.metrics),
-        to_target=hit,
-        parameters=outcome.parameters if capture.parameters else None,
-        kernel=kernel,
-    )
 
 
 def ended(runs: Sequence[PlannedRun], layout: Layout) -> list[Result]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gdcli.errors import DamagedError, GdcliError
+from gdcli.errors import GdcliError
 from gdcli.plan import Trial
 from gdcli.records import Result
 from gdcli.runner.provenance import Provenance
-from gdcli.runner.record_run import RecordFolder
 from gdcli.spec.load import Loaded
-from gdcli.storage.files import naming, read, write
 
 FOLDERS = 100
 """Up to this many runs, each has a sub-folder."""
@@ -89,39 +86,3 @@ def failed_run(run: PlannedRun, error: BaseException) -> Result:
     text = str(error).splitlines()[0] if str(error) else ""
     why = text if isinstance(error, GdcliError) else f"{type(error).__name__}: {text}"
     return Result(run.number, run.trial.label, run.trial.values, "failed", why)
-
-
-def clear(folder: Path | None) -> None:
-    """Remove what a run left that is tried again."""
-    if folder is None:
-        return
-    with naming(folder):
-        if folder.is_symlink():
-            folder.unlink()
-        elif folder.is_dir():
-            shutil.rmtree(folder)
-
-
-def recorded(
-    folder: Path | None, config: str, files: Mapping[str, bytes | str], *, again: bool = False
-) -> RecordFolder | None:
-    """Make a run's folder with its first files; with ``again``, continue in the one that the same run has already."""
-    if folder is None:
-        return None
-    if again and is_of(folder, config):
-        return RecordFolder(folder, config, again=True)
-    clear(folder)
-    with naming(folder):
-        folder.mkdir()
-        for name, content in files.items():
-            write(folder / name, content)
-    return RecordFolder(folder, config)
-
-
-def is_of(folder: Path, config: str) -> bool:
-    """Say whether a folder is that of a run of this config.yaml."""
-    wanted = config.encode()
-    try:
-        return not folder.is_symlink() and read(folder / "config.yaml", len(wanted)) == wanted
-    except (OSError, DamagedError):
-        return False
