@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,13 +66,13 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
 
         with timing.phase("build"):
             built = provenance.prepared(loaded)
-        train = partial(record_run.run, text=frontend.text, block=block, warning=frontend.warning)
-        if context.output is None:
-            with frontend.interruptible() as interrupt:
-                finished = train(built, None, interrupt=interrupt)
-            return RunReport(finished, built, None)
-        head = provenance.head(built, context.provenance())
-        with context.folder(request, loaded, name, head) as folder, frontend.interruptible() as interrupt:
-            record = RecordFolder(folder, head[0])
-            finished = train(built, record, interrupt=interrupt, plot=request.plot, timing=timing)
-        return RunReport(finished, built, folder)
+        with ExitStack() as stack:
+            record = None
+            if context.output is not None:
+                head = provenance.head(built, context.provenance())
+                record = RecordFolder(stack.enter_context(context.folder(request, loaded, name, head)), head[0])
+            finished = record_run.run(
+                built, record, text=frontend.text, block=block, warning=frontend.warning,
+                interrupt=stack.enter_context(frontend.interruptible()), plot=request.plot, timing=timing,
+            )  # fmt: skip
+        return RunReport(finished, built, None if record is None else record.folder)

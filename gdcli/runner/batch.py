@@ -15,15 +15,15 @@ from gdcli import records
 from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
 from gdcli.records import Result
-from gdcli.runner.collect import ended
 from gdcli.runner.executors.threads import here, threads_of
 from gdcli.runner.executors.worker import Executor, SpecSource, Work
-from gdcli.runner.jobs import FOLDERS, Capture, Layout, PlannedRun
+from gdcli.runner.jobs import FOLDERS, Capture, Layout, PlannedRun, ended
 from gdcli.runner.provenance import Provenance
 from gdcli.runner.record_run import Warn
 from gdcli.runner.shards import begun, run_single, shards_of
 from gdcli.spec.load import Loaded
 from gdcli.storage import csv_writer, files
+from gdcli.storage.record import ENDED
 from gdcli.storage.run_folder import Log, Timing, write_end
 
 
@@ -166,9 +166,6 @@ def end_batch(folder: Path, timing: Timing, summary: Mapping[str, Any]) -> None:
         shutil.rmtree(folder / PARTIAL_RESULTS, ignore_errors=True)
 
 
-_STATUSES = ("finished", "stopped", "diverged", "interrupted", "failed")
-
-
 def ranked(found: Sequence[Result]) -> list[Result]:
     """Return results by final loss, diverged and failed ones last."""
     return sorted(found, key=lambda result: (result.rank, result.number))
@@ -176,7 +173,7 @@ def ranked(found: Sequence[Result]) -> list[Result]:
 
 def counts(found: Sequence[Result]) -> dict[str, int]:
     """Return how many runs ended in which way."""
-    tally = {name: sum(result.status == name for result in found) for name in _STATUSES}
+    tally = {name: sum(result.status == name for result in found) for name in ENDED}
     return {name: count for name, count in tally.items() if count}
 
 

@@ -19,7 +19,6 @@ from gdcli.errors import DamagedError, GdcliError, MachineError, RunError
 from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Start, State, StepBlock
 from gdcli.report import plots
 from gdcli.report.styles import STYLES
-from gdcli.runner.provenance import Hashes, hashes_of
 from gdcli.spec.load import Loaded
 from gdcli.spec.sections import RunSpec
 from gdcli.storage import csv_reader, files
@@ -44,7 +43,6 @@ class Finished:
     start: Start
     outcome: Outcome
     losses: NDArray[np.float64]  # [steps] of every step, before its update
-    hashes: Hashes
 
     def summary(self) -> dict[str, Any]:
         """Return what summary.json holds: no times."""
@@ -137,7 +135,6 @@ class Training:
         lists: Mapping[str, list[Any]] | None = None,
     ) -> None:
         self.loop, self.recorders, self.checkpoints, self.lists = loop, recorders, checkpoints, lists or {}
-        self.hashes = hashes_of(loop.problem)
         self.finished: list[Finished] = []  # of each recorder
 
     def train(
@@ -153,8 +150,7 @@ class Training:
                 self._open(timing, warning)
                 outcomes = self._trained(after_block)
                 for k, recorder in enumerate(self.recorders):
-                    outcome = outcomes.of_run(k, problem.theta.as_parameters)
-                    self.finished.append(recorder.finish(outcome, self.hashes[k]))
+                    self.finished.append(recorder.finish(outcomes.of_run(k, problem.theta.as_parameters)))
         except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
             if isinstance(error, GdcliError) or problem.module is None:
                 raise
@@ -322,14 +318,14 @@ class RunRecorder:
         self._sync()
         return {self._above + name: (log.length, log.sha256()) for name, log in self._logs.items()}
 
-    def finish(self, outcome: Outcome, hashes: Hashes) -> Finished:
+    def finish(self, outcome: Outcome) -> Finished:
         """Write how the run ended, bring its files to the disk, and close them."""
         try:
             self._text(outcome)
             self._sync()
         finally:
             self.close()
-        return Finished(self._start, outcome, self.losses(), hashes)
+        return Finished(self._start, outcome, self.losses())
 
     def _sync(self) -> None:
         for log in self._logs.values():

@@ -18,8 +18,7 @@ from gdcli.errors import MachineError
 from gdcli.records import Block, Result
 from gdcli.report.styles import STYLES
 from gdcli.runner import provenance
-from gdcli.runner.collect import Collector, save_partial
-from gdcli.runner.jobs import CALL, Advance, Capture, Layout, PlannedRun, Shard, failed_run
+from gdcli.runner.jobs import CALL, Advance, Capture, Collector, Layout, PlannedRun, Shard, failed_run, save_partial
 from gdcli.runner.provenance import Provenance
 from gdcli.runner.record_run import RunRecorder, Training, alone, ignored
 from gdcli.storage.checkpoints import Checkpoints
@@ -122,6 +121,7 @@ def train_shard(
     with _BUILDING:
         training = _training(shard, layout, collector, interrupt)
     problem, epochs = training.loop.problem, max(1, training.loop.spec.settings.epochs)
+    all_hashes = provenance.hashes_of(problem)
 
     def after_block(block: Block) -> None:
         collector.block(block)
@@ -131,7 +131,7 @@ def train_shard(
     kernel = "single" if problem.kernel_name == "by_hand" else problem.kernel_name
     as_parameters = problem.theta.as_parameters if capture.parameters else lambda values: ()
     results = []
-    for k, hashes in enumerate(training.hashes):
+    for k, hashes in enumerate(all_hashes):
         finished = training.finished[k] if training.finished else None
         outcome = outcomes.of_run(k, as_parameters) if finished is None else finished.outcome
         results.append(collector.result(k, outcome, hashes, kernel, finished))
