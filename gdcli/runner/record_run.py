@@ -22,7 +22,7 @@ from gdcli.report.styles import STYLES
 from gdcli.spec.load import Loaded
 from gdcli.spec.sections import RunSpec
 from gdcli.storage import csv_reader, files
-from gdcli.storage.checkpoints import Checkpoints, Logs, SavedState
+from gdcli.storage.checkpoints import Checkpoints, Logs
 from gdcli.storage.csv_writer import STEPS_HEADER, cell, float_rows, step_rows
 from gdcli.storage.run_folder import Log, RecordFolder, Timing, write_end
 
@@ -168,20 +168,21 @@ class Training:
 
     def _open(self, timing: Timing, warning: Warn) -> None:
         """Open the files, to resume from the last checkpoint if there is one."""
-        found: SavedState | None = None
+        found = None
         if self.checkpoints is not None:
             losses = 8 * self.loop.runs * self.loop.all_steps if self.lists else 0
             found = self.checkpoints.latest(checkpoint_state.size(self.loop) + losses, self._fit, warning)
-        if found is not None:
-            checkpoint_state.restore(self.loop, found.state)
-            timing.phases["train"] = time.perf_counter() - self.loop.begun
-            for name, entries in self.lists.items():
-                entries[:] = found.state.numbers[name]
-        for k, recorder in enumerate(self.recorders):
-            if found is None:
+        if found is None:
+            for recorder in self.recorders:
                 recorder.open()
-            else:
-                recorder.open(found.state.arrays.get(f"{LOSSES}{k}"), found.state.steps, found.logs)
+            return
+        state, logs = found
+        checkpoint_state.restore(self.loop, state)
+        timing.phases["train"] = time.perf_counter() - self.loop.begun
+        for name, entries in self.lists.items():
+            entries[:] = state.numbers[name]
+        for k, recorder in enumerate(self.recorders):
+            recorder.open(state.arrays.get(f"{LOSSES}{k}"), state.steps, logs)
 
     def _fit(self, state: State) -> None:
         """Raise DamagedError for a state that is not of these runs, or whose folders are not theirs."""
