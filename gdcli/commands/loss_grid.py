@@ -24,13 +24,13 @@ from gdcli.report import plots, tables
 from gdcli.report.styles import sweep_point
 from gdcli.runner import record_run
 from gdcli.runner.batch import end_batch
-from gdcli.runner.jobs import Capture, Layout, PlannedRun
-from gdcli.runner.provenance import Provenance, batch_head
-from gdcli.runner.record_run import Timing
+from gdcli.runner.jobs import Capture, PlannedRun
+from gdcli.runner.provenance import batch_head
 from gdcli.runner.shards import run_single
 from gdcli.spec.load import Loaded
 from gdcli.storage import csv_writer, files
 from gdcli.storage.request import SweepRequest
+from gdcli.storage.run_folder import Timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +128,7 @@ def _trail(label: str, spec: str, targets: Sequence[str]) -> plots.Trail:
 
 def trained_alone(label: str, loaded: Loaded, capture: Capture) -> Result:
     """Train a spec in memory, and return what is to be captured of it."""
-    run = PlannedRun(1, Trial(label, (), ()), loaded)
-    return run_single(run, Layout(None, 1, Provenance(b"", ())), capture, Interrupt())
+    return run_single(PlannedRun(1, Trial(label, (), ()), loaded), capture, Interrupt())
 
 
 def record(loaded: Loaded, axes: Sequence[Axis], digest: str, request: SweepRequest, context: Context) -> LossGrid:

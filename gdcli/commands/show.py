@@ -187,6 +187,6 @@ def trained_again(record: Record, style: str, frontend: Frontend) -> str | None:
     from gdcli.runner import provenance, record_run
 
     with frontend.interruptible() as interrupt:
-        callbacks = record_run.Callbacks(text=frontend.text, warning=frontend.warning)
-        finished = record_run.run(provenance.prepared(loaded), None, callbacks=callbacks, interrupt=interrupt)
+        built, text, warning = provenance.prepared(loaded), frontend.text, frontend.warning
+        finished = record_run.run(built, None, text=text, warning=warning, interrupt=interrupt)
         return finished.outcome.message if interrupt.requested else None

@@ -25,8 +25,9 @@ from gdcli.runner import record_run
 from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, effort_of, rows_of, run_all
 from gdcli.runner.jobs import Capture, PlannedRun
 from gdcli.runner.provenance import data_hash
-from gdcli.runner.record_run import Timing, Warn
+from gdcli.runner.record_run import Warn
 from gdcli.storage import csv_writer, files
+from gdcli.storage.run_folder import Timing
 
 ONE_BY_ONE = 20
 """Runs up to which a comparison trains each alone, with the bits of `run`; more train as fleets."""

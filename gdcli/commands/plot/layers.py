@@ -63,7 +63,7 @@ def _computed(source: CurveSource) -> tuple[list[str], Floats]:
         assert kept is not None
         rows.append(np.column_stack([event.step, kept]).astype(np.float64))
 
-    record_run.run(built, None, callbacks=record_run.Callbacks(block=block))
+    record_run.run(built, None, block=block)
     trained = [parameter for parameter in built.theta.parameters() if parameter.trained]
     names = [name for p in trained for name in (p.scalars if keep == "values" else (p.name,))]
     return names, np.concatenate(rows)
