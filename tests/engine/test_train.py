@@ -364,7 +364,7 @@ def test_stop_loss_ends_after_the_first_epoch_whose_loss_is_low_enough() -> None
 def test_stop_gradient_norm_with_full_batches_ends_at_the_first_gradient_that_is_small_enough() -> None:
     plain, _, _ = plain_of(FULL, 40)
     norms = [float(torch.linalg.vector_norm(g)) for g in plain.gradients]
-    bound = math.nextafter(norms[20], math.inf)
+    bound = norms[20] * (1 + 1e-6)  # a norm's last bits depend on the processor
     expected = next(k for k, norm in enumerate(norms) if norm <= bound)
     run = trained({**FULL, "epochs": 40, "stop": {"gradient_norm": bound}})
     assert (run.outcome.status, run.outcome.steps) == ("stopped", expected + 1)
