@@ -133,10 +133,14 @@ class _New:
         return SpecFactory(*made_of)
 
     def train(self, spec: Loaded, turn: Turn) -> Single:
-        from gdcli.engine.loop import train
+        from gdcli.engine.loop import Loop
         from gdcli.engine.problem import build
+        from gdcli.records import Block
 
-        return _followed(train(build(spec)), turn)
+        problem = build(spec)
+        as_parameters = problem.theta.as_parameters
+        events = Loop(problem).events()
+        return _followed((e.of_run(0) if isinstance(e, Block) else e.of_run(0, as_parameters) for e in events), turn)
 
     def run(self, spec: Loaded, folder: Path, turn: Turn) -> Single:
         from gdcli.runner import provenance, record_run
@@ -147,8 +151,10 @@ class _New:
         for name, content in files.items():
             run_folder.write(folder / name, content)
         with open(os.devnull, "w", encoding="utf-8") as sink:  # noqa: PTH123
-            callbacks = record_run.Callbacks(text=sink.write, block=lambda block: turn(len(block.step)))
-            finished = record_run.run(built, record_run.RecordFolder(folder, config), callbacks=callbacks, plot=False)
+            record = run_folder.RecordFolder(folder, config)
+            finished = record_run.run(
+                built, record, text=sink.write, block=lambda block: turn(len(block.step)), plot=False
+            )
         return Single(finished.outcome.steps, _weights(finished.outcome))
 
     def build_fleet(self, runs: Sequence[Loaded]) -> Any:

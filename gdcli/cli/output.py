@@ -17,25 +17,19 @@ from gdcli.errors import MachineError, visible
 from gdcli.storage.files import existing, json_file, json_text
 
 
-class Output:
-    """Standard output as UTF-8 whatever the locale; once its reader is gone, what follows is dropped quietly."""
+def say(text: str) -> None:
+    """Write to standard output as UTF-8 whatever the locale; once its reader is gone, what follows is dropped quietly.
 
-    def __init__(self) -> None:
-        self.closed = False
-
-    def __call__(self, text: str) -> None:
-        """Write a text; quietly nothing once the reader is gone. Raises MachineError for a full disk."""
-        if self.closed:
-            return
-        try:
-            sys.stdout.flush()
-            sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
-            sys.stdout.buffer.flush()
-        except OSError as error:
-            self.closed = True
-            no_more_output()
-            if not isinstance(error, BrokenPipeError):
-                raise MachineError(f"cannot write standard output: {error.strerror}") from None
+    Raises MachineError for a full disk.
+    """
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        no_more_output()
+        if not isinstance(error, BrokenPipeError):
+            raise MachineError(f"cannot write standard output: {error.strerror}") from None
 
 
 def no_more_output() -> None:
@@ -61,11 +55,11 @@ def warn(text: str) -> None:
 
 def print_log(folder: Path) -> None:
     """Print log.txt as it is; on a terminal with control characters as escapes, of which gdcli writes none."""
-    out, on_terminal = Output(), sys.stdout.isatty()
+    on_terminal = sys.stdout.isatty()
     with existing(folder / "log.txt") as stream:
         while lines := stream.readlines(2**20):
             text = b"".join(lines).decode(errors="replace")
-            out(visible(text, keep="\t\n") if on_terminal else text)
+            say(visible(text, keep="\t\n") if on_terminal else text)
 
 
 AFTER_SECONDS = 1.0
@@ -88,7 +82,6 @@ class Console:
 
     def __init__(self, signals: Signals, *, quiet: bool = False, json: bool = False) -> None:
         self.signals, self.quiet, self.json = signals, quiet, json
-        self._out = Output()
         self._bar: Any = None  # on a terminal, while it is shown
 
     def frontend(self) -> Frontend:
@@ -99,7 +92,7 @@ class Console:
     def text(self, text: str) -> None:
         """Print a part of the product."""
         self._hide()
-        self._out(text)
+        say(text)
 
     def note(self, text: str) -> None:
         """Print a line to standard error."""
@@ -148,6 +141,6 @@ class Console:
 def say_ended(folder: Path, *, json: bool) -> None:
     """Print the text of a record that has ended, or its summary as JSON."""
     if json:
-        Output()(json_text({"folder": str(folder), **(json_file(folder / "summary.json") or {})}))
+        say(json_text({"folder": str(folder), **(json_file(folder / "summary.json") or {})}))
     else:
         print_log(folder)

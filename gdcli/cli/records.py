@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from gdcli.cli import options
-from gdcli.cli.output import Console, Output, note, print_log
+from gdcli.cli.output import Console, note, print_log, say
 from gdcli.commands.context import shown_path
 from gdcli.errors import SpecError
 from gdcli.spec.scalars import shown
@@ -63,15 +63,14 @@ def ls(
 
     folders = folders_of(folder, output)
     found = listing(folders, status=status, sort_by=sort_by, reverse=reverse, only_changed=only_changed, top=top)
-    out = Output()
     if json or csv or md:
-        out(found.json() if json else found.csv() if csv else found.markdown())
+        say(found.json() if json else found.csv() if csv else found.markdown())
     elif not found.rows:
         note("no records")
     elif sys.stdout.isatty():
         _on_terminal(found)
     else:
-        out(found.text())
+        say(found.text())
     return 0
 
 
@@ -155,7 +154,7 @@ def diff(
     from gdcli.commands.diff import differences
 
     found = differences(*(read(find(text, output)) for text in (a, b)))
-    Output()(found.json() if json else found.text())
+    say(found.json() if json else found.text())
     return int(exit_code and bool(found))
 
 
@@ -176,7 +175,7 @@ def rm(
 
     folders = checked([find(text, output) for text in runs])
     if dry_run:
-        Output()("".join(f"{told(folder)}\n" for folder in folders))
+        say("".join(f"{told(folder)}\n" for folder in folders))
         return 0
     with held(folders):
         if not yes and not agreed(folders):
@@ -239,9 +238,8 @@ def export(
         return written(folder / record.id, f"{len(files):,} event file{'s' * (len(files) != 1)} in ", quiet=quiet)
     table = exporting.table_of(record, long=long)
     if form == "csv" and to is None:
-        out = Output()
         for piece in table.csv():
-            out(piece.decode())
+            say(piece.decode())
         return 0
     path = to or Path(f"{record.id}.parquet")
     exporting.to_file(table, path, form, force=force)

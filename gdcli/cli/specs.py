@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from gdcli.cli import options
-from gdcli.cli.output import Output, note, warn
+from gdcli.cli.output import note, say, warn
 from gdcli.cli.signals import importing
 from gdcli.commands import plot as plotting
 from gdcli.commands.context import Frontend, shown_path
@@ -41,10 +41,9 @@ def explain(
     from gdcli.commands import explain as explaining
 
     if names is not None:
-        text = explaining.only(explaining.quantities(loaded, names, step), form)
+        say(explaining.only(explaining.quantities(loaded, names, step), form))
     else:
-        text = explaining.render(explaining.explain(loaded, step), form)
-    Output()(text)
+        say(explaining.render(explaining.explain(loaded, step), form))
     return 0
 
 
@@ -83,7 +82,7 @@ def check(
     torch.set_num_threads(resolve_threads(loaded))
     dtypes: tuple[check.Dtype, ...] = ("float64", "float32") if dtype == "both" else (dtype,)
     report = check.check(loaded, dtypes, tolerance)
-    Output()(report.json() if json else report.text())
+    say(report.json() if json else report.text())
     return 0 if report.passed else 1
 
 
@@ -149,7 +148,7 @@ def ema(
 
     found = commands.average(commands.read(file, column), beta or [0.5, 0.9])
     record = commands.record(found, output, Path(file), plot=plot, warning=warn)
-    Output()(found.json(str(record)) if json else found.csv())
+    say(found.json(str(record)) if json else found.csv())
     if not quiet:
         note(f"record: {shown_path(record)}")
     return 0
@@ -180,11 +179,11 @@ def validate(
     for warning in [] if json else warnings:
         warn(warning)
     if json:
-        Output()(json_text({"valid": not found, "problems": found, "warnings": warnings}))
+        say(json_text({"valid": not found, "problems": found, "warnings": warnings}))
     elif found:
         raise SpecError("\n".join(found))
     else:
-        Output()("".join(f"{name}: valid\n" for name in names))
+        say("".join(f"{name}: valid\n" for name in names))
     return 2 if found else 0
 
 
@@ -192,7 +191,7 @@ def schema() -> None:
     """Print the JSON Schema of a spec, for editors: gdcli schema > gdcli.schema.json."""
     from gdcli.spec.json_schema import json_schema
 
-    Output()(json_text(json_schema()))
+    say(json_text(json_schema()))
 
 
 def cp(
@@ -205,7 +204,7 @@ def cp(
     from gdcli.spec import bundled
 
     if name is None:
-        Output()("".join(f"{each}\n" for each in bundled.names()))
+        say("".join(f"{each}\n" for each in bundled.names()))
         return
     for new in specs.copy(name, path, force=force):
         note(f"wrote {shown_path(new)}")
@@ -231,9 +230,9 @@ def catalog(
         raise SpecError(f"catalog takes a kind and a name (got {len(words)} words)")
     found, in_full = ingredients.find(words)
     if json:
-        Output()(json_text(list(map(asdict, found))))
+        say(json_text(list(map(asdict, found))))
     elif in_full:
-        Output()("\n".join(entry.text() for entry in found))
+        say("\n".join(entry.text() for entry in found))
     else:
-        Output()(ingredients.listing(found))
+        say(ingredients.listing(found))
     return 0

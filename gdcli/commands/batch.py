@@ -21,14 +21,13 @@ from gdcli.runner.executors.threads import here
 from gdcli.runner.executors.worker import SpecSource
 from gdcli.runner.jobs import Capture, PlannedRun, Shard
 from gdcli.runner.provenance import batch_head
-from gdcli.runner.record_run import Timing
-from gdcli.runner.run_fleet import matches_single
-from gdcli.runner.shards import shards_of
+from gdcli.runner.shards import matches_single, shards_of
 from gdcli.spec.load import Loaded, require_memory
 from gdcli.spec.nodes import Node
 from gdcli.spec.writing import write
 from gdcli.storage import files
 from gdcli.storage.request import CompareRequest, SweepRequest
+from gdcli.storage.run_folder import Timing
 
 if TYPE_CHECKING:
     from gdcli.commands.compare.run import ComparisonRun

@@ -80,30 +80,18 @@ def find(words: Sequence[str]) -> tuple[list[CatalogEntry], bool]:
 
     A name without its kind serves too. Raises SpecError with the nearest name.
     """
-    if not words:
-        return [entry for kind in KINDS for entry in entries(kind)], False
-    kind = _kind(words[0])
-    if len(words) == 1:
-        if kind is not None:
-            return list(entries(kind)), False
-        every = [entry for each in KINDS for entry in entries(each)]
-        return _named(every, words[0], [*KINDS, *(entry.name for entry in every)], "kind or ingredient"), True
-    if kind is None:
+    word = _PLURALS.get(words[0].lower(), words[0].lower()) if words else ""
+    kind = next((kind for kind in KINDS if word in (kind, f"{kind}s")), None)
+    if len(words) == 2 and kind is None:
         raise SpecError(f"there is no kind '{shown(words[0], 60)}'. {nearest(words[0], KINDS)}")
-    known = list(entries(kind))
-    return _named(known, words[1], [entry.name for entry in known], kind), True
-
-
-def _kind(word: str) -> str | None:
-    word = _PLURALS.get(word.lower(), word.lower())
-    return next((kind for kind in KINDS if word in (kind, f"{kind}s")), None)
-
-
-def _named(known: Sequence[CatalogEntry], name: str, names: Sequence[str], what: str) -> list[CatalogEntry]:
-    found = [entry for entry in known if entry.name == name]
-    if not found:
-        raise SpecError(f"there is no {what} '{shown(name, 60)}'. {nearest(name, names)}")
-    return found
+    known = [entry for each in ([kind] if kind else KINDS) for entry in entries(each)]
+    if len(words) < 2 and (kind is not None or not words):
+        return known, False
+    named = [entry for entry in known if entry.name == words[-1]]
+    if not named:
+        hint = nearest(words[-1], [*([] if kind else KINDS), *(entry.name for entry in known)])
+        raise SpecError(f"there is no {kind or 'kind or ingredient'} '{shown(words[-1], 60)}'. {hint}")
+    return named, True
 
 
 def listing(found: Sequence[CatalogEntry]) -> str:

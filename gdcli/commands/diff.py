@@ -46,13 +46,14 @@ class Differences:
     def text(self) -> str:
         """Return the differences for people, all digits."""
         names = [("A", self.a), ("B", self.b)]
-        head = "".join(f"{letter}  {config_reader.word(str(record.folder), 1000)}\n" for letter, record in names)
+        text = "".join(f"{letter}  {config_reader.word(str(record.folder), 1000)}\n" for letter, record in names)
         results = dict(self.results)
         if self.first is not None:
             results[f"first loss that differs: {self.first.where} {self.first.number:,}"] = self.first.losses
-        parts = (("spec", self.spec), ("results", results), ("environment", self.environment))
-        told = "".join(f"not compared: {config_reader.word(problem, 1000)}\n" for problem in self.problems)
-        return head + "".join(_part(title, pairs) for title, pairs in parts) + told
+        for title, pairs in {"spec": self.spec, "results": results, "environment": self.environment}.items():
+            rows = [[_exact(key), *map(_exact, pair)] for key, pair in pairs.items()]
+            text += aligned([title, "A", "B"], rows) if rows else f"{title}: the same\n"
+        return text + "".join(f"not compared: {config_reader.word(problem, 1000)}\n" for problem in self.problems)
 
     def json(self) -> str:
         """Return them as one JSON document, pairs as lists."""
@@ -61,13 +62,6 @@ class Differences:
         parts: dict[str, Any] = {"spec": self.spec, "results": self.results, "first_difference": found}
         parts |= {"environment": self.environment, "not_compared": self.problems}
         return json_text({"a": str(self.a.folder), "b": str(self.b.folder), **parts}, ascii_only=True)
-
-
-def _part(title: str, pairs: Mapping[str, Pair]) -> str:
-    if not pairs:
-        return f"{title}: the same\n"
-    rows = [[_exact(key), *map(_exact, pair)] for key, pair in pairs.items()]
-    return aligned([title, "A", "B"], rows)
 
 
 def _exact(value: Any) -> str:

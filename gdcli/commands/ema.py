@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
-from typing import NamedTuple
 
 from gdcli.commands.context import shown_path
 from gdcli.errors import Place, Problem, SpecError, nearest
@@ -105,18 +104,18 @@ def read(file: str, column: str | None) -> Series:
         return SpecError(Problem(Place(source, *place), "", what, hint))
 
     lines = _lines(_text(path, file), problem)
-    first = next(lines, None)
-    if first is None:
+    cells, places = next(lines, (None, []))
+    if cells is None:
         raise problem((1, 1), "the file is empty")
-    header = tuple(cell.strip() for cell in first.cells)
+    header = tuple(cell.strip() for cell in cells)
     for k, name in enumerate(header):
         if name in header[:k]:
-            raise problem(first.places[k], f"the column '{shown(name, 60)}' stands twice in the header")
+            raise problem(places[k], f"the column '{shown(name, 60)}' stands twice in the header")
     rows = []
-    for row in lines:
-        if len(row.cells) != len(header):
-            raise problem(row.places[0], f"has {len(row.cells)} cells, the header has {len(header)}")
-        rows.append(row)
+    for cells, places in lines:
+        if len(cells) != len(header):
+            raise problem(places[0], f"has {len(cells)} cells, the header has {len(header)}")
+        rows.append((cells, places))
     if not rows:
         raise problem((2, 1), "no rows below the header")
     name = header[-1] if column is None else column
@@ -124,12 +123,12 @@ def read(file: str, column: str | None) -> Series:
         raise problem((1, 1), f"there is no column '{shown(name, 60)}'", shown(nearest(name, header), 500))
     k = header.index(name)
     values = []
-    for row in rows:
-        number = _number(row.cells[k])
+    for cells, places in rows:
+        number = _number(cells[k])
         if number is None:
-            raise problem(row.places[k], f"{shown(name, 60)}: must be a number (got '{shown(row.cells[k], 60)}')")
+            raise problem(places[k], f"{shown(name, 60)}: must be a number (got '{shown(cells[k], 60)}')")
         values.append(number)
-    return Series(path.stem, header, tuple(row.cells for row in rows), name, tuple(values))
+    return Series(path.stem, header, tuple(cells for cells, _ in rows), name, tuple(values))
 
 
 def _found(file: str) -> Path:
@@ -167,13 +166,10 @@ def _number(cell: str) -> float | None:
     return value if isfinite(value) else None
 
 
-class _Line(NamedTuple):
-    cells: tuple[str, ...]
-    places: tuple[tuple[int, int], ...]  # line and column of each cell, from 1
-
-
-def _lines(text: str, problem: Callable[[tuple[int, int], str], SpecError]) -> Iterator[_Line]:
-    """Yield the lines of a CSV text that are not empty, each cell with its place."""
+def _lines(
+    text: str, problem: Callable[[tuple[int, int], str], SpecError]
+) -> Iterator[tuple[tuple[str, ...], list[tuple[int, int]]]]:
+    """Yield the cells of the lines of a CSV text that are not empty, and line and column of each cell, from 1."""
     lines = io.StringIO(text, newline="").readlines()
     reader = csv.reader(lines, strict=True, skipinitialspace=True)
     while True:
@@ -185,7 +181,7 @@ def _lines(text: str, problem: Callable[[tuple[int, int], str], SpecError]) -> I
         if cells is None:
             return
         if cells:
-            yield _Line(tuple(cells), tuple(_places(lines[first : reader.line_num], first + 1)))
+            yield tuple(cells), list(_places(lines[first : reader.line_num], first + 1))
 
 
 def _places(lines: Sequence[str], first: int) -> Iterator[tuple[int, int]]:

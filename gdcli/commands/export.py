@@ -184,7 +184,10 @@ def to_tensorboard(record: Record, folder: Path, *, force: bool) -> list[Path]:
     runs = [run for run in runs if (run / "steps.csv").is_file()]
     if not runs:
         raise SpecError("--format tensorboard needs the steps of a run; this record has none")
-    files = [_event_file(run, folder / record.id / ("" if run is record.folder else run.name)) for run in runs]
+    # a file has the same path for the same run: two files in one folder would be one run, twice
+    names = [f"events.out.tfevents.{int(_begun(read(run))):010d}.gdcli" for run in runs]
+    own = ["" if run is record.folder else run.name for run in runs]
+    files = [folder / record.id / part / name for part, name in zip(own, names, strict=True)]
     for file in files:
         with naming(file):
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -193,11 +196,6 @@ def to_tensorboard(record: Record, folder: Path, *, force: bool) -> list[Path]:
         _refuse(file, force=force)
         replace(file, lambda stream, run=run: _events(read(run), stream))  # type: ignore[misc]  # bound now
     return files
-
-
-def _event_file(run: Path, folder: Path) -> Path:
-    """Return the file's path, the same for the same run: two files in one folder would be one run, twice."""
-    return folder / f"events.out.tfevents.{int(_begun(read(run))):010d}.gdcli"
 
 
 def _begun(record: Record) -> float:

@@ -24,6 +24,7 @@ from gdcli.storage.record import STATUSES, Record, is_record, read
 COLUMNS = ("id", "kind", "name", "status", "final_loss", "best_loss", "steps", "when", "duration")
 ALIASES = {"loss": "final_loss", "final": "final_loss", "best": "best_loss", "time": "when"}
 ID_LETTERS = 200
+_MARKS = re.compile(r"[\\`*|\[\]~]")  # of Markdown
 
 _OF_MANY = re.compile(r"^(?:sweep|compare|scheduler)\.|\.groups\.")
 """Keys that are not meant by a suffix of theirs, as in an override."""
@@ -39,7 +40,7 @@ class Listing:
 
     def header(self) -> list[str]:
         """Return the columns as people read them."""
-        return [_safe(name.replace("_", " ") if name in COLUMNS else name) for name in self.columns]
+        return [shown(name.replace("_", " ") if name in COLUMNS else name, 200) for name in self.columns]
 
     def cells(self) -> list[list[Any]]:
         """Return the rows with texts that are safe to print, and durations that read at a glance."""
@@ -56,13 +57,14 @@ class Listing:
     def csv(self) -> str:
         """Return a CSV: all digits, durations in seconds."""
         rows = [[config_reader.word(value, 10_000) for value in row] for row in self.rows]
-        return csv_rows([[*map(_safe, self.columns)], *rows])
+        return csv_rows([[shown(name, 200) for name in self.columns], *rows])
 
     def markdown(self) -> str:
         """Return a Markdown table."""
         cells = [[number(value) for value in row] for row in self.cells()]
         lines = [self.header(), ["---"] * len(self.columns), *cells]
-        return "".join("| " + " | ".join(map(_for_markdown, line)) + " |\n" for line in lines)
+        escaped = ([_MARKS.sub(r"\\\g<0>", html.escape(text, quote=False)) for text in line] for line in lines)
+        return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
 
     def json(self) -> str:
         """Return a JSON list with an object for each record: its columns and its folder."""
@@ -71,14 +73,6 @@ class Listing:
             for record, row in zip(self.records, self.rows, strict=True)
         ]
         return json_text(rows, ascii_only=True)
-
-
-def _safe(text: str) -> str:
-    return shown(text, 200)
-
-
-def _for_markdown(text: str) -> str:
-    return re.sub(r"([\\`*|\[\]~])", r"\\\1", html.escape(text, quote=False))
 
 
 def span(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -24,13 +24,13 @@ from gdcli.report import plots, tables
 from gdcli.report.styles import sweep_point
 from gdcli.runner import record_run
 from gdcli.runner.batch import end_batch
-from gdcli.runner.jobs import Capture, Layout, PlannedRun
-from gdcli.runner.provenance import Provenance, batch_head
-from gdcli.runner.record_run import Timing
+from gdcli.runner.jobs import Capture, PlannedRun
+from gdcli.runner.provenance import batch_head
 from gdcli.runner.shards import run_single
 from gdcli.spec.load import Loaded
 from gdcli.storage import csv_writer, files
 from gdcli.storage.request import SweepRequest
+from gdcli.storage.run_folder import Timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +84,11 @@ def evaluate(loaded: Loaded, axes: Sequence[Axis]) -> LossGrid:
     torch.set_num_threads(resolve_threads(loaded))
     built = build(loaded)
     points = grid_points(axes)  # [R, k]
-    scalars = [_in_theta(built.theta.parameters(), axis.target) for axis in axes]
+    names = {name for parameter in built.theta.parameters() for name in parameter.scalars}
+    targets = [axis.target for axis in axes]  # any index of a bias that its layer shares means its one entry
+    scalars = [target if target in names else f"{target.partition('[')[0]}[0]" for target in targets]
     spec = loaded.spec
     return LossGrid(axes, points, losses(built, scalars, points), spec.loss.name if spec.loss else "loss")
-
-
-def _in_theta(parameters: Any, target: str) -> str:
-    """Return a scalar's name; any index of a bias that its layer shares means its one entry."""
-    names = {name for parameter in parameters for name in parameter.scalars}
-    return target if target in names else f"{target.partition('[')[0]}[0]"
 
 
 def trails(wanted: Sequence[str], axes: Sequence[Axis]) -> list[plots.Trail]:
@@ -132,8 +128,7 @@ def _trail(label: str, spec: str, targets: Sequence[str]) -> plots.Trail:
 
 def trained_alone(label: str, loaded: Loaded, capture: Capture) -> Result:
     """Train a spec in memory, and return what is to be captured of it."""
-    run = PlannedRun(1, Trial(label, (), ()), loaded)
-    return run_single(run, Layout(None, 1, Provenance(b"", ())), capture, Interrupt())
+    return run_single(PlannedRun(1, Trial(label, (), ()), loaded), capture, Interrupt())
 
 
 def record(loaded: Loaded, axes: Sequence[Axis], digest: str, request: SweepRequest, context: Context) -> LossGrid:

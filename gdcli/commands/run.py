@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,8 +52,9 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
     frontend = context.frontend
     frontend.engine()
     from gdcli.runner import provenance, record_run
+    from gdcli.storage.run_folder import RecordFolder, Timing
 
-    timing = record_run.Timing()
+    timing = Timing()
     with frontend.progress("epoch", loaded.spec.settings.epochs) as show:
         steps = 0
 
@@ -64,14 +66,13 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
 
         with timing.phase("build"):
             built = provenance.prepared(loaded)
-        callbacks = record_run.Callbacks(text=frontend.text, block=block, warning=frontend.warning)
-        if context.output is None:
-            with frontend.interruptible() as interrupt:
-                finished = record_run.run(built, None, callbacks=callbacks, interrupt=interrupt)
-            return RunReport(finished, built, None)
-        head = provenance.head(built, context.provenance())
-        with context.folder(request, loaded, name, head) as folder, frontend.interruptible() as interrupt:
-            record = record_run.RecordFolder(folder, head[0], again=context.again is not None)
-            plot = request.plot
-            finished = record_run.run(built, record, callbacks=callbacks, interrupt=interrupt, plot=plot, timing=timing)
-        return RunReport(finished, built, folder)
+        with ExitStack() as stack:
+            record = None
+            if context.output is not None:
+                head = provenance.head(built, context.provenance())
+                record = RecordFolder(stack.enter_context(context.folder(request, loaded, name, head)), head[0])
+            finished = record_run.run(
+                built, record, text=frontend.text, block=block, warning=frontend.warning,
+                interrupt=stack.enter_context(frontend.interruptible()), plot=request.plot, timing=timing,
+            )  # fmt: skip
+        return RunReport(finished, built, None if record is None else record.folder)

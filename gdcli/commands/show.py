@@ -53,12 +53,13 @@ class RunOverview:
         """Return it for people."""
         record = self.record
         best = f"best {len(self.best):,} of {len(self.rows):,}\n" if self.rows else ""
+        header = [word(name.replace("_", " ")) for name in self.header]
         parts = [
             f"{record.kind} {word(record.name, 200)} {word(record.id, 200)}\n",
             section("record", self._head()),
             section("spec", [(key, essential(self.spec[key])) for key in ESSENTIALS if key in self.spec]),
             section("results", self._results()),
-            best + (indent(aligned(*self._table()), "  ") if self.best else ""),
+            best + (indent(aligned(header, [[word(v) for v in row] for row in self.best]), "  ") if self.best else ""),
             section("files", [(word(name, 200), size(count)) for name, count in files(record.folder).items()]),
             section("environment", self._environment()),
             section("damaged", [(word(problem, 1000), "") for problem in self.problems]),
@@ -92,10 +93,6 @@ class RunOverview:
         if isinstance(parameters, dict):
             pairs += [(word(name), word(_rounded(value), WIDE)) for name, value in parameters.items()]
         return pairs
-
-    def _table(self) -> tuple[list[str], list[list[Any]]]:
-        header = [word(name.replace("_", " ")) for name in self.header]
-        return header, [[word(value) for value in row] for row in self.best]
 
     def _environment(self) -> list[tuple[str, Any]]:
         found, versions = self.environment, self.environment.get("versions")
@@ -190,6 +187,6 @@ def trained_again(record: Record, style: str, frontend: Frontend) -> str | None:
     from gdcli.runner import provenance, record_run
 
     with frontend.interruptible() as interrupt:
-        callbacks = record_run.Callbacks(text=frontend.text, warning=frontend.warning)
-        finished = record_run.run(provenance.prepared(loaded), None, callbacks=callbacks, interrupt=interrupt)
+        built, text, warning = provenance.prepared(loaded), frontend.text, frontend.warning
+        finished = record_run.run(built, None, text=text, warning=warning, interrupt=interrupt)
         return finished.outcome.message if interrupt.requested else None

@@ -43,7 +43,7 @@ def fits(loop: Loop, state: State) -> None:
     if _kinds(_arrays(loop)) != _kinds(found):
         raise DamagedError("its tensors are not those of this run")
     numbers, runs = state.numbers, loop.runs
-    ended = {int(name.removeprefix(ENDED)): array for name, array in state.arrays.items() if name not in found}
+    ended = _ended(state)
     texts = all(
         isinstance(numbers.get(key), list) and len(numbers[key]) == runs and all(type(x) is str for x in numbers[key])
         for key in ("status", "message")
@@ -56,6 +56,10 @@ def fits(loop: Loop, state: State) -> None:
     if type(numbers.get("seconds")) is not float:
         raise DamagedError("its seconds are no number")
     _try_generators(loop, state)
+
+
+def _ended(state: State) -> dict[int, NDArray[Any]]:
+    return {int(name.removeprefix(ENDED)): row for name, row in state.arrays.items() if name.startswith(ENDED)}
 
 
 def _kinds(arrays: dict[str, NDArray[Any]]) -> dict[str, tuple[Any, ...]]:
@@ -87,8 +91,7 @@ def restore(loop: Loop, state: State) -> None:
     runs, numbers = loop.state, state.numbers
     for name in COLUMNS:
         setattr(runs, name, np.array(state.arrays[f"runs.{name}"]))
-    rows = {name: array for name, array in state.arrays.items() if name.startswith(ENDED)}
-    runs.ended = {int(name.removeprefix(ENDED)): np.array(array) for name, array in rows.items()}
+    runs.ended = {run: np.array(array) for run, array in _ended(state).items()}
     for run in np.flatnonzero(~runs.open).tolist():  # the others go on; an interrupted loop calls them interrupted
         runs.status[run], runs.message[run] = numbers["status"][run], numbers["message"][run]
     loop.t, loop.begun = state.steps, time.perf_counter() - numbers["seconds"]

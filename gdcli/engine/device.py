@@ -7,7 +7,7 @@ import torch
 from gdcli.errors import SpecError
 from gdcli.spec.load import Loaded
 from gdcli.spec.sections import RunSpec
-from gdcli.zoo.models import Objective, Stack, TorchLayer
+from gdcli.zoo.models import Affine, Objective, TorchLayer
 
 # A multiply-add is one weight seen by one row; below this a second thread costs more than it brings.
 THREADS_FROM = 10**7
@@ -40,16 +40,19 @@ def resolve_threads(loaded: Loaded) -> int:
     threads = loaded.spec.settings.threads
     if threads != "auto":
         return threads
-    if isinstance(loaded.architecture, Objective) or loaded.training is None:
-        return 1
-    rows = loaded.spec.batch.rows(loaded.samples)
-    if isinstance(loaded.architecture, Stack):
-        weights = sum(_weights(layer) for layer in loaded.architecture.layers)
-    else:
-        weights = sum(layer.inputs * layer.outputs for layer in loaded.architecture.layers)
-    return cores_of(loaded) if rows * weights >= THREADS_FROM else 1
+    return cores_of(loaded) if multiply_adds(loaded) >= THREADS_FROM else 1
 
 
-def _weights(layer: TorchLayer) -> int:
+def multiply_adds(loaded: Loaded) -> int:
+    """Return the multiply-adds of a step of a run; 0 for an objective."""
+    model = loaded.architecture
+    if isinstance(model, Objective) or loaded.training is None:
+        return 0
+    return loaded.spec.batch.rows(loaded.samples) * sum(map(_weights, model.layers))
+
+
+def _weights(layer: Affine | TorchLayer) -> int:
+    if isinstance(layer, Affine):
+        return layer.inputs * layer.outputs
     sizes = [value for value in layer.arguments.values() if type(value) is int]
     return sizes[0] * sizes[1] if len(sizes) > 1 else 0

@@ -20,12 +20,12 @@ from torch import Tensor
 from gdcli.engine import divergence
 from gdcli.engine.batches import Rows
 from gdcli.engine.block import GrowingBlock, lr_column
-from gdcli.engine.evaluation import final, loss_of, predictions_of, starts_of
+from gdcli.engine.evaluation import final, loss_of, predictions_of
 from gdcli.engine.gradient_log import GradientLog, Keep
 from gdcli.engine.param_groups import GroupStep, LrSchedules
 from gdcli.engine.problem import TrainingProblem
 from gdcli.engine.run_state import RunState
-from gdcli.records import Block, Event, Floats, Outcomes
+from gdcli.records import Block, Floats, Outcomes
 from gdcli.spec.sizes import MAX_VALUES_AUTO
 
 MAX_BLOCK_STEPS = 1024
@@ -50,18 +50,9 @@ def keep_of(problem: TrainingProblem) -> Literal["values", "norms", "none"]:
     return wanted
 
 
-def train(problem: TrainingProblem, columns: Iterable[str] = (), interrupt: Interrupt | None = None) -> Iterator[Event]:
-    """Train one run and yield Start, then StepBlocks, then Outcome.
-
-    ``columns`` names the optional columns of StepBlock that the caller wants besides those of `record`.
-    """
-    (start,) = starts_of(problem)
-    yield start
-    for event in Loop(problem, columns, interrupt=interrupt).events():
-        if isinstance(event, Outcomes):
-            yield event.of_run(0, problem.theta.as_parameters)
-        elif (block := event.of_run(0)) is not None:
-            yield block
+def columns_of_best(problem: TrainingProblem) -> frozenset[str]:
+    """Return the columns that a record's best loss needs: none where each step's loss is that of all rows."""
+    return frozenset() if problem.batches.are_full else frozenset(("full_loss",))
 
 
 def training_step(

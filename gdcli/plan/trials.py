@@ -35,6 +35,10 @@ class Trial:
     # by dotted path, of changes that the file asks for
     origins: Mapping[str, ChangeOrigin] = field(default_factory=dict)
 
+    def also(self, label: str, value: Any, *changes: tuple[str, Any]) -> Trial:
+        """Return the run with more in its label, one more value and more changes."""
+        return Trial(self.label + label, (*self.values, value), (*self.changes, *changes), self.origins)
+
 
 def with_overrides(trials: Sequence[Trial], overrides: Sequence[tuple[str, str, Node]]) -> list[Trial]:
     """Return the trials with what the command line puts below their choices: `lr=0.1` reaches each optimizer's row.

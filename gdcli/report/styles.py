@@ -94,8 +94,8 @@ def trace(event: Event, start: Start) -> str:
     """Print the variables after each epoch."""
     if not isinstance(event, StepBlock):
         return ""
-    names = [name for each in start.parameters for name in each.scalars]
-    line = ", ".join(["epoch {}", *(f"{_escaped(name)}: {{:f}}" for name in names)]) + "\n"
+    names = [name.replace("{", "{{").replace("}", "}}") for each in start.parameters for name in each.scalars]
+    line = ", ".join(["epoch {}", *(f"{name}: {{:f}}" for name in names)]) + "\n"
     rows = zip(event.epoch[event.last].tolist(), _given(event.parameters)[event.last].tolist(), strict=True)
     return "".join([line.format(number, *values) for number, values in rows])
 
@@ -153,10 +153,6 @@ def _predict_line(event: Start | Outcome, output_text: Callable[[list[float]], s
 
 def _plain(numbers: Sequence[float]) -> str:
     return " ".join(map(repr, numbers))
-
-
-def _escaped(name: str) -> str:
-    return name.replace("{", "{{").replace("}", "}}")
 
 
 Named = tuple[str, NDArray[Any]]

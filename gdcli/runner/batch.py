@@ -15,16 +15,16 @@ from gdcli import records
 from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
 from gdcli.records import Result
-from gdcli.runner.collect import ended
 from gdcli.runner.executors.threads import here, threads_of
 from gdcli.runner.executors.worker import Executor, SpecSource, Work
-from gdcli.runner.jobs import FOLDERS, Capture, Layout, PlannedRun
+from gdcli.runner.jobs import FOLDERS, Capture, Layout, PlannedRun, ended
 from gdcli.runner.provenance import Provenance
-from gdcli.runner.record_run import Timing, Warn, write_end
-from gdcli.runner.run_fleet import begun
-from gdcli.runner.shards import run_single, shards_of
+from gdcli.runner.record_run import Warn
+from gdcli.runner.shards import begun, run_single, shards_of
 from gdcli.spec.load import Loaded
-from gdcli.storage import csv_writer, files, run_folder
+from gdcli.storage import csv_writer, files
+from gdcli.storage.record import ENDED
+from gdcli.storage.run_folder import Log, Timing, write_end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ class ResultRows:
 
     def __init__(self, path: Path, plan: Plan, *, again: bool = False, flush_every: float = 0.5) -> None:
         header, self._row = _table_of(plan)
-        self._log = run_folder.Log(path, 0 if again else None)
+        self._log = Log(path, 0 if again else None)
         self._log.write(csv_writer.csv_rows([header]))
         self._log.flush()
         self._waiting: dict[int, Result] = {}
@@ -166,9 +166,6 @@ def end_batch(folder: Path, timing: Timing, summary: Mapping[str, Any]) -> None:
         shutil.rmtree(folder / PARTIAL_RESULTS, ignore_errors=True)
 
 
-_STATUSES = ("finished", "stopped", "diverged", "interrupted", "failed")
-
-
 def ranked(found: Sequence[Result]) -> list[Result]:
     """Return results by final loss, diverged and failed ones last."""
     return sorted(found, key=lambda result: (result.rank, result.number))
@@ -176,7 +173,7 @@ def ranked(found: Sequence[Result]) -> list[Result]:
 
 def counts(found: Sequence[Result]) -> dict[str, int]:
     """Return how many runs ended in which way."""
-    tally = {name: sum(result.status == name for result in found) for name in _STATUSES}
+    tally = {name: sum(result.status == name for result in found) for name in ENDED}
     return {name: count for name, count in tally.items() if count}
 
 
@@ -209,8 +206,7 @@ def verify(plan: Plan, found: Sequence[Result], count: int, interrupt: Interrupt
     runs = {run.number: run for run in plan.runs}
     largest, where = 0.0, ""
     for result in chosen:
-        layout, capture = Layout(None, 1, plan.origin), Capture(parameters=True)
-        alone = run_single(runs[result.number], layout, capture, interrupt)
+        alone = run_single(runs[result.number], Capture(parameters=True), interrupt)
         difference = _difference(result, alone)
         if difference >= largest:
             largest, where = difference, result.label

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any
@@ -16,21 +14,19 @@ from numpy.typing import NDArray
 
 from gdcli.engine import checkpoint_state
 from gdcli.engine.evaluation import starts_of
-from gdcli.engine.loop import Interrupt, Loop, keep_of
+from gdcli.engine.loop import Interrupt, Loop, columns_of_best, keep_of
 from gdcli.engine.problem import TrainingProblem
 from gdcli.engine.start_values import first_line
-from gdcli.errors import GdcliError, MachineError, RunError
-from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Start, StepBlock
+from gdcli.errors import DamagedError, GdcliError, MachineError, RunError
+from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Start, State, StepBlock
 from gdcli.report import plots
 from gdcli.report.styles import STYLES
-from gdcli.runner.provenance import Hashes, hashes_of
 from gdcli.spec.load import Loaded
 from gdcli.spec.sections import RunSpec
 from gdcli.storage import csv_reader, files
 from gdcli.storage.checkpoints import Checkpoints, Logs
 from gdcli.storage.csv_writer import STEPS_HEADER, cell, float_rows, step_rows
-from gdcli.storage.run_folder import Log
-from gdcli.zoo.models import Stack
+from gdcli.storage.run_folder import Log, RecordFolder, Timing, write_end
 
 SUMMARY_SCALARS = 100
 """Parameters stand in summary.json up to this many scalars."""
@@ -38,44 +34,8 @@ SUMMARY_SCALARS = 100
 Warn = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Callbacks:
-    """What is called with the text of the style, with each block of steps, and with warnings."""
-
-    text: Callable[[str], None] | None = None
-    block: Callable[[StepBlock], None] = lambda block: None
-    warning: Warn = lambda text: None
-    columns: frozenset[str] = frozenset()  # of the blocks, besides those of the style
-
-
-@dataclass(slots=True)
-class Timing:
-    """Seconds per phase; the only times of a record."""
-
-    started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    phases: dict[str, float] = field(default_factory=dict)
-    steps: int = 0
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Add the time of a block of code to a phase."""
-        begun = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.phases[name] = self.phases.get(name, 0.0) + time.perf_counter() - begun
-
-    def text(self) -> str:
-        """Return timing.json."""
-        training = self.phases.get("train", 0.0)
-        return files.json_text(
-            {
-                "start": self.started.isoformat(),
-                "end": datetime.now(UTC).isoformat(),
-                "seconds": self.phases,
-                "steps_per_second": self.steps / training if training else None,
-            }
-        )
+def ignored(*told: object) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +45,6 @@ class Finished:
     start: Start
     outcome: Outcome
     losses: NDArray[np.float64]  # [steps] of every step, before its update
-    hashes: Hashes
 
     def summary(self) -> dict[str, Any]:
         """Return what summary.json holds: no times."""
@@ -105,15 +64,6 @@ class Finished:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class RecordFolder:
-    """A run's folder with its first files in it; ``again`` for one whose run is resumed."""
-
-    folder: Path
-    config: str  # the text of config.yaml
-    again: bool = False
-
-
 # --- one run ----------------------------------------------------------------------------------------------------------
 
 
@@ -121,138 +71,221 @@ def run(
     built: TrainingProblem,
     record: RecordFolder | None,
     *,
-    callbacks: Callbacks | None = None,
+    text: Callable[[str], None] | None = None,
+    block: Callable[[StepBlock], None] = ignored,
+    warning: Warn = ignored,
     interrupt: Interrupt | None = None,
     plot: bool = True,
     timing: Timing | None = None,
-    ended: Callable[[Finished], None] | None = None,
 ) -> Finished:
-    """Train what is built; with a record, write all of it there as the run goes.
+    """Train what is built; with a record, from its last checkpoint, and write all of it there as the run goes.
 
-    ``ended`` is called before the summary, the mark of a run that ended, is written. Raises RunError for a step that
-    torch's own layers refuse, MachineError for a file that cannot be written.
+    ``text`` is called with the text of the style, ``block`` with each block of steps, ``warning`` with warnings. Raises
+    RunError for a step that torch's own layers refuse, MachineError for a file that cannot be written.
     """
-    callbacks, timing, loaded = callbacks or Callbacks(), timing or Timing(), built.loaded
-    for warning in loaded.warnings:
-        callbacks.warning(warning)
-    columns = STYLES[loaded.spec.style].columns | callbacks.columns
-    if not built.batches.are_full:  # for the best loss, whatever is printed
-        columns |= {"full_loss"}
-    loop, checkpoints = Loop(built, columns, interrupt=interrupt), None
+    timing = timing or Timing()
+    for told in built.loaded.warnings:
+        warning(told)
+    training = alone(built, record, interrupt, text=text, block=block)
+    training.train(timing, warning=warning)
+    (finished,) = training.finished
     if record is not None:
-        checkpoints = Checkpoints(record.folder, record.config, loaded.spec.checkpoint.every_seconds)
-    try:
-        with timing.phase("train"):
-            finished = _trained(loop, record, checkpoints, callbacks, timing)
-    except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
-        if isinstance(error, GdcliError) or not isinstance(loaded.architecture, Stack):
-            raise
-        raise _refused(error, loop, record) from None
-    timing.steps = finished.outcome.steps
-    if ended is not None:
-        ended(finished)
-    if record is None or checkpoints is None:
-        return finished
-    if plot and finished.outcome.status != "interrupted":  # it is drawn by the run that resumes
-        with timing.phase("plot"):
-            _plot(built, finished, record.folder, callbacks.warning)
-    write_end(record.folder, timing, finished.summary())
-    if finished.outcome.status not in ("diverged", "interrupted"):
-        try:
-            checkpoints.remove()
-        except MachineError as error:  # the record is complete
-            callbacks.warning(str(error))
+        if plot and finished.outcome.status != "interrupted":  # it is drawn by the run that resumes
+            with timing.phase("plot"):
+                _plot(built, finished, record.folder, warning)
+        training.end(0, timing)
+        training.remove_checkpoints(warning)
     return finished
 
 
-def _refused(error: Exception, loop: Loop, record: RecordFolder | None) -> RunError:
-    """Return what torch's own layers refuse in the middle of a run, by layer, step and record."""
-    module = loop.problem.module
-    layers = {id(part): name for name, part in module.named_children()} if module is not None else {}
-    frames = (frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__))
-    name = next((layers[id(owner)] for owner in frames if id(owner) in layers), "")
-    where = f"layer {name} at step {loop.t}" if name else f"step {loop.t}"
-    message = f"torch refused {where}: {first_line(error)}. 'gdcli validate' tries the layers on two rows of the data"
-    if record is not None:
-        message += f". The record is {record.folder}"
-        files.replace(record.folder / "summary.json", files.json_text({"status": "failed", "message": message}))
-    return RunError(message)
-
-
-def _trained(
-    loop: Loop, record: RecordFolder | None, checkpoints: Checkpoints | None, callbacks: Callbacks, timing: Timing
-) -> Finished:
-    """Train, from the last checkpoint where the run is resumed."""
-    problem, folder = loop.problem, None if record is None else record.folder
-    (hashes,), (start,) = hashes_of(problem), starts_of(problem)
-    recorder = RunRecorder(loop.spec, start, folder, keep_of(problem), callbacks)
-    losses: NDArray[np.float64] | None = None
-    logs: Logs | None = None
-    if record is not None and record.again and checkpoints is not None:
-        size, logs = checkpoint_state.size(loop), {}
-        found = checkpoints.latest(size, lambda state: checkpoint_state.fits(loop, state), callbacks.warning)
-        if found is not None:
-            checkpoint_state.restore(loop, found.state)
-            timing.phases["train"] = time.perf_counter() - loop.begun
-            losses, logs = csv_reader.losses(record.folder / "steps.csv", found.state.steps), found.logs
-    recorder.open(losses, logs)
-
-    def after_block(block: Block) -> None:
-        if checkpoints is not None and (loop.interrupted or (loop.is_open and checkpoints.due())):
-            checkpoints.write(checkpoint_state.capture(loop), recorder.logs())
-
-    outcomes = train(loop, [recorder], after_block)
-    return recorder.finish(outcomes.of_run(0, problem.theta.as_parameters), hashes)
+def alone(
+    built: TrainingProblem,
+    record: RecordFolder | None,
+    interrupt: Interrupt | None,
+    columns: Set[str] = frozenset(),
+    *,
+    text: Callable[[str], None] | None = None,
+    block: Callable[[StepBlock], None] = ignored,
+) -> Training:
+    """Return one run in training, as `run` trains it; one of which other columns are captured is not resumed."""
+    spec, keep, (start,) = built.loaded.spec, keep_of(built), starts_of(built)
+    loop = Loop(built, STYLES[spec.style].columns | columns | columns_of_best(built), keep, interrupt)
+    checkpoints = None
+    if record is not None and not columns:
+        checkpoints = Checkpoints(record.folder, record.config, spec.checkpoint.every_seconds)
+    return Training(loop, [RunRecorder(spec, start, record, keep, text=text, block=block)], checkpoints)
 
 
 # --- every run, alone or one of many ----------------------------------------------------------------------------------
 
+LOSSES = "losses."
+"""Begins the name of a run's losses in a fleet's checkpoint; those of `run` stand in its steps.csv."""
 
-def train(loop: Loop, recorders: Sequence[RunRecorder], after_block: Callable[[Block], None]) -> Outcomes:
-    """Train runs to their end, each block of a run to its recorder; all are closed if this is cut short."""
-    outcomes: Outcomes | None = None
-    try:
-        for recorder in recorders:
-            recorder.begin()
-        for event in loop.events():
-            if isinstance(event, Outcomes):
-                outcomes = event
-                continue
-            for k, recorder in enumerate(recorders):
-                if (block := event.of_run(k)) is not None:
-                    recorder.block(block)
-            after_block(event)
-    except BaseException:
-        for recorder in recorders:
-            recorder.close()
-        raise
-    assert outcomes is not None
-    return outcomes
+
+class Training:
+    """R >= 1 runs in training: their loop, the recorder of each, and the checkpoints of all.
+
+    Runs of which no more than a row is wanted have no recorders. A fleet's checkpoints hold its ``lists`` too, which
+    have an entry for each run.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        recorders: Sequence[RunRecorder],
+        checkpoints: Checkpoints | None,
+        lists: Mapping[str, list[Any]] | None = None,
+    ) -> None:
+        self.loop, self.recorders, self.checkpoints, self.lists = loop, recorders, checkpoints, lists or {}
+        self.finished: list[Finished] = []  # of each recorder
+
+    def train(
+        self, timing: Timing, after_block: Callable[[Block], None] = ignored, warning: Warn = ignored
+    ) -> Outcomes:
+        """Train to the end, from the last checkpoint where there is one, and write all files but the marks of the end.
+
+        Raises RunError for a step that torch's own layers refuse.
+        """
+        problem = self.loop.problem
+        try:
+            with timing.phase("train"):
+                self._open(timing, warning)
+                outcomes = self._trained(after_block)
+                for k, recorder in enumerate(self.recorders):
+                    self.finished.append(recorder.finish(outcomes.of_run(k, problem.theta.as_parameters)))
+        except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+            if isinstance(error, GdcliError) or problem.module is None:
+                raise
+            raise self._refused(error) from None
+        timing.steps = int(outcomes.steps.sum())
+        return outcomes
+
+    def _refused(self, error: Exception) -> RunError:
+        """Return what torch's own layers refuse in the middle of a run, by layer, step and record."""
+        module, step = self.loop.problem.module, self.loop.t
+        layers = {id(part): name for name, part in module.named_children()} if module is not None else {}
+        frames = (frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__))
+        name = next((layers[id(owner)] for owner in frames if id(owner) in layers), "")
+        where = f"layer {name} at step {step}" if name else f"step {step}"
+        message = f"torch refused {where}: {first_line(error)}. 'gdcli validate' tries the layers on rows of the data"
+        if (record := self.recorders[0].record) is not None:
+            message += f". The record is {record.folder}"
+            summary = files.json_text({"status": "failed", "message": message})
+            files.replace(record.folder / "summary.json", summary)
+        return RunError(message)
+
+    def _open(self, timing: Timing, warning: Warn) -> None:
+        """Open the files, to resume from the last checkpoint if there is one."""
+        found = None
+        if self.checkpoints is not None:
+            losses = 8 * self.loop.runs * self.loop.all_steps if self.lists else 0
+            found = self.checkpoints.latest(checkpoint_state.size(self.loop) + losses, self._fit, warning)
+        if found is None:
+            for recorder in self.recorders:
+                recorder.open()
+            return
+        state, logs = found
+        checkpoint_state.restore(self.loop, state)
+        timing.phases["train"] = time.perf_counter() - self.loop.begun
+        for name, entries in self.lists.items():
+            entries[:] = state.numbers[name]
+        for k, recorder in enumerate(self.recorders):
+            recorder.open(state.arrays.get(f"{LOSSES}{k}"), state.steps, logs)
+
+    def _fit(self, state: State) -> None:
+        """Raise DamagedError for a state that is not of these runs, or whose folders are not theirs."""
+        arrays = {name: array for name, array in state.arrays.items() if not name.startswith(LOSSES)}
+        checkpoint_state.fits(self.loop, replace(state, arrays=arrays))
+        for name, entries in self.lists.items():
+            found = state.numbers.get(name)
+            if not isinstance(found, list) or len(found) != len(entries):
+                raise DamagedError("its runs are not these")
+        if self.lists and any(f"{LOSSES}{k}" not in state.arrays for k in range(len(self.recorders))):
+            raise DamagedError("it lacks the losses of a run")
+        if not all(recorder.record is None or recorder.record.is_there() for recorder in self.recorders):
+            raise DamagedError("a run's folder is not as it was")
+
+    def _trained(self, after_block: Callable[[Block], None]) -> Outcomes:
+        """Train, each block of a run to its recorder; the files of all are closed if this is cut short."""
+        try:
+            for recorder in self.recorders:
+                recorder.begin()
+            for event in self.loop.events():
+                if isinstance(event, Outcomes):
+                    return event
+                for k, recorder in enumerate(self.recorders):
+                    if (block := event.of_run(k)) is not None:
+                        recorder.block(block)
+                after_block(event)
+                loop, checkpoints = self.loop, self.checkpoints
+                if checkpoints is not None and (loop.interrupted or (loop.is_open and checkpoints.due())):
+                    self._write_checkpoint(checkpoints)
+        except BaseException:
+            for recorder in self.recorders:
+                recorder.close()
+            raise
+        raise AssertionError("the loop ends with the outcomes")
+
+    def _write_checkpoint(self, checkpoints: Checkpoints) -> None:
+        state = checkpoint_state.capture(self.loop)
+        if self.lists:
+            losses = {f"{LOSSES}{k}": recorder.losses() for k, recorder in enumerate(self.recorders)}
+            state = replace(state, numbers={**state.numbers, **self.lists}, arrays=state.arrays | losses)
+        logs = {name: log for recorder in self.recorders for name, log in recorder.logs().items()}
+        checkpoints.write(state, logs)
+
+    def end(self, k: int, timing: Timing) -> None:
+        """Write the mark of the end of a run."""
+        if (record := self.recorders[k].record) is not None:
+            write_end(record.folder, timing, self.finished[k].summary())
+
+    def remove_checkpoints(self, warning: Warn = ignored) -> None:
+        """Remove the checkpoints, unless the runs are to be resumed; that of one run that diverged is kept."""
+        keeps_it = {"interrupted"} if self.lists else {"interrupted", "diverged"}
+        if self.checkpoints is None or keeps_it & set(self.loop.state.status):
+            return
+        try:
+            self.checkpoints.remove()
+        except MachineError as error:  # the records are complete
+            warning(str(error))
 
 
 class RunRecorder:
     """One run on its way: its events become the text of its style and, with a folder, its files."""
 
-    def __init__(self, spec: RunSpec, start: Start, folder: Path | None, keep: str, callbacks: Callbacks) -> None:
-        self._style, self._every = STYLES[spec.style].text, spec.record.every
-        self._start, self._folder, self._keep, self._callbacks = start, folder, keep, callbacks
+    def __init__(
+        self,
+        spec: RunSpec,
+        start: Start,
+        record: RecordFolder | None,
+        keep: str,
+        *,
+        text: Callable[[str], None] | None = None,
+        block: Callable[[StepBlock], None] = ignored,
+        above: str = "",  # the folder's path below that of all logs
+    ) -> None:
+        self.record, self._start, self._keep, self._above = record, start, keep, above
+        self._style, self._every, self._say, self._told = STYLES[spec.style].text, spec.record.every, text, block
         self._losses: list[NDArray[np.float64]] = []
         self._logs: dict[str, Log] = {}
 
-    def open(self, losses: NDArray[np.float64] | None, logs: Logs | None) -> None:
-        """Open the files, to resume after the steps with these losses; with ``logs`` they are cut to these lengths."""
-        if self._folder is not None:
-            if logs is not None:
-                files.remove_temporaries(self._folder)
+    def open(self, losses: NDArray[np.float64] | None = None, steps: int = 0, logs: Logs | None = None) -> None:
+        """Open the files; to resume after so many steps with these losses, they are cut to the lengths in ``logs``."""
+        if self.record is not None:
+            folder = self.record.folder
+            self.record.prepare(again=logs is not None)
             trained = [parameter for parameter in self._start.parameters if parameter.trained]
             columns = [c for p in trained for c in (p.scalars if self._keep == "values" else (p.name,))]
             headers = {"log.txt": "", "steps.csv": STEPS_HEADER}
             if self._keep != "none" and trained:
                 headers["gradients.csv"] = ",".join(["step", *map(cell, columns)]) + "\n"
             for name, header in headers.items():
-                self._logs[name] = log = Log(self._folder / name, None if logs is None else logs.get(name, (0, ""))[0])
+                length, _ = (logs or {}).get(self._above + name, (0, ""))
+                self._logs[name] = log = Log(folder / name, length)
                 if not log.length:
                     log.write(header)
+            if logs is not None and losses is None:
+                losses = csv_reader.losses(folder / "steps.csv", steps)
         if losses is not None:
             self._losses.append(losses)
 
@@ -262,14 +295,13 @@ class RunRecorder:
             self._text(self._start)
 
     def _text(self, event: Event) -> None:
-        say = self._callbacks.text
-        if not self._logs and say is None:
+        if not self._logs and self._say is None:
             return
         if text := self._style(event, self._start):
             if self._logs:
                 self._logs["log.txt"].write(text)
-            if say is not None:
-                say(text)
+            if self._say is not None:
+                self._say(text)
 
     def block(self, block: StepBlock) -> None:
         """Take a block: its text, its losses, its rows of the CSV files, which the operating system then has."""
@@ -284,7 +316,7 @@ class RunRecorder:
                 self._logs["gradients.csv"].write(float_rows(block.step[chosen], found[chosen]))
             for log in self._logs.values():
                 log.flush()
-        self._callbacks.block(block)
+        self._told(block)
 
     def losses(self) -> NDArray[np.float64]:
         """Return the loss of every step so far."""
@@ -293,16 +325,16 @@ class RunRecorder:
     def logs(self) -> Logs:
         """Return the files' lengths and digests, once they are on the disk."""
         self._sync()
-        return {name: (log.length, log.sha256()) for name, log in self._logs.items()}
+        return {self._above + name: (log.length, log.sha256()) for name, log in self._logs.items()}
 
-    def finish(self, outcome: Outcome, hashes: Hashes) -> Finished:
+    def finish(self, outcome: Outcome) -> Finished:
         """Write how the run ended, bring its files to the disk, and close them."""
         try:
             self._text(outcome)
             self._sync()
         finally:
             self.close()
-        return Finished(self._start, outcome, self.losses(), hashes)
+        return Finished(self._start, outcome, self.losses())
 
     def _sync(self) -> None:
         for log in self._logs.values():
@@ -321,13 +353,6 @@ def _norms(block: StepBlock, start: Start) -> Floats | None:
     sizes = np.cumsum([p.values.size for p in start.parameters if p.trained])[:-1]
     parts = np.split(block.gradients.astype(np.float64), sizes, axis=1)
     return np.stack([np.sqrt(np.add.reduce(part * part, axis=1)) for part in parts], axis=1)
-
-
-def write_end(folder: Path, timing: Timing, summary: Mapping[str, Any]) -> None:
-    """Write the times, and last the summary, which is the mark of a record that ended."""
-    files.replace(folder / "timing.json", timing.text())
-    files.replace(folder / "summary.json", files.json_text(summary))
-    files.sync_folder(folder)
 
 
 # --- plots ------------------------------------------------------------------------------------------------------------

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from gdcli.engine.evaluation import starts_of
+from gdcli.engine.gradient_log import Keep
 from gdcli.engine.grouping import chunk_of, structure, why_alone
-from gdcli.engine.loop import Interrupt
+from gdcli.engine.loop import Interrupt, Loop, columns_of_best
+from gdcli.engine.problem import TrainingProblem, build, build_fleet
 from gdcli.errors import MachineError
-from gdcli.records import Result, StepBlock
+from gdcli.records import Block, Result
 from gdcli.report.styles import STYLES
-from gdcli.runner import provenance, record_run
-from gdcli.runner.collect import Collector, save_partial
-from gdcli.runner.jobs import CALL, Advance, Capture, Layout, PlannedRun, Shard, clear, failed_run, recorded
-from gdcli.runner.record_run import Callbacks, Finished
-from gdcli.runner.run_fleet import run_fleet
+from gdcli.runner import provenance
+from gdcli.runner.jobs import CALL, Advance, Capture, Collector, Layout, PlannedRun, Shard, failed_run, save_partial
+from gdcli.runner.provenance import Provenance
+from gdcli.runner.record_run import RunRecorder, Training, alone, ignored
+from gdcli.storage.checkpoints import Checkpoints
+from gdcli.storage.files import json_file, lenient
+from gdcli.storage.run_folder import RecordFolder, Timing, clear
+
+PREFIX = "fleet-"
+
+_BUILDING = threading.Lock()  # start values are drawn from torch's one global generator
 
 
 def shards_of(
@@ -56,59 +71,126 @@ def _without(members: list[PlannedRun], begun: Sequence[tuple[int, ...]], found:
     return [*by_number.values()]
 
 
-def run_single(
-    run: PlannedRun, layout: Layout, capture: Capture, interrupt: Interrupt, advance: Advance | None = None
-) -> Result:
-    """Run as `run` does, in a folder of its own."""
-    epochs = max(1, run.loaded.spec.settings.epochs)
-    collector = Collector(capture, run.loaded)
+def begun(folder: Path | None) -> list[tuple[int, ...]]:
+    """Return the numbers of the runs of each fleet that has a checkpoint among the partial results."""
+    found = []
+    for path in sorted(folder.glob(f"{PREFIX}*.json")) if folder is not None else []:
+        numbers = (lenient(None, json_file, path) or {}).get("runs")
+        if isinstance(numbers, list) and all(type(number) is int for number in numbers):
+            found.append(tuple(numbers))
+    return found
 
-    def block(block: StepBlock) -> None:
-        collector.block(block)
-        if advance is not None:
-            advance(float(block.epoch[-1]) / epochs)
 
-    def ended(finished: Finished) -> None:
-        kernel = "single" if built.kernel_name == "by_hand" else built.kernel_name
-        results.append(collector.result(run, finished, kernel))
-        save_partial(layout, results)
+# --- a shard carried out ----------------------------------------------------------------------------------------------
 
-    callbacks, results = Callbacks(block=block, columns=frozenset(collector.columns)), list[Result]()
-    try:
-        built = provenance.prepared(run.loaded)
-        head = provenance.head(built, layout.origin)
-        record = recorded(layout.of(run), *head, again=not collector.columns)
-        record_run.run(built, record, callbacks=callbacks, interrupt=interrupt, plot=False, ended=ended)
-    except MachineError:
-        raise
-    except CALL as error:
-        return failed_run(run, error)
-    return results[0]
+
+def run_single(run: PlannedRun, capture: Capture, interrupt: Interrupt) -> Result:
+    """Train a run by itself in memory, as `run` does."""
+    layout, shard = Layout(None, 1, Provenance(b"", ())), Shard((run,), together=False)
+    (result,) = run_shard(shard, layout, capture, interrupt)
+    return result
 
 
 def run_shard(
-    shard: Shard, layout: Layout, capture: Capture, interrupt: Interrupt, advance: Advance | None = None
+    shard: Shard, layout: Layout, capture: Capture, interrupt: Interrupt, advance: Advance = ignored
 ) -> Iterator[Result]:
     """Carry out a shard and yield the results; a run that fails does not stop the others.
 
     Runs of a fleet that cannot be made, or that raises, are tried one by one: only the bad one fails.
     """
-    if shard.together:
-        try:
-            yield from run_fleet(shard.runs, layout, capture, interrupt, advance)
+    try:
+        yield from train_shard(shard, layout, capture, interrupt, advance)
+        return
+    except MachineError:
+        raise
+    except CALL as error:
+        if len(shard.runs) == 1:
+            yield failed_run(shard.runs[0], error)
             return
-        except MachineError:
-            raise
-        except CALL as error:
-            if len(shard.runs) == 1:
-                yield failed_run(shard.runs[0], error)
-                return
-            for run in shard.runs:
-                clear(layout.of(run))
+    for run in shard.runs:
+        clear(layout.of(run))
     for run in shard.runs:
         if interrupt.requested:
             return
-        if shard.together:
-            yield from run_shard(Shard((run,), together=True), layout, capture, interrupt)
-        else:
-            yield run_single(run, layout, capture, interrupt, advance)
+        yield from run_shard(Shard((run,), shard.together), layout, capture, interrupt)
+
+
+def train_shard(
+    shard: Shard, layout: Layout, capture: Capture, interrupt: Interrupt, advance: Advance
+) -> Iterator[Result]:
+    """Train the runs of a shard as one fleet, or its one run as `run` does, from the last checkpoint there is."""
+    timing, collector = Timing(), Collector(capture, shard.runs)
+    with _BUILDING:
+        training = _training(shard, layout, collector, interrupt)
+    problem, epochs = training.loop.problem, max(1, training.loop.spec.settings.epochs)
+    all_hashes = provenance.hashes_of(problem)
+
+    def after_block(block: Block) -> None:
+        collector.block(block)
+        advance(float(block.epoch[-1]) / epochs)
+
+    outcomes = training.train(timing, after_block)
+    kernel = "single" if problem.kernel_name == "by_hand" else problem.kernel_name
+    as_parameters = problem.theta.as_parameters if capture.parameters else lambda values: ()
+    results = []
+    for k, hashes in enumerate(all_hashes):
+        finished = training.finished[k] if training.finished else None
+        outcome = outcomes.of_run(k, as_parameters) if finished is None else finished.outcome
+        results.append(collector.result(k, outcome, hashes, kernel, finished))
+    if training.checkpoints is None or "interrupted" not in outcomes.status:
+        save_partial(layout, results)  # else runs that have ended are in the checkpoint, which resumes with all
+    for k, result in enumerate(results):
+        if training.recorders:
+            training.end(k, timing)
+        yield result
+    training.remove_checkpoints()
+
+
+def _training(shard: Shard, layout: Layout, collector: Collector, interrupt: Interrupt) -> Training:
+    """Return the runs of a shard in training.
+
+    A fleet has its checkpoints in the folder of the results. Where paths are captured, which are of tiny models, there
+    are none.
+    """
+    runs, capture, spec, columns = shard.runs, collector.capture, shard.runs[0].loaded.spec, collector.columns
+    folders = [layout.of(run) for run in runs]
+    if not shard.together:
+        built = provenance.prepared(runs[0].loaded)
+        record = None if folders[0] is None else RecordFolder(folders[0], *provenance.head(built, layout.origin))
+        return alone(built, record, interrupt, columns)
+    problem = build_fleet([run.loaded for run in runs])
+    keep: Keep = "none"
+    if folders[0] is not None:
+        keep = "norms" if spec.record.gradients == "auto" else spec.record.gradients
+        columns = columns | STYLES[spec.style].columns
+    recorders, checkpoints = [], None
+    for k, start in enumerate(starts_of(problem) if folders[0] is not None or capture.curve or capture.path else ()):
+        folder, record = folders[k], None
+        if folder is not None:
+            record = RecordFolder(folder, *provenance.head(problem, layout.origin, k, keep))
+        above = "" if folder is None else f"{folder.name}/"
+        recorders.append(RunRecorder(runs[k].loaded.spec, start, record, keep, above=above))
+    if layout.partial_results is not None and not capture.path:
+        key = json.dumps([[run.number, repr(run.trial.changes)] for run in runs])
+        name = PREFIX + hashlib.sha256(key.encode()).hexdigest()[:16]
+        logs = layout.folder or layout.partial_results.parent  # runs without folders have none
+        checkpoints = Checkpoints(layout.partial_results, key, spec.checkpoint.every_seconds, name=name, logs=logs)
+    lists: dict[str, list[Any]] = {"hits": collector.hits, "runs": [run.number for run in runs]}
+    return Training(Loop(problem, columns | columns_of_best(problem), keep, interrupt), recorders, checkpoints, lists)
+
+
+def matches_single(shard: Shard) -> bool:
+    """Say whether the first gradient of a fleet's first run has the bits of `run`: the self-test of written-out layers.
+
+    The products of a tiny layer are made by torch as a product and a sum on most processors, and by a fused operation
+    on others; then fleets agree among themselves, and with `run` to rounding.
+    """
+
+    def first_gradient(problem: TrainingProblem) -> bytes:
+        rows = next(iter(problem.batches.epoch()))
+        with np.errstate(all="ignore"):
+            problem.kernel.step(rows.x, rows.y)
+        return problem.theta.gradient[0].cpu().numpy()[problem.theta.columns].tobytes()
+
+    loaded = shard.runs[0].loaded
+    return first_gradient(build_fleet([loaded])) == first_gradient(build(loaded))

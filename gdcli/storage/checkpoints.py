@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,6 @@ FORMAT = 2
 
 Logs = Mapping[str, tuple[int, str]]
 """Length and sha256 of each log by its file's name."""
-
-
-@dataclass(frozen=True, slots=True)
-class SavedState:
-    """A checkpoint that can be resumed from."""
-
-    state: State
-    logs: Logs
 
 
 class Checkpoints:
@@ -72,26 +63,28 @@ class Checkpoints:
         files.replace(self._folder / self._told, files.json_text({**state.numbers, **data, **told, "state": None}))
         self._last = time.perf_counter()
 
-    def latest(self, at_most: int, fits: Callable[[State], None], refused: Callable[[str], None]) -> SavedState | None:
-        """Return the newest checkpoint that is whole, of this run and of these logs.
+    def latest(
+        self, at_most: int, fits: Callable[[State], None], refused: Callable[[str], None]
+    ) -> tuple[State, Logs] | None:
+        """Return the newest checkpoint that is whole, of this run and of these logs, to resume from.
 
         ``refused`` is called with why another is not used. ``at_most`` bytes of arrays are read; ``fits`` raises
         DamagedError for a state that is not the run's.
         """
         for name in self._names:
             try:
-                found = self._read(name, at_most + HEADER)
-                fits(found.state)
+                state, logs = self._read(name, at_most + HEADER)
+                fits(state)
             except FileNotFoundError:
                 continue
             except DamagedError as error:
                 refused(f"{self._folder / name} is not used: {error}")
                 self._rotates = False
             else:
-                return found
+                return state, logs
         return None
 
-    def _read(self, name: str, at_most: int) -> SavedState:
+    def _read(self, name: str, at_most: int) -> tuple[State, Logs]:
         data, arrays = unseal(files.read(self._folder / name, at_most))
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise DamagedError("it was written by another version of gdcli")
@@ -100,9 +93,7 @@ class Checkpoints:
         logs, numbers = data.get("logs"), data.get("state")
         if not isinstance(logs, dict) or not isinstance(numbers, dict) or type(numbers.get("steps")) is not int:
             raise DamagedError("it lacks the logs or the state")
-        return SavedState(
-            State(numbers["steps"], numbers, arrays), {log: self._checked(log, logs[log]) for log in logs}
-        )
+        return State(numbers["steps"], numbers, arrays), {log: self._checked(log, logs[log]) for log in logs}
 
     def _checked(self, log: str, known: Any) -> tuple[int, str]:
         """Return a log's length and sha256 if the file begins with just that."""

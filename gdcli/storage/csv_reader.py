@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gdcli.errors import DamagedError, MachineError
-from gdcli.storage.files import content, existing
+from gdcli.storage.files import content, existing, lenient
 
 if TYPE_CHECKING:  # a list of records needs no numpy
     import numpy as np
@@ -94,26 +94,22 @@ class NumberColumns:
                     raise DamagedError(f"{self.path}: line {count:,} is no row of {commas + 1} numbers")
                 yield int(line.partition(b",")[0]), line
 
-    def numbers(self, columns: Sequence[int] | None = None) -> NDArray[np.float64]:  # [rows, columns]
-        """Return all rows, or some of their columns. Raises DamagedError where a number is missing."""
+    def numbers(self, columns: Sequence[int] | None = None, rows: int | None = None) -> NDArray[np.float64]:  # [K, C]
+        """Return all rows, or the first, or some of their columns. Raises DamagedError where a number is missing."""
         import numpy as np
 
         chosen = range(len(self.header)) if columns is None else columns
         try:
-            rows = [[float(cells[k]) for k in chosen] for cells in (line.split(b",") for _, line in self)]
+            lines = (line.split(b",") for _, line in islice(self, rows))
+            found = [[float(cells[k]) for k in chosen] for cells in lines]
         except (IndexError, ValueError):
             raise DamagedError(f"{self.path}: lacks a number") from None
-        return np.array(rows, np.float64).reshape(-1, len(chosen))
+        return np.array(found, np.float64).reshape(-1, len(chosen))
 
 
 def losses(path: Path, count: int) -> NDArray[np.float64]:
     """Return the losses of the first steps in a steps.csv, to the bit. Raises MachineError for a file without them."""
-    import numpy as np
-
-    try:
-        found = [float(line.split(b",", 4)[3]) for _, line in islice(NumberColumns(path), count)]
-    except (DamagedError, IndexError, ValueError):
-        found = []
-    if len(found) != count:
+    found = lenient(None, lambda: NumberColumns(path).numbers((3,), count)[:, 0])
+    if found is None or len(found) != count:
         raise MachineError(f"{path} does not have the {count:,} steps that it should")
-    return np.array(found)
+    return found

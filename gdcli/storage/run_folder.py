@@ -1,4 +1,4 @@
-"""The run folder: it appears with its first files, one process at a time writes it, its logs grow as the run goes."""
+"""The run folder: it appears with its first files, one process at a time writes it, its summary comes last."""
 
 from __future__ import annotations
 
@@ -9,11 +9,26 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from gdcli.errors import MachineError
-from gdcli.storage.files import descriptor, naming, open_folder, sync_folder, write, write_all
+from gdcli.errors import DamagedError, MachineError
+from gdcli.storage.files import (
+    descriptor,
+    json_text,
+    naming,
+    open_folder,
+    read,
+    remove_temporaries,
+    replace,
+    sync_folder,
+    write,
+    write_all,
+)  # fmt: skip
 
 
 class Lock:
@@ -100,6 +115,82 @@ def _named(hidden: Path, parent: Path, stem: str) -> Path:
         else:
             return folder
     raise MachineError(f"cannot find a free folder name in {parent}")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFolder:
+    """A run's folder: one that has its first files, or with ``files`` one that is made with them unless it is there."""
+
+    folder: Path
+    config: str  # the text of config.yaml
+    files: Files | None = None
+
+    def is_there(self) -> bool:
+        """Say whether the folder is that of a run of this config.yaml."""
+        wanted = self.config.encode()
+        try:
+            return not self.folder.is_symlink() and read(self.folder / "config.yaml", len(wanted)) == wanted
+        except (OSError, DamagedError):
+            return False
+
+    def prepare(self, *, again: bool) -> None:
+        """Make the folder with its first files; one that has them, or is resumed in, is rid of temporary files."""
+        if again or self.files is None:
+            remove_temporaries(self.folder)
+            return
+        clear(self.folder)
+        with naming(self.folder):
+            self.folder.mkdir()
+            for name, content in self.files.items():
+                write(self.folder / name, content)
+
+
+def clear(folder: Path | None) -> None:
+    """Remove what a run left that is tried again."""
+    if folder is None:
+        return
+    with naming(folder):
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.is_dir():
+            shutil.rmtree(folder)
+
+
+@dataclass(slots=True)
+class Timing:
+    """Seconds per phase; the only times of a record."""
+
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    phases: dict[str, float] = field(default_factory=dict)
+    steps: int = 0
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the time of a block of code to a phase."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.phases[name] = self.phases.get(name, 0.0) + time.perf_counter() - begun
+
+    def text(self) -> str:
+        """Return timing.json."""
+        training = self.phases.get("train", 0.0)
+        return json_text(
+            {
+                "start": self.started.isoformat(),
+                "end": datetime.now(UTC).isoformat(),
+                "seconds": self.phases,
+                "steps_per_second": self.steps / training if training else None,
+            }
+        )
+
+
+def write_end(folder: Path, timing: Timing, summary: Mapping[str, Any]) -> None:
+    """Write the times, and last the summary, which is the mark of a record that ended."""
+    replace(folder / "timing.json", timing.text())
+    replace(folder / "summary.json", json_text(summary))
+    sync_folder(folder)
 
 
 class Log:

@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # its usual name
 from torch import Tensor, nn
 
-from gdcli.engine.loop import Interrupt, train
+from gdcli.engine.evaluation import starts_of
+from gdcli.engine.loop import Interrupt, Loop
 from gdcli.engine.problem import TrainingProblem, build
-from gdcli.records import Outcome, Start, StepBlock
+from gdcli.records import Event, Outcome, Outcomes, Start, StepBlock
 from gdcli.spec.document import read
 from gdcli.spec.load import Loaded, load
 from gdcli.spec.schema import parse
@@ -30,6 +31,20 @@ Layers = Sequence[tuple[nn.Linear, Call | None]]
 
 
 # --- the engine -------------------------------------------------------------------------------------------------------
+
+
+def train(problem: TrainingProblem, columns: Iterable[str] = (), interrupt: Interrupt | None = None) -> Iterator[Event]:
+    """Train one run and yield Start, then StepBlocks, then Outcome.
+
+    ``columns`` names the optional columns of StepBlock that the caller wants besides those of `record`.
+    """
+    (start,) = starts_of(problem)
+    yield start
+    for event in Loop(problem, columns, interrupt=interrupt).events():
+        if isinstance(event, Outcomes):
+            yield event.of_run(0, problem.theta.as_parameters)
+        elif (block := event.of_run(0)) is not None:
+            yield block
 
 
 @dataclass

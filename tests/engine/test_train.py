@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812  # its usual name
-from plain_torch import DTYPES, Spec, Trained, batches, built, chained, loop, mlp, same_bits, trained
+from plain_torch import DTYPES, Spec, Trained, batches, built, chained, loop, mlp, same_bits, train, trained
 from torch import Tensor, nn
 
 from gdcli.engine import loop as module
-from gdcli.engine.loop import Interrupt, train
+from gdcli.engine.loop import Interrupt
 from gdcli.records import Outcome, StepBlock
 
 COLUMNS = ("gradients", "parameters", "loss_after", "full_loss", "output")

@@ -84,21 +84,14 @@ def specs() -> Iterator[Path]:
 @contextmanager
 def watched(folder: Path, at_a_time: int = 6) -> Iterator[None]:
     """Note each training and each block in files, end blocks soon, and cut fleets into small ones; in a child."""
-    alone, together, noted = shards.run_single, shards.run_fleet, folder / "trained"
+    train, noted = shards.train_shard, folder / "trained"
 
-    def note(numbers: list[int], place: Any) -> None:
+    def noting(shard: Any, place: Any, *rest: Any) -> Any:
         with noted.open("a") as file:
-            file.write(json.dumps([place.partial_results.name, numbers]) + "\n")
+            file.write(json.dumps([place.partial_results.name, [run.number for run in shard.runs]]) + "\n")
+        return train(shard, place, *rest)
 
-    def noting_alone(run: Any, place: Any, *rest: Any) -> Any:
-        note([run.number], place)
-        return alone(run, place, *rest)
-
-    def noting_together(runs: Any, place: Any, *rest: Any) -> Any:
-        note([run.number for run in runs], place)
-        return together(runs, place, *rest)
-
-    shards.run_single, shards.run_fleet = noting_alone, noting_together
+    shards.train_shard = noting
     shards.chunk_of = lambda loaded: at_a_time
     Loop.block = _noting_blocks(Loop.block, folder / "blocks")  # type: ignore[method-assign]
     with crashing.blocks(50):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from gdcli.runner import provenance, record_run, run_fleet
+from gdcli.runner import provenance, shards
 from gdcli.spec.load import Loaded
 from tests.conftest import Answer, only_folder
 from tests.runner import many_runs
@@ -43,7 +43,7 @@ def _bad(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that dies at one run, and one run that asks for more memory than there is, of torch itself."""
     Path("layers.yaml").write_text(many_runs.NORMED)
     Path("net.yaml").write_text(NET)
-    prepared, build_fleet = provenance.prepared, run_fleet.build_fleet
+    prepared, build_fleet = provenance.prepared, shards.build_fleet
 
     def spoiled(members: Iterable[Loaded]) -> None:
         for loaded in members:
@@ -63,7 +63,7 @@ def _bad(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
         return build_fleet(members)
 
     monkeypatch.setattr(provenance, "prepared", prepared_unless)
-    monkeypatch.setattr(run_fleet, "build_fleet", build_unless)
+    monkeypatch.setattr(shards, "build_fleet", build_unless)
     monkeypatch.setattr("gdcli.runner.executors.worker.run_task", many_runs.dies_always)
 
 
@@ -138,7 +138,7 @@ def test_twenty_runs_in_fleets(gdcli) -> None:
 def test_a_sweep_with_bad_runs_has_ended(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Resume says so and trains nothing."""
     gdcli("sweep", "layers.yaml", *OF_LAYERS, "--jobs", "2", "--no-plot")
-    monkeypatch.setattr(record_run, "run", None)
+    monkeypatch.setattr(shards, "train_shard", None)
     before = {path: path.stat().st_mtime_ns for path in only_folder(Path("runs")).rglob("*")}
     answer = gdcli("resume", "last")
     assert "nothing is left to do" in answer.err

@@ -110,7 +110,7 @@ def test_texts_of_a_spec(gdcli, text: str) -> None:
     judged(gdcli("validate", "raw.yaml"), text)
 
 
-# Until `note`, `Output`, `json_text`, `cell` and `ema` go through gdcli.errors.visible; then delete both marks.
+# Until `note`, `say`, `json_text`, `cell` and `ema` go through gdcli.errors.visible; then delete both marks.
 @pytest.mark.parametrize("text", mostly_slow(NAMES[:: trials(3, 1)], 4), ids=ascii)
 def test_names_of_files_and_folders(gdcli, text: str) -> None:
     """Specs, data files and output folders may be called anything that the system allows."""

@@ -11,7 +11,7 @@ import pytest
 from gdcli.plan import Trial
 from gdcli.runner.executors.worker import Task, TaskResult, run_task
 from gdcli.runner.jobs import PlannedRun, Shard
-from gdcli.runner.run_fleet import matches_single
+from gdcli.runner.shards import matches_single
 from gdcli.spec import bundled, document, load, schema
 from tests.conftest import only_folder
 

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gdcli.engine.loop import train
 from gdcli.engine.problem import build
 from gdcli.records import StepBlock
 from gdcli.spec import bundled, document, load, schema
 from gdcli.storage import csv_writer, run_folder
 from tests.conftest import GOLDEN, only_folder
+from tests.engine.plain_torch import train
 
 FILES = {
     "spec.yaml", "config.yaml", "log.txt", "steps.csv", "gradients.csv", "loss.png", "summary.json", "timing.json",

@@ -262,17 +262,17 @@ def test_a_run_that_raises_does_not_stop_the_others(gdcli, how: tuple[str, ...])
 
 
 def test_one_of_a_fleet_that_raises(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gdcli.runner import run_fleet
+    from gdcli.runner import shards
 
     assert gdcli("sweep", *NET, "-p", "lr=0.1,0.5,1", "--no-plot", "-o", "good").code == 0
-    built = run_fleet.build_fleet
+    built = shards.build_fleet
 
     def without_half(members: Any) -> Any:
         if any(loaded.spec.optimizer.arguments["lr"] == 0.5 for loaded in members):
             raise RuntimeError("half")
         return built(members)
 
-    monkeypatch.setattr(run_fleet, "build_fleet", without_half)
+    monkeypatch.setattr(shards, "build_fleet", without_half)
     monkeypatch.setattr("gdcli.commands.batch.warn_of_rounding", lambda plan, frontend: None)
     answer = gdcli("sweep", *NET, "-p", "lr=0.1,0.5,1", "--no-plot", "-o", "bad")
     assert answer.code == 1

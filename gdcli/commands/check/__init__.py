@@ -12,8 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from gdcli.commands.check.finite_differences import slopes_at
-from gdcli.commands.check.methods import CheckedModel, model_of, noise_of
+from gdcli.commands.check.methods import CheckedModel, model_of, noise_of, slopes_at
 from gdcli.commands.check.report import AUTOGRAD, DIFFERENCES, HAND, TOLERANCES, Dtype, Report, Row, Slopes, row_of
 from gdcli.engine.start_values import start_values
 from gdcli.errors import RunError

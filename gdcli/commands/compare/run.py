@@ -25,8 +25,9 @@ from gdcli.runner import record_run
 from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, effort_of, rows_of, run_all
 from gdcli.runner.jobs import Capture, PlannedRun
 from gdcli.runner.provenance import data_hash
-from gdcli.runner.record_run import Timing, Warn
+from gdcli.runner.record_run import Warn
 from gdcli.storage import csv_writer, files
+from gdcli.storage.run_folder import Timing
 
 ONE_BY_ONE = 20
 """Runs up to which a comparison trains each alone, with the bits of `run`; more train as fleets."""
@@ -87,17 +88,10 @@ class ComparisonRun:
 
     def _points(self, rows: Sequence[Trial]) -> list[Trial]:
         """Return row by row a point per seed."""
-        several = len(self.seeds) > 1
-        return [
-            replace(
-                row,
-                label=f"{row.label} seed={seed}" if several else row.label,
-                values=(*row.values, seed) if several else row.values,
-                changes=(*row.changes, *change),
-            )
-            for row in rows
-            for seed, change in zip(self.seeds, self.changes, strict=True)
-        ]
+        if len(self.seeds) == 1:
+            return [replace(row, changes=(*row.changes, *self.changes[0])) for row in rows]
+        pairs = list(zip(self.seeds, self.changes, strict=True))
+        return [row.also(f" seed={seed}", seed, *change) for row in rows for seed, change in pairs]
 
     def _tune(self, grid: Sequence[float], interrupt: Interrupt, callbacks: BatchCallbacks) -> list[Trial]:
         """Return the rows with the learning rates that were found; tuning.csv and tuning.png tell of all."""

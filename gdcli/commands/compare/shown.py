@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite, nan
@@ -80,7 +81,7 @@ def one_seed(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> 
         row: list[Any] = [line.label, line.lr, line.lr_from, _finite(result.loss), _finite(result.best_loss)]
         row += [result.steps, result.epochs, result.status, *(result.metrics.get(name) for name in metrics)]
         if target:
-            row += [_count(part.mean) for part in line.to_target()]
+            row += [_mean(part.mean) for part in line.to_target()]
         rows.append([*row, *(value or "-" for value in result.hashes or ("", "", ""))])
     return tables.aligned([*names, "weights", "data", "order"], rows)
 
@@ -99,10 +100,11 @@ def several_seeds(lines: Sequence[Line], metrics: Sequence[str], *, target: bool
         row: list[Any] = [line.label, line.lr, line.lr_from, _with_half(final), _mean(line.best())]
         row += [_mean(line.metric(name)) for name in metrics]
         if target:
-            row += [_count(part.mean) for part in line.to_target()]
+            row += [_mean(part.mean) for part in line.to_target()]
             row.append(f"{line.reached()}/{len(line.results)}")
         row.append("" if line is lines[0] else _with_half(line.difference(lines[0])))
-        rows.append([*row, _endings(line.results)])
+        endings = Counter(result.status for result in line.results)  # 8 finished, 2 diverged
+        rows.append([*row, ", ".join(f"{count} {status}" for status, count in endings.items())])
     return tables.aligned(names, rows) + "± is half the 95 % interval of the mean over the seeds\n"
 
 
@@ -114,10 +116,6 @@ def _mean(value: float) -> str:
     return "∞" if value == inf else tables.number(value)
 
 
-def _count(value: float) -> str:
-    return "∞" if value == inf else f"{value:.6g}"
-
-
 def _with_half(found: Interval) -> str:
     half = f" ± {(found.high - found.low) / 2:.2g}" if isfinite(found.low) else ""
     return _mean(found.mean) + half
@@ -125,12 +123,6 @@ def _with_half(found: Interval) -> str:
 
 def _short(metric: str) -> str:
     return metric.replace("validation", "val")
-
-
-def _endings(results: Sequence[Result]) -> str:
-    """Return how the runs ended: ``10 finished`` or ``8 finished, 2 diverged``."""
-    names = dict.fromkeys(result.status for result in results)
-    return ", ".join(f"{sum(r.status == name for r in results)} {name}" for name in names)
 
 
 def as_data(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> list[dict[str, Any]]:

@@ -82,20 +82,8 @@ def _logistic(z: Expression) -> Worked:
     return ONE / (ONE + call("exp", -z)), ""
 
 
-def _softplus(z: Expression) -> Worked:
-    return (z, _case(z, "> 20")) if z.value > 20 else (call("log", ONE + call("exp", z)), "")
-
-
-def _softplus_slope(z: Expression, a: Expression) -> Worked:
-    return (ONE, _case(z, "> 20")) if z.value > 20 else (call("σ", z), "")
-
-
 def _mish_factor(z: Expression) -> Expression:
     return call("tanh", call("softplus", z))
-
-
-def _mish_slope(z: Expression, a: Expression) -> Expression:
-    return _mish_factor(z) + z * call("σ", z) * (ONE - _mish_factor(z) ** TWO)
 
 
 def _exp_minus_1(z: Expression) -> Expression:
@@ -127,8 +115,14 @@ ELEMENTWISE: dict[str, ElementwiseRule] = {
     "hardswish": _ramp(
         lambda z: z * _clipped(ZERO, z + THREE, SIX) / SIX, -3, 3, lambda z: z / THREE + HALF, beyond=ONE
     ),
-    "mish": _smooth(lambda z: z * _mish_factor(z), _mish_slope),
-    "softplus": ElementwiseRule(_softplus, _softplus_slope),
+    "mish": _smooth(
+        lambda z: z * _mish_factor(z),
+        lambda z, a: _mish_factor(z) + z * call("σ", z) * (ONE - _mish_factor(z) ** TWO),
+    ),
+    "softplus": ElementwiseRule(
+        lambda z: (z, _case(z, "> 20")) if z.value > 20 else (call("log", ONE + call("exp", z)), ""),
+        lambda z, a: (ONE, _case(z, "> 20")) if z.value > 20 else (call("σ", z), ""),
+    ),
     "softsign": _smooth(lambda z: z / (ONE + call("abs", z)), lambda z, a: ONE / (ONE + call("abs", z)) ** TWO),
     "logsigmoid": _smooth(lambda z: -call("log", ONE + call("exp", -z)), lambda z, a: call("σ", -z)),
     "tanhshrink": _smooth(lambda z: z - call("tanh", z), lambda z, a: call("tanh", z) ** TWO),
@@ -159,15 +153,14 @@ def _powers(z: list[Expression]) -> list[Expression]:
     return [call("exp", one - top if abs(largest.value) > 300 else one) for one in z]
 
 
-def softmax_slope(a: list[Expression], i: int, j: int) -> Expression:
-    """Return daᵢ/dzⱼ: aᵢ (1 − aᵢ) for its own, else −aᵢ aⱼ."""
-    return a[i] * (ONE - a[i]) if i == j else -a[i] * a[j]
+Value = Callable[[list[Expression], int], Expression]
+Slope = Callable[[list[Expression], int, int], Expression]
 
+LAYERWISE: dict[str, tuple[Value, Slope]] = {
+    "softmax": (softmax_value, lambda a, i, j: a[i] * (ONE - a[i]) if i == j else -a[i] * a[j]),
+    "log_softmax": (log_softmax_value, lambda a, i, j: ONE - call("exp", a[i]) if i == j else -call("exp", a[j])),
+}
+"""Activations whose every output depends on all weighted sums of the layer: value(z, j) and slope(a, i, j).
 
-def log_softmax_slope(a: list[Expression], i: int, j: int) -> Expression:
-    """Return daᵢ/dzⱼ: 1 − exp(aᵢ) for its own, else −exp(aⱼ)."""
-    return ONE - call("exp", a[i]) if i == j else -call("exp", a[j])
-
-
-LAYERWISE = {"softmax": (softmax_value, softmax_slope), "log_softmax": (log_softmax_value, log_softmax_slope)}
-"""Activations whose every output depends on all weighted sums of the layer: value(z, j) and slope(a, i, j)."""
+The slope is daᵢ/dzⱼ: aᵢ (1 − aᵢ) or 1 − exp(aᵢ) for its own, else −aᵢ aⱼ or −exp(aⱼ).
+"""

@@ -110,17 +110,10 @@ def total(terms: Iterable[Expression]) -> Expression:
 # --- functions --------------------------------------------------------------------------------------------------------
 
 
-def _log(x: float) -> float:
-    return math.log(x) if x else -math.inf
-
-
-def _sign(x: float) -> float:
-    return float((x > 0) - (x < 0)) if not math.isnan(x) else x
-
-
 FUNCTIONS: dict[str, Callable[..., float]] = {
     **{name: expressions.on_numbers(name, count) for name, count in expressions.FUNCTIONS.items()},
-    "log": _log, "max": max, "min": min, "sign": _sign, "σ": expressions.on_numbers("sigmoid", 1),
+    "log": lambda x: math.log(x) if x else -math.inf, "max": max, "min": min, "σ": expressions.on_numbers("sigmoid", 1),
+    "sign": lambda x: float((x > 0) - (x < 0)) if not math.isnan(x) else x,
     "Φ": lambda z: 0.5 * math.erfc(-z / math.sqrt(2)), "φ": lambda z: math.exp(-z * z / 2) / math.sqrt(2 * math.pi),
 }  # fmt: skip
 """Every function of a formula, on floats; σ the logistic function, Φ and φ the normal distribution and its density."""
@@ -235,14 +228,11 @@ def _parts(term: Expression, style: Notation, *, inner: bool = False) -> list[st
 
 def _operand(part: Expression, style: Notation, place: int) -> str:
     """Return a factor of a product: ``o1(1 − o1)`` needs no parentheses in symbols, other products do."""
-    if place and part.operation == "*" and not style.numbers and _is_logistic(part):
+    of_logistic = part.operation == "*" and [one.operation for one in part.operands] == ["symbol", "+"]
+    if place and of_logistic and not style.numbers:
         first, second = part.operands
         return _written(first, style) + _enclosed(_written(second, style), style)
     return _bound(part, style, _POWER if place else _PRODUCT)
-
-
-def _is_logistic(part: Expression) -> bool:
-    return [operand.operation for operand in part.operands] == ["symbol", "+"]
 
 
 def _written(expression: Expression, style: Notation) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from gdcli.commands.explain.expression import GREEK, Expression, Notation, number, terms
 from gdcli.commands.explain.expression import text as plain_text
-from gdcli.commands.explain.tree import Explanation, Group, Quantity, WorkedTable
+from gdcli.commands.explain.tree import Explanation, Group, Quantity
 from gdcli.report.tables import aligned
 
 WIDTH = 100
@@ -157,14 +157,10 @@ def _latex_group(group: Group) -> list[str]:
     lines = [rf"\subsubsection*{{{latex_text(group.title)}}}"] if group.title else [r"\medskip"]
     lines += [rf"\noindent {latex_text(note)}\par" for note in group.notes]
     if group.table is not None:
-        lines += _latex_table(group.table)
+        header, *rows = (" & ".join(map(latex_text, row)) + r" \\" for row in (group.table.header, *group.table.rows))
+        lines.append(rf"\noindent\begin{{tabular}}{{{'l' * len(group.table.header)}}}")
+        lines += [header, r"\hline", *rows, r"\end{tabular}\par"]
     return lines + _latex_quantities(group.quantities)
-
-
-def _latex_table(table: WorkedTable) -> list[str]:
-    rows = [" & ".join(map(latex_text, row)) + r" \\" for row in (table.header, *table.rows)]
-    rows.insert(1, r"\hline")
-    return [rf"\noindent\begin{{tabular}}{{{'l' * len(table.header)}}}", *rows, r"\end{tabular}\par"]
 
 
 def _latex_quantities(quantities: Sequence[Quantity]) -> list[str]:
@@ -214,13 +210,9 @@ def _markdown_group(group: Group) -> list[str]:
     for note in group.notes:
         lines += [markdown_text(note), ""]
     if group.table is not None:
-        lines += [*_markdown_table(group.table), ""]
+        rows = [f"| {' | '.join(map(markdown_text, row))} |" for row in (group.table.header, *group.table.rows)]
+        lines += [rows[0], f"|{' --- |' * len(group.table.header)}", *rows[1:], ""]
     return lines + ([*_math_block(group.quantities), ""] if group.quantities else [])
-
-
-def _markdown_table(table: WorkedTable) -> list[str]:
-    header, *rows = (f"| {' | '.join(map(markdown_text, row))} |" for row in (table.header, *table.rows))
-    return [header, f"|{' --- |' * len(table.header)}", *rows]
 
 
 def _math_block(quantities: Sequence[Quantity]) -> list[str]:

@@ -12,8 +12,7 @@ from typing import Any
 
 from gdcli.commands.explain.activations import HALF, LAYERWISE, ONE, TWO, Worked
 from gdcli.commands.explain.expression import Expression, Label, call, number, symbol, text, total
-from gdcli.commands.explain.naming import LOSS, Names, partial
-from gdcli.commands.explain.tree import ExplanationSection, Group, Quantity, WorkedTable, quantity
+from gdcli.commands.explain.tree import LOSS, ExplanationSection, Group, Names, Quantity, WorkedTable, partial, quantity
 from gdcli.spec.sections import Ingredient
 
 Rows = list[list[Expression]]  # [B][O]
@@ -33,10 +32,6 @@ Rule = tuple[Worked, Worked]  # of one output o with its target t in a sum over 
 
 def _squared(slope: Callable[[Expression, Expression], Expression]) -> Callable[..., Rule]:
     return lambda o, t, n: (((o - t) ** TWO, ""), (slope(o - t, n), ""))
-
-
-def _mae(o: Expression, t: Expression, n: Expression) -> Rule:
-    return (call("abs", o - t), ""), (call("sign", o - t) / n, "")
 
 
 def _compared(error: Expression, limit: Expression) -> tuple[bool, str]:
@@ -92,7 +87,7 @@ _ELEMENTWISE: dict[str, Callable[..., Rule]] = {
     "half_mse": _squared(lambda error, n: error / n),
     "sse": _squared(lambda error, n: TWO * error),
     "half_sse": _squared(lambda error, n: error),
-    "mae": _mae,
+    "mae": lambda o, t, n: ((call("abs", o - t), ""), (call("sign", o - t) / n, "")),
     "smooth_l1": _smooth_l1,
     "huber": _huber,
     "bce": _bce,

@@ -22,9 +22,8 @@ import numpy as np
 from gdcli.commands.explain.activations import ELEMENTWISE, LAYERWISE, ONE
 from gdcli.commands.explain.expression import Expression, Label, symbol, total, worked_factors
 from gdcli.commands.explain.losses import WorkedLoss, worked_loss
-from gdcli.commands.explain.naming import LOSS, Names, partial
 from gdcli.commands.explain.point import EvaluationPoint
-from gdcli.commands.explain.tree import Quantity, quantity
+from gdcli.commands.explain.tree import LOSS, Names, Quantity, partial, quantity
 from gdcli.spec.load import Loaded
 from gdcli.zoo.models import Affine, Chain
 

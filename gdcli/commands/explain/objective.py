@@ -8,14 +8,16 @@ Rules of differentiation: those of torch's autograd, at kinks too (|x| has the d
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial as bound
 
 from gdcli.commands.explain.activations import HALF, ONE, TWO, ZERO
 from gdcli.commands.explain.expression import Expression, Label, call, latex_name, number, symbol
-from gdcli.commands.explain.naming import LOSS, partial
-from gdcli.commands.explain.network import Path, WorkedStep, as_step, sum_of_paths
-from gdcli.commands.explain.tree import Quantity, quantity
+from gdcli.commands.explain.network import Path, Thunk, WorkedScalar, WorkedStep, as_step, sum_of_paths
+from gdcli.commands.explain.point import EvaluationPoint
+from gdcli.commands.explain.tree import LOSS, ExplanationSection, Group, Quantity, WorkedTable, partial, quantity
+from gdcli.commands.explain.updates import update_section, updated
+from gdcli.spec.load import Loaded
 from gdcli.zoo import expressions
 from gdcli.zoo.expressions import OPERATORS
 from gdcli.zoo.models import Objective
@@ -95,37 +97,59 @@ _Node = tuple[Quantity, list[tuple[str, Expression]]]
 """One operation: its value, and the keys of the nodes or variables that it is made of with its derivative at each."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChainRule:
+class WorkedFunction:
     """An objective at a point: the nodes forward, local derivatives, and dL by node and by variable."""
 
-    forward: tuple[Quantity, ...]
-    local: tuple[Quantity, ...]
-    nodes: tuple[Quantity, ...]
-    variables: Mapping[str, Quantity]
+    def __init__(self, loaded: Loaded, point: EvaluationPoint) -> None:
+        assert isinstance(loaded.architecture, Objective)
+        self.loaded, self.point, self.model, values = loaded, point, loaded.architecture, point.parameters
+        nodes = _nodes(self.model, values)
+        self.forward, self.local = [value for value, _ in nodes.values()], list[Quantity]()
+        paths: dict[str, list[Path]] = {}
+        found: dict[str, Quantity] = {}
+        labels = {key: value.name for key, (value, _) in nodes.items()}
+        labels |= {name: Label(name, latex_name(name)) for name in values}
+        for key, (value, slopes) in reversed(nodes.items()):
+            if key in paths:
+                found[key] = sum_of_paths(labels[key], paths[key])
+            elif key != _ROOT:
+                continue  # a constant part: nothing flows there
+            above = (as_step(found[key]),) if key in found else ()
+            for operand, formula in slopes:
+                slope = quantity(partial(value.name, labels[operand]), formula)
+                self.local.append(slope)
+                paths.setdefault(operand, []).append((*above, WorkedStep(slope.name, formula)))
+        self.variables = {name: sum_of_paths(labels[name], paths[name]) for name in values if name in paths}
+        self.nodes = [found[key] for key in found if len(paths[key][0]) > 1]  # else it is a local derivative itself
 
+    def thunks(self) -> dict[str, Thunk]:
+        """Return every quantity by name."""
+        new = (scalar.new for scalar in updated(self.point.rules, self._scalars()))
+        found = [*self.forward, *self.local, *self.nodes, *self.variables.values(), *new]
+        return {one.key: (lambda one=one: one) for one in found}  # type: ignore[misc]  # bound now
 
-def chain_rule(model: Objective, values: Mapping[str, float]) -> ChainRule:
-    """Work out an objective and its derivatives at the variables' values."""
-    nodes = _nodes(model, values)
-    local: list[Quantity] = []
-    paths: dict[str, list[Path]] = {}
-    found: dict[str, Quantity] = {}
-    labels = {key: value.name for key, (value, _) in nodes.items()}
-    labels |= {name: Label(name, latex_name(name)) for name in values}
-    for key, (value, slopes) in reversed(nodes.items()):
-        if key in paths:
-            found[key] = sum_of_paths(labels[key], paths[key])
-        elif key != _ROOT:
-            continue  # a constant part: nothing flows there
-        above = (as_step(found[key]),) if key in found else ()
-        for operand, formula in slopes:
-            slope = quantity(partial(value.name, labels[operand]), formula)
-            local.append(slope)
-            paths.setdefault(operand, []).append((*above, WorkedStep(slope.name, formula)))
-    variables = {name: sum_of_paths(labels[name], paths[name]) for name in values if name in paths}
-    inner = tuple(found[key] for key in found if len(paths[key][0]) > 1)  # else it is a local derivative itself
-    return ChainRule(tuple(value for value, _ in nodes.values()), tuple(local), inner, variables)
+    def _scalars(self) -> Iterator[WorkedScalar]:
+        for name in self.variables:
+            value = symbol(name, self.point.parameters[name])
+            yield WorkedScalar(name, 0, name, value, bound(self.variables.__getitem__, name))
+
+    def sections(self) -> list[ExplanationSection]:
+        """Return the whole."""
+        expression = self.loaded.spec.model.arguments["expression"]
+        values = {name: ("variable", value) for name, value in self.point.parameters.items()}
+        values |= {name: ("constant", value) for name, value in self.model.constants.items()}
+        given = Group((), "", (f"{LOSS.text} = {expression}",), WorkedTable.of(values))
+        backward = {
+            "Local derivatives": self.local,
+            "From the last node to the first": self.nodes,
+            "Variables": self.variables.values(),
+        }
+        sections = [
+            ExplanationSection("Given", (given,)),
+            ExplanationSection("Forward", (Group(tuple(self.forward)),)),
+            ExplanationSection("Backward", tuple(Group(tuple(f), title) for title, f in backward.items() if f)),
+        ]
+        return sections + update_section(self.point, self._scalars())
 
 
 def _nodes(model: Objective, values: Mapping[str, float]) -> dict[str, _Node]:

@@ -13,10 +13,9 @@ from typing import Any
 
 from gdcli.commands.explain.activations import ONE, TWO, ZERO
 from gdcli.commands.explain.expression import Expression, Label, call, latex_name, number, symbol
-from gdcli.commands.explain.naming import primed
 from gdcli.commands.explain.network import WorkedScalar
 from gdcli.commands.explain.point import EvaluationPoint, ParameterRule
-from gdcli.commands.explain.tree import ExplanationSection, Group, Quantity, WorkedTable, quantity
+from gdcli.commands.explain.tree import ExplanationSection, Group, Quantity, WorkedTable, primed, quantity
 
 STATE_LETTERS = {
     "momentum_buffer": "b", "sum": "s", "square_avg": "v", "grad_avg": "a", "exp_avg": "m", "exp_avg_sq": "v",

@@ -9,12 +9,10 @@ from math import prod
 
 from gdcli.commands.explain import losses, updates
 from gdcli.commands.explain.activations import ELEMENTWISE, LAYERWISE
-from gdcli.commands.explain.expression import symbol
-from gdcli.commands.explain.naming import LOSS, partial
 from gdcli.commands.explain.network import Pass, Thunk, WorkedScalar
-from gdcli.commands.explain.objective import chain_rule
+from gdcli.commands.explain.objective import WorkedFunction
 from gdcli.commands.explain.point import EvaluationPoint, point_of
-from gdcli.commands.explain.tree import Explanation, ExplanationSection, Group, Quantity, WorkedTable, quantity
+from gdcli.commands.explain.tree import Explanation, ExplanationSection, Group, Quantity, WorkedTable, partial, quantity
 from gdcli.errors import Problem, SpecError, nearest
 from gdcli.spec.load import Loaded
 from gdcli.zoo.models import Chain, Objective, Stack
@@ -125,12 +123,6 @@ def _heading(loaded: Loaded, point: EvaluationPoint) -> str:
     return f"{spec.name}: step {point.step} (epoch {epoch + 1}, batch {batch + 1})"
 
 
-def _table_of(values: Mapping[str, tuple[str, float]]) -> WorkedTable:
-    return WorkedTable(
-        ("name", "parameter", "value"), tuple((k, name, repr(value)) for k, (name, value) in values.items())
-    )
-
-
 # --- networks ---------------------------------------------------------------------------------------------------------
 
 
@@ -200,7 +192,7 @@ class Network:
 
     def _given(self) -> ExplanationSection:
         named = {scalar.symbol.name.text: (scalar.entry, scalar.symbol.value) for scalar in self.scalars()}
-        groups = [Group((), "", (), _table_of(named))] if named else []
+        groups = [Group((), "", (), WorkedTable.of(named))] if named else []
         classes = "Classes count from 0, outputs from 1: t is 1 for the output of the row's class, else 0."
         groups.append(Group((), "", () if self.work.classes is None else (classes,), self._data()))
         return ExplanationSection("Given", tuple(groups))
@@ -259,44 +251,3 @@ class Network:
             yield from (work.local(k, b, i, j) for i in reached)
             if reached and not work.written_out:
                 yield work.at_net(k, b, j)
-
-
-# --- objectives -------------------------------------------------------------------------------------------------------
-
-
-class WorkedFunction:
-    """An objective at a point."""
-
-    def __init__(self, loaded: Loaded, point: EvaluationPoint) -> None:
-        assert isinstance(loaded.architecture, Objective)
-        self.loaded, self.point, self.model = loaded, point, loaded.architecture
-        self.work = chain_rule(self.model, point.parameters)
-
-    def thunks(self) -> dict[str, Thunk]:
-        """Return every quantity by name."""
-        work, new = self.work, (scalar.new for scalar in updates.updated(self.point.rules, self._scalars()))
-        found = [*work.forward, *work.local, *work.nodes, *work.variables.values(), *new]
-        return {one.key: (lambda one=one: one) for one in found}  # type: ignore[misc]  # bound now
-
-    def _scalars(self) -> Iterator[WorkedScalar]:
-        for name in self.work.variables:
-            value = symbol(name, self.point.parameters[name])
-            yield WorkedScalar(name, 0, name, value, bound(self.work.variables.__getitem__, name))
-
-    def sections(self) -> list[ExplanationSection]:
-        """Return the whole."""
-        expression = self.loaded.spec.model.arguments["expression"]
-        values = {name: ("variable", value) for name, value in self.point.parameters.items()}
-        values |= {name: ("constant", value) for name, value in self.model.constants.items()}
-        given = Group((), "", (f"{LOSS.text} = {expression}",), _table_of(values))
-        backward = (
-            Group(self.work.local, "Local derivatives"),
-            Group(self.work.nodes, "From the last node to the first"),
-            Group(tuple(self.work.variables.values()), "Variables"),
-        )
-        sections = [
-            ExplanationSection("Given", (given,)),
-            ExplanationSection("Forward", (Group(self.work.forward),)),
-            ExplanationSection("Backward", tuple(group for group in backward if group.quantities)),
-        ]
-        return sections + updates.update_section(self.point, self._scalars())

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gdcli.commands.plot.runs import CurveSource, numbers_of
+from gdcli.commands.plot.runs import CurveSource, Floats, numbers_of
 from gdcli.errors import SpecError
 from gdcli.report import plots
 from gdcli.zoo.activations import ACTIVATIONS
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gdcli.engine.problem import TrainingProblem
-
-Floats = NDArray[np.float64]
 
 STRETCHES, BINS = 60, 40  # of a histogram over time
 
@@ -66,7 +63,7 @@ def _computed(source: CurveSource) -> tuple[list[str], Floats]:
         assert kept is not None
         rows.append(np.column_stack([event.step, kept]).astype(np.float64))
 
-    record_run.run(built, None, callbacks=record_run.Callbacks(block=block))
+    record_run.run(built, None, block=block)
     trained = [parameter for parameter in built.theta.parameters() if parameter.trained]
     names = [name for p in trained for name in (p.scalars if keep == "values" else (p.name,))]
     return names, np.concatenate(rows)
@@ -133,7 +130,7 @@ def _layers(built: TrainingProblem, chain: Chain, parameters: Mapping[str, Any])
 def _neurons(built: TrainingProblem, chain: Chain, x: Tensor) -> list[list[plots.Neuron]]:
     import torch
 
-    from gdcli.commands.explain.naming import Names
+    from gdcli.commands.explain.tree import Names
 
     names, slots = Names(len(chain.layers), (1,)), {slot.name: slot for slot in built.theta.slots}
     a, found = x, [[names.of("x", i, 0).text for i in range(x.shape[1])]]

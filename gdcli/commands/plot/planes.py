@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gdcli.commands.plot.runs import CurveSource, loss_of, trained
+from gdcli.commands.plot.runs import CurveSource, Floats, loss_of, trained
 from gdcli.errors import SpecError
 from gdcli.report import plots
 from gdcli.report.plots.scales import spread
@@ -17,8 +16,6 @@ from gdcli.report.plots.text import number
 
 if TYPE_CHECKING:
     from gdcli.engine.problem import TrainingProblem
-
-Floats = NDArray[np.float64]
 
 SIDE, WORK = 160, 4e8  # points of a plane's grid, each way; rows of data times parameters times points, about at most
 WIDEST = 20_000  # parameters of a model whose plane is drawn
@@ -86,7 +83,7 @@ def plane(sources: Sequence[CurveSource]) -> plots.Plane:
     shown, labels, note = Projection(np.zeros(2), np.eye(2), (1.0, 0.0)), (names[0], names[1]), ""
     if len(names) > 2:
         shown = principal(paths)
-        first, second = map(_percent, shown.explained)
+        first, second = (f"{100 * share:.3g} %" if share > 1e-3 else "below 0.1 %" for share in shown.explained)
         labels = f"principal component 1: {first} of the variance", f"component 2: {second}"
         note = _gap(built, names, shown, paths)
     trails = [plots.Trail(source.label, shown.down(path)) for source, path in zip(sources, paths, strict=True)]
@@ -125,11 +122,6 @@ def _gap(built: TrainingProblem, names: list[str], shown: Projection, paths: Seq
     end = max((float(gap[-1]) for gap in gaps if len(gap)), key=abs, default=float("nan"))
     largest = max((float(np.abs(gap).max()) for gap in gaps if len(gap)), default=float("nan"))
     return f"plane − true loss: end {number(end, 2)}, max {number(largest, 2)}"
-
-
-def _percent(share: float) -> str:
-    """A share of the variance, three digits of it."""
-    return f"{100 * share:.3g} %" if share > 1e-3 else "below 0.1 %"
 
 
 def _same_problem(sources: Sequence[CurveSource], names: list[str]) -> None:

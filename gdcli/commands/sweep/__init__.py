@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gdcli import plan
@@ -105,13 +104,5 @@ def _points(axes: Sequence[Axis], seeds: int, base: int) -> list[Trial]:
         return points
     if any(axis.target == "seed" for axis in axes):
         raise SpecError("--seeds and an axis over the seed exclude each other")
-    return [
-        replace(
-            point,
-            label=f"{point.label},seed={seed}",
-            values=(*point.values, seed),
-            changes=(*point.changes, ("seed", seed)),
-        )
-        for point in points
-        for seed in plan.seeds(seeds, base).reporting
-    ]
+    seeds_of = plan.seeds(seeds, base).reporting
+    return [point.also(f",seed={seed}", seed, ("seed", seed)) for point in points for seed in seeds_of]

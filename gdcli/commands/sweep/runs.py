@@ -17,8 +17,9 @@ from gdcli.records import Result
 from gdcli.report import plots, tables
 from gdcli.runner import record_run
 from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, counts, ranked, rows_of, run_all
-from gdcli.runner.record_run import Timing, Warn
+from gdcli.runner.record_run import Warn
 from gdcli.storage import files
+from gdcli.storage.run_folder import Timing
 
 SHOWN = 50
 """Rows of a printed table; a sweep of more shows its best."""

@@ -169,6 +169,7 @@ def _figure(
     above = NOTE if any(said) else 0.0
     axes = new_axes(title, x_label, loss_label, above=above, right=right)
     levels, share = _scales(axes, shown, log=True if many == MANY else None, words=words)
+    size = 9.0 if len(shown) <= 7 else 6.0  # of a cross
     below = TransformedBbox(Bbox.from_extents(0, 0, 1, share), axes.transAxes)
     for k, (line, look) in enumerate(zip(shown, looks(len(shown), many), strict=True)):
         x, loss = line.x, line.loss
@@ -180,7 +181,10 @@ def _figure(
             low, high = (np.clip(end[line.bars], *bounds(axes.yaxis)) for end in (line.low, line.high))
             axes.vlines(x[line.bars], low, high, color=look["color"], linewidth=1.4, zorder=1.9).set_clip_box(below)
         level = np.where(np.isfinite(loss), loss, levels[k])
-        _draw_diverged(axes, x[~np.isfinite(loss)], levels[k], look["color"], len(shown))
+        missing = x[~np.isfinite(loss)]
+        missing = missing[spread(len(missing), POINTS)] if len(missing) else missing
+        cross = {**CROSS, "markersize": size, "markeredgewidth": size / 3.6, "color": look["color"], "clip_on": False}
+        axes.plot(missing, np.full(len(missing), levels[k]), **cross)
         at = np.flatnonzero(np.isclose(x, line.chosen, rtol=1e-9, atol=0.0))[:1]
         axes.plot(x[at], level[at], **{**_CHOSEN, "color": look["color"]})
     if len(lines) > len(shown):
@@ -243,10 +247,3 @@ def _worth_seeing(losses: Sequence[Array]) -> Array:
     best = max(float(loss.min()) for loss in finite if len(loss))
     every = np.concatenate(finite)
     return every[every <= max(FAR * best, float(every.min()))]
-
-
-def _draw_diverged(axes: Axes, lr: Array, height: float, colour: Any, rows: int) -> None:
-    lr = lr[spread(len(lr), POINTS)] if len(lr) else lr
-    size = 9.0 if rows <= 7 else 6.0
-    look = {**CROSS, "markersize": size, "markeredgewidth": size / 3.6, "color": colour, "clip_on": False}
-    axes.plot(lr, np.full(len(lr), height), **look)

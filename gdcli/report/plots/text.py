@@ -37,7 +37,7 @@ def tick_texts(values: Array, log: bool) -> list[str]:
     largest = float(np.abs(values).max(initial=0.0))
     if log:
         if values.min(initial=1.0) > 1e-4 and largest < 1e6:
-            return [_minus(f"{value:,.15f}".rstrip("0").rstrip(".")) for value in values.round(12)]
+            return [f"{value:,.15f}".rstrip("0").rstrip(".").replace("-", "−") for value in values.round(12)]
         powers = [f"{value:.0e}".split("e") for value in values]
         return [
             ("" if head == "1" else f"{head}·") + "10" + str(int(power)).translate(_RAISED) for head, power in powers
@@ -69,10 +69,6 @@ def _tidy(text: str) -> str:
     if mark:
         head = head.rstrip("0").rstrip(".") if "." in head else head
         text = f"{head}e{int(power)}"
-    return _minus(text)
-
-
-def _minus(text: str) -> str:
     return text.replace("-", "−")
 
 

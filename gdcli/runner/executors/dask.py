@@ -11,11 +11,11 @@ from typing import Any
 from gdcli.engine.loop import Interrupt
 from gdcli.errors import MachineError, SpecError
 from gdcli.records import Result
-from gdcli.runner.collect import save_partial
 from gdcli.runner.executors import worker
 from gdcli.runner.executors.worker import AdvanceShard, Executor, Work
-from gdcli.runner.jobs import Layout, PlannedRun, Shard, clear
+from gdcli.runner.jobs import Layout, PlannedRun, Shard, save_partial
 from gdcli.storage import files
+from gdcli.storage.run_folder import clear
 
 
 def dask(address: str) -> Executor:

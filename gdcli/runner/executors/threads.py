@@ -15,14 +15,13 @@ from typing import Any
 
 import torch
 
-from gdcli.engine.device import cores_of, resolve_threads
+from gdcli.engine.device import cores_of, multiply_adds, resolve_threads
 from gdcli.engine.loop import Interrupt
 from gdcli.engine.problem import kernel_name
 from gdcli.records import Result
 from gdcli.runner.executors.worker import AdvanceShard, Work
 from gdcli.runner.jobs import PlannedRun, Shard
 from gdcli.runner.shards import run_shard
-from gdcli.zoo.models import chain_of
 
 HEAVY = 10**6
 """Multiply-adds of a step of all runs from which a fleet is split: its operations then take far longer than Python."""
@@ -36,10 +35,7 @@ def threads_of(runs: list[PlannedRun]) -> int:
         return 1
     if kernel_name(loaded) != "batched" or resolve_threads(loaded) > 1 or loaded.spec.settings.device != "cpu":
         return 1
-    rows = loaded.spec.batch.rows(loaded.samples)
-    chain = chain_of(loaded.architecture)
-    weights = sum(layer.inputs * layer.outputs for layer in chain.layers) if chain is not None else 0
-    return cores if len(runs) * rows * weights >= HEAVY else 1
+    return cores if len(runs) * multiply_adds(loaded) >= HEAVY else 1
 
 
 def here(work: Work, interrupt: Interrupt, advance: AdvanceShard) -> Iterator[Result]:

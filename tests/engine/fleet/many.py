@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from plain_torch import DTYPES, Spec, Trained, loaded
+from plain_torch import DTYPES, Spec, Trained, loaded, train
 
 from gdcli.engine.gradient_log import Keep
 from gdcli.engine.grouping import structure, why_alone
-from gdcli.engine.loop import Interrupt, Loop, train
+from gdcli.engine.loop import Interrupt, Loop
 from gdcli.engine.problem import TrainingProblem, build, build_fleet
 from gdcli.records import Block, Floats, Outcome, Outcomes, Start, StepBlock
 from gdcli.spec.load import Loaded, respecified
