@@ -71,6 +71,7 @@ class StepBlock:
     loss: Floats  # [K] before the update, of the step's own batch
     lr: Floats  # [K]
     gradient_norm: Floats  # [K] l2 over all trained parameters
+    ends: bool = False  # whether the last of these steps is the run's last
     gradients: Floats | None = None  # [K, P] P trained scalars in the model's order, in the run's dtype
     norms: Floats | None = None  # [K, N] l2 per trained parameter
     loss_after: Floats | None = None  # [K] the batch's loss after its update, at the last step of an epoch, else NaN
@@ -78,6 +79,12 @@ class StepBlock:
     sample: tuple[Floats, Floats] | None = None  # x [K, D] and y [K, O] of batches of one row, as the spec has them
     output: tuple[Floats, ...] | None = None  # K arrays [B, O] in the run's dtype, before the update
     parameters: Floats | None = None  # [K, P + frozen] all scalars in the model's order, after the update
+
+    def kept(self, every: int) -> NDArray[np.bool_]:
+        """Return the steps [K] whose gradients `record.every` keeps: every N-th from the first on, and the last."""
+        chosen: NDArray[np.bool_] = (self.step - 1) % every == 0
+        chosen[-1] |= self.ends
+        return chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,7 @@ class Block:
     batch: Integers  # [K]
     last: NDArray[np.bool_]  # [K]
     count: Integers  # [R] steps of this block that the run made: K, fewer in the block in which it ended, then 0
+    ended: NDArray[np.bool_]  # [R] runs that have made their last step
     loss: Floats  # [K, R]
     lr: Floats  # [R], or [K, R] where a schedule changes it
     gradients: Floats | None = None  # [K, R, P]
@@ -134,6 +142,7 @@ class Block:
             loss=part(self.loss),
             lr=np.full(count, self.lr[run]) if self.lr.ndim == 1 else self.lr[:count, run],
             gradient_norm=np.full(count, np.nan) if kept is None else l2_norms(kept),
+            ends=bool(self.ended[run]),
             gradients=gradients,
             norms=None if norms is None else norms.astype(np.float64),
             loss_after=part(self.loss_after),

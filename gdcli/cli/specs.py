@@ -163,19 +163,23 @@ def validate(
 ) -> int:
     """Check specs without running them: every problem with file, line and column. Exit 2 if there is one."""
     from gdcli.commands import specs
+    from gdcli.spec.overrides import is_override
 
-    names = [word for word in words if "=" not in word]
-    overrides = [word for word in words if "=" in word]
+    overrides = [word for word in words if is_override(word)]
+    names = [word for word in words if word not in overrides]
     if not names:
         options.spec_of(words)
     found: list[str] = []
+    warnings: list[str] = []
     for name in names:
         try:
-            specs.loaded(name, overrides, "run", bounded=not no_limits)
+            warnings += specs.tried(specs.loaded(name, overrides, "run", bounded=not no_limits)).warnings
         except SpecError as error:
             found += str(error).splitlines()
+    for warning in [] if json else warnings:
+        warn(warning)
     if json:
-        say(json_text({"valid": not found, "problems": found}))
+        say(json_text({"valid": not found, "problems": found, "warnings": warnings}))
     elif found:
         raise SpecError("\n".join(found))
     else:

@@ -342,7 +342,7 @@ def _gradients(report: RunReport, blocks: Sequence[StepBlock]) -> dict[str, Floa
     every = report.built.loaded.spec.record.every
     if keep_of(report.built) != "values":
         return {}
-    rows = [b.gradients[(b.step - 1) % every == 0] for b in blocks if b.gradients is not None]
+    rows = [b.gradients[b.kept(every)] for b in blocks if b.gradients is not None]
     trained = [parameter for parameter in report.finished.start.parameters if parameter.trained]
     return _split(np.concatenate(rows).astype(np.float64), trained) if rows and trained else {}
 

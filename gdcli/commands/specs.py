@@ -15,6 +15,7 @@ from gdcli.spec.nodes import Node
 from gdcli.spec.sections import RunSpec
 from gdcli.storage.files import replace
 from gdcli.storage.find import find
+from gdcli.zoo.models import Stack
 
 
 def read(
@@ -27,7 +28,7 @@ def read(
     with all problems of one that is not valid, and for an override that is not key=value.
     """
     for word in words:
-        if "=" not in word:
+        if "=" not in word and not word.startswith("~"):
             raise SpecError(f"an override is key=value (got '{word}')")
     node = overrides.apply(document.read(source.text, source.shown), words, command=command)
     spec = schema.parse(node, source.path.stem if name is None else name)
@@ -39,6 +40,15 @@ def read(
 def loaded(spec: str, words: Sequence[str], command: str, *, bounded: bool = True, trained: bool = False) -> Loaded:
     """Return a spec by its path or its bundled name, checked, with its data; one that is ``trained`` can be."""
     return read(bundled.find(spec), words, command, trained=trained, bounded=bounded)[1]
+
+
+def tried(loaded: Loaded) -> Loaded:
+    """Return a spec whose layers of torch have been built and tried; others as they are, without torch."""
+    if not isinstance(loaded.architecture, Stack):
+        return loaded
+    from gdcli.engine.start_values import with_layers
+
+    return with_layers(loaded)
 
 
 def factory(source: Source, node: Node, base: Loaded, name: str) -> SpecFactory:

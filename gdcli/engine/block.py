@@ -44,6 +44,7 @@ class GrowingBlock:
             batch=batch,
             last=(batch == per_epoch) | (step == 0),
             count=np.full(problem.runs, made),
+            ended=np.zeros(problem.runs, dtype=bool),
             loss=losses,
             lr=lr if not self.rates else np.stack([lr_column(problem, groups[0][1]) for groups in self.rates]),
             gradients=kept if kind == "values" else None,

@@ -44,10 +44,14 @@ Known = dict[tuple[Any, ...], Extremes]
 """What was worked out before: the runs of a fleet ask for the same data in turn."""
 
 
-def message(loaded: Loaded, step: int, epoch: int, loss: float, norms: Mapping[str, float] | None, known: Known) -> str:
+def message(
+    loaded: Loaded, step: int, epoch: int, loss: float, norms: Mapping[str, float] | None, known: Known,
+    *, last: bool = False,
+) -> str:  # fmt: skip
     """Say in one line which step and loss it was, which gradients are not finite or is the largest, and a hint.
 
-    ``norms`` are those of the trained parameters' gradients; None where they were not kept.
+    ``norms`` are those of the trained parameters' gradients; None where they were not kept. With ``last`` the loss is
+    that after the last update of all.
     """
     what = f"the loss is {loss:.6g}" if isfinite(loss) else f"the loss is {loss}"
     bad = [name for name, norm in (norms or {}).items() if not isfinite(norm)]
@@ -57,14 +61,16 @@ def message(loaded: Loaded, step: int, epoch: int, loss: float, norms: Mapping[s
         largest = max(norms, key=lambda name: norms[name])
         what += f", the largest gradient is that of {largest} (norm {norms[largest]:.3g})"
     elif isfinite(loss):
-        what += " and the gradient is not finite"
+        what += f" and {'a parameter' if last else 'the gradient'} is not finite"
+    if last:
+        return f"diverged after step {step} (epoch {epoch}), its last: {what}. {hint(loaded, step + 1, known)}"
     return f"diverged at step {step} (epoch {epoch}): {what}. {hint(loaded, step, known)}"
 
 
 def norms_of(gradient: Floats, trained: Sequence[ParamSlice]) -> dict[str, float]:
     """Return the norm of each parameter's gradient, from a step's trained scalars [P]."""
     ends = np.cumsum([slot.stop - slot.start for slot in trained])[:-1]
-    parts = np.split(gradient, ends)
+    parts = np.split(gradient, ends)[: len(trained)]  # of no parameter there is one part, an empty one
     return {slot.name: float(l2_norms(part[None])[0]) for slot, part in zip(trained, parts, strict=True)}
 
 

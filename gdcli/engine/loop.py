@@ -50,8 +50,13 @@ def keep_of(problem: TrainingProblem) -> Literal["values", "norms", "none"]:
     return wanted
 
 
+def columns_of_best(problem: TrainingProblem) -> frozenset[str]:
+    """Return the columns that a record's best loss needs: none where each step's loss is that of all rows."""
+    return frozenset() if problem.batches.are_full else frozenset(("full_loss",))
+
+
 def training_step(
-    kernel_step: Callable[[Tensor, Tensor], tuple[Any, Tensor]],
+    problem: TrainingProblem,
     rows: Rows,
     updates: Sequence[GroupStep],
     t: int,
@@ -60,13 +65,19 @@ def training_step(
 ) -> tuple[Any, Tensor]:
     """Make step t of all runs: forward and backward, ``keep(k)`` of the gradient, the updates. Nothing else trains.
 
-    Return what the kernel makes the losses of, and the output, both of before the update.
+    Return what the kernel makes the losses of, and the output, both of before the update. Settings that no number of
+    the parameters' dtype can hold leave NaN in them, as they do where the settings are columns over runs.
     """
-    loss, output = kernel_step(rows.x, rows.y)
+    loss, output = problem.kernel.step(rows.x, rows.y)
     if keep is not None:
         keep(k)
-    for update, lr in updates:
-        update(lr, t)
+    try:
+        for update, lr in updates:
+            update(lr, t)
+    except (ArithmeticError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "without overflow" not in str(error):
+            raise
+        problem.theta.values.fill_(torch.nan)
     return loss, output
 
 
@@ -141,7 +152,7 @@ class Loop:
     def evaluation(self) -> Block:
         """One forward and backward on all data, no update: row 0."""
         rows, whole = GrowingBlock(), self.problem.batches.whole()
-        loss, output = training_step(self.problem.kernel.step, whole, (), 0, self.log.begin(1), 0)
+        loss, output = training_step(self.problem, whole, (), 0, self.log.begin(1), 0)
         rows.steps.append(whole)
         rows.losses.append(loss)
         if "output" in self.columns:
@@ -161,23 +172,22 @@ class Loop:
         if self.schedules.are_scheduled:
             rates = rows.rates
         after = self.after_update if self.columns or self.stops or self.per_epoch_loss else None
-        kernel_step, keep, interrupt = self.problem.kernel.step, self.log.begin(self.capacity), self.interrupt
-        by_run = self.problem.kernel.by_run if "output" in self.columns else None
+        problem, keep, interrupt = self.problem, self.log.begin(self.capacity), self.interrupt
+        by_run = problem.kernel.by_run if "output" in self.columns else None
         add_step, add_loss = rows.steps.append, rows.losses.append
         until, t = time.perf_counter() + BLOCK_SECONDS, self.t
         for k, step in enumerate(islice(steps, self.capacity)):
-            t += 1
+            self.t = t = t + 1
             if rates is not None:
                 if (t - 1) % self.per_epoch == 0:
                     updates = self.schedules.of_epoch((t - 1) // self.per_epoch)
                 rates.append(updates)
-            loss, output = training_step(kernel_step, step, updates, t, keep, k)
+            loss, output = training_step(problem, step, updates, t, keep, k)
             add_step(step)
             add_loss(loss)
             if by_run is not None:
                 rows.outputs.append(by_run(output)[: self.runs].clone())
             if after is not None:
-                self.t = t
                 after(step, rows, count)
                 if not self.state.open.any():
                     break
@@ -186,7 +196,6 @@ class Loop:
                 break
             if time.perf_counter() > until:
                 break
-        self.t = t
         return self.judged(rows, first, count, restore) if rows.steps else None
 
     def after_update(self, step: Rows, rows: GrowingBlock, count: NDArray[np.int64]) -> None:
@@ -262,7 +271,8 @@ class Loop:
         self.state.reached(self.t, self.t // self.per_epoch)
         if self.interrupted:
             self.state.interrupted(self.t)
-        return replace(block, count=count, norms=None if self.log.kind == "largest" else block.norms)
+        ended = ~self.state.open | (self.t >= self.all_steps)
+        return replace(block, count=count, ended=ended, norms=None if self.log.kind == "largest" else block.norms)
 
     def mend_norms(
         self, norms: Floats, rows: GrowingBlock, first: int, counted: NDArray[np.bool_], restore: Callable[[], None]
@@ -290,7 +300,7 @@ class Loop:
         for k in range(steps):
             yield k
             updates = rows.rates[k] if rows.rates else self.schedules.of_epoch(0) if first else ()
-            training_step(self.problem.kernel.step, rows.steps[k], updates, first + k, keep, k)
+            training_step(self.problem, rows.steps[k], updates, first + k, keep, k)
         yield steps
 
     def diverge(
@@ -326,12 +336,22 @@ class Loop:
         loaded, loss = self.problem.members[run], float(block.loss[k, run])
         return divergence.message(loaded, *where, loss, norms, self.curvatures)
 
+    def end_not_finite(self, loss: Floats) -> None:
+        """End runs as diverged whose last update leaves a loss [R] or parameters that are not finite."""
+        state = self.state
+        finite = np.isfinite(loss) & self.theta.values[: self.runs].isfinite().all(1).cpu().numpy()
+        done = np.isin(state.status, ("finished", "stopped"))
+        for run in np.flatnonzero(done & ~finite).tolist():
+            step, epoch, loaded = int(state.steps[run]), int(state.epochs[run]), self.problem.members[run]
+            why = divergence.message(loaded, step, epoch, float(loss[run]), None, self.curvatures, last=True)
+            state.diverged(run, float(loss[run]), why, step, epoch)
+
     def note_best(self, block: Block, good: NDArray[np.int64]) -> None:
         """Keep the lowest loss of the whole set seen so far, and its step; ``good`` [R] steps count."""
-        if block.full_loss is not None:
-            losses, before = block.full_loss, 0
-        elif self.full_batch:
+        if self.full_batch:
             losses, before = block.loss, 1  # before this step's update
+        elif block.full_loss is not None:
+            losses, before = block.full_loss, 0
         else:
             return
         if (good < len(block.step)).any() or not before:
@@ -349,6 +369,7 @@ class Loop:
         metrics: dict[str, Floats] = {}
         if any(status != "diverged" for status in state.status):
             loss, metrics = final(self.problem)
+        self.end_not_finite(loss)
         loss = state.final_losses(loss)
         state.improved(loss, state.steps)
         return Outcomes(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from gdcli.engine.theta import ParamSlice, segments
 from gdcli.spec.models import match
 from gdcli.spec.sections import Ingredient, RunSpec
@@ -73,7 +75,15 @@ class LrSchedules:
         while self._epoch < epoch:
             self._epoch += 1
             self._lrs = [
-                lr if group.schedule is None else group.schedule(group.lr, lr, self._epoch)
+                lr if group.schedule is None else _next(group.schedule, group.lr, lr, self._epoch)
                 for lr, group in zip(self._lrs, self._updates, strict=True)
             ]
         return [(group.bound.update, lr) for group, lr in zip(self._updates, self._lrs, strict=True)]
+
+
+def _next(schedule: Schedule, base: Setting, lr: Setting, epoch: int) -> Setting:
+    """Return the learning rate of an epoch, NaN where Python's arithmetic overflows or divides by zero."""
+    try:
+        return schedule(base, lr, epoch)
+    except ArithmeticError:
+        return lr * np.nan

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -57,6 +60,14 @@ def start_values(loaded: Loaded, dtype: torch.dtype) -> tuple[dict[str, Tensor],
     return values, module
 
 
+def with_layers(loaded: Loaded) -> Loaded:
+    """Return a spec whose layers of torch have been built and tried, if it has any. Raises SpecError."""
+    if not isinstance(loaded.architecture, Stack):
+        return loaded
+    values, _ = start_values(loaded, getattr(torch, loaded.spec.settings.dtype))
+    return replace(loaded, layer_shapes={name: tuple(value.shape) for name, value in values.items()})
+
+
 def bias_entries(loaded: Loaded, layer: Affine) -> int:
     """Return how many entries a layer's bias has: 0 without one, 1 where the spec's list of one number is for all."""
     name = f"{layer.name}bias"
@@ -92,33 +103,58 @@ def _layer(spec: RunSpec, layer: TorchLayer) -> torch.nn.Module:
     if layer.layer in ("Softmax", "LogSoftmax"):
         arguments.setdefault("dim", -1)  # torch guesses, and warns
     try:
-        return kind(**arguments)
-    except (TypeError, ValueError, RuntimeError) as error:
-        text = str(error).replace(f"{layer.layer}.__init__() ", "").splitlines()[0]
+        with warnings.catch_warnings(action="ignore"):
+            return kind(**arguments)
+    except Exception as error:  # torch's constructors assert, divide by zero and more
+        text = first_line(error).replace(f"{layer.layer}.__init__() ", "")
         raise SpecError(spec.problem(("model", *layer.path), f"torch.nn.{layer.layer}: {text}")) from None
 
 
 def _dry_run(loaded: Loaded, model: Stack, module: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Send two rows through the layers, so that a shape that does not fit is told by the layer's own place."""
+    """Send rows through the layers, so that what does not fit is told by the layer's own place."""
     assert loaded.training is not None
     spec, table = loaded.spec, loaded.training
     x = torch.as_tensor(table.x[:2], dtype=dtype)
-    was_training = module.training
     module.eval()
-    with torch.no_grad():
-        for layer, part in zip(model.layers, module.children(), strict=True):
-            try:
-                x = part(x)
-            except (RuntimeError, ValueError, IndexError, TypeError) as error:
-                text = str(error).splitlines()[0]
-                raise SpecError(spec.problem(("model", *layer.path), f"{layer.layer} does not fit: {text}")) from None
-    module.train(was_training)
+    x = _through(spec, model, module, x, "does not fit")
+    module.train()
+    if spec.settings.epochs and _smallest_batch(spec, loaded.samples) == 1:  # batch norms take no single row
+        with torch.random.fork_rng([]):  # of dropout
+            what = "takes no batch of one row, which an epoch ends with"
+            hint = "batch.drop_last: true leaves it out" if loaded.samples > 1 else ""
+            _through(spec, model, copy.deepcopy(module), torch.as_tensor(table.x[:1], dtype=dtype), what, hint)
     wanted = (len(x), table.classes) if table.y.ndim == 1 else (len(x), table.y.shape[1])
     fits = x.ndim == 2 and (x.shape[1] >= wanted[1] if table.y.ndim == 1 else tuple(x.shape) == wanted)
     if not fits:
         last = len(model.layers) - 1
         what = f"the model's output has shape {[*x.shape[1:]]} a row, the data need [{wanted[1]}]"
         raise SpecError(spec.problem(("model", "layers", last), what))
+
+
+def _through(spec: RunSpec, model: Stack, module: torch.nn.Module, x: Any, what: str, hint: str = "") -> Any:
+    """Return the layers' output, without a graph. Raises SpecError with the place of a layer that refuses its input."""
+    with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+        for layer, part in zip(model.layers, module.children(), strict=True):
+            path = ("model", *layer.path)
+            try:
+                x = part(x)
+            except Exception as error:  # whatever torch's layers raise
+                raise SpecError(spec.problem(path, f"{layer.layer} {what}: {first_line(error)}", hint)) from None
+            if not isinstance(x, Tensor):
+                given = type(x).__name__
+                raise SpecError(spec.problem(path, f"{layer.layer} gives a {given} with these settings, no tensor"))
+    return x
+
+
+def _smallest_batch(spec: RunSpec, samples: int) -> int:
+    rows = spec.batch.rows(samples)
+    rest = 0 if spec.batch.drop_last else samples % rows
+    return rest or rows
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an exception says, else its name."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _initialised(tensor: Tensor, value: Any) -> Tensor:

@@ -216,7 +216,10 @@ def verify(plan: Plan, found: Sequence[Result], count: int, interrupt: Interrupt
 def _difference(ours: Result, alone: Result) -> float:
     if alone.parameters is None or ours.parameters is None or (ours.status, ours.steps) != (alone.status, alone.steps):
         return float("inf")
-    a, b = (np.concatenate([p.values.astype(np.float64).ravel() for p in r.parameters or ()]) for r in (ours, alone))
+    a, b = (np.concatenate([np.empty(0), *(p.values.ravel() for p in r.parameters or ())]) for r in (ours, alone))
     if a.tobytes() == b.tobytes():
         return 0.0
-    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+    finite = np.isfinite(b)
+    if (np.isfinite(a) != finite).any():
+        return float("inf")
+    return float(np.linalg.norm(a[finite] - b[finite]) / (np.linalg.norm(b[finite]) or 1))

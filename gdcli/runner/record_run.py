@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 
 from gdcli.engine import checkpoint_state
 from gdcli.engine.evaluation import starts_of
-from gdcli.engine.loop import Interrupt, Loop, keep_of
+from gdcli.engine.loop import Interrupt, Loop, columns_of_best, keep_of
 from gdcli.engine.problem import TrainingProblem
+from gdcli.engine.start_values import first_line
 from gdcli.errors import DamagedError, GdcliError, MachineError, RunError
 from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Start, State, StepBlock
 from gdcli.report import plots
@@ -107,7 +109,7 @@ def alone(
 ) -> Training:
     """Return one run in training, as `run` trains it; one of which other columns are captured is not resumed."""
     spec, keep, (start,) = built.loaded.spec, keep_of(built), starts_of(built)
-    loop = Loop(built, STYLES[spec.style].columns | columns, keep, interrupt)
+    loop = Loop(built, STYLES[spec.style].columns | columns | columns_of_best(built), keep, interrupt)
     checkpoints = None
     if record is not None and not columns:
         checkpoints = Checkpoints(record.folder, record.config, spec.checkpoint.every_seconds)
@@ -159,9 +161,15 @@ class Training:
         return outcomes
 
     def _refused(self, error: Exception) -> RunError:
-        """Return what torch's own layers refuse in the middle of a run, such as one row for a batch norm."""
-        message = f"torch refused a step: {str(error).splitlines()[0]}"
+        """Return what torch's own layers refuse in the middle of a run, by layer, step and record."""
+        module, step = self.loop.problem.module, self.loop.t
+        layers = {id(part): name for name, part in module.named_children()} if module is not None else {}
+        frames = (frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__))
+        name = next((layers[id(owner)] for owner in frames if id(owner) in layers), "")
+        where = f"layer {name} at step {step}" if name else f"step {step}"
+        message = f"torch refused {where}: {first_line(error)}. 'gdcli validate' tries the layers on rows of the data"
         if (record := self.recorders[0].record) is not None:
+            message += f". The record is {record.folder}"
             summary = files.json_text({"status": "failed", "message": message})
             files.replace(record.folder / "summary.json", summary)
         return RunError(message)
@@ -304,7 +312,7 @@ class RunRecorder:
             if "gradients.csv" in self._logs:
                 found = block.gradients if self._keep == "values" else _norms(block, self._start)
                 assert found is not None
-                chosen = slice(None) if self._every == 1 else (block.step - 1) % self._every == 0
+                chosen = block.kept(self._every)
                 self._logs["gradients.csv"].write(float_rows(block.step[chosen], found[chosen]))
             for log in self._logs.values():
                 log.flush()

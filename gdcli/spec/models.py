@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from itertools import chain, islice
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,23 @@ _OF_MATRICES = frozenset(INIT_NAMES) - {"zeros", "ones", "normal", "uniform", "t
 
 
 def name_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> list[Problem]:
-    """Return what is wrong with init, freeze and groups for a model whose parameters have these shapes."""
-    found = chain(_init_problems(spec, shapes), _freeze_problems(spec, shapes), group_problems(spec, shapes))
+    """Return what is wrong with init, freeze, groups and style for a model whose parameters have these shapes."""
+    found = chain(
+        _init_problems(spec, shapes),
+        _freeze_problems(spec, shapes),
+        group_problems(spec, shapes),
+        _style_problems(spec, shapes),
+    )
     return list(islice(found, MAX_PROBLEMS))
+
+
+def _style_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Problem]:
+    if spec.style in ("manual", "autograd"):
+        frozen = {name for pattern in spec.model.freeze for name in match(pattern, shapes)}
+        count = sum(prod(shape) for name, shape in shapes.items() if name not in frozen)
+        if count != 1:
+            what = f"the style {spec.style} prints one gradient, the model has {count}"
+            yield spec.problem(("print", "style"), what)
 
 
 def _init_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Problem]:

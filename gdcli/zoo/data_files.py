@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import itertools
 import math
 import os
 import re
@@ -12,6 +13,7 @@ import warnings
 import zipfile
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import TextIOWrapper
 from itertools import islice
@@ -30,23 +32,30 @@ _MAX_COLUMNS = 10_000  # of a CSV file
 _Choose: TypeAlias = Callable[[list[str]], list[str]]
 
 
-def read_file(path: Path, features: Sequence[str] | None, target: str | Sequence[str], classes: bool) -> Table:
-    """Read a table from a CSV file with a header line, or from the named arrays of an NPZ file.
+def read_file(
+    path: Path,
+    features: Sequence[str] | None,
+    target: str | Sequence[str],
+    classes: bool,
+    header: bool | None = None,
+) -> Table:
+    """Read a table from a CSV file, or from the named arrays of an NPZ file.
 
     Without ``features`` every column but the target is one. An array of an NPZ file is ``[n]`` or ``[n, d]``. With
-    ``classes`` one target column holds class indices and several hold probabilities. A CSV file is UTF-8 with commas.
+    ``classes`` one target column holds class indices and several hold probabilities. A CSV file is UTF-8 with commas;
+    its first line names the columns, unless ``header`` is false: then they are c1, c2, ... .
 
     Raises:
         ArgumentError: no such file, a link or a device instead of a file, more than 512 MiB or 10,000 columns, a
-            damaged file, a missing column, a cell that is not a number (with its line and column), columns of different
-            length.
+            damaged file, a missing column, a cell that is not a finite number (with its line and column), columns of
+            different length; a CSV file with semicolons or without names, as the likely cause.
     """
     read = _READERS.get(path.suffix.lower())
     if read is None:
         raise ArgumentError(("file",), f"{brief(path.name)} must end in .csv or .npz")
     targets = [target] if isinstance(target, str) else list(target)
     with _opened(path) as stream:
-        columns = read(stream, lambda known: _chosen(known, features, targets))
+        columns = read(stream, lambda known: _chosen(known, features, targets), header)
     chosen = [name for name in columns if name not in targets] if features is None else features
     x, x_names = _stacked(columns, chosen)
     y, y_names = _stacked(columns, targets)
@@ -88,6 +97,9 @@ def _chosen(known: list[str], features: Sequence[str] | None, targets: list[str]
     present = set(known)
     if features is None:
         features = [name for name in known if name not in targets]
+        if "" in features:
+            what = f"column {known.index('') + 1} has no name, like the index that pandas writes beside a table"
+            raise ArgumentError(("file",), f"{what}. List the columns to take as features, or name it")
     for key, wanted in (("target", targets), ("features", features)):
         if not wanted:
             raise ArgumentError((key,), "no column is left for it")
@@ -119,68 +131,101 @@ def _whole(values: Floats, column: str) -> Indices:
     return values.astype(np.int64)
 
 
-def _read_csv(stream: IO[bytes], choose: _Choose) -> dict[str, Floats]:
+def _read_csv(stream: IO[bytes], choose: _Choose, named: bool | None) -> dict[str, Floats]:
     with TextIOWrapper(stream, "utf-8-sig", newline="") as text:
         try:
-            header = _header(text.readline())
-            wanted = {name: header.index(name) for name in choose(header)}
+            names, above = _header(text, named)
+            if named is False:
+                text.seek(0)
+                above = 0
+            wanted = {name: names.index(name) for name in choose(names)}
             below = text.tell()
             try:
-                return _all_numbers(text, wanted, len(header))
+                return _all_numbers(text, wanted, len(names))
             except ValueError:  # a quote, or text in a column that may not be wanted: slowly then
                 text.seek(below)
-            return _cell_by_cell(text, wanted, len(header))
+            return _cell_by_cell(text, wanted, len(names), above)
         except UnicodeDecodeError:
             raise ArgumentError(("file",), "not UTF-8 text") from None
 
 
-def _header(line: str) -> list[str]:
+def _header(text: TextIOWrapper, named: bool | None) -> tuple[list[str], int]:
+    """Return the names of the columns, and the lines that they take: a quoted name may hold line breaks."""
+    first = text.readline()
+    lines = itertools.chain([first], iter(text.readline, ""))
+    reader = csv.reader(lines, strict=True, skipinitialspace=True)
     try:
-        header = [cell.strip() for cell in next(csv.reader([line], strict=True, skipinitialspace=True), [])]
+        header = [cell.strip() for cell in next(reader, [])]
     except csv.Error as error:
-        raise ArgumentError(("file",), f"line 1: {error}") from None
+        raise ArgumentError(("file",), _other_separator(first) or f"line 1: {error}") from None
+    if len(header) == 1 and (why := _other_separator(first)):
+        raise ArgumentError(("file",), why)
     if len(header) > _MAX_COLUMNS:
         raise ArgumentError(("file",), f"{len(header):,} columns, more than {_MAX_COLUMNS:,}")
+    if named is False:
+        return [f"c{k + 1}" for k in range(len(header))], 0
+    if named is None and header and all(map(_is_number, header)):
+        what = "line 1 holds numbers, so that the file seems to have no names of columns"
+        raise ArgumentError(
+            ("file",), f"{what}. `header: false` names them c1, c2, ...; `header: true` takes the numbers"
+        )
     last = {name: place for place, name in enumerate(header)}
     twice = [name for place, name in enumerate(header) if last[name] != place]
     if twice:
         raise ArgumentError(("file",), f"line 1: the column {brief(twice[0])} stands twice in the header")
-    return header
+    return header, reader.line_num
+
+
+def _other_separator(line: str) -> str:
+    """Return what is wrong with a header that other signs than commas part."""
+    found = next((name for sign, name in ((";", "semicolons"), ("\t", "tabs")) if sign in line), "")
+    what = f"line 1: {found} seem to part the columns: write commas, and numbers with decimal points"
+    return what if found else ""
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return cell.isascii() and float(cell) is not None
+    except ValueError:
+        return False
 
 
 def _all_numbers(text: TextIOWrapper, wanted: Mapping[str, int], width: int) -> dict[str, Floats]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numpy warns of a file without rows, for which the slow way has an error
         table = np.loadtxt(text, delimiter=",", comments=None, ndmin=2)
-    if table.shape[1] != width or not len(table):
+    if table.shape[1] != width or not len(table) or not np.isfinite(table).all():
         raise ValueError
     return {name: table[:, place] for name, place in wanted.items()}
 
 
-def _cell_by_cell(text: TextIOWrapper, wanted: Mapping[str, int], width: int) -> dict[str, Floats]:
+def _cell_by_cell(text: TextIOWrapper, wanted: Mapping[str, int], width: int, above: int) -> dict[str, Floats]:
     reader = csv.reader(text, strict=True, skipinitialspace=True)
     columns = {name: array("d") for name in wanted}  # a quarter of a list of floats
     try:
         for row in filter(None, reader):
-            line = reader.line_num + 1  # the header is line 1
+            line = reader.line_num + above
             if len(row) != width:
                 raise ArgumentError(("file",), f"line {line} has {len(row)} cells, the header has {width}")
             for name, place in wanted.items():
                 columns[name].append(_cell(row[place], line, name))
     except csv.Error as error:
-        raise ArgumentError(("file",), f"line {reader.line_num + 1}: {error}") from None
+        raise ArgumentError(("file",), f"line {reader.line_num + above}: {error}") from None
     if not all(columns.values()):
         raise ArgumentError(("file",), "no rows below the header")
     return {name: np.array(column) for name, column in columns.items()}
 
 
 def _cell(cell: str, line: int, column: str) -> float:
-    try:
+    what = f"{brief(cell)} is not a number" if cell.strip() else "the cell is empty"
+    with suppress(ValueError):
         if cell.isascii() and "_" not in cell:  # Python's float also takes 1_000 and digits of every script
-            return float(cell)
-    except ValueError:
-        pass
-    raise ArgumentError(("file",), f"line {line}, column {brief(column)}: {brief(cell)} is not a number")
+            if math.isfinite(value := float(cell)):
+                return value
+            what = f"{brief(cell)} is not a finite number"
+    if re.fullmatch(r"\s*[-+]?[0-9]+,[0-9]+\s*", cell):
+        what += ": a decimal comma? Write a point"
+    raise ArgumentError(("file",), f"line {line}, column {brief(column)}: {what}")
 
 
 _PIECE = 1024**2  # bytes read at once; an archive's directory of names is one piece
@@ -204,7 +249,7 @@ class _InPieces:
         return content
 
 
-def _read_npz(stream: IO[bytes], choose: _Choose) -> dict[str, Floats]:
+def _read_npz(stream: IO[bytes], choose: _Choose, named: bool | None) -> dict[str, Floats]:
     try:
         with zipfile.ZipFile(_InPieces(stream)) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
@@ -238,6 +283,9 @@ class _Array:
 
     @classmethod
     def of(cls, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> _Array:
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without a bound
+            what = f"the array {brief(name)} is packed by another way than numpy's"
+            raise ArgumentError(("file",), f"{what}: numpy.savez and savez_compressed write what is read here")
         with archive.open(info) as stream:
             head = stream.read(len(_MAGIC) + 2)
             if head[: len(_MAGIC)] != _MAGIC:
@@ -257,8 +305,11 @@ class _Array:
             raise ArgumentError(("file",), f"the array {brief(name)} has shape {brief(text)}, not [n] or [n, d]")
         array = cls(info, np.dtype(kind), order == b"True", shape, len(head) + length)
         # zipfile reads no more than the stated size, and we allocate by the description: both are bounded, and agree.
-        if 8 * array.count > MAX_FILE_BYTES or array.count * array.dtype.itemsize > info.file_size - array.start:
+        if array.count * array.dtype.itemsize > info.file_size - array.start:
             raise ArgumentError(("file",), f"the array {brief(name)} of shape {shape} is larger than the file may hold")
+        if 8 * array.count > MAX_FILE_BYTES:
+            what = f"the array {brief(name)} of shape {shape} takes {8 * array.count:,} bytes in float64"
+            raise ArgumentError(("file",), f"{what}, more than {MAX_FILE_BYTES:,}")
         return array
 
     def read(self, archive: zipfile.ZipFile) -> Floats:
@@ -272,4 +323,7 @@ class _Array:
         return numbers.reshape(self.shape, order="F" if self.fortran_order else "C").astype(np.float64, order="C")
 
 
-_READERS: dict[str, Callable[[IO[bytes], _Choose], dict[str, Floats]]] = {".csv": _read_csv, ".npz": _read_npz}
+_READERS: dict[str, Callable[[IO[bytes], _Choose, bool | None], dict[str, Floats]]] = {
+    ".csv": _read_csv,
+    ".npz": _read_npz,
+}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -169,12 +170,23 @@ def bce() -> Loss:
 
     dL/do = (o − t) / (max(o (1 − o), 1e-12) N). Source: torch.nn.BCELoss.
     """
+    import torch
 
     def bind(output: Tensor) -> Pointwise:
         one, count = output.new_tensor(1), output.new_tensor(output.numel())
         return lambda o, t: (o - t).div_((one - o).mul_(o).clamp_(min=_BCE_FLOOR)).div_(count)
 
-    return _of_torch("binary_cross_entropy", "BinaryCrossEntropy", bind)
+    function = torch.nn.functional.binary_cross_entropy
+
+    def value(o: Tensor, t: Tensor, reduction: str = "mean") -> Tensor:
+        """Return torch's loss; NaN for outputs outside [0, 1], where torch raises, or ends CUDA's context."""
+        if not o.is_cuda:
+            with suppress(RuntimeError):
+                return function(o, t, reduction=reduction)
+        terms = (t - 1) * torch.log1p(-o).clamp(min=-100) - t * torch.log(o).clamp(min=-100)
+        return terms if reduction == "none" else terms.mean()
+
+    return Loss(value, bind, "BinaryCrossEntropy", lambda o, t: value(o, t.expand_as(o), "none"))
 
 
 def bce_with_logits() -> Loss:

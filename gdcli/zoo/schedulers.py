@@ -111,7 +111,7 @@ def cosine_annealing_warm_restarts(
     """
 
     def schedule(base: Setting, lr: Setting, epoch: int) -> Setting:
-        since, length = epoch, T_0
+        since, length = epoch % T_0 if T_mult == 1 else epoch, T_0
         while since >= length:
             since, length = since - length, length * T_mult
         return eta_min + (base - eta_min) * (1 + math.cos(math.pi * since / length)) / 2

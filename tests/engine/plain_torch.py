@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812  # its usual name
 from torch import Tensor, nn
 
 from gdcli.engine.evaluation import starts_of
@@ -91,6 +92,37 @@ class Plain:
     losses: list[float]
     gradients: list[Tensor]  # flat, in the order of the parameters that are trained
     weights: list[list[Tensor]]
+
+
+def straight_through_sign(z: Tensor) -> Tensor:
+    """sign forward, hard tanh backward; the two differ from each other at -1 and 1 alone."""
+    return torch.sign(z).detach() + (F.hardtanh(z) - F.hardtanh(z).detach())
+
+
+TORCHS_ACTIVATIONS: dict[str, Call | None] = {
+    "none": None,
+    "relu": torch.relu,
+    "leaky_relu": F.leaky_relu,
+    "relu6": F.relu6,
+    "elu": F.elu,
+    "selu": F.selu,
+    "celu": F.celu,
+    "gelu": F.gelu,
+    "sigmoid": torch.sigmoid,
+    "hardsigmoid": F.hardsigmoid,
+    "tanh": torch.tanh,
+    "hardtanh": F.hardtanh,
+    "silu": F.silu,
+    "hardswish": F.hardswish,
+    "mish": F.mish,
+    "softplus": F.softplus,
+    "softsign": F.softsign,
+    "logsigmoid": F.logsigmoid,
+    "tanhshrink": F.tanhshrink,
+    "softmax": lambda z: F.softmax(z, -1),
+    "log_softmax": lambda z: F.log_softmax(z, -1),
+    "sign_ste": straight_through_sign,
+}
 
 
 def mlp(sizes: Sequence[int], dtype: torch.dtype, seed: int = 0, bias: bool = True) -> list[nn.Linear]:

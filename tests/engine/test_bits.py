@@ -7,7 +7,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from plain_torch import DTYPES, Plain, Spec, Trained, batches, built, chained, loop, mlp, same_bits, trained
+from hypothesis import given
+from hypothesis import strategies as st
+from plain_torch import (
+    DTYPES,
+    TORCHS_ACTIVATIONS,
+    Plain,
+    Spec,
+    Trained,
+    batches,
+    built,
+    chained,
+    loop,
+    mlp,
+    same_bits,
+    trained,
+)
 from torch import Tensor, nn
 
 from gdcli.zoo.optimizers import OPTIMIZERS
@@ -177,6 +192,54 @@ def test_200_steps_of_mini_batches(rule: str, settings: dict[str, Any], size: in
     spec = mini_batch_spec(size, shuffle, activation, dtype, optimizer={"name": rule, **settings})
     for engine in ENGINES if size == 4 else ENGINES[:1]:
         assert_same(trained({**spec, "engine": engine}, ["gradients"]), plain, names_of(3))
+
+
+# --- every width ------------------------------------------------------------------------------------------------------
+
+
+def assert_bits_of_a_plain_loop(sizes: list[int], size: int, rows: int, activation: str, dtype: str, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    x, y = draw.normal(size=(rows, sizes[0])), draw.normal(size=(rows, sizes[-1]))
+    layers = mlp(sizes, DTYPES[dtype], seed)
+    parameters = [p for layer in layers for p in layer.parameters()]
+    forward = chained(layers, [TORCHS_ACTIVATIONS[activation]] * (len(layers) - 1) + [None])
+    steps = batches(torch.tensor(x, dtype=DTYPES[dtype]), torch.tensor(y, dtype=DTYPES[dtype]), size, 3)
+    plain = loop(parameters, forward, nn.MSELoss(), optimizer_of("sgd", {"lr": 0.05}, parameters), steps)
+    spec = {
+        "data": {"x": x.tolist(), "y": y.tolist()},
+        "model": {"type": "mlp", "layers": sizes, "activation": activation},
+        "loss": "mse",
+        "optimizer": {"name": "sgd", "lr": 0.05},
+        "batch": {"mode": "mini-batch", "size": size, "shuffle": False},
+        "epochs": 3,
+        "seed": seed,
+        "dtype": dtype,
+        "engine": "by_hand",
+    }
+    run = trained(spec, ["gradients"])
+    assert run.column("loss").tolist() == plain.losses
+    assert same_bits(torch.from_numpy(run.column("gradients")), torch.stack(plain.gradients))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("wide", range(1, 41))
+def test_a_layer_of_one_unit_before_one_of_any_width(wide: int, dtype: str) -> None:
+    """Autograd multiplies the transposed operands where a layer's input is a single number."""
+    assert_bits_of_a_plain_loop([2, 1, wide, 3], 1, 2, "tanh", dtype, seed=wide)
+
+
+@given(
+    sizes=st.lists(st.one_of(st.just(1), st.integers(1, 40)), min_size=2, max_size=4),
+    size=st.integers(1, 4),
+    rows=st.integers(1, 9),
+    activation=st.sampled_from([name for name in TORCHS_ACTIVATIONS if name != "sign_ste"]),
+    dtype=st.sampled_from([*DTYPES]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_any_width_batch_and_activation(
+    sizes: list[int], size: int, rows: int, activation: str, dtype: str, seed: int
+) -> None:
+    assert_bits_of_a_plain_loop(sizes, size, rows, activation, dtype, seed)
 
 
 # --- groups, freeze ---------------------------------------------------------------------------------------------------

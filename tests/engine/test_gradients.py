@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812  # its usual name
-from plain_torch import DTYPES, built, loaded, same_bits
+from plain_torch import DTYPES, TORCHS_ACTIVATIONS, built, loaded, same_bits
 from torch import Tensor
 
 from gdcli.engine.problem import TrainingProblem, build
@@ -26,37 +26,6 @@ from gdcli.zoo.losses import LOSSES, TARGETS, Loss
 from gdcli.zoo.models import Affine, Chain
 
 Call = Callable[..., Tensor]
-
-
-def straight_through_sign(z: Tensor) -> Tensor:
-    """sign forward, hard tanh backward; the two differ from each other at -1 and 1 alone."""
-    return torch.sign(z).detach() + (F.hardtanh(z) - F.hardtanh(z).detach())
-
-
-TORCHS_ACTIVATIONS: dict[str, Call | None] = {
-    "none": None,
-    "relu": torch.relu,
-    "leaky_relu": F.leaky_relu,
-    "relu6": F.relu6,
-    "elu": F.elu,
-    "selu": F.selu,
-    "celu": F.celu,
-    "gelu": F.gelu,
-    "sigmoid": torch.sigmoid,
-    "hardsigmoid": F.hardsigmoid,
-    "tanh": torch.tanh,
-    "hardtanh": F.hardtanh,
-    "silu": F.silu,
-    "hardswish": F.hardswish,
-    "mish": F.mish,
-    "softplus": F.softplus,
-    "softsign": F.softsign,
-    "logsigmoid": F.logsigmoid,
-    "tanhshrink": F.tanhshrink,
-    "softmax": lambda z: F.softmax(z, -1),
-    "log_softmax": lambda z: F.log_softmax(z, -1),
-    "sign_ste": straight_through_sign,
-}
 
 
 class Case(NamedTuple):
@@ -159,9 +128,10 @@ def assert_three_agree(
 
 @cache
 def loaded_for(case: str, dtype: torch.dtype, engine: str) -> Loaded:
+    probable = {"type": "mlp", "layers": [1, 1], "output_activation": "sigmoid"}
     spec = {
         "data": {"x": [[0]], "y": [0 if CASES[case].targets == "classes" else 1]},
-        "model": "linear",
+        "model": probable if case == "bce" else "linear",
         "loss": {"name": CASES[case].name, **CASES[case].settings},
         "epochs": 0,
         "print": {"style": "loss"},

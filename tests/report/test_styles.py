@@ -37,7 +37,11 @@ class Run:
 
 def rows(block: StepBlock, first: int, end: int) -> StepBlock:
     columns = {each.name: getattr(block, each.name) for each in fields(block)}
-    cut = {name: column[first:end] for name, column in columns.items() if column is not None and name != "sample"}
+    cut = {
+        name: column[first:end]
+        for name, column in columns.items()
+        if column is not None and name not in ("sample", "ends")
+    }
     if block.sample is not None:
         cut["sample"] = tuple(side[first:end] for side in block.sample)
     return StepBlock(**cut)

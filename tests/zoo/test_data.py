@@ -279,7 +279,14 @@ def test_a_class_column_becomes_indices_and_several_probabilities(tmp_path: Path
         ("", None, "y", "is empty"),
         ("x,y\n", None, "y", "no rows"),
         ("x,y\n1,2\n\n3,abc\n", None, "y", "line 4, column 'y': 'abc' is not a number"),
-        ('x,y\n"1\n",2\n3,\n', None, "y", "line 4, column 'y': '' is not a number"),
+        ('x,y\n"1\n",2\n3,\n', None, "y", "line 4, column 'y': the cell is empty"),
+        ("x,y\n1,2\nnan,3\n", None, "y", "line 3, column 'x': 'nan' is not a finite number"),
+        ('x,y\n1,2\n"7,4",3\n', None, "y", "line 3, column 'x': '7,4' is not a number: a decimal comma?"),
+        ('"a";"y"\n1;2\n', None, "y", "line 1: semicolons seem to part the columns"),
+        ("a;y\n7,4;2\n", None, "y", "line 1: semicolons seem to part the columns"),
+        ("a\ty\n1\t2\n", None, "y", "line 1: tabs seem to part the columns"),
+        ("1.5,2\n3,4\n", None, "2", "line 1 holds numbers"),
+        (",x,y\n0,1,2\n", None, "y", "column 1 has no name, like the index that pandas writes"),
         ("x,y\n1_000,2\n", None, "y", "'1_000' is not a number"),
         ("x,y\n\x1b[2J,2\n", None, "y", r"'\x1b[2J' is not a number"),
         ("x,y\n1,2\n3\n", None, "y", "line 3 has 1 cells, the header has 2"),
@@ -306,11 +313,48 @@ def test_a_csv_file_that_cannot_be_used_says_where(
     assert str(caught.value).isprintable()
 
 
-@pytest.mark.parametrize("label", ["1.5", "-1", "nan", "1e300"])
+@pytest.mark.parametrize("label", ["1.5", "-1", "1e300"])
 def test_a_label_that_is_no_class_index_is_refused(tmp_path: Path, label: str) -> None:
     with pytest.raises(ArgumentError, match="row 2, column 'k': a class index") as caught:
         read_file(csv_file(tmp_path, f"x,k\n1,0\n2,{label}\n"), None, "k", classes=True)
     assert caught.value.path == ("target",)
+
+
+def test_a_name_may_hold_line_breaks_and_the_lines_below_are_counted_on(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, '"size\n(m2)",y\n7.5,1\n8,x\n')
+    with pytest.raises(ArgumentError, match="line 4, column 'y': 'x' is not a number"):
+        read_file(path, None, "y", classes=False)
+    good = csv_file(tmp_path, '"size\n(m2)",y\n7.5,1\n8,2\n')
+    assert read_file(good, None, "y", classes=False).x.tolist() == [[7.5], [8.0]]
+
+
+@pytest.mark.parametrize("cells", ["1,2\n3,4\n", '1,"2"\n3,4\n'])  # numpy's reader, and cell by cell
+def test_a_file_without_a_header_has_columns_by_number(tmp_path: Path, cells: str) -> None:
+    table = read_file(csv_file(tmp_path, cells), None, "c2", classes=False, header=False)
+    assert (table.x.tolist(), table.y.tolist()) == ([[1.0], [3.0]], [[2.0], [4.0]])
+    named = read_file(csv_file(tmp_path, cells), None, "2", classes=False, header=True)
+    assert (named.x.tolist(), named.y.tolist()) == ([[3.0]], [[4.0]])
+
+
+def test_listed_features_leave_an_unnamed_column_out(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, ",x,y\n0,1,2\n1,3,4\n")
+    assert read_file(path, ["x"], "y", classes=False).x.tolist() == [[1.0], [3.0]]
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_that_numpy_does_not_write_is_refused_unread(tmp_path: Path, compression: int) -> None:
+    np.savez(tmp_path / "plain.npz", x=np.zeros(10**6), y=np.zeros(10**6))
+    with zipfile.ZipFile(tmp_path / "plain.npz") as plain, zipfile.ZipFile(tmp_path / "b.npz", "w", compression) as b:
+        for name in plain.namelist():
+            b.writestr(name, plain.read(name))
+    with pytest.raises(ArgumentError, match="packed by another way"):
+        read_file(tmp_path / "b.npz", None, "y", classes=False)
+
+
+def test_integers_of_one_byte_that_are_too_many_in_float64_are_told_as_such(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "u.npz", x=np.zeros((25_000, 3_072), np.uint8), y=np.zeros(25_000))
+    with pytest.raises(ArgumentError, match="614,400,000 bytes in float64, more than 536,870,912"):
+        read_file(tmp_path / "u.npz", None, "y", classes=False)
 
 
 def test_a_missing_feature_is_named_by_its_place(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def _advance(built: TrainingProblem, rates: LrSchedules, step: int) -> tuple[int
             t += 1
             if t == step:
                 return tuple(every[rows.index] if isinstance(rows.index, slice) else rows.index.tolist())
-            training_step(built.kernel.step, rows, rates.of_epoch((t - 1) // built.batches.per_epoch), t)
+            training_step(built, rows, rates.of_epoch((t - 1) // built.batches.per_epoch), t)
             if not bool(built.theta.values.isfinite().all()):
                 raise RunError(f"the run diverges at step {t:,}, before step {step:,}")
 

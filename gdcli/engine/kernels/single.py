@@ -91,6 +91,8 @@ def _back(layer: AffineLayer, x: Tensor, *, is_first: bool) -> Callable[[Tensor,
         # the sum over one row is 0 + δ, which differs from δ in the sign of a zero alone: δ is made where it goes
         delta, into_bias, zero = into_bias.view(1, -1), None, x.new_zeros(())
     transposed = delta.t()
+    # autograd takes an input of one number for a column-major one, and then multiplies the transposed operands
+    is_number, weight_t = len(x) == weight.shape[1] == 1, weight.t()
 
     def back(d: Tensor, a_in: Tensor, z: Tensor, a_out: Tensor) -> Tensor:
         if activation is not None:
@@ -102,7 +104,7 @@ def _back(layer: AffineLayer, x: Tensor, *, is_first: bool) -> Callable[[Tensor,
             mm(d_t, a_in, out=into_weight)
         if into_bias is not None:
             total(d, axes, out=into_bias)
-        below = d if is_first else mm(d, weight)
+        below = d if is_first else mm(weight_t, d.t()).t() if is_number else mm(d, weight)
         if zero is not None:
             d.add_(zero)  # last: the products take δ as it is
         return below

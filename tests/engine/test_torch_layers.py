@@ -1,0 +1,132 @@
+"""Torch's own layers: what cannot be made, does not fit or takes no batch of one row is told at the layer's place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROWS = {"x": [[0.1, 0.2, 0.3, 0.4], [0.5, 0.1, 0.2, 0.9], [1, 2, 3, 4]], "y": [[1.0], [0.0], [1.0]]}
+
+
+def written(layers: list[Any], **more: Any) -> str:
+    spec = {
+        "data": ROWS,
+        "model": {"type": "sequential", "layers": layers},
+        "loss": "mse",
+        "optimizer": {"name": "sgd", "lr": 0.01},
+        "epochs": 2,
+        **more,
+    }
+    Path("s.yaml").write_text(json.dumps(spec))
+    return "s.yaml"
+
+
+def layer(kind: str, **arguments: Any) -> dict[str, Any]:
+    return {"layer": kind, **arguments}
+
+
+LINEAR = layer("Linear", in_features=4, out_features=1)
+REFUSED: dict[str, tuple[list[Any], int, str]] = {
+    "a tuple": (
+        [
+            layer("Unflatten", dim=1, unflattened_size=[1, 4]),
+            layer("AdaptiveMaxPool1d", output_size=4, return_indices=True),
+        ],
+        1,
+        "AdaptiveMaxPool1d gives a tuple with these settings, no tensor",
+    ),
+    "a tuple before a layer": (
+        [
+            layer("Unflatten", dim=1, unflattened_size=[1, 4]),
+            layer("AdaptiveMaxPool1d", output_size=4, return_indices=True),
+            "Flatten",
+        ],
+        1,
+        "gives a tuple",
+    ),
+    "a constructor that divides by zero": (
+        [layer("GroupNorm", num_groups=0, num_channels=4), LINEAR],
+        0,
+        "torch.nn.GroupNorm",
+    ),
+    "a constructor that asserts": ([layer("Hardtanh", min_val=10.0), LINEAR], 0, "torch.nn.Hardtanh: max_val"),
+    "an argument that it has not": ([layer("Linear", in_features=4, out_features=1, bais=True)], 0, "bais"),
+    "a width": (["ReLU", layer("Linear", in_features=5, out_features=1)], 1, "Linear does not fit"),
+    "a channel axis": (
+        [
+            layer("Unflatten", dim=1, unflattened_size=[2, 2]),
+            layer("Conv2d", in_channels=3, out_channels=1, kernel_size=1),
+        ],
+        1,
+        "Conv2d does not fit",
+    ),
+}
+
+
+@pytest.mark.parametrize("command", ["validate", "run", "check"])
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_does_not_fit_is_told_at_its_layer(gdcli, name: str, command: str) -> None:
+    layers, index, told = REFUSED[name]
+
+    answer = gdcli(command, written(layers))
+    assert (answer.code, answer.out) == (2, "")
+    (line,) = answer.err.splitlines()
+    assert line.startswith("s.yaml:1:")
+    assert f": model.layers[{index}]: " in line
+    assert told in line
+
+
+NORM = [layer("BatchNorm1d", num_features=4), LINEAR]
+
+
+@pytest.mark.parametrize("batch", ["stochastic", {"size": 2}, {"size": 1}], ids=str)
+def test_a_batch_norm_with_a_batch_of_one_row_is_told_by_validate(gdcli, batch: Any) -> None:
+    answer = gdcli("validate", written(NORM, batch=batch))
+    assert answer.code == 2
+    assert "model.layers[0]: BatchNorm1d takes no batch of one row" in answer.err
+    assert "batch.drop_last: true leaves it out" in answer.err
+
+
+@pytest.mark.parametrize("batch", ["full", {"size": 2, "drop_last": True}, {"size": 3}], ids=str)
+def test_a_batch_norm_without_one_is_valid_and_trains(gdcli, batch: Any) -> None:
+    spec = written(NORM, batch=batch)
+    assert gdcli("validate", spec).code == 0
+    assert gdcli("run", spec, "--no-plot", "-q").code == 0
+
+
+def test_no_layer_is_tried_on_one_row_where_nothing_is_trained(gdcli) -> None:
+    spec = written(NORM, data={"x": [[1, 2, 3, 4]], "y": [[1]]}, epochs=0, print={"style": "loss"})
+    assert gdcli("validate", spec).code == 0
+
+
+def test_trying_layers_on_one_row_draws_nothing_from_the_runs_generator(gdcli) -> None:
+    """Dropout's numbers of a run with a last batch of one row are those of a bare script."""
+    import torch
+
+    spec = written([layer("Dropout", p=0.5), LINEAR], batch={"size": 2, "shuffle": False}, epochs=1)
+    answer = gdcli("run", spec, "--no-plot", "--json")
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Linear(4, 1))
+    net.train()
+    first = torch.nn.functional.mse_loss(net(torch.tensor(ROWS["x"][:2])), torch.tensor(ROWS["y"][:2])).item()
+    recorded = (Path(answer.json["folder"]) / "steps.csv").read_text().splitlines()[1].split(",")[3]
+    assert float(recorded) == first
+
+
+@pytest.mark.parametrize("style", ["manual", "autograd"])
+def test_a_style_of_one_gradient_is_refused_where_the_layers_have_more(gdcli, style: str) -> None:
+    answer = gdcli("validate", written([LINEAR], batch="stochastic", print={"style": style}))
+    assert answer.code == 2
+    assert f"print.style: the style {style} prints one gradient, the model has 5" in answer.err
+
+
+@pytest.mark.parametrize("command", ["validate", "sweep"])
+def test_groups_of_names_that_the_layers_lack_are_told_before_anything_runs(gdcli, command: str) -> None:
+    spec = written([LINEAR], optimizer={"name": "sgd", "groups": {"9.*": {"lr": 1.0}}})
+    answer = gdcli(command, spec, *(["--param", "seed=0,1"] if command == "sweep" else []))
+    assert (answer.code, answer.out) == (2, "")
+    assert "optimizer.groups.9.*: no parameter of that name. Known: 0.bias, 0.weight" in answer.err
+    assert not Path("runs").exists()
