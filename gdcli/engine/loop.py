@@ -50,11 +50,6 @@ def keep_of(problem: TrainingProblem) -> Literal["values", "norms", "none"]:
     return wanted
 
 
-def columns_of_best(problem: TrainingProblem) -> frozenset[str]:
-    """Return the columns that a record's best loss needs: none where each step's loss is that of all rows."""
-    return frozenset() if problem.batches.are_full else frozenset(("full_loss",))
-
-
 def training_step(
     problem: TrainingProblem,
     rows: Rows,
@@ -348,10 +343,10 @@ class Loop:
 
     def note_best(self, block: Block, good: NDArray[np.int64]) -> None:
         """Keep the lowest loss of the whole set seen so far, and its step; ``good`` [R] steps count."""
-        if self.full_batch:
-            losses, before = block.loss, 1  # before this step's update
-        elif block.full_loss is not None:
+        if block.full_loss is not None:
             losses, before = block.full_loss, 0
+        elif self.full_batch:
+            losses, before = block.loss, 1  # before this step's update
         else:
             return
         if (good < len(block.step)).any() or not before:

@@ -14,7 +14,7 @@ import numpy as np
 from gdcli.engine.evaluation import starts_of
 from gdcli.engine.gradient_log import Keep
 from gdcli.engine.grouping import chunk_of, structure, why_alone
-from gdcli.engine.loop import Interrupt, Loop, columns_of_best
+from gdcli.engine.loop import Interrupt, Loop
 from gdcli.engine.problem import TrainingProblem, build, build_fleet
 from gdcli.errors import MachineError
 from gdcli.records import Block, Result
@@ -176,7 +176,7 @@ def _training(shard: Shard, layout: Layout, collector: Collector, interrupt: Int
         logs = layout.folder or layout.partial_results.parent  # runs without folders have none
         checkpoints = Checkpoints(layout.partial_results, key, spec.checkpoint.every_seconds, name=name, logs=logs)
     lists: dict[str, list[Any]] = {"hits": collector.hits, "runs": [run.number for run in runs]}
-    return Training(Loop(problem, columns | columns_of_best(problem), keep, interrupt), recorders, checkpoints, lists)
+    return Training(Loop(problem, columns, keep, interrupt), recorders, checkpoints, lists)
 
 
 def matches_single(shard: Shard) -> bool:

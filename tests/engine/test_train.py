@@ -64,6 +64,8 @@ def joined(run: Trained) -> dict[str, Any]:
     """Every column that the blocks have, joined; arrays of rows of different lengths as a list."""
     found: dict[str, Any] = {}
     for field in dataclasses.fields(StepBlock):
+        if field.name == "ends":  # one for a block
+            continue
         parts = [getattr(block, field.name) for block in run.blocks]
         if field.name == "output":
             found[field.name] = [array.tolist() for part in parts for array in part]
