@@ -41,10 +41,12 @@ def spec_of(
 ) -> tuple[str, tuple[str, ...]]:
     """Return SPEC and all overrides, those of the options too.
 
-    A first word with ``=`` is an override, and then the default spec is meant.
+    A first word that is an override means the default spec.
     """
+    from gdcli.spec.overrides import is_override
+
     options = [f"{key}={value}" for key, value in (("seed", seed), ("device", device)) if value is not None]
-    if words and "=" not in words[0]:
+    if words and not is_override(words[0]):
         return words[0], (*words[1:], *options)
     if default is None:
         raise SpecError("which spec? gdcli run SPEC [key=value ...]; 'gdcli cp' lists the bundled ones")

@@ -28,7 +28,7 @@ def read(
     with all problems of one that is not valid, and for an override that is not key=value.
     """
     for word in words:
-        if "=" not in word and not word.startswith("~"):
+        if "=" not in word:
             raise SpecError(f"an override is key=value (got '{word}')")
     node = overrides.apply(document.read(source.text, source.shown), words, command=command)
     spec = schema.parse(node, source.path.stem if name is None else name)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gdcli.engine import checkpoint_state
 from gdcli.engine.evaluation import starts_of
-from gdcli.engine.loop import Interrupt, Loop, columns_of_best, keep_of
+from gdcli.engine.loop import Interrupt, Loop, keep_of
 from gdcli.engine.problem import TrainingProblem
 from gdcli.engine.start_values import first_line
 from gdcli.errors import DamagedError, GdcliError, MachineError, RunError
@@ -109,7 +109,7 @@ def alone(
 ) -> Training:
     """Return one run in training, as `run` trains it; one of which other columns are captured is not resumed."""
     spec, keep, (start,) = built.loaded.spec, keep_of(built), starts_of(built)
-    loop = Loop(built, STYLES[spec.style].columns | columns | columns_of_best(built), keep, interrupt)
+    loop = Loop(built, STYLES[spec.style].columns | columns, keep, interrupt)
     checkpoints = None
     if record is not None and not columns:
         checkpoints = Checkpoints(record.folder, record.config, spec.checkpoint.every_seconds)

@@ -10,11 +10,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from gdcli.errors import Problem, SpecError
 from gdcli.report.styles import STYLES
 from gdcli.spec import sizes
 from gdcli.spec.document import MAX_PROBLEMS
-from gdcli.spec.models import constant_error, group_problems, layer_problems, match, name_problems
+from gdcli.spec.models import constant_error, group_problems, layer_problems, name_problems
 from gdcli.spec.sections import RunSpec
 from gdcli.spec.signature import Path as KeyPath
 from gdcli.spec.signature import got
@@ -48,6 +47,12 @@ class Loaded:
     data_sha256: str = ""
     bounded: bool = True  # size limits count
     cores: int | None = None  # that `threads: auto` counts with; None: those of this machine
+    layer_shapes: Mapping[str, tuple[int, ...]] | None = None  # of torch's own layers, once they have been built
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]] | None:
+        """The shape of each parameter by its full name; None for torch's own layers that have not been built."""
+        return self.layer_shapes if isinstance(self.architecture, Stack) else self.architecture.shapes
 
     @property
     def samples(self) -> int:
@@ -100,8 +105,8 @@ def respecified(loaded: Loaded, spec: RunSpec) -> Loaded:
 
     Raises SpecError for groups of the optimizer that the model has not.
     """
-    if spec.optimizer is not None and spec.optimizer.groups and not isinstance(loaded.architecture, Stack):
-        _refuse(list(islice(group_problems(spec, loaded.architecture.shapes), MAX_PROBLEMS)))
+    if spec.optimizer is not None and spec.optimizer.groups and loaded.shapes is not None:
+        _refuse(list(islice(group_problems(spec, loaded.shapes), MAX_PROBLEMS)))
     return replace(loaded, spec=spec)
 
 
@@ -166,7 +171,7 @@ def _read(spec: RunSpec, file: Path | None) -> Table:
     given = dict(spec.data.arguments)
     if file is not None:
         expected = given.get("sha256")
-        table = _file_table(file, given["features"], given["target"], classes)
+        table = _file_table(file, given["features"], given["target"], classes, given["header"])
         if expected and _digest(file) != expected:
             raise ArgumentError(("sha256",), "the file has changed since this digest was taken")
         return table
@@ -183,23 +188,26 @@ def _read(spec: RunSpec, file: Path | None) -> Table:
 _data_set = lru_cache(maxsize=1)(sources.dataset)
 
 
-def _file_table(file: Path, features: list[str] | None, target: str | list[str], classes: bool) -> Table:
+def _file_table(
+    file: Path, features: list[str] | None, target: str | list[str], classes: bool, header: bool | None
+) -> Table:
     """Return a file's rows, those read last if the file is still the same by the system's account."""
     try:
         found = file.stat()
     except OSError:  # its message is read_file's
-        return read_file(file, features, target, classes)
+        return read_file(file, features, target, classes, header)
     stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     columns = None if features is None else tuple(features)
-    return _stamped(stamp, file, columns, target if isinstance(target, str) else tuple(target), classes)
+    return _stamped(stamp, file, columns, target if isinstance(target, str) else tuple(target), classes, header)
 
 
 @lru_cache(maxsize=1)
 def _stamped(
-    stamp: tuple[int, ...], file: Path, features: Sequence[str] | None, target: str | Sequence[str], classes: bool
-) -> Table:
+    stamp: tuple[int, ...], file: Path, features: Sequence[str] | None, target: str | Sequence[str], classes: bool,
+    header: bool | None,
+) -> Table:  # fmt: skip
     """Read a file; the stamp only tells files apart."""
-    return read_file(file, features, target, classes)
+    return read_file(file, features, target, classes, header)
 
 
 def _prepared(spec: RunSpec, table: Table, problems: list[Problem]) -> tuple[Table | None, Table | None]:
@@ -306,12 +314,6 @@ def _style(loaded: Loaded) -> Iterator[Problem]:
     path = ("print", "style")
     if "sample" in columns and (loaded.samples == 0 or spec.batch.rows(loaded.samples) != 1):
         yield spec.problem(path, f"the style {spec.style} prints single samples", "Set batch: stochastic")
-    if spec.style in ("manual", "autograd") and not isinstance(loaded.architecture, Stack):
-        shapes = loaded.architecture.shapes
-        frozen = {name for pattern in spec.model.freeze for name in match(pattern, shapes)}
-        count = sum(prod(shape) for name, shape in shapes.items() if name not in frozen)
-        if count != 1:
-            yield spec.problem(path, f"the style {spec.style} prints one gradient, the model has {count}")
     if spec.style == "trace" and not isinstance(loaded.architecture, Objective):
         yield spec.problem(path, "the style trace prints the variables of an objective")
     if "output" in columns and loaded.training is None:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path as FilePath
 from typing import Any
 
 from gdcli.errors import Place, Problem, SpecError, nearest
@@ -85,6 +86,11 @@ def steps_of(path: str) -> list[str]:
             tail = [name + dot + last] if prefix == "model.init." else [part for part in (name, last) if part]
             return [*prefix.rstrip(".").split("."), *tail]
     return path.split(".")
+
+
+def is_override(word: str) -> bool:
+    """Say whether a word is an override, ``key=value``: nothing that is the path of a file is one."""
+    return "=" in word and not FilePath(word).exists()
 
 
 def split_override(text: str) -> tuple[str, str]:

@@ -175,6 +175,7 @@ class FileData(Section):
     file: Annotated[str, Len(1)]
     features: list[str] | None = None
     target: str | list[str]
+    header: bool | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
 
 

@@ -82,7 +82,9 @@ def test_what_does_not_fit_is_told_at_its_layer(gdcli, name: str, command: str) 
 NORM = [layer("BatchNorm1d", num_features=4), LINEAR]
 
 
-@pytest.mark.parametrize("batch", ["stochastic", {"size": 2}, {"size": 1}], ids=str)
+@pytest.mark.parametrize(
+    "batch", ["stochastic", {"mode": "mini-batch", "size": 2}, {"mode": "mini-batch", "size": 1}], ids=str
+)
 def test_a_batch_norm_with_a_batch_of_one_row_is_told_by_validate(gdcli, batch: Any) -> None:
     answer = gdcli("validate", written(NORM, batch=batch))
     assert answer.code == 2
@@ -90,7 +92,9 @@ def test_a_batch_norm_with_a_batch_of_one_row_is_told_by_validate(gdcli, batch: 
     assert "batch.drop_last: true leaves it out" in answer.err
 
 
-@pytest.mark.parametrize("batch", ["full", {"size": 2, "drop_last": True}, {"size": 3}], ids=str)
+@pytest.mark.parametrize(
+    "batch", ["full", {"mode": "mini-batch", "size": 2, "drop_last": True}, {"mode": "mini-batch", "size": 3}], ids=str
+)
 def test_a_batch_norm_without_one_is_valid_and_trains(gdcli, batch: Any) -> None:
     spec = written(NORM, batch=batch)
     assert gdcli("validate", spec).code == 0
@@ -106,7 +110,9 @@ def test_trying_layers_on_one_row_draws_nothing_from_the_runs_generator(gdcli) -
     """Dropout's numbers of a run with a last batch of one row are those of a bare script."""
     import torch
 
-    spec = written([layer("Dropout", p=0.5), LINEAR], batch={"size": 2, "shuffle": False}, epochs=1)
+    spec = written(
+        [layer("Dropout", p=0.5), LINEAR], batch={"mode": "mini-batch", "size": 2, "shuffle": False}, epochs=1
+    )
     answer = gdcli("run", spec, "--no-plot", "--json")
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Linear(4, 1))

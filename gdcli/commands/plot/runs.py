@@ -13,6 +13,7 @@ from gdcli.commands import specs
 from gdcli.errors import DamagedError, RunError, SpecError
 from gdcli.report import plots
 from gdcli.spec.load import Loaded
+from gdcli.spec.overrides import is_override
 from gdcli.storage.csv_reader import NumberColumns
 
 Floats = NDArray[np.float64]
@@ -31,7 +32,7 @@ class CurveSource:
 
 def sources(words: Sequence[str], kind: str) -> list[CurveSource]:
     """Return the runs that the words name, each with a label of its own; overrides are for the specs among them."""
-    overrides = [word for word in words if "=" in word and not Path(word).exists()]
+    overrides = [word for word in words if is_override(word)]
     runs = [specs.record_or_spec(word) for word in words if word not in overrides]
     if not runs:
         raise SpecError(f"--kind {kind} needs a RUN: a record, or a spec")
