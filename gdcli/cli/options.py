@@ -64,7 +64,8 @@ def spread(command: Callable[..., int]) -> Callable[..., int]:
 
     @wraps(command)
     def spreading(**values: Any) -> int:
-        return command(**values, shared=ManyRuns(**{each.name: values.pop(each.name) for each in more}))
+        shared = ManyRuns(**{each.name: values.pop(each.name) for each in more})
+        return command(**values, shared=shared)
 
     spreading.__signature__ = own.replace(parameters=[*given, *more])  # type: ignore[attr-defined]  # that inspect reads
     return spreading
