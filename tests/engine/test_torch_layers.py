@@ -136,3 +136,28 @@ def test_groups_of_names_that_the_layers_lack_are_told_before_anything_runs(gdcl
     assert (answer.code, answer.out) == (2, "")
     assert "optimizer.groups.9.*: no parameter of that name. Known: 0.bias, 0.weight" in answer.err
     assert not Path("runs").exists()
+
+
+def test_a_layer_that_raises_in_the_middle_of_a_run_is_told_with_step_and_record(
+    gdcli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    trained: list[int] = []
+
+    def forward(self: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+        if x.requires_grad:
+            trained.append(len(x))
+            if len(trained) == 3:
+                raise RuntimeError("no more\nthan two")
+        return x
+
+    monkeypatch.setattr(torch.nn.Tanh, "forward", forward)
+    last = layer("Linear", in_features=1, out_features=1)
+    answer = gdcli("run", written([LINEAR, "Tanh", layer("Dropout", p=0.1), last], epochs=5), "--no-plot", "-q")
+    (folder,) = Path("runs/s").iterdir()
+    assert answer.code == 1
+    told = answer.err.splitlines()[-1]
+    assert told.startswith("torch refused layer 1 at step 3: no more. ")
+    assert told.endswith(f". The record is {folder}")
+    assert json.loads((folder / "summary.json").read_text()) == {"status": "failed", "message": told}

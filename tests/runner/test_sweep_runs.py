@@ -239,7 +239,9 @@ def test_more_runs_than_the_limit_with_the_option_that_raises_it(gdcli) -> None:
 def check_one_failed(answer: Answer, output: str) -> None:
     assert answer.code == 1
     (told,) = [line for line in answer.err.splitlines() if "failed:" in line]
-    assert told.startswith("batch.size=1: failed: torch refused a step: Expected more than 1 value")
+    assert told.startswith("batch.size=1: failed: ")
+    assert "model.layers[1]: BatchNorm1d takes no batch of one row" in told
+    assert "Expected more than 1 value" in told
     assert "1 of 3 runs failed" in answer.err.splitlines()
     assert "Traceback" not in answer.err
     table = table_of(output)
