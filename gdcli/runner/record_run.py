@@ -169,9 +169,9 @@ class Training:
         where = f"layer {name} at step {step}" if name else f"step {step}"
         message = f"torch refused {where}: {first_line(error)}. 'gdcli validate' tries the layers on rows of the data"
         if (record := self.recorders[0].record) is not None:
-            message += f". The record is {record.folder}"
             summary = files.json_text({"status": "failed", "message": message})
             files.replace(record.folder / "summary.json", summary)
+            message += f". The record is {record.folder}"
         return RunError(message)
 
     def _open(self, timing: Timing, warning: Warn) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from gdcli.cli import main
@@ -103,12 +104,22 @@ def test_many_runs(place: Path, name: str) -> None:
     assert [path.name for path in place.glob("runs/*")] == [record.parent.name]
 
 
-def test_a_run_that_diverged_and_one_that_torch_refused(place: Path) -> None:
+def test_a_run_that_diverged_and_one_that_torch_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded(place / "diverged", "run", "linear_regression", "lr=1e6", codes=(1,))
     assert_identical(call(place / "diverged", "verify", "last"))
+    trained: list[int] = []  # of each process, which are forks of this one
+
+    def forward(self: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+        trained.extend([1] * x.requires_grad)
+        if len(trained) == 3:
+            raise RuntimeError("no more")
+        return x
+
+    monkeypatch.setattr(torch.nn.Tanh, "forward", forward)
     (place / "refused").mkdir()
-    (place / "refused" / "one_row.yaml").write_text(ONE_ROW)
-    recorded(place / "refused", "run", "one_row.yaml", codes=(1,))
+    refused = ONE_ROW.replace("{layer: BatchNorm1d, num_features: 3}", "Tanh\n    - {layer: Dropout, p: 0.1}")
+    (place / "refused" / "refused.yaml").write_text(refused)
+    recorded(place / "refused", "run", "refused.yaml", codes=(1,))
     assert_identical(call(place / "refused", "verify", "last"))
 
 
