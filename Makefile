@@ -14,7 +14,7 @@ run: $(STAMP)  ## print document 4's backpropagation through a 2-2-2 net
 test: $(STAMP)  ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-quick: $(STAMP)  ## the tests that are not marked slow, in two minutes
+quick: $(STAMP)  ## the tests that are not marked slow
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 soak: $(STAMP)  ## the promises about crashes and bad input, with their full figures: an hour or more

@@ -141,8 +141,7 @@ def compare(
 
 def _many(ctx: typer.Context, source: Source, shared: options.ManyRuns) -> tuple[Console, Context]:
     console = Console(ctx.obj, quiet=shared.quiet, json=shared.json)
-    execution = ExecutionOptions(shared.jobs, shared.cluster, shared.verify)
-    frontend = console.frontend()
+    frontend, execution = console.frontend(), ExecutionOptions(shared.jobs, shared.cluster, shared.verify)
     return console, Context(
         source, frontend, shared.output, needed=shared.needed, arguments=arguments(), options=execution
     )
