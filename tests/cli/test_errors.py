@@ -185,6 +185,7 @@ def test_cp_does_not_overwrite(capsys: Capture, tmp_path: Path) -> None:
     assert target.read_text() == "mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [["run", "backprop_2x"], ["run", "bad.yaml"], ["run", "backprop_2x2", "--bo\x1b[31mgus"]]
 )
@@ -255,6 +256,7 @@ def _refused(text: str) -> SpecError | MachineError | None:
     return None
 
 
+@pytest.mark.slow
 def test_mutations_of_the_bundled_specs_raise_only_what_is_foreseen() -> None:
     rng = random.Random(20240601)
     names, refused = bundled.names(), 0

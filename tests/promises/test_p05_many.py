@@ -354,6 +354,7 @@ def counted(into: Path, deaths: int = 0) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [12, 110], ids=["folders", "beyond folders"])
 def test_a_fleet_goes_on_in_its_middle(place: Path, specs: Path, count: int) -> None:
     """The steps up to the checkpoint are not made again: together as many as undisturbed."""
@@ -395,6 +396,7 @@ def flipped(path: Path, draw: random.Random) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["one by one", "beyond folders"])
 def test_damaged_results_are_not_believed(
     place: Path, specs: Path, expected: Callable[[str], Undisturbed], name: str
@@ -421,6 +423,7 @@ def test_damaged_results_are_not_believed(
         assert_same(folder, expected(name).files, trial)
 
 
+@pytest.mark.slow
 def test_a_run_whose_folder_is_gone_is_run_again(
     place: Path, specs: Path, expected: Callable[[str], Undisturbed]
 ) -> None:

@@ -104,6 +104,7 @@ def test_many_runs(place: Path, name: str) -> None:
     assert [path.name for path in place.glob("runs/*")] == [record.parent.name]
 
 
+@pytest.mark.slow
 def test_a_run_that_diverged_and_one_that_torch_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded(place / "diverged", "run", "linear_regression", "lr=1e6", codes=(1,))
     assert_identical(call(place / "diverged", "verify", "last"))
@@ -187,6 +188,7 @@ def changed(path: Path, row: int, column: str) -> tuple[str, str]:
     return rows[row][k], before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["linear1.weight[0,1]", "linear2.bias[0]"])
 @pytest.mark.parametrize("step", [1, 7, 12])
 def test_one_number_of_the_gradients(place: Path, step: int, column: str) -> None:
@@ -234,6 +236,7 @@ def test_a_line_of_the_log_and_of_the_summary(place: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["a sweep of keys", "tuned"])
 def test_a_number_of_many_runs(place: Path, kind: str) -> None:
     record = recorded(place, *MANY[kind])
@@ -304,6 +307,7 @@ def test_other_edits(place: Path, edit: str) -> None:
 # --- what cannot be compared as a whole -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_that_its_time_ended_is_compared_to_its_last_step(place: Path) -> None:
     record = recorded(place, "run", "linear_regression", "epochs=1000000", "stop.max_seconds=0.3", "--no-limits")
     summary = json.loads((record / "summary.json").read_text())
@@ -336,6 +340,7 @@ def test_a_record_that_has_not_ended(place: Path, number: int) -> None:
     assert ended.err == f"{record} has not ended: gdcli resume goes on with it\n"
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_nothing_of_the_record(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(place))  # where it is done again
     recorded(place, *LONG, "stop.max_steps=20000", "record.gradients=none", "checkpoint.every_seconds=30")
