@@ -19,6 +19,27 @@ settings.load_profile("gdcli")
 GOLDEN = Path(__file__).parent / "golden"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cases", type=int, metavar="N", help="run at most N >= 2 cases of each test, the first and last")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep N cases of each test, evenly spaced from its first to its last, where `--cases N` is given."""
+    most = config.getoption("--cases")
+    if most is None:
+        return
+    tests: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    kept = {
+        cases[k * (len(cases) - 1) // (most - 1)].nodeid if len(cases) > most else cases[k].nodeid
+        for cases in tests.values()
+        for k in range(min(most, len(cases)))
+    }
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in kept])
+    items[:] = [item for item in items if item.nodeid in kept]
+
+
 class Answer(NamedTuple):
     code: int
     out: str

@@ -171,6 +171,7 @@ def test_a_sweep_of_it_has_the_losses_of_single_runs(kind: str, gdcli: Any) -> N
     assert losses[0][0] != losses[0][1]
 
 
+@pytest.mark.slow
 def test_a_killed_run_of_it_resumes_to_the_same_bytes(kind: str, gdcli: Any, tmp_path: Path) -> None:
     command = ("run", "spec.yaml", "epochs=200", "checkpoint.every_seconds=0", "--no-plot", "-q")
     whole, killed = tmp_path / "whole", tmp_path / "killed"

@@ -204,6 +204,7 @@ def test_a_comparison_has_the_table_of_the_command(gdcli: Any) -> None:
     assert len(found.to_pandas()) == 2
 
 
+@pytest.mark.slow
 def test_a_record_of_many_steps_is_read_back() -> None:
     run = gdcli.run("linear_manual", epochs=2000, output="runs", plot=False)  # several blocks
     back = gdcli.load(run.folder or "")

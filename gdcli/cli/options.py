@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import wraps
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -28,12 +31,44 @@ JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=1, max=1024, help="
 ClusterOption = Annotated[
     str | None, typer.Option(help="Train on a Dask cluster: a scheduler's address, or local:N processes.")
 ]
-FailFastOption = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")]
-MaxRunsOption = Annotated[int | None, typer.Option(min=1, help="Most runs, or points, to allow.")]
-FleetOption = Annotated[
-    Literal["auto", "off"], typer.Option(help="off trains the runs one by one, exactly as run does.")
-]
-VerifyOption = Annotated[int, typer.Option(min=0, help="Train so many runs again alone; tell the largest difference.")]
+
+
+@dataclass(frozen=True, slots=True)
+class ManyRuns:
+    """The options that `sweep` and `compare` have alike."""
+
+    max_runs: Annotated[int | None, typer.Option(min=1, help="Most runs, or points, to allow.")] = None
+    fleet: Annotated[
+        Literal["auto", "off"], typer.Option(help="off trains the runs one by one, exactly as run does.")
+    ] = "auto"
+    verify: Annotated[int, typer.Option(min=0, help="Train so many runs again alone; tell the largest difference.")] = 0
+    jobs: JobsOption = 1
+    cluster: ClusterOption = None
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False
+    output: OutputOption = Path("runs")
+    seed: SeedOption = None
+    device: DeviceOption = None
+    quiet: QuietOption = False
+    plot: PlotOption = True
+    json: JsonOption = False
+    needed: NeededOption = False
+
+
+def spread(command: Callable[..., int]) -> Callable[..., int]:
+    """Return a command whose parameter ``shared`` is made of an option for each of its fields, as Typer reads them."""
+    own, hints = signature(command, eval_str=True), get_type_hints(ManyRuns, include_extras=True)
+    given = [parameter for name, parameter in own.parameters.items() if name != "shared"]
+    more = [
+        Parameter(f.name, Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name]) for f in fields(ManyRuns)
+    ]
+
+    @wraps(command)
+    def spreading(**values: Any) -> int:
+        shared = ManyRuns(**{each.name: values.pop(each.name) for each in more})
+        return command(**values, shared=shared)
+
+    spreading.__signature__ = own.replace(parameters=[*given, *more])  # type: ignore[attr-defined]  # that inspect reads
+    return spreading
 
 
 def spec_of(

@@ -173,7 +173,8 @@ def validate(
     warnings: list[str] = []
     for name in names:
         try:
-            warnings += specs.tried(specs.loaded(name, overrides, "run", bounded=not no_limits)).warnings
+            loaded = specs.loaded(name, overrides, "run", bounded=not no_limits)
+            warnings += specs.tried(loaded, Frontend(importing=importing)).warnings
         except SpecError as error:
             found += str(error).splitlines()
     for warning in [] if json else warnings:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gdcli.commands.again import Report
     from gdcli.commands.batch import BatchRun
     from gdcli.commands.run import RunReport
+    from gdcli.spec.bundled import Source
 
 RecordArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A record: its folder, its id, a prefix, a name, last.")
@@ -52,6 +53,7 @@ def run(
     return tell(commands.run(request, context), console)
 
 
+@options.spread
 def sweep(
     ctx: typer.Context,
     words: Annotated[
@@ -66,19 +68,8 @@ def sweep(
     trajectory: Annotated[
         list[str] | None, typer.Option(metavar="RUN", help="A record or a spec: its path on the surface.")
     ] = None,
-    max_runs: options.MaxRunsOption = None,
-    fleet: options.FleetOption = "auto",
-    verify: options.VerifyOption = 0,
-    jobs: options.JobsOption = 1,
-    cluster: options.ClusterOption = None,
-    fail_fast: options.FailFastOption = False,
-    output: options.OutputOption = Path("runs"),
-    seed: options.SeedOption = None,
-    device: options.DeviceOption = None,
-    quiet: options.QuietOption = False,
-    plot: options.PlotOption = True,
-    json: options.JsonOption = False,
-    needed: options.NeededOption = False,
+    *,
+    shared: options.ManyRuns,
 ) -> int:
     """Sweep a parameter of the model (no training), or train one run per value of a key.
 
@@ -89,22 +80,21 @@ def sweep(
     from gdcli.spec import bundled
     from gdcli.storage.request import SweepRequest
 
-    name, overrides = options.spec_of(words or [], "linear_sweep", seed=seed, device=device)
+    name, overrides = options.spec_of(words or [], "linear_sweep", seed=shared.seed, device=shared.device)
     source = bundled.find(name)
     request = SweepRequest(
-        name=source.path.stem, overrides=overrides, plot=plot, max_runs=max_runs,
-        fleet=fleet, fail_fast=fail_fast, param=tuple(param or ()), seeds=seeds,
+        name=source.path.stem, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
+        fleet=shared.fleet, fail_fast=shared.fail_fast, param=tuple(param or ()), seeds=seeds,
         trajectory=tuple(map(lasting, trajectory or ())),
     )  # fmt: skip
-    console = Console(ctx.obj, quiet=quiet, json=json)
-    execution = ExecutionOptions(jobs, cluster, verify)
-    context = Context(source, console.frontend(), output, needed=needed, arguments=arguments(), options=execution)
+    console, context = _many(ctx, source, shared)
     if dry_run:
         console.text(commands.expanded(request, context))
         return 0
-    return tell(commands.sweep(request, context), console, verify)
+    return tell(commands.sweep(request, context), console, shared.verify)
 
 
+@options.spread
 def compare(
     ctx: typer.Context,
     words: Annotated[
@@ -125,19 +115,8 @@ def compare(
     x: Annotated[
         Literal["steps", "epochs", "evaluations"] | None, typer.Option("--x", help="The axis of the plot.")
     ] = None,
-    max_runs: options.MaxRunsOption = None,
-    fleet: options.FleetOption = "auto",
-    verify: options.VerifyOption = 0,
-    jobs: options.JobsOption = 1,
-    cluster: options.ClusterOption = None,
-    fail_fast: options.FailFastOption = False,
-    output: options.OutputOption = Path("runs"),
-    seed: options.SeedOption = None,
-    device: options.DeviceOption = None,
-    quiet: options.QuietOption = False,
-    plot: options.PlotOption = True,
-    json: options.JsonOption = False,
-    needed: options.NeededOption = False,
+    *,
+    shared: options.ManyRuns,
 ) -> int:
     """Compare optimizers or batch modes: the runs of each row, a table, plots, one folder.
 
@@ -147,19 +126,25 @@ def compare(
     from gdcli.spec import bundled
     from gdcli.storage.request import CompareRequest
 
-    name, overrides = options.spec_of(words or [], "optimizers_2x2", seed=seed, device=device)
+    name, overrides = options.spec_of(words or [], "optimizers_2x2", seed=shared.seed, device=shared.device)
     source = bundled.find(name)
     if target is not None and not isfinite(target):
         raise SpecError(f"--target takes a loss (got {target:g})")
     request = CompareRequest(
-        name=source.path.stem, overrides=overrides, plot=plot, max_runs=max_runs,
-        fleet=fleet, fail_fast=fail_fast, optimizers=optimizers, batches=batches, seeds=seeds, redraw_data=redraw_data,
-        tune=tune, tune_range=tune_range, target=target, closed_form=closed_form, x=x,
+        name=source.path.stem, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
+        fleet=shared.fleet, fail_fast=shared.fail_fast, optimizers=optimizers, batches=batches, seeds=seeds,
+        redraw_data=redraw_data, tune=tune, tune_range=tune_range, target=target, closed_form=closed_form, x=x,
     )  # fmt: skip
-    console = Console(ctx.obj, quiet=quiet, json=json)
-    execution = ExecutionOptions(jobs, cluster, verify)
-    context = Context(source, console.frontend(), output, needed=needed, arguments=arguments(), options=execution)
-    return tell(commands.compare(request, context), console, verify)
+    console, context = _many(ctx, source, shared)
+    return tell(commands.compare(request, context), console, shared.verify)
+
+
+def _many(ctx: typer.Context, source: Source, shared: options.ManyRuns) -> tuple[Console, Context]:
+    console = Console(ctx.obj, quiet=shared.quiet, json=shared.json)
+    frontend, execution = console.frontend(), ExecutionOptions(shared.jobs, shared.cluster, shared.verify)
+    return console, Context(
+        source, frontend, shared.output, needed=shared.needed, arguments=arguments(), options=execution
+    )
 
 
 def resume(

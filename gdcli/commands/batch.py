@@ -142,9 +142,7 @@ def warn_of_rounding(plan: Plan, frontend: Frontend) -> None:
         one_row = loaded.samples and loaded.spec.batch.rows(loaded.samples) == 1
         if not (shard.together and one_row and kernel_name(loaded) == "elementwise"):
             continue
-        with contextlib.suppress(
-            GdcliError, RuntimeError, ValueError, ArithmeticError
-        ):  # a run that cannot be is told when its turn comes
+        with contextlib.suppress(GdcliError, RuntimeError, ValueError):  # what cannot run is told in its turn
             if not matches_single(shard):
                 text = "on this processor the runs of a fleet agree with gdcli run to rounding, not bit by bit"
                 frontend.warning(text)

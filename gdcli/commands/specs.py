@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from gdcli.commands.context import Frontend
 from gdcli.errors import SpecError, nearest
 from gdcli.plan import SpecFactory, Trial
 from gdcli.spec import bundled, document, overrides, schema
@@ -42,10 +43,14 @@ def loaded(spec: str, words: Sequence[str], command: str, *, bounded: bool = Tru
     return read(bundled.find(spec), words, command, trained=trained, bounded=bounded)[1]
 
 
-def tried(loaded: Loaded) -> Loaded:
-    """Return a spec whose layers of torch have been built and tried; others as they are, without torch."""
+def tried(loaded: Loaded, frontend: Frontend) -> Loaded:
+    """Return a spec whose layers of torch have been built and tried; others as they are, without torch.
+
+    Raises SpecError for a layer that cannot be made or does not fit.
+    """
     if not isinstance(loaded.architecture, Stack):
         return loaded
+    frontend.engine()
     from gdcli.engine.start_values import with_layers
 
     return with_layers(loaded)

@@ -172,6 +172,7 @@ class Training:
             message += f". The record is {record.folder}"
             summary = files.json_text({"status": "failed", "message": message})
             files.replace(record.folder / "summary.json", summary)
+            message += f". The record is {record.folder}"
         return RunError(message)
 
     def _open(self, timing: Timing, warning: Warn) -> None:

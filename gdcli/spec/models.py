@@ -28,13 +28,8 @@ _OF_MATRICES = frozenset(INIT_NAMES) - {"zeros", "ones", "normal", "uniform", "t
 
 def name_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> list[Problem]:
     """Return what is wrong with init, freeze, groups and style for a model whose parameters have these shapes."""
-    found = chain(
-        _init_problems(spec, shapes),
-        _freeze_problems(spec, shapes),
-        group_problems(spec, shapes),
-        _style_problems(spec, shapes),
-    )
-    return list(islice(found, MAX_PROBLEMS))
+    checks = (_init_problems, _freeze_problems, group_problems, _style_problems)
+    return list(islice(chain.from_iterable(check(spec, shapes) for check in checks), MAX_PROBLEMS))
 
 
 def _style_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Problem]:

@@ -33,11 +33,7 @@ _Choose: TypeAlias = Callable[[list[str]], list[str]]
 
 
 def read_file(
-    path: Path,
-    features: Sequence[str] | None,
-    target: str | Sequence[str],
-    classes: bool,
-    header: bool | None = None,
+    path: Path, features: Sequence[str] | None, target: str | Sequence[str], classes: bool, header: bool | None = None
 ) -> Table:
     """Read a table from a CSV file, or from the named arrays of an NPZ file.
 

@@ -185,6 +185,7 @@ def test_cp_does_not_overwrite(capsys: Capture, tmp_path: Path) -> None:
     assert target.read_text() == "mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [["run", "backprop_2x"], ["run", "bad.yaml"], ["run", "backprop_2x2", "--bo\x1b[31mgus"]]
 )
@@ -255,6 +256,7 @@ def _refused(text: str) -> SpecError | MachineError | None:
     return None
 
 
+@pytest.mark.slow
 def test_mutations_of_the_bundled_specs_raise_only_what_is_foreseen() -> None:
     rng = random.Random(20240601)
     names, refused = bundled.names(), 0
@@ -269,3 +271,10 @@ def test_mutations_of_the_bundled_specs_raise_only_what_is_foreseen() -> None:
             assert all(1 <= each.place.line <= lines and each.place.column >= 1 for each in error.problems), text
             assert all(str(each).isprintable() and len(str(each)) < 2_000 for each in error.problems), text
     assert refused > MUTATIONS / 4  # the mutations do break the specs
+
+
+def test_a_file_whose_path_has_an_equals_sign_is_a_spec_and_no_override(gdcli) -> None:
+    """As every run of a sweep has one: 1-lr=0.1/config.yaml."""
+    gdcli("cp", "backprop_2x2", "lr=0.1.yaml")
+    assert gdcli("validate", "lr=0.1.yaml").out == "lr=0.1.yaml: valid\n"
+    assert gdcli("run", "lr=0.1.yaml", "epochs=2", "--no-plot", "-q").code == 0

@@ -40,6 +40,7 @@ def recorded(gdcli, *overrides: str) -> str:
     return str(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["losses", "activations"])
 def test_functions_need_no_run_and_nothing_is_overwritten(gdcli, kind: str) -> None:
     answer = gdcli("plot", "--kind", kind)
@@ -119,6 +120,7 @@ def test_a_surface_of_two_parameters_is_the_loss_itself(gdcli) -> None:
     assert shown.trails[0].points.shape == (21, 2)
 
 
+@pytest.mark.slow
 def test_a_surface_of_a_net_is_a_plane_and_says_how_far_it_is_off(net) -> None:
     shown = plane(sources([recorded(net), "net.yaml", "lr=2"], "surface"))
     assert shown.names[0].startswith("principal component 1: ")
@@ -129,6 +131,7 @@ def test_a_surface_of_a_net_is_a_plane_and_says_how_far_it_is_off(net) -> None:
     assert net("plot", "net.yaml", "-k", "surface", "--animate").err == "wrote surface.gif\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_run_that_diverges_leaves_the_plane_to_the_others(net, dtype: str) -> None:
     line = "data: {x: [1, 2, 3], y: [2, 4, 6]}\nmodel: {type: mlp, layers: [1, 2, 1], activation: none}\nloss: mse\n"

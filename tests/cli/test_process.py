@@ -55,6 +55,7 @@ def started(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_in_order(tmp_path: Path, number: int, code: int) -> None:
     process = started(tmp_path, *LONG)
@@ -70,6 +71,7 @@ def test_a_signal_ends_the_run_in_order(tmp_path: Path, number: int, code: int) 
     assert b"interrupted after step" in err
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_does_not_end_the_run(tmp_path: Path) -> None:
     command = " ".join([*GDCLI, "run", "momentum_2x2", "epochs=20000", "--no-plot"])
     ended = subprocess.run(
@@ -85,6 +87,7 @@ def test_a_reader_that_leaves_does_not_end_the_run(tmp_path: Path) -> None:
     assert summary["steps"] == 20000
 
 
+@pytest.mark.slow
 def test_full_standard_output_is_one_line_and_exit_3(tmp_path: Path) -> None:
     with Path("/dev/full").open("wb") as full:
         ended = subprocess.run(

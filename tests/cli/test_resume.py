@@ -158,6 +158,7 @@ def test_a_record_that_is_gone_on_with_is_listed_as_running(gdcli, interrupted: 
         os.close(holder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_lose_nothing(tmp_path: Path, closed: str) -> None:
     command = f"{sys.executable} -m gdcli run backprop_2x2 --no-plot {closed}"
@@ -169,6 +170,7 @@ def test_closed_streams_lose_nothing(tmp_path: Path, closed: str) -> None:
     assert (folder / "log.txt").read_text().startswith("tensor([[0.7514, 0.7729]]")
 
 
+@pytest.mark.slow
 def test_a_path_on_a_surface_is_the_same_from_any_folder(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert gdcli("run", "rosenbrock", "epochs=5", "--no-plot").code == 0
     path = str(only_folder(Path("runs")).absolute())

@@ -113,6 +113,7 @@ def test_settings_and_defaults_of_optimizers_are_marked(gdcli) -> None:
     assert table["lr"].tolist() == ["1.0", "0.001", "0.5"]  # torch's default of AdamW is 1e-3
 
 
+@pytest.mark.slow
 def test_batch_modes_side_by_side(gdcli) -> None:
     answer = gdcli("compare", "gd_variants", "--batches", "full,stochastic,mini-batch:16", "epochs=3")
     assert answer.code == 0, answer.err
@@ -124,6 +125,7 @@ def test_batch_modes_side_by_side(gdcli) -> None:
     assert (folder / "compare.png").is_file()
 
 
+@pytest.mark.slow
 def test_facts_of_the_practical_specs(gdcli) -> None:
     linear = gdcli("run", "linear_regression", "--json", "--no-plot").json
     (weights,), (bias,) = linear["parameters"]["weight"], linear["parameters"]["bias"]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gdcli.commands.check import AUTOGRAD, DIFFERENCES, HAND, Report, check
-from gdcli.errors import RunError, SpecError
+from gdcli.errors import SpecError
 from gdcli.spec import bundled
 from gdcli.spec.document import read
 from gdcli.spec.load import Loaded, load
@@ -196,5 +196,5 @@ def test_a_frozen_model_and_a_refused_batch() -> None:
     text = "{data: {x: [[1, 2]], y: [[3]]}, model: {type: sequential, layers: "
     layers = "[{layer: Linear, in_features: 2, out_features: 1}, {layer: BatchNorm1d, num_features: 1}]"
     assert check(one_row).samples == 3
-    with pytest.raises(RunError, match="torch refuses the step"):
+    with pytest.raises(SpecError, match="takes no batch of one row"):
         check(loaded(text + layers + "}, loss: mse, optimizer: sgd}"))

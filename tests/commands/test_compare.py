@@ -89,6 +89,7 @@ def test_each_row_has_the_losses_of_the_run(gdcli) -> None:
     assert table["best_loss"].tolist() == [end["best_loss"] for end in ends]
 
 
+@pytest.mark.slow
 def test_up_to_twenty_runs_have_the_bits_of_single_runs_and_more_are_fleets(gdcli) -> None:
     compare = ("compare", "digits.yaml", "--optimizers", "sgd,adam", "epochs=1", "--no-plot")
     assert gdcli(*compare, "--seeds", "10", "-o", "few").code == 0
@@ -140,6 +141,7 @@ def test_means_intervals_and_pairing_are_scipy_s(tuned: dict[str, Any]) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_every_optimizer_is_tuned_alike_on_seeds_of_its_own(tuned: dict[str, Any]) -> None:
     table, tuning = table_of("runs"), table_of("runs", "tuning.csv")
     seeds = set(tuning["seed"])
@@ -160,6 +162,7 @@ def test_every_optimizer_is_tuned_alike_on_seeds_of_its_own(tuned: dict[str, Any
         assert len(lrs) in (9, 9 + 9 // 2)
 
 
+@pytest.mark.slow
 def test_the_seed_draws_weights_and_order_and_the_rows_share_them(tuned: dict[str, Any]) -> None:
     table = table_of("runs")
     assert table["data"].nunique() == 1
@@ -170,6 +173,7 @@ def test_the_seed_draws_weights_and_order_and_the_rows_share_them(tuned: dict[st
     assert table_of("runs", "tuning.csv")["data"].unique().tolist() == table["data"].unique().tolist()
 
 
+@pytest.mark.slow
 def test_targets_that_some_seeds_miss(tuned: dict[str, Any]) -> None:
     table = table_of("runs")
     for row in tuned["rows"]:
@@ -203,6 +207,7 @@ def test_tuning_finds_the_best_learning_rate_of_a_quadratic(gdcli, a: float, b: 
     assert tried.set_index("lr")["final_loss"].idxmin() == lr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ends", "where"), [("1e-6,1e-5", "highest"), ("0.3,1", "lowest")])
 def test_a_winner_at_the_edge_is_marked_and_the_grid_extended_once(gdcli, ends: str, where: str) -> None:
     Path("bowl.yaml").write_text(QUADRATIC.format(a=10, b=10))  # best: 0.1
@@ -231,6 +236,7 @@ def test_without_tuning_the_table_says_so(gdcli) -> None:
     assert "untuned" not in gdcli("compare", "bowl.yaml", "--optimizers", "sgd", "--tune", "3", "--no-plot").out
 
 
+@pytest.mark.slow
 def test_a_tuned_comparison_has_the_same_bytes_in_processes(gdcli) -> None:
     compare = (
         "compare", "line.yaml", "--optimizers", "sgd,adam", "--seeds", "4", "--tune", "5", "--target", "1.5",
@@ -277,6 +283,7 @@ def raw_header(folder: Path) -> list[str]:
     return (folder / "results.csv").read_text().splitlines()[0].split(",")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("batch", "rows"), [("{mode: mini-batch, size: 8}", 20), ("{mode: mini-batch, size: 8, drop_last: true}", 16)]
 )
@@ -302,6 +309,7 @@ def test_effort_with_small_batches_counts_rows_and_looks_once_an_epoch(gdcli, ba
     assert table.loc[0, columns].tolist() == [4 * per_epoch, 4, 4 * rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", ["full", "{mode: mini-batch, size: 8}"])
 def test_fleets_and_single_runs_reach_the_target_alike(gdcli, batch: str) -> None:
     compare = (
@@ -443,7 +451,7 @@ def test_a_row_that_fails_is_kept_and_counted(gdcli) -> None:
     answer = gdcli(*compare, "--json")
     assert answer.code == 1
     told = answer.err.splitlines()
-    assert sum("failed: torch refused a step: Expected more than 1 value" in line for line in told) == 2
+    assert sum("failed: " in line and "Expected more than 1 value" in line for line in told) == 2
     assert "2 of 4 runs failed" in told
     assert table_of("runs")["status"].tolist() == ["finished", "finished", "failed", "failed"]
     good, bad = answer.json["rows"]
@@ -460,7 +468,7 @@ def test_runs_that_fail_while_tuning_are_counted_and_stop_where_asked(gdcli) -> 
     assert table_of("all")["status"].tolist() == ["finished", "failed"]
     fast = gdcli(*compare, "--fail-fast", "-o", "fast")
     assert fast.code == 1
-    assert sum("failed: torch refused a step" in line for line in fast.err.splitlines()) == 1
+    assert sum("failed: " in line for line in fast.err.splitlines()) == 1
     assert table_of("fast").empty
 
 

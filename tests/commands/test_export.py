@@ -111,6 +111,7 @@ def test_tensorboard_reads_loss_lr_and_gradient_norm_of_every_step(gdcli) -> Non
     assert b"loss.name" in content
 
 
+@pytest.mark.slow
 def test_tensorboard_has_a_folder_for_each_run_of_many(gdcli) -> None:
     folder = Path(gdcli("compare", "--optimizers", "sgd,adam", "--no-plot", "--json").json["folder"])
     assert gdcli("export", "last", "-f", "tensorboard", "-q").code == 0

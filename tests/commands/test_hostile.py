@@ -38,6 +38,7 @@ def harmless(text: str) -> bool:
     return all(character.isprintable() for character in text.replace("\n", ""))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", EVIL)
 def test_no_text_of_a_record_reaches_the_terminal_as_it_is(gdcli, text: str) -> None:
     folder = evil_run(Path("runs"), text)
@@ -57,6 +58,7 @@ def test_no_text_of_a_record_reaches_the_terminal_as_it_is(gdcli, text: str) -> 
         assert "Traceback" not in answer.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", EVIL[:5])
 def test_on_a_terminal_neither(tmp_path: Path, text: str) -> None:
     evil_run(tmp_path / "runs", text)

@@ -231,6 +231,7 @@ def on_terminal(folder: Path, columns: int, *arguments: str) -> str:
     return shown.decode()
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_fits_the_width_and_keeps_the_ids(tmp_path: Path) -> None:
     three(tmp_path / "runs")
     for columns in (80, 200):
@@ -265,6 +266,7 @@ def modules_after(folder: Path, *arguments: str) -> set[str]:
     return set(ended.stderr.splitlines()[-1].split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [["ls"], ["ls", "--sort-by", "lr"], ["show", "last"], ["diff", "last~1", "last"], ["rm", "--yes", "last"],
               ["export", "last"]],
@@ -276,6 +278,7 @@ def test_no_torch_no_matplotlib_no_validation(tmp_path: Path, words: list[str]) 
     assert not loaded & {"torch", "matplotlib", "gdcli.spec.schema"}  # Typer itself imports pydantic
 
 
+@pytest.mark.slow
 def test_a_thousand_runs_in_under_a_second(tmp_path: Path) -> None:
     """Processor time of the whole process, the best of several, so that other work does not count."""
     for k in range(1000):

@@ -49,6 +49,7 @@ def test_without_a_terminal_it_wants_yes(gdcli, monkeypatch: pytest.MonkeyPatch)
     assert "--yes" in answer.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("typed", "left"), [(b"y\n", 2), (b"n\n", 3), (b"\n", 3), (b"yes\n", 2)])
 def test_on_a_terminal_it_asks(tmp_path: Path, typed: bytes, left: int) -> None:
     three(tmp_path / "runs")

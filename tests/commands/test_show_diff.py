@@ -137,6 +137,7 @@ def test_exit_code_is_1_only_when_asked_for(gdcli) -> None:
     assert gdcli("diff", "last~1", "last", "--exit-code").code == 1
 
 
+@pytest.mark.slow
 def test_sweeps_differ_from_their_first_row_on(gdcli) -> None:
     one = gdcli("sweep", "backprop_2x2", "-p", "lr=0.1,0.5,1", "epochs=3", "--no-plot", "--json").json["runs"]
     other = gdcli("sweep", "backprop_2x2", "-p", "lr=0.1,0.6,1", "epochs=3", "--no-plot", "--json").json["runs"]

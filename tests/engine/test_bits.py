@@ -228,6 +228,7 @@ def test_a_layer_of_one_unit_before_one_of_any_width(wide: int, dtype: str) -> N
     assert_bits_of_a_plain_loop([2, 1, wide, 3], 1, 2, "tanh", dtype, seed=wide)
 
 
+@pytest.mark.slow
 @given(
     sizes=st.lists(st.one_of(st.just(1), st.integers(1, 40)), min_size=2, max_size=4),
     size=st.integers(1, 4),

@@ -82,7 +82,9 @@ def test_what_does_not_fit_is_told_at_its_layer(gdcli, name: str, command: str) 
 NORM = [layer("BatchNorm1d", num_features=4), LINEAR]
 
 
-@pytest.mark.parametrize("batch", ["stochastic", {"size": 2}, {"size": 1}], ids=str)
+@pytest.mark.parametrize(
+    "batch", ["stochastic", {"mode": "mini-batch", "size": 2}, {"mode": "mini-batch", "size": 1}], ids=str
+)
 def test_a_batch_norm_with_a_batch_of_one_row_is_told_by_validate(gdcli, batch: Any) -> None:
     answer = gdcli("validate", written(NORM, batch=batch))
     assert answer.code == 2
@@ -90,7 +92,9 @@ def test_a_batch_norm_with_a_batch_of_one_row_is_told_by_validate(gdcli, batch: 
     assert "batch.drop_last: true leaves it out" in answer.err
 
 
-@pytest.mark.parametrize("batch", ["full", {"size": 2, "drop_last": True}, {"size": 3}], ids=str)
+@pytest.mark.parametrize(
+    "batch", ["full", {"mode": "mini-batch", "size": 2, "drop_last": True}, {"mode": "mini-batch", "size": 3}], ids=str
+)
 def test_a_batch_norm_without_one_is_valid_and_trains(gdcli, batch: Any) -> None:
     spec = written(NORM, batch=batch)
     assert gdcli("validate", spec).code == 0
@@ -106,7 +110,9 @@ def test_trying_layers_on_one_row_draws_nothing_from_the_runs_generator(gdcli) -
     """Dropout's numbers of a run with a last batch of one row are those of a bare script."""
     import torch
 
-    spec = written([layer("Dropout", p=0.5), LINEAR], batch={"size": 2, "shuffle": False}, epochs=1)
+    spec = written(
+        [layer("Dropout", p=0.5), LINEAR], batch={"mode": "mini-batch", "size": 2, "shuffle": False}, epochs=1
+    )
     answer = gdcli("run", spec, "--no-plot", "--json")
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Linear(4, 1))
@@ -130,3 +136,29 @@ def test_groups_of_names_that_the_layers_lack_are_told_before_anything_runs(gdcl
     assert (answer.code, answer.out) == (2, "")
     assert "optimizer.groups.9.*: no parameter of that name. Known: 0.bias, 0.weight" in answer.err
     assert not Path("runs").exists()
+
+
+def test_a_layer_that_raises_in_the_middle_of_a_run_is_told_with_step_and_record(
+    gdcli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    trained: list[int] = []
+
+    def forward(self: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+        if x.requires_grad:
+            trained.append(len(x))
+            if len(trained) == 3:
+                raise RuntimeError("no more\nthan two")
+        return x
+
+    monkeypatch.setattr(torch.nn.Tanh, "forward", forward)
+    last = layer("Linear", in_features=1, out_features=1)
+    answer = gdcli("run", written([LINEAR, "Tanh", layer("Dropout", p=0.1), last], epochs=5), "--no-plot", "-q")
+    (folder,) = Path("runs/s").iterdir()
+    assert answer.code == 1
+    told = answer.err.splitlines()[-1]
+    assert told.startswith("torch refused layer 1 at step 3: no more. ")
+    message, _, where = told.partition(". The record is ")
+    assert where == str(folder)
+    assert json.loads((folder / "summary.json").read_text()) == {"status": "failed", "message": message}

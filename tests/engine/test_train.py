@@ -289,6 +289,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run_though_the_loss_is() -> None
     assert "gradient of x is not finite" in run.outcome.message
 
 
+@pytest.mark.slow
 def test_norms_and_values_diverge_at_the_same_step() -> None:
     """In float32 a square overflows from 1.8e19 on, the gradient itself from 3.4e38 on."""
     ends = {}
@@ -303,6 +304,7 @@ def test_norms_and_values_diverge_at_the_same_step() -> None:
     assert len({flat(outcome.parameters).item() for outcome in ends.values()}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_model_with_dropout_that_diverges_ends_with_the_plain_loops_weights(dtype: str) -> None:
     """The steps before are repeated: with the same random numbers and running means, or they would end elsewhere."""

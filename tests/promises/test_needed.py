@@ -127,6 +127,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["run", "sweep of keys", "compare"])
 def test_torch_is_not_imported_for_nothing(folder: Path, name: str) -> None:
     command = COMMANDS[name]

@@ -142,6 +142,7 @@ FRESH = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mostly_slow(FRESH, 2))
 def test_fresh_processes_with_other_seeds_of_the_hash(tmp_path: Path, name: str) -> None:
     folders = [tmp_path / "one", tmp_path / "two" / "a deeper folder"]

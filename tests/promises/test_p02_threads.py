@@ -83,6 +83,7 @@ def tree(record: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in files}
 
 
+@pytest.mark.slow
 @two_cores
 def test_a_small_model_has_one_thread_and_the_same_bytes(tmp_path: Path) -> None:
     one, two = (record_of(tmp_path, cores, SMALL) for cores in (1, 2))

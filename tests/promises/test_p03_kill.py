@@ -186,6 +186,7 @@ VARIANTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", VARIANTS, ids=lambda variant: "-".join(map(str, variant.values())))
 def test_the_checkpoint_of_a_resumed_run_is_that_of_one_never_stopped(
     place: Path, specs: Path, optimizer: dict

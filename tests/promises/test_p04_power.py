@@ -207,6 +207,7 @@ def journals(specs: Path) -> list[Played]:
     return found
 
 
+@pytest.mark.slow
 def test_the_model_keeps_all_when_nothing_is_lost(place: Path, journals: list[Played]) -> None:
     """The model itself: with every change kept it builds the files that the run left."""
     for k, run in enumerate(journals):

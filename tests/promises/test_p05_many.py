@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -117,6 +118,14 @@ def in_a_group(within: Any) -> Iterator[None]:
 def started(folder: Path, *arguments: str) -> Child:
     """Start a command line in a process group of its own."""
     return start(folder, *arguments, within=in_a_group(watched(folder)))
+
+
+@contextmanager
+def anew(*arguments: str) -> Iterator[None]:
+    """Become a process of its own in a group of its own: a fork inherits the locks of clusters that tests had here."""
+    os.setpgid(0, 0)
+    os.execv(sys.executable, [sys.executable, "-m", "gdcli", *arguments])
+    yield
 
 
 def group_killed(child: Child) -> Ended:
@@ -295,8 +304,9 @@ def test_killed_on_a_cluster(place: Path, specs: Path, expected: Callable[[str],
     draw, kept = random.Random(6), 0
     for trial in range(trials(2, 20)):
         name = ("one by one", "a fleet")[trial % 2]
-        disturbed = Disturbed(place / str(trial), (*arguments_of(specs, name), "--cluster", "local:2"))
-        child = disturbed.go_on()
+        arguments = (*arguments_of(specs, name), "--cluster", "local:2")
+        disturbed = Disturbed(place / str(trial), arguments)
+        child = start(disturbed.folder, within=anew(*arguments))
         until(child, lambda at=disturbed.folder: bool(list(at.glob("runs/*/*/*/summary.json"))))  # type: ignore[misc]
         time.sleep(draw.uniform(0.0, 0.05))
         ended = group_killed(child)
@@ -344,6 +354,7 @@ def counted(into: Path, deaths: int = 0) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [12, 110], ids=["folders", "beyond folders"])
 def test_a_fleet_goes_on_in_its_middle(place: Path, specs: Path, count: int) -> None:
     """The steps up to the checkpoint are not made again: together as many as undisturbed."""
@@ -385,6 +396,7 @@ def flipped(path: Path, draw: random.Random) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["one by one", "beyond folders"])
 def test_damaged_results_are_not_believed(
     place: Path, specs: Path, expected: Callable[[str], Undisturbed], name: str
@@ -411,6 +423,7 @@ def test_damaged_results_are_not_believed(
         assert_same(folder, expected(name).files, trial)
 
 
+@pytest.mark.slow
 def test_a_run_whose_folder_is_gone_is_run_again(
     place: Path, specs: Path, expected: Callable[[str], Undisturbed]
 ) -> None:

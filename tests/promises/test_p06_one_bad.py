@@ -108,6 +108,7 @@ def reasons(answer: Answer, raised: str) -> dict[int, str]:
     }
 
 
+@pytest.mark.slow
 def test_twenty_runs_one_by_one(gdcli) -> None:
     answer = gdcli("sweep", "layers.yaml", *OF_LAYERS, "--jobs", "2", "--no-plot")
     refused = (  # at its place in the document that the worker was sent
@@ -123,6 +124,7 @@ def test_twenty_runs_one_by_one(gdcli) -> None:
         assert files_of(ours) == files_of(only_folder(Path(f"alone-{k}"))), k
 
 
+@pytest.mark.slow
 def test_twenty_runs_in_fleets(gdcli) -> None:
     """Each good run has the bytes of a fleet of one."""
     answer = gdcli("sweep", "net.yaml", *OF_NET, "--jobs", "2", "--no-plot")
@@ -135,6 +137,7 @@ def test_twenty_runs_in_fleets(gdcli) -> None:
         assert files_of(ours) == files_of(alone), k
 
 
+@pytest.mark.slow
 def test_a_sweep_with_bad_runs_has_ended(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Resume says so and trains nothing."""
     gdcli("sweep", "layers.yaml", *OF_LAYERS, "--jobs", "2", "--no-plot")

@@ -287,6 +287,7 @@ def test_data_that_do_not_fit_are_named(gdcli) -> None:
     assert told.endswith("The data are not finite in float32: dtype=float64 or smaller units may help")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["linear", "mlp", "valley"])
 def test_the_last_good_checkpoint_is_kept(gdcli, name: str) -> None:
     """It holds the parameters of plain torch after its steps."""
@@ -309,6 +310,7 @@ def test_the_last_good_checkpoint_is_kept(gdcli, name: str) -> None:
 LRS = (10, 0.01, 1e3, 0.02, 1e6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [(), ("--fleet", "off"), ("--jobs", "2")], ids=" ".join)
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_in_a_sweep_they_are_results_and_the_best_is_another(gdcli, how: tuple[str, ...]) -> None:
@@ -335,6 +337,7 @@ def test_in_a_sweep_they_are_results_and_the_best_is_another(gdcli, how: tuple[s
     assert (summary["finished"], summary["diverged"]) == (2, 3)
 
 
+@pytest.mark.slow
 def test_of_many_the_diverged_come_last(gdcli) -> None:
     """More runs than are shown: those with a loss first, lowest before highest, then the diverged ones."""
     spec, _ = PROBLEMS["linear"]
@@ -484,6 +487,7 @@ def test_a_quadratic_without_a_minimum_is_told(gdcli) -> None:
     assert told.endswith(". This quadratic loss has no minimum: the lowest eigenvalue of its Hessian is -2\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", ["values", "norms", "none"])
 def test_a_fleet_tells_what_run_tells(gdcli, kept: str) -> None:
     spec, curvature = QUADRATICS["mse"]

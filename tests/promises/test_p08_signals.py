@@ -150,6 +150,7 @@ def test_random_signals(place: Path, specs: Path) -> None:
     assert codes >= {130, 143}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
 def test_a_signal_stops_after_the_step_that_it_came_in(place: Path, specs: Path, number: int) -> None:
     """The record says so, and its last row and its checkpoint are that step."""
@@ -168,6 +169,7 @@ def test_a_signal_stops_after_the_step_that_it_came_in(place: Path, specs: Path,
     assert ended.err.splitlines()[1:] == [f"record: {shown}", f"go on with: gdcli resume {shown}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
 def test_a_second_signal_stops_at_once(place: Path, specs: Path, number: int) -> None:
     """In the middle of a step without end, after which the first one would have stopped it."""

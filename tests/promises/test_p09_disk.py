@@ -69,6 +69,7 @@ def test_full_at_every_call(place: Path, short: tuple, for_good: bool) -> None:
     assert places * trials(3, 1) >= 50
 
 
+@pytest.mark.slow
 def test_full_at_every_call_of_a_resume(place: Path, short: tuple) -> None:
     arguments, files = short
     begun, places = place / "begun", 0
@@ -106,6 +107,7 @@ def mounted(folder: Path, options: str) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_small_file_system(tmp_path: Path, short: tuple) -> None:
     """Of sizes from nothing to enough: full is one line; after it has grown, the run goes on to the same bytes."""
     arguments, files = short

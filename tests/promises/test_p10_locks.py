@@ -31,6 +31,7 @@ def released_together(gate: Path) -> Iterator[None]:
     yield
 
 
+@pytest.mark.slow
 def test_races_for_a_new_folder(place: Path, specs: Path) -> None:
     """Of 2 to 8 processes that run the same within one second each gets a folder of its own, whole."""
     arguments = ("run", str(specs / "rows.yaml"), "epochs=5", "--no-plot")
@@ -88,6 +89,7 @@ def running(folder: Path, *arguments: str) -> tuple[crashing.Child, Path]:
     return child, record
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_killed_process_is_free_at_once(place: Path, specs: Path) -> None:
     arguments = ("run", str(specs / "rows.yaml"), "epochs=200", "--no-plot")
     expected = undisturbed(specs / "killed", *arguments)
@@ -111,6 +113,7 @@ def test_the_lock_of_a_killed_process_is_free_at_once(place: Path, specs: Path) 
         shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_the_workers_of_a_killed_sweep_end_within_a_second(tmp_path: Path) -> None:
     """Only the parent is killed; the lock, which its workers were born with, is free when they have gone.
 

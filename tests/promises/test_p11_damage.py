@@ -214,6 +214,7 @@ def test_a_folder_in_a_checkpoints_place_is_one_line(place: Path, begun: Begun) 
     crashing.assert_same(place / "a", begun.expected)
 
 
+@pytest.mark.slow
 def test_a_good_checkpoint_is_not_replaced_by_a_damaged_one(place: Path, begun: Begun) -> None:
     """Dead at any call until the next checkpoint is there: one that can be gone on with is always left."""
     for at in range(25):
@@ -236,6 +237,7 @@ def is_whole(path: Path) -> bool:
 # --- logs -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("log", LOGS)
 def test_edited_logs(place: Path, begun: Begun, log: str) -> None:
     """What comes after a checkpoint is cut; a byte that it vouches for makes that checkpoint useless."""

@@ -106,6 +106,7 @@ def test_a_text_that_is_slow_to_scan_is_told_in_half_a_second(name: str) -> None
     assert not outside(error, content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW_TO_SCAN)
 def test_what_only_the_slow_parser_reads_is_told_in_half_a_second(name: str) -> None:
     """A tab at the end has a short text read by PyYAML's Python parser."""
@@ -116,6 +117,7 @@ def test_what_only_the_slow_parser_reads_is_told_in_half_a_second(name: str) -> 
     assert not outside(error, content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MANY_COMPLAINTS)
 def test_a_spec_with_thousands_of_mistakes_is_told_in_half_a_second(name: str) -> None:
     content = MANY_COMPLAINTS[name].encode()
@@ -231,6 +233,7 @@ def test_data_that_are_no_file_are_told_at_their_place(
     assert message in printed
 
 
+@pytest.mark.slow
 def test_an_archive_with_a_huge_directory_is_refused_before_it_is_read(tmp_path: Path) -> None:
     """40,000 names take 2 MB in the archive and would take 20 MB as objects; files may have 512 MB of them."""
     with zipfile.ZipFile(tmp_path / "many.npz", "w") as archive:

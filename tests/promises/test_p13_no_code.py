@@ -137,6 +137,7 @@ def test_no_hostile_spec_or_name_is_a_bug(audit: dict[str, Any]) -> None:
     assert refused == []
 
 
+@pytest.mark.slow
 def test_the_hook_sees_what_it_should(tmp_path: Path) -> None:
     """The same hook notes each kind of thing that would break the promise."""
     (tmp_path / "out").mkdir()

@@ -67,6 +67,7 @@ def command_lines(text: str) -> list[list[str]]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", mostly_slow(ON_LINES, 6), ids=ascii)
 def test_words_of_a_command_line(gdcli, text: str) -> None:
     """In the normal suite each text through some of the command lines, and each of these with twenty of the texts."""
@@ -110,6 +111,7 @@ def test_texts_of_a_spec(gdcli, text: str) -> None:
     judged(gdcli("validate", "raw.yaml"), text)
 
 
+@pytest.mark.slow
 # Until `note`, `say`, `json_text`, `cell` and `ema` go through gdcli.errors.visible; then delete both marks.
 @pytest.mark.parametrize("text", mostly_slow(NAMES[:: trials(3, 1)], 4), ids=ascii)
 def test_names_of_files_and_folders(gdcli, text: str) -> None:
@@ -130,6 +132,7 @@ def test_names_of_files_and_folders(gdcli, text: str) -> None:
     judged(gdcli("ls", "--output", str(folder)), text)
 
 
+@pytest.mark.slow
 def test_descriptions_of_runs(gdcli) -> None:
     """A sweep over descriptions: the table, results.csv, the picture, and each run's own record."""
     texts = [text for text in STRINGS if not bad_characters(text) | set(text) & {"\r"}]
@@ -148,6 +151,7 @@ def test_descriptions_of_runs(gdcli) -> None:
     assert "sweep.png" in names
 
 
+@pytest.mark.slow
 def test_labels_of_a_comparison(gdcli) -> None:
     """A row for each text: the table, results.csv, the pictures, the names of the folders."""
     labels = ALLOWED
@@ -162,6 +166,7 @@ def test_labels_of_a_comparison(gdcli) -> None:
     assert sum(name.endswith(".png") for name in names) >= 2
 
 
+@pytest.mark.slow
 def test_columns_of_a_table(gdcli) -> None:
     """`ema` prints a file's own columns and cells: a spreadsheet and a terminal get them without their teeth."""
     texts = [text for text in STRINGS if text.isprintable()]
@@ -184,6 +189,7 @@ def test_columns_of_a_table(gdcli) -> None:
         assert Path(f"drawn{k}.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_columns_of_data(gdcli) -> None:
     """A data file's own names, in messages and as features."""
     for text in STRINGS:
@@ -202,6 +208,7 @@ def test_columns_of_data(gdcli) -> None:
         judged(gdcli("validate", "spec.yaml"), text)
 
 
+@pytest.mark.slow
 def test_a_record_keeps_the_description_and_the_outputs_are_clean(gdcli) -> None:
     """What is allowed in a description stands in the record, and is shown safely by the commands that read records."""
     texts = [text for text in STRINGS if not bad_characters(text) | set(text) & {"\r"}]

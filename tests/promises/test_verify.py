@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from gdcli.cli import main
@@ -103,12 +104,23 @@ def test_many_runs(place: Path, name: str) -> None:
     assert [path.name for path in place.glob("runs/*")] == [record.parent.name]
 
 
-def test_a_run_that_diverged_and_one_that_torch_refused(place: Path) -> None:
+@pytest.mark.slow
+def test_a_run_that_diverged_and_one_that_torch_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded(place / "diverged", "run", "linear_regression", "lr=1e6", codes=(1,))
     assert_identical(call(place / "diverged", "verify", "last"))
+    trained: list[int] = []  # of each process, which are forks of this one
+
+    def forward(self: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+        trained.extend([1] * x.requires_grad)
+        if len(trained) == 3:
+            raise RuntimeError("no more")
+        return x
+
+    monkeypatch.setattr(torch.nn.Tanh, "forward", forward)
     (place / "refused").mkdir()
-    (place / "refused" / "one_row.yaml").write_text(ONE_ROW)
-    recorded(place / "refused", "run", "one_row.yaml", codes=(1,))
+    refused = ONE_ROW.replace("{layer: BatchNorm1d, num_features: 3}", "Tanh\n    - {layer: Dropout, p: 0.1}")
+    (place / "refused" / "refused.yaml").write_text(refused)
+    recorded(place / "refused", "run", "refused.yaml", codes=(1,))
     assert_identical(call(place / "refused", "verify", "last"))
 
 
@@ -176,6 +188,7 @@ def changed(path: Path, row: int, column: str) -> tuple[str, str]:
     return rows[row][k], before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["linear1.weight[0,1]", "linear2.bias[0]"])
 @pytest.mark.parametrize("step", [1, 7, 12])
 def test_one_number_of_the_gradients(place: Path, step: int, column: str) -> None:
@@ -223,6 +236,7 @@ def test_a_line_of_the_log_and_of_the_summary(place: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["a sweep of keys", "tuned"])
 def test_a_number_of_many_runs(place: Path, kind: str) -> None:
     record = recorded(place, *MANY[kind])
@@ -293,6 +307,7 @@ def test_other_edits(place: Path, edit: str) -> None:
 # --- what cannot be compared as a whole -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_that_its_time_ended_is_compared_to_its_last_step(place: Path) -> None:
     record = recorded(place, "run", "linear_regression", "epochs=1000000", "stop.max_seconds=0.3", "--no-limits")
     summary = json.loads((record / "summary.json").read_text())
@@ -325,6 +340,7 @@ def test_a_record_that_has_not_ended(place: Path, number: int) -> None:
     assert ended.err == f"{record} has not ended: gdcli resume goes on with it\n"
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_nothing_of_the_record(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(place))  # where it is done again
     recorded(place, *LONG, "stop.max_steps=20000", "record.gradients=none", "checkpoint.every_seconds=30")

@@ -39,6 +39,7 @@ def torch_repr(values: NDArray[Any], requires_grad: bool = False) -> str:
     return repr(torch.from_numpy(values.copy()).requires_grad_(requires_grad))
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(float_arrays(), st.booleans())
 @example(np.array(1e-4, np.float32), False)

@@ -103,6 +103,7 @@ def check_one_lost(answer: Answer, output: Path, alone: dict[str, bytes], tries:
     assert json.loads((root / "summary.json").read_text())["failed"] == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_kills_every_process_is_the_only_one_lost(
     gdcli, alone: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +152,7 @@ def started(folder: Path, *arguments: str, rows: int) -> subprocess.Popen[bytes]
 SLOW = ("linear_manual", "epochs=5000", "--fleet", "off", "--no-plot", "record.gradients=none", "print.style=epoch")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers in /proc")
 def test_a_process_killed_from_outside_while_results_come(tmp_path: Path) -> None:
     sweep = ("sweep", *SLOW, "-p", "lr=linspace(0.001,0.01,8)")
@@ -168,6 +170,7 @@ def test_a_process_killed_from_outside_while_results_come(tmp_path: Path) -> Non
     assert contents(tmp_path / "runs") == contents(other / "runs")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [(), ("--jobs", "2")], ids=["here", "jobs"])
 def test_ctrl_c_leaves_a_table_that_reads(tmp_path: Path, how: tuple[str, ...]) -> None:
     process = started(tmp_path, "sweep", *SLOW, "-p", "lr=linspace(0.001,0.01,500)", *how, rows=2)
@@ -185,6 +188,7 @@ def test_ctrl_c_leaves_a_table_that_reads(tmp_path: Path, how: tuple[str, ...]) 
     assert json.loads((only_folder(tmp_path / "runs") / "summary.json").read_text())["status"] == "interrupted"
 
 
+@pytest.mark.slow
 def test_results_come_one_by_one_here(tmp_path: Path) -> None:
     process = started(tmp_path, "sweep", *SLOW, "-p", "lr=linspace(0.001,0.01,12)", rows=1)
     try:
@@ -221,6 +225,7 @@ def test_a_cluster_without_dask(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
         assert told == "--cluster needs Dask, which is not installed: pip install 'gradient-descent-cli[dask]'"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_that_does_not_answer(gdcli) -> None:
     pytest.importorskip("distributed")

@@ -81,6 +81,7 @@ def contents(folder: Path, *without: str) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["backprop_2x2", "house_price"])
 def test_the_same_bytes_in_fresh_processes_and_other_folders(tmp_path: Path, name: str) -> None:
     fresh(tmp_path / "one", "run", name, PYTHONHASHSEED="1", TZ="UTC", COLUMNS="40", LC_ALL="C")

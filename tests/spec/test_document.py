@@ -265,6 +265,7 @@ def typed(value: Any) -> Any:
     return type(value), value
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(st.dictionaries(keys, values, max_size=4))
 def test_what_is_written_reads_back_the_same(value: dict[str, Any]) -> None:
@@ -333,6 +334,7 @@ def check_fuzz(text: bytes | str) -> None:
         assert len(problem.message) < 200
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=60) | st.binary(max_size=60))
 def test_any_text_and_any_bytes_are_read_or_refused(text: bytes | str) -> None:

@@ -99,6 +99,7 @@ PIECES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
 def test_both_parsers_tell_the_same_of_pieces_of_yaml(text: str) -> None:
@@ -123,6 +124,7 @@ LAYOUTS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(TREES, LAYOUTS)
 def test_both_parsers_tell_the_same_of_any_tree(tree: Any, layout: dict[str, Any]) -> None:
     text = cleaned(yaml.safe_dump({"k": tree}, **layout).encode("utf-8", "surrogatepass"))
@@ -130,6 +132,7 @@ def test_both_parsers_tell_the_same_of_any_tree(tree: Any, layout: dict[str, Any
     assert told(text) == without_c(told, text)
 
 
+@pytest.mark.slow
 def test_both_parsers_tell_the_same_of_every_mutation() -> None:
     texts = [path.read_text() for path in BUNDLED]
     for seed in range(trials(300, 40_000)):

@@ -220,6 +220,7 @@ nested = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.lists(nested, max_size=4), st.lists(nested, max_size=4), st.booleans())
 def test_inline_gives_a_table_or_a_data_error(x: list[Any], y: list[Any], classes: bool) -> None:
@@ -383,6 +384,7 @@ def test_only_a_regular_file_of_bounded_size_is_read(tmp_path: Path, monkeypatch
             read_file(tmp_path / name, None, "y", classes=False)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_rows_read_in_a_moment(tmp_path: Path) -> None:
     values = np.random.default_rng(0).random((100_000, 3))
     text = "a,b,y\n" + "".join(f"{a!r},{b!r},{y!r}\n" for a, b, y in values.tolist())

@@ -328,6 +328,7 @@ def test_arbitrary_text_gives_an_expression_error_or_a_value(text: str) -> None:
     assert_value_or_error(text)
 
 
+@pytest.mark.slow
 @settings(max_examples=600, deadline=None)
 @given(st.lists(st.sampled_from([*"xy()+-*/,. 19e'", "**", "exp(", "pow(", "1e9", "atan2("]), max_size=30).map("".join))
 def test_text_of_the_grammars_own_pieces_gives_an_expression_error_or_a_value(text: str) -> None:

@@ -55,7 +55,7 @@ def expanded(request: SweepRequest, context: Context) -> str:
 def _checked(request: SweepRequest, context: Context) -> tuple[Node, Loaded, list[Axis]]:
     document, loaded = specs.read(context.source, request.overrides, "sweep", request.name, cores=context.cores)
     try:
-        loaded = specs.tried(loaded)
+        loaded = specs.tried(loaded, context.frontend)
     except SpecError as error:
         if not all(problem.path.startswith("model.layers") for problem in error.problems):
             raise  # a run that changes what the layers do not take may be good; one that is not is told in its turn

@@ -70,6 +70,7 @@ def test_every_product_in_the_text_gives_the_value_printed_below_it(name: str) -
             assert evaluated(sides[-2]) == pytest.approx(float(sides[-1]), rel=1e-15), sides
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mostly_slow(READABLE, 5))
 def test_every_formula_in_latex_is_one_that_matplotlib_reads(name: str) -> None:
     from matplotlib.mathtext import MathTextParser

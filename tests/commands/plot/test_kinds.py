@@ -123,6 +123,7 @@ def test_chosen_activations_stand_on_one_pair_of_axes() -> None:
     assert max(curve(right.lines[0])[1]) == 0.25
 
 
+@pytest.mark.slow
 def test_titles_and_ticks_of_small_panels_do_not_overlap() -> None:
     figure = functions._grid_figure(sampled.activations(), "t")
     figure.draw_without_rendering()
@@ -325,6 +326,7 @@ def test_the_width_and_colour_of_an_edge_are_its_weight() -> None:
         assert (blue > red) == (weight > 0) or abs(weight) < 0.05 * np.abs(weights).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [(2, 8, 4), (60, 1), (1, 30, 1), (5, 5, 5), (1,) * 61])
 def test_larger_nets_are_drawn_twice_without_numbers(sizes: tuple[int, ...]) -> None:
     layers, neurons = net(sizes)
@@ -359,6 +361,7 @@ def drawn(kind: str, form: plots.Form) -> bytes:
     return plots.network.drawn(form, *net((2, 2, 2)), title="t")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", ["activations", "losses", "curves", "gradients", "surface", "network"])
 def test_files_open_are_small_and_the_same_each_time(kind: str, form: plots.Form) -> None:
@@ -367,6 +370,7 @@ def test_files_open_are_small_and_the_same_each_time(kind: str, form: plots.Form
     assert drawn(kind, form) == content
 
 
+@pytest.mark.slow
 def test_a_gif_grows_to_the_picture_and_keeps_its_colours() -> None:
     loss = 0.9**STEPS
     both = (

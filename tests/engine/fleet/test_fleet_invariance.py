@@ -174,6 +174,7 @@ def specs(draw: st.DrawFn) -> Any:
     return mlp(layers, count, loss, activation, batch=batch, dtype=dtype)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(specs(), st.integers(2, 20), st.integers(1, 3), st.data())
 def test_any_chain_in_any_company(spec: Any, count: int, seeds: int, data: st.DataObject) -> None:

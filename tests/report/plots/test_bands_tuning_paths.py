@@ -91,6 +91,7 @@ def test_no_band_has_no_label() -> None:
         assert not figure.axes[0].collections
 
 
+@pytest.mark.slow
 def test_a_band_with_gaps_is_drawn_where_it_is() -> None:
     low, high = LOSS / 2, LOSS * 2
     low[10], high[12] = np.nan, np.nan  # step 12 stands alone
@@ -145,6 +146,7 @@ def test_the_chosen_rate_of_a_row_that_diverged_is_circled_at_its_cross() -> Non
     assert lines[2].get_xydata()[0].tolist() == lines[1].get_xydata()[1].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 20, 21, 401])
 def test_any_number_of_rows(count: int) -> None:
     rows = [Curve(f"{SIXTY}{k}", LR.tolist(), np.append(LR[:4] + k, np.inf), chosen=0.1) for k in range(count)]
@@ -154,6 +156,7 @@ def test_any_number_of_rows(count: int) -> None:
     check(canvas.render(figure))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [[np.nan] * 5, [1.0] * 5, [0.0] * 5, HUGE[:5], HUGE[3:8], [1e-149, 1, 1, 1, 1e149]])
 def test_no_losses_spoil_a_sensitivity(loss: list[float]) -> None:
     check(plots.sensitivity([row(loss=loss)], **LABEL))
@@ -226,6 +229,7 @@ def test_the_note_on_a_plane_is_not_cut_where_a_run_diverges() -> None:
     inside(figure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 5, 20, 21, 401])
 def test_any_number_of_trails_on_both_pictures(count: int) -> None:
     ways = [Trail(f"{SIXTY}{k}", WAY + k / 100) for k in range(count)]
@@ -246,6 +250,7 @@ def test_any_number_of_trails_on_both_pictures(count: int) -> None:
             assert not any(extent.overlaps(word) for word in words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("points", [np.zeros((0, 2)), WAY[:1], WAY * np.nan, np.array([[v, v] for v in HUGE])])
 @pytest.mark.parametrize("fill", ["gone", "constant", "huge", "one", "empty", "logs"])
 def test_no_points_or_losses_spoil_the_paths(points: Any, fill: str) -> None:
@@ -260,6 +265,7 @@ def test_no_points_or_losses_spoil_the_paths(points: Any, fill: str) -> None:
     check(plots.surface(("a", "b"), x, y, z, trails=[Trail("a", points)], **LABEL))
 
 
+@pytest.mark.slow
 def test_long_paths_are_thinned_to_what_is_seen() -> None:
     ways = [Trail(str(k), np.random.default_rng(k).normal(size=(300_000, 2)).cumsum(axis=0) / 200) for k in range(3)]
     figure = plots.plane.figure(Plane(("a", "b"), X, Y, BOWL, ways), "", "loss")
@@ -267,6 +273,7 @@ def test_long_paths_are_thinned_to_what_is_seen() -> None:
     check(canvas.render(figure))
 
 
+@pytest.mark.slow
 def test_the_bytes_are_the_same_each_time() -> None:
     def draw() -> Iterator[bytes]:
         yield plots.sensitivity([row(), row("adam")], **LABEL)

@@ -140,6 +140,7 @@ def test_nothing_finite_says_so(loss: list[float]) -> None:
     check(canvas.render(figure))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "loss",
     [
@@ -182,6 +183,7 @@ def test_a_million_steps_are_thinned_fast_and_keep_their_extremes() -> None:
 # Comparisons
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "entries"), [(0, 0), (1, 1), (4, 4), (5, 5), (20, 20), (21, 2), (401, 3)])
 def test_a_comparison_of_any_size(count: int, entries: int) -> None:
     curves = [Curve(f"run {index}", STEPS[:5], STEPS[:5] + index) for index in range(count)]
@@ -333,6 +335,7 @@ def test_words_are_bars_and_numbers_are_not() -> None:
         assert scales.as_numbers(words) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 30, 3000])
 def test_any_number_of_values_is_drawn(count: int) -> None:
     loss = noisy(count)
@@ -417,6 +420,7 @@ def test_any_title_and_label_is_drawn(text: str) -> None:
     check(plots.comparison([Curve(text, STEPS[:3], STEPS[:3])], title=text, loss_label=text))
 
 
+@pytest.mark.slow
 def test_nothing_is_clipped_and_no_text_is_small() -> None:
     long = "a very long name of a run " * 20
     wild = Curve(long, STEPS, np.append(1e5 * STEPS[:-1] ** -3, np.inf))
@@ -489,6 +493,7 @@ print(hashlib.sha256(b"".join(pictures)).hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_the_bytes_are_the_same_in_every_process_whatever_the_users_settings(tmp_path: Path) -> None:
     settings = "text.usetex: True\nfont.size: 30\nfigure.dpi: 7\nsavefig.bbox: tight\nnonsense: 1\naxes.grid: False\n"
     (tmp_path / "matplotlibrc").write_text(settings)

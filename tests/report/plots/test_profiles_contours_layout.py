@@ -108,6 +108,7 @@ def test_error_bars_have_their_ends_and_stop_at_a_log_axis() -> None:
     assert "✕ diverged" in texts(plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "entries"), [(0, 0), (1, 1), (12, 12), (13, 3), (401, 3)])
 def test_any_number_of_profiles(count: int, entries: int) -> None:
     rows = [Curve(f"a={k}", RATES, np.array([1.0, 2, 3, np.inf]) + k) for k in range(count)]
@@ -211,6 +212,7 @@ def test_the_contours_of_what_the_grid_resolves_stay() -> None:
     assert len(levels(np.random.default_rng(0).lognormal(0, 9, (99, 99)))) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 5, 7])
 def test_axes_take_most_of_the_picture_with_any_trails(count: int) -> None:
     ways = [Trail(f"optimizer {k}", WAY + k / 10) for k in range(count)]
@@ -227,6 +229,7 @@ def test_axes_take_most_of_the_picture_with_any_trails(count: int) -> None:
         assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
 
 
+@pytest.mark.slow
 def test_the_lowest_point_of_the_grid_has_the_star_and_the_corner_says_what_it_is_told() -> None:
     def star(**settings: Any) -> tuple[list[list[float]], str]:
         shown = Plane(("x", "y"), X, Y, VALLEY, [Trail("sgd", WAY)], **settings)
