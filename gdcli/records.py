@@ -273,6 +273,7 @@ class Effort:
     samples: int
     rows: int  # a step
     steps_per_epoch: int
+    sums: bool = False  # whether the loss of a step is the sum over its rows, not their mean
 
     def evaluations(self, steps: int) -> int:
         """Return the gradient evaluations of the first steps; the last batch of an epoch may be smaller.
@@ -283,8 +284,33 @@ class Effort:
         if not self.samples:
             return steps
         epochs, rest = divmod(steps, self.steps_per_epoch)
-        whole = min(self.samples, self.rows * self.steps_per_epoch)
-        return epochs * whole + rest * self.rows
+        return epochs * self._whole + rest * self.rows
+
+    @property
+    def _whole(self) -> int:
+        return min(self.samples, self.rows * self.steps_per_epoch)  # rows an epoch
+
+    def epoch_losses(self, losses: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the loss of each epoch from those of all steps so far [K]: Σ n L / Σ n, n the rows of a step.
+
+        Of a loss that is a sum Σ L; that of an epoch cut short is scaled to the rows of a whole one.
+
+        >>> Effort(7, 6, 2).epoch_losses(np.array([20 / 3, 0.0, 7.0])).round(3).tolist()
+        [5.714, 7.0]
+        >>> Effort(7, 6, 2, sums=True).epoch_losses(np.array([40.0, 2.0, 36.0])).tolist()
+        [42.0, 42.0]
+        """
+        starts = np.arange(0, len(losses), self.steps_per_epoch)
+        if self.steps_per_epoch == 1 or not len(starts):
+            return losses
+        share = np.ones(self.steps_per_epoch)  # of a whole batch
+        share[-1] = self._whole / self.rows - (self.steps_per_epoch - 1)
+        share = np.resize(share, len(losses))
+        seen = np.add.reduceat(share, starts)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.sums:
+                return np.add.reduceat(losses, starts) * (self._whole / self.rows / seen)
+            return np.asarray(np.add.reduceat(losses * share, starts) / seen)
 
     def of(self, steps: int | None) -> tuple[int | None, float | None, int | None]:
         """Return steps, epochs and gradient evaluations; nothing for what was never reached."""

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gdcli.engine.theta import ALIGNMENT
+from gdcli.records import Effort
 from gdcli.spec.load import Loaded
 from gdcli.zoo.data import generator
-from gdcli.zoo.losses import TARGETS
+from gdcli.zoo.losses import LOSSES, TARGETS
 from gdcli.zoo.table import Table
 
 if TYPE_CHECKING:
@@ -51,6 +52,13 @@ def as_tensors(
             y = torch.as_tensor(np.ascontiguousarray(table.y)).to(device, of_y)
             made[table] = aligned(x), aligned(y)
     return [made[table] for table in tables]
+
+
+def effort_of(loaded: Loaded) -> Effort:
+    """Return what a spec's steps cost."""
+    spec, samples = loaded.spec, loaded.samples
+    sums = spec.loss is not None and LOSSES[spec.loss.name](**spec.loss.arguments).sums
+    return Effort(samples, spec.batch.rows(samples) if samples else 1, spec.batch.steps(samples), sums)
 
 
 class Batches:

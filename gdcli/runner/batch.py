@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gdcli import records
+from gdcli.engine.batches import effort_of
 from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
 from gdcli.records import Result
@@ -147,12 +148,6 @@ def rows_of(plan: Plan, found: Sequence[Result]) -> list[dict[str, Any]]:
     """Return the rows of results.csv by column."""
     header, row = _table_of(plan)
     return [dict(zip(header, row(result), strict=True)) for result in found]
-
-
-def effort_of(loaded: Loaded) -> records.Effort:
-    """Return what a spec's steps cost."""
-    batch, samples = loaded.spec.batch, loaded.samples
-    return records.Effort(samples, batch.rows(samples) if samples else 1, batch.steps(samples))
 
 
 def end_batch(folder: Path, timing: Timing, summary: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdcli.engine import checkpoint_state
+from gdcli.engine.batches import effort_of
 from gdcli.engine.evaluation import starts_of
 from gdcli.engine.loop import Interrupt, Loop, columns_of_best, keep_of
 from gdcli.engine.problem import TrainingProblem
@@ -169,7 +170,6 @@ class Training:
         where = f"layer {name} at step {step}" if name else f"step {step}"
         message = f"torch refused {where}: {first_line(error)}. 'gdcli validate' tries the layers on rows of the data"
         if (record := self.recorders[0].record) is not None:
-            message += f". The record is {record.folder}"
             summary = files.json_text({"status": "failed", "message": message})
             files.replace(record.folder / "summary.json", summary)
             message += f". The record is {record.folder}"
@@ -369,9 +369,9 @@ def _plot(built: TrainingProblem, finished: Finished, folder: Path, warn: Warn) 
     name, losses = built.loaded.spec.name, finished.losses
     steps = np.arange(1, len(losses) + 1) if built.loaded.spec.settings.epochs else np.zeros(1)
     curve = plots.Curve(name, steps.astype(np.float64), losses)
-    label, per_epoch = loss_label(built.loaded), built.batches.per_epoch
+    label, effort = loss_label(built.loaded), effort_of(built.loaded)
     files.draw(
         folder / "loss.png",
-        lambda: plots.loss_curve(curve, title=name, loss_label=label, steps_per_epoch=per_epoch),
+        lambda: plots.loss_curve(curve, title=name, loss_label=label, effort=effort),
         warn,
     )

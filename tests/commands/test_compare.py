@@ -409,10 +409,57 @@ def test_the_axis_of_the_plot(gdcli, monkeypatch: pytest.MonkeyPatch, x: str, la
     assert [curve.label for curve in drawn["curves"]] == ["sgd", "adam"]
     for curve, folder in zip(drawn["curves"], ("1-sgd", "2-adam"), strict=True):
         losses = pd.read_csv(root / folder / "steps.csv")["loss"].to_numpy()
-        expected = losses if x == "steps" else losses.reshape(10, 3).mean(axis=1)
+        expected = losses if x == "steps" else np.average(losses.reshape(10, 3), axis=1, weights=[8, 8, 4])
         np.testing.assert_allclose(curve.loss, expected, rtol=1e-12)
         assert (curve.at[-1], len(curve.at)) == (last, len(expected))
         assert curve.low is None
+
+
+def drawn_losses(gdcli, monkeypatch: pytest.MonkeyPatch, *words: str) -> dict[str, Any]:
+    """Return the loss of each epoch that a comparison draws, by label."""
+    drawn: list[plots.Curve] = []
+    monkeypatch.setattr(plots, "comparison", lambda curves, **settings: drawn.extend(curves) or b"")
+    assert gdcli("compare", *words, "--x", "epochs").code == 0
+    return {curve.label: curve.loss for curve in drawn}
+
+
+def test_a_short_last_batch_weighs_less(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six rows of loss 6.667 and one of 0 are 5.714 before the first step; 34/7 is the least that there is."""
+    Path("short.yaml").write_text(
+        "{data: {x: [-1, -1, 1, 1, 1, 1, 0], y: [-3, 1, 3, -1, 4, -2, 0]}, loss: mse, epochs: 40, "
+        "model: {type: linear, bias: false, init: {weight: 0}}, optimizer: {name: sgd, lr: 0.01}, "
+        "batch: {mode: mini-batch, size: 6, shuffle: false}}"
+    )
+    losses = drawn_losses(gdcli, monkeypatch, "short.yaml", "--optimizers", "sgd")["sgd"]
+    assert losses[0] == pytest.approx(40 / 7, rel=1e-6)
+    assert losses.min() > 34 / 7
+
+
+def test_losses_that_are_sums_are_summed(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a rate of next to nothing the errors stay: 4, 9, 16 of the rows 1, 2, 3; half their sum is 14.5."""
+    spec = (
+        "{data: {x: [1, 2, 3], y: [2, 3, 4]}, loss: LOSS, epochs: 3, dtype: float64, "
+        "model: {type: linear, init: {weight: 0, bias: 0}}, optimizer: {name: sgd, lr: 1.0e-12}, "
+        "batch: {mode: mini-batch, size: 2, shuffle: false}}"
+    )
+    for loss, expected in (("sse", 29), ("half_sse", 14.5), ("mse", 29 / 3), ("half_mse", 29 / 6), ("mae", 3)):
+        Path("sums.yaml").write_text(spec.replace("LOSS", loss))
+        found = drawn_losses(gdcli, monkeypatch, "sums.yaml", "--optimizers", "sgd")["sgd"]
+        np.testing.assert_allclose(found, [expected] * 3, rtol=1e-9)
+
+
+def test_the_epochs_of_the_bundled_batch_modes_are_means_over_rows(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = drawn_losses(gdcli, monkeypatch, "gd_variants")
+    folders = sorted(path for path in only_folder(Path("runs")).iterdir() if path.is_dir())
+    for folder, found in zip(folders, losses.values(), strict=True):
+        steps = pd.read_csv(folder / "steps.csv")
+        rows, per_epoch = 100, steps["batch"].max()
+        size = {1: 100, 7: 16, 100: 1}[per_epoch]
+        steps["rows"] = np.where(steps["batch"] < per_epoch, size, rows - size * (per_epoch - 1))
+        expected = (steps["loss"] * steps["rows"]).groupby(steps["epoch"]).sum() / rows
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    *_, small = losses.values()
+    assert small[12] == pytest.approx(1.101, abs=5e-4)  # the issue's number; a plain mean of batches is 1.012
 
 
 def test_the_band_over_the_seeds(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from gdcli.commands import specs
 from gdcli.commands.compare import shown
 from gdcli.commands.compare.shown import CLOSED_FORM, Line
 from gdcli.commands.stats import interval
+from gdcli.engine.batches import effort_of
 from gdcli.engine.closed_form import solve
 from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
@@ -22,7 +23,7 @@ from gdcli.plan import SpecFactory, Trial, extended
 from gdcli.records import Effort, Result
 from gdcli.report import plots
 from gdcli.runner import record_run
-from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, effort_of, rows_of, run_all
+from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, rows_of, run_all
 from gdcli.runner.jobs import Capture, PlannedRun
 from gdcli.runner.provenance import data_hash
 from gdcli.runner.record_run import Warn

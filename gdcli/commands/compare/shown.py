@@ -154,8 +154,8 @@ def curves(lines: Sequence[Line], loaded: Loaded, x: X | None) -> bytes:
     """Return the picture of all loss curves.
 
     Without a choice of x, steps where every row takes one an epoch, else epochs; over epochs and gradient evaluations
-    the losses of an epoch's batches are averaged, those of single small batches would hide each other. The closed form
-    is a line to compare with.
+    the losses of an epoch's batches are those of all its rows, single small batches would hide each other. The closed
+    form is a line to compare with.
     """
     levels = [("closed form", line.final().mean) for line in lines if line.label == CLOSED_FORM]
     lines = [line for line in lines if line.label != CLOSED_FORM]
@@ -164,7 +164,7 @@ def curves(lines: Sequence[Line], loaded: Loaded, x: X | None) -> bytes:
     drawn = [curve for line in lines if (curve := _curve(line, x)) is not None]
     label = loss_label(loaded)
     if x != "steps" and max(per_epoch) > 1:
-        label += ", epoch mean"
+        label += ", epoch sum" if lines[0].effort.sums else ", epoch mean"
     seeds = max(len(line.results) for line in lines)
     band = f"band: 95 % interval of the mean, {seeds} seeds" if seeds > 1 else ""
     title = loaded.spec.name
@@ -179,7 +179,7 @@ def _curve(line: Line, x: X) -> plots.Curve | None:
     if not runs:
         return None
     size = 1 if x == "steps" else line.effort.steps_per_epoch
-    series = [_means(run, size) for run in runs]
+    series = runs if x == "steps" else [line.effort.epoch_losses(run) for run in runs]
     length = max(map(len, series))
     table = np.full((len(series), length), np.nan)  # [S, K]; a run that ended earlier keeps its last loss
     for row, values in zip(table, series, strict=True):
@@ -192,16 +192,6 @@ def _curve(line: Line, x: X) -> plots.Curve | None:
         return plots.Curve(line.label, places, table[0])
     mean, half = _interval(table)
     return plots.Curve(line.label, places, mean, mean - half, mean + half)
-
-
-def _means(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Return the mean of each stretch of ``size`` values; the last may be shorter."""
-    if size == 1:
-        return values
-    starts = np.arange(0, len(values), size)
-    with np.errstate(over="ignore", invalid="ignore"):
-        sums = np.add.reduceat(values, starts) if len(starts) else np.empty(0)
-    return np.asarray(sums / np.diff([*starts, len(values)]))
 
 
 def _interval(table: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcli.records import Effort
+
 from .canvas import Picture, draw_band, draw_cross, draw_line, finish, fitted, new_axes, room_of, write_note
 from .look import CROSS, GREY, HEIGHT, MANY, NOTE, PALE, PALETTE, looks
 from .scales import POINTS, bounds, drawable, set_scale, set_span, spans, spread_over
@@ -38,24 +40,25 @@ class Curve:
 
 
 @Picture
-def loss_curve(curve: Curve, title: str, loss_label: str, steps_per_epoch: int) -> Figure:
-    """One run's loss over its steps, with the mean of each epoch where mini-batches make noise."""
-    epochs = steps_per_epoch > 1
+def loss_curve(curve: Curve, title: str, loss_label: str, effort: Effort) -> Figure:
+    """One run's loss over its steps, with that of each epoch where mini-batches make noise."""
+    epochs = effort.steps_per_epoch > 1
     axes = new_axes(title, "step" if epochs else "step (one per epoch)", loss_label, above=34 if epochs else 0)
     steps, loss = np.asarray(curve.at, np.float64), drawable(curve.loss)
-    set_scale(axes.yaxis, loss)
+    whole = _epochs(np.asarray(curve.loss, np.float64), effort) if epochs and _noisy(loss) else None
+    set_scale(axes.yaxis, loss if whole is None else np.concatenate([loss, whole[1]]))
     set_span(axes, steps, whole=True)
-    mean = _epoch_means(steps, loss, steps_per_epoch) if epochs and _noisy(loss) else None
-    light: dict[str, Any] = {"color": PALE, "linewidth": 0.8} if mean else {"color": PALETTE[0], "linewidth": 2.0}
-    draw_line(axes, steps, loss, label="each step" if mean else "", **light)
-    if mean:
-        draw_line(axes, *mean, label="mean of the epoch", color=PALETTE[0], linewidth=2.2)
+    light: dict[str, Any] = {"color": PALE, "linewidth": 0.8} if whole else {"color": PALETTE[0], "linewidth": 2.0}
+    draw_line(axes, steps, loss, label="each step" if whole else "", **light)
+    if whole:
+        label = "sum of the epoch" if effort.sums else "mean of the epoch"
+        draw_line(axes, *whole, label=label, color=PALETTE[0], linewidth=2.2)
     if len(loss) and not np.isfinite(loss[-1]):
         finite = np.flatnonzero(np.isfinite(loss))
         first = steps[finite[-1] + 1 if len(finite) else 0]  # of the stretch without a value that ends the run
         draw_cross(axes, steps, loss, PALETTE[1], f"diverged at step {first:,.0f}")
     if epochs:
-        _epoch_axis(axes, steps_per_epoch)
+        _epoch_axis(axes, effort.steps_per_epoch)
     return finish(axes, "best")
 
 
@@ -179,16 +182,13 @@ def _noisy(loss: Array) -> bool:
     return bool(len(loss) > 20 and np.mean(change[1:] * change[:-1] < 0) > 0.2)
 
 
-def _epoch_means(steps: Array, loss: Array, steps_per_epoch: int) -> tuple[Array, Array] | None:
-    """The mean loss of each complete epoch at the epoch's middle, or None where there are not two."""
-    epoch = (steps - 1) // steps_per_epoch
-    firsts = np.flatnonzero(np.diff(epoch, prepend=np.nan) != 0)
-    counts = np.diff(firsts, append=len(steps))
-    whole = counts == steps_per_epoch
-    if whole.sum() < 2:
+def _epochs(loss: Array, effort: Effort) -> tuple[Array, Array] | None:
+    """The loss of each complete epoch at the epoch's middle, or None where there are not two."""
+    steps = effort.steps_per_epoch
+    count = len(loss) // steps
+    if count < 2:
         return None
-    means = np.add.reduceat(loss, firsts) / counts
-    return (epoch[firsts] * steps_per_epoch + (steps_per_epoch + 1) / 2)[whole], means[whole]
+    return np.arange(float(count)) * steps + (steps + 1) / 2, drawable(effort.epoch_losses(loss)[:count])
 
 
 def _epoch_axis(axes: Axes, steps_per_epoch: int) -> None:

@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import gdcli
+from gdcli.records import Effort
 from gdcli.report import plots
 from gdcli.report.plots import Curve, canvas, look, scales, sweeps
 from tests.timing import fastest
@@ -65,7 +66,7 @@ def check(png: bytes) -> None:
 
 def all_five(text: str) -> Iterator[bytes]:
     curve = Curve(text, STEPS, EXP.loss)
-    yield plots.loss_curve(curve, title=text, loss_label=text, steps_per_epoch=10)
+    yield plots.loss_curve(curve, title=text, loss_label=text, effort=Effort(10, 1, 10))
     yield plots.comparison([curve] * 6, title=text, loss_label=text)
     yield plots.sweep_curve(text, [0, 1, 2], np.array([1.0, 0, 1]), title=text, loss_label=text)
     yield plots.sweep_runs(text, [text, "b"], np.array([1.0, np.nan]), title=text, loss_label=text)
@@ -157,7 +158,7 @@ def test_nothing_finite_says_so(loss: list[float]) -> None:
 def test_extreme_values_are_drawn_without_a_warning(loss: list[float]) -> None:
     array = np.array(loss)
     curve = Curve("", STEPS[: len(loss)], array)
-    check(plots.loss_curve(curve, title="", steps_per_epoch=2, **LABEL))
+    check(plots.loss_curve(curve, title="", effort=Effort(2, 1, 2), **LABEL))
     check(plots.sweep_runs("w", list(map(str, array)), array, title="", **LABEL))
     check(plots.surface(("a", "b"), array, array, np.add.outer(array, array) / 2, title="", **LABEL))
 
@@ -168,7 +169,7 @@ def test_a_million_steps_are_thinned_fast_and_keep_their_extremes() -> None:
     steps = np.arange(1, 1e6 + 1)
 
     def drawn() -> bytes:
-        return plots.loss_curve(Curve("", steps, loss), title="", steps_per_epoch=1000, **LABEL)
+        return plots.loss_curve(Curve("", steps, loss), title="", effort=Effort(1000, 1, 1000), **LABEL)
 
     check(drawn())
     assert fastest(drawn, 2) < 2
@@ -477,6 +478,7 @@ def test_labels_of_ticks(values: list[float], log: bool, expected: list[str]) ->
 
 SCRIPT = """
 import hashlib, sys
+from gdcli.records import Effort
 from gdcli.report import plots
 assert not any(name in sys.modules for name in ("matplotlib", "torch"))
 import numpy as np
@@ -484,7 +486,7 @@ n = np.arange(1, 101.)
 curve = plots.Curve("a", n, 16 * .9**n + np.sin(n * 99)**2)
 label = {"title": "t", "loss_label": "loss (mse)"}
 pictures = [
-    plots.loss_curve(curve, steps_per_epoch=10, **label), plots.comparison([curve] * 8, **label),
+    plots.loss_curve(curve, effort=Effort(10, 1, 10), **label), plots.comparison([curve] * 8, **label),
     plots.sweep_curve("w", list(n), curve.loss, **label), plots.sweep_runs("w", ["a", "b"], n[:2], **label),
     plots.surface(("w", "b"), n, n, np.outer(n, n), **label),
 ]
