@@ -64,9 +64,14 @@ def check(png: bytes) -> None:
     assert b"tEXt" not in png
 
 
+def epochs_of(steps: int) -> Effort:
+    """Return what epochs of so many steps of one row cost."""
+    return Effort(steps, 1, steps)
+
+
 def all_five(text: str) -> Iterator[bytes]:
     curve = Curve(text, STEPS, EXP.loss)
-    yield plots.loss_curve(curve, title=text, loss_label=text, effort=Effort(10, 1, 10))
+    yield plots.loss_curve(curve, title=text, loss_label=text, effort=epochs_of(10))
     yield plots.comparison([curve] * 6, title=text, loss_label=text)
     yield plots.sweep_curve(text, [0, 1, 2], np.array([1.0, 0, 1]), title=text, loss_label=text)
     yield plots.sweep_runs(text, [text, "b"], np.array([1.0, np.nan]), title=text, loss_label=text)
@@ -77,7 +82,7 @@ def all_five(text: str) -> Iterator[bytes]:
 
 
 def test_loss_curve_has_its_data_labels_and_title() -> None:
-    figure = plots.loss_curve.figure(EXP, "linear_manual", "loss (mse)", 1)
+    figure = plots.loss_curve.figure(EXP, "linear_manual", "loss (mse)", epochs_of(1))
     (axes,) = figure.axes
     assert np.array_equal(axes.lines[0].get_xdata(), STEPS)
     assert np.array_equal(axes.lines[0].get_ydata(), EXP.loss)
@@ -99,11 +104,11 @@ def test_loss_curve_has_its_data_labels_and_title() -> None:
     ],
 )
 def test_log_scale_where_it_helps(loss: Any, scale: str) -> None:
-    assert plots.loss_curve.figure(Curve("", STEPS, loss), "", "loss", 1).axes[0].get_yscale() == scale
+    assert plots.loss_curve.figure(Curve("", STEPS, loss), "", "loss", epochs_of(1)).axes[0].get_yscale() == scale
 
 
 def test_epochs_stand_on_a_second_axis_that_agrees_with_the_steps() -> None:
-    axes = plots.loss_curve.figure(EXP, "", "loss", 10).axes[0]
+    axes = plots.loss_curve.figure(EXP, "", "loss", epochs_of(10)).axes[0]
     (top,) = axes.child_axes
     assert (axes.get_xlabel(), top.get_xlabel()) == ("step", "epoch")
     top.figure.draw_without_rendering()
@@ -112,16 +117,18 @@ def test_epochs_stand_on_a_second_axis_that_agrees_with_the_steps() -> None:
 
 def test_a_noisy_run_has_the_mean_of_each_complete_epoch_and_a_smooth_one_has_not() -> None:
     loss = noisy(95)
-    figure = plots.loss_curve.figure(Curve("", STEPS[:95], loss), "", "loss", 10)
+    figure = plots.loss_curve.figure(Curve("", STEPS[:95], loss), "", "loss", epochs_of(10))
     assert legend(figure) == ["each step", "mean of the epoch"]
     mean = figure.axes[0].lines[1]
     assert np.allclose(mean.get_ydata(), loss[:90].reshape(9, 10).mean(axis=1))
     assert np.allclose(mean.get_xdata(), np.arange(9) * 10 + 5.5)
-    assert legend(plots.loss_curve.figure(EXP, "", "loss", 10)) == []
+    assert legend(plots.loss_curve.figure(EXP, "", "loss", epochs_of(10))) == []
 
 
 def test_a_diverged_run_ends_with_a_cross_at_its_last_finite_loss() -> None:
-    figure = plots.loss_curve.figure(Curve("", STEPS[:5], np.array([1, 10, 100, np.inf, np.nan])), "", "loss", 1)
+    figure = plots.loss_curve.figure(
+        Curve("", STEPS[:5], np.array([1, 10, 100, np.inf, np.nan])), "", "loss", epochs_of(1)
+    )
     assert legend(figure) == ["diverged at step 4"]
     cross = figure.axes[0].lines[-1]
     assert (cross.get_marker(), *cross.get_xydata()[0]) == ("x", 3, 100)
@@ -129,14 +136,14 @@ def test_a_diverged_run_ends_with_a_cross_at_its_last_finite_loss() -> None:
 
 def test_one_point_is_a_marker() -> None:
     for loss in (np.array([0.3]), np.array([0.3, np.nan])):
-        line = plots.loss_curve.figure(Curve("", STEPS[: len(loss)], loss), "", "loss", 1).axes[0].lines[0]
+        line = plots.loss_curve.figure(Curve("", STEPS[: len(loss)], loss), "", "loss", epochs_of(1)).axes[0].lines[0]
         assert line.get_marker() == "o"
         assert line.get_xydata().tolist() == [[1, 0.3]]
 
 
 @pytest.mark.parametrize("loss", [[], [np.nan], [np.inf, -np.inf, np.nan], [1e308, -1e308]])
 def test_nothing_finite_says_so(loss: list[float]) -> None:
-    figure = plots.loss_curve.figure(Curve("", STEPS[: len(loss)], np.array(loss)), "", "loss", 2)
+    figure = plots.loss_curve.figure(Curve("", STEPS[: len(loss)], np.array(loss)), "", "loss", epochs_of(2))
     assert "no finite loss" in texts(figure)
     check(canvas.render(figure))
 
@@ -158,7 +165,7 @@ def test_nothing_finite_says_so(loss: list[float]) -> None:
 def test_extreme_values_are_drawn_without_a_warning(loss: list[float]) -> None:
     array = np.array(loss)
     curve = Curve("", STEPS[: len(loss)], array)
-    check(plots.loss_curve(curve, title="", effort=Effort(2, 1, 2), **LABEL))
+    check(plots.loss_curve(curve, title="", effort=epochs_of(2), **LABEL))
     check(plots.sweep_runs("w", list(map(str, array)), array, title="", **LABEL))
     check(plots.surface(("a", "b"), array, array, np.add.outer(array, array) / 2, title="", **LABEL))
 
@@ -169,7 +176,7 @@ def test_a_million_steps_are_thinned_fast_and_keep_their_extremes() -> None:
     steps = np.arange(1, 1e6 + 1)
 
     def drawn() -> bytes:
-        return plots.loss_curve(Curve("", steps, loss), title="", effort=Effort(1000, 1, 1000), **LABEL)
+        return plots.loss_curve(Curve("", steps, loss), title="", effort=epochs_of(1000), **LABEL)
 
     check(drawn())
     assert fastest(drawn, 2) < 2
@@ -426,7 +433,7 @@ def test_nothing_is_clipped_and_no_text_is_small() -> None:
     long = "a very long name of a run " * 20
     wild = Curve(long, STEPS, np.append(1e5 * STEPS[:-1] ** -3, np.inf))
     for figure in (
-        plots.loss_curve.figure(wild, long, long, 10),
+        plots.loss_curve.figure(wild, long, long, epochs_of(10)),
         plots.comparison.figure([wild] * 20, long, "loss"),
         plots.comparison.figure([wild] * 3, long, "loss"),
         sweeps._numbers_figure(long, STEPS, 1e6 + EXP.loss, long, long, trained=True),
