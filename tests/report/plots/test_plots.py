@@ -128,8 +128,6 @@ def test_a_noisy_run_has_the_mean_of_each_complete_epoch_and_a_smooth_one_has_no
 def test_a_diverged_run_ends_with_a_cross_at_its_last_finite_loss() -> None:
     ended = Curve("", STEPS[:5], np.array([1, 10, 100, np.inf, np.nan]))
     figure = plots.loss_curve.figure(ended, "", "loss", epochs_of(1))
-        Curve("", STEPS[:5], np.array([1, 10, 100, np.inf, np.nan])), "", "loss", epochs_of(1)
-    )
     assert legend(figure) == ["diverged at step 4"]
     cross = figure.axes[0].lines[-1]
     assert (cross.get_marker(), *cross.get_xydata()[0]) == ("x", 3, 100)
