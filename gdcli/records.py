@@ -165,7 +165,7 @@ class Outcomes:
     best_loss: Floats  # [R]
     best_step: Integers  # [R]
     values: Floats  # [R, P] rows of theta, see Theta.as_parameters
-    metrics: Mapping[str, Floats]  # [R] each
+    metrics: Mapping[str, Floats | Integers]  # [R] each
     predictions: tuple[Prediction | None, ...]
 
     def of_run(self, run: int, as_parameters: Callable[[Floats], tuple[Parameter, ...]]) -> Outcome:
@@ -180,7 +180,7 @@ class Outcomes:
             best_loss=float(self.best_loss[run]),
             best_step=int(self.best_step[run]),
             parameters=as_parameters(self.values[run]),
-            metrics={} if diverged else {name: float(column[run]) for name, column in self.metrics.items()},
+            metrics={} if diverged else {name: column[run].item() for name, column in self.metrics.items()},
             prediction=self.predictions[run],
         )
 

@@ -20,12 +20,12 @@ from torch import Tensor
 from gdcli.engine import divergence
 from gdcli.engine.batches import Rows
 from gdcli.engine.block import GrowingBlock, lr_column
-from gdcli.engine.evaluation import final, loss_of, predictions_of
+from gdcli.engine.evaluation import BEST, final, loss_of, metric_names, predictions_of
 from gdcli.engine.gradient_log import GradientLog, Keep
 from gdcli.engine.param_groups import GroupStep, LrSchedules
 from gdcli.engine.problem import TrainingProblem
 from gdcli.engine.run_state import RunState
-from gdcli.records import Block, Floats, Outcomes
+from gdcli.records import Block, Floats, Integers, Outcomes
 from gdcli.spec.sizes import MAX_VALUES_AUTO
 
 MAX_BLOCK_STEPS = 1024
@@ -230,10 +230,13 @@ class Loop:
             loss, reached = rows.full_loss[-1], f"{stop.loss:g} at epoch {epoch}"
             self.end(loss <= stop.loss, lambda run: f"loss {loss[run]:.6g} <= {reached}", rows, count)
         if stop.patience is not None:
-            held_out = self.problem.validation
-            stale = self.state.stale_after(rows.full_loss[-1] if held_out is None else loss_of(self.problem, held_out))
-            why = f"no better loss in {stop.patience} epochs, at epoch {epoch}"
-            self.end(stale >= stop.patience, lambda run: why, rows, count)
+            held_out, state = self.problem.validation, self.state
+            watched = rows.full_loss[-1] if held_out is None else loss_of(self.problem, held_out)
+            stale = state.stale_after(watched, epoch)
+            name = "loss" if held_out is None else "validation loss"
+            why = f"no better {name} in {stop.patience} epochs, at epoch {epoch}: "
+            best, of = state.best_epoch_loss, state.best_epoch
+            self.end(stale >= stop.patience, lambda run: f"{why}{best[run]:.6g} at epoch {of[run]}", rows, count)
 
     def end(
         self, which: NDArray[np.bool_], why: Callable[[int], str], rows: GrowingBlock, count: NDArray[np.int64]
@@ -366,9 +369,11 @@ class Loop:
         for run, values in state.ended.items():
             self.theta.values[run] = torch.from_numpy(values).to(self.theta.values.device)
         loss: Floats = self.nothing
-        metrics: dict[str, Floats] = {}
+        metrics: dict[str, Floats | Integers] = {}
         if any(status != "diverged" for status in state.status):
             loss, metrics = final(self.problem)
+            if BEST[0] in metric_names(self.problem.loaded):
+                metrics |= {BEST[0]: state.best_epoch_loss, BEST[1]: state.best_epoch}
         self.end_not_finite(loss)
         loss = state.final_losses(loss)
         state.improved(loss, state.steps)

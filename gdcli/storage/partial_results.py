@@ -63,7 +63,9 @@ def _row(result: Result, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
         **{name: getattr(result, name) for name in _PLAIN},
         "loss": _exact(result.loss),
         "best_loss": _exact(result.best_loss),
-        "metrics": {name: _exact(value) for name, value in result.metrics.items()},
+        "metrics": {
+            name: str(value) if type(value) is int else _exact(value) for name, value in result.metrics.items()
+        },
         "hashes": result.hashes and list(result.hashes),
         "parameters": None if result.parameters is None else [[p.name, p.trained] for p in result.parameters],
     }
@@ -82,7 +84,7 @@ def _result(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Resul
         **{name: row[name] for name in _PLAIN},
         loss=float(row["loss"]),
         best_loss=float(row["best_loss"]),
-        metrics={name: float(value) for name, value in row["metrics"].items()},
+        metrics={name: int(value) if value.isdecimal() else float(value) for name, value in row["metrics"].items()},
         hashes=tuple(row["hashes"]) if row["hashes"] else None,
         parameters=parameters,
         losses=None if losses is None else np.asarray(losses, np.float64),
@@ -91,5 +93,5 @@ def _result(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Resul
 
 
 def _exact(value: float) -> str:
-    """Return a float as text that reads back to the same bits, NaN and infinity too, which JSON has no words for."""
-    return repr(float(value))
+    """Return a number as text that reads back to the same bits, NaN and infinity too, which JSON has no words for."""
+    return str(value) if type(value) is int else repr(float(value))

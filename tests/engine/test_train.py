@@ -417,17 +417,22 @@ def test_patience_counts_epochs_without_a_better_loss(patience: int, validation:
     x, y = held_out[:2] if held_out else (free.built.batches.x, free.built.batches.y)
     assert len(x) == (11 if validation is None else 3)
     shapes = [slot.shape for slot in free.built.theta.slots]
-    best, stale, expected = math.inf, 0, 0
+    best, stale, at, expected = math.inf, 0, 0, 0
     for state in free.column("parameters"):
         expected += 1
         parts = torch.from_numpy(state).split([math.prod(shape) for shape in shapes])
         now = loss_with([part.view(shape) for part, shape in zip(parts, shapes, strict=True)], x, y)
-        best, stale = min(best, now), 0 if now < best else stale + 1
+        best, stale, at = (now, 0, expected) if now < best else (best, stale + 1, at)
         if stale == patience:
             break
     assert expected < 200
     run = trained({**spec, "stop": {"patience": patience}})
     assert (run.outcome.status, run.outcome.steps) == ("stopped", expected)
+    watched = "loss" if validation is None else "validation loss"
+    why = f"no better {watched} in {patience} epochs, at epoch {expected}: {best:.6g} at epoch {at}"
+    assert run.outcome.message == why
+    kept = [run.outcome.metrics.get(name) for name in ("best_validation_loss", "best_validation_epoch")]
+    assert kept == ([None, None] if validation is None else [pytest.approx(best), at])
 
 
 def test_max_seconds_ends_a_long_run() -> None:
