@@ -48,7 +48,7 @@ def final(problem: TrainingProblem) -> tuple[Floats, dict[str, Floats | Integers
 
 def _on(
     problem: TrainingProblem, rows: Rows, which: str, metrics: Mapping[str, Metric]
-) -> tuple[Floats, dict[str, Floats]]:
+) -> tuple[Floats, dict[str, Floats | Integers]]:
     """Return loss and metrics on some rows, one forward pass for all."""
     kernel = problem.kernel
     with torch.no_grad():

@@ -63,9 +63,7 @@ def _row(result: Result, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
         **{name: getattr(result, name) for name in _PLAIN},
         "loss": _exact(result.loss),
         "best_loss": _exact(result.best_loss),
-        "metrics": {
-            name: str(value) if type(value) is int else _exact(value) for name, value in result.metrics.items()
-        },
+        "metrics": {name: _exact(value) for name, value in result.metrics.items()},
         "hashes": result.hashes and list(result.hashes),
         "parameters": None if result.parameters is None else [[p.name, p.trained] for p in result.parameters],
     }
