@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gdcli.records import Result
+
 LEVEL = 0.95
 
 
@@ -64,6 +66,21 @@ def paired(values: Sequence[float], reference: Sequence[float]) -> Interval:
     Source: Student 1908; the paired t test of scipy.stats.ttest_rel.
     """
     return interval([value - other for value, other in zip(values, reference, strict=True)])
+
+
+def are_identical(runs: Sequence[Result]) -> bool:
+    """Say whether runs of several seeds are one run: nothing in them was drawn."""
+    return len(runs) > 1 and len({(run.hashes, str(run.loss), str(run.best_loss), run.steps) for run in runs}) == 1
+
+
+def without_chance(labels: Sequence[str], rows: Sequence[Sequence[Result]]) -> str:
+    """Return what has to be said of the rows whose runs are the same for all seeds; nothing where there are none."""
+    same = [label for label, runs in zip(labels, rows, strict=True) if are_identical(runs)]
+    if not same:
+        return ""
+    which = "" if len(same) == len(rows) else f" of {', '.join(same)}"
+    why = "start values, rows and their order do not depend on the seed"
+    return f"the runs{which} are identical for all {len(rows[0])} seeds: {why}\n"
 
 
 def quantile(freedom: int) -> float:

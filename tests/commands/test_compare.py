@@ -473,6 +473,27 @@ def test_the_band_over_the_seeds(gdcli, monkeypatch: pytest.MonkeyPatch) -> None
     np.testing.assert_allclose([curve.low, curve.loss, curve.high], [low, losses.mean(axis=0), high], rtol=1e-9)
 
 
+def test_seeds_without_chance_have_no_interval(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[plots.Curve] = []
+    monkeypatch.setattr(plots, "comparison", lambda curves, **settings: drawn.extend(curves) or b"")
+    answer = gdcli("compare", "bowl.yaml", "--optimizers", "sgd,adam", "--seeds", "3")
+    assert "±" not in answer.out
+    why = "start values, rows and their order do not depend on the seed"
+    assert f"the runs are identical for all 3 seeds: {why}" in answer.out.splitlines()
+    assert [curve.low for curve in drawn] == [None, None]
+    for row in summary_of("runs")["rows"]:
+        assert (row["final_loss"]["low"], row["final_loss"]["high"]) == (None, None)
+
+
+def test_seeds_that_one_row_does_not_use_are_told_of_it(gdcli) -> None:
+    """The order of the rows is drawn, which full batches do not see."""
+    words = ("--batches", "full,mini-batch", "--seeds", "2", "--no-plot", "model.init={weight: 0, bias: 0}", "data.seed=1")
+    answer = gdcli("compare", "line.yaml", *words)
+    assert answer.code == 0, answer.err
+    assert "the runs of full are identical for all 2 seeds: " in answer.out
+    assert "±" in answer.out
+
+
 def test_the_paths_of_all_optimizers_on_one_contour(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[plots.Trail] = []
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite, nan
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gdcli.commands.stats import Interval, interval, paired, quantile
+from gdcli.commands.stats import Interval, are_identical, interval, paired, quantile, without_chance
 from gdcli.engine.grid import losses
 from gdcli.engine.problem import build
 from gdcli.records import Effort, Result
@@ -37,8 +37,9 @@ class Line:
     effort: Effort
 
     def final(self) -> Interval:
-        """Return mean and interval of the final loss; infinite when a run diverged."""
-        return interval([result.rank for result in self.results])
+        """Return mean and interval of the final loss; infinite when a run diverged, no interval without chance."""
+        found = interval([result.rank for result in self.results])
+        return replace(found, low=nan, high=nan) if are_identical(self.results) else found
 
     def best(self) -> float:
         """Return the mean of the best losses."""
@@ -67,7 +68,9 @@ class Line:
         ours, theirs = [loss for loss, _ in pairs], [loss for _, loss in pairs]
         if not pairs or not all(map(isfinite, [*ours, *theirs])):
             return Interval(nan, nan, nan, len(pairs))
-        return paired(ours, theirs)
+        found = paired(ours, theirs)
+        same = are_identical(self.results) and are_identical(first.results)
+        return replace(found, low=nan, high=nan) if same else found
 
 
 def one_seed(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> str:
@@ -105,7 +108,10 @@ def several_seeds(lines: Sequence[Line], metrics: Sequence[str], *, target: bool
         row.append("" if line is lines[0] else _with_half(line.difference(lines[0])))
         endings = Counter(result.status for result in line.results)  # 8 finished, 2 diverged
         rows.append([*row, ", ".join(f"{count} {status}" for status, count in endings.items())])
-    return tables.aligned(names, rows) + "± is half the 95 % interval of the mean over the seeds\n"
+    drawn = [line for line in lines if line.label != CLOSED_FORM]
+    same = without_chance([line.label for line in drawn], [line.results for line in drawn])
+    told = "± is half the 95 % interval of the mean over the seeds\n" if "±" in str(rows) else ""
+    return tables.aligned(names, rows) + told + same
 
 
 def _finite(value: float) -> float | None:
@@ -188,7 +194,7 @@ def _curve(line: Line, x: X) -> plots.Curve | None:
     places = np.arange(1.0, length + 1)
     if x == "evaluations":
         places = np.array([float(line.effort.evaluations(int(k) * size)) for k in places])
-    if len(runs) == 1:
+    if (table == table[0]).all():  # one run, or seeds without chance
         return plots.Curve(line.label, places, table[0])
     mean, half = _interval(table)
     return plots.Curve(line.label, places, mean, mean - half, mean + half)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gdcli import records
-from gdcli.commands.stats import interval
+from gdcli.commands.stats import interval, without_chance
 from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
 from gdcli.records import Result
@@ -70,7 +70,16 @@ class TrainingSweep:
         metrics = metric_names(self.plan.loaded)
         names = [*self.plan.axes, "final loss", "best loss", "steps", "epochs", "status", *metrics]
         names += ["weights", "data", "order"]
-        return tables.aligned(names, [self._row(result, metrics) for result in shown]) + note
+        return tables.aligned(names, [self._row(result, metrics) for result in shown]) + note + self._without_chance()
+
+    def _without_chance(self) -> str:
+        if "seed" not in (axes := self.plan.axes):
+            return ""
+        rows: dict[str, list[Result]] = {}
+        for result in self.results:
+            point = [f"{name}={value}" for name, value in zip(axes, result.values, strict=True) if name != "seed"]
+            rows.setdefault(",".join(point), []).append(result)
+        return without_chance(list(rows), list(rows.values()))
 
     def _row(self, result: Result, metrics: Sequence[str]) -> list[Any]:
         row = records.results_row(result)[1:]
