@@ -487,8 +487,8 @@ def test_seeds_without_chance_have_no_interval(gdcli, monkeypatch: pytest.Monkey
 
 def test_seeds_that_one_row_does_not_use_are_told_of_it(gdcli) -> None:
     """The order of the rows is drawn, which full batches do not see."""
-    words = ("--batches", "full,mini-batch", "--seeds", "2", "--no-plot", "model.init={weight: 0, bias: 0}", "data.seed=1")
-    answer = gdcli("compare", "line.yaml", *words)
+    words = ("line.yaml", "--batches", "full,mini-batch", "--seeds", "2", "--no-plot")
+    answer = gdcli("compare", *words, "model.init={weight: 0, bias: 0}", "data.seed=1")
     assert answer.code == 0, answer.err
     assert "the runs of full are identical for all 2 seeds: " in answer.out
     assert "±" in answer.out
