@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial as bound
 from itertools import chain
 from math import prod
@@ -15,6 +16,7 @@ from gdcli.commands.explain.point import EvaluationPoint, point_of
 from gdcli.commands.explain.tree import Explanation, ExplanationSection, Group, Quantity, WorkedTable, partial, quantity
 from gdcli.errors import Problem, SpecError, nearest
 from gdcli.spec.load import Loaded
+from gdcli.spec.models import match
 from gdcli.zoo.models import Chain, Objective, Stack
 
 MAX_SCALARS = 200
@@ -40,20 +42,35 @@ def explain(loaded: Loaded, step: int = 1) -> Explanation:
 def quantities(loaded: Loaded, names: Sequence[str], step: int = 1) -> list[Quantity]:
     """Return single quantities by name, of a model of any size: h1, o2, loss, dw5, db1, dh1, net_h1, new_w5.
 
-    Raises SpecError for names that the model has not.
+    The derivative at a frozen parameter says that it is frozen. Raises SpecError for names that the model has not.
     """
     _possible(loaded)
-    found = subject_of(loaded, point_of(loaded, step)).thunks()
+    subject = subject_of(loaded, point_of(loaded, step))
+    found, frozen = subject.thunks(), _frozen(loaded, subject.scalars())
     unknown = [name for name in names if name not in found]
     if unknown:
-        raise SpecError("\n".join(f"--only: there is no '{name}' here. {_hint(name, found)}" for name in unknown))
-    return [found[name]() for name in names]
+        raise SpecError("\n".join(f"--only: {_hint(name, found, frozen)}" for name in unknown))
+    return [_told(found[name](), frozen.get(name.removeprefix("d"), "")) for name in names]
 
 
-def _hint(name: str, known: Mapping[str, Thunk]) -> str:
-    """Return the nearest name; of a value that each row has, the one of the first row."""
+def _frozen(loaded: Loaded, scalars: Iterable[WorkedScalar]) -> dict[str, str]:
+    """Return the parameters of the frozen scalars by the scalars' names."""
+    frozen = {name for pattern in loaded.spec.model.freeze for name in match(pattern, loaded.shapes or {})}
+    return {one.symbol.name.text: one.parameter for one in scalars if one.parameter in frozen}
+
+
+def _told(found: Quantity, parameter: str) -> Quantity:
+    if not parameter:
+        return found
+    return replace(found, title=f"{found.key} ({parameter} is frozen)", note=f"{parameter} is frozen")
+
+
+def _hint(name: str, known: Mapping[str, Thunk], frozen: Mapping[str, str]) -> str:
+    """Return why there is no such name, and the nearest; of a value that each row has, the one of the first row."""
+    if parameter := frozen.get(name.removeprefix("new_")):
+        return f"there is no '{name}' here: {parameter} is frozen"
     of_rows = next((one for one in known if one.startswith(f"{name}[")), "")
-    return f"Each row has its own: '{of_rows}'" if of_rows else nearest(name, known)
+    return f"there is no '{name}' here. " + (f"Each row has its own: '{of_rows}'" if of_rows else nearest(name, known))
 
 
 def subject_of(loaded: Loaded, point: EvaluationPoint) -> Network | WorkedFunction:
@@ -188,7 +205,10 @@ class Network:
         """Return the whole."""
         sections = [self._given(), *self._forward(), self._loss(), self._backward()]
         sections += updates.update_section(self.point, self.scalars())
-        return [*sections, losses.comparison()] if self.work.loss_spec.name in ("cross_entropy", "nll") else sections
+        work = self.work
+        if work.loss_spec.name not in ("cross_entropy", "nll") or work.classes is None:
+            return sections
+        return [*sections, losses.comparison(self.names, work.outputs, work.loss, work.classes)]
 
     def _given(self) -> ExplanationSection:
         named = {scalar.symbol.name.text: (scalar.entry, scalar.symbol.value) for scalar in self.scalars()}
