@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gdcli.engine.closed_form import Solution, compared_names, solve
+from gdcli.engine.evaluation import metric_names
 from gdcli.errors import GdcliError
 from gdcli.plan import Trial
 from gdcli.records import Block, Floats, Outcome, Result
@@ -45,6 +47,12 @@ class Capture:
     path: bool = False  # the parameters after every step
     parameters: bool = False  # at the end
     target: float | None = None
+    closed_form: bool = False  # the parameters beside those of the lowest loss
+
+
+def columns_of(loaded: Loaded, capture: Capture) -> list[str]:
+    """Return the names of the metrics that the results of runs have."""
+    return metric_names(loaded) + (compared_names(loaded) if capture.closed_form else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +117,7 @@ class Collector:
         if capture.target is not None and not self.full_batch:
             self.columns.add("full_loss")
         self.states: list[list[NDArray[np.float64]]] = [[] for _ in runs]  # of each run, the parameters after its steps
+        self._solutions: dict[int, Solution] = {}
         self.hits: list[int | None] = [None] * len(runs)  # after how many steps the whole set's loss was at the target
 
     def block(self, block: Block) -> None:
@@ -146,13 +155,20 @@ class Collector:
             steps=outcome.steps,
             epochs=outcome.epochs,
             hashes=hashes,
-            metrics=dict(outcome.metrics),
+            metrics={**outcome.metrics, **self._compared(run.loaded, outcome)},
             to_target=hit,
             losses=finished.losses if capture.curve and finished is not None else None,
             parameters=outcome.parameters if capture.parameters else None,
             path=path,
             kernel=kernel,
         )
+
+    def _compared(self, loaded: Loaded, outcome: Outcome) -> dict[str, float]:
+        if not self.capture.closed_form or outcome.status == "diverged":
+            return {}
+        if id(loaded.training) not in self._solutions:  # once for runs that share their rows
+            self._solutions[id(loaded.training)] = solve(loaded)
+        return self._solutions[id(loaded.training)].compared(outcome.parameters)
 
 
 def _first_at(losses: Floats, target: float) -> int | None:

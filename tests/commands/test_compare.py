@@ -15,6 +15,11 @@ from scipy import stats
 
 from gdcli.report import plots
 from gdcli.runner import batch as many
+from gdcli.spec import bundled
+from gdcli.spec.document import read
+from gdcli.spec.load import load
+from gdcli.spec.schema import parse
+from gdcli.zoo.table import Table
 from tests.conftest import only_folder
 from tests.runner.many_runs import contents
 
@@ -66,6 +71,13 @@ def _specs(gdcli) -> None:
 
 def table_of(output: str, name: str = "results.csv") -> pd.DataFrame:
     return pd.read_csv(only_folder(Path(output)) / name)
+
+
+def bundled_data(name: str) -> Table:
+    """Return the training rows of a bundled spec."""
+    found = load(parse(read((bundled.folder() / f"{name}.yaml").read_bytes(), name), name), bundled.folder()).training
+    assert found is not None
+    return found
 
 
 def summary_of(output: str) -> dict[str, Any]:
@@ -471,6 +483,32 @@ def test_the_band_over_the_seeds(gdcli, monkeypatch: pytest.MonkeyPatch) -> None
     losses = np.stack([pd.read_csv(folder / "steps.csv")["loss"] for folder in folders])
     low, high = stats.t.interval(0.95, 4, loc=losses.mean(axis=0), scale=stats.sem(losses))
     np.testing.assert_allclose([curve.low, curve.loss, curve.high], [low, losses.mean(axis=0), high], rtol=1e-9)
+
+
+def test_the_closed_form_is_shown_with_its_parameters_and_each_row_s_distance_to_them(gdcli) -> None:
+    """numpy's least squares; a row's distance is that of the parameters in its own summary."""
+    answer = gdcli("compare", "gd_variants", "epochs=20", "--closed-form", "--no-plot", "--json")
+    rows = answer.json["runs"]
+    data = bundled_data("gd_variants")
+    (bias, weight), *_ = np.linalg.lstsq(np.column_stack([np.ones(len(data.x)), data.x]), data.y, rcond=None)
+    assert rows[-1]["weight[0,0]"] == pytest.approx(weight[0])
+    assert rows[-1]["bias[0]"] == pytest.approx(bias[0])
+    assert rows[-1]["distance"] == 0
+    root = only_folder(Path("runs"))
+    for row, folder in zip(rows, sorted(path for path in root.iterdir() if path.is_dir()), strict=False):
+        found = json.loads((folder / "summary.json").read_text())["parameters"]
+        w, b = found["weight"][0][0], found["bias"][0]
+        assert (row["weight[0,0]"], row["bias[0]"]) == (w, b)
+        assert row["distance"] == pytest.approx(np.hypot(w - weight[0], b - bias[0]))
+    assert "weight[0,0]" in (root / "results.csv").read_text().splitlines()[0]
+    assert [row["distance"] for row in answer.json["rows"]] == [row["distance"] for row in rows]
+
+
+def test_parameters_that_are_too_many_are_their_distance_alone(gdcli) -> None:
+    words = ("epochs=2", "data.generate.weights=[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]", "data.generate.n=40")
+    answer = gdcli("compare", "line.yaml", *words, "--optimizers", "sgd", "--closed-form", "--no-plot", "--json")
+    assert answer.code == 0, answer.err
+    assert {"distance"} == {name for name in answer.json["runs"][0] if "weight[" in name or name == "distance"}
 
 
 def test_seeds_without_chance_have_no_interval(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
