@@ -19,6 +19,11 @@ Integers = NDArray[np.int64]
 Status = Literal["finished", "stopped", "diverged", "interrupted", "failed"]
 
 
+def plain(numbers: Sequence[float]) -> str:
+    """Return numbers as Python prints them, with blanks between."""
+    return " ".join(map(repr, numbers))
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """One named tensor of the model: its values [any shape] in the run's dtype, and whether it is trained."""
@@ -42,6 +47,11 @@ class Prediction:
 
     asked: float | int | tuple[float | int, ...]
     output: Floats  # [O], in the run's dtype
+
+    def text(self, when: str, output_text: Callable[[list[float]], str] = plain) -> str:
+        """Return it as a line; ``when`` is before or after training."""
+        asked = self.asked if isinstance(self.asked, tuple) else (self.asked,)
+        return f"predict ({when} training) {plain(asked)} {output_text(self.output.tolist())}"
 
 
 @dataclass(frozen=True, slots=True)

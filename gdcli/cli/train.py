@@ -220,6 +220,8 @@ def _run(report: RunReport, console: Console) -> int:
     outcome = report.finished.outcome
     if console.json:
         console.text(report.json())
+    elif report.finished.prediction is not None and not console.quiet:
+        console.note(report.finished.prediction.text("after"))
     if outcome.status in ("diverged", "interrupted") or (outcome.status == "stopped" and not console.quiet):
         console.note(outcome.message)
     _where(report.folder, console, interrupted=report.interrupted)

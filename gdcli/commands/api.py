@@ -84,6 +84,7 @@ class Run:
     def predict(self, x: ArrayLike) -> Floats:
         """Return the trained model's output [N, O] for rows x [N, D], or numbers [N] where D is 1.
 
+        Rows are as the data are; the model gets them standardized where the spec says so.
         Raises SpecError for a model without inputs, such as an objective, and for rows that do not fit.
 
         >>> import gdcli
@@ -95,11 +96,12 @@ class Run:
         built = self.trained().built
         if built.loaded.training is None:
             raise SpecError(f"{self.name}: an objective has no inputs to predict from")
-        rows = torch.as_tensor(np.asarray(x, np.float64)).to(built.device, built.dtype)
-        rows = rows[:, None] if rows.ndim == 1 else rows
-        wanted = built.batches.x.shape[1:]
-        if rows.shape[1:] != wanted:
-            raise SpecError(f"{self.name}: predict takes rows of shape {tuple(wanted)} (got {tuple(rows.shape[1:])})")
+        given = np.asarray(x, np.float64)
+        given = given[:, None] if given.ndim == 1 else given
+        wanted = tuple(built.batches.x.shape[1:])
+        if given.shape[1:] != wanted:
+            raise SpecError(f"{self.name}: predict takes rows of shape {wanted} (got {given.shape[1:]})")
+        rows = torch.as_tensor(built.loaded.prepared(given)).to(built.device, built.dtype)
         with torch.no_grad():
             output: Floats = built.kernel.forward(rows).cpu().numpy()
         return output

@@ -89,8 +89,10 @@ def predictions_of(problem: TrainingProblem) -> list[Prediction | None]:
     asked = problem.loaded.spec.print.predict
     if asked is None:
         return [None] * problem.runs
-    row = asked if isinstance(asked, list) else [asked]
-    x = torch.tensor([row], dtype=problem.dtype, device=problem.device)
+    row = np.array([asked if isinstance(asked, list) else [asked]], np.float64)
+    rows = [loaded.prepared(row) for loaded in problem.members]  # as the data of each run
+    same = all(np.array_equal(rows[0], other) for other in rows)
+    x = torch.as_tensor(rows[0] if same else np.stack(rows)).to(problem.device, problem.dtype)  # [1, D] or [R, 1, D]
     arranged, _ = problem.kernel.arranged(x, x)
     shown = tuple(asked) if isinstance(asked, list) else asked
     with np.errstate(all="ignore"):

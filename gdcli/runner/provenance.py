@@ -60,7 +60,13 @@ def head(problem: TrainingProblem, origin: Provenance, run: int = 0, keep: str |
     loaded, engine = problem.members[run], _ENGINES.get(problem.kernel_name, problem.kernel_name)
     device, threads, keep = problem.device, resolve_threads(loaded), keep or keep_of(problem)
     resolved = config.resolved(loaded, device=str(device), threads=threads, engine=engine, keep=keep)
-    return _first_files(write(resolved), origin, device, threads)
+    text, found = _first_files(write(resolved), origin, device, threads)
+    if loaded.scaling is None:
+        return text, found
+    assert loaded.training is not None
+    means, deviations = (part.tolist() for part in loaded.scaling)
+    fitted = {"columns": loaded.training.features, "means": means, "deviations": deviations}
+    return text, {"preprocessing.json": json_text(fitted), **found}
 
 
 def batch_head(loaded: Loaded, origin: Provenance) -> FirstFiles:

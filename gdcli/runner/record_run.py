@@ -19,7 +19,7 @@ from gdcli.engine.loop import Interrupt, Loop, columns_of_best, keep_of
 from gdcli.engine.problem import TrainingProblem
 from gdcli.engine.start_values import first_line
 from gdcli.errors import DamagedError, GdcliError, MachineError, RunError
-from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Start, State, StepBlock
+from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Prediction, Start, State, StepBlock
 from gdcli.report import plots
 from gdcli.report.styles import STYLES
 from gdcli.spec.load import Loaded
@@ -46,6 +46,7 @@ class Finished:
     start: Start
     outcome: Outcome
     losses: NDArray[np.float64]  # [steps] of every step, before its update
+    prediction: Prediction | None = None  # that the style has no place for
 
     def summary(self) -> dict[str, Any]:
         """Return what summary.json holds: no times."""
@@ -60,6 +61,9 @@ class Finished:
             "epochs": outcome.epochs,
             "metrics": dict(outcome.metrics),
         }
+        if self.prediction is not None:
+            asked, output = self.prediction.asked, self.prediction.output.astype(np.float64)
+            found["prediction"] = {"asked": asked, "output": output.tolist()}
         if sum(parameter.values.size for parameter in outcome.parameters) <= SUMMARY_SCALARS:
             found["parameters"] = {p.name: p.values.astype(np.float64).tolist() for p in outcome.parameters}
         return found
@@ -266,7 +270,8 @@ class RunRecorder:
         above: str = "",  # the folder's path below that of all logs
     ) -> None:
         self.record, self._start, self._keep, self._above = record, start, keep, above
-        self._style, self._every, self._say, self._told = STYLES[spec.style].text, spec.record.every, text, block
+        self._style, self._predicts = STYLES[spec.style].text, STYLES[spec.style].predicts
+        self._every, self._say, self._told = spec.record.every, text, block
         self._losses: list[NDArray[np.float64]] = []
         self._logs: dict[str, Log] = {}
 
@@ -335,7 +340,7 @@ class RunRecorder:
             self._sync()
         finally:
             self.close()
-        return Finished(self._start, outcome, self.losses())
+        return Finished(self._start, outcome, self.losses(), None if self._predicts else outcome.prediction)
 
     def _sync(self) -> None:
         for log in self._logs.values():

@@ -30,7 +30,7 @@ from gdcli.zoo.data_files import read_file
 from gdcli.zoo.losses import TARGETS
 from gdcli.zoo.models import MODELS, Architecture, Chain, Objective, Sizes, Stack
 from gdcli.zoo.naming import ArgumentError
-from gdcli.zoo.table import Table, as_numbers, scale, split, standardize
+from gdcli.zoo.table import Floats, Table, as_numbers, scale, split, standardize
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,16 @@ class Loaded:
     bounded: bool = True  # size limits count
     cores: int | None = None  # that `threads: auto` counts with; None: those of this machine
     layer_shapes: Mapping[str, tuple[int, ...]] | None = None  # of torch's own layers, once they have been built
+    scaling: tuple[Floats, Floats] | None = None  # mean and deviation [D] that the features are standardized by
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]] | None:
         """The shape of each parameter by its full name; None for torch's own layers that have not been built."""
         return self.layer_shapes if isinstance(self.architecture, Stack) else self.architecture.shapes
+
+    def prepared(self, x: Floats) -> Floats:
+        """Return rows [..., D] as the model takes them: standardized as the training rows are."""
+        return x if self.scaling is None else (x - self.scaling[0]) / self.scaling[1]
 
     @property
     def samples(self) -> int:
@@ -73,12 +78,14 @@ def load(spec: RunSpec, base: Path, *, bounded: bool = True, cores: int | None =
         file = (base / spec.data.arguments["file"]).absolute()
     table = _table(spec, file)
     problems: list[Problem] = []
-    training, validation = _prepared(spec, table, problems) if table is not None else (None, None)
+    training, validation, scaling = (None, None, None) if table is None else _prepared(spec, table, problems)
     architecture = _architecture(spec, training, problems)
     if problems or architecture is None:
         raise SpecError(problems)
     warnings = tuple(map(str, _warnings(spec, training, architecture)))
-    loaded = Loaded(spec, training, validation, architecture, warnings, file, _digest(file), bounded, cores)
+    loaded = Loaded(
+        spec, training, validation, architecture, warnings, file, _digest(file), bounded, cores, scaling=scaling
+    )
     problems += _shapes(loaded)
     if not isinstance(architecture, Stack):  # torch's own layers are checked when they are built
         problems += name_problems(spec, architecture.shapes)
@@ -209,8 +216,10 @@ def _stamped(
     return read_file(file, features, target, classes, header)
 
 
-def _prepared(spec: RunSpec, table: Table, problems: list[Problem]) -> tuple[Table | None, Table | None]:
-    """Return training and validation rows, split and standardized as the spec says."""
+def _prepared(
+    spec: RunSpec, table: Table, problems: list[Problem]
+) -> tuple[Table | None, Table | None, tuple[Floats, Floats] | None]:
+    """Return training and validation rows, split and standardized as the spec says, and by what."""
     assert spec.data is not None
     if table.y.ndim == 1 and not _wants_classes(spec):
         table = as_numbers(table)
@@ -220,15 +229,16 @@ def _prepared(spec: RunSpec, table: Table, problems: list[Problem]) -> tuple[Tab
             training, validation = split(table, spec.data.validation, sources.generator(spec.data_seed, "split"))
         except ArgumentError as error:
             problems.append(spec.problem(("data", *error.path), error.message))
-            return None, None
-    if spec.data.standardize:
-        with np.errstate(all="ignore"):
-            by = scale(training)
-            training = standardize(training, *by)
-            validation = validation and standardize(validation, *by)
-        if not np.isfinite(by).all():
-            problems.append(spec.problem(("data", "standardize"), "the data are too large to standardize"))
-    return training, validation
+            return None, None, None
+    if not spec.data.standardize:
+        return training, validation, None
+    with np.errstate(all="ignore"):
+        by = scale(training)
+        training = standardize(training, *by)
+        validation = validation and standardize(validation, *by)
+    if not np.isfinite(by).all():
+        problems.append(spec.problem(("data", "standardize"), "the data are too large to standardize"))
+    return training, validation, by
 
 
 def _wants_classes(spec: RunSpec) -> bool:
