@@ -153,6 +153,7 @@ def resume(
     output: options.OutputOption = Path("runs"),
     jobs: options.JobsOption = 1,
     cluster: options.ClusterOption = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run again what failed, too.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Go on though the machine or the versions differ.")] = False,
     quiet: options.QuietOption = False,
     json: options.JsonOption = False,
@@ -165,12 +166,14 @@ def resume(
 
     console = Console(ctx.obj, quiet=quiet, json=json)
     execution, frontend = ExecutionOptions(jobs, cluster), console.frontend()
-    report = again.resume(find(run, output), execution, frontend, force=force, arguments=arguments())
+    folder = find(run, output)
+    report = again.resume(folder, execution, frontend, force=force, retry_failed=retry_failed, arguments=arguments())
     if not isinstance(report, Ended):
         return tell(report, console)
     if json:
         say_ended(report.folder, json=True)
-    console.note(f"nothing is left to do: {report.status}. record: {shown_path(report.folder)}")
+    more = ", --retry-failed runs again what failed" if report.status == "failed" else ""
+    console.note(f"nothing is left to do: {report.status}{more}. record: {shown_path(report.folder)}")
     return int(report.status in ("diverged", "failed"))
 
 

@@ -38,15 +38,17 @@ if TYPE_CHECKING:
 
 
 def resume(
-    folder: Path, options: ExecutionOptions, frontend: Frontend, *, force: bool, arguments: tuple[str, ...] = ()
-) -> Report:
+    folder: Path, options: ExecutionOptions, frontend: Frontend, *, force: bool, retry_failed: bool = False,
+    arguments: tuple[str, ...] = (),
+) -> Report:  # fmt: skip
     """Go on where a record was stopped or killed: the same bytes in the end as if it never had been.
 
-    Raises SpecError for a record that is not to be gone on with by itself, MachineError for one that was changed or
-    begun elsewhere; ``force`` allows another machine.
+    ``retry_failed`` also runs again what failed. Raises SpecError for a record that is not to be gone on with by
+    itself, MachineError for one that was changed or begun elsewhere; ``force`` allows another machine.
     """
+    left = (None, "interrupted", "failed") if retry_failed else (None, "interrupted")
     with opened(folder, frontend) as (request, status):
-        if status not in (None, "interrupted"):
+        if status not in left:
             return Ended(folder, str(status))
         requests.require_config(request, folder)
         if not force:

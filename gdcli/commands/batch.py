@@ -99,7 +99,8 @@ def _run(work: BatchRun, interrupt: Interrupt, callbacks: BatchCallbacks, *, plo
             work.draw(callbacks.warning)
     files.replace(work.folder / "log.txt", work.table())
     ended = not interrupt.requested and len(work.results) >= len(work.plan.runs)
-    status = "finished" if ended else "interrupted"
+    failed = any(result.status == "failed" for result in work.trained)
+    status = "interrupted" if not ended else "failed" if failed else "finished"
     summary = {"status": status, "runs": len(work.results), **batch.counts(work.results), **work.summary()}
     batch.end_batch(work.folder, timing, summary)
     work.interrupted = interrupt.requested

@@ -152,7 +152,8 @@ def rows_of(plan: Plan, found: Sequence[Result]) -> list[dict[str, Any]]:
 def end_batch(folder: Path, timing: Timing, summary: Mapping[str, Any]) -> None:
     """Write the times, and last the summary, the mark of the end; remove what was there to resume from.
 
-    And remove what a process left that died while it replaced a file.
+    Results stay where a run failed: it can be run again alone. What a process left that died while it replaced a file
+    goes.
     """
     files.remove_temporaries(folder)
     write_end(folder, timing, summary)
