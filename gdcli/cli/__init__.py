@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import typer
 
@@ -22,19 +23,23 @@ def app() -> typer.Typer:
     application = typer.Typer(
         name="gdcli",
         help="Gradient-descent and backpropagation experiments from one YAML file, exact to the digit.",
-        no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
     @application.callback(invoke_without_command=True)
-    def options(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    def options(
+        context: typer.Context,
+        version: bool = typer.Option(False, "--version", "-V", help="Print the version and exit."),
+    ) -> None:
         if version:
             from gdcli import __version__
 
             print(__version__)
             raise typer.Exit
+        if context.invoked_subcommand is None:
+            print(context.get_help())
 
     commands = (
         train.run, train.sweep, train.compare, train.resume, train.verify, specs.explain, specs.check, specs.plot,
@@ -54,6 +59,10 @@ _NO_PLUGINS = {"PYDANTIC_DISABLE_PLUGINS": "__all__", "TORCH_DEVICE_BACKEND_AUTO
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; every foreseen error is one message on standard error."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
+    if argv[:1] == ["help"]:
+        argv = [*argv[1:2], "--help"]
+    elif argv == ["version"]:
+        argv = ["--version"]
     for variable, value in _NO_PLUGINS.items():
         os.environ.setdefault(variable, value)
     _open_streams()
@@ -88,7 +97,28 @@ def _ended(error: BaseException) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # Typer's usage errors have it; anything else is a bug of ours
             return _bug()
-        return _told(f"{error.format_message().replace('Value error, ', '').rstrip('.')}. Try 'gdcli --help'.", 2)
+        return _told(_usage(error), 2)
+
+
+_SYNONYMS = {"train": "run", "fit": "run", "list": "ls", "delete": "rm", "tune": "compare", "init": "cp", "copy": "cp"}
+"""Commands of other programs, by ours."""
+
+
+def _usage(error: Any) -> str:
+    """Return what is wrong with a command line, and where to read on: Typer's own words, and the key of an option."""
+    context = getattr(error, "ctx", None)
+    words = error.format_message().replace("Value error, ", "").rstrip(".")
+    option = getattr(error, "option_name", "")
+    name = words.partition("No such command '")[2].partition("'")[0]
+    if name in _SYNONYMS:
+        words = f"No such command '{name}'. Did you mean '{_SYNONYMS[name]}'"
+    elif option and context is not None and any(each.name == "words" for each in context.command.params):
+        from gdcli.spec.overrides import key_of
+
+        if key := key_of(option.lstrip("-").replace("-", "_")):
+            words = f"No such option: {option}. A key of the spec has no dashes: {key}=VALUE"
+    ends = "" if words.endswith("?") else "?" if "Did you mean" in words else "."
+    return f"{words}{ends} Try '{context.command_path if context is not None else 'gdcli'} --help'."
 
 
 def _open_streams() -> None:

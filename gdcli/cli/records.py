@@ -207,8 +207,9 @@ def agreed(folders: Sequence[Path]) -> bool:
 def export(
     run: RunArgument,
     form: Annotated[
-        Literal["csv", "parquet", "tensorboard"], typer.Option("--format", "-f", help="What to write.")
-    ] = "csv",
+        Literal["csv", "parquet", "tensorboard"] | None,
+        typer.Option("--format", "-f", help="What to write. Default: what the file's ending says, else csv."),
+    ] = None,
     to: Annotated[
         Path | None,
         typer.Option(
@@ -227,22 +228,23 @@ def export(
 
     Example: gdcli export last --format parquet -o last.parquet
     """
-    if long and form == "tensorboard":
-        raise SpecError("--long is for csv and parquet; TensorBoard gets all steps of all runs anyway")
     from gdcli.commands import export as exporting
 
+    kind = exporting.form_of(form, to)
     record = read(find(run, output))
-    if form == "tensorboard":
+    if kind == "tensorboard":
+        if long:
+            raise SpecError("--long is for csv and parquet; TensorBoard gets all steps of all runs anyway")
         folder = to or Path("tensorboard")
         files = exporting.to_tensorboard(record, folder, force=force)
         return written(folder / record.id, f"{len(files):,} event file{'s' * (len(files) != 1)} in ", quiet=quiet)
     table = exporting.table_of(record, long=long)
-    if form == "csv" and to is None:
+    if kind == "csv" and to is None:
         for piece in table.csv():
             say(piece.decode())
         return 0
     path = to or Path(f"{record.id}.parquet")
-    exporting.to_file(table, path, form, force=force)
+    exporting.to_file(table, path, kind, force=force)
     return written(path, "", quiet=quiet)
 
 

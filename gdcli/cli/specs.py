@@ -196,16 +196,17 @@ def schema() -> None:
 
 
 def cp(
-    name: Annotated[str | None, typer.Argument(help="A bundled spec; without it, the list of them.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A bundled spec; without it, all of them, a line each.")] = None,
     path: Annotated[Path | None, typer.Argument(help="Where to: a file or a folder. Default: here.")] = None,
     force: options.ForceOption = False,
 ) -> None:
-    """Copy a bundled spec, with its data file if it has one, out of the package."""
+    """Copy a bundled spec, with its data file and the JSON Schema that editors check it with, out of the package."""
     from gdcli.commands import specs
     from gdcli.spec import bundled
 
     if name is None:
-        say("".join(f"{each}\n" for each in bundled.names()))
+        width = max(map(len, bundled.names()))
+        say("".join(f"{each:<{width}}  {specs.description(each)}\n" for each in bundled.names()))
         return
     for new in specs.copy(name, path, force=force):
         note(f"wrote {shown_path(new)}")
@@ -215,12 +216,15 @@ def catalog(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KIND] [NAME]", help="model, loss, activation, optimizer, scheduler, data or style; a name of one."
+            metavar="[KIND] [NAME]",
+            help="model, loss, activation, optimizer, scheduler, data, style, dataset or layer; a name of one.",
         ),
     ] = None,
     json: options.JsonOption = False,
 ) -> int:
-    """List every model, loss, activation, optimizer, scheduler, data generator and style, or describe one.
+    """List every model, loss, activation, optimizer, scheduler, data generator, style, data set and layer of torch.
+
+    With a name it is described.
 
     Examples: gdcli catalog · gdcli catalog loss · gdcli catalog optimizer adam
     """

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gdcli.errors import DamagedError, MachineError, SpecError
+from gdcli.spec.scalars import shown
 from gdcli.storage import config_reader
 from gdcli.storage.csv_reader import NumberColumns, table
 from gdcli.storage.csv_writer import cell, csv_rows
@@ -113,6 +114,21 @@ def _all_steps(runs: Sequence[Path]) -> ExportTable:
                 yield head + b",".join(b"" if k is None else cells[k] for k in places) + b"\n"
 
     return ExportTable(("run", *columns), lines())
+
+
+ENDINGS = {"csv": (".csv", ".txt"), "parquet": (".parquet", ".pq")}
+
+
+def form_of(asked: str | None, path: Path | None) -> str:
+    """Return the format that is asked for, by name or by a file's ending. Raises SpecError where these differ."""
+    ending = "" if path is None else path.suffix.lower()
+    if asked == "tensorboard" or not ending:
+        return asked or "csv"
+    found = next((form for form, endings in ENDINGS.items() if ending in endings), None)
+    if found is None or asked not in (None, found):
+        known = ", ".join(f"{form} ({' '.join(endings)})" for form, endings in ENDINGS.items())
+        raise SpecError(f"the ending '{shown(ending)}' is not that of {asked or 'a format'}: {known}")
+    return found
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

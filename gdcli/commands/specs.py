@@ -11,10 +11,11 @@ from gdcli.errors import SpecError, nearest
 from gdcli.plan import SpecFactory, Trial
 from gdcli.spec import bundled, document, overrides, schema
 from gdcli.spec.bundled import Source
+from gdcli.spec.json_schema import json_schema
 from gdcli.spec.load import Loaded, load
 from gdcli.spec.nodes import Node
 from gdcli.spec.sections import RunSpec
-from gdcli.storage.files import replace
+from gdcli.storage.files import json_text, replace
 from gdcli.storage.find import find
 from gdcli.zoo.models import Stack
 
@@ -99,9 +100,10 @@ def lasting(word: str) -> str:
 
 
 def copy(name: str, path: Path | None, *, force: bool) -> Iterator[Path]:
-    """Copy a bundled spec, with its data file if it has one, to a file or into a folder; yield what is written.
+    """Copy a bundled spec, with its data file and the schema, to a file or into a folder; yield what is written.
 
-    Raises SpecError for a name that there is not, and for a file that is there already, unless by force.
+    A schema that is there stays. Raises SpecError for a name that there is not, and for a file that is there already,
+    unless by force.
     """
     if name not in bundled.names():
         raise SpecError(f"there is no bundled spec '{name}'. {nearest(name, bundled.names())}")
@@ -118,3 +120,17 @@ def copy(name: str, path: Path | None, *, force: bool) -> Iterator[Path]:
     for new, old in copies.items():
         replace(new, old.read_bytes())
         yield new
+    schema = target.with_name(SCHEMA)
+    if not schema.exists():
+        replace(schema, json_text(json_schema()))
+        yield schema
+
+
+SCHEMA = "gdcli.schema.json"
+"""The file that the first line of a bundled spec names."""
+
+
+def description(name: str) -> str:
+    """Return the description of a bundled spec."""
+    found = document.read((bundled.folder() / f"{name}.yaml").read_bytes(), name).find(("description",))
+    return "" if found is None else str(found.value)

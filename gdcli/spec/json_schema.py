@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
+from gdcli.spec.descriptions import described
 from gdcli.spec.models import INIT_NAMES
 from gdcli.spec.sections import SECTIONS, Batch, DataCommon, FileData, InlineData, NamedDataset, Settings
 from gdcli.spec.signature import arguments_model
@@ -67,6 +68,7 @@ def json_schema() -> dict[str, Any]:
         "scheduler": _scheduler(definitions),
         **{key: _section(definitions, key, section) for key, section in SECTIONS.items()},
     }
+    described({"properties": properties, "$defs": definitions.found})
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "gdcli experiment",

@@ -12,7 +12,7 @@ from typing import Any
 from gdcli.errors import Place, Problem, SpecError, nearest
 from gdcli.spec.document import read_value
 from gdcli.spec.nodes import Entry, Node
-from gdcli.spec.scalars import shown
+from gdcli.spec.scalars import shown, with_point
 from gdcli.spec.sections import DATA_KEYS, INGREDIENTS, SECTIONS, Settings
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
@@ -70,10 +70,34 @@ def resolve(name: str) -> str:
         return found[0]
     if found:
         raise SpecError(f"'{name}' could be {' or '.join(found)}. Write the whole path")
+    if name.lower() in SYNONYMS:
+        raise SpecError(f"unknown key '{shown(name)}'. Did you mean '{SYNONYMS[name.lower()]}'?")
     hint = nearest(name, {*keys, *(key.rsplit(".", 1)[-1] for key in keys)})
     if not hint.startswith("Did"):
         hint = nearest(name, [key for key in keys if "." not in key])
     raise SpecError(f"unknown key '{shown(name)}'. {hint}")
+
+
+SYNONYMS = {
+    "learning_rate": "optimizer.lr", "learningrate": "optimizer.lr", "lrate": "optimizer.lr", "eta": "optimizer.lr",
+    "batch_size": "batch.size", "batchsize": "batch.size", "num_epochs": "epochs", "n_epochs": "epochs",
+    "max_epochs": "epochs", "iterations": "stop.max_steps", "max_iter": "stop.max_steps", "criterion": "loss",
+    "loss_fn": "loss", "optim": "optimizer", "lr_scheduler": "scheduler", "schedule": "scheduler", "net": "model",
+    "network": "model", "random_state": "seed", "random_seed": "seed", "precision": "dtype",
+}  # fmt: skip
+"""What other programs call our keys."""
+
+
+def key_of(name: str) -> str:
+    """Return the whole key that a name stands for, by its last part or in other programs; nothing for none, or many.
+
+    >>> key_of("lr"), key_of("learning_rate"), key_of("colour")
+    ('optimizer.lr', 'optimizer.lr', '')
+    """
+    try:
+        return SYNONYMS.get(name.lower()) or resolve(name)
+    except SpecError:
+        return ""
 
 
 def steps_of(path: str) -> list[str]:
@@ -119,9 +143,9 @@ def parsed(overrides: Sequence[str], *, command: str = "run") -> list[tuple[str,
             path = resolve(key)
             node = read_value(value, COMMAND_LINE, column=len(text) - len(value) + 1)
             if _is_list_of_values(path, value):
-                raise SpecError(
-                    f"{key} has several values: gdcli {command} takes one. gdcli sweep --param {text} runs each"
-                )
+                point = f". A number has a point: {key}={with_point(value)}" if with_point(value) else ""
+                what = f"{key} has several values: gdcli {command} takes one. gdcli sweep --param {text} runs each"
+                raise SpecError(what + point)
             found.append((key, path, node))
         except SpecError as error:
             problems += [replace(each, path=_below(key, each.path)) for each in error.problems]

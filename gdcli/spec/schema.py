@@ -14,6 +14,7 @@ from gdcli.errors import SpecError, nearest
 from gdcli.spec import grids
 from gdcli.spec.document import MAX_KEY, MAX_PROBLEMS
 from gdcli.spec.nodes import Node
+from gdcli.spec.overrides import key_of
 from gdcli.spec.sections import (
     DATA_KEYS,
     KEYS,
@@ -92,7 +93,9 @@ class _Reading:
     def spec(self) -> RunSpec:
         for key in self.raw:
             if key not in KEYS:
-                self.complain((key,), "unknown key", nearest(key, KEYS), at_key=True)
+                path = key_of(key)
+                hint = f"Did you mean '{path}'?" if path and "." in path else nearest(key, KEYS)
+                self.complain((key,), "unknown key", hint, at_key=True)
         settings = self.settings()
         data, model, loss, optimizer = self.data(), self.model(), self.loss(), self.optimizer()
         scheduler = self.scheduler()
