@@ -33,6 +33,12 @@ ClusterOption = Annotated[
 ]
 
 
+TagOption = Annotated[
+    list[str] | None,
+    typer.Option("--tag", metavar="WORD", help="A word to find the record by: gdcli ls --tag WORD; repeatable."),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class ManyRuns:
     """The options that `sweep` and `compare` have alike."""
@@ -52,6 +58,7 @@ class ManyRuns:
     plot: PlotOption = True
     json: JsonOption = False
     needed: NeededOption = False
+    tag: TagOption = None
 
 
 def spread(command: Callable[..., int]) -> Callable[..., int]:

@@ -62,7 +62,7 @@ def print_log(folder: Path) -> None:
             say(visible(text, keep="\t\n") if on_terminal else text)
 
 
-AFTER_SECONDS = 1.0
+AFTER_SECONDS = 0.2
 
 
 def bar(total: int) -> Any:
@@ -107,7 +107,7 @@ class Console:
     def _progress(self, unit: str, total: int) -> Iterator[Show]:
         """Yield what shows how much is done, the loss, and how fast it goes: steps a second, or runs.
 
-        A bar is shown on a terminal only and for work over a second.
+        A bar is shown on a terminal only, within 0.3 seconds of the first step.
         """
         begun, wanted = time.perf_counter(), not self.quiet and sys.stderr.isatty()
 

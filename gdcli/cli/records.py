@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -26,6 +27,10 @@ RunArgument = Annotated[
 ]
 DISPENSABLE = ("when", "duration", "best_loss", "kind", "steps")
 """Columns that a terminal too narrow for all does without, in this order; the id has the time in it."""
+WIDE = 160
+"""Letters of a terminal from which on it shows what each spec says of itself."""
+CELL = 24
+"""Letters of a key's values at most, on a terminal, where several keys are shown."""
 COLOURS = {
     "finished": "green", "stopped": "green", "diverged": "red", "failed": "red", "damaged": "red",
     "interrupted": "yellow", "unfinished": "yellow", "running": "cyan",
@@ -49,11 +54,14 @@ def ls(
     ] = False,
     top: Annotated[int | None, typer.Option(min=0, help="Only the first so many.")] = None,
     status: Annotated[str | None, typer.Option(help="Only those that ended so: finished, diverged, ...")] = None,
+    tag: Annotated[str | None, typer.Option(metavar="WORD", help="Only those that have this tag.")] = None,
     json: options.JsonOption = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print a CSV, all digits.")] = False,
     md: Annotated[bool, typer.Option("--md", help="Print a Markdown table.")] = False,
 ) -> int:
     """List the records, the newest first. On a narrow terminal the time and other columns are left out.
+
+    --sort-by puts the best first: the least, or the highest of a metric such as accuracy.
 
     Example: gdcli ls --sort-by final_loss --top 10 --only-changed
     """
@@ -62,12 +70,16 @@ def ls(
     from gdcli.commands.list import folders_of, listing
 
     folders = folders_of(folder, output)
-    found = listing(folders, status=status, sort_by=sort_by, reverse=reverse, only_changed=only_changed, top=top)
+    on_terminal = sys.stdout.isatty() and not (json or csv or md)
+    found = listing(
+        folders, status=status, tag=tag, sort_by=sort_by, reverse=reverse, only_changed=only_changed, top=top,
+        described=on_terminal and get_terminal_size().columns >= WIDE,
+    )  # fmt: skip
     if json or csv or md:
         say(found.json() if json else found.csv() if csv else found.markdown())
     elif not found.rows:
         note("no records")
-    elif sys.stdout.isatty():
+    elif on_terminal:
         _on_terminal(found)
     else:
         say(found.text())
@@ -80,35 +92,60 @@ def _on_terminal(found: Listing) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from gdcli.commands.list import COLUMNS
     from gdcli.report.tables import number
 
     console = Console(highlight=False, markup=False, emoji=False)
     lines = [found.header(), *[[number(value) for value in row] for row in found.cells()]]
-    kept = _fitting(found.columns, [max(map(len, column)) for column in zip(*lines, strict=True)], console.width)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    keys = range(len(COLUMNS), len(widths))
+    for k in keys if len(keys) > 1 else ():
+        widths[k] = min(widths[k], max(len(lines[0][k]), CELL))
+    kept = _fitting(found.columns, widths, console.width)
+    name = found.columns.index("name")
+    free = console.width - sum(widths[k] + 2 for k in kept if found.columns[k] not in ("name", "description"))
+    widths[name] = max(8, min(widths[name], free))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for k in kept:
         numbers = all(not isinstance(row[k], str) for row in found.cells())
-        table.add_column(Text(lines[0][k], style="bold"), justify="right" if numbers else "left", no_wrap=True)
+        width = None if found.columns[k] == "description" else widths[k]  # the last takes what is left
+        table.add_column(
+            Text(lines[0][k], style="bold"), justify="right" if numbers else "left",
+            no_wrap=True, min_width=width, max_width=width,
+        )  # fmt: skip
     status = found.columns.index("status")
     for line in lines[1:]:
         table.add_row(*(Text(line[k], style=COLOURS[line[k]] if k == status else "") for k in kept))
     console.print(table)
+    if gone := sum(k not in kept for k in keys):
+        note(f"{gone} more column{'s' * (gone > 1)}: --csv prints all")
 
 
 def _fitting(columns: tuple[str, ...], widths: list[int], room: int) -> list[int]:
-    """Return which columns to show: without those that can be spared, as far as that is needed."""
+    """Return which columns to show: without those that can be spared, then the widest keys, as far as is needed."""
+    from gdcli.commands.list import COLUMNS
+
     kept = list(range(len(columns)))
-    for name in DISPENSABLE:
-        if sum(widths[k] + 2 for k in kept) - 2 > room:
-            kept.remove(columns.index(name))
+    keys = sorted(range(len(COLUMNS), len(columns)), key=lambda k: widths[k], reverse=True)
+    for k in (*map(columns.index, DISPENSABLE), *keys):
+        if sum(widths[j] + 2 for j in kept if columns[j] != "description") - 2 > room:
+            kept.remove(k)
     return kept
 
 
 def show(
     ctx: typer.Context,
-    run: RunArgument,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN|SPEC [KEY=VALUE]...", help="A record: its folder, its id, a prefix, a name, last, last~1, ..."
+        ),
+    ],
     output: options.OutputOption = Path("runs"),
     top: Annotated[int, typer.Option(min=0, help="Of a sweep or a comparison: so many of its best runs.")] = 10,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", "--cfg", help="Print the config.yaml that a run of a spec would have.")
+    ] = False,
     log: Annotated[bool, typer.Option("--log", help="Print its log.txt.")] = False,
     style: Annotated[
         str | None, typer.Option(help="Print the run in this style; one that is not recorded is trained again for it.")
@@ -117,19 +154,25 @@ def show(
 ) -> int:
     """Show a record: how it ended, its spec, results, files and machine.
 
-    Example: gdcli show last --style tensor
+    Examples: gdcli show last --style tensor · gdcli show mlp lr=0.1 --resolved
     """
-    if log + (style is not None) + json > 1:
-        raise SpecError("--log, --style and --json exclude each other")
+    if log + (style is not None) + json + resolved > 1:
+        raise SpecError("--log, --style, --json and --resolved exclude each other")
     from gdcli.commands import show as commands
 
+    if resolved:
+        say(commands.resolved(*options.spec_of(words), Console(ctx.obj).frontend()))
+        return 0
+    run, *rest = words
+    if rest:
+        raise SpecError(f"'{shown(rest[0], 60)}': show takes one record; --resolved takes a spec and its overrides")
     record = read(find(run, output))
     if log or (style is not None and commands.has_style(record, style)):
         print_log(record.folder)
         return 0
     console = Console(ctx.obj)
     if style is None:
-        overview = commands.RunOverview(record, top)
+        overview = commands.RunOverview(record, top, *((100, 40) if sys.stdout.isatty() else ()))
         console.text(overview.json() if json else overview.text())
         return 0
     stopped = commands.trained_again(record, style, console.frontend())

@@ -36,6 +36,7 @@ def run(
     json: options.JsonOption = False,
     needed: options.NeededOption = False,
     no_limits: options.NoLimitsOption = False,
+    tag: options.TagOption = None,
 ) -> int:
     """Train one experiment: print its style, write its run folder.
 
@@ -49,7 +50,7 @@ def run(
     source = bundled.find(name)
     request = RunRequest(name=source.path.stem, overrides=overrides, plot=plot, no_limits=no_limits)
     console = Console(ctx.obj, quiet=quiet, json=json)
-    context = Context(source, console.frontend(), output, needed=needed, arguments=arguments())
+    context = Context(source, console.frontend(), output, needed=needed, arguments=arguments(), tags=tuple(tag or ()))
     return tell(commands.run(request, context), console)
 
 
@@ -143,7 +144,13 @@ def _many(ctx: typer.Context, source: Source, shared: options.ManyRuns) -> tuple
     console = Console(ctx.obj, quiet=shared.quiet, json=shared.json)
     frontend, execution = console.frontend(), ExecutionOptions(shared.jobs, shared.cluster, shared.verify)
     return console, Context(
-        source, frontend, shared.output, needed=shared.needed, arguments=arguments(), options=execution
+        source,
+        frontend,
+        shared.output,
+        needed=shared.needed,
+        arguments=arguments(),
+        options=execution,
+        tags=tuple(shared.tag or ()),
     )
 
 

@@ -89,13 +89,14 @@ class Context:
     cores: int | None = None  # that `threads: auto` counts with; None: those of this machine
     recorded: Request | None = None  # what the record to go on with, or to verify, was asked for
     arguments: tuple[str, ...] = ()  # the command line, for the record
+    tags: tuple[str, ...] = ()  # to find the record by
     options: ExecutionOptions = ExecutionOptions()
 
     def provenance(self) -> Provenance:
         """Return where a run comes from."""
         from gdcli.runner.provenance import Provenance
 
-        return Provenance(self.source.text, self.arguments)
+        return Provenance(self.source.text, self.arguments, self.tags)
 
     def reused(self, loaded: Loaded, digest: str, request: Request) -> Ended | None:
         """Return the finished record of the same request, spec and version, if that is enough and there is one."""

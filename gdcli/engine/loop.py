@@ -33,6 +33,8 @@ BLOCK_SCALARS = 2**20
 """A block of gradients holds at most this many numbers: 8 MiB in float64."""
 BLOCK_SECONDS = 0.5
 """A block is handed on at least this often, so that files and the progress bar keep up with slow steps."""
+FIRST_SECONDS = 0.2
+"""And the first one, so that a bar is there soon."""
 
 
 @dataclass(slots=True)
@@ -175,7 +177,8 @@ class Loop:
         problem, keep, interrupt = self.problem, self.log.begin(self.capacity), self.interrupt
         by_run = problem.kernel.by_run if "output" in self.columns else None
         add_step, add_loss = rows.steps.append, rows.losses.append
-        until, t = time.perf_counter() + BLOCK_SECONDS, self.t
+        seconds = BLOCK_SECONDS if self.t else min(FIRST_SECONDS, BLOCK_SECONDS)
+        until, t = time.perf_counter() + seconds, self.t
         for k, step in enumerate(islice(steps, self.capacity)):
             self.t = t = t + 1
             if rates is not None:

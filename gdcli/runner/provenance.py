@@ -44,6 +44,7 @@ class Provenance:
 
     text: bytes
     arguments: tuple[str, ...]
+    tags: tuple[str, ...] = ()  # to find it by
 
 
 def prepared(loaded: Loaded) -> TrainingProblem:
@@ -92,7 +93,7 @@ def environment(origin: Provenance, device: torch.device, threads: int) -> dict[
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "command": ["gdcli", *origin.arguments],
         "git": _git(Path.cwd()),
-    }
+    } | ({"tags": list(origin.tags)} if origin.tags else {})
 
 
 @cache

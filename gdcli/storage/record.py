@@ -72,9 +72,10 @@ class Record:
 
     @property
     def duration(self) -> float | None:
-        """How many seconds were spent on it, the time between a kill and `gdcli resume` not counted."""
+        """Seconds spent on it, less the picture's; the time between a kill and `gdcli resume` does not count."""
         seconds = self.timing.get("seconds")
-        found = [number(value) for value in seconds.values()] if isinstance(seconds, dict) else []
+        kept = {k: v for k, v in seconds.items() if k != "plot"} if isinstance(seconds, dict) else {}
+        found = [number(value) for value in kept.values()]
         return float(sum(value for value in found if value is not None)) if found else None
 
     @property
@@ -95,6 +96,12 @@ class Record:
         """The steps of a run; of one that was killed, those of its last checkpoint."""
         steps = self.summary.get("steps", self.checkpoint.get("steps"))
         return steps if type(steps) is int else None
+
+    @property
+    def tags(self) -> list[str]:
+        """The words that it was given to be found by."""
+        found = (lenient(None, json_file, self.folder / "environment.json") or {}).get("tags")
+        return [tag for tag in found if isinstance(tag, str)] if isinstance(found, list) else []
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -76,7 +76,7 @@ class Line:
 def one_seed(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> str:
     """Return the table of one run per row."""
     names = ["optimizer", "lr", "lr from", "final loss", "best loss", "steps", "epochs", "status"]
-    names += map(_short, metrics)
+    names += metrics
     names += _TO_TARGET if target else []
     rows = []
     for line in lines:
@@ -94,7 +94,7 @@ _TO_TARGET = ["to target: steps", "epochs", "evaluations"]
 
 def several_seeds(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> str:
     """Return the table of several runs per row: means, 95 % intervals, the paired difference to the first row."""
-    names = ["optimizer", "lr", "lr from", "final loss", "best loss", *map(_short, metrics)]
+    names = ["optimizer", "lr", "lr from", "final loss", "best loss", *metrics]
     names += [*_TO_TARGET, "reached"] if target else []
     names += [f"minus {lines[0].label}", "ended"]
     rows = []
@@ -125,10 +125,6 @@ def _mean(value: float) -> str:
 def _with_half(found: Interval) -> str:
     half = f" ± {(found.high - found.low) / 2:.2g}" if isfinite(found.low) else ""
     return _mean(found.mean) + half
-
-
-def _short(metric: str) -> str:
-    return metric.replace("validation", "val")
 
 
 def as_data(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> list[dict[str, Any]]:

@@ -1,0 +1,179 @@
+"""What a person sees at a terminal of some width, and what a pipe gets of the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from fcntl import ioctl
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import only_folder
+
+
+def on_terminal(columns: int, *arguments: str, code: str = "from gdcli.cli import entry; entry()") -> str:
+    """Return what a command prints on a terminal of its own, without colours."""
+    ours, theirs = pty.openpty()
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    command = [sys.executable, "-c", code, *arguments]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment):
+        os.close(theirs)
+        found = b""
+        try:
+            while part := os.read(ours, 2**16):
+                found += part
+        except OSError:  # Linux's end of a terminal
+            os.close(ours)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", found.decode()).replace("\r\n", "\n")
+
+
+@pytest.fixture
+def records(gdcli) -> None:
+    """Three runs of two experiments that differ in much, of which one diverges, and their folder as the current one."""
+    for words in (
+        ("linear_manual", "--tag", "baseline"), ("backprop_2x2", "--tag", "baseline", "--tag", "first"),
+        ("gd_variants", "epochs=3", "optimizer.lr=1e30"),
+    ):  # fmt: skip
+        gdcli("run", *words, "--no-plot", "-q")
+
+
+WIDTHS = (60, 80, 160)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_no_line_is_wider_than_the_terminal_and_ids_are_whole(records, columns: int) -> None:
+    ids = {folder.name for folder in Path("runs").glob("*/*")}
+    for more in ((), ("--only-changed",), ("--tag", "baseline"), ("--sort-by", "optimizer.lr")):
+        lines = on_terminal(columns, "ls", *more).splitlines()
+        assert all(len(line.rstrip()) <= columns for line in lines), lines
+        shown = {word for line in lines for word in line.split() if word in ids}
+        assert len(shown) == (2 if "--tag" in more else 3)
+        assert "…" not in "".join(line[:24] for line in lines)
+
+
+@pytest.mark.slow
+def test_keys_that_do_not_fit_are_counted(records, gdcli) -> None:
+    text = on_terminal(80, "ls", "--only-changed")
+    header = gdcli("ls", "--only-changed", "--csv").out.splitlines()[0].split(",")
+    told = re.search(r"(\d+) more columns: --csv prints all", text)
+    assert told is not None
+    keys = [name for name in header if "." in name or name in ("epochs", "loss", "dtype", "seed")]
+    shown = [key for key in keys if key in text.splitlines()[0].split()]
+    assert shown
+    assert int(told[1]) + len(shown) == len(header) - 9  # the columns that are always there
+
+
+@pytest.mark.slow
+def test_a_wide_terminal_has_the_descriptions(records) -> None:
+    assert "Three ways to take a gradient step" in on_terminal(160, "ls")
+    assert "description" not in on_terminal(100, "ls")
+
+
+def test_records_are_found_by_their_tags(records, gdcli) -> None:
+    found = gdcli("ls", "--tag", "baseline", "--json").json
+    assert sorted((each["name"], each["tags"]) for each in found) == [
+        ("backprop_2x2", "baseline first"),
+        ("linear_manual", "baseline"),
+    ]
+    assert len(gdcli("ls", "--tag", "first", "--json").json) == 1
+    assert gdcli("ls", "--tag", "nobody").err == "no records\n"
+    assert "baseline first" in gdcli("show", "backprop_2x2").out
+    assert gdcli("verify", "backprop_2x2").out == "bit-identical\n"
+
+
+def test_the_best_comes_first_whatever_is_better(gdcli) -> None:
+    for rate in ("1e-9", "0.1", "0.01"):
+        words = ("run", "softmax_regression", f"optimizer.lr={rate}", "epochs=1", "--no-plot", "-q")
+        assert gdcli(*words).code == 0
+    found = gdcli("ls", "--sort-by", "accuracy", "--json").json
+    accuracies = [each["accuracy"] for each in found]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert len(set(accuracies)) == 3
+    assert [each["accuracy"] for each in gdcli("ls", "--sort-by", "accuracy", "-r", "--json").json] == accuracies[::-1]
+    losses = [each["final_loss"] for each in gdcli("ls", "--sort-by", "loss", "--json").json]
+    assert losses == sorted(losses)
+
+
+def test_a_pipe_gets_all_of_a_record(gdcli) -> None:
+    assert gdcli("run", "backprop_2x2", "--no-plot", "-q").code == 0
+    text = gdcli("show", "last").out
+    assert "[[0.4, 0.45], [0.5, 0.55]]" in text  # at the end of a long line
+    assert "…" not in text
+
+
+def test_a_duration_is_that_of_the_run_without_its_picture(gdcli) -> None:
+    assert gdcli("run", "backprop_2x2", "-q").code == 0
+    seconds = json.loads((only_folder(Path("runs")) / "timing.json").read_text())["seconds"]
+    (found,) = gdcli("ls", "--json").json
+    assert found["duration"] == pytest.approx(sum(value for name, value in seconds.items() if name != "plot"))
+    assert seconds["plot"] > 0
+
+
+def test_the_resolved_spec_is_the_config_of_its_run(gdcli) -> None:
+    words = ("mlp", "optimizer.lr=0.25", "epochs=1")
+    text = gdcli("show", *words, "--resolved").out
+    assert gdcli("show", *words, "--cfg").out == text
+    assert not Path("runs").exists()
+    assert gdcli("run", *words, "--no-plot", "-q").code == 0
+    assert (only_folder(Path("runs")) / "config.yaml").read_text() == text
+    answer = gdcli("show", "last", "mlp")
+    assert (answer.code, answer.err) == (2, "'mlp': show takes one record; --resolved takes a spec and its overrides\n")
+
+
+BUSY = """
+import sys, time
+import gdcli.cli.output
+from gdcli.engine import loop
+step = loop.training_step
+first = []
+
+def slowly(*arguments):
+    first.append(time.monotonic()) if not first else None
+    time.sleep(0.03)
+    return step(*arguments)
+
+loop.training_step = slowly
+bar = gdcli.cli.output.bar
+
+def noted(total):
+    shown.append(time.monotonic() - first[0])
+    return bar(total)
+
+shown = []
+gdcli.cli.output.bar = noted
+from gdcli.cli import main
+code = main(sys.argv[1:])
+print(f"steps before the bar: {shown[0] / 0.03:.1f}")
+"""
+
+
+@pytest.mark.slow
+def test_a_bar_comes_soon_after_the_first_step_and_leaves_nothing_behind(gdcli) -> None:
+    """Steps of 30 ms: the first block ends with the step in which 0.2 s are over."""
+    text = on_terminal(80, "run", "backprop_2x2", "epochs=20", "print.style=loss", "--no-plot", code=BUSY)
+    told = re.search(r"steps before the bar: ([\d.]+)", text)
+    assert told is not None
+    assert "epoch 7/20" in text or "epoch 6/20" in text or "epoch 5/20" in text
+    last = text.splitlines()[-3:]
+    assert not any("steps/s" in line.split("\r")[-1] for line in last)
+
+
+@pytest.mark.slow
+def test_a_slow_import_is_told_on_a_terminal_alone() -> None:
+    code = (
+        "import sys, time\nfrom gdcli.cli import signals\nwith signals.importing():\n    time.sleep(1.3)\n"
+        "print('done')\n"
+    )
+    text = on_terminal(80, code=code)
+    assert text.startswith("importing torch ...\r")
+    assert text.splitlines()[-1].split("\r")[-1] == "done"
+    assert "importing" not in on_terminal(80, code=code.replace("1.3", "0.1"))
