@@ -85,6 +85,8 @@ def _ended(error: BaseException) -> int:
         return _told(str(error), error.exit_code)
     except OSError as error:
         return _told(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), 3)
+    except MemoryError:
+        return _told("there is not enough memory", 3)
     except Exception as error:
         if not hasattr(error, "format_message"):  # Typer's usage errors have it; anything else is a bug of ours
             return _bug()

@@ -23,7 +23,7 @@ from gdcli.spec.document import MAX_BYTES
 from gdcli.spec.scalars import shown
 from gdcli.storage import config_reader
 from gdcli.storage import request as requests
-from gdcli.storage.files import existing, json_file, json_text, required
+from gdcli.storage.files import existing, json_file, json_text, lines_of, required
 from gdcli.storage.find import folders_in
 from gdcli.storage.record import status_of
 from gdcli.storage.request import Request, RunRequest, SweepRequest
@@ -279,7 +279,7 @@ def _of_file(recorded: Path, again: Path, run: str, by_time: bool) -> Difference
 
 
 def _text(stream: BinaryIO) -> Iterator[str]:
-    return (line.decode(errors="surrogateescape") for line in stream)
+    return (line.decode(errors="surrogateescape") for line in lines_of(stream))
 
 
 def _in_words(lines: Iterator[str], by_time: bool) -> Iterator[str]:

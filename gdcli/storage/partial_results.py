@@ -20,7 +20,7 @@ from gdcli.records import Parameter, Result
 from gdcli.storage import files
 from gdcli.storage.arrays import seal, unseal
 
-LARGEST = 2**33  # bytes of a file that is read
+LARGEST = 2**30  # bytes of a file that is read; the runs of a larger one are run again
 _PLAIN = ("status", "message", "steps", "epochs", "to_target", "kernel")
 
 

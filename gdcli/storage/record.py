@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gdcli.errors import DamagedError
-from gdcli.storage.files import content, json_file, lenient
+from gdcli.storage.files import existing, json_file, lenient
 from gdcli.storage.run_folder import in_use
 
 STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)-([0-9a-f]{8})(?:-(\d{1,4}))?")
@@ -165,7 +165,8 @@ def _kind(folder: Path, summary: Plain, command: Any) -> str:
 
 def _kind_of_results(path: Path) -> str:
     try:
-        header = (content(path) or b"").partition(b"\n")[0]
+        with existing(path) as stream:
+            header = stream.read(len(b"run,label,"))
     except DamagedError:
         return "sweep"
     return "compare" if header.startswith(b"run,label,") else "sweep" if header.startswith(b"run,") else "grid"
