@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -27,7 +26,7 @@ from gdcli.storage.files import existing, json_file, json_text, lines_of, requir
 from gdcli.storage.find import folders_in
 from gdcli.storage.record import status_of
 from gdcli.storage.request import Request, RunRequest, SweepRequest
-from gdcli.storage.run_folder import Lock
+from gdcli.storage.run_folder import Lock, scratch
 
 if TYPE_CHECKING:
     from gdcli.commands.batch import BatchRun
@@ -184,10 +183,10 @@ def verify(folder: Path, frontend: Frontend, arguments: tuple[str, ...] = ()) ->
             raise SpecError(f"{shown_path(folder)} has not ended: gdcli resume goes on with it")
         requests.require_config(request, folder)
         _require_comparable(folder, request)
-        with tempfile.TemporaryDirectory(prefix="gdcli-verify-") as again:
-            if _interrupted(folder, request, Path(again), frontend, arguments):
+        with scratch("verify") as again:
+            if _interrupted(folder, request, again, frontend, arguments):
                 return None
-            (new,) = (path for name in Path(again).iterdir() for path in name.iterdir())
+            (new,) = (path for name in again.iterdir() for path in name.iterdir())
             found = differences(folder, new, by_time=_ended_by_time(folder))
             machine = machine_differences(json_file(folder / "environment.json") or {})
             return Verification(folder, found, machine)

@@ -8,9 +8,10 @@ import hashlib
 import os
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,6 +65,24 @@ def in_use(folder: Path) -> bool:
     finally:
         os.close(file)
     return False
+
+
+@contextmanager
+def scratch(name: str) -> Iterator[Path]:
+    """Yield a folder for temporary files, which goes in the end, as do those that killed processes left."""
+    prefix = f"gdcli-{name}-"
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        with suppress(OSError):
+            found = left.lstat()
+            is_old = time.time() - found.st_mtime > 60  # one that has just been made has no lock yet
+            if found.st_uid == os.getuid() and is_old and not in_use(left):
+                shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix) as folder:
+        lock = Lock(Path(folder))
+        try:
+            yield Path(folder)
+        finally:
+            lock.release()
 
 
 Files = Mapping[str, bytes | str]
