@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import resource
 import secrets
 import shutil
 import tempfile
@@ -210,6 +211,18 @@ def write_end(folder: Path, timing: Timing, summary: Mapping[str, Any]) -> None:
     replace(folder / "timing.json", timing.text())
     replace(folder / "summary.json", json_text(summary))
     sync_folder(folder)
+
+
+def most_logs() -> int:
+    """Return how many logs this process can hold open; its own limit of open files is raised to what is allowed."""
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= limit < _FILES:  # unlimited is below 0
+        limit = _FILES if most < 0 else min(_FILES, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+    return (_FILES if limit < 0 else limit) - _OTHER_FILES
+
+
+_FILES, _OTHER_FILES = 1024, 64  # wanted; of these those of Python, torch and an executor
 
 
 class Log:

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -309,3 +310,18 @@ def test_processes_and_a_cluster_exclude_each_other(gdcli, command: tuple[str, .
     assert "--jobs and --cluster exclude each other" in refused(
         gdcli(*command, "--jobs", "2", "--cluster", "local:2"), 2
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limits", [(128, 128), (64, 1024)])
+def test_a_fleet_with_folders_keeps_to_the_limit_of_open_files(gdcli, limits: tuple[int, int]) -> None:
+    """90 runs of three logs each: in fleets of (128 - 64) / 3 runs where no more files are allowed."""
+    words = ("sweep", "linear_manual", "-p", "lr=linspace(0.001,0.01,90)", "print.style=epoch", "--no-plot")
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    assert gdcli(*words, "-o", "free").code == 0
+    done = subprocess.run([*GDCLI, *words, "-o", "few"], preexec_fn=limit, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert contents(Path("few")) == contents(Path("free"))
