@@ -57,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for variable, value in _NO_PLUGINS.items():
         os.environ.setdefault(variable, value)
     _open_streams()
+    if not _is_somewhere():
+        return _told("the working folder is no longer there: cd to another one", 3)
     signals = Signals()
     try:
         with signals.stoppable():
@@ -91,6 +93,15 @@ def _ended(error: BaseException) -> int:
         if not hasattr(error, "format_message"):  # Typer's usage errors have it; anything else is a bug of ours
             return _bug()
         return _told(f"{error.format_message().replace('Value error, ', '').rstrip('.')}. Try 'gdcli --help'.", 2)
+
+
+def _is_somewhere() -> bool:
+    """Say whether the working folder is there: without one torch ends the process, with words of its own."""
+    try:
+        os.getcwd()  # noqa: PTH109  # before anything is imported
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _open_streams() -> None:

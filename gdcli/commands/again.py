@@ -24,7 +24,7 @@ from gdcli.storage import config_reader
 from gdcli.storage import request as requests
 from gdcli.storage.files import existing, json_file, json_text, lines_of, required
 from gdcli.storage.find import folders_in
-from gdcli.storage.record import status_of
+from gdcli.storage.record import is_linked, status_of
 from gdcli.storage.request import Request, RunRequest, SweepRequest
 from gdcli.storage.run_folder import Lock, scratch
 
@@ -63,7 +63,7 @@ def opened(folder: Path, frontend: Frontend) -> Iterator[tuple[Request, str | No
 
     Raises SpecError for one run of many, its record is that of all, and for a folder that a link leads to.
     """
-    if folder.is_symlink() or folder.absolute().parent.is_symlink():
+    if is_linked(folder):
         raise SpecError(f"{shown_path(folder)} is reached through a link: name the record where it is")
     if not (folder / "request.json").is_file() and (folder.absolute().parent / "request.json").is_file():
         above = shown_path(folder.absolute().parent)

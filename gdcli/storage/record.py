@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,11 @@ Plain = Mapping[str, Any]
 def is_record(folder: Path) -> bool:
     """Say whether a folder is a record: it has both specs, or it is one of `gdcli ema`."""
     return _files(folder, "config.yaml", "spec.yaml") or _files(folder, "ema.csv", "summary.json")
+
+
+def is_linked(folder: Path) -> bool:
+    """Say whether a record's path is a link, or leads through one to its experiment or sweep."""
+    return folder.is_symlink() or folder.absolute().parent.is_symlink()
 
 
 def _files(folder: Path, *names: str) -> bool:
@@ -75,7 +81,8 @@ class Record:
         """How many seconds were spent on it, the time between a kill and `gdcli resume` not counted."""
         seconds = self.timing.get("seconds")
         found = [number(value) for value in seconds.values()] if isinstance(seconds, dict) else []
-        return float(sum(value for value in found if value is not None)) if found else None
+        total = float(sum(value for value in found if value is not None))
+        return total if found and isfinite(total) else None
 
     @property
     def final_loss(self) -> float | None:
