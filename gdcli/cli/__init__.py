@@ -66,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for variable, value in _NO_PLUGINS.items():
         os.environ.setdefault(variable, value)
     _open_streams()
+    if not _is_somewhere():
+        return _told("the working folder is no longer there: cd to another one", 3)
     signals = Signals()
     try:
         with signals.stoppable():
@@ -94,6 +96,8 @@ def _ended(error: BaseException) -> int:
         return _told(str(error), error.exit_code)
     except OSError as error:
         return _told(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), 3)
+    except MemoryError:
+        return _told("there is not enough memory", 3)
     except Exception as error:
         if not hasattr(error, "format_message"):  # Typer's usage errors have it; anything else is a bug of ours
             return _bug()
@@ -119,6 +123,15 @@ def _usage(error: Any) -> str:
             words = f"No such option: {option}. A key of the spec has no dashes: {key}=VALUE"
     ends = "" if words.endswith("?") else "?" if "Did you mean" in words else "."
     return f"{words}{ends} Try '{context.command_path if context is not None else 'gdcli'} --help'."
+
+
+def _is_somewhere() -> bool:
+    """Say whether the working folder is there: without one torch ends the process, with words of its own."""
+    try:
+        os.getcwd()  # noqa: PTH109  # before anything is imported
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _open_streams() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import time
@@ -57,8 +58,8 @@ def print_log(folder: Path) -> None:
     """Print log.txt as it is; on a terminal with control characters as escapes, of which gdcli writes none."""
     on_terminal = sys.stdout.isatty()
     with existing(folder / "log.txt") as stream:
-        while lines := stream.readlines(2**20):
-            text = b"".join(lines).decode(errors="replace")
+        log = io.TextIOWrapper(stream, "utf-8", errors="replace", newline="")
+        while text := log.read(2**20):
             say(visible(text, keep="\t\n") if on_terminal else text)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -23,11 +22,11 @@ from gdcli.spec.document import MAX_BYTES
 from gdcli.spec.scalars import shown
 from gdcli.storage import config_reader
 from gdcli.storage import request as requests
-from gdcli.storage.files import existing, json_file, json_text, required
+from gdcli.storage.files import existing, json_file, json_text, lines_of, required
 from gdcli.storage.find import folders_in
-from gdcli.storage.record import status_of
+from gdcli.storage.record import is_linked, status_of
 from gdcli.storage.request import Request, RunRequest, SweepRequest
-from gdcli.storage.run_folder import Lock
+from gdcli.storage.run_folder import Lock, scratch
 
 if TYPE_CHECKING:
     from gdcli.commands.batch import BatchRun
@@ -64,7 +63,7 @@ def opened(folder: Path, frontend: Frontend) -> Iterator[tuple[Request, str | No
 
     Raises SpecError for one run of many, its record is that of all, and for a folder that a link leads to.
     """
-    if folder.is_symlink() or folder.absolute().parent.is_symlink():
+    if is_linked(folder):
         raise SpecError(f"{shown_path(folder)} is reached through a link: name the record where it is")
     if not (folder / "request.json").is_file() and (folder.absolute().parent / "request.json").is_file():
         above = shown_path(folder.absolute().parent)
@@ -184,10 +183,10 @@ def verify(folder: Path, frontend: Frontend, arguments: tuple[str, ...] = ()) ->
             raise SpecError(f"{shown_path(folder)} has not ended: gdcli resume goes on with it")
         requests.require_config(request, folder)
         _require_comparable(folder, request)
-        with tempfile.TemporaryDirectory(prefix="gdcli-verify-") as again:
-            if _interrupted(folder, request, Path(again), frontend, arguments):
+        with scratch("verify") as again:
+            if _interrupted(folder, request, again, frontend, arguments):
                 return None
-            (new,) = (path for name in Path(again).iterdir() for path in name.iterdir())
+            (new,) = (path for name in again.iterdir() for path in name.iterdir())
             found = differences(folder, new, by_time=_ended_by_time(folder))
             machine = machine_differences(json_file(folder / "environment.json") or {})
             return Verification(folder, found, machine)
@@ -279,7 +278,7 @@ def _of_file(recorded: Path, again: Path, run: str, by_time: bool) -> Difference
 
 
 def _text(stream: BinaryIO) -> Iterator[str]:
-    return (line.decode(errors="surrogateescape") for line in stream)
+    return (line.decode(errors="surrogateescape") for line in lines_of(stream))
 
 
 def _in_words(lines: Iterator[str], by_time: bool) -> Iterator[str]:

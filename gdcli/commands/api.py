@@ -23,12 +23,12 @@ from gdcli.commands.context import Context, Ended, ExecutionOptions, Frontend
 from gdcli.commands.run import RunReport
 from gdcli.commands.run import run as run_command
 from gdcli.commands.sweep import sweep as sweep_command
-from gdcli.errors import MachineError, SpecError
+from gdcli.errors import DamagedError, MachineError, SpecError
 from gdcli.records import Floats, Parameter, Result, StepBlock
 from gdcli.spec.bundled import Source, find
 from gdcli.spec.writing import write
 from gdcli.storage import config_reader, record
-from gdcli.storage.csv_reader import table
+from gdcli.storage.csv_reader import MixedColumns, NumberColumns
 from gdcli.storage.find import find as find_record
 from gdcli.storage.request import CompareRequest, RunRequest, SweepRequest
 
@@ -261,8 +261,11 @@ def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs") 
         raise SpecError(f"{folder} is a record of {found.kind}: name one of a run, such as a folder in it")
     config, summary = config_reader.read(folder), found.summary
     recorded = config.get("record")
-    _, rows = table(folder / "steps.csv")
-    steps = np.array([tuple(np.nan if cell is None else cell for cell in row) for row in rows], STEP_COLUMNS)
+    rows = MixedColumns(folder / "steps.csv")
+    try:
+        steps = np.fromiter((tuple(np.nan if cell is None else cell for cell in row) for row in rows), STEP_COLUMNS)
+    except (TypeError, ValueError):
+        raise DamagedError(f"{rows.path}: is no table of steps") from None
     keeps_values = isinstance(recorded, Mapping) and recorded.get("gradients") == "values"
     gradients = _recorded_gradients(folder) if keeps_values else {}
     kept, dtype = summary.get("parameters"), np.dtype(str(config.get("dtype", "float32")))
@@ -360,10 +363,10 @@ def _recorded_gradients(folder: Path) -> dict[str, Floats64]:
     """Return gradients.csv by parameter: ``weight[0,1]`` is the place of a number in its parameter."""
     if not (folder / "gradients.csv").is_file():
         return {}
-    header, rows = table(folder / "gradients.csv")
-    numbers = np.array(rows, np.float64).reshape(len(rows), len(header))[:, 1:]
+    columns = NumberColumns(folder / "gradients.csv")
+    numbers = columns.numbers()[:, 1:]
     shapes: dict[str, tuple[int, ...]] = {}
-    for column in header[1:]:  # the last index of each is the largest
+    for column in columns.header[1:]:  # the last index of each is the largest
         name, _, index = column.partition("[")
         shapes[name] = tuple(int(k) + 1 for k in index.rstrip("]").split(",")) if index else ()
     return _split(numbers, [Parameter(name, np.empty(shape)) for name, shape in shapes.items()])

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from gdcli.errors import DamagedError
 from gdcli.report.tables import aligned
 from gdcli.storage import config_reader
-from gdcli.storage.csv_reader import NumberColumns, table
+from gdcli.storage.csv_reader import MixedColumns, NumberColumns
 from gdcli.storage.files import json_file, json_text, lenient
 from gdcli.storage.record import Record
 
@@ -131,11 +132,11 @@ def _first_step(a: Path, b: Path) -> First | None:
 
 def _first_row(a: Path, b: Path) -> First | None:
     losses = []
-    for header, rows in (table(a), table(b)):
-        k = next((header.index(name) for name in ("final_loss", "loss") if name in header), None)
+    for rows in (MixedColumns(a), MixedColumns(b)):
+        k = next((rows.header.index(name) for name in ("final_loss", "loss") if name in rows.header), None)
         if k is None:
             raise DamagedError(f"{a} and {b}: have no loss to compare")
-        losses.append([row[k] for row in rows])
+        losses.append(map(itemgetter(k), rows))
     for number, pair in enumerate(zip_longest(*losses), 1):
         if repr(pair[0]) != repr(pair[1]):
             return First("run", number, (pair[0], pair[1]))

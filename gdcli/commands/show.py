@@ -15,7 +15,7 @@ from gdcli.errors import SpecError, nearest
 from gdcli.report.tables import aligned, number, section
 from gdcli.storage import config_reader
 from gdcli.storage.config_reader import word
-from gdcli.storage.csv_reader import ranked, table
+from gdcli.storage.csv_reader import MixedColumns
 from gdcli.storage.files import json_file, json_text, lenient
 from gdcli.storage.find import runs_of
 from gdcli.storage.record import Record
@@ -46,15 +46,16 @@ class RunOverview:
         environment = lenient(told, json_file, record.folder / "environment.json")
         self.environment = environment or {}
         self.header: list[str] = []
-        self.rows: list[list[Any]] = []
+        self.best: list[list[Any]] = []
+        self.rows = 0
         if record.kind in MANY and (record.folder / "results.csv").is_file():
-            self.header, self.rows = lenient(told, table, record.folder / "results.csv") or ([], [])
-        self.best = ranked(self.header, self.rows)[:top]
+            found = lenient(told, _best, record.folder / "results.csv", top)
+            self.header, self.best, self.rows = found or ([], [], 0)
 
     def text(self) -> str:
         """Return it for people."""
         record = self.record
-        best = f"best {len(self.best):,} of {len(self.rows):,}\n" if self.rows else ""
+        best = f"best {len(self.best):,} of {self.rows:,}\n" if self.rows else ""
         header = [word(name.replace("_", " ")) for name in self.header]
         parts = [
             f"{record.kind} {word(record.name, 200)} {word(record.id, 200)}\n",
@@ -126,6 +127,13 @@ class RunOverview:
         found |= {"environment": self.environment, "spec": self.spec, "files": files(record.folder)}
         found["best"] = [dict(zip(self.header, row, strict=True)) for row in self.best]
         return json_text(found | {"problems": self.problems}, ascii_only=True)
+
+
+def _best(path: Path, top: int) -> tuple[list[str], list[list[Any]], int]:
+    """Return the header, the best rows and the number of all."""
+    columns = MixedColumns(path)
+    best = columns.best(top)
+    return columns.header, best, columns.count
 
 
 def _rounded(value: Any) -> Any:

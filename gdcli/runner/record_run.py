@@ -32,6 +32,9 @@ from gdcli.storage.run_folder import Log, RecordFolder, Timing, write_end
 SUMMARY_SCALARS = 100
 """Parameters stand in summary.json up to this many scalars."""
 
+LOGS = 3
+"""Files of a run that are open while it is trained."""
+
 Warn = Callable[[str], None]
 
 

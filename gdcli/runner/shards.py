@@ -22,10 +22,10 @@ from gdcli.report.styles import STYLES
 from gdcli.runner import provenance
 from gdcli.runner.jobs import CALL, Advance, Capture, Collector, Layout, PlannedRun, Shard, failed_run, save_partial
 from gdcli.runner.provenance import Provenance
-from gdcli.runner.record_run import RunRecorder, Training, alone, ignored
+from gdcli.runner.record_run import LOGS, RunRecorder, Training, alone, ignored
 from gdcli.storage.checkpoints import Checkpoints
 from gdcli.storage.files import json_file, lenient
-from gdcli.storage.run_folder import RecordFolder, Timing, clear
+from gdcli.storage.run_folder import RecordFolder, Timing, clear, most_logs
 
 PREFIX = "fleet-"
 
@@ -42,7 +42,8 @@ def shards_of(
 ) -> list[Shard]:
     """Return runs as shards: those of one structure together, in chunks that stay in cache and feed all workers.
 
-    The chunks do not change a run's bits. Fleets that have ``begun``, by their runs' numbers, stay as they are.
+    The chunks do not change a run's bits. Fleets that have ``begun``, by their runs' numbers, stay as they are. Runs
+    with ``folders`` hold their logs open, as many as the process may.
     """
     together: dict[Any, list[PlannedRun]] = {}
     found = []
@@ -51,11 +52,12 @@ def shards_of(
             found.append(Shard((run,), together=False))
         else:
             together.setdefault(structure(run.loaded), []).append(run)
+    open_at_once = max(1, most_logs() // LOGS // workers) if folders else len(runs)
     for members in together.values():
         members = _without(members, begun, found)
         if not members:
             continue
-        size = min(chunk_of(members[0].loaded), -(-len(members) // workers))
+        size = min(chunk_of(members[0].loaded), -(-len(members) // workers), open_at_once)
         chunks = [tuple(members[k : k + size]) for k in range(0, len(members), size)]
         found += [Shard(chunk, together=True) for chunk in chunks]
     return sorted(found, key=lambda shard: shard.runs[0].number)

@@ -28,7 +28,7 @@ MAX_TEXT = 10_000
 MAX_NUMBER = 100  # characters of one number, so that exact arithmetic stays instant
 PRECISION = Context(prec=50)  # enough to round to the nearest float64, and the same on every machine
 _CALL = re.compile(r"([A-Za-z_]\w*)\s*\((.*)\)", re.DOTALL)
-_NAMED = re.compile(r"\s*([A-Za-z_][\w.:]*(?:\[[0-9, ]*\])?)\s*=(.*)", re.DOTALL)
+_NAMED = re.compile(r"\s*([A-Za-z0-9_*?][\w.:*?-]*(?:\[[^\]=]*\][\w.:*?-]*)*)\s*=(.*)", re.DOTALL)
 _CLOSES = {")": "(", "]": "["}
 
 

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -77,15 +76,14 @@ def load(spec: RunSpec, base: Path, *, bounded: bool = True, cores: int | None =
     if spec.data is not None and spec.data.source == "file":
         file = (base / spec.data.arguments["file"]).absolute()
     table = _table(spec, file)
+    digest = "" if table is None else table.sha256
     problems: list[Problem] = []
     training, validation, scaling = (None, None, None) if table is None else _prepared(spec, table, problems)
     architecture = _architecture(spec, training, problems)
     if problems or architecture is None:
         raise SpecError(problems)
     warnings = tuple(map(str, _warnings(spec, training, architecture)))
-    loaded = Loaded(
-        spec, training, validation, architecture, warnings, file, _digest(file), bounded, cores, scaling=scaling
-    )
+    loaded = Loaded(spec, training, validation, architecture, warnings, file, digest, bounded, cores, scaling=scaling)
     problems += _shapes(loaded)
     if not isinstance(architecture, Stack):  # torch's own layers are checked when they are built
         problems += name_problems(spec, architecture.shapes)
@@ -148,10 +146,6 @@ def _too_deep(spec: RunSpec) -> Iterator[Problem]:
         yield spec.problem(("model", "layers"), what, sizes.RAISE)
 
 
-def _digest(file: Path | None) -> str:
-    return "" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
-
-
 def _table(spec: RunSpec, file: Path | None) -> Table | None:
     """Return all rows of the spec's source, None for an objective. Raises SpecError."""
     if spec.data is None:
@@ -178,7 +172,7 @@ def _read(spec: RunSpec, file: Path | None) -> Table:
     if file is not None:
         expected = given.get("sha256")
         table = _file_table(file, given["features"], given["target"], classes, given["header"])
-        if expected and _digest(file) != expected:
+        if expected and table.sha256 != expected:
             raise ArgumentError(("sha256",), "the file has changed since this digest was taken")
         return table
     if spec.data.source == "inline":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
 import itertools
 import math
 import os
@@ -15,7 +16,7 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from io import TextIOWrapper
+from io import BufferedReader, TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -51,6 +52,8 @@ def read_file(
         raise ArgumentError(("file",), f"{brief(path.name)} must end in .csv or .npz")
     targets = [target] if isinstance(target, str) else list(target)
     with _opened(path) as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        stream.seek(0)
         columns = read(stream, lambda known: _chosen(known, features, targets), header)
     chosen = [name for name in columns if name not in targets] if features is None else features
     x, x_names = _stacked(columns, chosen)
@@ -59,11 +62,11 @@ def read_file(
         raise ArgumentError(("target",), f"the features have {len(x)} rows and the target has {len(y)}")
     if classes and y.shape[1] == 1:
         labels = _whole(y[:, 0], y_names[0])
-        return Table(x, labels, x_names, y_names, int(labels.max()) + 1)
-    return Table(x, y, x_names, y_names, y.shape[1] if classes else 0)
+        return Table(x, labels, x_names, y_names, int(labels.max()) + 1, sha256)
+    return Table(x, y, x_names, y_names, y.shape[1] if classes else 0, sha256)
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> BufferedReader:
     try:
         stream = open(path, "rb", opener=_open_plain)  # noqa: SIM115  the caller closes it
     except FileNotFoundError:

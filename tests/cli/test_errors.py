@@ -278,3 +278,12 @@ def test_a_file_whose_path_has_an_equals_sign_is_a_spec_and_no_override(gdcli) -
     gdcli("cp", "backprop_2x2", "lr=0.1.yaml")
     assert gdcli("validate", "lr=0.1.yaml").out == "lr=0.1.yaml: valid\n"
     assert gdcli("run", "lr=0.1.yaml", "epochs=2", "--no-plot", "-q").code == 0
+
+
+@pytest.mark.parametrize("words", [["run", "linear_manual"], ["ls"], ["validate", "linear_manual"]])
+def test_a_working_folder_that_was_removed(gdcli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert gdcli(*words) == (3, "", "the working folder is no longer there: cd to another one\n")

@@ -290,3 +290,11 @@ def test_a_thousand_runs_in_under_a_second(tmp_path: Path) -> None:
         seconds.append(children_seconds() - before)
         assert len(json.loads(listed.stdout)) == 1000
     assert min(seconds) < 1, seconds
+
+
+def test_seconds_whose_sum_is_no_number_are_no_duration(gdcli) -> None:
+    folder = a_run(Path("runs"), "20260101-120000")
+    (folder / "timing.json").write_text('{"seconds": {"a": 1e308, "b": 1e308}}')
+    (row,) = gdcli("ls", "--json").json
+    assert row["duration"] is None
+    assert gdcli("ls").code == gdcli("show", "last").code == 0

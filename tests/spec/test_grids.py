@@ -179,6 +179,22 @@ def test_any_text_is_a_grid_or_an_error(text: str) -> None:
         assert not hasattr(grid, "length") or grid.length >= 1
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "optimizer.groups.linear*.lr",
+        "optimizer.groups.linear[12].*.lr",
+        "model.init.*.bias",
+        "0.weight[0,0]",
+        "a-b?.lr",
+    ],
+)
+def test_a_zip_takes_the_names_that_a_single_parameter_takes(name: str) -> None:
+    found = {key: grid.values() for key, grid in parse_zip(f"zip({name}=0.1,0.2,seed=1,2)").items()}
+    assert found == {name: [0.1, 0.2], "seed": [1, 2]}
+    assert list(parse_zip(f"zip(seed=1,2,{name}=0.1,0.2)")) == ["seed", name]
+
+
 def test_a_zip_splits_at_the_commas_before_names() -> None:
     found = {name: grid.values() for name, grid in parse_zip("zip(weight[0,0]=0.1,0.2, key:lr=1:3:1)").items()}
     assert found == {"weight[0,0]": [0.1, 0.2], "key:lr": [1, 2]}

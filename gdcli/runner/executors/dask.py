@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,11 +14,14 @@ from gdcli.runner.executors import worker
 from gdcli.runner.executors.worker import AdvanceShard, Executor, Work
 from gdcli.runner.jobs import Layout, PlannedRun, Shard, save_partial
 from gdcli.storage import files
-from gdcli.storage.run_folder import clear
+from gdcli.storage.run_folder import clear, scratch
 
 
 def dask(address: str) -> Executor:
     """Return the executor on a Dask cluster: ``local:N`` processes on this machine, or a scheduler's address.
+
+    Whoever can connect to a scheduler can run code as its workers' user. A local one lets nobody in but this command:
+    its connections are encrypted, both ends with a certificate that was made for it and is in memory alone.
 
     Files come back with the results, so that workers need not share a file system. Dask gives a shard whose worker
     dies to others, and gives up those that were with it too: their runs are done one by one at the end, and one whose
@@ -32,16 +34,19 @@ def dask(address: str) -> Executor:
         raise SpecError(f"--cluster {address}: write local:N, with N processes of at least 1")
     try:
         import distributed
-    except ModuleNotFoundError:
+
+        security = distributed.Security.temporary() if is_local else None  # type: ignore[no-untyped-call]
+    except ImportError as error:
+        what = "Dask" if isinstance(error, ModuleNotFoundError) else "cryptography"
         raise MachineError(
-            "--cluster needs Dask, which is not installed: pip install 'gradient-descent-cli[dask]'"
+            f"--cluster needs {what}, which is not installed: pip install 'gradient-descent-cli[dask]'"
         ) from None
     if not is_local:  # before a folder is made
         with _client(distributed, address, 0):
             pass
 
     def execute(work: Work, interrupt: Interrupt, advance: AdvanceShard) -> Iterator[Result]:
-        with _client(distributed, address, int(count) if is_local else 0) as client:
+        with _client(distributed, address, int(count) if is_local else 0, security) as client:
 
             def submit(shard: Shard) -> Any:
                 return client.submit(worker.run_task, work.task(shard, send=True), pure=False)
@@ -90,8 +95,12 @@ def _unpack(layout: Layout, run: PlannedRun, contents: Mapping[str, bytes]) -> N
         files.replace(folder / name, contents[name])
 
 
+def _stop_web_server(dask_scheduler: Any) -> None:
+    dask_scheduler.http_server.stop()
+
+
 @contextlib.contextmanager
-def _client(distributed: Any, address: str, processes: int) -> Iterator[Any]:
+def _client(distributed: Any, address: str, processes: int, security: Any = None) -> Iterator[Any]:
     """Connect to a cluster; a local one has no dashboard and listens on the loopback only."""
     import dask
 
@@ -104,19 +113,21 @@ def _client(distributed: Any, address: str, processes: int) -> Iterator[Any]:
     with dask.config.set(quiet), contextlib.ExitStack() as stack:
         try:
             if processes:
-                scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="gdcli-dask-"))
                 cluster = distributed.LocalCluster(
                     n_workers=processes,
                     threads_per_worker=1,
                     host="127.0.0.1",
                     dashboard_address=None,
+                    scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # a web server that is stopped below
+                    preload=worker.__name__,
+                    security=security,
                     silence_logs=50,
-                    local_directory=scratch,
+                    local_directory=str(stack.enter_context(scratch("dask"))),
                 )
                 address = stack.enter_context(cluster)
             client = stack.enter_context(distributed.Client(address, timeout="5s"))
             if processes:
-                client.run(worker.start_worker)
+                client.run_on_scheduler(_stop_web_server)
         except (OSError, TimeoutError, ValueError) as error:
             text = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise MachineError(f"--cluster {address}: no answer from the cluster: {text}") from None
