@@ -101,11 +101,6 @@ def _refuse(problems: list[Problem]) -> None:
         raise SpecError(problems)
 
 
-def draws_data(spec: RunSpec) -> bool:
-    """Say whether the rows, or their split, come from a generator of random numbers: another seed, other data."""
-    return spec.data is not None and (spec.data.source == "generate" or spec.data.validation is not None)
-
-
 def respecified(loaded: Loaded, spec: RunSpec) -> Loaded:
     """Return the same data and model under a spec that differs in optimizer and seeds alone, and draws the same data.
 
