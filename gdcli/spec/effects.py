@@ -124,8 +124,7 @@ def _batch(path: Path, batch: Batch) -> Iterator[tuple[Path, str]]:
 
 
 def _record(spec: RunSpec) -> Iterator[tuple[Path, str]]:
-    if spec.record.every > 1 and spec.record.gradients == "none":
+    if spec.record.every > 1 and spec.model.name == "identity":
+        yield ("record", "every"), "it is for gradients of parameters, and the model identity has none"
+    elif spec.record.every > 1 and spec.record.gradients == "none":
         yield ("record", "every"), "it is for gradients, and record.gradients is none"
-    for key, default in (("gradients", "auto"), ("every", 1)):
-        if spec.model.name == "identity" and getattr(spec.record, key) != default:
-            yield ("record", key), "it is for gradients of parameters, and the model identity has none"

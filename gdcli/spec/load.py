@@ -26,7 +26,7 @@ from gdcli.spec.models import constant_error, group_problems, layer_problems, na
 from gdcli.spec.sections import RunSpec
 from gdcli.spec.signature import Path as KeyPath
 from gdcli.zoo import data as sources
-from gdcli.zoo.data_files import read_file
+from gdcli.zoo.data_files import Moved, read_file
 from gdcli.zoo.losses import TARGETS
 from gdcli.zoo.models import MODELS, Architecture, Chain, Objective, Sizes, Stack
 from gdcli.zoo.naming import ArgumentError
@@ -42,7 +42,7 @@ class Loaded:
     validation: Table | None
     architecture: Architecture
     warnings: tuple[str, ...] = ()
-    data_file: Path | None = None  # resolved
+    data_file: Path | None = None  # resolved; of a record that was moved, where it was
     data_sha256: str = ""
     bounded: bool = True  # size limits count
     cores: int | None = None  # that `threads: auto` counts with; None: those of this machine
@@ -64,19 +64,23 @@ class Loaded:
         return 0 if self.training is None else len(self.training.x)
 
 
-def load(spec: RunSpec, base: Path, *, bounded: bool = True, cores: int | None = None) -> Loaded:
+def load(
+    spec: RunSpec, base: Path, *, bounded: bool = True, cores: int | None = None, moved: Moved | None = None
+) -> Loaded:
     """Read or make the data, work out the shapes and check everything against everything.
 
-    ``base`` is the folder that a data file's path is relative to; without ``bounded`` size limits do not count.
-    ``cores`` is for `threads: auto`, by default this machine's.
+    ``base`` is the folder that a data file's path is relative to; one that is not there, but known by its content, is
+    looked for as ``moved`` says, or around the base. Without ``bounded`` size limits do not count. ``cores`` is for
+    `threads: auto`, by default this machine's.
     Raises SpecError with every problem; MachineError if an optional package is missing.
     """
     if bounded:
         _refuse([*_too_large_data(spec), *_too_deep(spec)])
-    file = None
+    file = found = None
     if spec.data is not None and spec.data.source == "file":
         file = (base / spec.data.arguments["file"]).absolute()
-    table = _table(spec, file)
+        found = (moved or Moved(base.absolute(), spec.data.arguments["sha256"] or "")).find(file)
+    table = _table(spec, found)
     problems: list[Problem] = []
     training, validation, scaling = (None, None, None) if table is None else _prepared(spec, table, problems)
     architecture = _architecture(spec, training, problems)
@@ -84,7 +88,7 @@ def load(spec: RunSpec, base: Path, *, bounded: bool = True, cores: int | None =
         raise SpecError(problems)
     warnings = tuple(map(str, _warnings(spec, training, architecture)))
     loaded = Loaded(
-        spec, training, validation, architecture, warnings, file, _digest(file), bounded, cores, scaling=scaling
+        spec, training, validation, architecture, warnings, file, _digest(found), bounded, cores, scaling=scaling
     )
     problems += _shapes(loaded)
     if not isinstance(architecture, Stack):  # torch's own layers are checked when they are built
