@@ -356,6 +356,16 @@ def require_memory(loaded: Loaded, runs: int) -> None:
     _refuse([*_too_much_memory(loaded.spec, ("model",), what, memory(loaded, runs), hint)])
 
 
+def require_activations(loaded: Loaded, path: KeyPath, layer: int, total: int) -> None:
+    """Raise SpecError where a layer gives too many scalars a row, or where all so far leave no memory for a step."""
+    spec = loaded.spec
+    if layer > sizes.MAX_ACTIVATIONS:
+        what = f"gives {layer:,} numbers a row, more than {sizes.MAX_ACTIVATIONS:,}"
+        _refuse([spec.problem(path, what, sizes.RAISE)])
+    what, needed = f"a step with {total:,} outputs a row takes", sizes.step_memory(spec, loaded.samples, total)
+    _refuse([*_too_much_memory(spec, path, what, needed)])
+
+
 def _too_long(loaded: Loaded) -> Iterator[Problem]:
     spec, model = loaded.spec, loaded.architecture
     steps = spec.settings.epochs * spec.batch.steps(loaded.samples)
