@@ -48,7 +48,7 @@ def run(
 
     name, overrides = options.spec_of(words, seed=seed, device=device)
     source = bundled.find(name)
-    request = RunRequest(name=source.path.stem, overrides=overrides, plot=plot, no_limits=no_limits)
+    request = RunRequest(name=source.name, overrides=overrides, plot=plot, no_limits=no_limits)
     console = Console(ctx.obj, quiet=quiet, json=json)
     context = Context(source, console.frontend(), output, needed=needed, arguments=arguments(), tags=tuple(tag or ()))
     return tell(commands.run(request, context), console)
@@ -84,7 +84,7 @@ def sweep(
     name, overrides = options.spec_of(words or [], "linear_sweep", seed=shared.seed, device=shared.device)
     source = bundled.find(name)
     request = SweepRequest(
-        name=source.path.stem, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
+        name=source.name, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
         fleet=shared.fleet, fail_fast=shared.fail_fast, param=tuple(param or ()), seeds=seeds,
         trajectory=tuple(map(lasting, trajectory or ())),
     )  # fmt: skip
@@ -132,7 +132,7 @@ def compare(
     if target is not None and not isfinite(target):
         raise SpecError(f"--target takes a loss (got {target:g})")
     request = CompareRequest(
-        name=source.path.stem, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
+        name=source.name, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
         fleet=shared.fleet, fail_fast=shared.fail_fast, optimizers=optimizers, batches=batches, seeds=seeds,
         redraw_data=redraw_data, tune=tune, tune_range=tune_range, target=target, closed_form=closed_form, x=x,
     )  # fmt: skip

@@ -27,6 +27,7 @@ from gdcli.storage.find import folders_in
 from gdcli.storage.record import is_linked, status_of
 from gdcli.storage.request import Request, RunRequest, SweepRequest
 from gdcli.storage.run_folder import Lock, scratch
+from gdcli.zoo.data_files import Moved
 
 if TYPE_CHECKING:
     from gdcli.commands.batch import BatchRun
@@ -87,7 +88,7 @@ def source_of(folder: Path, request: Request) -> Source:
     name = "config.yaml" if request.command == "run" else "spec.yaml"
     text = required(folder / name, MAX_BYTES)
     base = folder if request.base is None or request.command == "run" else Path(request.base)
-    return Source(base / name, str(folder / name), text)
+    return Source(base / name, str(folder / name), text, Moved(folder.absolute(), request.data_sha256))
 
 
 def _require_same_machine(folder: Path, frontend: Frontend) -> None:

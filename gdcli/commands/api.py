@@ -183,7 +183,7 @@ def run(
     ((100,), 'all 100 epochs')
     """
     source, changed = _source(spec), _overrides(overrides, keys)
-    request = RunRequest(name=source.path.stem, overrides=changed, plot=plot)
+    request = RunRequest(name=source.name, overrides=changed, plot=plot)
     context = _context("run", source, changed, output)
     blocks: list[StepBlock] = []
     report = run_command(request, context, blocks.append)
@@ -210,7 +210,7 @@ def sweep(
     source, changed = _source(spec), _overrides(overrides, keys)
     param = tuple(f"{name}={_listed(values)}" for name, values in axes.items())
     plot = plot and output is not None
-    request = SweepRequest(name=source.path.stem, overrides=changed, plot=plot, param=param, seeds=seeds)
+    request = SweepRequest(name=source.name, overrides=changed, plot=plot, param=param, seeds=seeds)
     words = (*(f"--param={each}" for each in param), *changed)
     report = sweep_command(request, _context("sweep", source, words, output, jobs))
     assert not isinstance(report, Ended)
@@ -238,7 +238,7 @@ def compare(
     """
     source, changed = _source(spec), _overrides(overrides, keys)
     request = CompareRequest(
-        name=source.path.stem, overrides=changed, plot=plot and output is not None, optimizers=_listed(optimizers),
+        name=source.name, overrides=changed, plot=plot and output is not None, optimizers=_listed(optimizers),
         batches=_listed(batches), seeds=seeds, redraw_data=redraw_data, tune=tune,
         tune_range=None if tune_range is None else ",".join(map(repr, tune_range)), target=target,
         closed_form=closed_form, x=x,
@@ -380,7 +380,7 @@ def _again(folder: Path, steps: int | None) -> Callable[[], RunReport]:
     def trained() -> RunReport:
         source = find(str(folder / "config.yaml"))
         overrides = (f"stop.max_steps={steps}", "stop.max_seconds=1e9") if steps else ()
-        request = RunRequest(name=source.path.stem, overrides=overrides)
+        request = RunRequest(name=source.name, overrides=overrides)
         report = run_command(request, Context(source, output=None))
         assert isinstance(report, RunReport)
         return report

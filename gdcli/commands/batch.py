@@ -47,10 +47,15 @@ def plan_of(
         local = cluster.removeprefix("local:")
         executor, workers = dask(cluster), int(local) if local.isdecimal() else 8
     return Plan(
-        loaded=loaded, source=SpecSource(write(node.plain()), loaded.spec.name, str(context.source.path.parent)),
-        runs=runs, axes=axes, origin=context.provenance(), fleets=request.fleet == "auto", executor=executor,
-        workers=workers, fail_fast=request.fail_fast, capture=capture, folders=context.output is not None,
+        loaded=loaded, source=_source(node, loaded, context), runs=runs, axes=axes, origin=context.provenance(),
+        fleets=request.fleet == "auto", executor=executor, workers=workers, fail_fast=request.fail_fast,
+        capture=capture, folders=context.output is not None,
     )  # fmt: skip
+
+
+def _source(node: Node, loaded: Loaded, context: Context) -> SpecSource:
+    source = context.source
+    return SpecSource(write(node.plain()), loaded.spec.name, str(source.path.parent), source.moved)
 
 
 BatchRun: TypeAlias = "TrainingSweep | ComparisonRun"

@@ -18,7 +18,7 @@ from gdcli.report.styles import STYLES
 from gdcli.spec.scalars import shown
 from gdcli.zoo.data import DATASETS
 from gdcli.zoo.models import LAYERS
-from gdcli.zoo.naming import MAX_WIDTH, OneOf
+from gdcli.zoo.naming import MAX_WIDTH, Needs, OneOf
 
 Ingredients = Mapping[str, Callable[..., Any]]
 
@@ -196,6 +196,8 @@ def takes(annotation: Any) -> str:
 def _bound(mark: Any) -> str:
     if isinstance(mark, OneOf):
         return f"the name of an {mark.kind}" if mark.kind[0] in "aeiou" else f"the name of a {mark.kind}"
+    if isinstance(mark, Needs):
+        return f"for {mark.setting} other than 0"
     if isinstance(mark, Len):
         least = mark.min_length
         entries = f"{least} entr{'y' if least == 1 else 'ies'}"

@@ -79,7 +79,10 @@ def differences(a: Record, b: Record) -> Differences:
         return lenient(problems.append, lambda: differing(of(a), of(b))) or {}
 
     first = lenient(problems.append, _first, a, b)
-    return Differences(a, b, pairs(_spec), pairs(_results), first, pairs(_environment), tuple(problems))
+    spec = pairs(_spec)
+    if "data.sha256" not in spec:
+        spec.pop("data.file", None)  # the same content, wherever it lay
+    return Differences(a, b, spec, pairs(_results), first, pairs(_environment), tuple(problems))
 
 
 def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Pair]:
@@ -92,7 +95,10 @@ def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Pair]:
 
 
 def _spec(record: Record) -> dict[str, Any]:
-    return dict(config_reader.flat(config_reader.read(record.folder)))
+    """Return config.yaml, with the sha256 of a data file where the request alone has it."""
+    found = dict(config_reader.flat(config_reader.read(record.folder)))
+    digest = (json_file(record.folder / "request.json") or {}).get("data_sha256")
+    return {"data.sha256": digest, **found} if "data.file" in found and isinstance(digest, str) else found
 
 
 def _results(record: Record) -> dict[str, Any]:

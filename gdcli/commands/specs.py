@@ -33,10 +33,10 @@ def read(
         if "=" not in word and not word.startswith("~"):
             raise SpecError(f"an override is key=value (got '{word}')")
     node = overrides.apply(document.read(source.text, source.shown), words, command=command)
-    spec = schema.parse(node, source.path.stem if name is None else name)
+    spec = schema.parse(node, source.name if name is None else name)
     if trained:
         require_optimizer(spec)
-    return node, load(spec, source.path.parent, bounded=bounded, cores=cores)
+    return node, load(spec, source.path.parent, bounded=bounded, cores=cores, moved=source.moved)
 
 
 def loaded(spec: str, words: Sequence[str], command: str, *, bounded: bool = True, trained: bool = False) -> Loaded:
@@ -59,7 +59,7 @@ def tried(loaded: Loaded, frontend: Frontend) -> Loaded:
 
 def factory(source: Source, node: Node, base: Loaded, name: str) -> SpecFactory:
     """Return what makes a spec of each run of a sweep or a comparison."""
-    loading = partial(load, base=source.path.parent, cores=base.cores)
+    loading = partial(load, base=source.path.parent, cores=base.cores, moved=source.moved)
     return SpecFactory(node, base, partial(schema.parse, stem=name), loading)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gdcli.errors import SpecError
 from gdcli.spec import sizes
-from gdcli.spec.load import Loaded
+from gdcli.spec.load import Loaded, require_activations
 from gdcli.spec.models import match, name_problems
 from gdcli.spec.sections import RunSpec
 from gdcli.zoo.models import Affine, Chain, Objective, Stack, TorchLayer
@@ -83,10 +83,13 @@ def _module(loaded: Loaded, model: Stack, dtype: torch.dtype) -> torch.nn.Module
     torch.set_default_dtype(dtype)
     try:
         with torch.device("meta"):
-            size = sum(p.numel() for layer in model.layers for p in _layer(spec, layer).parameters())
+            layers = [_layer(spec, layer) for layer in model.layers]
+        size = sum(p.numel() for layer in layers for p in layer.parameters())
         if loaded.bounded and size > sizes.MAX_PARAMETERS:
             what = f"the model has {size:,} parameters, more than {sizes.MAX_PARAMETERS:,}"
             raise SpecError(spec.problem(("model", "layers"), what, sizes.RAISE))
+        if loaded.bounded:
+            _require_room(loaded, model, layers, dtype)
         torch.manual_seed(spec.settings.seed)
         module = torch.nn.Sequential()
         for layer in model.layers:
@@ -95,6 +98,23 @@ def _module(loaded: Loaded, model: Stack, dtype: torch.dtype) -> torch.nn.Module
     finally:
         torch.set_default_dtype(default)
     return module
+
+
+def _require_room(loaded: Loaded, model: Stack, layers: Sequence[torch.nn.Module], dtype: torch.dtype) -> None:
+    """Count what layers without memory make of a row without numbers. Raises SpecError for more than there may be."""
+    assert loaded.training is not None
+    x = torch.empty((1, loaded.training.x.shape[1]), dtype=dtype, device="meta")
+    total = 0
+    with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+        for layer, part in zip(model.layers, layers, strict=True):
+            try:
+                x = part.eval()(x)
+            except Exception:  # rows with numbers are refused by the same layer, which is told then
+                return
+            if not isinstance(x, Tensor):
+                return
+            total += x.numel()
+            require_activations(loaded, ("model", *layer.path), x.numel(), total)
 
 
 def _layer(spec: RunSpec, layer: TorchLayer) -> torch.nn.Module:

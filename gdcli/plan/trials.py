@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from gdcli.errors import Place, Problem, SpecError
-from gdcli.spec.load import Loaded, draws_data, respecified
+from gdcli.spec.load import Loaded, respecified
 from gdcli.spec.nodes import Node
 from gdcli.spec.overrides import HERE, as_node, put, steps_of, takes
-from gdcli.spec.schema import RESPECIFIED, respec
+from gdcli.spec.schema import RESPECIFIED, respec, respecified_key
 from gdcli.spec.sections import RunSpec
 
 KEPT = 8  # data sets of other seeds that stay at hand: the rows of a comparison ask for the same few seeds in turn
@@ -71,6 +71,13 @@ def _below(trial: Trial, path: str, value: Any) -> bool | None:
     return None
 
 
+class Parse(Protocol):
+    """Makes a spec of a document; of one run of many, with the paths of the keys that are its own."""
+
+    def __call__(self, document: Node, /, *, changed: Collection[str] | None = None) -> RunSpec:
+        """Raise SpecError with every problem."""
+
+
 class SpecFactory:
     """The runs of one document, each a spec with its data.
 
@@ -78,9 +85,7 @@ class SpecFactory:
     more than its optimizer and its seeds.
     """
 
-    def __init__(
-        self, document: Node, base: Loaded, parse: Callable[[Node], RunSpec], load: Callable[[RunSpec], Loaded]
-    ) -> None:
+    def __init__(self, document: Node, base: Loaded, parse: Parse, load: Callable[[RunSpec], Loaded]) -> None:
         self._document, self._base, self._parse, self._load = document, base, parse, load
         self._drawn: OrderedDict[int, Loaded] = OrderedDict()  # by the data's seed
 
@@ -102,16 +107,17 @@ class SpecFactory:
         changes = sorted(changes, key=lambda change: change[0].count("."))  # optimizer=adam does not undo optimizer.lr
         for path, value in changes:
             document = put(document, steps_of(path), as_node(value, HERE), HERE)
-        keys = {"optimizer" if path.startswith("optimizer.") else path for path, _ in changes}  # to be checked anew
+        changed = [path for path, _ in changes]
+        keys = set(map(respecified_key, changed))
         if not keys.issubset(RESPECIFIED) or (self._base.spec.data is None and "data.seed" in keys):
-            return self._load(self._parse(document))
-        spec = respec(self._base.spec, document, keys)
+            return self._load(self._parse(document, changed=changed))
+        spec = respec(self._base.spec, document, changed)
         return respecified(self._with_data(spec), spec)
 
     def _with_data(self, spec: RunSpec) -> Loaded:
         """Return a loaded spec that has the data of this one."""
         seed = spec.data_seed
-        if seed == self._base.spec.data_seed or not draws_data(spec):
+        if seed == self._base.spec.data_seed or not spec.draws_data:
             return self._base
         if seed not in self._drawn:
             self._drawn[seed] = self._load(spec)

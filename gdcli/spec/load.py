@@ -25,7 +25,7 @@ from gdcli.spec.models import constant_error, group_problems, layer_problems, na
 from gdcli.spec.sections import RunSpec
 from gdcli.spec.signature import Path as KeyPath
 from gdcli.zoo import data as sources
-from gdcli.zoo.data_files import read_file
+from gdcli.zoo.data_files import Moved, read_file
 from gdcli.zoo.losses import TARGETS
 from gdcli.zoo.models import MODELS, Architecture, Chain, Objective, Sizes, Stack
 from gdcli.zoo.naming import ArgumentError
@@ -41,7 +41,7 @@ class Loaded:
     validation: Table | None
     architecture: Architecture
     warnings: tuple[str, ...] = ()
-    data_file: Path | None = None  # resolved
+    data_file: Path | None = None  # resolved; of a record that was moved, where it was
     data_sha256: str = ""
     bounded: bool = True  # size limits count
     cores: int | None = None  # that `threads: auto` counts with; None: those of this machine
@@ -63,19 +63,23 @@ class Loaded:
         return 0 if self.training is None else len(self.training.x)
 
 
-def load(spec: RunSpec, base: Path, *, bounded: bool = True, cores: int | None = None) -> Loaded:
+def load(
+    spec: RunSpec, base: Path, *, bounded: bool = True, cores: int | None = None, moved: Moved | None = None
+) -> Loaded:
     """Read or make the data, work out the shapes and check everything against everything.
 
-    ``base`` is the folder that a data file's path is relative to; without ``bounded`` size limits do not count.
-    ``cores`` is for `threads: auto`, by default this machine's.
+    ``base`` is the folder that a data file's path is relative to; one that is not there, but known by its content, is
+    looked for as ``moved`` says, or around the base. Without ``bounded`` size limits do not count. ``cores`` is for
+    `threads: auto`, by default this machine's.
     Raises SpecError with every problem; MachineError if an optional package is missing.
     """
     if bounded:
         _refuse([*_too_large_data(spec), *_too_deep(spec)])
-    file = None
+    file = found = None
     if spec.data is not None and spec.data.source == "file":
         file = (base / spec.data.arguments["file"]).absolute()
-    table = _table(spec, file)
+        found = (moved or Moved(base.absolute(), spec.data.arguments["sha256"] or "")).find(file)
+    table = _table(spec, found)
     digest = "" if table is None else table.sha256
     problems: list[Problem] = []
     training, validation, scaling = (None, None, None) if table is None else _prepared(spec, table, problems)
@@ -97,11 +101,6 @@ def load(spec: RunSpec, base: Path, *, bounded: bool = True, cores: int | None =
 def _refuse(problems: list[Problem]) -> None:
     if problems:
         raise SpecError(problems)
-
-
-def draws_data(spec: RunSpec) -> bool:
-    """Say whether the rows, or their split, come from a generator of random numbers: another seed, other data."""
-    return spec.data is not None and (spec.data.source == "generate" or spec.data.validation is not None)
 
 
 def respecified(loaded: Loaded, spec: RunSpec) -> Loaded:
@@ -349,6 +348,16 @@ def require_memory(loaded: Loaded, runs: int) -> None:
     """Raise SpecError if the machine has no memory for so many runs of a fleet at once."""
     what, hint = f"{runs:,} runs at once take", "--fleet off trains them one by one"
     _refuse([*_too_much_memory(loaded.spec, ("model",), what, memory(loaded, runs), hint)])
+
+
+def require_activations(loaded: Loaded, path: KeyPath, layer: int, total: int) -> None:
+    """Raise SpecError where a layer gives too many scalars a row, or where all so far leave no memory for a step."""
+    spec = loaded.spec
+    if layer > sizes.MAX_ACTIVATIONS:
+        what = f"gives {layer:,} numbers a row, more than {sizes.MAX_ACTIVATIONS:,}"
+        _refuse([spec.problem(path, what, sizes.RAISE)])
+    what, needed = f"a step with {total:,} outputs a row takes", sizes.step_memory(spec, loaded.samples, total)
+    _refuse([*_too_much_memory(spec, path, what, needed)])
 
 
 def _too_long(loaded: Loaded) -> Iterator[Problem]:

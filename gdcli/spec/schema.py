@@ -13,6 +13,7 @@ from typing import Any
 from gdcli.errors import SpecError, nearest
 from gdcli.spec import grids
 from gdcli.spec.document import MAX_KEY, MAX_PROBLEMS
+from gdcli.spec.effects import require_effects
 from gdcli.spec.nodes import Node
 from gdcli.spec.overrides import key_of
 from gdcli.spec.sections import (
@@ -43,23 +44,33 @@ from gdcli.zoo.optimizers import OPTIMIZERS
 from gdcli.zoo.schedulers import SCHEDULERS
 
 
-def parse(document: Node, stem: str) -> RunSpec:
+def parse(document: Node, stem: str, changed: Collection[str] | None = None) -> RunSpec:
     """Check a document and return the spec; ``stem`` is its name when it gives none.
 
-    Raises SpecError with every problem of every section.
+    ``changed`` are the keys of one run of many that are its own, by dotted path. Raises SpecError with every problem
+    of every section, or, where there is none, with the keys that have no effect.
     """
-    return _Reading(document, stem, document.plain()).spec()
+    spec = _Reading(document, stem, document.plain()).spec()
+    require_effects(spec, changed)
+    return spec
 
 
 RESPECIFIED = ("optimizer", "seed", "data.seed")
 """The keys that :func:`respec` reads anew; of the optimizer everything below it too."""
 
 
-def respec(spec: RunSpec, document: Node, keys: Collection[str]) -> RunSpec:
-    """Return the spec of a document that differs from the spec's own below these keys of RESPECIFIED alone.
+def respecified_key(path: str) -> str:
+    """Return the key to be read anew for a change at a path."""
+    return "optimizer" if path.startswith("optimizer.") else path
 
-    Only those are checked, in microseconds whatever the size of the rest. Raises SpecError with every problem.
+
+def respec(spec: RunSpec, document: Node, changed: Collection[str]) -> RunSpec:
+    """Return the spec of a document that differs from the spec's own below keys of RESPECIFIED alone.
+
+    Only those are checked, in microseconds whatever the size of the rest; ``changed`` are whole paths. Raises SpecError
+    with every problem.
     """
+    keys = {respecified_key(path) for path in changed}
     path = {key: key.split(".") for key in keys}
     given = {key: node.plain() for key in keys if (node := document.find(path[key])) is not None}
     reading = _Reading(document, spec.name, {key: value for key, value in given.items() if key != "data.seed"})
@@ -72,7 +83,9 @@ def respec(spec: RunSpec, document: Node, keys: Collection[str]) -> RunSpec:
     if "optimizer" in keys:
         changes["optimizer"] = reading.optimizer()
     reading.end()
-    return replace_fields(spec, **changes)
+    found = replace_fields(spec, **changes)
+    require_effects(found, changed)
+    return found
 
 
 class _Reading:
@@ -132,10 +145,7 @@ class _Reading:
             self.below(path, [item._replace(path=()) for item in complaints])  # the short form has no key of its own
             return checked
         if isinstance(value, dict):
-            section = self.checked(kind, value, path)
-            if isinstance(section, Batch):
-                self.cut(path, section)
-            return section
+            return self.checked(kind, value, path)
         if value is not None or path[0] not in ("sweep", "compare"):
             self.complain(path, f"must be a mapping {got(value)}")
         return None
@@ -146,12 +156,6 @@ class _Reading:
         checked, complaints = check(kind, values, beside)
         self.below(path, complaints)
         return checked
-
-    def cut(self, path: Path, batch: Batch) -> None:
-        """Check that every key of a batch has an effect."""
-        for key in batch.without_effect():
-            what = f"has no effect in mode {batch.mode}: it is for mini-batch"
-            self.complain((*path, key), what, "Leave out mode, or set it to mini-batch", at_key=True)
 
     def arguments(
         self,

@@ -252,6 +252,14 @@ class RunSpec:
         return self.print.style or ("trace" if self.model.name == "objective" else "epoch")
 
     @property
+    def draws_data(self) -> bool:
+        """Whether the rows, or their split, come from a generator of random numbers: another seed, other data."""
+        if self.data is None or self.data.validation is not None:
+            return self.data is not None
+        given = self.data.arguments
+        return self.data.source == "generate" and (given["kind"] != "xor" or given["noise"] != 0)
+
+    @property
     def data_seed(self) -> int:
         """The seed of generated rows and of the validation split: the data's own, else the spec's."""
         own = self.data.seed if self.data is not None else None

@@ -17,7 +17,7 @@ from annotated_types import Ge, Gt, Len
 from numpy.random import Generator
 
 from gdcli.errors import MachineError
-from gdcli.zoo.naming import ArgumentError
+from gdcli.zoo.naming import ArgumentError, Needs
 from gdcli.zoo.table import MAX_INDEX, Floats, Indices, Table, brief, numbered
 
 # --- random numbers -------------------------------------------------------------------------------------------------
@@ -135,8 +135,8 @@ def sine(
     *,
     n: Count = 100,
     amplitude: float = 1.0,
-    frequency: float = 1.0,
-    phase: float = 0.0,
+    frequency: Annotated[float, Needs("amplitude")] = 1.0,
+    phase: Annotated[float, Needs("amplitude")] = 0.0,
     noise: Noise = 0.0,
     x: Distribution = _UNIT,
 ) -> Table:

@@ -33,6 +33,31 @@ _MAX_COLUMNS = 10_000  # of a CSV file
 _Choose: TypeAlias = Callable[[list[str]], list[str]]
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Where a file is looked for that is no longer where it was: near a record, known by its content."""
+
+    near: Path
+    sha256: str
+
+    def find(self, file: Path) -> Path:
+        """Return the file itself, or else one of that content whose path ends alike, below a folder around the record.
+
+        Of a project that was moved as a whole it is the one in the same place.
+        """
+        if os.path.lexists(file) or not self.sha256:
+            return file
+        parts = Path(os.path.normpath(file)).parts[1:]
+        folders = [self.near, *self.near.parents]
+        candidates = (folder.joinpath(*parts[k:]) for k in range(len(parts)) for folder in folders)
+        return next((path for path in candidates if self._is(path)), file)
+
+    def _is(self, path: Path) -> bool:
+        with suppress(ArgumentError), _opened(path) as stream:  # at most 512 MiB
+            return hashlib.sha256(stream.read()).hexdigest() == self.sha256
+        return False
+
+
 def read_file(
     path: Path, features: Sequence[str] | None, target: str | Sequence[str], classes: bool, header: bool | None = None
 ) -> Table:

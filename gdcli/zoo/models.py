@@ -216,6 +216,9 @@ def objective(
             raise ArgumentError(("constants", name), f"'{name}' is a variable of start already")
         if name not in used:
             raise ArgumentError(("start", name), f"'{name}' does not occur in the expression")
+    for name in constants:
+        if name not in used:
+            raise ArgumentError(("constants", name), f"'{name}' does not occur in the expression")
     return Objective(parsed, start, constants)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,8 @@ optimizer: {name: sgd, lr: 0.01, groups: {weight: {lr: 0.5}}}
 DRAWN = LINE.replace("{x: [1, 2, 3], y: [2, 4, 6]}", "{generate: {kind: linear, weights: [3], noise: 1, n: 8}}")
 
 
-def parsed(document: Node) -> RunSpec:
-    return parse(document, "stem")
+def parsed(document: Node, *, changed: Collection[str] | None = None) -> RunSpec:
+    return parse(document, "stem", changed)
 
 
 def loaded(spec: RunSpec) -> Loaded:
@@ -47,9 +47,9 @@ class Counted:
         self.base = loaded(parsed(self.document))
         self.specs = SpecFactory(self.document, self.base, self._parse, self._load)
 
-    def _parse(self, document: Node) -> RunSpec:
+    def _parse(self, document: Node, *, changed: Collection[str] | None = None) -> RunSpec:
         self.reads += 1
-        return parsed(document)
+        return parsed(document, changed=changed)
 
     def _load(self, spec: RunSpec) -> Loaded:
         self.loads += 1
@@ -61,7 +61,7 @@ def read_as_a_whole(document: Node, changes: Sequence[tuple[str, Any]]) -> RunSp
     for path, value in changes:
         document = put(document, steps_of(path), as_node(value, HERE), HERE)
     try:
-        return loaded(parsed(document)).spec
+        return loaded(parsed(document, changed=[path for path, _ in changes])).spec
     except SpecError as error:
         return str(error)
 
@@ -126,7 +126,7 @@ def test_an_objective_has_no_data_seed() -> None:
 
 def test_optimizer_and_seed_share_inline_data_and_model_and_read_nothing_again() -> None:
     runs = Counted(LINE)
-    for changes in ([("optimizer.lr", 0.1)], [("seed", 5), ("optimizer", "adam")], [("data.seed", 5)]):
+    for changes in ([("optimizer.lr", 0.1)], [("seed", 5), ("optimizer", "adam")]):
         found = runs.specs.at(changes)
         assert found.training is runs.base.training
         assert found.architecture is runs.base.architecture

@@ -86,7 +86,7 @@ def test_a_key_of_a_batch_without_effect_is_refused(gdcli, batch: dict[str, Any]
     for spec in (written(batch=batch), written(compare={"batches": ["full", batch], "optimizers": {"sgd": {}}})):
         answer = gdcli("validate", spec)
         assert answer.code == 2
-        assert f"{key}: has no effect in mode {batch.get('mode', 'full')}" in answer.err
+        assert f"{key}: has no effect: it is for mode mini-batch, and mode is {batch.get('mode', 'full')}" in answer.err
 
 
 def test_a_configs_batch_has_the_keys_that_its_mode_reads(gdcli) -> None:

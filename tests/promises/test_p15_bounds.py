@@ -287,3 +287,31 @@ def test_the_program_itself_refuses_in_half_a_second_without_torch(tmp_path: Pat
     assert seconds < SECONDS
     assert "--no-limits allows it" in answer.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["spec.yaml"]
+
+
+CHANNELS = "{layer: Unflatten, dim: 1, unflattened_size: [1, 4]}, {layer: Conv1d, in_channels: 1, "
+ROOM = {
+    "pool": ("{layer: AdaptiveAvgPool1d, output_size: 300000000}", 1, "300,000,000 numbers"),
+    "padding": (f"{CHANNELS}out_channels: 1, kernel_size: 3, padding: 150000000}}", 2, "300,000,002 numbers"),
+    "channels": (f"{CHANNELS}out_channels: 30000000, kernel_size: 1}}", 2, "120,000,000 numbers"),
+}
+"""Layers for rows of four numbers, which of them is too large, and what it gives: 4 + 2 p - 2 with a padding of p."""
+
+
+@pytest.mark.parametrize("name", ROOM)
+def test_what_layers_of_torch_make_of_a_row_is_counted_before_it_is_made(name: str, tmp_path: Path) -> None:
+    """In a process that takes less than a row of 300,000,000 numbers would."""
+    layers, last, number = ROOM[name]
+    spec = tmp_path / "big.yaml"
+    spec.write_text(
+        "data: {x: [[1, 2, 3, 4], [2, 3, 4, 5]], y: [1, 2]}\n"
+        f"model: {{type: sequential, layers: [{layers}, Flatten]}}\n"
+        "loss: mse\noptimizer: sgd\n"
+    )
+    code = f"import resource, torch; from gdcli.cli import main; code = main(['validate', {str(spec)!r}]); "
+    code += "print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    refused, peak = map(int, ended.stdout.split())
+    assert refused == 2
+    assert f"model.layers[{last - 1}]: gives {number} a row, more than 100,000,000" in ended.stderr
+    assert peak < 1_000_000  # kB

@@ -179,7 +179,7 @@ TAKEN: list[tuple[str, tuple[str | int, ...], Any]] = [
     ("nn_linear", ("loss",), {"name": "huber", "delta": 2}),
     ("nn_linear", ("model",), "linear"),
     ("nn_linear", ("model", "freeze"), "bias"),
-    ("nn_linear", ("model", "init"), {"weight": [[1, 2]], "*": {"uniform": [-1, 1]}, "bias": "ones"}),
+    ("nn_linear", ("model", "init"), {"*": {"uniform": [-1, 1]}, "weight": [[1, 2]], "bias": "ones"}),
     ("nn_linear", ("batch",), {"mode": "mini-batch", "size": 2, "shuffle": None}),
     ("nn_linear", ("threads",), 4),
     ("nn_linear", ("device",), "cuda:1"),

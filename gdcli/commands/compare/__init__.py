@@ -13,7 +13,7 @@ from gdcli.spec import sizes
 from gdcli.spec.config import digest, filled_in
 from gdcli.spec.load import Loaded
 from gdcli.spec.overrides import parsed
-from gdcli.spec.sections import Compare
+from gdcli.spec.sections import Compare, RunSpec
 from gdcli.storage.request import CompareRequest
 
 if TYPE_CHECKING:
@@ -35,10 +35,12 @@ def compare(request: CompareRequest, context: Context) -> ComparisonRun | Ended:
     if tries and any(path == "optimizer.lr" for _, path, _ in overrides):
         off = "compare.tune=null turns it off" if request.tune is None else "leave one of them out"
         raise SpecError(f"tuning chooses the learning rate of every row, lr has no effect: {off}")
+    if request.redraw_data and not (spec.draws_data and (count > 1 or tries)):
+        raise SpecError("--redraw-data is for several seeds, --seeds N, of data that are drawn, or split by validation")
     total = len(rows) * count * (1 + max(tries or 0, 0))
     plan.bounded(total, request.max_runs or sizes.MAX_RUNS, "--max-runs", "runs")
     seeds = plan.seeds(count, spec.settings.seed)
-    grid = _grid(tries, request.tune_range, block)
+    grid = _grid(tries, request.tune_range, spec)
     factory = specs.factory(context.source, document, loaded, request.name)
     for row in rows:  # before the engine is imported
         specs.require_optimizer(factory.of(row).spec)
@@ -77,14 +79,18 @@ def _changes(loaded: Loaded, seeds: Sequence[int], *, redraw: bool) -> list[tupl
     base = loaded.spec.settings.seed
     if list(seeds) == [base]:
         return [()]
-    pinned = () if redraw or loaded.spec.data is None else (("data.seed", loaded.spec.data_seed),)
+    pinned = (("data.seed", loaded.spec.data_seed),) if loaded.spec.draws_data and not redraw else ()
     return [(("seed", seed), *pinned) for seed in seeds]
 
 
-def _grid(count: int | None, tune_range: str | None, block: Compare) -> list[float] | None:
+def _grid(count: int | None, tune_range: str | None, spec: RunSpec) -> list[float] | None:
     """Return the learning rates of tuning, in the range of the option or the compare block; None without tuning."""
+    block = spec.compare or Compare()
     if count is None and tune_range is not None:
         raise SpecError("--tune-range is the range of --tune N, which is not given")
+    if count is None and block.tune_range is not None:
+        what = "has no effect: it is the range of compare.tune, or of --tune N"
+        raise SpecError(spec.problem(("compare", "tune_range"), what, at_key=True))
     if count is None:
         return None
     low, high = block.tune_range or TUNE_RANGE

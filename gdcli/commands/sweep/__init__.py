@@ -64,13 +64,23 @@ def _checked(request: SweepRequest, context: Context) -> tuple[Node, Loaded, lis
     if len(kinds) > 1:
         raise SpecError("a sweep is over parameters of the model or over keys of the spec, not both")
     of_parameters = kinds == {"parameter"}
-    if of_parameters and request.seeds > 1:
-        raise SpecError("--seeds is for runs: a sweep over parameters of the model trains nothing")
+    for option in _of_runs(request, context) if of_parameters else ():
+        raise SpecError(f"{option} is for runs: a sweep over parameters of the model trains nothing")
     if request.trajectory and not (of_parameters and len(axes) == 2):
         raise SpecError("--trajectory draws on a surface: give two --param of the model")
     limit = request.max_runs or (sizes.MAX_GRID if of_parameters else sizes.MAX_RUNS)
     plan.bounded(plan.points(axes) * request.seeds, limit, "--max-runs", "points" if of_parameters else "runs")
     return document, loaded, axes
+
+
+def _of_runs(request: SweepRequest, context: Context) -> list[str]:
+    """Return the options given that only a sweep of runs has."""
+    options = context.options
+    given = {
+        "--seeds": request.seeds > 1, "--fleet off": request.fleet == "off", "--fail-fast": request.fail_fast,
+        "--jobs": options.jobs > 1, "--cluster": options.cluster, "--verify": options.verify,
+    }  # fmt: skip
+    return [option for option, is_given in given.items() if is_given]
 
 
 def _trained(

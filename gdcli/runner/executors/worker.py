@@ -29,6 +29,7 @@ from gdcli.spec import schema
 from gdcli.spec.document import read
 from gdcli.spec.load import load
 from gdcli.storage.run_folder import scratch
+from gdcli.zoo.data_files import Moved
 
 TRIES = 3
 """How often a run is given to a worker that then dies."""
@@ -41,6 +42,7 @@ class SpecSource:
     text: str  # the document, overrides put in
     stem: str
     base: str  # the folder that a data file is relative to
+    moved: Moved | None = None  # where else it may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,8 @@ Executor = Callable[[Work, Interrupt, AdvanceShard], Iterator[Result]]
 
 @lru_cache(maxsize=1)  # a worker's shards are of one spec, as a rule
 def _specs(source: SpecSource, cores: int) -> SpecFactory:
-    parse, loaded = partial(schema.parse, stem=source.stem), partial(load, base=Path(source.base), cores=cores)
+    parse = partial(schema.parse, stem=source.stem)
+    loaded = partial(load, base=Path(source.base), cores=cores, moved=source.moved)
     document = read(source.text, "spec")
     return SpecFactory(document, loaded(parse(document)), parse, loaded)
 
