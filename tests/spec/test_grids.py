@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from typing import Any
 
 import numpy as np
@@ -322,3 +322,13 @@ def test_a_zip_in_yaml_is_that_of_the_command_line() -> None:
         zip_from_spec({"a": [1, 2], "b": [1]})
     with pytest.raises(SpecError, match="takes a mapping"):
         zip_from_spec([1])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.decimals(-300, 300, places=4), st.decimals(-300, 300, places=4), st.integers(2, 3000), st.integers(0, 3000))
+def test_every_point_of_a_logspace_is_the_nearest_float(low: Decimal, high: Decimal, count: int, point: int) -> None:
+    """Each worked out by itself with 80 digits, where the grid goes from point to point."""
+    k = point % count
+    with localcontext(Context(prec=80)):
+        exact = Decimal(10) ** (low + (high - low) * k / (count - 1))
+    assert parse(f"logspace({low},{high},{count})").values()[k] == float(exact)
