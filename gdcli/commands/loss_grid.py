@@ -21,6 +21,8 @@ from gdcli.errors import RunError, SpecError
 from gdcli.plan import Axis, Trial, grid_points
 from gdcli.records import Result
 from gdcli.report import plots, tables
+from gdcli.report.plots.look import AT_EDGE
+from gdcli.report.plots.scales import at_edge
 from gdcli.report.styles import sweep_point
 from gdcli.runner import record_run
 from gdcli.runner.batch import end_batch
@@ -53,7 +55,8 @@ class LossGrid:
             return "".join(sweep_point(name, value, label, loss) for value, loss in pairs)
         loss, point = self.lowest()
         where = ", ".join(f"{name}={value!r}" for name, value in point.items())
-        return f"{len(self.loss):,} points, lowest {self.loss_name} {tables.number(loss)} at {where}\n"
+        edge = AT_EDGE if at_edge(self.points, self.loss) else ""
+        return f"{len(self.loss):,} points, lowest {self.loss_name} {tables.number(loss)} at {where}{edge}\n"
 
     def lowest(self) -> tuple[float, dict[str, float]]:
         """Return the lowest finite loss and its point, by the names of the axes."""

@@ -11,9 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .canvas import Picture, draw_line, finish, fitted, new_axes, room_of, write_note
-from .look import CROSS, MANY, MARKERS, NOTE, PALETTE, STAR, WIDTH, looks
+from .look import AT_EDGE, CROSS, MANY, MARKERS, NOTE, PALETTE, STAR, WIDTH, looks
 from .losses import Curve
-from .scales import POINTS, as_numbers, bounds, drawable, set_bounds, set_numbers, set_scale, spans, spread, spread_over
+from .scales import (
+    POINTS,
+    as_numbers,
+    at_edge,
+    bounds,
+    drawable,
+    set_bounds,
+    set_numbers,
+    set_scale,
+    spans,
+    spread,
+    spread_over,
+)  # fmt: skip
 from .text import TEXT, Array, clean, fit, number, width_of
 
 if TYPE_CHECKING:
@@ -59,6 +71,7 @@ def _numbers_figure(name: str, values: Array, loss: Array, title: str, loss_labe
     if np.isfinite(y).any():
         at = int(np.nanargmin(y))
         text = f"minimum {number(y[at])} at {fit(name, TEXT, 200)} = {number(x[at], 6)}"
+        text += AT_EDGE if at_edge(x[:, None], y) else ""
         axes.plot(x[at], y[at], label=text, **STAR)
     return finish(axes, "above")
 
