@@ -13,7 +13,7 @@ import pytest
 
 from gdcli.commands.plot.layers import gradients, network
 from gdcli.commands.plot.planes import plane
-from gdcli.commands.plot.runs import sources
+from gdcli.commands.plot.runs import curves, sources
 from gdcli.report import plots
 
 NET = """
@@ -92,6 +92,37 @@ def test_the_runs_of_a_comparison_are_those_below_its_folder(net) -> None:
     (folder,) = Path("runs").glob("*/*")
     assert [run.label for run in sources([str(folder)], "curves")] == ["sgd", "adam"]
     assert net("plot", str(folder)).code == 0
+
+
+ROOT = "model: {type: objective, expression: sqrt(x) + y * y, start: {x: 2, y: 1}}\ndtype: float64\nepochs: 5\n"
+
+
+def test_a_run_that_ends_below_zero_has_its_cross_at_its_last_step(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """x ← x − 1/(2√x) from 2 is 1.65, 1.26, 0.81, 0.26, −0.73: the losses of all five steps are finite."""
+    Path("root.yaml").write_text(ROOT + "optimizer: {name: sgd, lr: 1}\n")
+    drawn: dict[str, Any] = {}
+    monkeypatch.setattr(plots, "comparison", lambda curves, **settings: drawn.update(curves=curves) or b"a")
+    monkeypatch.setattr(plots, "plane", lambda shown, **settings: drawn.update(shown=shown) or b"b")
+    assert gdcli("compare", "root.yaml", "--optimizers", "sgd,adam", "-q").code == 0
+    (gone, calm) = drawn["curves"]
+    assert (gone.diverged, calm.diverged) == ("diverged after step 5", "")
+    assert np.isfinite(gone.loss).all()
+    path = drawn["shown"].trails[0].points
+    assert path[5, 0] == pytest.approx(-0.73, abs=0.01)
+    assert np.isnan(path[6:]).all(axis=1).tolist() == [True]
+    assert np.isfinite(drawn["shown"].trails[1].points).all()
+    assert gdcli("run", "root.yaml", "-q").code == 1
+    (folder,) = Path("runs").glob("*/*/steps.csv")
+    for run in (str(folder.parent), "root.yaml"):
+        (curve,) = curves(sources([run], "curves"))
+        assert (curve.diverged, curve.at[-1]) == ("diverged after step 5", 5)
+
+
+def test_one_run_alone_is_drawn_as_its_own_picture_is(net) -> None:
+    assert net("run", "net.yaml", "-q").code == 0
+    (folder,) = Path("runs").glob("*/*")
+    assert net("plot", str(folder)).code == net("plot", "net.yaml", "-o", "spec.png").code == 0
+    assert Path("curves.png").read_bytes() == Path("spec.png").read_bytes() == (folder / "loss.png").read_bytes()
 
 
 def test_gradients_of_a_record_and_of_its_spec_are_the_same(net) -> None:

@@ -97,6 +97,7 @@ def _surface(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> b
 
 def _curves(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> bytes:
     from gdcli.commands.plot.runs import averages, curves
+    from gdcli.engine.batches import effort_of
     from gdcli.report import plots
 
     title, label = _title_and_label(runs)
@@ -105,6 +106,8 @@ def _curves(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> by
     title += "" if options.smooth is None else f": moving average, β = {options.smooth:g}"
     if options.animate:
         return plots.animated_curves(drawn, title, label, means)
+    if len(drawn) == 1 and not means:
+        return plots.loss_curve.drawn(form, drawn[0], title, label, effort_of(runs[0].loaded))
     return plots.loss_curves.drawn(form, drawn, title, label, means)
 
 

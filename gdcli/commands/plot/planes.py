@@ -79,7 +79,7 @@ def plane(sources: Sequence[CurveSource]) -> plots.Plane:
         hint = ". gdcli sweep draws the loss over one" if len(names) < 2 else ""
         raise SpecError(f"a surface is drawn of models of 2 to {WIDEST:,} parameters (got {len(names):,}){hint}")
     _same_problem(sources, names)
-    paths = [trained(source, path=True)[1] for source in sources]
+    paths = [path for source in sources if (path := trained(source, path=True).path) is not None]
     shown, labels, note = Projection(np.zeros(2), np.eye(2), (1.0, 0.0)), (names[0], names[1]), ""
     if len(names) > 2:
         shown = principal(paths)

@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from gdcli.commands import specs
 from gdcli.errors import DamagedError, RunError, SpecError
+from gdcli.records import Result, where_diverged
 from gdcli.report import plots
 from gdcli.spec.load import Loaded
 from gdcli.spec.overrides import is_override
 from gdcli.storage.csv_reader import NumberColumns
+from gdcli.storage.files import json_file, lenient
+from gdcli.storage.record import number
 
 Floats = NDArray[np.float64]
 
@@ -115,10 +118,16 @@ def loss_of(source: CurveSource) -> str:
 def _curve(source: CurveSource) -> plots.Curve:
     if source.folder is not None:
         _, table = numbers_of(source.folder / "steps.csv", columns=(0, 3))
-        return plots.Curve(source.label, table[:, 0], table[:, 1])
-    losses, _ = trained(source, curve=True)
+        summary = lenient(None, json_file, source.folder / "summary.json") or {}
+        gone = where_diverged(str(summary.get("status")), str(summary.get("message")))
+        after = number(summary.get("final_loss"))
+        after = np.nan if after is None else after
+        return plots.Curve(source.label, table[:, 0], table[:, 1], diverged=gone, after=after)
+    result = trained(source, curve=True)
+    assert result.losses is not None
+    losses, gone = result.losses, where_diverged(result.status, result.message)
     steps = np.arange(1.0, len(losses) + 1) if source.loaded.spec.settings.epochs else np.zeros(len(losses))
-    return plots.Curve(source.label, steps, losses)
+    return plots.Curve(source.label, steps, losses, diverged=gone, after=result.loss)
 
 
 def averages(found: Sequence[plots.Curve], beta: float) -> list[Floats]:
@@ -142,15 +151,12 @@ def numbers_of(path: Path, columns: Sequence[int] | None = None, hint: str = "")
     return table.header, numbers
 
 
-def trained(source: CurveSource, *, curve: bool = False, path: bool = False) -> tuple[Floats, Floats]:
-    """Train a run in memory; return the losses of its steps and its parameters after each, empty if not asked for."""
+def trained(source: CurveSource, *, curve: bool = False, path: bool = False) -> Result:
+    """Train a run in memory, with the losses of its steps or its parameters after each."""
     from gdcli.commands.loss_grid import trained_alone
     from gdcli.runner.jobs import Capture
 
     result = trained_alone(source.label, source.loaded, Capture(curve=curve, path=path))
     if result.status == "failed":
         raise RunError(f"{source.label}: {result.message}")
-    losses, way = (np.zeros(0) if found is None else found for found in (result.losses, result.path))
-    if path and result.status == "diverged":  # its loss may go before its parameters do
-        way = np.concatenate([way, np.full((1, way.shape[1]), np.nan)])
-    return losses, way
+    return result
