@@ -17,7 +17,7 @@ import numpy as np
 
 from .look import BESIDE, CROSS, DPI, ENTRY, GREY, GRID, HANDLE, HEIGHT, INSIDE, WIDTH
 from .scales import POINTS, bounds, spread, thin
-from .text import TEXT, TITLE, Array, fit, formatter, two_lines, width_of
+from .text import TEXT, TITLE, Array, clean, fit, formatter, shorter, two_lines, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -167,9 +167,16 @@ def finish(axes: Axes, legend: str, *, lift: float = 0, beside: float = 0, headi
     return figure
 
 
-def fitted(labels: Sequence[str], outside: bool) -> list[str]:
-    """Return the labels of a legend outside of the axes or in them, each cut to the room it has."""
-    return [fit(label, TEXT, BESIDE if outside else INSIDE) for label in labels]
+def fitted(labels: Sequence[str], outside: bool) -> tuple[list[str], str]:
+    """Return the labels of a legend outside of the axes or in them, and its heading, in the room that they have.
+
+    What all labels share is left out first, then their keys, which become the heading; then they are cut.
+    """
+    room = BESIDE if outside else INSIDE
+    ways = shorter(labels) if labels else [([], "")]
+    whole = (way for way in ways if all(fit(text, TEXT, room) == clean(text) for text in (*way[0], way[1])))
+    names, heading = next(whole, ways[-1])
+    return [fit(name, TEXT, room) for name in names], fit(heading, TEXT, room)
 
 
 def room_of(labels: Sequence[str]) -> float:

@@ -107,10 +107,10 @@ def comparison(
     """
     shown = spread_over(curves)
     few, outside = len(shown) <= MANY, 4 < len(shown) <= MANY
-    names = fitted([curve.label for curve in shown], outside)
+    names, heading = fitted([curve.label for curve in shown], outside)
     references = [(fit(label, TEXT, 120), float(at)) for label, at in levels if np.isfinite(drawable(np.array(at)))]
     beside = 8 + max(width_of(f"↓ {label}", TEXT) for label, _ in references) if references else 0.0
-    right = room_of(names) if outside else 0.0
+    right = room_of([*names, heading]) if outside else 0.0
     bands = [_band(curve) for curve in shown] if few else []
     said = band_label if any(bands) else ""
     axes = new_axes(title, x_label, loss_label, above=NOTE if said else 0, right=max(0, beside + right - 20))
@@ -130,7 +130,7 @@ def comparison(
     if len(curves) > len(shown):
         axes.plot([], [], " ", label=f"{len(shown)} of {len(curves):,} drawn")
     write_note(axes, said)
-    return finish(axes, "outside" if outside else "best", lift=NOTE if said else 0, beside=beside)
+    return finish(axes, "outside" if outside else "best", lift=NOTE if said else 0, beside=beside, heading=heading)
 
 
 @Picture

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .canvas import Picture, draw_line, finish, fitted, new_axes, room_of, write_note
-from .look import AT_EDGE, CROSS, MANY, MARKERS, NOTE, PALETTE, STAR, WIDTH, looks
+from .look import AT_EDGE, BESIDE, CROSS, INSIDE, MANY, MARKERS, NOTE, PALETTE, STAR, WIDTH, looks
 from .losses import Curve
 from .scales import (
     POINTS,
@@ -172,7 +172,8 @@ def _figure(
 
     shown = spread_over(lines)
     few, outside = len(shown) <= many, 4 < len(shown) <= (many if many == MANY else len(shown))
-    *names, heading = fitted([*(line.label for line in shown), heading], outside)
+    names, keys = fitted([line.label for line in shown], outside)
+    heading = fit(heading, TEXT, BESIDE if outside else INSIDE) or keys
     legend = names if few else [names[0], names[-1], f"first and last of {len(lines)}"]
     right = room_of([*legend, heading]) if outside else 0.0
     tuned = words is None and any(math.isfinite(line.chosen) for line in shown)

@@ -26,7 +26,7 @@ from matplotlib.text import Text
 import gdcli
 from gdcli.records import Effort
 from gdcli.report import plots
-from gdcli.report.plots import Curve, canvas, look, scales, sweeps
+from gdcli.report.plots import Curve, Trail, canvas, look, scales, sweeps
 from tests.timing import fastest
 
 STEPS = np.arange(1, 101.0)
@@ -305,6 +305,29 @@ def test_a_label_is_whole_where_there_is_room() -> None:
     for count in (2, 5):
         shown = legend(plots.comparison.figure([Curve(name, STEPS, EXP.loss) for name in names[:count]], "", "loss"))
         assert shown == names[:count]
+
+
+@pytest.mark.parametrize("wanted", ["comparison", "plane"])
+def test_labels_of_fifteen_runs_say_what_differs(wanted: str) -> None:
+    pairs = [(m, s) for m in (0.5, 0.7, 0.8, 0.9, 0.95) for s in range(3)]
+    labels = [f"optimizer.momentum={m}_seed={s}_weight_decay=0.001" for m, s in pairs]
+    if wanted == "comparison":
+        figure = plots.comparison.figure([Curve(label, STEPS, EXP.loss) for label in labels], "t", "loss")
+        shown = figure.axes[0].get_legend()
+    else:
+        side, way = np.arange(9.0), np.array([[1.0, 2], [3, 4]])
+        shown_plane = plots.Plane(
+            ("w", "b"), side, side, np.add.outer(side, side), [Trail(name, way) for name in labels]
+        )
+        figure = plots.plane.figure(shown_plane, "t", "loss")
+        (shown,) = figure.legends
+    assert shown is not None
+    assert shown.get_title().get_text() == "optimizer.momentum, seed"
+    assert [text.get_text() for text in shown.get_texts()] == [f"{m}, {s}" for m, s in pairs]
+    canvas.render(figure)
+    box = shown.get_window_extent()
+    assert min(box.x0, box.y0, 960 - box.x1, 540 - box.y1) >= 0
+    assert not any(box.overlaps(text.get_window_extent()) for text in figure.texts)
 
 
 def test_a_diverged_run_leaves_the_picture_of_the_others_with_a_cross() -> None:
