@@ -198,6 +198,15 @@ class Outcomes:
 Event = Start | StepBlock | Outcome
 
 
+def where_diverged(status: str, message: str) -> str:
+    """Return where a run diverged, in the first words of its message; nothing for one that did not.
+
+    >>> where_diverged("diverged", "diverged at step 4 (epoch 2): the loss is inf. Try a smaller lr")
+    'diverged at step 4'
+    """
+    return message.partition(" (")[0] or "diverged" if status == "diverged" else ""
+
+
 def l2_norms(kept: Floats) -> Floats:
     """Return the l2 norm of each row of kept [K, P] in float64, scaled where its squares would overflow.
 
@@ -250,7 +259,7 @@ class Result:
     to_target: int | None = None  # steps after which the loss was first at the target or below; None: never
     losses: NDArray[np.float64] | None = None  # [steps] of every step, before its update
     parameters: tuple[Parameter, ...] | None = None  # at the end
-    path: NDArray[np.float64] | None = None  # [steps + 1, P] all scalars at the start and after every step
+    path: NDArray[np.float64] | None = None  # [steps + 1, P] all scalars from the start on; a row of NaN if diverged
     kernel: str = "single"
 
     @property

@@ -144,6 +144,8 @@ class Collector:
         if capture.path and finished is not None:
             first = [parameter.values.astype(np.float64).ravel() for parameter in finished.start.parameters]
             path = np.concatenate([np.concatenate(first)[None], *self.states[k]])
+            if diverged:  # its loss may go before its parameters do
+                path = np.concatenate([path, np.full((1, path.shape[1]), np.nan)])
         return Result(
             number=run.number,
             label=run.trial.label,

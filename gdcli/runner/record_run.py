@@ -19,7 +19,7 @@ from gdcli.engine.loop import Interrupt, Loop, columns_of_best, keep_of
 from gdcli.engine.problem import TrainingProblem
 from gdcli.engine.start_values import first_line
 from gdcli.errors import DamagedError, GdcliError, MachineError, RunError
-from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Prediction, Start, State, StepBlock
+from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Prediction, Start, State, StepBlock, where_diverged
 from gdcli.report import plots
 from gdcli.report.styles import STYLES
 from gdcli.spec.load import Loaded
@@ -376,7 +376,9 @@ def _plot(built: TrainingProblem, finished: Finished, folder: Path, warn: Warn) 
     """Draw the loss curve. A plot that fails never fails the run: it is told."""
     name, losses = built.loaded.spec.name, finished.losses
     steps = np.arange(1, len(losses) + 1) if built.loaded.spec.settings.epochs else np.zeros(1)
-    curve = plots.Curve(name, steps.astype(np.float64), losses)
+    outcome = finished.outcome
+    gone = where_diverged(outcome.status, outcome.message)
+    curve = plots.Curve(name, steps.astype(np.float64), losses, diverged=gone, after=outcome.loss)
     label, effort = loss_label(built.loaded), effort_of(built.loaded)
     files.draw(
         folder / "loss.png",

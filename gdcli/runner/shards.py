@@ -88,9 +88,17 @@ def begun(folder: Path | None) -> list[tuple[int, ...]]:
 
 def run_single(run: PlannedRun, capture: Capture, interrupt: Interrupt) -> Result:
     """Train a run by itself in memory, as `run` does."""
-    layout, shard = Layout(None, 1, Provenance(b"", ())), Shard((run,), together=False)
-    (result,) = run_shard(shard, layout, capture, interrupt)
+    (result,) = run_in_memory([run], capture, interrupt)
     return result
+
+
+def run_in_memory(runs: Sequence[PlannedRun], capture: Capture, interrupt: Interrupt) -> list[Result]:
+    """Train runs without folders, those of one structure together, and return their results in the runs' order."""
+    layout = Layout(None, len(runs), Provenance(b"", ()))
+    found: dict[int, Result] = {}
+    for shard in shards_of(runs, fleets=len(runs) > 1, folders=False):
+        found |= {result.number: result for result in run_shard(shard, layout, capture, interrupt)}
+    return [found[run.number] for run in runs]
 
 
 def run_shard(

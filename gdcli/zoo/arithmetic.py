@@ -315,7 +315,8 @@ class Columns(Numbers):
         x, cell = self.variable()
 
         def fill(value: Setting) -> Tensor:
-            cell[()] = value
+            with np.errstate(over="ignore"):  # it is infinite then
+                cell[()] = value
             return a.copy_(x)
 
         return fill

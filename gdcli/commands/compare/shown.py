@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gdcli.commands.stats import Interval, are_identical, interval, paired, quantile, without_chance
 from gdcli.engine.grid import losses
 from gdcli.engine.problem import build
-from gdcli.records import Effort, Result
+from gdcli.records import Effort, Result, where_diverged
 from gdcli.report import plots, tables
 from gdcli.runner.record_run import loss_label
 from gdcli.spec.load import Loaded
@@ -177,23 +177,24 @@ def curves(lines: Sequence[Line], loaded: Loaded, x: X | None) -> bytes:
 
 def _curve(line: Line, x: X) -> plots.Curve | None:
     """Return the mean over the seeds, with its interval."""
-    runs = [result.losses for result in line.results if result.losses is not None]
+    found = [(result, result.losses) for result in line.results if result.losses is not None]
+    runs, ends = [losses for _, losses in found], [where_diverged(result.status, result.message) for result, _ in found]
     if not runs:
         return None
     size = 1 if x == "steps" else line.effort.steps_per_epoch
     series = runs if x == "steps" else [line.effort.epoch_losses(run) for run in runs]
     length = max(map(len, series))
     table = np.full((len(series), length), np.nan)  # [S, K]; a run that ended earlier keeps its last loss
-    for row, values in zip(table, series, strict=True):
+    for row, values, gone in zip(table, series, ends, strict=True):
         row[: len(values)] = values
-        row[len(values) :] = values[-1] if len(values) else np.nan
+        row[len(values) :] = values[-1] if len(values) and not gone else np.nan
     places = np.arange(1.0, length + 1)
     if x == "evaluations":
         places = np.array([float(line.effort.evaluations(int(k) * size)) for k in places])
     if (table == table[0]).all():  # one run, or seeds without chance
-        return plots.Curve(line.label, places, table[0])
+        return plots.Curve(line.label, places, table[0], diverged=ends[0])
     mean, half = _interval(table)
-    return plots.Curve(line.label, places, mean, mean - half, mean + half)
+    return plots.Curve(line.label, places, mean, mean - half, mean + half, diverged=max(ends))
 
 
 def _interval(table: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -26,7 +26,7 @@ from matplotlib.text import Text
 import gdcli
 from gdcli.records import Effort
 from gdcli.report import plots
-from gdcli.report.plots import Curve, canvas, look, scales, sweeps
+from gdcli.report.plots import Curve, Trail, canvas, look, scales, sweeps
 from tests.timing import fastest
 
 STEPS = np.arange(1, 101.0)
@@ -125,17 +125,60 @@ def test_a_noisy_run_has_the_mean_of_each_complete_epoch_and_a_smooth_one_has_no
     assert legend(plots.loss_curve.figure(EXP, "", "loss", epochs_of(10))) == []
 
 
-def test_a_diverged_run_ends_with_a_cross_at_its_last_finite_loss() -> None:
-    ended = Curve("", STEPS[:5], np.array([1, 10, 100, np.inf, np.nan]))
-    figure = plots.loss_curve.figure(ended, "", "loss", epochs_of(1))
-    assert legend(figure) == ["diverged at step 4"]
+@pytest.mark.parametrize(
+    ("end", "said", "told", "at"),
+    [
+        ([np.inf, np.nan], "", "diverged at step 8", (8, 64)),
+        ([np.inf], "diverged at step 8", "diverged at step 8", (8, 64)),
+        ([], "diverged at step 7", "diverged at step 7", (7, 64)),  # its gradient was not finite
+        ([], "diverged after step 7", "diverged after step 7", (7, 64)),
+        ([1e200, 1e300, np.inf], "", "diverged at step 10", (10, 64)),  # the first two cannot be drawn
+    ],
+)
+def test_a_diverged_run_has_a_cross_at_its_step(end: list[float], said: str, told: str, at: tuple[int, int]) -> None:
+    loss = np.array([1, 2, 4, 8, 16, 32, 64, *end])
+    figure = plots.loss_curve.figure(Curve("", STEPS[: len(loss)], loss, diverged=said), "", "loss", epochs_of(1))
+    assert legend(figure) == [told]
     cross = figure.axes[0].lines[-1]
-    assert (cross.get_marker(), *cross.get_xydata()[0]) == ("x", 3, 100)
+    assert (cross.get_marker(), *cross.get_xydata()[0]) == ("x", *at)
+
+
+def test_few_steps_have_their_losses_in_numbers_and_that_after_the_last_update() -> None:
+    """A run of one step, as the tutorial's: without the loss after it, the picture would be a dot."""
+    one = Curve("", STEPS[:1], np.array([0.2983711]), after=0.2857508)
+    figure = plots.loss_curve.figure(one, "t", "loss", epochs_of(1))
+    (axes,) = figure.axes
+    assert axes.lines[0].get_xydata().tolist() == [[1, 0.2983711], [2, 0.2857508]]
+    assert axes.lines[0].get_linestyle() == "-"
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["before step 1", "after step 1"]
+    assert [text.get_text() for text in axes.texts] == ["0.298371", "0.285751"]
+    four = Curve("", STEPS[:4], np.array([1.0, 4, 2, 9]), after=3)  # batches: the loss after is of other rows
+    figure = plots.loss_curve.figure(four, "t", "loss", Effort(9, 3, 3))
+    assert [line.get_xydata().tolist() for line in figure.axes[0].lines] == [[[1, 1], [2, 4], [3, 2], [4, 9]], [[5, 3]]]
+    assert legend(figure) == ["each step", "all rows"]
+    none = plots.loss_curve.figure(Curve("", np.zeros(1), np.array([0.3]), after=0.3), "t", "loss", epochs_of(1))
+    assert [text.get_text() for text in none.axes[0].get_xticklabels()] == ["no step"]
+
+
+@pytest.mark.parametrize("loss", [[0.3], [1e3, 1, 1e-3], [1, 400, np.inf], [5, 1, 5, 1, 5], [1, 1, 1, 1, 1], [-1e9, 2]])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_nothing_overlaps_where_steps_are_few(loss: list[float], rows: int) -> None:
+    curve = Curve("", STEPS[: len(loss)], np.array(loss), after=2 * loss[0])
+    figure = plots.loss_curve.figure(curve, "a title", "loss", Effort(rows, 1, rows))
+    canvas.render(figure)
+    axes, shown = figure.axes[0], figure.axes[0].get_legend()
+    words = [*axes.texts, *axes.get_xticklabels(), *figure.texts, *([shown] if shown else [])]
+    boxes = [text.get_window_extent() for text in words]
+    assert not [(a, b) for k, a in enumerate(boxes) for b in boxes[:k] if a.overlaps(b)]
+    assert all(box.x0 >= 0 and box.x1 <= 960 and box.y1 <= 540 for box in boxes)
+    for line in axes.lines:
+        for at in axes.transData.transform(line.get_xydata()):
+            assert not any(box.contains(*at) for box in boxes)
 
 
 def test_one_point_is_a_marker() -> None:
     for loss in (np.array([0.3]), np.array([0.3, np.nan])):
-        line = plots.loss_curve.figure(Curve("", STEPS[: len(loss)], loss), "", "loss", epochs_of(1)).axes[0].lines[0]
+        line = plots.comparison.figure([Curve("", STEPS[: len(loss)], loss)], "", "loss").axes[0].lines[0]
         assert line.get_marker() == "o"
         assert line.get_xydata().tolist() == [[1, 0.3]]
 
@@ -264,6 +307,29 @@ def test_a_label_is_whole_where_there_is_room() -> None:
         assert shown == names[:count]
 
 
+@pytest.mark.parametrize("wanted", ["comparison", "plane"])
+def test_labels_of_fifteen_runs_say_what_differs(wanted: str) -> None:
+    pairs = [(m, s) for m in (0.5, 0.7, 0.8, 0.9, 0.95) for s in range(3)]
+    labels = [f"optimizer.momentum={m}_seed={s}_weight_decay=0.001" for m, s in pairs]
+    if wanted == "comparison":
+        figure = plots.comparison.figure([Curve(label, STEPS, EXP.loss) for label in labels], "t", "loss")
+        shown = figure.axes[0].get_legend()
+    else:
+        side, way = np.arange(9.0), np.array([[1.0, 2], [3, 4]])
+        shown_plane = plots.Plane(
+            ("w", "b"), side, side, np.add.outer(side, side), [Trail(name, way) for name in labels]
+        )
+        figure = plots.plane.figure(shown_plane, "t", "loss")
+        (shown,) = figure.legends
+    assert shown is not None
+    assert shown.get_title().get_text() == "optimizer.momentum, seed"
+    assert [text.get_text() for text in shown.get_texts()] == [f"{m}, {s}" for m, s in pairs]
+    canvas.render(figure)
+    box = shown.get_window_extent()
+    assert min(box.x0, box.y0, 960 - box.x1, 540 - box.y1) >= 0
+    assert not any(box.overlaps(text.get_window_extent()) for text in figure.texts)
+
+
 def test_a_diverged_run_leaves_the_picture_of_the_others_with_a_cross() -> None:
     wild = Curve("wild", STEPS[:5], np.array([1, 1e10, 1e20, 1e30, np.inf]))
     calm = Curve("calm", STEPS, 1 + 1 / STEPS)
@@ -272,10 +338,7 @@ def test_a_diverged_run_leaves_the_picture_of_the_others_with_a_cross() -> None:
     assert legend(figure) == ["calm", "wild", "diverged"]
     assert axes.get_ylim()[1] < 4
     crosses = [line for line in axes.lines if line.get_marker() == "x" and len(line.get_xdata())]
-    assert len(crosses) == 1
-    x, y = crosses[0].get_xydata()[0]
-    assert 1 < x < 2
-    assert y == axes.get_ylim()[1]
+    assert [line.get_xydata().tolist() for line in crosses] == [[[5, axes.get_ylim()[1]]]]
 
 
 def test_only_diverged_runs_are_seen_whole() -> None:
@@ -326,7 +389,7 @@ def test_diverged_values_of_a_sweep_are_crosses_at_the_top() -> None:
     figure = sweeps._numbers_figure(
         "lr", np.array([0.1, 1, 10.0]), np.array([0.5, np.inf, np.nan]), "", "loss", trained=True
     )
-    assert legend(figure) == ["diverged", "minimum 0.5 at lr = 0.1"]
+    assert legend(figure) == ["diverged", "minimum 0.5 at lr = 0.1, at the edge of the range"]
     assert figure.axes[0].lines[1].get_xdata().tolist() == [1, 10]
 
 
