@@ -18,6 +18,7 @@ from gdcli.errors import SpecError, nearest
 from gdcli.plan.trials import ChangeOrigin, Trial
 from gdcli.spec import grids, sizes
 from gdcli.spec.document import MAX_VALUES
+from gdcli.spec.grid_text import Value
 from gdcli.spec.grids import Grid
 from gdcli.spec.load import Loaded
 from gdcli.spec.overrides import resolve
@@ -133,7 +134,7 @@ def _axis(item: _Asked, spec: RunSpec, scalars: Mapping[str, str]) -> Axis:
     return Axis(item.bare, target, kind, item.grid, item.factor, origin)
 
 
-def _repeated(columns: Sequence[Sequence[grids.Value]]) -> str:
+def _repeated(columns: Sequence[Sequence[Value]]) -> str:
     """Return the first point of a factor that stands there before, 1 and 1.0 being the same; nothing if none does."""
     seen = set()
     for point in zip(*columns, strict=True):
@@ -198,7 +199,7 @@ def bounded(count: int, limit: int, option: str, what: str = "points") -> None:
         raise SpecError(f"{count:,} {what} are more than {limit:,}. {option} raises it")
 
 
-def product_of(found: Sequence[Axis]) -> Iterator[tuple[grids.Value, ...]]:
+def product_of(found: Sequence[Axis]) -> Iterator[tuple[Value, ...]]:
     """Yield each point's values in the order of the axes: the product of the factors, the last one fastest.
 
     >>> a, b, c = (grids.parse(text) for text in ("1,2", "3,4", "5,6"))

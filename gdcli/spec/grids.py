@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Context, Decimal, localcontext
 from functools import partial
@@ -18,18 +18,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdcli.errors import SpecError, nearest
-from gdcli.spec.document import read_value
-from gdcli.spec.scalars import FLOAT, UnreadableError, bad_characters, named, resolve, shown
+from gdcli.spec.grid_text import (
+    FORMS,
+    MAX_NUMBER,
+    Value,
+    checked,
+    count_of,
+    named_parts,
+    number,
+    refusal,
+    scalar,
+    split,
+    word,
+)
+from gdcli.spec.scalars import FLOAT, shown
 
-Value = float | int | str | bool | list[Any] | None
-
-FORMS = "Forms: 0.1,0.01 or 0:4.1:0.1 or range(0,4.1,0.1) or linspace(0,4,41) or logspace(-4,-1,4) or [2,4,2],[2,8,2]"
-MAX_TEXT = 10_000
-MAX_NUMBER = 100  # characters of one number, so that exact arithmetic stays instant
 PRECISION = Context(prec=50)  # enough to round to the nearest float64, and the same on every machine
 _CALL = re.compile(r"([A-Za-z_]\w*)\s*\((.*)\)", re.DOTALL)
-_NAMED = re.compile(r"\s*([A-Za-z0-9_*?][\w.:*?-]*(?:\[[^\]=]*\][\w.:*?-]*)*)\s*=(.*)", re.DOTALL)
-_CLOSES = {")": "(", "]": "["}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +68,8 @@ def parse(text: str) -> Grid:
     >>> [parse(text).values() for text in ("0.5,1:3", "[2,4,2],[2,8,2]", "5,null")]
     [[0.5, 1, 2], [[2, 4, 2], [2, 8, 2]], [5, None]]
     """
-    text = _checked(text)
-    grids = [_part(part, text) for part in _split(text, text)]
+    text = checked(text)
+    grids = [_part(part, text) for part in split(text, text)]
     if len(grids) == 1:
         return replace(grids[0], text=text)
     return Grid(sum(grid.length for grid in grids), text, partial(_joined, grids))
@@ -75,7 +80,7 @@ def _part(part: str, text: str) -> Grid:
     if call := _CALL.fullmatch(part):
         return _call(call[1], call[2], text)
     ends = [end.strip() for end in part.split(":")]
-    return _range(ends, text) if len(ends) > 1 and FLOAT.fullmatch(ends[0]) else _list([_word(part, text)], part)
+    return _range(ends, text) if len(ends) > 1 and FLOAT.fullmatch(ends[0]) else _list([word(part, text)], part)
 
 
 def _joined(grids: Sequence[Grid]) -> list[Value]:
@@ -99,14 +104,14 @@ def parse_zip(text: str) -> dict[str, Grid]:
     >>> {name: grid.values() for name, grid in parse_zip("zip(a=0.1,0.2,b=1:3:1)").items()}
     {'a': [0.1, 0.2], 'b': [1, 2]}
     """
-    text = _checked(text)
+    text = checked(text)
     call = _CALL.fullmatch(text)
     if call is None or call[1] != "zip":
-        raise _error("not a zip", text, "Write zip(a=0.1,0.2,b=1,2)")
+        raise refusal("not a zip", text, "Write zip(a=0.1,0.2,b=1,2)")
     grids: dict[str, Grid] = {}
-    for name, grid in _named_parts(call[2], text):
+    for name, grid in named_parts(call[2], text):
         if name in grids:
-            raise _error(f"the name '{shown(name)}' is given twice", text)
+            raise refusal(f"the name '{shown(name)}' is given twice", text)
         grids[name] = parse(grid)
     return _of_one_length(grids, text)
 
@@ -125,7 +130,7 @@ def zip_from_spec(value: Any) -> dict[str, Grid]:
 def _of_one_length(grids: dict[str, Grid], text: str) -> dict[str, Grid]:
     if len({grid.length for grid in grids.values()}) > 1:
         lengths = ", ".join(f"{name} has {grid.length}" for name, grid in grids.items())
-        raise _error(f"the grids of a zip must have one length; {shown(lengths, 200)}", text)
+        raise refusal(f"the grids of a zip must have one length; {shown(lengths, 200)}", text)
     return grids
 
 
@@ -144,7 +149,7 @@ def from_spec(value: Any) -> Grid:
         return parse(value)
     if isinstance(value, dict):
         return _distribution(value) if "values" not in value else _values(value)
-    return _list([_scalar(item) for item in (value if isinstance(value, list | tuple) else [value])])
+    return _list([scalar(item) for item in (value if isinstance(value, list | tuple) else [value])])
 
 
 def _vectorised(build: Callable[[], list[Value]]) -> NDArray[np.float64] | None:
@@ -172,105 +177,6 @@ def _vectorised(build: Callable[[], list[Value]]) -> NDArray[np.float64] | None:
     return numerator * float(scale) if exponent > 0 else numerator / scale
 
 
-# ---- text -------------------------------------------------------------------------------------------------------
-
-
-def _error(message: str, text: str, hint: str = "") -> SpecError:
-    got = f" (got {shown(text)})" if text.strip() else ""
-    return SpecError(message + got + (f". {hint}" if hint else ""))
-
-
-def _checked(text: str) -> str:
-    if len(text) > MAX_TEXT:
-        raise _error(f"a grid's text has at most {MAX_TEXT:,} characters", text)
-    if bad := sorted(bad_characters(text)):
-        raise _error(named(bad[0]), text)
-    if not text.strip():
-        raise _error("the grid is empty", text, FORMS)
-    return text.strip()
-
-
-def _split(text: str, whole: str) -> list[str]:
-    """Split at the commas outside of brackets; the whole is what a message shows."""
-    parts, opened = [""], ""
-    for character in text:
-        if character in "([":
-            opened += character
-        elif character in ")]":
-            if not opened.endswith(_CLOSES[character]):
-                raise _error(f"the bracket '{character}' closes nothing", whole)
-            opened = opened[:-1]
-        if character == "," and not opened:
-            parts.append("")
-        else:
-            parts[-1] += character
-    if opened:
-        raise _error(f"the bracket '{opened[-1]}' is not closed", whole)
-    parts = [part.strip() for part in parts]
-    if "" in parts:
-        raise _error("a value is missing beside a comma" if len(parts) > 1 else "the grid is empty", whole)
-    return parts
-
-
-def _named_parts(text: str, whole: str) -> Iterator[tuple[str, str]]:
-    """Yield name and grid of `a=0.1,0.2,b=1,2`: a comma that no NAME= follows belongs to the grid."""
-    name, items = "", list[str]()
-    for part in _split(text, whole):
-        if match := _NAMED.fullmatch(part):
-            if items:
-                yield name, ",".join(items)
-            name, items = match[1], [match[2]]
-        elif name:
-            items.append(part)
-        else:
-            raise _error("a zip begins with NAME=", whole, "Write zip(a=0.1,0.2,b=1,2)")
-    yield name, ",".join(items)
-
-
-def _word(part: str, text: str) -> Value:
-    if part.startswith("["):
-        return _scalar(read_value(part, "grid").plain(), text)
-    if re.search(r"[()\[\]{}\"'=]", part):
-        raise _error(f"'{shown(part)}' is neither a number nor a word", text, FORMS)
-    try:
-        return _scalar(resolve(part), text)
-    except UnreadableError as problem:
-        raise SpecError(problem.message) from None
-
-
-def _scalar(value: Any, text: str | None = None) -> Value:
-    got = str(value) if text is None else text
-    if isinstance(value, list | tuple):
-        return [_scalar(item, text) for item in value]
-    if value is not None and not isinstance(value, bool | int | float | str):
-        raise _error("a grid holds numbers, words, true, false, null and lists of them", got)
-    not_finite = isinstance(value, str) and value.lower() in ("nan", "inf", "+inf", "-inf", "infinity", "-infinity")
-    if not_finite or (isinstance(value, float) and not math.isfinite(value)):
-        raise _error("a number must be finite", got)
-    return value
-
-
-def _number(text: str, whole: str) -> Decimal:
-    """Return the number exactly as written, once it is known to be one that a float64 holds."""
-    if not FLOAT.fullmatch(text):
-        finite = text.lower().lstrip("+-.") not in ("nan", "inf", "infinity")
-        raise _error(f"'{shown(text)}' is not a number" if finite else "a number must be finite", whole)
-    if len(text) > MAX_NUMBER:
-        raise _error(f"a number has at most {MAX_NUMBER} characters", text)
-    value = float(text)
-    is_zero = not re.search("[1-9]", re.split("[eE]", text)[0])
-    if math.isinf(value) or (value == 0) != is_zero:
-        raise _error(f"'{shown(text)}' is beyond a float64", whole)
-    return Decimal(0) if is_zero else Decimal(text)  # 0e-999999999 would ask for as many digits
-
-
-def _count(text: str, whole: str) -> int:
-    count = _number(text, whole)
-    if count < 1 or count != int(count):
-        raise _error(f"the count must be an integer of at least 1, not {shown(text)}", whole)
-    return int(count)
-
-
 # ---- forms ------------------------------------------------------------------------------------------------------
 
 
@@ -283,24 +189,24 @@ def _list(values: list[Value], text: str = "") -> Grid:
 
 def _call(name: str, inside: str, text: str) -> Grid:
     if name == "zip":
-        raise _error("a zip gives several parameters at once", text, "Give it alone, without a parameter's name")
+        raise refusal("a zip gives several parameters at once", text, "Give it alone, without a parameter's name")
     if name not in _FUNCTIONS:
-        raise _error(f"no grid is called '{shown(name)}'", text, nearest(name, _FUNCTIONS))
-    return _FUNCTIONS[name](_split(inside, text), text)
+        raise refusal(f"no grid is called '{shown(name)}'", text, nearest(name, _FUNCTIONS))
+    return _FUNCTIONS[name](split(inside, text), text)
 
 
 def _range(parts: Sequence[str], text: str) -> Grid:
     """start, stop, step: start + i * step for i = 0, 1, ... before stop; step is 1 if it is not given."""
     if not 2 <= len(parts) <= 3:
-        raise _error("a range has a start, a stop and a step", text, "Write range(0,4.1,0.1) or 0:4.1:0.1")
+        raise refusal("a range has a start, a stop and a step", text, "Write range(0,4.1,0.1) or 0:4.1:0.1")
     parts = parts if len(parts) == 3 else [*parts, "1"]
-    (start, stop, step), exponent = _aligned([_number(part, text) for part in parts])
+    (start, stop, step), exponent = _aligned([number(part, text) for part in parts])
     if step == 0:
-        raise _error("the step of a range must not be 0", text)
+        raise refusal("the step of a range must not be 0", text)
     if start == stop:
-        raise _error("the grid is empty: its start is its stop, which is excluded", text)
+        raise refusal("the grid is empty: its start is its stop, which is excluded", text)
     if (stop > start) != (step > 0):
-        raise _error("the grid is empty: the step leads away from the stop", text, "Change the sign of the step")
+        raise refusal("the grid is empty: the step leads away from the stop", text, "Change the sign of the step")
     length = -((start - stop) // step)
     if all(re.fullmatch(r"[-+]?[0-9]+", part) for part in parts):
         return Grid(length, text, partial(list[Value], range(start, start + step * length, step)))
@@ -331,8 +237,8 @@ def _linspace(parts: Sequence[str], text: str) -> Grid:
 
 def _ends(parts: Sequence[str], text: str, example: str) -> tuple[Decimal, Decimal, int]:
     if len(parts) != 3:
-        raise _error("a first value, a last value and a count are needed", text, f"Write {example}")
-    return _number(parts[0], text), _number(parts[1], text), _count(parts[2], text)
+        raise refusal("a first value, a last value and a count are needed", text, f"Write {example}")
+    return number(parts[0], text), number(parts[1], text), count_of(parts[2], text)
 
 
 def _even(start: int, stop: int, count: int, exponent: int) -> list[Value]:
@@ -346,7 +252,7 @@ def _logspace(parts: Sequence[str], text: str) -> Grid:
     """low, high, count: ten to the powers of linspace(low, high, count)."""
     low, high, count = _ends(parts, text, "logspace(-4,-1,4)")
     if max(low, high) > 308 or min(low, high) < -307:
-        raise _error("the exponents of a logspace lie between -307 and 308", text)
+        raise refusal("the exponents of a logspace lie between -307 and 308", text)
     return Grid(count, text, partial(_powers, low, high, count))
 
 
@@ -354,7 +260,7 @@ def _geomspace(parts: Sequence[str], text: str) -> Grid:
     """start, stop, count: start * (stop / start) ** (i / (count - 1)), the ends exact."""
     start, stop, count = _ends(parts, text, "geomspace(1e-4,1e-1,4)")
     if start <= 0 or stop <= 0:
-        raise _error("the values of a geomspace must be above 0", text)
+        raise refusal("the values of a geomspace must be above 0", text)
     return Grid(count, text, partial(_geometric, start, stop, count))
 
 
@@ -409,7 +315,7 @@ def _distribution(value: dict[str, Any]) -> Grid:
     parts = [_number_text(value[key], key) for key in ("min", "max", "count") if key in value]
     text = f"{name}({','.join(parts)})"
     if float(parts[0]) > float(parts[1]):
-        raise _error("min is above max", text)
+        raise refusal("min is above max", text)
     if name == "int_grid":
         return _int_grid(parts, text)
     if name.endswith("grid"):
@@ -420,18 +326,14 @@ def _distribution(value: dict[str, Any]) -> Grid:
 def _drawn(name: str, parts: Sequence[str], seed: str) -> Grid:
     """Return random draws between two ends: even on the values, on their logarithms, or of the integers."""
     text = f"{name}({','.join(parts)},seed={seed})"
-    (low, high), count, number = (
-        (_number(part, text) for part in parts[:2]),
-        _count(parts[2], text),
-        _number(seed, text),
-    )
-    if number < 0 or number != int(number):
-        raise _error("the seed must be an integer of at least 0", text)
+    (low, high), count, drawn = (number(part, text) for part in parts[:2]), count_of(parts[2], text), number(seed, text)
+    if drawn < 0 or drawn != int(drawn):
+        raise refusal("the seed must be an integer of at least 0", text)
     if name == "log_uniform_values" and low <= 0:
-        raise _error("min must be above 0", text)
+        raise refusal("min must be above 0", text)
     if name == "int_uniform" and (low != int(low) or high != int(high)):
-        raise _error(_INTEGER_ENDS.format(name=name), text)
-    return Grid(count, text, partial(_draws, name, float(low), float(high), count, int(number)))
+        raise refusal(_INTEGER_ENDS.format(name=name), text)
+    return Grid(count, text, partial(_draws, name, float(low), float(high), count, int(drawn)))
 
 
 def _draws(name: str, low: float, high: float, count: int, seed: int) -> list[Value]:
@@ -453,13 +355,13 @@ def _number_text(value: Any, key: str) -> str:
 
 
 def _int_grid(parts: Sequence[str], text: str) -> Grid:
-    low, high = (_number(part, text) for part in parts[:2])
+    low, high = (number(part, text) for part in parts[:2])
     if low != int(low) or high != int(high):
-        raise _error(_INTEGER_ENDS.format(name="int_grid"), text)
+        raise refusal(_INTEGER_ENDS.format(name="int_grid"), text)
     first, last = int(low), int(high)
-    count = _count(parts[2], text) if len(parts) == 3 else last - first + 1
+    count = count_of(parts[2], text) if len(parts) == 3 else last - first + 1
     if count > last - first + 1:
-        raise _error(f"there are only {last - first + 1:,} integers from min to max", text)
+        raise refusal(f"there are only {last - first + 1:,} integers from min to max", text)
     return Grid(count, text, partial(_rounded, first, last, count))
 
 
