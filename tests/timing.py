@@ -12,6 +12,9 @@ from typing import TypeVar
 LIMIT = 20.0
 """Processor seconds of the waiting itself, some minutes on any machine, after which nothing will come: for a hang."""
 
+HANG = 600.0
+"""Seconds of the clock after which a process that is waited for hangs, however busy the machine is."""
+
 T = TypeVar("T")
 
 

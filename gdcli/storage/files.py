@@ -10,7 +10,6 @@ import errno
 import json
 import os
 import re
-import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -224,7 +223,7 @@ def replace(path: Path, content: Content, *, previous: Path | None = None) -> No
     What was replaced before is on the disk when this is: the mark of an end never without what it is the end of. With
     ``previous`` the file that was there gets that name.
     """
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name[:100]}.{os.urandom(4).hex()}")
     with naming(path):
         try:
             write(temporary, content)

@@ -7,7 +7,7 @@ whole does not count, so that nothing needs to be brought to the disk; no two pr
 from __future__ import annotations
 
 import contextlib
-import secrets
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def write(folder: Path, found: Sequence[Result]) -> None:
     """Store results under a name of their own; the folder is made."""
     arrays: dict[str, NDArray[Any]] = {}
     rows = [_row(result, arrays) for result in found]
-    path = folder / f"{found[0].number:08d}-{secrets.token_hex(4)}"
+    path = folder / f"{found[0].number:08d}-{os.urandom(4).hex()}"
     files.make_below(folder.parent)
     files.make_below(folder)
     with files.naming(path):

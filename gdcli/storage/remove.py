@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -52,7 +51,7 @@ def remove(folder: Path) -> None:
     Raises MachineError for what the file system refuses.
     """
     emptied = folder.absolute().parent if _is_in_its_experiment(folder) else None
-    hidden = folder.with_name(f".{secrets.token_hex(8)}")
+    hidden = folder.with_name(f".{os.urandom(8).hex()}")
     try:
         folder.rename(hidden)
     except OSError as error:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import resource
-import secrets
 import shutil
 import tempfile
 import time
@@ -99,7 +97,7 @@ def claim(root: Path, name: str, digest: str, now: time.struct_time, files: File
         _make(parent)
         if parent.is_symlink():
             raise MachineError(f"{parent} is a link: a record is not written where it leads")
-        hidden = parent / f".{secrets.token_hex(8)}"
+        hidden = parent / f".{os.urandom(8).hex()}"
         os.mkdir(hidden)  # noqa: PTH102  # every call that writes goes through os, where a test can let it fail
         lock = Lock(hidden)
         try:
@@ -238,6 +236,8 @@ class Log:
         self._waiting: list[bytes] = []
         self._size = 0  # of what waits
         self.length = at or 0  # of the file
+        import hashlib  # not for --help
+
         self._sum, self._summed = hashlib.sha256(), 0
         with naming(path):
             self._file = descriptor(path, os.O_RDWR | os.O_CREAT | (os.O_EXCL if at is None else 0))

@@ -16,6 +16,7 @@ from gdcli.spec import bundled
 from gdcli.spec.document import read
 from gdcli.spec.load import load
 from gdcli.spec.schema import parse
+from tests.timing import HANG
 
 Capture = pytest.CaptureFixture[str]
 
@@ -192,7 +193,7 @@ def test_cp_does_not_overwrite(capsys: Capture, tmp_path: Path) -> None:
 def test_as_a_process(words: list[str], tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("lr:0.1\n")
     command = [sys.executable, "-X", "importtime", "-m", "gdcli", *words]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=HANG, check=False)
     told = re.sub(rb"(?m)^import time:.*\n", b"", done.stderr)
     assert (done.returncode, done.stdout) == (2, b"")
     assert told.count(b"\n") == 1

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import GOLDEN, only_folder
-from tests.timing import LIMIT, wait_for
+from tests.timing import HANG, wait_for
 
 GDCLI = [sys.executable, "-m", "gdcli"]
 LONG = ("run", "linear_manual", "epochs=2000000", "print.style=epoch", "record.gradients=none", "--no-plot")
@@ -60,7 +60,7 @@ def started(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
 def test_a_signal_ends_the_run_in_order(tmp_path: Path, number: int, code: int) -> None:
     process = started(tmp_path, *LONG)
     process.send_signal(number)
-    _, err = process.communicate(timeout=LIMIT)
+    _, err = process.communicate(timeout=HANG)
     assert process.returncode == code, err
     folder = only_folder(tmp_path / "runs")
     summary = json.loads((folder / "summary.json").read_text())

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.hand_made import a_run, files, three
+from tests.timing import HANG
 
 
 def test_it_removes_whole_records_and_the_name_folder_that_is_left_empty(gdcli) -> None:
@@ -62,7 +63,7 @@ def test_on_a_terminal_it_asks(tmp_path: Path, typed: bytes, left: int) -> None:
         shown += os.read(master, 1024)
     assert b"runs/line/20260103-120000-bbcc0003" in shown
     os.write(master, typed)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=HANG) == 0
     os.close(master)
     assert len(list((tmp_path / "runs").glob("*/*"))) == left
 

@@ -13,7 +13,7 @@ import pytest
 
 from gdcli.cli import main
 from tests.promises.crashing import Ended, call, emptied, start
-from tests.timing import wait_for
+from tests.timing import HANG, wait_for
 
 SPEC = """\
 data: {x: [1, 2, 3], y: [2, 4, 6]}
@@ -133,7 +133,7 @@ def test_torch_is_not_imported_for_nothing(folder: Path, name: str) -> None:
     command = COMMANDS[name]
     done(folder, *command)
     words = [sys.executable, "-c", CODE, *command, "--needed"]
-    answer = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True, timeout=60)
+    answer = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True, timeout=HANG)
     told, modules = answer.stderr.splitlines()
     assert told.startswith("not needed")
     assert modules == "[]"

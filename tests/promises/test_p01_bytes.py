@@ -18,6 +18,7 @@ import yaml
 from gdcli.cli import main
 from gdcli.zoo.optimizers import OPTIMIZERS
 from tests.promises.crashing import emptied, record_in, start
+from tests.timing import HANG
 from tests.trials import mostly_slow, trials
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -160,7 +161,7 @@ def test_fresh_processes_with_other_seeds_of_the_hash(tmp_path: Path, name: str)
     ]
     found = []
     for folder, process in zip(folders, processes, strict=True):
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=HANG)
         assert process.returncode == 0, err
         record = record_in(folder)
         assert record is not None

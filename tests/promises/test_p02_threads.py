@@ -17,6 +17,7 @@ from gdcli.spec.document import read
 from gdcli.spec.load import load
 from gdcli.spec.schema import parse
 from tests.conftest import only_folder
+from tests.timing import HANG
 
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
@@ -49,7 +50,7 @@ def under(cores: int, folder: Path, *arguments: str) -> subprocess.CompletedProc
     code = "from gdcli.cli import entry; entry()"
     command, environment = python(cores, code)
     return subprocess.run(
-        [*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+        [*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=HANG, check=False
     )
 
 

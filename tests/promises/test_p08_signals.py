@@ -20,7 +20,7 @@ import pytest
 
 from tests.promises import crashing
 from tests.promises.crashing import Ended, has_ended, record_in, start, undisturbed
-from tests.timing import LIMIT, processor_seconds, wait_for
+from tests.timing import HANG, processor_seconds, wait_for
 from tests.trials import trials
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -83,7 +83,7 @@ class Process:
         self.pid = self._process.pid
 
     def wait(self) -> Ended:
-        out, err = self._process.communicate(timeout=LIMIT)
+        out, err = self._process.communicate(timeout=HANG)
         return Ended(self._process.returncode, out, err)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.timing import HANG
 from tests.trials import trials
 
 ROOT = Path(__file__).parents[2]
@@ -107,7 +108,7 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=HANG,
         check=False,
     )
     assert answer.returncode == 0, answer.stderr[-3000:]

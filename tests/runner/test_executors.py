@@ -20,7 +20,7 @@ import pytest
 from tests.conftest import Answer, only_folder
 from tests.runner import many_runs
 from tests.runner.many_runs import VICTIM, contents
-from tests.timing import LIMIT, wait_for
+from tests.timing import HANG, wait_for
 
 GDCLI = [sys.executable, "-m", "gdcli"]
 
@@ -213,7 +213,7 @@ def test_a_process_killed_from_outside_while_results_come(tmp_path: Path) -> Non
     workers = children_of(process.pid)
     assert workers
     os.kill(workers[0], signal.SIGKILL)
-    _, err = process.communicate(timeout=LIMIT)
+    _, err = process.communicate(timeout=HANG)
     assert process.returncode == 0, err
     assert b"failed" not in err
     other = tmp_path / "undisturbed"
@@ -227,7 +227,7 @@ def test_a_process_killed_from_outside_while_results_come(tmp_path: Path) -> Non
 def test_ctrl_c_leaves_a_table_that_reads(tmp_path: Path, how: tuple[str, ...]) -> None:
     process = started(tmp_path, "sweep", *SLOW, "-p", "lr=linspace(0.001,0.01,500)", *how, rows=2)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=LIMIT)
+    _, err = process.communicate(timeout=HANG)
     assert process.returncode == 130, err
     assert b"Traceback" not in err
     rows = rows_of(tmp_path / "runs")
@@ -247,7 +247,7 @@ def test_results_come_one_by_one_here(tmp_path: Path) -> None:
         (table,) = tmp_path.glob("runs/*/*/results.csv")
         assert process.poll() is None
         early = table.read_bytes()
-        _, err = process.communicate(timeout=LIMIT)
+        _, err = process.communicate(timeout=HANG)
     finally:
         process.kill()
     assert process.returncode == 0, err
