@@ -91,7 +91,7 @@ def answers_to_a_stranger(port: int) -> list[bytes]:
     found = []
     for is_encrypted in (False, True):
         with contextlib.suppress(ConnectionError, ssl.SSLError):
-            stranger: socket.socket = socket.create_connection(("127.0.0.1", port), timeout=LIMIT)
+            stranger: socket.socket = socket.create_connection(("127.0.0.1", port), timeout=HANG)
             with stranger:
                 if is_encrypted:
                     stranger = ssl._create_unverified_context().wrap_socket(stranger)
