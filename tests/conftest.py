@@ -28,14 +28,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     most = config.getoption("--cases")
     if most is None:
         return
-    tests: dict[str, list[pytest.Item]] = {}
+    if most < 2:
+        raise pytest.UsageError("--cases takes a number of at least 2")
+    tests: dict[str, list[str]] = {}
     for item in items:
-        tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    kept = {
-        cases[k * (len(cases) - 1) // (most - 1)].nodeid if len(cases) > most else cases[k].nodeid
-        for cases in tests.values()
-        for k in range(min(most, len(cases)))
-    }
+        tests.setdefault(item.nodeid.partition("[")[0], []).append(item.nodeid)
+    kept: set[str] = set()
+    for cases in tests.values():
+        last = len(cases) - 1
+        kept.update(cases[k * last // (most - 1)] for k in range(most))
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in kept])
     items[:] = [item for item in items if item.nodeid in kept]
 

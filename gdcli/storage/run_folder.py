@@ -200,12 +200,12 @@ class Log:
     WAITING = 2**20  # bytes
 
     def __init__(self, path: Path, at: int | None = None) -> None:
+        import hashlib  # not for --help
+
         self.path = path
         self._waiting: list[bytes] = []
         self._size = 0  # of what waits
         self.length = at or 0  # of the file
-        import hashlib  # not for --help
-
         self._sum, self._summed = hashlib.sha256(), 0
         with naming(path):
             self._file = descriptor(path, os.O_RDWR | os.O_CREAT | (os.O_EXCL if at is None else 0))
