@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import os
 import signal
@@ -238,6 +239,21 @@ def test_a_cluster_that_does_not_answer(gdcli) -> None:
 def test_an_address_that_is_none(gdcli, address: str) -> None:
     pytest.importorskip("distributed")
     assert refused(gdcli(*TWO, "--cluster", address), 3).startswith(f"--cluster {address}: no answer from the cluster")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_client_that_did_not_connect_does_not_stop_the_next(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask's own loop fails after ten seconds if its thread collects such a client before it begins."""
+    utils = pytest.importorskip("distributed.utils")
+    begin = utils.asyncio_run
+    monkeypatch.setattr(utils, "asyncio_run", lambda *args, **kwargs: (gc.collect(), begin(*args, **kwargs)))
+    for _ in range(2):
+        gc.disable()
+        try:
+            answer = gdcli(*TWO, "--cluster", "nonsense")
+        finally:
+            gc.enable()
+        assert refused(answer, 3).startswith("--cluster nonsense: no answer from the cluster")
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "two", ""])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -95,6 +96,7 @@ def _client(distributed: Any, address: str, processes: int) -> Iterator[Any]:
     """Connect to a cluster; a local one has no dashboard and listens on the loopback only."""
     import dask
 
+    gc.collect()  # a client that did not connect stops the next one's loop for ever, if it is collected in its thread
     quiet = {
         "distributed.worker.daemon": True,
         "distributed.comm.timeouts.connect": "10s",
