@@ -146,11 +146,12 @@ def _open_streams() -> None:
 
 
 def _told(message: str, code: int) -> int:
+    from gdcli.cli.output import wrapped
     from gdcli.spec.scalars import shown
 
     lines = [shown(line, limit=2000) for line in message.splitlines()]
     with suppress(OSError):
-        print("\n".join(lines), file=sys.stderr)
+        print(wrapped("\n".join(lines), sys.stderr), file=sys.stderr)
     return code
 
 

@@ -170,10 +170,10 @@ def show(
     if log or (style is not None and commands.has_style(record, style)):
         print_log(record.folder)
         return 0
-    console = Console(ctx.obj)
+    console = Console(ctx.obj, json=json)
     if style is None:
         overview = commands.RunOverview(record, top, *((100, 40) if sys.stdout.isatty() else ()))
-        console.text(overview.json() if json else overview.text())
+        console.report(overview.json() if json else overview.text())
         return 0
     stopped = commands.trained_again(record, style, console.frontend())
     if stopped is not None:
@@ -197,7 +197,7 @@ def diff(
     from gdcli.commands.diff import differences
 
     found = differences(*(read(find(text, output)) for text in (a, b)))
-    say(found.json() if json else found.text())
+    say(found.json() if json else found.text(), wrap=not json)
     return int(exit_code and bool(found))
 
 

@@ -82,7 +82,7 @@ def check(
     torch.set_num_threads(resolve_threads(loaded))
     dtypes: tuple[check.Dtype, ...] = ("float64", "float32") if dtype == "both" else (dtype,)
     report = check.check(loaded, dtypes, tolerance)
-    say(report.json() if json else report.text())
+    say(report.json() if json else report.text(), wrap=not json)
     return 0 if report.passed else 1
 
 
@@ -206,7 +206,7 @@ def cp(
 
     if name is None:
         width = max(map(len, bundled.names()))
-        say("".join(f"{each:<{width}}  {specs.description(each)}\n" for each in bundled.names()))
+        say("".join(f"{each:<{width}}  {specs.description(each)}\n" for each in bundled.names()), wrap=True)
         return
     for new in specs.copy(name, path, force=force):
         note(f"wrote {shown_path(new)}")
@@ -237,7 +237,7 @@ def catalog(
     if json:
         say(json_text(list(map(asdict, found))))
     elif in_full:
-        say("\n".join(entry.text() for entry in found))
+        say("\n".join(entry.text() for entry in found), wrap=True)
     else:
-        say(ingredients.listing(found))
+        say(ingredients.listing(found), wrap=True)
     return 0

@@ -201,7 +201,7 @@ def verify(
     found = again.verify(find(run, output), console.frontend(), arguments())
     if found is None:
         return console.signals.code
-    console.text(found.json() if json else found.text())
+    console.report(found.json() if json else found.text())
     return int(bool(found.differences))
 
 
@@ -221,7 +221,7 @@ def tell(report: Report, console: Console, verify: int = 0) -> int:
         return _run(report, console)
     if not isinstance(report, LossGrid):
         return _batch(report, console, verify)
-    console.text(report.json() if console.json else report.text())
+    console.report(report.json() if console.json else report.text())
     _where(report.folder, console, interrupted=False)
     return 0
 
@@ -241,7 +241,7 @@ def _run(report: RunReport, console: Console) -> int:
 def _batch(report: BatchRun, console: Console, verify: int) -> int:
     from gdcli.commands import batch
 
-    console.text(report.json() if console.json else report.table())
+    console.report(report.json() if console.json else report.table())
     verified = batch.verified(report, verify, console.frontend())
     if verified is not None:
         console.note(verified.text())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
-import select
 import signal
 import subprocess
 import sys
@@ -14,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import GOLDEN, only_folder
+from tests.terminals import on_terminal
 from tests.timing import HANG, wait_for
 
 GDCLI = [sys.executable, "-m", "gdcli"]
@@ -103,30 +102,10 @@ def test_full_standard_output_is_one_line_and_exit_3(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def on_terminal(folder: Path, *arguments: str) -> tuple[int, str]:
-    """Run with standard error on a terminal; return exit code and what it showed."""
-    master, slave = pty.openpty()
-    with (folder / "out").open("wb") as out:
-        process = subprocess.Popen(
-            [*GDCLI, *arguments], cwd=folder, stdout=out, stderr=slave, env={**os.environ, "TERM": "xterm"}
-        )
-    os.close(slave)
-    shown = b""
-    while True:
-        if select.select([master], [], [], 0.1)[0]:
-            try:
-                shown += os.read(master, 65536)
-            except OSError:
-                break
-        elif process.poll() is not None:
-            break
-    os.close(master)
-    return process.wait(), shown.decode(errors="replace")
-
-
 @pytest.mark.slow
 def test_progress_on_a_terminal_only(tmp_path: Path) -> None:
-    code, shown = on_terminal(tmp_path, "run", "linear_manual", "epochs=100000", "--no-plot")
+    with (tmp_path / "out").open("wb") as out:
+        code, shown = on_terminal("run", "linear_manual", "epochs=100000", "--no-plot", folder=tmp_path, out=out)
     assert code == 0
     assert "steps/s" in shown
     piped = subprocess.run(

@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import struct
-import subprocess
-import sys
-import termios
-from fcntl import ioctl
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import only_folder
+from tests.terminals import on_terminal, plain
 
 
-def on_terminal(columns: int, *arguments: str, code: str = "from gdcli.cli import entry; entry()") -> str:
-    """Return what a command prints on a terminal of its own, without colours."""
-    ours, theirs = pty.openpty()
-    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    command = [sys.executable, "-c", code, *arguments]
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment):
-        os.close(theirs)
-        found = b""
-        try:
-            while part := os.read(ours, 2**16):
-                found += part
-        except OSError:  # Linux's end of a terminal
-            os.close(ours)
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", found.decode()).replace("\r\n", "\n")
+def shown(columns: int, *arguments: str) -> str:
+    """Return what a command shows on a terminal of so many columns."""
+    return plain(on_terminal(*arguments, columns=columns)[1])
 
 
 @pytest.fixture
@@ -53,29 +35,47 @@ WIDTHS = (60, 80, 160)
 def test_no_line_is_wider_than_the_terminal_and_ids_are_whole(records, columns: int) -> None:
     ids = {folder.name for folder in Path("runs").glob("*/*")}
     for more in ((), ("--only-changed",), ("--tag", "baseline"), ("--sort-by", "optimizer.lr")):
-        lines = on_terminal(columns, "ls", *more).splitlines()
+        lines = shown(columns, "ls", *more).splitlines()
         assert all(len(line.rstrip()) <= columns for line in lines), lines
-        shown = {word for line in lines for word in line.split() if word in ids}
-        assert len(shown) == (2 if "--tag" in more else 3)
+        whole = {word for line in lines for word in line.split() if word in ids}
+        assert len(whole) == (2 if "--tag" in more else 3)
         assert "…" not in "".join(line[:24] for line in lines)
+
+
+BROAD = (
+    ("compare", "optimizers_2x2", "epochs=3", "--no-plot"), ("show", "linear_manual"), ("catalog", "optimizer"),
+    ("cp",), ("check", "backprop_2x2"), ("diff", "linear_manual", "backprop_2x2"),
+    ("run", "linear_manual", "optimizer.learning_rate=1"), ("sweep", "linear_manual", "-p", "x=1"),
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", BROAD, ids=" ".join)
+def test_lines_break_between_words_on_a_terminal_and_nowhere_else(records, gdcli, words: tuple[str, ...]) -> None:
+    text = shown(60, *words)
+    assert not [line for line in text.splitlines() if len(line) > 60 and len(line.split()) > 2]
+    if words[0] not in ("compare", "check", "show"):  # times, and the end of long values, differ
+        piped = gdcli(*words)
+        assert text.split() == (piped.out + piped.err).split()
+        assert any(len(line) > 60 for line in (piped.out + piped.err).splitlines())
 
 
 @pytest.mark.slow
 def test_keys_that_do_not_fit_are_counted(records, gdcli) -> None:
-    text = on_terminal(80, "ls", "--only-changed")
+    text = shown(80, "ls", "--only-changed")
     header = gdcli("ls", "--only-changed", "--csv").out.splitlines()[0].split(",")
     told = re.search(r"(\d+) more columns: --csv prints all", text)
     assert told is not None
     keys = [name for name in header if "." in name or name in ("epochs", "loss", "dtype", "seed")]
-    shown = [key for key in keys if key in text.splitlines()[0].split()]
-    assert shown
-    assert int(told[1]) + len(shown) == len(header) - 9  # the columns that are always there
+    kept = [key for key in keys if key in text.splitlines()[0].split()]
+    assert kept
+    assert int(told[1]) + len(kept) == len(header) - 9  # the columns that are always there
 
 
 @pytest.mark.slow
 def test_a_wide_terminal_has_the_descriptions(records) -> None:
-    assert "Three ways to take a gradient step" in on_terminal(160, "ls")
-    assert "description" not in on_terminal(100, "ls")
+    assert "Three ways to take a gradient step" in shown(160, "ls")
+    assert "description" not in shown(100, "ls")
 
 
 def test_records_are_found_by_their_tags(records, gdcli) -> None:
@@ -159,7 +159,7 @@ print(f"steps before the bar: {shown[0] / 0.03:.1f}")
 @pytest.mark.slow
 def test_a_bar_comes_soon_after_the_first_step_and_leaves_nothing_behind(gdcli) -> None:
     """Steps of 30 ms: the first block ends with the step in which 0.2 s are over."""
-    text = on_terminal(80, "run", "backprop_2x2", "epochs=20", "print.style=loss", "--no-plot", code=BUSY)
+    text = plain(on_terminal("run", "backprop_2x2", "epochs=20", "print.style=loss", "--no-plot", code=BUSY)[1])
     told = re.search(r"steps before the bar: ([\d.]+)", text)
     assert told is not None
     assert "epoch 7/20" in text or "epoch 6/20" in text or "epoch 5/20" in text
@@ -173,7 +173,7 @@ def test_a_slow_import_is_told_on_a_terminal_alone() -> None:
         "import sys, time\nfrom gdcli.cli import signals\nwith signals.importing():\n    time.sleep(1.3)\n"
         "print('done')\n"
     )
-    text = on_terminal(80, code=code)
+    text = plain(on_terminal(code=code)[1])
     assert text.startswith("importing torch ...\r")
     assert text.splitlines()[-1].split("\r")[-1] == "done"
-    assert "importing" not in on_terminal(80, code=code.replace("1.3", "0.1"))
+    assert "importing" not in on_terminal(code=code.replace("1.3", "0.1"))[1]

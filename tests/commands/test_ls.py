@@ -6,8 +6,6 @@ import fcntl
 import io
 import json
 import os
-import pty
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +14,7 @@ import pandas as pd
 import pytest
 
 from tests.hand_made import a_run, three
+from tests.terminals import on_terminal, plain
 from tests.timing import children_seconds
 
 GDCLI = [sys.executable, "-m", "gdcli"]
@@ -207,37 +206,13 @@ def test_kinds_and_numbers_of_real_records(gdcli) -> None:
 # --- terminal and pipe ------------------------------------------------------------------------------------------------
 
 
-def on_terminal(folder: Path, columns: int, *arguments: str) -> str:
-    """Run with all three streams on a terminal of so many columns; return what it showed."""
-    master, slave = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns)}
-    for name in ("NO_COLOR", "FORCE_COLOR"):
-        environment.pop(name, None)
-    process = subprocess.Popen(
-        [*GDCLI, *arguments], cwd=folder, stdout=slave, stderr=slave, stdin=slave, env=environment
-    )
-    os.close(slave)
-    shown = b""
-    while True:
-        try:
-            part = os.read(master, 65536)
-        except OSError:  # the terminal's other end is closed
-            break
-        if not part:
-            break
-        shown += part
-    os.close(master)
-    assert process.wait() == 0, shown
-    return shown.decode()
-
-
 @pytest.mark.slow
 def test_on_a_terminal_it_fits_the_width_and_keeps_the_ids(tmp_path: Path) -> None:
     three(tmp_path / "runs")
     for columns in (80, 200):
-        shown = on_terminal(tmp_path, columns, "ls")
+        _, shown = on_terminal("ls", columns=columns, folder=tmp_path)
         assert "\x1b[32m" in shown  # finished is green
-        lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).replace("\r", "").splitlines()
+        lines = plain(shown).splitlines()
         assert len(lines) == 4
         assert max(map(len, lines)) <= columns
         assert "20260103-120000-bbcc0003" in lines[1]
