@@ -222,6 +222,8 @@ def tell(report: Report, console: Console, verify: int = 0) -> int:
     if not isinstance(report, LossGrid):
         return _batch(report, console, verify)
     console.report(report.json() if console.json else report.text())
+    if not console.quiet and (note := report.note()) is not None:
+        console.note(note)
     _where(report.folder, console, interrupted=False)
     return 0
 

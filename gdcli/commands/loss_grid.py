@@ -53,10 +53,18 @@ class LossGrid:
             name, label = self.axes[0].name, "MSE" if self.loss_name == "mse" else self.loss_name
             pairs = zip(self.points[:, 0].tolist(), self.loss.tolist(), strict=True)
             return "".join(sweep_point(name, value, label, loss) for value, loss in pairs)
+        return f"{self.minimum()}\n"
+
+    def note(self) -> str | None:
+        """Return what the document's lines do not tell: that a lower loss may lie beyond the range."""
+        return self.minimum() if len(self.axes) == 1 and at_edge(self.points, self.loss) else None
+
+    def minimum(self) -> str:
+        """Return where the loss is lowest."""
         loss, point = self.lowest()
         where = ", ".join(f"{name}={value!r}" for name, value in point.items())
         edge = AT_EDGE if at_edge(self.points, self.loss) else ""
-        return f"{len(self.loss):,} points, lowest {self.loss_name} {tables.number(loss)} at {where}{edge}\n"
+        return f"{len(self.loss):,} points, lowest {self.loss_name} {tables.number(loss)} at {where}{edge}"
 
     def lowest(self) -> tuple[float, dict[str, float]]:
         """Return the lowest finite loss and its point, by the names of the axes."""
