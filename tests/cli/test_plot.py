@@ -109,7 +109,7 @@ def test_a_run_that_ends_below_zero_has_its_cross_at_its_last_step(gdcli, monkey
     assert gdcli("compare", "root.yaml", "--optimizers", "sgd,adam", "-q").code == 0
     (gone, calm) = drawn["curves"]
     assert (gone.diverged, calm.diverged) == ("diverged after step 5", "")
-    assert np.isfinite(gone.loss).all()
+    assert np.isfinite(gone.loss).tolist() == [True] * 5 + [False]  # before each update, and after the last
     path = drawn["shown"].trails[0].points
     assert path[5, 0] == pytest.approx(-0.73, abs=0.01)
     assert np.isnan(path[6:]).all(axis=1).tolist() == [True]
@@ -119,6 +119,28 @@ def test_a_run_that_ends_below_zero_has_its_cross_at_its_last_step(gdcli, monkey
     for run in (str(folder.parent), "root.yaml"):
         (curve,) = curves(sources([run], "curves"))
         assert (curve.diverged, curve.at[-1]) == ("diverged after step 5", 5)
+
+
+def test_runs_of_few_steps_are_drawn_with_what_their_last_update_did(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """L = w², ∂L/∂w = 2w: each update takes w to (1 − 2 lr) w, and the loss to (1 − 2 lr)² of what it was."""
+    Path("a.yaml").write_text(
+        "data: {x: [1], y: [0]}\nmodel: {type: linear, bias: false, init: {weight: 1}}\nloss: mse\nepochs: 2\n"
+        "dtype: float64\noptimizer: {name: sgd, lr: 0.1}\n"
+    )
+    drawn: list[Any] = []
+    monkeypatch.setattr(plots.comparison, "drawn", lambda form, curves, *rest: drawn.append((curves, rest)) or b"x")
+    assert gdcli("plot", "a.yaml", "a.yaml", "lr=0.25").code == 0
+    monkeypatch.setattr(
+        plots, "comparison", lambda curves, **settings: drawn.append((curves, ("", "", settings["x_label"]))) or b"x"
+    )
+    assert gdcli("compare", "a.yaml", "--optimizers", "sgd,rprop", "lr=0.25", "--seeds", "2").code == 0
+    for few, (*_, x_label) in drawn:
+        assert x_label == "updates"
+        assert few[0].at.tolist() == [0, 1, 2]
+        np.testing.assert_allclose(few[0].loss, [1, 0.5**2, 0.5**4], rtol=1e-12)
+    assert gdcli("compare", "a.yaml", "--optimizers", "sgd,adam", "epochs=6").code == 0
+    many, (*_, x_label) = drawn[-1]
+    assert (x_label, many[0].at.tolist()) == ("step", [1, 2, 3, 4, 5, 6])
 
 
 def test_runs_of_batches_are_drawn_by_epochs(net, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +163,7 @@ def test_runs_of_batches_are_drawn_by_epochs(net, monkeypatch: pytest.MonkeyPatc
     np.testing.assert_allclose(one.loss, steps @ [3, 3, 1] / 7, rtol=1e-12)
     assert one.at.tolist() == two.at.tolist() == [1, 2, 3, 4]
     assert (drawn["title"], drawn["labels"]) == ("a · b", ("loss (mse), epoch mean", "epoch"))
-    assert net("plot", "b.yaml", "b.yaml", "--force").code == 0
+    assert net("plot", "b.yaml", "b.yaml", "epochs=6", "--force").code == 0
     assert (drawn["title"], drawn["labels"]) == ("b", ("loss (mse)", "step"))
 
 

@@ -157,13 +157,15 @@ def curves(lines: Sequence[Line], loaded: Loaded, x: X | None) -> bytes:
 
     Without a choice of x, steps where every row takes one an epoch, else epochs; over epochs and gradient evaluations
     the losses of an epoch's batches are those of all its rows, single small batches would hide each other. The closed
-    form is a line to compare with.
+    form is a line to compare with. Of few steps on all rows, the loss after the last update is shown too.
     """
     levels = [("closed form", line.final().mean) for line in lines if line.label == CLOSED_FORM]
     lines = [line for line in lines if line.label != CLOSED_FORM]
     per_epoch = [line.effort.steps_per_epoch for line in lines]
     x = x or ("steps" if max(per_epoch) == 1 else "epochs")
-    drawn = [curve for line in lines if (curve := _curve(line, x)) is not None]
+    steps = [len(result.losses) for line in lines for result in line.results if result.losses is not None]
+    last = x == "steps" and max(per_epoch) == 1 and 0 < max(steps, default=0) <= plots.FEW
+    drawn = [curve for line in lines if (curve := _curve(line, x, last=last)) is not None]
     label = loss_label(loaded)
     if x != "steps" and max(per_epoch) > 1:
         label += ", epoch sum" if lines[0].effort.sums else ", epoch mean"
@@ -171,14 +173,15 @@ def curves(lines: Sequence[Line], loaded: Loaded, x: X | None) -> bytes:
     band = f"band: 95 % interval of the mean, {seeds} seeds" if seeds > 1 else ""
     title = loaded.spec.name
     return plots.comparison(
-        drawn, title=title, loss_label=label, x_label=LABELS[x], band_label=band, levels=levels
+        drawn, title=title, loss_label=label, x_label="updates" if last else LABELS[x], band_label=band, levels=levels
     )  # fmt: skip
 
 
-def _curve(line: Line, x: X) -> plots.Curve | None:
-    """Return the mean over the seeds, with its interval."""
+def _curve(line: Line, x: X, *, last: bool) -> plots.Curve | None:
+    """Return the mean over the seeds, with its interval; `last`: with the loss after the last update."""
     found = [(result, result.losses) for result in line.results if result.losses is not None]
-    runs, ends = [losses for _, losses in found], [where_diverged(result.status, result.message) for result, _ in found]
+    runs = [np.append(losses, result.loss) if last else losses for result, losses in found]
+    ends = [where_diverged(result.status, result.message) for result, _ in found]
     if not runs:
         return None
     size = 1 if x == "steps" else line.effort.steps_per_epoch
@@ -188,10 +191,10 @@ def _curve(line: Line, x: X) -> plots.Curve | None:
     for row, values, gone in zip(table, series, ends, strict=True):
         row[: len(values)] = values
         row[len(values) :] = values[-1] if len(values) and not gone else np.nan
-    places = np.arange(1.0, length + 1)
+    places = np.arange(float(length)) + (not last)
     if x == "evaluations":
         places = np.array([float(line.effort.evaluations(int(k) * size)) for k in places])
-    if (table == table[0]).all():  # one run, or seeds without chance
+    if all(np.array_equal(row, table[0], equal_nan=True) for row in table):  # one run, or seeds without chance
         return plots.Curve(line.label, places, table[0], diverged=ends[0])
     mean, half = _interval(table)
     return plots.Curve(line.label, places, mean, mean - half, mean + half, diverged=max(ends))

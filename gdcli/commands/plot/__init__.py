@@ -96,7 +96,7 @@ def _surface(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> b
 
 
 def _curves(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> bytes:
-    from gdcli.commands.plot.runs import averages, curves, epoch_curves
+    from gdcli.commands.plot.runs import averages, curves, epoch_curves, few_steps
     from gdcli.engine.batches import effort_of
     from gdcli.report import plots
 
@@ -110,6 +110,8 @@ def _curves(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> by
         return plots.loss_curve.drawn(form, drawn[0], title, label, effort_of(runs[0].loaded))
     if means:
         return plots.loss_curves.drawn(form, drawn, title, label, means)
+    if (few := few_steps(runs, drawn)) is not None:
+        return plots.comparison.drawn(form, few, title, label, "updates")
     drawn, said = epoch_curves(runs, drawn)
     return plots.comparison.drawn(form, drawn, title, label + said, "epoch" if said else "step")
 

@@ -136,6 +136,23 @@ def epoch_curves(sources: Sequence[CurveSource], found: Sequence[plots.Curve]) -
     return curves, ", epoch sum" if efforts[0].sums else ", epoch mean"
 
 
+def few_steps(sources: Sequence[CurveSource], found: Sequence[plots.Curve]) -> list[plots.Curve] | None:
+    """Return the loss after each number of updates, the last included, of runs that would be dots otherwise.
+
+    None for runs of more steps, or of batches, whose losses before and after an update are not of the same rows.
+    """
+    from gdcli.engine.batches import effort_of
+
+    single = all(effort_of(source.loaded).steps_per_epoch == 1 for source in sources)
+    if not single or max(len(curve.loss) for curve in found) > plots.FEW:
+        return None
+    return [
+        replace(curve, at=np.arange(len(curve.loss) + 1.0), loss=np.append(curve.loss, curve.after))
+        if source.loaded.spec.settings.epochs else replace(curve, at=np.zeros(len(curve.loss)))
+        for source, curve in zip(sources, found, strict=True)
+    ]  # fmt: skip
+
+
 def loss_of(source: CurveSource) -> str:
     """Return the name of the run's loss."""
     loss = source.loaded.spec.loss
