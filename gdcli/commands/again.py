@@ -48,6 +48,11 @@ def resume(
     """
     left = (None, "interrupted", "failed") if retry_failed else (None, "interrupted")
     with opened(folder, frontend) as (request, status):
+        if isinstance(request, RunRequest) and (options.jobs > 1 or options.cluster is not None):
+            option = "--cluster" if options.cluster is not None else "--jobs"
+            raise SpecError(
+                f"{option} is for the runs of a sweep or a comparison; {shown_path(folder)} is a single run"
+            )
         if status not in left:
             return Ended(folder, str(status))
         requests.require_config(request, folder)
