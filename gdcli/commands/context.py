@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -117,7 +116,7 @@ class Context:
         have changed.
         """
         from gdcli.storage import request as requests
-        from gdcli.storage.run_folder import claim
+        from gdcli.storage.run_folder import claim, scratch
 
         config, files = head
         if self.recorded is not None:
@@ -126,8 +125,8 @@ class Context:
             yield self.again
             return
         if self.output is None:
-            with TemporaryDirectory(prefix="gdcli-") as temporary:
-                yield Path(temporary)
+            with scratch("record") as temporary:
+                yield temporary
             return
         files = files | {requests.NAME: requests.text(request, loaded, config, self.source.path.parent)}
         folder, lock = claim(self.output, loaded.spec.name, digest, time.localtime(), files)
