@@ -15,9 +15,11 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gdcli.runner.executors import dask
 from tests.conftest import Answer, only_folder
 from tests.runner import many_runs
 from tests.runner.many_runs import VICTIM, contents
@@ -173,6 +175,31 @@ def test_a_run_that_kills_every_worker_of_a_cluster_is_the_only_one_lost(
     monkeypatch.setattr("gdcli.runner.executors.worker.run_task", many_runs.dies_always)
     monkeypatch.setattr("gdcli.runner.executors.worker.TRIES", 2)  # a worker takes seconds to start again
     check_one_lost(gdcli(*SIX, "--cluster", "local:2", "-o", "dask"), Path("dask"), alone, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_whose_workers_do_not_come_back_is_told_and_gone_on_with(
+    gdcli, alone: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    pytest.importorskip("cryptography")
+    client = dask._client
+
+    @contextlib.contextmanager
+    def without_workers(*arguments: Any) -> Iterator[Any]:
+        with client(*arguments) as found:
+            found.cluster.scale(0)
+            yield found
+
+    monkeypatch.setattr(dask, "_client", without_workers)
+    monkeypatch.setattr(dask, "GONE_SECONDS", 1)
+    answer = gdcli(*SIX, "--cluster", "local:2", "-o", "dask")
+    assert (answer.code, answer.err.splitlines()[-1]) == (
+        3, "--cluster local:2: all workers are gone, and none comes back",
+    )  # fmt: skip
+    assert gdcli("resume", "last", "-o", "dask").code == 0
+    assert contents(Path("dask")) == alone
 
 
 # --- whole processes --------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,9 @@ from gdcli.runner.jobs import Layout, PlannedRun, Shard, save_partial
 from gdcli.storage import files
 from gdcli.storage.run_folder import clear, scratch
 
+GONE_SECONDS = 120
+"""So long a local cluster may have no worker: Dask starts one that dies again, but gives up one that cannot start."""
+
 
 def dask(address: str) -> Executor:
     """Return the executor on a Dask cluster: ``local:N`` processes on this machine, or a scheduler's address.
@@ -27,7 +31,7 @@ def dask(address: str) -> Executor:
     Files come back with the results, so that workers need not share a file system. Dask gives a shard whose worker
     dies to others, and gives up those that were with it too: their runs are done one by one at the end, and one whose
     workers die then as well is failed. Raises SpecError for a number of processes that is none, MachineError without
-    the package and for a scheduler that does not answer.
+    the package, for a scheduler that does not answer, and for a local cluster without workers.
     """
     kind, _, count = address.partition(":")
     is_local = kind == "local"
@@ -55,6 +59,7 @@ def dask(address: str) -> Executor:
             running = {submit(shard): (k, shard) for k, shard in enumerate(work.shards)}
             suspects: list[tuple[int, Shard]] = []  # runs whose worker died, by their own fault or by a neighbour's
             careful = False  # only a suspect is at work: no neighbour dies with it
+            seen = time.monotonic()  # a worker
             while (running or suspects) and not interrupt.requested:
                 if not running:
                     careful = True
@@ -65,6 +70,10 @@ def dask(address: str) -> Executor:
                         list(running), timeout=0.2, return_when="FIRST_COMPLETED"
                     )
                 except TimeoutError:
+                    if not is_local or client.cluster.scheduler.workers:
+                        seen = time.monotonic()
+                    elif time.monotonic() - seen > GONE_SECONDS:
+                        raise MachineError(f"--cluster {address}: all workers are gone, and none comes back") from None
                     continue
                 for future in done:
                     k, shard = running.pop(future)
@@ -108,7 +117,7 @@ def _client(distributed: Any, address: str, processes: int, security: Any = None
     gc.collect()  # a client that did not connect stops the next one's loop for ever, if it is collected in its thread
     quiet = {
         "distributed.worker.daemon": True,
-        "distributed.comm.timeouts.connect": "10s",
+        "distributed.comm.timeouts.connect": "60s" if processes else "10s",  # a busy machine's own workers are slow
         "distributed.admin.tick.limit": "1h",
         "distributed.scheduler.allowed-failures": worker.TRIES - 1,
     }
