@@ -77,6 +77,11 @@ class Stack:
 
     layers: tuple[TorchLayer, ...]
 
+    @property
+    def trains_otherwise(self) -> bool:
+        """Whether a pass in training differs from one in evaluation: dropout draws, a batch norm takes the batch's."""
+        return any("Dropout" in layer.layer or "BatchNorm" in layer.layer for layer in self.layers)
+
 
 @dataclass(frozen=True, slots=True)
 class Objective:
