@@ -69,6 +69,12 @@ def each_step_has_the_whole_loss(loaded: Loaded) -> bool:
     return batch.steps(samples) == 1 and not shuffled and not (isinstance(model, Stack) and model.trains_otherwise)
 
 
+def draws_in_training(loaded: Loaded) -> bool:
+    """Say whether the steps of a run depend on its seed: the order of its rows is drawn, or what dropout leaves out."""
+    model = loaded.architecture
+    return (loaded.spec.batch.shuffles and loaded.samples > 1) or (isinstance(model, Stack) and model.draws)
+
+
 class Batches:
     """The steps of each epoch: in document order, or shuffled by a generator for each seed.
 

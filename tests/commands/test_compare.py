@@ -532,6 +532,34 @@ def test_seeds_that_one_row_does_not_use_are_told_of_it(gdcli) -> None:
     assert "±" in answer.out
 
 
+TWO_ROWS = """
+data: {x: [1, 2], y: [2, 4]}
+model: {type: linear, init: {weight: 0, bias: 0}}
+loss: mse
+optimizer: {name: sgd, lr: 0.1}
+batch: stochastic
+epochs: 3000
+"""
+
+
+@pytest.mark.parametrize("command", ["sweep --param seed=0,1", "compare --optimizers sgd --seeds 2"])
+def test_runs_that_meet_at_the_minimum_are_not_identical_where_their_orders_are_drawn(gdcli, command: str) -> None:
+    Path("two.yaml").write_text(TWO_ROWS)
+    answer = gdcli(*command.replace(" ", " two.yaml ", 1).split(), "--no-plot")
+    first, second = (path.read_text() for path in sorted(Path("runs").glob("*/*/*/steps.csv")))
+    assert first != second
+    table = table_of("runs")
+    columns = ["weights", "data", "order", "final_loss", "best_loss"]
+    assert len(table[columns].drop_duplicates()) == 1  # nothing in the table tells them apart
+    assert "identical" not in answer.out
+
+
+def test_runs_that_failed_are_not_called_identical(gdcli) -> None:
+    answer = gdcli("compare", "normed.yaml", "--batches", "stochastic", "--seeds", "2", "--no-plot")
+    assert "2 failed" in answer.out
+    assert "identical" not in answer.out
+
+
 def test_the_paths_of_all_optimizers_on_one_contour(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[plots.Trail] = []
 

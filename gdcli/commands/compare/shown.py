@@ -35,11 +35,17 @@ class Line:
     lr_from: str
     results: tuple[Result, ...]
     effort: Effort
+    drawn: bool = False  # whether the steps of its runs depend on their seed
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether its runs are the same for all seeds."""
+        return are_identical(self.results, drawn=self.drawn)
 
     def final(self) -> Interval:
         """Return mean and interval of the final loss; infinite when a run diverged, no interval without chance."""
         found = interval([result.rank for result in self.results])
-        return replace(found, low=nan, high=nan) if are_identical(self.results) else found
+        return replace(found, low=nan, high=nan) if self.is_certain else found
 
     def best(self) -> float:
         """Return the mean of the best losses."""
@@ -69,8 +75,7 @@ class Line:
         if not pairs or not all(map(isfinite, [*ours, *theirs])):
             return Interval(nan, nan, nan, len(pairs))
         found = paired(ours, theirs)
-        same = are_identical(self.results) and are_identical(first.results)
-        return replace(found, low=nan, high=nan) if same else found
+        return replace(found, low=nan, high=nan) if self.is_certain and first.is_certain else found
 
 
 def one_seed(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> str:
@@ -108,8 +113,9 @@ def several_seeds(lines: Sequence[Line], metrics: Sequence[str], *, target: bool
         row.append("" if line is lines[0] else _with_half(line.difference(lines[0])))
         endings = Counter(result.status for result in line.results)  # 8 finished, 2 diverged
         rows.append([*row, ", ".join(f"{count} {status}" for status, count in endings.items())])
-    drawn = [line for line in lines if line.label != CLOSED_FORM]
-    same = without_chance([line.label for line in drawn], [line.results for line in drawn])
+    trained = [line for line in lines if line.label != CLOSED_FORM]
+    certain = [line.label for line in trained if line.is_certain]
+    same = without_chance(certain, len(trained), len(lines[0].results))
     told = "± is half the 95 % interval of the mean over the seeds\n" if "±" in str(rows) else ""
     return tables.aligned(names, rows) + told + same
 
