@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf, isfinite
+from math import inf, isfinite, isnan
 from typing import Any, Literal
 
 import numpy as np
@@ -180,7 +180,9 @@ class Outcomes:
 
     def of_run(self, run: int, as_parameters: Callable[[Floats], tuple[Parameter, ...]]) -> Outcome:
         """Return one run's outcome; ``as_parameters`` names the entries of its row of theta."""
-        diverged = self.status[run] == "diverged"
+        metrics: dict[str, float] = {}
+        if self.status[run] != "diverged":  # whole numbers stay whole
+            metrics = {name: column[run : run + 1].tolist()[0] for name, column in self.metrics.items()}
         return Outcome(
             status=self.status[run],
             message=self.message[run],
@@ -190,7 +192,7 @@ class Outcomes:
             best_loss=float(self.best_loss[run]),
             best_step=int(self.best_step[run]),
             parameters=as_parameters(self.values[run]),
-            metrics={} if diverged else {name: column[run].item() for name, column in self.metrics.items()},
+            metrics=metrics,
             prediction=self.predictions[run],
         )
 
@@ -280,7 +282,7 @@ def results_row(result: Result, metrics: Sequence[str] = (), effort: Effort | No
     values = [value if value is None or isinstance(value, int | float | str) else str(value) for value in result.values]
     losses = [value if isfinite(value) else None for value in (result.loss, result.best_loss)]
     reached = [] if effort is None else list(effort.of(result.to_target))
-    numbers = [result.metrics.get(name) for name in metrics]
+    numbers = [None if (value := result.metrics.get(name)) is None or isnan(value) else value for name in metrics]
     hashes = result.hashes or (None, None, None)
     return [result.number, *values, result.status, *losses, result.steps, result.epochs, *reached, *numbers, *hashes]
 

@@ -376,7 +376,7 @@ class Loop:
         if any(status != "diverged" for status in state.status):
             loss, metrics = final(self.problem)
             if BEST[0] in metric_names(self.problem.loaded):
-                metrics |= {BEST[0]: state.best_epoch_loss, BEST[1]: state.best_epoch}
+                metrics |= zip(BEST, state.best_epochs(), strict=True)
         self.end_not_finite(loss)
         loss = state.final_losses(loss)
         state.improved(loss, state.steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf, isfinite, nan
+from math import inf, isfinite, isnan, nan
 from typing import Any, Literal
 
 import numpy as np
@@ -52,9 +52,9 @@ class Line:
         return interval([result.best_loss if isfinite(result.best_loss) else inf for result in self.results]).mean
 
     def metric(self, name: str) -> float:
-        """Return the mean of a metric; nan where a run failed or has none, inf where one diverged."""
-        values = [result.metrics.get(name) for result in self.results]
-        return interval([value for value in values if value is not None]).mean if None not in values else nan
+        """Return the mean of a metric; nan where a run failed, diverged or has none, inf where one is infinite."""
+        values = [result.metrics.get(name, nan) for result in self.results]
+        return nan if any(map(isnan, values)) else interval(values).mean
 
     def reached(self) -> int:
         """Return how many runs reached the target."""
