@@ -209,6 +209,18 @@ def where_diverged(status: str, message: str) -> str:
     return message.partition(" (")[0] or "diverged" if status == "diverged" else ""
 
 
+def with_last(losses: NDArray[np.float64], loss: float, diverged: str) -> NDArray[np.float64]:
+    """Return the losses [K] before each update, and that after the last where the run came so far.
+
+    One that diverged at a step, by :func:`where_diverged`, did not, nor one that has not ended.
+
+    >>> with_last(np.array([4.0, 2.0]), 1.0, "").tolist(), with_last(np.array([4.0, 2.0]), np.nan, "").tolist()
+    ([4.0, 2.0, 1.0], [4.0, 2.0])
+    """
+    came = isfinite(loss) or diverged.startswith("diverged after")
+    return np.append(losses, loss) if came else losses
+
+
 def l2_norms(kept: Floats) -> Floats:
     """Return the l2 norm of each row of kept [K, P] in float64, scaled where its squares would overflow.
 
@@ -314,13 +326,17 @@ class Effort:
     def epoch_losses(self, losses: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the loss of each epoch from those of all steps so far [K]: Σ n L / Σ n, n the rows of a step.
 
-        Of a loss that is a sum Σ L; that of an epoch cut short is scaled to the rows of a whole one.
+        Of a loss that is a sum Σ L. An epoch cut short has none, unless it is the first, or the run diverged in it; its
+        sum is scaled to the rows of a whole one.
 
         >>> Effort(7, 6, 2).epoch_losses(np.array([20 / 3, 0.0, 7.0])).round(3).tolist()
-        [5.714, 7.0]
-        >>> Effort(7, 6, 2, sums=True).epoch_losses(np.array([40.0, 2.0, 36.0])).tolist()
-        [42.0, 42.0]
+        [5.714]
+        >>> Effort(7, 6, 2, sums=True).epoch_losses(np.array([36.0])).tolist()
+        [42.0]
         """
+        whole = len(losses) // self.steps_per_epoch * self.steps_per_epoch
+        if whole and np.isfinite(losses[whole:]).all():
+            losses = losses[:whole]
         starts = np.arange(0, len(losses), self.steps_per_epoch)
         if self.steps_per_epoch == 1 or not len(starts):
             return losses

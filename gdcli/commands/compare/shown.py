@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gdcli.commands.stats import Interval, are_identical, interval, paired, quantile, without_chance
 from gdcli.engine.grid import losses
 from gdcli.engine.problem import build
-from gdcli.records import Effort, Result, where_diverged
+from gdcli.records import Effort, Result, where_diverged, with_last
 from gdcli.report import plots, tables
 from gdcli.runner.record_run import loss_label
 from gdcli.spec.load import Loaded
@@ -186,8 +186,10 @@ def curves(lines: Sequence[Line], loaded: Loaded, x: X | None) -> bytes:
 def _curve(line: Line, x: X, *, last: bool) -> plots.Curve | None:
     """Return the mean over the seeds, with its interval; `last`: with the loss after the last update."""
     found = [(result, result.losses) for result in line.results if result.losses is not None]
-    runs = [np.append(losses, result.loss) if last else losses for result, losses in found]
     ends = [where_diverged(result.status, result.message) for result, _ in found]
+    runs = [losses for _, losses in found]
+    if last:
+        runs = [with_last(losses, r.loss, gone) for (r, losses), gone in zip(found, ends, strict=True)]
     if not runs:
         return None
     size = 1 if x == "steps" else line.effort.steps_per_epoch
