@@ -29,6 +29,8 @@ DISPENSABLE = ("when", "duration", "best_loss", "kind", "steps")
 """Columns that a terminal too narrow for all does without, in this order; the id has the time in it."""
 WIDE = 160
 """Letters of a terminal from which on it shows what each spec says of itself."""
+NAME = 8
+"""Letters of a name that a narrow terminal has at least."""
 CELL = 24
 """Letters of a key's values at most, on a terminal, where several keys are shown."""
 COLOURS = {
@@ -104,7 +106,7 @@ def _on_terminal(found: Listing) -> None:
     kept = _fitting(found.columns, widths, console.width)
     name = found.columns.index("name")
     free = console.width - sum(widths[k] + 2 for k in kept if found.columns[k] not in ("name", "description"))
-    widths[name] = max(8, min(widths[name], free))
+    widths[name] = min(widths[name], max(NAME, free))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for k in kept:
         numbers = all(not isinstance(row[k], str) for row in found.cells())
@@ -122,13 +124,18 @@ def _on_terminal(found: Listing) -> None:
 
 
 def _fitting(columns: tuple[str, ...], widths: list[int], room: int) -> list[int]:
-    """Return which columns to show: without those that can be spared, then the widest keys, as far as is needed."""
+    """Return which columns to show: without those that can be spared, then the widest keys, as far as is needed.
+
+    Last goes the loss, where a short name does not leave it its room: a number is never cut.
+    """
     from gdcli.commands.list import COLUMNS
 
     kept = list(range(len(columns)))
     keys = sorted(range(len(COLUMNS), len(columns)), key=lambda k: widths[k], reverse=True)
-    for k in (*map(columns.index, DISPENSABLE), *keys):
-        if sum(widths[j] + 2 for j in kept if columns[j] != "description") - 2 > room:
+    name, loss = columns.index("name"), columns.index("final_loss")
+    for k in (*map(columns.index, DISPENSABLE), *keys, loss):
+        spare = max(0, widths[name] - NAME) if k == loss else 0
+        if sum(widths[j] + 2 for j in kept if columns[j] != "description") - 2 - spare > room:
             kept.remove(k)
     return kept
 

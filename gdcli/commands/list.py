@@ -155,10 +155,13 @@ def _spec(folder: Path) -> Mapping[str, Any]:
 
 
 def changed(specs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the keys whose values are not the same in all specs, in their order; the name is a column already."""
+    """Return the keys whose values are not the same in all specs, in their order; the name is a column already.
+
+    `auto` is what any other value may be: the config.yaml of a run has it resolved, that of a sweep has not.
+    """
     specs = [spec for spec in specs if spec]  # gdcli ema has none
     keys = dict.fromkeys(key for spec in specs for key in spec if key not in ("name", "description"))
-    found = [key for key in keys if len({repr(spec.get(key)) for spec in specs}) > 1]
+    found = [key for key in keys if len({repr(spec.get(key)) for spec in specs} - {"'auto'"}) > 1]
     return sorted(found, key=lambda key: key.endswith("sha256"))  # what nobody reads comes last
 
 
