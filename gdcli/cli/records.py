@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from gdcli.cli import options
-from gdcli.cli.output import Console, note, print_log, say
+from gdcli.cli.output import Console, note, print_file, say
 from gdcli.commands.context import shown_path
 from gdcli.errors import SpecError
 from gdcli.spec.scalars import shown
@@ -151,7 +151,10 @@ def show(
     output: options.OutputOption = Path("runs"),
     top: Annotated[int, typer.Option(min=0, help="Of a sweep or a comparison: so many of its best runs.")] = 10,
     resolved: Annotated[
-        bool, typer.Option("--resolved", "--cfg", help="Print the config.yaml that a run of a spec would have.")
+        bool,
+        typer.Option(
+            "--resolved", "--cfg", help="Print the config.yaml that a run of a spec would have, or a record's."
+        ),
     ] = False,
     log: Annotated[bool, typer.Option("--log", help="Print its log.txt.")] = False,
     style: Annotated[
@@ -168,14 +171,14 @@ def show(
     from gdcli.commands import show as commands
 
     if resolved:
-        say(commands.resolved(*options.spec_of(words), Console(ctx.obj).frontend()))
+        _print_config(*options.spec_of(words), output, Console(ctx.obj))
         return 0
     run, *rest = words
     if rest:
         raise SpecError(f"'{shown(rest[0], 60)}': show takes one record; --resolved takes a spec and its overrides")
     record = read(find(run, output))
     if log or (style is not None and commands.has_style(record, style)):
-        print_log(record.folder)
+        print_file(record.folder / "log.txt")
         return 0
     console = Console(ctx.obj, json=json)
     if style is None:
@@ -186,6 +189,27 @@ def show(
     if stopped is not None:
         console.note(stopped)
     return 0 if stopped is None else console.signals.code
+
+
+def _print_config(spec: str, overrides: tuple[str, ...], output: Path, console: Console) -> None:
+    """Print the config.yaml that a run of a spec would have, or that of a record where there is no such spec."""
+    from gdcli.commands.show import resolved
+    from gdcli.spec import bundled
+
+    try:
+        bundled.find(spec)
+    except SpecError:
+        try:
+            config = find(spec, output) / "config.yaml"
+        except SpecError:
+            config = None
+        if config is None:
+            raise
+        if not overrides:
+            print_file(config)
+            return
+        spec = str(config)
+    say(resolved(spec, overrides, console.frontend()))
 
 
 def diff(

@@ -24,7 +24,7 @@ from gdcli.zoo.metrics import HIGHER_IS_BETTER
 
 COLUMNS = ("id", "kind", "name", "status", "final_loss", "best_loss", "steps", "when", "duration")
 ALIASES = {"loss": "final_loss", "final": "final_loss", "best": "best_loss", "time": "when"}
-ID_LETTERS = 200
+NAME_LETTERS = 200
 _MARKS = re.compile(r"[\\`*|\[\]~]")  # of Markdown
 
 _OF_MANY = re.compile(r"^(?:sweep|compare|scheduler)\.|\.groups\.")
@@ -45,7 +45,8 @@ class Listing:
 
     def cells(self) -> list[list[Any]]:
         """Return the rows with texts that are safe to print, and durations that read at a glance."""
-        found = [[config_reader.word(value, 60 if k else ID_LETTERS) for k, value in enumerate(r)] for r in self.rows]
+        most = [NAME_LETTERS if name in ("id", "name") else 60 for name in self.columns]
+        found = [[config_reader.word(value, n) for value, n in zip(row, most, strict=True)] for row in self.rows]
         k = self.columns.index("duration")
         for row in found:
             row[k] = None if row[k] is None else span(row[k])

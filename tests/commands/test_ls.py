@@ -248,6 +248,12 @@ def test_what_is_resolved_in_one_record_and_auto_in_another_has_not_changed(gdcl
     assert gdcli("ls", "--only-changed").out.splitlines()[0].split()[-2:] == ["optimizer.lr", "threads"]
 
 
+def test_piped_a_name_of_64_letters_is_whole(gdcli) -> None:
+    a_run(Path("runs"), "20260101-120000", name="n" * 64)
+    assert "n" * 64 in gdcli("ls").out
+    assert "n" * 64 in gdcli("ls", "--md").out
+
+
 def test_piped_it_is_never_cut_whatever_the_width(tmp_path: Path) -> None:
     three(tmp_path / "runs")
     environment = {**os.environ, "COLUMNS": "20", "FORCE_COLOR": "1"}
