@@ -236,8 +236,9 @@ def _run(report: RunReport, console: Console) -> int:
     outcome = report.finished.outcome
     if console.json:
         console.text(report.json())
-    elif report.finished.prediction is not None and not console.quiet:
-        console.note(report.finished.prediction.text("after"))
+    elif not console.quiet:
+        for line in report.finished.predictions():
+            console.note(line)
     if outcome.status in ("diverged", "interrupted") or (outcome.status == "stopped" and not console.quiet):
         console.note(outcome.message)
     _where(report.folder, console, interrupted=report.interrupted)
