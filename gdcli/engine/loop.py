@@ -238,8 +238,12 @@ class Loop:
             stale = state.stale_after(watched, epoch)
             name = "loss" if held_out is None else "validation loss"
             why = f"no better {name} in {stop.patience} epochs, at epoch {epoch}: "
-            best, of = state.best_epoch_loss, state.best_epoch
-            self.end(stale >= stop.patience, lambda run: f"{why}{best[run]:.6g} at epoch {of[run]}", rows, count)
+
+            def best(run: int) -> str:
+                at = state.best_epoch[run]
+                return f"{why}{state.best_epoch_loss[run]:.6g} at epoch {at}" if at else f"{why}none was finite"
+
+            self.end(stale >= stop.patience, best, rows, count)
 
     def end(
         self, which: NDArray[np.bool_], why: Callable[[int], str], rows: GrowingBlock, count: NDArray[np.int64]
