@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from gdcli.errors import SpecError
+from gdcli.spec.scalars import shown
 
 SpecArgument = Annotated[
     list[str], typer.Argument(metavar="SPEC [KEY=VALUE]...", help="A YAML file or a bundled name, and overrides.")
@@ -76,6 +77,14 @@ def spread(command: Callable[..., int]) -> Callable[..., int]:
 
     spreading.__signature__ = own.replace(parameters=[*given, *more])  # type: ignore[attr-defined]  # that inspect reads
     return spreading
+
+
+def tags_of(words: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the words of --tag. Raises SpecError for one that is empty or has blanks in it."""
+    for word in words or ():
+        if not word or any(letter.isspace() for letter in word):
+            raise SpecError(f"--tag takes a word without blanks (got '{shown(word, 60)}')")
+    return tuple(words or ())
 
 
 def spec_of(

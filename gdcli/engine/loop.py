@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gdcli.engine import divergence
-from gdcli.engine.batches import Rows
+from gdcli.engine.batches import Rows, each_step_has_the_whole_loss
 from gdcli.engine.block import GrowingBlock, lr_column
 from gdcli.engine.evaluation import BEST, final, loss_of, metric_names, predictions_of
 from gdcli.engine.gradient_log import GradientLog, Keep
@@ -54,7 +54,7 @@ def keep_of(problem: TrainingProblem) -> Literal["values", "norms", "none"]:
 
 def columns_of_best(problem: TrainingProblem) -> frozenset[str]:
     """Return the columns that a record's best loss needs: none where each step's loss is that of all rows."""
-    return frozenset() if problem.batches.are_full else frozenset(("full_loss",))
+    return frozenset() if each_step_has_the_whole_loss(problem.loaded) else frozenset(("full_loss",))
 
 
 def training_step(
@@ -102,7 +102,7 @@ class Loop:
         self.spec = problem.loaded.spec
         self.stop, self.per_epoch = self.spec.stop, problem.batches.per_epoch
         self.all_steps = self.spec.settings.epochs * self.per_epoch
-        self.full_batch = problem.batches.are_full
+        self.whole_loss = each_step_has_the_whole_loss(problem.loaded)
         self.per_epoch_loss = "full_loss" in columns or self.stop.loss is not None or self.stop.patience is not None
         self.per_epoch_loss &= self.spec.settings.epochs > 0
         self.stops = any(value is not None for value in self.stop.model_dump().values())
@@ -224,7 +224,7 @@ class Loop:
         """Check `stop` once an epoch; with one step an epoch, the step's own gradient is that of the full data."""
         stop = self.stop
         if stop.gradient_norm is not None:
-            if not self.full_batch:
+            if not self.whole_loss:
                 self.problem.full_gradient()
             norms = self.theta.gradient_norms()[: self.runs].cpu().numpy()
             bound = f"{stop.gradient_norm:g} at epoch {epoch}"
@@ -238,8 +238,12 @@ class Loop:
             stale = state.stale_after(watched, epoch)
             name = "loss" if held_out is None else "validation loss"
             why = f"no better {name} in {stop.patience} epochs, at epoch {epoch}: "
-            best, of = state.best_epoch_loss, state.best_epoch
-            self.end(stale >= stop.patience, lambda run: f"{why}{best[run]:.6g} at epoch {of[run]}", rows, count)
+
+            def best(run: int) -> str:
+                at = state.best_epoch[run]
+                return f"{why}{state.best_epoch_loss[run]:.6g} at epoch {at}" if at else f"{why}none was finite"
+
+            self.end(stale >= stop.patience, best, rows, count)
 
     def end(
         self, which: NDArray[np.bool_], why: Callable[[int], str], rows: GrowingBlock, count: NDArray[np.int64]
@@ -354,7 +358,7 @@ class Loop:
 
     def note_best(self, block: Block, good: NDArray[np.int64]) -> None:
         """Keep the lowest loss of the whole set seen so far, and its step; ``good`` [R] steps count."""
-        if self.full_batch:
+        if self.whole_loss:
             losses, before = block.loss, 1  # before this step's update
         elif block.full_loss is not None:
             losses, before = block.full_loss, 0
@@ -376,7 +380,7 @@ class Loop:
         if any(status != "diverged" for status in state.status):
             loss, metrics = final(self.problem)
             if BEST[0] in metric_names(self.problem.loaded):
-                metrics |= {BEST[0]: state.best_epoch_loss, BEST[1]: state.best_epoch}
+                metrics |= zip(BEST, state.best_epochs(), strict=True)
         self.end_not_finite(loss)
         loss = state.final_losses(loss)
         state.improved(loss, state.steps)

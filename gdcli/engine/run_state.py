@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +73,11 @@ class RunState:
         self.stale = np.where(better, 0, self.stale + 1)
         self.best_epoch_loss = np.where(better, watched, self.best_epoch_loss)
         return self.stale
+
+    def best_epochs(self) -> tuple[Floats, NDArray[Any]]:
+        """Return the best loss [R] of those that patience watches, and its epoch [R]; NaN for runs that saw none."""
+        seen = self.best_epoch > 0
+        return np.where(seen, self.best_epoch_loss, np.nan), np.where(seen, self.best_epoch.astype(object), np.nan)
 
     def improved(self, losses: Floats, steps: Integers) -> None:
         """Keep the lowest loss of the whole set seen so far and its step, of losses [R] after so many steps [R]."""

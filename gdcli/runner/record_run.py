@@ -51,6 +51,11 @@ class Finished:
     losses: NDArray[np.float64]  # [steps] of every step, before its update
     prediction: Prediction | None = None  # that the style has no place for
 
+    def predictions(self) -> list[str]:
+        """Return the lines of the predictions before and after training that the style has no place for."""
+        before, after = self.start.prediction, self.prediction
+        return [] if before is None or after is None else [before.text("before"), after.text("after")]
+
     def summary(self) -> dict[str, Any]:
         """Return what summary.json holds: no times."""
         outcome = self.outcome

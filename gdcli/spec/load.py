@@ -75,11 +75,11 @@ def load(
     """
     if bounded:
         _refuse([*_too_large_data(spec), *_too_deep(spec)])
-    file = found = None
+    file = None
     if spec.data is not None and spec.data.source == "file":
         file = (base / spec.data.arguments["file"]).absolute()
-        found = (moved or Moved(base.absolute(), spec.data.arguments["sha256"] or "")).find(file)
-    table = _table(spec, found)
+        moved = moved or Moved(base.absolute(), spec.data.arguments["sha256"] or "")
+    table = _table(spec, file, moved)
     digest = "" if table is None else table.sha256
     problems: list[Problem] = []
     training, validation, scaling = (None, None, None) if table is None else _prepared(spec, table, problems)
@@ -145,14 +145,14 @@ def _too_deep(spec: RunSpec) -> Iterator[Problem]:
         yield spec.problem(("model", "layers"), what, sizes.RAISE)
 
 
-def _table(spec: RunSpec, file: Path | None) -> Table | None:
+def _table(spec: RunSpec, file: Path | None, moved: Moved | None) -> Table | None:
     """Return all rows of the spec's source, None for an objective. Raises SpecError."""
     if spec.data is None:
         return None
     prefix: KeyPath = ("data", "generate") if spec.data.source == "generate" else ("data",)
     try:
         with np.errstate(all="ignore"):  # what overflows is refused below
-            table = _read(spec, file)
+            table = _read(spec, file, moved)
     except ArgumentError as error:
         raise SpecError(spec.problem((*prefix, *error.path), error.message)) from None
     except (ValueError, OverflowError) as error:  # a generator's: 'x: uniform needs low <= high', or numpy's
@@ -164,13 +164,13 @@ def _table(spec: RunSpec, file: Path | None) -> Table | None:
     return table
 
 
-def _read(spec: RunSpec, file: Path | None) -> Table:
+def _read(spec: RunSpec, file: Path | None, moved: Moved | None) -> Table:
     assert spec.data is not None
     classes = _wants_classes(spec)
     given = dict(spec.data.arguments)
-    if file is not None:
+    if file is not None and moved is not None:
         expected = given.get("sha256")
-        table = _file_table(file, given["features"], given["target"], classes, given["header"])
+        table = _file_table(moved.find(file), given["features"], given["target"], classes, given["header"])
         if expected and table.sha256 != expected:
             raise ArgumentError(("sha256",), "the file has changed since this digest was taken")
         return table

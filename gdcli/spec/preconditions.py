@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gdcli.errors import Problem
 from gdcli.spec.sections import RunSpec
@@ -50,11 +51,25 @@ def warnings(spec: RunSpec, table: Table, model: Architecture) -> Iterator[Probl
         other = ", or take the loss cross_entropy" if name == "nll" else ""
         what = f"{name} takes logarithms of probabilities, {_outputs_of(last)} are none"
         yield spec.problem(("loss",), what, f"Set {_key(spec, 'log_softmax')}{other}")
+    elif name in ("nll", "kl_div") and spec.model.name == "identity" and not are_log_probabilities(table.x).all():
+        row = int(np.argmin(are_log_probabilities(table.x)))
+        what = f"{name} takes logarithms of probabilities, those of row {row + 1} do not sum to 1"
+        yield spec.problem(("data", "x"), what, "For scores take cross_entropy" if name == "nll" else "")
     if table.y.ndim == 1 and spec.data is not None and spec.data.source == "file":
         rows = np.bincount(table.y, minlength=table.classes)
         if (empty := np.flatnonzero(rows == 0)).size:
             what = f"class {empty[0]} has no row: labels up to {table.y.max()} make {len(rows)} classes"
             yield spec.problem(("data", "target"), what, "Number the classes from 0")
+
+
+def are_log_probabilities(x: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say of each row [N, D] whether its numbers are the logarithms of probabilities that sum to 1, but for rounding.
+
+    >>> are_log_probabilities(np.log([[0.2, 0.8], [0.2, 0.7]])).tolist()
+    [True, False]
+    """
+    with np.errstate(over="ignore"):
+        return np.asarray(np.abs(np.exp(x).sum(axis=1) - 1) < 1e-3)
 
 
 def last_activation(spec: RunSpec, model: Architecture) -> str | None:

@@ -77,6 +77,16 @@ class Stack:
 
     layers: tuple[TorchLayer, ...]
 
+    @property
+    def trains_otherwise(self) -> bool:
+        """Whether a pass in training differs from one in evaluation: dropout draws, a batch norm takes the batch's."""
+        return self.draws or any("BatchNorm" in layer.layer for layer in self.layers)
+
+    @property
+    def draws(self) -> bool:
+        """Whether a pass in training draws numbers: dropout."""
+        return any("Dropout" in layer.layer for layer in self.layers)
+
 
 @dataclass(frozen=True, slots=True)
 class Objective:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from gdcli.zoo.models import LAYERS, Stack, TorchLayer
 
 ROWS = {"x": [[0.1, 0.2, 0.3, 0.4], [0.5, 0.1, 0.2, 0.9], [1, 2, 3, 4]], "y": [[1.0], [0.0], [1.0]]}
 
@@ -162,3 +165,43 @@ def test_a_layer_that_raises_in_the_middle_of_a_run_is_told_with_step_and_record
     message, _, where = told.partition(". The record is ")
     assert where == str(folder)
     assert json.loads((folder / "summary.json").read_text()) == {"status": "failed", "message": message}
+
+
+# --- layers that train otherwise than they evaluate -------------------------------------------------------------------
+
+
+def test_the_layers_that_train_otherwise_than_they_evaluate_are_those_that_ask_in_torchs_source() -> None:
+    import torch
+
+    def asks(kind: str) -> bool:
+        bases = [base for base in getattr(torch.nn, kind).__mro__ if base not in (torch.nn.Module, object)]
+        return any("self.training" in inspect.getsource(base) for base in bases)
+
+    told = {kind for kind in LAYERS if Stack((TorchLayer("0", kind, {}, ()),)).trains_otherwise}
+    assert told == {kind for kind in LAYERS if asks(kind)}
+
+
+DROPPED = [
+    layer("Linear", in_features=4, out_features=8),
+    layer("Dropout", p=0.5),
+    layer("Linear", in_features=8, out_features=1),
+]
+
+
+@pytest.mark.parametrize("style", ["epoch", "layers"])
+@pytest.mark.parametrize("size", ["full", {"mode": "mini-batch", "size": 2}], ids=["full", "mini-batch"])
+def test_the_best_loss_is_evaluated_where_dropout_draws_other_losses_in_training(gdcli, size: Any, style: str) -> None:
+    spec = written(DROPPED, optimizer={"name": "sgd", "lr": 0}, epochs=30, batch=size, print={"style": style})
+    found = gdcli("run", spec, "--no-plot", "--json").json
+    assert found["best_loss"] == found["final_loss"]  # nothing moves
+
+
+def test_a_target_is_reached_by_the_evaluated_loss_where_dropout_draws_lower_ones_in_training(gdcli) -> None:
+    spec = written(DROPPED, epochs=30)
+    evaluated = gdcli("run", spec, "optimizer.lr=0", "--no-plot", "--json").json["final_loss"]
+    losses = next(Path("runs/s").iterdir()).joinpath("steps.csv").read_text().splitlines()[1:]
+    lowest = min(float(row.split(",")[3]) for row in losses)
+    target = (lowest + evaluated) / 2
+    assert lowest < target
+    answer = gdcli("compare", spec, "--optimizers", "sgd:lr=0,adam:lr=0", "--target", str(target), "--json")
+    assert [row["to_target"]["reached"] for row in answer.json["rows"]] == [0, 0]
