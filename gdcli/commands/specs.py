@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace as replace_fields
 from functools import partial
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from gdcli.errors import SpecError, nearest
 from gdcli.plan import SpecFactory, Trial
 from gdcli.spec import bundled, document, overrides, schema
 from gdcli.spec.bundled import Source
+from gdcli.spec.effects import idle_in_all
 from gdcli.spec.json_schema import json_schema
 from gdcli.spec.load import Loaded, load
 from gdcli.spec.nodes import Node
-from gdcli.spec.sections import RunSpec
+from gdcli.spec.sections import RunSpec, problems_at
 from gdcli.storage.files import json_text, replace
 from gdcli.storage.find import find
 from gdcli.zoo.models import Stack
@@ -29,14 +31,30 @@ def read(
     Its name is the one given, or the file's stem, when it has none; one that is ``trained`` can be. Raises SpecError
     with all problems of one that is not valid, and for an override that is not key=value.
     """
-    for word in words:
-        if "=" not in word and not word.startswith("~"):
-            raise SpecError(f"an override is key=value (got '{word}')")
+    _require_overrides(words)
     node = overrides.apply(document.read(source.text, source.shown), words, command=command)
     spec = schema.parse(node, source.name if name is None else name)
     if trained:
         require_optimizer(spec)
     return node, load(spec, source.path.parent, bounded=bounded, cores=cores, moved=source.moved)
+
+
+def document_of_many(source: Source, words: Sequence[str], command: str) -> Node:
+    """Return a spec's document with the overrides that it takes; runs that change it may take the others."""
+    _require_overrides(words)
+    return overrides.apply(document.read(source.text, source.shown), words, command=command, alone=False)
+
+
+def of_many(source: Source, node: Node, name: str, cores: int | None) -> Loaded:
+    """Return the spec that runs are made of: its keys may have their effect in some, each may bring the optimizer."""
+    spec = schema.parse(node, name, alone=False)
+    return load(spec, source.path.parent, cores=cores, moved=source.moved)
+
+
+def _require_overrides(words: Sequence[str]) -> None:
+    for word in words:
+        if "=" not in word and not word.startswith("~"):
+            raise SpecError(f"an override is key=value (got '{word}')")
 
 
 def loaded(spec: str, words: Sequence[str], command: str, *, bounded: bool = True, trained: bool = False) -> Loaded:
@@ -64,13 +82,37 @@ def factory(source: Source, node: Node, base: Loaded, name: str) -> SpecFactory:
 
 
 def checked(factory: SpecFactory, points: Sequence[Trial]) -> list[tuple[int, Trial, Loaded]]:
-    """Return points with their numbers and specs. Raises SpecError for the first that cannot be trained."""
+    """Return points with their numbers and specs.
+
+    Raises SpecError for the first that cannot be trained, and for keys that have no effect in any.
+    """
     found = []
     for number, point in enumerate(points, 1):
-        loaded = factory.of(point)
-        require_optimizer(loaded.spec)
+        try:
+            loaded = factory.of(point)
+            require_optimizer(loaded.spec)
+        except SpecError as error:
+            raise _of_pair(error, point) from None
         found.append((number, point, loaded))
+    specs = [loaded.spec for _, _, loaded in found]
+    if idle := list(idle_in_all(specs)):
+        told = [points[k].told(SpecError(problems_at(specs[k].document, [each]))) for k, each in idle]
+        raise SpecError([problem for error in told for problem in error.problems])
     return found
+
+
+def _of_pair(error: SpecError, point: Trial) -> SpecError:
+    """Return an error of a run that changes several keys, which may be good each: it names the run."""
+    if len(point.changes) < 2 or not error.problems or any(each.place != overrides.HERE for each in error.problems):
+        return error
+    *before, last = error.problems
+    hint = f"{last.hint}. " if last.hint else ""
+    return SpecError([*before, replace_fields(last, hint=f"{hint}So it is in the run {point.label}")])
+
+
+def warnings(points: Sequence[tuple[int, Trial, Loaded]]) -> list[str]:
+    """Return the warnings of all points, each once."""
+    return list(dict.fromkeys(warning for _, _, loaded in points for warning in loaded.warnings))
 
 
 def require_optimizer(spec: RunSpec) -> None:

@@ -122,7 +122,7 @@ def rows(
             changes.append(("batch", cut))
         name = " ".join(filter(None, (label, cut_label)))
         found.append(Trial(name, (name, lr, lr_from), tuple(changes), origins))
-    found = with_overrides(found, overrides)
+    found = with_overrides(found, overrides, document)
     return found if "optimizer.lr" not in given else [_with_lr(trial, given["optimizer.lr"]) for trial in found]
 
 
