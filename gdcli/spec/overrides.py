@@ -13,7 +13,7 @@ from gdcli.errors import Place, Problem, SpecError, nearest
 from gdcli.spec.document import read_value
 from gdcli.spec.nodes import Entry, Node
 from gdcli.spec.scalars import shown, with_point
-from gdcli.spec.sections import DATA_KEYS, INGREDIENTS, SECTIONS, Settings
+from gdcli.spec.sections import DATA_KEYS, INGREDIENTS, SECTIONS, Settings, mode_of
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS
@@ -242,8 +242,10 @@ def put(node: Node, path: Sequence[str], value: Node, key: Place) -> Node:
 
 
 def _chosen(key: str, node: Node) -> object:
-    """Return the name in a mapping of a choice and its settings."""
+    """Return the name in a mapping of a choice and its settings; a batch without one has the mode of its keys."""
     named = node.find((_SHORT[key],)) if key in _SHORT else None
+    if named is None and key == "batch" and isinstance(node.value, dict):
+        return mode_of(node.value)
     return _NONE if named is None else named.value
 
 

@@ -55,6 +55,25 @@ def test_the_same_batch_twice_is_refused(gdcli) -> None:
     answer = gdcli("compare", written(compare={"batches": ["full", {"size": 2}, {"mode": "mini-batch", "size": 2}]}))
     assert answer.code == 2
     assert "compare.batches[2]: stands there twice" in answer.err
+    spec = written(compare={"batches": ["mini-batch", {"mode": "mini-batch", "size": 32}]})
+    assert "compare.batches[1]: stands there twice" in gdcli("compare", spec).err
+    answer = gdcli("compare", written(batch={"size": 2}), "--batches", "full,mini-batch,mini-batch:2")
+    assert answer.code == 2
+    assert "--batches: 'mini-batch:2' is the batch of 'mini-batch'" in answer.err
+
+
+@pytest.mark.parametrize("own", [{"size": 2, "shuffle": False}, {"mode": "mini-batch", "size": 2, "shuffle": False}])
+def test_the_mode_of_a_lone_size_keeps_the_settings_beside_it(gdcli, own: dict[str, Any]) -> None:
+    spec = written(batch=own)
+    config = Path(gdcli("run", spec, "batch=mini-batch", "--no-plot", "--json").json["folder"]) / "config.yaml"
+    batch = yaml.safe_load(config.read_text())["batch"]
+    assert (batch["size"], batch["shuffle"]) == (2, False)
+    sweep = ["sweep", spec, "--param", "batch=mini-batch,full,stochastic", "-o", "sweeps", "--no-plot", "--json"]
+    rows = gdcli(*sweep).json["runs"]
+    assert [row["steps"] for row in rows] == [10, 2, 18]
+    assert gdcli("compare", spec, "--batches", "mini-batch:3,mini-batch", "-o", "rows", "--no-plot").code == 0
+    configs = [yaml.safe_load(path.read_text()) for path in sorted(only_folder(Path("rows")).glob("*/config.yaml"))]
+    assert [(each["batch"]["size"], each["batch"]["shuffle"]) for each in configs] == [(3, False), (2, False)]
 
 
 @pytest.mark.parametrize("grid", ["0.1,0.1", "1,1.0", "0.5,0:1:0.1", "sgd,adam,sgd", "[1,2],[1, 2]", "null,~"])
