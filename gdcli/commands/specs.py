@@ -7,10 +7,11 @@ from dataclasses import replace as replace_fields
 from functools import partial
 from pathlib import Path
 
+from gdcli import plan
 from gdcli.commands.context import Frontend
-from gdcli.errors import SpecError, nearest
+from gdcli.errors import Problem, SpecError, nearest
 from gdcli.plan import SpecFactory, Trial
-from gdcli.spec import bundled, document, overrides, schema
+from gdcli.spec import bundled, document, overrides, schema, sizes
 from gdcli.spec.bundled import Source
 from gdcli.spec.effects import idle_in_all
 from gdcli.spec.json_schema import json_schema
@@ -60,6 +61,45 @@ def _require_overrides(words: Sequence[str]) -> None:
 def loaded(spec: str, words: Sequence[str], command: str, *, bounded: bool = True, trained: bool = False) -> Loaded:
     """Return a spec by its path or its bundled name, checked, with its data; one that is ``trained`` can be."""
     return read(bundled.find(spec), words, command, trained=trained, bounded=bounded)[1]
+
+
+def require_blocks(source: Source, node: Node, base: Loaded) -> None:
+    """Check what the sweep and the compare block ask for: each value of an axis, up to a number, and each row.
+
+    Raises SpecError with all problems of them.
+    """
+    found = dict[Problem, None]()
+    make = factory(source, node, base, base.spec.name)
+    for key, trials in (("sweep", _of_sweep), ("compare", _of_compare)):
+        try:
+            runs = trials(node, base)
+        except SpecError as error:
+            found |= dict.fromkeys(error.problems or [base.spec.problem((key,), str(error))])
+            continue
+        for run in runs:
+            try:
+                make.of(run)
+            except SpecError as error:
+                found |= dict.fromkeys(error.problems)
+    if found:
+        raise SpecError(found)
+
+
+def _of_sweep(node: Node, base: Loaded) -> Sequence[Trial]:
+    if base.spec.sweep is None:
+        return ()
+    axes = plan.axes(base, ())
+    tried = axes[0].kind == "key" and plan.points(axes) <= sizes.MAX_RUNS
+    return plan.with_each_value(axes, VALUES) if tried else ()
+
+
+def _of_compare(node: Node, base: Loaded) -> Sequence[Trial]:
+    block = base.spec.compare
+    return plan.rows(node, base.spec, None, None) if block and (block.optimizers or block.batches) else ()
+
+
+VALUES = 100
+"""Of each axis of a sweep block that are tried before it is run."""
 
 
 def tried(loaded: Loaded, frontend: Frontend) -> Loaded:

@@ -12,6 +12,7 @@ from gdcli.plan.axes import (
     points,
     product_of,
     scalar_names,
+    with_each_value,
 )
 from gdcli.plan.candidates import Seeds, batches, extended, optimizers, rows, seeds, tuning_grid
 from gdcli.plan.trials import SpecFactory, Trial, with_overrides
@@ -19,5 +20,5 @@ from gdcli.plan.trials import SpecFactory, Trial, with_overrides
 __all__ = [
     "Axis", "Seeds", "SpecFactory", "Trial", "along", "axes", "batches", "bounded", "extended", "grid_points",
     "key_axes", "optimizers", "points", "product_of", "rows", "scalar_names", "seeds", "tuning_grid",
-    "with_overrides",
+    "with_each_value", "with_overrides",
 ]  # fmt: skip

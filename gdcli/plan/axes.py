@@ -77,12 +77,19 @@ def key_axes(document: Node, asked: Sequence[str]) -> list[Axis]:
 
 def _axes(document: Node, scalars: Mapping[str, str], asked: Sequence[str]) -> list[Axis]:
     found: dict[str, Axis] = {}
-    items = _asked(document, asked)
+    items, errors = _asked(document, asked), list[SpecError]()
     for item in items:
-        axis = _axis(item, document, scalars)
-        if axis.target in found:
-            raise _twice(item, document, axis, found[axis.target])
-        found[axis.target] = axis
+        try:
+            axis = _axis(item, document, scalars)
+            if axis.target in found:
+                raise _twice(item, document, axis, found[axis.target])
+            found[axis.target] = axis
+        except SpecError as error:
+            errors.append(error)
+    if errors:
+        raise SpecError([problem for error in errors for problem in error.problems] or str(errors[0]))
+    if len({axis.kind for axis in found.values()}) > 1:
+        raise SpecError("a sweep is over parameters of the model or over keys of the spec, not both")
     for _, group in groupby(zip(found.values(), items, strict=True), lambda pair: pair[0].factor):
         together = list(group)  # the axes of a zip, or one
         grids_ = [axis.grid for axis, _ in together]
@@ -244,6 +251,18 @@ def grid_points(found: Sequence[Axis]) -> NDArray[np.float64]:
 def along(found: Sequence[Axis]) -> list[Trial]:
     """Return the runs of the product of key axes, the last fastest."""
     return [_trial_at(found, values) for values in product_of(found)]
+
+
+def with_each_value(found: Sequence[Axis], most: int) -> list[Trial]:
+    """Return runs at the values of key axes, up to so many of each: a diagonal of their product.
+
+    >>> a, b = grids.parse("1"), grids.parse("2,3")
+    >>> [trial.label for trial in with_each_value([Axis("a", "a", "key", a), Axis("b", "b", "key", b, 1)], 10)]
+    ['a=1,b=2', 'a=1,b=3']
+    """
+    columns = [axis.grid.values()[:most] for axis in found]
+    longest = max(map(len, columns))
+    return [_trial_at(found, [column[min(k, len(column) - 1)] for column in columns]) for k in range(longest)]
 
 
 def _trial_at(found: Sequence[Axis], values: Sequence[Value]) -> Trial:

@@ -61,10 +61,7 @@ def _checked(request: SweepRequest, context: Context) -> tuple[Node, Loaded, lis
         if not all(problem.path.startswith("model.layers") for problem in error.problems):
             raise  # a run that changes what the layers do not take may be good; one that is not is told in its turn
     axes = plan.axes(loaded, request.param)
-    kinds = {axis.kind for axis in axes}
-    if len(kinds) > 1:
-        raise SpecError("a sweep is over parameters of the model or over keys of the spec, not both")
-    of_parameters = kinds == {"parameter"}
+    of_parameters = axes[0].kind == "parameter"
     if of_parameters:
         require_effects(loaded.spec)
         for option in _of_runs(request, context):
