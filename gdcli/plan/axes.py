@@ -161,7 +161,7 @@ def _repeated(columns: Sequence[Sequence[Value]]) -> str:
     """Return the first point of a factor that stands there before, 1 and 1.0 being the same; nothing if none does."""
     seen = set()
     for point in zip(*columns, strict=True):
-        key = tuple(grids.as_text(value) if isinstance(value, str | bool | list) else value for value in point)
+        key = tuple(grids.as_text(value) if isinstance(value, str | bool | list | dict) else value for value in point)
         if key in seen:
             return ",".join(map(grids.as_text, point))
         seen.add(key)
@@ -269,7 +269,7 @@ def _trial_at(found: Sequence[Axis], values: Sequence[Value]) -> Trial:
     """Return the run at one value of each key axis."""
     return Trial(
         ",".join(f"{axis.name}={grids.as_text(value)}" for axis, value in zip(found, values, strict=True)),
-        tuple(grids.as_text(value) if value is None or isinstance(value, list) else value for value in values),
+        tuple(grids.as_text(value) if value is None or isinstance(value, list | dict) else value for value in values),
         tuple((axis.target, value) for axis, value in zip(found, values, strict=True)),
         {axis.target: axis.origin for axis in found if axis.origin is not None},
     )

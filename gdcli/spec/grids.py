@@ -90,11 +90,13 @@ def _joined(grids: Sequence[Grid]) -> list[Value]:
 def as_text(value: Value) -> str:
     """Return a value as a label has it.
 
-    >>> as_text([2, 4, 2]), as_text(None), as_text(0.1), as_text(True)
-    ('[2,4,2]', 'null', '0.1', 'True')
+    >>> as_text([2, 4, 2]), as_text(None), as_text(0.1), as_text(True), as_text({"name": "step", "gamma": 0.5})
+    ('[2,4,2]', 'null', '0.1', 'True', '{name: step,gamma: 0.5}')
     """
     if isinstance(value, list):
         return f"[{','.join(map(as_text, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}: {as_text(item)}' for key, item in value.items())}}}"
     return "null" if value is None else str(value)
 
 

@@ -72,6 +72,8 @@ def resolve(name: str) -> str:
         raise SpecError(f"'{name}' could be {' or '.join(found)}. Write the whole path")
     if name.lower() in SYNONYMS:
         raise SpecError(f"unknown key '{shown(name)}'. Did you mean '{SYNONYMS[name.lower()]}'?")
+    if name in _keys_of(SCHEDULERS.values()):
+        raise SpecError(f"unknown key '{name}'. Did you mean 'scheduler.{name}'?")
     hint = nearest(name, {*keys, *(key.rsplit(".", 1)[-1] for key in keys)})
     if not hint.startswith("Did"):
         hint = nearest(name, [key for key in keys if "." not in key])

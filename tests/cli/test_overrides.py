@@ -224,6 +224,19 @@ def test_such_a_sweep_verifies_in_workers_too(gdcli, option: list[str]) -> None:
     assert answer.out == "bit-identical\n", answer.err
 
 
+def test_an_axis_can_go_over_mappings(gdcli) -> None:
+    rows = rows_of(gdcli, "sweep", "s.yaml", "--param", "scheduler={name: step, step_size: 1, gamma: 0},null")
+    once = gdcli("run", "s.yaml", "epochs=1", "--no-plot", "--json", "-o", "once").json["final_loss"]
+    assert float(rows[0]["final_loss"]) == once != float(rows[1]["final_loss"])
+    assert rows[0]["scheduler"] == "{name: step,step_size: 1,gamma: 0}"
+    assert gdcli("verify", "last").out == "bit-identical\n"
+
+
+def test_a_key_of_schedulers_is_told_with_its_path(gdcli) -> None:
+    answer = gdcli("sweep", "s.yaml", "step_size=2", "--param", "scheduler=step")
+    assert "Did you mean 'scheduler.step_size'?" in answer.err
+
+
 # --- removal ----------------------------------------------------------------------------------------------------------
 
 

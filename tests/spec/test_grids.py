@@ -233,6 +233,10 @@ def test_errors_of_zip(text: str, message: str) -> None:
         ({"min": 1, "max": 3, "distribution": "int_grid"}, [1, 2, 3]),
         ({"values": [[2, 4, 2], [2, 8, 2]]}, [[2, 4, 2], [2, 8, 2]]),
         ([None, "relu"], [None, "relu"]),
+        ('"a,b",c,"1"', ["a,b", "c", "1"]),
+        ("""'d, "e"',"don't",0:2""", ['d, "e"', "don't", 0, 1]),
+        ("{name: step, step_size: 1},null", [{"name": "step", "step_size": 1}, None]),
+        ('["a,b", c],{d: "e,f"}', [["a,b", "c"], {"d": "e,f"}]),
     ],
 )
 def test_grids_of_the_spec(value: Any, expected: list[Any]) -> None:
@@ -245,7 +249,7 @@ def test_grids_of_the_spec(value: Any, expected: list[Any]) -> None:
     ("value", "message"),
     [
         ([], "empty"),
-        ([{"a": 1}], "numbers, words"),
+        ([{"a": float("nan")}], "finite"),
         ([float("nan")], "finite"),
         ({"values": 3}, "takes a list"),
         ({"values": [1], "min": 0}, "no key beside"),
