@@ -107,7 +107,7 @@ def rows(
     """
     given = {path: node.plain() for _, path, node in overrides}
     chosen, cuts = _asked(spec, by_optimizer, by_batch)
-    found = []
+    found, own = [], list[bool]()
     for (label, row), (cut_label, cut) in product(chosen.items() or [("", None)], cuts.items() or [("", None)]):
         changes: list[tuple[str, Any]] = []
         origins: dict[str, ChangeOrigin] = {}
@@ -118,12 +118,18 @@ def rows(
             changes.append(("optimizer", settings))
             if by_optimizer is None and entry is not None:
                 origins["optimizer"] = ChangeOrigin(entry.place, f"compare.optimizers.{label}")
+        own.append(document.find(("compare", "optimizers", label, "lr")) is not None)
         if cut is not None:
             changes.append(("batch", cut))
         name = " ".join(filter(None, (label, cut_label)))
         found.append(Trial(name, (name, lr, lr_from), tuple(changes), origins))
     found = with_overrides(found, overrides, document)
-    return found if "optimizer.lr" not in given else [_with_lr(trial, given["optimizer.lr"]) for trial in found]
+    if "optimizer.lr" not in given:
+        return found
+    return [
+        trial if names_lr else _with_lr(trial, given["optimizer.lr"])
+        for trial, names_lr in zip(found, own, strict=True)
+    ]
 
 
 def _with_lr(trial: Trial, lr: Any) -> Trial:

@@ -84,6 +84,22 @@ def test_a_value_that_stands_twice_in_a_grid_is_refused(gdcli, grid: str) -> Non
     assert " twice" in answer.err
 
 
+def test_a_row_that_names_the_command_lines_lr_itself_has_it_from_the_spec(gdcli) -> None:
+    spec = written(compare={"optimizers": {"own": {"name": "sgd", "lr": 0.5}, "bare": {"name": "sgd"}}})
+    rows = rows_of(gdcli, "compare", spec, "lr=0.5")
+    assert [(row["label"], row["lr_from"]) for row in rows] == [("own", "spec"), ("bare", "given")]
+
+
+def test_the_points_of_a_dry_run_are_those_of_the_labels(gdcli) -> None:
+    words = ["momentum=0.5", "--param", "nesterov=true", "--param", "stop.loss=null,1", "--param", "data.x=[1,2],[2,3]"]
+    answer = gdcli("sweep", written(), "--dry-run", *words)
+    assert answer.out.splitlines()[:2] == [
+        "nesterov=true stop.loss=null data.x=[1,2]",
+        "nesterov=true stop.loss=null data.x=[2,3]",
+    ]
+    assert answer.out.splitlines()[2].startswith("nesterov=true stop.loss=1 ")
+
+
 # --- batch: every key has an effect, every order is drawn -------------------------------------------------------------
 
 
