@@ -91,13 +91,13 @@ def as_text(value: Value) -> str:
     """Return a value as a label has it.
 
     >>> as_text([2, 4, 2]), as_text(None), as_text(0.1), as_text(True), as_text({"name": "step", "gamma": 0.5})
-    ('[2,4,2]', 'null', '0.1', 'True', '{name: step,gamma: 0.5}')
+    ('[2,4,2]', 'null', '0.1', 'true', '{name: step,gamma: 0.5}')
     """
     if isinstance(value, list):
         return f"[{','.join(map(as_text, value))}]"
     if isinstance(value, dict):
         return f"{{{','.join(f'{key}: {as_text(item)}' for key, item in value.items())}}}"
-    return "null" if value is None else str(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def parse_zip(text: str) -> dict[str, Grid]:
@@ -185,8 +185,7 @@ def _vectorised(build: Callable[[], list[Value]]) -> NDArray[np.float64] | None:
 def _list(values: list[Value], text: str = "") -> Grid:
     if not values:
         raise SpecError(f"the grid is empty. {FORMS}")
-    texts = (str(value).lower() if isinstance(value, bool) else as_text(value) for value in values)
-    return Grid(len(values), text or ",".join(texts), partial(list, values))
+    return Grid(len(values), text or ",".join(map(as_text, values)), partial(list, values))
 
 
 def _call(name: str, inside: str, text: str) -> Grid:

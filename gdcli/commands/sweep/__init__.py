@@ -13,6 +13,7 @@ from gdcli.plan import Axis, Trial
 from gdcli.spec import sizes
 from gdcli.spec.config import digest, filled_in
 from gdcli.spec.effects import require_effects
+from gdcli.spec.grids import as_text
 from gdcli.spec.load import Loaded
 from gdcli.spec.nodes import Node
 from gdcli.spec.overrides import parsed
@@ -46,7 +47,7 @@ def expanded(request: SweepRequest, context: Context) -> str:
     """Return each point of the product on a line: ``w=0.0``; with several seeds, each with ``seed+k``."""
     _, _, axes = _checked(request, context)
     lines = [
-        " ".join(f"{axis.name}={value}" for axis, value in zip(axes, point, strict=True))
+        " ".join(f"{axis.name}={as_text(value)}" for axis, value in zip(axes, point, strict=True))
         for point in plan.product_of(axes)
     ]
     several = request.seeds > 1
