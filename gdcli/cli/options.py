@@ -97,6 +97,9 @@ def spec_of(
     from gdcli.spec.overrides import is_override
 
     options = [f"{key}={value}" for key, value in (("seed", seed), ("device", device)) if value is not None]
+    for option in options:  # which of the two is later the words do not tell
+        if other := [word for word in words if word.startswith(option.partition("=")[0] + "=") and word != option]:
+            raise SpecError(f"--{option.replace('=', ' ')} and {other[0]} are the same key: give one of them")
     if words and not is_override(words[0]):
         return words[0], (*words[1:], *options)
     if default is None:

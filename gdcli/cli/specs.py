@@ -163,6 +163,7 @@ def validate(
 ) -> int:
     """Check specs without running them: every problem with file, line and column. Exit 2 if there is one."""
     from gdcli.commands import specs
+    from gdcli.spec import bundled
     from gdcli.spec.overrides import is_override
 
     overrides = [word for word in words if is_override(word)]
@@ -173,8 +174,11 @@ def validate(
     warnings: list[str] = []
     for name in names:
         try:
-            loaded = specs.loaded(name, overrides, "run", bounded=not no_limits)
-            warnings += specs.tried(loaded, Frontend(importing=importing)).warnings
+            source = bundled.find(name)
+            node, loaded = specs.read(source, overrides, "run", bounded=not no_limits)
+            loaded = specs.tried(loaded, Frontend(importing=importing))
+            warnings += loaded.warnings
+            specs.require_blocks(source, node, loaded)
         except SpecError as error:
             found += str(error).splitlines()
     for warning in [] if json else warnings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
 from typing import Annotated, Any, Literal
@@ -33,6 +33,11 @@ class Section(BaseModel):
     model_config = STRICT
 
 
+def mode_of(keys: Collection[str]) -> str:
+    """Return the mode of a batch that gives none, by its keys."""
+    return "mini-batch" if "size" in keys else "full"
+
+
 class Batch(Section):
     """How the rows of an epoch are cut into steps; a size without a mode means mini-batch."""
 
@@ -44,7 +49,7 @@ class Batch(Section):
     @model_validator(mode="before")
     @classmethod
     def _sized(cls, value: Any) -> Any:
-        return {"mode": "mini-batch", **value} if isinstance(value, dict) and "size" in value else value
+        return {"mode": mode_of(value), **value} if isinstance(value, dict) and "size" in value else value
 
     @property
     def shuffles(self) -> bool:
