@@ -51,9 +51,10 @@ def warnings(spec: RunSpec, table: Table, model: Architecture) -> Iterator[Probl
         what = f"{name} takes logarithms of probabilities, {_outputs_of(last)} are none"
         yield spec.problem(("loss",), what, f"Set {_key(spec, 'log_softmax')}{other}")
     if table.y.ndim == 1 and spec.data is not None and spec.data.source == "file":
-        rows = np.bincount(table.y, minlength=table.classes)
-        if (empty := np.flatnonzero(rows == 0)).size:
-            what = f"class {empty[0]} has no row: labels up to {table.y.max()} make {len(rows)} classes"
+        labels = np.unique(table.y)  # not counted from 0: one label may be as large as an integer can be
+        if len(labels) < table.classes:
+            empty = next(k for k, label in enumerate(labels) if k != label)
+            what = f"class {empty} has no row: labels up to {labels[-1]} make {table.classes} classes"
             yield spec.problem(("data", "target"), what, "Number the classes from 0")
 
 

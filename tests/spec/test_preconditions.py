@@ -121,6 +121,27 @@ def test_labels_that_leave_a_class_empty_are_told_where_a_file_has_them(gdcli) -
     assert "data.target: class 0 has no row: labels up to 3 make 4 classes. Number the classes from 0" in answer.err
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_class_that_only_a_row_held_out_may_have_is_refused_at_its_row(gdcli, seed: int) -> None:
+    spec = written("cross_entropy", mlp("none", 2), CLASSES)
+    answer = gdcli("run", spec, "data.y=[0,1,2,0]", "data.validation=0.5", f"data.seed={seed}")
+    assert answer.code == 2
+    assert "data.y[2]: class 2 does not exist: the model has 2 outputs, from 0" in answer.err
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bce_of_a_row_held_out_takes_no_other_numbers_either(gdcli, seed: int) -> None:
+    held_out = ("data.validation=0.5", f"data.seed={seed}")
+    answer = gdcli("run", written("bce", mlp("sigmoid", 1), [[0], [1], [3], [0]]), *held_out)
+    assert answer.code == 2
+    assert "bce takes targets from 0 to 1 (got 3.0)" in answer.err
+    outside = "{data: {x: [0.2, 0.7, 7, 0.5], y: [0, 1, 1, 0]}, model: identity, loss: bce, optimizer: sgd}"
+    Path("o.yaml").write_text(outside)
+    answer = gdcli("run", "o.yaml", *held_out)
+    assert answer.code == 2
+    assert "bce takes outputs from 0 to 1" in answer.err
+
+
 def test_json_has_problems_and_warnings(gdcli) -> None:
     found = gdcli("validate", written("cross_entropy", mlp("softmax", 2), CLASSES), "--json").json
     assert (found["valid"], found["problems"], len(found["warnings"])) == (True, [], 1)
