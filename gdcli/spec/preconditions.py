@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from gdcli.errors import Problem
 from gdcli.spec.sections import RunSpec
 from gdcli.spec.signature import got
 from gdcli.zoo.losses import TARGETS
-from gdcli.zoo.models import ACTIVATION_LAYERS, Architecture, Chain, Stack
+from gdcli.zoo.models import ACTIVATION_LAYERS, Architecture, Chain, Stack, TorchLayer
 from gdcli.zoo.table import Table
 
 PROBABILITIES = ("sigmoid", "hardsigmoid", "softmax")
@@ -21,8 +22,19 @@ LOG_PROBABILITIES = ("log_softmax", "logsigmoid")
 ROUNDED = 0.005
 """How far a sum of probabilities may be from 1: rounded to three digits, those of ten classes are as far."""
 
-_PASSING = ("Identity", "Flatten", "Unflatten")
-_AFFINE = ("Linear", "Bilinear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d")
+_PASSING = (
+    "Identity", "Flatten", "Unflatten", "MaxPool1d", "MaxPool2d", "AvgPool1d", "AvgPool2d", "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d",
+)  # fmt: skip
+"""Layers whose outputs lie where their inputs do."""
+
+_DROPPING = ("Dropout", "Dropout1d", "Dropout2d", "AlphaDropout")
+_AFFINE = (
+    "Linear", "Bilinear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "BatchNorm1d",
+    "BatchNorm2d", "LayerNorm", "GroupNorm", "RMSNorm",
+)  # fmt: skip
+_OWN_BOUNDS = {"min_val", "max_val", "divisor_override"}
+"""Arguments that say where a layer's outputs lie."""
 
 
 def problems(spec: RunSpec, table: Table, model: Architecture) -> Iterator[Problem]:
@@ -39,8 +51,11 @@ def problems(spec: RunSpec, table: Table, model: Architecture) -> Iterator[Probl
     elif name == "bce" and spec.model.name == "identity" and (table.x.min() < 0 or table.x.max() > 1):
         yield spec.problem(("data", "x"), "bce takes outputs from 0 to 1; for logits use bce_with_logits")
     elif name == "bce" and (last := last_activation(spec, model)) not in (None, *PROBABILITIES):
-        what = f"bce takes outputs from 0 to 1, {_outputs_of(last)} can be any"
+        what = f"bce takes outputs from 0 to 1, {_outputs_of(last)} can lie outside"
         yield spec.problem(("loss",), what, f"Set {_key(spec, 'sigmoid')}, or take the loss bce_with_logits")
+    elif name == "bce" and last is not None and _drops(model):
+        what = "bce takes outputs from 0 to 1, a dropout after them scales those that it keeps"
+        yield spec.problem(("loss",), what, "Put the dropout before the last linear layer")
 
 
 def warnings(spec: RunSpec, table: Table, model: Architecture) -> Iterator[Problem]:
@@ -56,6 +71,9 @@ def warnings(spec: RunSpec, table: Table, model: Architecture) -> Iterator[Probl
         inside, other = {"cross_entropy": ("a softmax", "nll with log_softmax")}.get(name, ("a sigmoid", "bce"))
         what = f"{name} takes scores and has {inside} of its own, {_outputs_of(last)} are probabilities already"
         yield spec.problem(("loss",), what, f"Leave the activation out, or take {other}")
+    elif name in ("nll", "kl_div") and last in LOG_PROBABILITIES and _drops(model):
+        what = f"{name} takes logarithms of probabilities, a dropout after them scales those that it keeps"
+        yield spec.problem(("loss",), what, "Put the dropout before the last linear layer")
     elif name in ("nll", "kl_div") and last not in (None, *LOG_PROBABILITIES):
         other = ", or take the loss cross_entropy" if name == "nll" else ""
         what = f"{name} takes logarithms of probabilities, {_outputs_of(last)} are none"
@@ -115,8 +133,20 @@ def last_activation(spec: RunSpec, model: Architecture) -> str | None:
     if not isinstance(model, Stack):
         layers = getattr(model, "layers", ())
         return layers[-1].activation if layers else None
-    kind = next((layer.layer for layer in reversed(model.layers) if layer.layer not in _PASSING), "")
-    return "none" if kind in _AFFINE else ACTIVATION_LAYERS.get(kind)
+    last = next((layer for layer in reversed(model.layers) if not _passes(layer)), None)
+    if last is None or _OWN_BOUNDS & last.arguments.keys():
+        return None
+    return "none" if last.layer in _AFFINE else ACTIVATION_LAYERS.get(last.layer, last.layer.lower())
+
+
+def _passes(layer: TorchLayer) -> bool:
+    return layer.layer in (*_PASSING, *_DROPPING) and not _OWN_BOUNDS & layer.arguments.keys()
+
+
+def _drops(model: Architecture) -> bool:
+    """Say whether a layer of dropout, which scales what it keeps, comes after the last activation."""
+    after = takewhile(_passes, reversed(model.layers)) if isinstance(model, Stack) else ()
+    return any(layer.layer in _DROPPING and layer.arguments.get("p", 0.5) != 0 for layer in after)
 
 
 def _outputs_of(activation: str | None) -> str:

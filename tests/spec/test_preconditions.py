@@ -24,7 +24,7 @@ def mlp(activation: str, outputs: int) -> dict[str, Any]:
     return {"type": "mlp", "layers": [2, 3, outputs], "activation": "tanh", "output_activation": activation}
 
 
-def layers(outputs: int, *last: str) -> dict[str, Any]:
+def layers(outputs: int, *last: str | dict[str, Any]) -> dict[str, Any]:
     return {"type": "sequential", "layers": [{"layer": "Linear", "in_features": 2, "out_features": outputs}, *last]}
 
 
@@ -42,6 +42,12 @@ def linear(outputs: int) -> dict[str, Any]:
         (layers(1), "a last layer Sigmoid"),
         (layers(1, "Tanh"), "a last layer Sigmoid"),
         (layers(1, "Tanh", "Flatten"), "a last layer Sigmoid"),
+        (layers(1, "Dropout"), "a last layer Sigmoid"),
+        (layers(1, "PReLU"), "a last layer Sigmoid"),
+        (layers(1, "Sigmoid", {"layer": "BatchNorm1d", "num_features": 1}), "a last layer Sigmoid"),
+        (layers(1, "Sigmoid", {"layer": "LayerNorm", "normalized_shape": 1}), "a last layer Sigmoid"),
+        (layers(1, {"layer": "ReLU", "inplace": True}), "a last layer Sigmoid"),
+        (layers(1, "Sigmoid", "Dropout"), "Put the dropout before the last linear layer"),
     ],
     ids=str,
 )
@@ -62,7 +68,15 @@ def test_a_sweep_over_it_is_refused_whatever_the_order(gdcli, axis: str) -> None
 
 
 @pytest.mark.parametrize(
-    "model", [mlp("sigmoid", 1), mlp("hardsigmoid", 1), layers(1, "Sigmoid"), layers(1, "Hardsigmoid")]
+    "model",
+    [
+        mlp("sigmoid", 1),
+        mlp("hardsigmoid", 1),
+        layers(1, "Sigmoid"),
+        layers(1, "Hardsigmoid"),
+        layers(1, {"layer": "Hardtanh", "min_val": 0, "max_val": 1}),
+        layers(1, "Sigmoid", {"layer": "Dropout", "p": 0}),
+    ],
 )
 def test_bce_of_probabilities_is_valid_without_a_warning(gdcli, model: Any) -> None:
     answer = gdcli("validate", written("bce", model, HALVES))
@@ -74,6 +88,8 @@ WARNED = {
     "cross_entropy of a last layer": ("cross_entropy", layers(2, "Softmax"), CLASSES, "nll with log_softmax"),
     "cross_entropy of sigmoids": ("cross_entropy", mlp("sigmoid", 2), CLASSES, "nll with log_softmax"),
     "bce_with_logits of a probability": ("bce_with_logits", mlp("sigmoid", 1), HALVES, "take bce"),
+    "cross_entropy of a dropout": ("cross_entropy", layers(2, "Softmax", "Dropout"), CLASSES, "nll with log_softmax"),
+    "nll of a dropout": ("nll", layers(2, "LogSoftmax", "Dropout"), CLASSES, "Put the dropout before the last linear"),
     "nll of scores": ("nll", linear(2), CLASSES, "cross_entropy"),
     "nll of probabilities": ("nll", mlp("softmax", 2), CLASSES, "output_activation: log_softmax"),
     "kl_div of scores": ("kl_div", linear(2), [[0.5, 0.5], [1, 0], [0, 1], [0.2, 0.8]], "log_softmax"),
@@ -90,6 +106,14 @@ def test_what_is_defined_but_hardly_meant_is_a_warning_and_trains(gdcli, name: s
         (line,) = [line for line in answer.err.splitlines() if line.startswith("warning: s.yaml:1:")]
         assert f": loss: {loss} takes " in line
         assert hint in line
+
+
+def test_bce_of_a_clamp_that_lets_outputs_beyond_0_and_1_names_the_cause_once_the_loss_is_nan(gdcli) -> None:
+    clamp = {"layer": "Hardtanh", "min_val": -5, "max_val": 5}
+    answer = gdcli("run", written("bce", layers(1, clamp), HALVES), "optimizer.lr=5", "epochs=9", "--no-plot", "-q")
+    assert answer.code == 1
+    assert answer.err.rstrip().endswith("outputs from 0 to 1 alone: a last layer Sigmoid keeps them there")
+    assert "smaller lr" not in answer.err
 
 
 @pytest.mark.parametrize(
