@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +165,30 @@ def test_a_layer_that_raises_in_the_middle_of_a_run_is_told_with_step_and_record
     message, _, where = told.partition(". The record is ")
     assert where == str(folder)
     assert json.loads((folder / "summary.json").read_text()) == {"status": "failed", "message": message}
+
+
+def test_layers_of_usual_sizes_are_tried_without_the_computer_algebra_that_torch_has(tmp_path: Path) -> None:
+    """torch imports sympy, 500 modules and a second of a command, where it works shapes out without numbers."""
+    channels = layer("Conv1d", in_channels=1, out_channels=2, kernel_size=3, padding=1)
+    model = [layer("Unflatten", dim=1, unflattened_size=[1, 4]), channels, "ReLU", layer("MaxPool1d", kernel_size=2)]
+    model += [
+        layer("ConvTranspose1d", in_channels=2, out_channels=2, kernel_size=3),
+        layer("AdaptiveAvgPool1d", output_size=4),
+        "Flatten",
+        layer("Linear", in_features=8, out_features=4),
+        layer("BatchNorm1d", num_features=4),
+        LINEAR,
+    ]
+    spec = {"data": ROWS, "model": {"type": "sequential", "layers": model}, "loss": "mse", "optimizer": "sgd"}
+    (tmp_path / "s.yaml").write_text(json.dumps(spec))
+    program = (
+        "import sys\n"
+        "from gdcli.cli import main\n"
+        "codes = main(['validate', 's.yaml']), main(['run', 's.yaml', '--no-plot', '-q'])\n"
+        "print(codes, 'torch' in sys.modules, 'sympy' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    answer = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.splitlines()[-1] == "(0, 0) True False", answer.stderr

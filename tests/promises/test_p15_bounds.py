@@ -302,8 +302,15 @@ ROOM = {
     "pool": ("{layer: AdaptiveAvgPool1d, output_size: 300000000}", 1, "300,000,000 numbers"),
     "padding": (f"{CHANNELS}out_channels: 1, kernel_size: 3, padding: 150000000}}", 2, "300,000,002 numbers"),
     "channels": (f"{CHANNELS}out_channels: 30000000, kernel_size: 1}}", 2, "120,000,000 numbers"),
+    "stride": (
+        f"{CHANNELS.replace('Conv1d', 'ConvTranspose1d')}out_channels: 1, kernel_size: 1, stride: 100000000}}",
+        2,
+        "300,000,001 numbers",
+    ),
+    "outputs": ("{layer: Linear, in_features: 4, out_features: 200000000, bias: false}", 1, "200,000,000 numbers"),
 }
-"""Layers for rows of four numbers, which of them is too large, and what it gives: 4 + 2 p - 2 with a padding of p."""
+"""Layers for rows of four numbers, which of them is too large, and what it gives: 4 + 2 p - 2 with a padding of p,
+(4 - 1) s + 1 with a transposed stride of s."""
 
 
 @pytest.mark.parametrize("name", ROOM)
