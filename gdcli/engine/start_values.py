@@ -127,8 +127,10 @@ def _dry_run(loaded: Loaded, model: Stack, module: torch.nn.Module, dtype: torch
     module.train()
     if spec.settings.epochs and _smallest_batch(spec, loaded.samples) == 1:  # batch norms take no single row
         with torch.random.fork_rng([]):  # of dropout
-            what = "takes no batch of one row, which an epoch ends with"
-            hint = "batch.drop_last: true leaves it out" if loaded.samples > 1 else ""
+            alone = spec.batch.rows(loaded.samples) == 1
+            what = f"takes no batch of one row, which {'each is' if alone else 'an epoch ends with'}"
+            hint = "Set batch: full, or a larger batch.size" if alone else "batch.drop_last: true leaves it out"
+            hint = hint if loaded.samples > 1 else ""
             _through(loaded, model, copy.deepcopy(module), torch.as_tensor(table.x[:1], dtype=dtype), what, hint)
     wanted = (len(x), table.classes) if table.y.ndim == 1 else (len(x), table.y.shape[1])
     fits = x.ndim == 2 and (x.shape[1] >= wanted[1] if table.y.ndim == 1 else tuple(x.shape) == wanted)
