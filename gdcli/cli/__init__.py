@@ -52,10 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         if signals.came and not isinstance(error, GdcliError):  # whatever a library has made of the signal
             return signals.code
-        return _ended(error)
+        return _ended(error, argv)
 
 
-def _ended(error: BaseException) -> int:
+def _ended(error: BaseException, argv: Sequence[str]) -> int:
     """Tell what ended a command, and return the exit code for it."""
     if isinstance(error, ImportError | SystemError) and _NO_ROOM.search(str(error)):
         return _told("there is not enough memory", 3)
@@ -84,28 +84,33 @@ def _ended(error: BaseException) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # Typer's usage errors have it; anything else is a bug of ours
             return _bug()
-        return _told(_usage(error), 2)
+        return _told(_usage(error, argv), 2)
 
 
 _SYNONYMS = {"train": "run", "fit": "run", "list": "ls", "delete": "rm", "tune": "compare", "init": "cp", "copy": "cp"}
 """Commands of other programs, by ours."""
 
 
-def _usage(error: Any) -> str:
+def _usage(error: Any, argv: Sequence[str]) -> str:
     """Return what is wrong with a command line, and where to read on: Typer's own words, and the key of an option."""
+    from difflib import get_close_matches
+
     context = getattr(error, "ctx", None)
     words = error.format_message().replace("Value error, ", "").rstrip(".")
     option = getattr(error, "option_name", "")
     name = words.partition("No such command '")[2].partition("'")[0]
-    if name in _SYNONYMS:
-        words = f"No such command '{name}'. Did you mean '{_SYNONYMS[name]}'"
+    if context is not None and name and (close := get_close_matches(name, [*context.command.commands, *_SYNONYMS], 1)):
+        words = f"No such command '{name}'. Did you mean '{_SYNONYMS.get(close[0], close[0])}'"
     elif option and context is not None and any(each.name == "words" for each in context.command.params):
         from gdcli.spec.overrides import key_of
 
         if key := key_of(option.lstrip("-").replace("-", "_")):
             words = f"No such option: {option}. A key of the spec has no dashes: {key}=VALUE"
     ends = "" if words.endswith("?") else "?" if "Did you mean" in words else "."
-    return f"{words}{ends} Try '{context.command_path if context is not None else 'gdcli'} --help'."
+    path = (
+        context.command_path if context is not None else " ".join(["gdcli", *argv[:1]])
+    )  # none: of a command's option
+    return f"{words}{ends} Try '{path} --help'."
 
 
 def _is_somewhere() -> bool:
