@@ -107,9 +107,8 @@ def _usage(error: Any, argv: Sequence[str]) -> str:
         if key := key_of(option.lstrip("-").replace("-", "_")):
             words = f"No such option: {option}. A key of the spec has no dashes: {key}=VALUE"
     ends = "" if words.endswith("?") else "?" if "Did you mean" in words else "."
-    path = (
-        context.command_path if context is not None else " ".join(["gdcli", *argv[:1]])
-    )  # none: of a command's option
+    # where an option lacks its value, the error does not know its command
+    path = context.command_path if context is not None else " ".join(["gdcli", *argv[:1]])
     return f"{words}{ends} Try '{path} --help'."
 
 
