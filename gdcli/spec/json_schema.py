@@ -205,7 +205,12 @@ def _model(definitions: _Definitions) -> Schema:
                 {"type": "string", "enum": list(INIT_NAMES)},
                 {"$ref": "#/$defs/numbers"},
                 *(
-                    {"type": "object", "properties": {name: _PAIR}, "required": [name], "additionalProperties": False}
+                    {
+                        "type": "object",
+                        "properties": {name: dict(_PAIR)},
+                        "required": [name],
+                        "additionalProperties": False,
+                    }
                     for name in ("normal", "uniform")
                 ),
             ],
@@ -217,7 +222,10 @@ def _model(definitions: _Definitions) -> Schema:
             {"type": "string", "enum": sorted(LAYERS)},
             {
                 "type": "object",
-                "properties": {"layer": {"type": "string", "enum": sorted(LAYERS)}, "name": {"type": "string"}},
+                "properties": {
+                    "layer": {"type": "string", "enum": sorted(LAYERS)},
+                    "name": {"type": "string", "description": "The layer's own name; its place, from 0, when absent."},
+                },
                 "required": ["layer"],  # the rest are the arguments of torch's class
             },
         ]

@@ -86,16 +86,15 @@ def load(
     architecture = _architecture(spec, training, problems)
     if problems or architecture is None:
         raise SpecError(problems)
-    warnings = tuple(map(str, _warnings(spec, training, architecture)))
-    loaded = Loaded(spec, training, validation, architecture, warnings, file, digest, bounded, cores, scaling=scaling)
-    problems += _shapes(loaded)
+    loaded = Loaded(spec, training, validation, architecture, (), file, digest, bounded, cores, scaling=scaling)
+    problems += _shapes(loaded, table)
     if not isinstance(architecture, Stack):  # torch's own layers are checked when they are built
         problems += name_problems(spec, architecture.shapes)
     problems += [*_engine(loaded), *_style(loaded)]
     if bounded:
         problems += [*_too_large(loaded), *_too_long(loaded)]
     _refuse(problems)
-    return loaded
+    return replace(loaded, warnings=tuple(map(str, _warnings(loaded, table))))
 
 
 def _refuse(problems: list[Problem]) -> None:
@@ -161,7 +160,7 @@ def _table(spec: RunSpec, file: Path | None, moved: Moved | None) -> Table | Non
         raise SpecError(spec.problem((*prefix, key) if named else prefix, what if named else str(error))) from None
     if not np.isfinite(table.x).all() or not np.isfinite(table.y).all():
         raise SpecError(spec.problem(prefix, "the data hold values that are not finite"))
-    return table
+    return as_numbers(table) if table.y.ndim == 1 and not _wants_classes(spec) else table
 
 
 def _read(spec: RunSpec, file: Path | None, moved: Moved | None) -> Table:
@@ -214,8 +213,6 @@ def _prepared(
 ) -> tuple[Table | None, Table | None, tuple[Floats, Floats] | None]:
     """Return training and validation rows, split and standardized as the spec says, and by what."""
     assert spec.data is not None
-    if table.y.ndim == 1 and not _wants_classes(spec):
-        table = as_numbers(table)
     training, validation = table, None
     if spec.data.validation is not None:
         try:
@@ -253,11 +250,13 @@ def _architecture(spec: RunSpec, training: Table | None, problems: list[Problem]
     return None
 
 
-def _shapes(loaded: Loaded) -> list[Problem]:
-    """Check the data against the model and the loss."""
-    spec, table, model = loaded.spec, loaded.training, loaded.architecture
+def _shapes(loaded: Loaded, table: Table | None) -> list[Problem]:
+    """Check all rows of the source, those held out too, against the model and the loss."""
+    spec, model = loaded.spec, loaded.architecture
     if table is None or spec.loss is None:
         return []
+    if isinstance(model, Chain) and not model.layers:  # its outputs are the rows, as they were prepared
+        table = replace(table, x=loaded.prepared(table.x))
     problems = list(preconditions.problems(spec, table, model))
     if not isinstance(model, Chain) or problems:
         return problems
@@ -373,10 +372,11 @@ def _too_long(loaded: Loaded) -> Iterator[Problem]:
         yield spec.problem(("epochs",), f"{what} {sizes.gigabytes(sizes.MAX_RECORD)}", hint)
 
 
-def _warnings(spec: RunSpec, training: Table | None, model: Architecture) -> Iterator[Problem]:
-    if training is None or spec.loss is None:
+def _warnings(loaded: Loaded, table: Table | None) -> Iterator[Problem]:
+    spec = loaded.spec
+    if table is None or spec.loss is None:
         return
-    if spec.batch.mode == "mini-batch" and spec.batch.size > len(training.x):
-        what = f"{spec.batch.size} rows a step, the data have {len(training.x)}: one step an epoch"
+    if spec.batch.mode == "mini-batch" and spec.batch.size > loaded.samples:
+        what = f"{spec.batch.size} rows a step, the data have {loaded.samples}: one step an epoch"
         yield spec.problem(("batch", "size"), what)
-    yield from preconditions.warnings(spec, training, model)
+    yield from preconditions.warnings(spec, table, loaded.architecture)

@@ -199,3 +199,14 @@ def test_a_slow_import_is_told_on_a_terminal_alone() -> None:
     assert text.startswith("importing torch ...\r")
     assert text.splitlines()[-1].split("\r")[-1] == "done"
     assert "importing" not in on_terminal(code=code.replace("1.3", "0.1"))[1]
+
+
+@pytest.mark.slow
+def test_a_signal_takes_what_is_told_of_a_slow_import_off_the_terminal() -> None:
+    code = (
+        "import os, time\nfrom gdcli.cli import signals\nwith signals.importing():\n    time.sleep(1.3)\n"
+        "    os.kill(os.getpid(), 2)\n"
+    )
+    ended, text = on_terminal(code=code)
+    told = "importing torch ..."
+    assert (ended, plain(text)) == (130, f"{told}\r{' ' * len(told)}\r")

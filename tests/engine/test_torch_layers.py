@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +89,19 @@ NORM = [layer("BatchNorm1d", num_features=4), LINEAR]
 
 
 @pytest.mark.parametrize(
-    "batch", ["stochastic", {"mode": "mini-batch", "size": 2}, {"mode": "mini-batch", "size": 1}], ids=str
+    ("batch", "hint"),
+    [
+        ("stochastic", "Set batch: full, or a larger batch.size"),  # it takes no drop_last, which would leave nothing
+        ({"mode": "mini-batch", "size": 1}, "Set batch: full, or a larger batch.size"),
+        ({"mode": "mini-batch", "size": 2}, "batch.drop_last: true leaves it out"),
+    ],
+    ids=str,
 )
-def test_a_batch_norm_with_a_batch_of_one_row_is_told_by_validate(gdcli, batch: Any) -> None:
+def test_a_batch_norm_with_a_batch_of_one_row_is_told_by_validate(gdcli, batch: Any, hint: str) -> None:
     answer = gdcli("validate", written(NORM, batch=batch))
     assert answer.code == 2
     assert "model.layers[0]: BatchNorm1d takes no batch of one row" in answer.err
-    assert "batch.drop_last: true leaves it out" in answer.err
+    assert answer.err.rstrip().endswith(hint)
 
 
 @pytest.mark.parametrize(
@@ -205,3 +214,30 @@ def test_a_target_is_reached_by_the_evaluated_loss_where_dropout_draws_lower_one
     assert lowest < target
     answer = gdcli("compare", spec, "--optimizers", "sgd:lr=0,adam:lr=0", "--target", str(target), "--json")
     assert [row["to_target"]["reached"] for row in answer.json["rows"]] == [0, 0]
+
+
+def test_layers_of_usual_sizes_are_tried_without_the_computer_algebra_that_torch_has(tmp_path: Path) -> None:
+    """torch imports sympy, 500 modules and a second of a command, where it works shapes out without numbers."""
+    channels = layer("Conv1d", in_channels=1, out_channels=2, kernel_size=3, padding=1)
+    model = [layer("Unflatten", dim=1, unflattened_size=[1, 4]), channels, "ReLU", layer("MaxPool1d", kernel_size=2)]
+    model += [
+        layer("ConvTranspose1d", in_channels=2, out_channels=2, kernel_size=3),
+        layer("AdaptiveAvgPool1d", output_size=4),
+        "Flatten",
+        layer("Linear", in_features=8, out_features=4),
+        layer("BatchNorm1d", num_features=4),
+        LINEAR,
+    ]
+    spec = {"data": ROWS, "model": {"type": "sequential", "layers": model}, "loss": "mse", "optimizer": "sgd"}
+    (tmp_path / "s.yaml").write_text(json.dumps(spec))
+    program = (
+        "import sys\n"
+        "from gdcli.cli import main\n"
+        "codes = main(['validate', 's.yaml']), main(['run', 's.yaml', '--no-plot', '-q'])\n"
+        "print(codes, 'torch' in sys.modules, 'sympy' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    answer = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.splitlines()[-1] == "(0, 0) True False", answer.stderr
