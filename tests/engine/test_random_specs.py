@@ -122,6 +122,8 @@ def random_spec(seed: int) -> dict[str, Any]:
     if draw.random() < 0.2:
         spec["stop"] = settings_of(DEFINITIONS["stop"], draw, 0.3)
     spec["record"] = {"gradients": draw.choice(["values", "norms", "none"]), "every": draw.randint(1, 3)}
+    if spec["record"]["gradients"] == "none":
+        del spec["record"]["every"]  # of which there is nothing to leave out
     if draw.random() < 0.15:
         start = {"x": draw.choice([0.5, 2.0, -1.0]), "y": draw.choice([0.1, 3.0])}
         return spec | {"model": {"type": "objective", "expression": draw.choice(OBJECTIVES), "start": start}}
@@ -129,7 +131,10 @@ def random_spec(seed: int) -> dict[str, Any]:
     loss = ingredient("loss", draw)
     spec["batch"] = draw.choice(["full", "stochastic", {"size": draw.randint(1, 5)}, {"size": 3, "shuffle": False}])
     spec |= {"loss": loss, "data": data_for(loss["name"], features, outputs, draw)}
-    return spec | {"model": model_for(features, outputs, draw)}
+    spec["model"] = model_for(features, outputs, draw)
+    if spec["model"] == "identity":
+        spec["record"].pop("every", None)
+    return spec
 
 
 def plain_losses(spec: dict[str, Any], steps: int) -> list[float] | None:
