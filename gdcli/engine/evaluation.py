@@ -58,7 +58,7 @@ def _on(
             return loss, {}
         tables = [getattr(loaded, which) for loaded in problem.members]
         targets = {  # on the device, once for all runs of the same data
-            key: torch.as_tensor(np.ascontiguousarray(table.y)).to(output.device)
+            key: torch.as_tensor(np.ascontiguousarray(table.y)).to(problem.device)
             for key, table in {id(table): table for table in tables}.items()
         }
         pairs = [(each, targets[id(table)]) for each, table in zip(kernel.by_run(output), tables, strict=False)]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gdcli.engine.batches import Batches, Rows, as_tensors
 from gdcli.engine.device import resolve_device, resolve_threads
+from gdcli.engine.kernels.accumulated import Accumulated
 from gdcli.engine.kernels.autograd import on_chain, on_module, on_objective
 from gdcli.engine.kernels.base import FleetChain, Kernel
 from gdcli.engine.kernels.batched import BATCHED
@@ -143,6 +144,8 @@ def _build(members: Sequence[Loaded], name: str) -> TrainingProblem:
     theta, module = _theta(padded, dtype, device, innermost=innermost)
     module = None if is_fleet else module
     kernel = _kernel(name, first, theta, loss, module)
+    if loss is not None and spec.batch.accumulate > 1 and spec.settings.epochs:
+        kernel = Accumulated(kernel, theta, loss, spec.batch.pass_rows(first.samples))
     of = spec.loss.name if spec.loss else "", dtype, device
     batches = Batches(kernel, as_tensors([loaded.training for loaded in padded], *of), padded)
     if isinstance(kernel, FleetChain) and not batches.shuffle:  # a shuffled epoch would draw its order

@@ -31,6 +31,8 @@ def filled_in(spec: RunSpec) -> dict[str, Any]:
     if spec.data is not None:
         unread = () if spec.batch.mode == "mini-batch" else ("size", "drop_last")
         cut = {key: value for key, value in spec.batch.model_dump().items() if key not in unread}
+        if spec.batch.accumulate == 1:
+            del cut["accumulate"]
         found["batch"] = cut | {"shuffle": spec.batch.shuffles}
     found |= settings
     if stop := _given(spec.stop.model_dump()):

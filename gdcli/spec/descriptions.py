@@ -87,6 +87,7 @@ DESCRIPTIONS = {
     "size": "Rows a step; alone it means mini-batch.",
     "shuffle": "Whether each epoch draws an order; true by default but for full.",
     "drop_last": "Whether an epoch's last, smaller batch is left out.",
+    "accumulate": "Batches whose gradients make one step, which is that of a batch of all their rows.",
     "batch": "How the rows of an epoch are cut into steps.",
     "stop.loss": "Once the whole set's loss is at it or below.",
     "gradient_norm": "Once the norm of the full gradient is at it or below.",

@@ -120,7 +120,8 @@ def _data(spec: RunSpec) -> Iterator[tuple[Path, str]]:
 
 def _batch(path: Path, batch: Batch) -> Iterator[tuple[Path, str]]:
     for key in batch.without_effect():
-        yield (*path, key), f"it is for mode mini-batch, and mode is {batch.mode}"
+        modes = "modes mini-batch and stochastic" if key == "accumulate" else "mode mini-batch"
+        yield (*path, key), f"it is for {modes}, and mode is {batch.mode}"
 
 
 def _record(spec: RunSpec) -> Iterator[tuple[Path, str]]:

@@ -376,7 +376,8 @@ def _too_long(loaded: Loaded) -> Iterator[Problem]:
 def _warnings(spec: RunSpec, training: Table | None, model: Architecture) -> Iterator[Problem]:
     if training is None or spec.loss is None:
         return
-    if spec.batch.mode == "mini-batch" and spec.batch.size > len(training.x):
-        what = f"{spec.batch.size} rows a step, the data have {len(training.x)}: one step an epoch"
-        yield spec.problem(("batch", "size"), what)
+    rows = spec.batch.size * spec.batch.accumulate
+    if spec.batch.mode == "mini-batch" and rows > len(training.x):
+        what = f"{rows} rows a step, the data have {len(training.x)}: one step an epoch"
+        yield spec.problem(("batch", "size" if spec.batch.size > len(training.x) else "accumulate"), what)
     yield from preconditions.warnings(spec, training, model)

@@ -40,6 +40,7 @@ class Batch(Section):
     size: Count = 32  # rows a step in mode mini-batch
     shuffle: bool | None = None
     drop_last: bool = False
+    accumulate: Count = 1  # batches whose gradients make one step
 
     @model_validator(mode="before")
     @classmethod
@@ -55,11 +56,16 @@ class Batch(Section):
         """Return the keys that this mode does not read, at values that are not their defaults."""
         if self.mode == "mini-batch":
             return []
-        return [key for key in ("size", "drop_last") if getattr(self, key) != type(self).model_fields[key].default]
+        unread = ("size", "drop_last", "accumulate") if self.mode == "full" else ("size", "drop_last")
+        return [key for key in unread if getattr(self, key) != type(self).model_fields[key].default]
+
+    def pass_rows(self, samples: int) -> int:
+        """Rows of one forward and backward pass."""
+        return min({"full": samples, "stochastic": 1, "mini-batch": self.size}[self.mode], samples)
 
     def rows(self, samples: int) -> int:
-        """Rows a step."""
-        return min({"full": samples, "stochastic": 1, "mini-batch": self.size}[self.mode], samples)
+        """Rows a step: of all passes whose gradients it accumulates."""
+        return min(self.pass_rows(samples) * self.accumulate, samples)
 
     def steps(self, samples: int) -> int:
         """Steps an epoch; 1 for an objective, which has no samples."""

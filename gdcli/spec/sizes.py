@@ -61,7 +61,7 @@ def memory(spec: RunSpec, model: Chain | Objective, rows: int, columns: int, run
 
 def step_memory(spec: RunSpec, rows: int, units: int) -> int:
     """Return the bytes of a step: outputs, activations and their gradients, of so many units a row."""
-    return 3 * spec.batch.rows(rows) * units * _item(spec)
+    return 3 * spec.batch.pass_rows(rows) * units * _item(spec)
 
 
 def data_memory(spec: RunSpec, numbers: int) -> int:

@@ -40,7 +40,8 @@ class Loss:
     runs, where they share most of the work.
 
     Of a loss that ``is_squared``, Σ(o − t)² over a number, the loop keeps the differences, which the derivative needs
-    anyway, and need not work out a loss every step.
+    anyway, and need not work out a loss every step. Of a mean whose rows count by their classes, ``weight`` is what
+    each row of class indices counts.
     """
 
     value: Pointwise
@@ -50,6 +51,7 @@ class Loss:
     divisor: Callable[[int], float] = float
     is_squared: bool = False
     joint: Callable[[Tensor], Joint] | None = None
+    weight: Callable[[Tensor], Tensor] | None = None
 
     @property
     def sums(self) -> bool:

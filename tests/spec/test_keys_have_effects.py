@@ -133,6 +133,7 @@ CASES: dict[str, tuple[Spec, str, Any]] = {
     "batch.size": (a_spec(), "batch.size", 3),
     "batch.shuffle": (a_spec(), "batch.shuffle", False),
     "batch.drop_last": (a_spec(), "batch.drop_last", True),
+    "batch.accumulate": (a_spec(), "batch.accumulate", 2),
     "stop.loss": (a_spec(), "stop.loss", 100),
     "stop.gradient_norm": (a_spec(), "stop.gradient_norm", 100),
     "stop.max_steps": (a_spec(), "stop.max_steps", 2),
