@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gdcli.engine.batches import Batches, Rows, as_tensors
+from gdcli.engine.clipping import Clipping, after_clipping
 from gdcli.engine.device import resolve_device, resolve_threads
 from gdcli.engine.kernels.accumulated import Accumulated
 from gdcli.engine.kernels.autograd import on_chain, on_module, on_objective
@@ -225,13 +226,20 @@ def _validation(kernel: Kernel, tables: Sequence[tuple[Tensor, Tensor]]) -> Rows
 
 
 def _updates(members: Sequence[Loaded], theta: Theta) -> tuple[GroupUpdate, ...]:
-    """Bind one rule per group of neighbouring parameters, its settings columns where runs differ."""
-    optimizer = members[0].spec.optimizer
+    """Bind one rule per group of neighbouring parameters, its settings columns where runs differ.
+
+    Where gradients are clipped, the first one clips all of them.
+    """
+    spec = members[0].spec
+    optimizer, clipping = spec.optimizer, Clipping(theta, spec.clip) if spec.clip.is_on else None
     assert optimizer is not None
-    updates = []
-    for part in param_groups(members[0].spec, theta.trained):
+    updates: list[GroupUpdate] = []
+    for part in param_groups(spec, theta.trained):
         settings = _settings(members, part.group, theta.innermost)
-        bound = OPTIMIZERS[optimizer.name](**settings)(*theta.stretch(part.start, part.end))
+        gradient = None if clipping is None else clipping.clipped
+        bound = OPTIMIZERS[optimizer.name](**settings)(*theta.stretch(part.start, part.end, gradient))
+        if clipping is not None and not updates:
+            bound = after_clipping(bound, clipping)
         lr = settings["lr"]
         updates.append(GroupUpdate(bound, lr if isinstance(lr, np.ndarray) else float(lr), part.schedule))
     return tuple(updates)

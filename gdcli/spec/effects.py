@@ -55,6 +55,8 @@ def _without_effect(spec: RunSpec) -> Iterator[tuple[Path, str]]:
         if isinstance(value, dict):
             yield from _batch(("compare", "batches", index), Batch.model_validate(value))
     yield from _record(spec)
+    if spec.clip.is_on and spec.model.name == "identity":
+        yield ("clip",), "it is for gradients of parameters, and the model identity has none"
 
 
 def _ingredients(spec: RunSpec) -> Iterator[tuple[Path, Mapping[str, Callable[..., Any]], Ingredient]]:

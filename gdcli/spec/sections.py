@@ -85,6 +85,24 @@ class Stop(Section):
     patience: Count | None = None
 
 
+class Clip(Section):
+    """The largest gradient that an update takes: by the norm of all of it, or entry by entry."""
+
+    norm: Positive | None = None
+    value: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Clip:
+        if self.norm is not None and self.value is not None:
+            raise ValueError("takes norm or value, not both")
+        return self
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is clipped."""
+        return self != Clip()
+
+
 class Print(Section):
     """What is printed: the style, and the number or row whose prediction is shown before and after training."""
 
@@ -239,6 +257,7 @@ class RunSpec:
     optimizer: Optimizer | None
     scheduler: Scheduler | None
     batch: Batch
+    clip: Clip
     stop: Stop
     print: Print
     record: Recording
@@ -315,8 +334,8 @@ def problem_at(document: Node, complaint: Complaint) -> Problem:
 
 
 SECTIONS: dict[str, type[Section]] = {
-    "batch": Batch, "stop": Stop, "print": Print, "record": Recording, "checkpoint": Checkpoint, "sweep": SweepGrid,
-    "compare": Compare,
+    "batch": Batch, "clip": Clip, "stop": Stop, "print": Print, "record": Recording, "checkpoint": Checkpoint,
+    "sweep": SweepGrid, "compare": Compare,
 }  # fmt: skip
 INGREDIENTS = ("data", "model", "loss", "optimizer", "scheduler")
 KEYS = (*Settings.model_fields, *INGREDIENTS, *SECTIONS)

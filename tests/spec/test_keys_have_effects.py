@@ -134,6 +134,8 @@ CASES: dict[str, tuple[Spec, str, Any]] = {
     "batch.shuffle": (a_spec(), "batch.shuffle", False),
     "batch.drop_last": (a_spec(), "batch.drop_last", True),
     "batch.accumulate": (a_spec(), "batch.accumulate", 2),
+    "clip.norm": (a_spec(), "clip.norm", 0.01),
+    "clip.value": (a_spec(), "clip.value", 0.01),
     "stop.loss": (a_spec(), "stop.loss", 100),
     "stop.gradient_norm": (a_spec(), "stop.gradient_norm", 100),
     "stop.max_steps": (a_spec(), "stop.max_steps", 2),
