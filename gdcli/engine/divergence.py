@@ -104,6 +104,8 @@ def _overflown(loaded: Loaded) -> str:
 
 
 def _of_quadratic(loaded: Loaded, known: Known) -> str:
+    if loaded.spec.penalty.is_on:  # which bends the loss too
+        return ""
     found = _curvature(loaded, known)
     if found is None:
         return ""

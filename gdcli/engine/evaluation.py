@@ -53,7 +53,10 @@ def _on(
     kernel = problem.kernel
     with torch.no_grad():
         output = kernel.forward(rows.x)
-        loss: Floats = kernel.loss_of(output, rows.y)[: problem.runs].cpu().numpy().astype(np.float64)
+        losses = kernel.loss_of(output, rows.y)
+        if problem.penalized is not None and rows.index is not None:  # of training rows
+            losses = losses + problem.penalized.value()
+        loss: Floats = losses[: problem.runs].cpu().numpy().astype(np.float64)
         if not metrics:
             return loss, {}
         tables = [getattr(loaded, which) for loaded in problem.members]

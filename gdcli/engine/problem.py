@@ -20,6 +20,7 @@ from gdcli.engine.kernels.batched import BATCHED
 from gdcli.engine.kernels.elementwise import ELEMENTWISE, WIDTH, is_tiny
 from gdcli.engine.kernels.single import Single
 from gdcli.engine.param_groups import GroupUpdate, param_groups
+from gdcli.engine.penalty import Penalized
 from gdcli.engine.start_values import start_key, start_values
 from gdcli.engine.theta import Theta
 from gdcli.errors import SpecError
@@ -52,6 +53,7 @@ class TrainingProblem:
     batches: Batches
     validation: Rows | None
     module: torch.nn.Module | None  # torch's layers of a sequential model
+    penalized: Penalized | None  # the kernel, where there is a penalty
 
     @property
     def loaded(self) -> Loaded:
@@ -147,6 +149,8 @@ def _build(members: Sequence[Loaded], name: str) -> TrainingProblem:
     kernel = _kernel(name, first, theta, loss, module)
     if loss is not None and spec.batch.accumulate > 1 and spec.settings.epochs:
         kernel = Accumulated(kernel, theta, loss, spec.batch.pass_rows(first.samples))
+    penalized = Penalized(kernel, theta, spec.penalty) if spec.penalty.is_on else None
+    kernel = penalized or kernel
     of = spec.loss.name if spec.loss else "", dtype, device
     batches = Batches(kernel, as_tensors([loaded.training for loaded in padded], *of), padded)
     if isinstance(kernel, FleetChain) and not batches.shuffle:  # a shuffled epoch would draw its order
@@ -155,8 +159,9 @@ def _build(members: Sequence[Loaded], name: str) -> TrainingProblem:
     validation = None if first.validation is None else _validation(kernel, held_out)
     updates = _updates(padded, theta) if spec.settings.epochs and spec.optimizer is not None else ()
     return TrainingProblem(
-        tuple(members), device, dtype, theta, kernel, name, loss, updates, batches, validation, module
-    )
+        tuple(members), device, dtype, theta, kernel, name, loss, updates, batches, validation, module,
+        penalized,
+    )  # fmt: skip
 
 
 def kernel_name(loaded: Loaded) -> str:
@@ -222,7 +227,7 @@ def _validation(kernel: Kernel, tables: Sequence[tuple[Tensor, Tensor]]) -> Rows
     x, y = tables[0]
     if any(table is not tables[0] for table in tables):
         x, y = torch.stack([x for x, _ in tables]), torch.stack([y for _, y in tables])
-    return Rows(*kernel.arranged(x, y), slice(None))
+    return Rows(*kernel.arranged(x, y), None)
 
 
 def _updates(members: Sequence[Loaded], theta: Theta) -> tuple[GroupUpdate, ...]:

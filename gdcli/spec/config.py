@@ -34,6 +34,8 @@ def filled_in(spec: RunSpec) -> dict[str, Any]:
         if spec.batch.accumulate == 1:
             del cut["accumulate"]
         found["batch"] = cut | {"shuffle": spec.batch.shuffles}
+    if penalty := {key: value for key, value in spec.penalty.model_dump().items() if value}:
+        found["penalty"] = penalty
     if clip := _given(spec.clip.model_dump()):
         found["clip"] = clip
     found |= settings

@@ -89,6 +89,8 @@ DESCRIPTIONS = {
     "drop_last": "Whether an epoch's last, smaller batch is left out.",
     "accumulate": "Batches whose gradients make one step, which is that of a batch of all their rows.",
     "batch": "How the rows of an epoch are cut into steps.",
+    "l1": "Factor of the sum of the weights' absolute values.",
+    "l2": "Factor of the sum of the weights' squares.",
     "norm": "The largest l2 norm of the gradient of all parameters; a longer one is shortened to it.",
     "clip.value": "The largest absolute entry of the gradient.",
     "stop.loss": "Once the whole set's loss is at it or below.",

@@ -103,6 +103,18 @@ class Clip(Section):
         return self != Clip()
 
 
+class Penalty(Section):
+    """What is added to the training loss for the size of the weights: l1 Σ|w| + l2 Σw²."""
+
+    l1: Annotated[float, Ge(0)] = 0.0
+    l2: Annotated[float, Ge(0)] = 0.0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is added."""
+        return bool(self.l1 or self.l2)
+
+
 class Print(Section):
     """What is printed: the style, and the number or row whose prediction is shown before and after training."""
 
@@ -257,6 +269,7 @@ class RunSpec:
     optimizer: Optimizer | None
     scheduler: Scheduler | None
     batch: Batch
+    penalty: Penalty
     clip: Clip
     stop: Stop
     print: Print
@@ -334,8 +347,8 @@ def problem_at(document: Node, complaint: Complaint) -> Problem:
 
 
 SECTIONS: dict[str, type[Section]] = {
-    "batch": Batch, "clip": Clip, "stop": Stop, "print": Print, "record": Recording, "checkpoint": Checkpoint,
-    "sweep": SweepGrid, "compare": Compare,
+    "batch": Batch, "penalty": Penalty, "clip": Clip, "stop": Stop, "print": Print, "record": Recording,
+    "checkpoint": Checkpoint, "sweep": SweepGrid, "compare": Compare,
 }  # fmt: skip
 INGREDIENTS = ("data", "model", "loss", "optimizer", "scheduler")
 KEYS = (*Settings.model_fields, *INGREDIENTS, *SECTIONS)

@@ -134,6 +134,8 @@ CASES: dict[str, tuple[Spec, str, Any]] = {
     "batch.shuffle": (a_spec(), "batch.shuffle", False),
     "batch.drop_last": (a_spec(), "batch.drop_last", True),
     "batch.accumulate": (a_spec(), "batch.accumulate", 2),
+    "penalty.l1": (a_spec(), "penalty.l1", 0.01),
+    "penalty.l2": (a_spec(), "penalty.l2", 0.01),
     "clip.norm": (a_spec(), "clip.norm", 0.01),
     "clip.value": (a_spec(), "clip.value", 0.01),
     "stop.loss": (a_spec(), "stop.loss", 100),

@@ -80,7 +80,10 @@ def _loss(built: TrainingProblem, x: Tensor, y: Tensor) -> Tensor:
         torch.manual_seed(built.loaded.spec.settings.seed)
     with torch.no_grad():
         output = built.kernel.forward(x) if built.module is None else built.module(x)
-        return output if built.loss is None else built.loss.value(output, y)
+        if built.loss is None:
+            return output
+        loss = built.loss.value(output, y)
+        return loss if built.penalized is None else loss + built.penalized.value().squeeze(0)
 
 
 def _gradient(built: TrainingProblem, x: Tensor, y: Tensor) -> dict[str, Array]:

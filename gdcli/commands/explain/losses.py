@@ -25,6 +25,7 @@ class WorkedLoss:
     before: tuple[Quantity, ...]
     value: Quantity
     slopes: Mapping[tuple[int, int], Quantity]
+    parts: tuple[Quantity, ...] = ()  # the data's loss and the penalty, where there is one
 
 
 Rule = tuple[Worked, Worked]  # of one output o with its target t in a sum over N: its term, and dL/do
