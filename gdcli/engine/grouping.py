@@ -10,6 +10,7 @@ import numpy as np
 
 from gdcli.engine.kernels.elementwise import WIDTH
 from gdcli.engine.start_values import hashable
+from gdcli.spec.class_weights import weights_of
 from gdcli.spec.load import Loaded
 from gdcli.spec.sections import RunSpec
 from gdcli.zoo.models import Chain, Objective, Stack, chain_of
@@ -60,7 +61,8 @@ def structure(loaded: Loaded) -> Hashable:
     held_out = None if loaded.validation is None else loaded.validation.x.shape
     # a list may make a bias one number for the whole layer
     lists = tuple((name, np.shape(value)) for name, value in spec.model.init.items() if isinstance(value, list))
-    return (*whole, hashable(settings), _model(loaded), spec.model.freeze, lists, optimizer, rows, held_out)
+    weights = None if spec.loss is None else hashable(weights_of(spec.loss, loaded.training))  # balanced by its rows
+    return (*whole, hashable(settings), _model(loaded), spec.model.freeze, lists, optimizer, rows, held_out, weights)
 
 
 def _model(loaded: Loaded) -> Hashable:

@@ -19,6 +19,7 @@ from gdcli.engine.kernels.base import FleetChain, Kernel
 from gdcli.engine.kernels.batched import BATCHED
 from gdcli.engine.kernels.elementwise import ELEMENTWISE, WIDTH, is_tiny
 from gdcli.engine.kernels.single import Single
+from gdcli.engine.loss_for import loss_for
 from gdcli.engine.param_groups import GroupUpdate, param_groups
 from gdcli.engine.penalty import Penalized
 from gdcli.engine.start_values import start_key, start_values
@@ -29,7 +30,7 @@ from gdcli.spec.load import Loaded
 from gdcli.spec.models import match
 from gdcli.spec.sections import RunSpec
 from gdcli.zoo.expressions import ExpressionError, Name
-from gdcli.zoo.losses import LOSSES, TARGETS, Loss
+from gdcli.zoo.losses import TARGETS, Loss
 from gdcli.zoo.models import Chain, Objective, chain_of
 from gdcli.zoo.objectives import compile_
 from gdcli.zoo.optimizers import OPTIMIZERS
@@ -141,7 +142,7 @@ def _build(members: Sequence[Loaded], name: str) -> TrainingProblem:
     first, spec = members[0], members[0].spec
     device = resolve_device(spec)
     dtype = torch.float64 if spec.settings.dtype == "float64" else torch.float32
-    is_fleet, loss = name in FLEET_KERNELS, LOSSES[spec.loss.name](**spec.loss.arguments) if spec.loss else None
+    is_fleet, loss = name in FLEET_KERNELS, loss_for(first)
     innermost = name in ("elementwise", "objective")
     padded = _padded(members, innermost) if is_fleet else list(members)
     theta, module = _theta(padded, dtype, device, innermost=innermost)

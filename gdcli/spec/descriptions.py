@@ -48,6 +48,8 @@ DESCRIPTIONS = {
     # losses
     "beta": "β: the size of an error from which on the loss is linear.",
     "delta": "δ: the size of an error from which on the loss is linear.",
+    "label_smoothing": "ε: share of each target that is spread over all classes.",
+    "class_weights": "Weight of each class in the mean; balanced: the rarer in the training rows, the larger.",
     # optimizers
     "lr": "Learning rate.",
     "momentum": "Share of the last step that is kept.",

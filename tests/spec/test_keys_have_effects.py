@@ -98,6 +98,9 @@ STACK = a_spec(
 )
 VALIDATED = a_spec(data={"x": X, "y": Y, "validation": 0.4})
 FILE = a_spec(data={"file": "t.csv", "target": "y"}, model={"type": "linear"})
+CLASSES = a_spec(
+    data={"x": X, "y": [0, 1, 2, 1, 1]}, model={"type": "mlp", "layers": [2, 3]}, loss={"name": "cross_entropy"}
+)
 STEP = {"name": "step", "step_size": 1}
 
 CASES: dict[str, tuple[Spec, str, Any]] = {
@@ -138,6 +141,9 @@ CASES: dict[str, tuple[Spec, str, Any]] = {
     "penalty.l2": (a_spec(), "penalty.l2", 0.01),
     "clip.norm": (a_spec(), "clip.norm", 0.01),
     "clip.value": (a_spec(), "clip.value", 0.01),
+    "loss.cross_entropy.label_smoothing": (CLASSES, "loss.label_smoothing", 0.1),
+    "loss.cross_entropy.class_weights": (CLASSES, "loss.class_weights", "balanced"),
+    "loss.nll.class_weights": (at(CLASSES, "loss", {"name": "nll"}), "loss.class_weights", [1, 2, 3]),
     "stop.loss": (a_spec(), "stop.loss", 100),
     "stop.gradient_norm": (a_spec(), "stop.gradient_norm", 100),
     "stop.max_steps": (a_spec(), "stop.max_steps", 2),

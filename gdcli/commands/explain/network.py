@@ -25,6 +25,7 @@ from gdcli.commands.explain.losses import WorkedLoss, worked_loss
 from gdcli.commands.explain.point import EvaluationPoint
 from gdcli.commands.explain.shaping import parts_of_loss, penalized
 from gdcli.commands.explain.tree import LOSS, Names, Quantity, partial, quantity
+from gdcli.spec.class_weights import weights_of
 from gdcli.spec.load import Loaded
 from gdcli.spec.models import match
 from gdcli.zoo.models import Affine, Chain
@@ -103,6 +104,8 @@ class Pass:
             {name for name in model.shapes if name.endswith("weight")} - frozen if self.penalty.is_on else ()
         )
         self.names = names = Names(len(model.layers), tuple(row + 1 for row in point.rows))
+        if (weights := weights_of(spec.loss, table)) is not None:  # balanced ones as numbers
+            self.loss_spec = replace(spec.loss, arguments={**spec.loss.arguments, "class_weights": weights})
         letter = "x" if model.layers else "o"
         self.data = [
             [symbol(names.of(letter, i, b), float(value)) for i, value in enumerate(table.x[row])]

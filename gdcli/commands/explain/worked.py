@@ -251,7 +251,10 @@ class Network:
 
     def _loss(self) -> ExplanationSection:
         loss = self.work.loss
-        before = [Group(loss.before, "", ("p is the softmax of the row's outputs.",))] if loss.before else []
+        note = "p is the softmax of the row's outputs."
+        if any(one.name.text.startswith("q") for one in loss.before):
+            note = f"{note[:-1]}, q its targets, smoothed by ε and times the weights ω of the classes; W is their sum."
+        before = [Group(loss.before, "", (note,))] if loss.before else []
         counts = {"N": "all outputs of the batch", "B": "the rows of the batch"}
         notes = tuple(
             f"{one.label.text} = {one.value}: {counts[one.label.text]}."

@@ -17,7 +17,7 @@ from gdcli.zoo.losses import Loss
 Passes = tuple[Tensor, ...]
 """The rows of a step, or the outputs for them, pass by pass."""
 
-Share = float | Tensor  # of a pass in the step's loss; [R] or [1] where it depends on the targets
+Share = float | Tensor  # of a pass in the step's loss; [R] or no axis where it depends on the targets
 
 
 class Accumulated:
@@ -49,7 +49,7 @@ class Accumulated:
             loss, output = self._kernel.step(xs, ys)
             kept.append((loss, share))
             outputs.append(output.clone() if self._has_runs else output)  # a fleet's may be a buffer
-            factor = share.unsqueeze(-1) if isinstance(share, Tensor) else share
+            factor = share.unsqueeze(-1).to(gradient.dtype) if isinstance(share, Tensor) else share
             if k:
                 total.add_(gradient * factor)
             else:
