@@ -35,6 +35,8 @@ def why_alone(loaded: Loaded) -> str:
         return "there are no updates"
     if spec.stop.max_seconds is not None:
         return "stop.max_seconds is about one run's time"
+    if _follows_loss(spec):
+        return "reduce_on_plateau follows each run's own loss"
     if spec.settings.engine == "autograd" and isinstance(model, Chain):
         return "engine: autograd is for one run"
     if isinstance(model, Stack) and chain_of(model) is None:
@@ -43,6 +45,13 @@ def why_alone(loaded: Loaded) -> str:
     if isinstance(model, Chain) and not model.layers:
         return "there are no parameters"
     return ""
+
+
+def _follows_loss(spec: RunSpec) -> bool:
+    """Say whether a schedule is made of what a run's losses have been, alone or after a warm-up."""
+    given = (spec.scheduler.base, *spec.scheduler.groups.values()) if spec.scheduler else ()
+    after = ({"name": each.name, **(each.arguments.get("then") or {})} for each in given if each is not None)
+    return any(each["name"] == "reduce_on_plateau" for each in after)
 
 
 def structure(loaded: Loaded) -> Hashable:

@@ -181,6 +181,14 @@ BESIDE: dict[str, Spec] = {
     "optimizer.adamw.amsgrad": {"betas": [0.1, 0.2]},
     "optimizer.rprop.step_sizes": {"lr": 1.0},
     "generate.xor.n": {"noise": 0.5},
+    "scheduler.warmup.then": {"total_iters": 1},
+    "scheduler.reduce_on_plateau.cooldown": {"patience": 0, "threshold": 0.9},
+    "scheduler.reduce_on_plateau.eps": {"patience": 0, "threshold": 0.9},
+    "scheduler.reduce_on_plateau.factor": {"patience": 0, "threshold": 0.9},
+    "scheduler.reduce_on_plateau.min_lr": {"patience": 0, "threshold": 0.9},
+    "scheduler.reduce_on_plateau.patience": {"threshold": 0.9},
+    "scheduler.reduce_on_plateau.threshold": {"patience": 0},
+    "scheduler.reduce_on_plateau.threshold_mode": {"patience": 0, "threshold": 0.9},
 }
 """Settings beside which others have their effect."""
 
@@ -204,6 +212,13 @@ OTHER: dict[str, Any] = {
     "step_size": 1,
     "lr": 0.3,
     "total_iters": 2,
+    "patience": 0,
+    "threshold": 0.9,
+    "threshold_mode": "abs",
+    "min_lr": 0.05,
+    "eps": 0.5,
+    "anneal_strategy": "linear",
+    "then": {"name": "step", "step_size": 1},
 }
 
 ELSEWHERE = {
