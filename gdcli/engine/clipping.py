@@ -32,7 +32,8 @@ class Clipping:
     def _by_value(self, value: float | None) -> Callable[[], object]:
         assert value is not None
         gradient, clipped = self._theta.stored_gradient, self.clipped
-        return lambda: torch.clamp(gradient, min=-value, max=value, out=clipped)
+        most = min(value, torch.finfo(gradient.dtype).max)  # a bound beyond it makes NaN
+        return lambda: torch.clamp(gradient, min=-most, max=most, out=clipped)
 
     def _by_norm(self, most: float) -> Callable[[], object]:
         theta, clipped = self._theta, self.clipped

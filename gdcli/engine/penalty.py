@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import torch
@@ -36,6 +37,8 @@ class Penalized:
         self.arranged, self.forward, self.by_run = kernel.arranged, kernel.forward, kernel.by_run
         self.loss_of = kernel.loss_of
         slots = [slot for slot in theta.trained if is_weight(slot.shape)]
+        largest = torch.finfo(theta.stored.dtype).max  # torch refuses a factor beyond it
+        self._l1, self._l2 = (inf if factor > largest else factor for factor in (penalty.l1, 2 * penalty.l2))
         self._pairs = [theta.stretch(slot.start, slot.stop) for slot in slots]
 
     def value(self) -> Tensor:
@@ -45,12 +48,11 @@ class Penalized:
     def step(self, x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
         """Return what :meth:`losses` takes, and the output of a batch; write the gradient into theta."""
         loss, output = self._kernel.step(x, y)
-        l1, l2 = self._penalty.l1, self._penalty.l2
         for weight, gradient in self._pairs:
-            if l2:
-                gradient.add_(weight, alpha=2 * l2)
-            if l1:
-                gradient.add_(weight.sign(), alpha=l1)
+            if self._l2:
+                gradient.add_(weight, alpha=self._l2)
+            if self._l1:
+                gradient.add_(weight.sign(), alpha=self._l1)
         return (loss, self.value()), output
 
     def losses(self, steps: Sequence[Any]) -> Tensor:
