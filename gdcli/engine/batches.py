@@ -26,7 +26,7 @@ class Rows(NamedTuple):
 
     x: Tensor  # [B, D]; a kernel of several runs has an axis for them
     y: Tensor  # [B, O] or [B]
-    index: Any  # where they stand in the data: a slice, or positions [B] or [R, B]
+    index: Any  # where they stand in the data: a slice, or positions [B] or [R, B]; None: held out
 
 
 def aligned(tensor: Tensor) -> Tensor:

@@ -28,6 +28,8 @@ def capture(loop: Loop) -> State:
         "message": list(loop.state.message),
         "shuffle": loop.problem.batches.state(loop.t),
     }
+    if loop.schedules.follow_loss:
+        numbers["schedules"] = loop.schedules.state()
     return State(loop.t, numbers, _arrays(loop) | {f"{ENDED}{run}": row for run, row in loop.state.ended.items()})
 
 
@@ -55,6 +57,13 @@ def fits(loop: Loop, state: State) -> None:
         raise DamagedError("its position is not one of this run")
     if type(numbers.get("seconds")) is not float:
         raise DamagedError("its seconds are no number")
+    if loop.schedules.follow_loss:
+        before = loop.schedules.state()
+        try:
+            loop.schedules.restore(numbers.get("schedules"))
+        except ValueError:
+            raise DamagedError("its learning rates are not those of this run") from None
+        loop.schedules.restore(before)
     _try_generators(loop, state)
 
 
@@ -94,6 +103,8 @@ def restore(loop: Loop, state: State) -> None:
     runs.ended = {run: np.array(array) for run, array in _ended(state).items()}
     for run in np.flatnonzero(~runs.open).tolist():  # the others go on; an interrupted loop calls them interrupted
         runs.status[run], runs.message[run] = numbers["status"][run], numbers["message"][run]
+    if loop.schedules.follow_loss:
+        loop.schedules.restore(numbers["schedules"])
     loop.t, loop.begun = state.steps, time.perf_counter() - numbers["seconds"]
 
 

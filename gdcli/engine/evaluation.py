@@ -53,12 +53,15 @@ def _on(
     kernel = problem.kernel
     with torch.no_grad():
         output = kernel.forward(rows.x)
-        loss: Floats = kernel.loss_of(output, rows.y)[: problem.runs].cpu().numpy().astype(np.float64)
+        losses = kernel.loss_of(output, rows.y)
+        if problem.penalized is not None and rows.index is not None:  # of training rows
+            losses = losses + problem.penalized.value()
+        loss: Floats = losses[: problem.runs].cpu().numpy().astype(np.float64)
         if not metrics:
             return loss, {}
         tables = [getattr(loaded, which) for loaded in problem.members]
         targets = {  # on the device, once for all runs of the same data
-            key: torch.as_tensor(np.ascontiguousarray(table.y)).to(output.device)
+            key: torch.as_tensor(np.ascontiguousarray(table.y)).to(problem.device)
             for key, table in {id(table): table for table in tables}.items()
         }
         pairs = [(each, targets[id(table)]) for each, table in zip(kernel.by_run(output), tables, strict=False)]

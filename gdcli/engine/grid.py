@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gdcli.engine.kernels.base import FleetChain
 from gdcli.engine.kernels.elementwise import ELEMENTWISE, WIDTH, is_tiny
+from gdcli.engine.penalty import penalty_of
 from gdcli.engine.problem import TrainingProblem, compiled
 from gdcli.engine.theta import Theta
 from gdcli.zoo.activations import ACTIVATIONS
@@ -48,7 +49,8 @@ def _elementwise(
     count = min(len(points), max(1, CACHED_SCALARS // (len(built.batches.x) * units)))
     count = -(-count // WIDTH) * WIDTH
     of_one = {slot.name: built.theta.view(slot) for slot in built.theta.slots}
-    theta = Theta(of_one, runs=count, innermost=True)
+    frozen = [slot.name for slot in built.theta.slots if not slot.trained]
+    theta, penalty = Theta(of_one, frozen, runs=count, innermost=True), built.loaded.spec.penalty
     starts = {slot.name: slot.start for slot in theta.slots}
     rows = [
         starts[slot.name] + c - slot.start for c in columns for slot in built.theta.slots if slot.start <= c < slot.stop
@@ -62,7 +64,9 @@ def _elementwise(
             part = turned[:, k : k + count]
             for row, values in zip(rows, part, strict=True):
                 theta.stored[row, : len(values)] = values
-            found[k : k + count] = kernel.loss_of(kernel.forward(x), y)[: part.shape[1]]
+            value = kernel.loss_of(kernel.forward(x), y)
+            value = value + penalty_of(theta.values, theta.trained, penalty) if penalty.is_on else value
+            found[k : k + count] = value[: part.shape[1]]
     return found.numpy()
 
 
@@ -79,6 +83,8 @@ def _chunk(built: TrainingProblem, columns: list[int], points: NDArray[np.float6
             found = _chain(built, model, theta)
         else:
             found = _one_by_one(built, theta)
+        if built.loaded.spec.penalty.is_on:
+            found = found + penalty_of(theta, built.theta.trained, built.loaded.spec.penalty)
     return found.cpu().numpy().astype(np.float64)
 
 

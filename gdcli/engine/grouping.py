@@ -10,6 +10,7 @@ import numpy as np
 
 from gdcli.engine.kernels.elementwise import WIDTH
 from gdcli.engine.start_values import hashable
+from gdcli.spec.class_weights import weights_of
 from gdcli.spec.load import Loaded
 from gdcli.spec.sections import RunSpec
 from gdcli.zoo.models import Chain, Objective, Stack, chain_of
@@ -34,6 +35,8 @@ def why_alone(loaded: Loaded) -> str:
         return "there are no updates"
     if spec.stop.max_seconds is not None:
         return "stop.max_seconds is about one run's time"
+    if _follows_loss(spec):
+        return "reduce_on_plateau follows each run's own loss"
     if spec.settings.engine == "autograd" and isinstance(model, Chain):
         return "engine: autograd is for one run"
     if isinstance(model, Stack) and chain_of(model) is None:
@@ -42,6 +45,13 @@ def why_alone(loaded: Loaded) -> str:
     if isinstance(model, Chain) and not model.layers:
         return "there are no parameters"
     return ""
+
+
+def _follows_loss(spec: RunSpec) -> bool:
+    """Say whether a schedule is made of what a run's losses have been, alone or after a warm-up."""
+    given = (spec.scheduler.base, *spec.scheduler.groups.values()) if spec.scheduler else ()
+    after = ({"name": each.name, **(each.arguments.get("then") or {})} for each in given if each is not None)
+    return any(each["name"] == "reduce_on_plateau" for each in after)
 
 
 def structure(loaded: Loaded) -> Hashable:
@@ -60,7 +70,8 @@ def structure(loaded: Loaded) -> Hashable:
     held_out = None if loaded.validation is None else loaded.validation.x.shape
     # a list may make a bias one number for the whole layer
     lists = tuple((name, np.shape(value)) for name, value in spec.model.init.items() if isinstance(value, list))
-    return (*whole, hashable(settings), _model(loaded), spec.model.freeze, lists, optimizer, rows, held_out)
+    weights = None if spec.loss is None else hashable(weights_of(spec.loss, loaded.training))  # balanced by its rows
+    return (*whole, hashable(settings), _model(loaded), spec.model.freeze, lists, optimizer, rows, held_out, weights)
 
 
 def _model(loaded: Loaded) -> Hashable:

@@ -104,14 +104,15 @@ class Loop:
         self.all_steps = self.spec.settings.epochs * self.per_epoch
         self.full_batch = problem.batches.are_full
         self.per_epoch_loss = "full_loss" in columns or self.stop.loss is not None or self.stop.patience is not None
+        self.schedules = LrSchedules(problem.updates, self.per_epoch, self.all_steps)
+        self.per_epoch_loss |= self.schedules.follow_loss
         self.per_epoch_loss &= self.spec.settings.epochs > 0
-        self.stops = any(value is not None for value in self.stop.model_dump().values())
+        self.stops = any(value is not None for value in self.stop.model_dump().values()) or self.schedules.follow_loss
         keep = "values" if "gradients" in columns else keep or keep_of(problem)
         self.log = GradientLog(problem, keep)
         numbers = self.log.width + (self.theta.values.shape[1] if "parameters" in columns else 0)  # a step and run
         most = BLOCK_SCALARS // (len(self.theta.values) * max(numbers, 1))
         self.capacity = max(1, min(MAX_BLOCK_STEPS, most, self.all_steps))
-        self.schedules = LrSchedules(problem.updates)
         self.lr = lr_column(problem, problem.updates[0].lr if problem.updates else np.nan)
         self.state = RunState(self.runs, f"all {self.spec.settings.epochs} epochs")
         self.nothing = np.full(self.runs, np.nan)  # the value of a column at a step that has none
@@ -170,7 +171,7 @@ class Loop:
         """Run up to K steps and return their columns; None when there are no more."""
         restore, rows, first = self.problem.snapshot(), GrowingBlock(), self.t + 1
         count = np.where(self.state.open, self.capacity + 1, 0)  # of each run's steps, cut below
-        updates, rates = self.schedules.of_epoch(self.t // self.per_epoch), None
+        updates, rates = self.schedules.at(self.t + 1), None
         if self.schedules.are_scheduled:
             rates = rows.rates
         after = self.after_update if self.columns or self.stops or self.per_epoch_loss else None
@@ -182,8 +183,7 @@ class Loop:
         for k, step in enumerate(islice(steps, self.capacity)):
             self.t = t = t + 1
             if rates is not None:
-                if (t - 1) % self.per_epoch == 0:
-                    updates = self.schedules.of_epoch((t - 1) // self.per_epoch)
+                updates = self.schedules.at(t)
                 rates.append(updates)
             loss, output = training_step(problem, step, updates, t, keep, k)
             add_step(step)
@@ -232,9 +232,11 @@ class Loop:
         if stop.loss is not None:
             loss, reached = rows.full_loss[-1], f"{stop.loss:g} at epoch {epoch}"
             self.end(loss <= stop.loss, lambda run: f"loss {loss[run]:.6g} <= {reached}", rows, count)
-        if stop.patience is not None:
-            held_out, state = self.problem.validation, self.state
+        held_out, state = self.problem.validation, self.state
+        if stop.patience is not None or self.schedules.follow_loss:
             watched = rows.full_loss[-1] if held_out is None else loss_of(self.problem, held_out)
+            self.schedules.observe(float(watched[0]))
+        if stop.patience is not None:
             stale = state.stale_after(watched, epoch)
             name = "loss" if held_out is None else "validation loss"
             why = f"no better {name} in {stop.patience} epochs, at epoch {epoch}: "
@@ -305,7 +307,7 @@ class Loop:
         restore()
         for k in range(steps):
             yield k
-            updates = rows.rates[k] if rows.rates else self.schedules.of_epoch(0) if first else ()
+            updates = rows.rates[k] if rows.rates else self.schedules.at(1) if first else ()
             training_step(self.problem, rows.steps[k], updates, first + k, keep, k)
         yield steps
 

@@ -11,13 +11,17 @@ import torch
 from torch import Tensor
 
 from gdcli.engine.batches import Batches, Rows, as_tensors
+from gdcli.engine.clipping import Clipping, after_clipping
 from gdcli.engine.device import resolve_device, resolve_threads
+from gdcli.engine.kernels.accumulated import Accumulated
 from gdcli.engine.kernels.autograd import on_chain, on_module, on_objective
 from gdcli.engine.kernels.base import FleetChain, Kernel
 from gdcli.engine.kernels.batched import BATCHED
 from gdcli.engine.kernels.elementwise import ELEMENTWISE, WIDTH, is_tiny
 from gdcli.engine.kernels.single import Single
+from gdcli.engine.loss_for import loss_for
 from gdcli.engine.param_groups import GroupUpdate, param_groups
+from gdcli.engine.penalty import Penalized
 from gdcli.engine.start_values import start_key, start_values
 from gdcli.engine.theta import Theta
 from gdcli.errors import SpecError
@@ -26,7 +30,7 @@ from gdcli.spec.load import Loaded
 from gdcli.spec.models import match
 from gdcli.spec.sections import RunSpec
 from gdcli.zoo.expressions import ExpressionError, Name
-from gdcli.zoo.losses import LOSSES, TARGETS, Loss
+from gdcli.zoo.losses import TARGETS, Loss
 from gdcli.zoo.models import Chain, Objective, chain_of
 from gdcli.zoo.objectives import compile_
 from gdcli.zoo.optimizers import OPTIMIZERS
@@ -50,6 +54,7 @@ class TrainingProblem:
     batches: Batches
     validation: Rows | None
     module: torch.nn.Module | None  # torch's layers of a sequential model
+    penalized: Penalized | None  # the kernel, where there is a penalty
 
     @property
     def loaded(self) -> Loaded:
@@ -137,12 +142,16 @@ def _build(members: Sequence[Loaded], name: str) -> TrainingProblem:
     first, spec = members[0], members[0].spec
     device = resolve_device(spec)
     dtype = torch.float64 if spec.settings.dtype == "float64" else torch.float32
-    is_fleet, loss = name in FLEET_KERNELS, LOSSES[spec.loss.name](**spec.loss.arguments) if spec.loss else None
+    is_fleet, loss = name in FLEET_KERNELS, loss_for(first)
     innermost = name in ("elementwise", "objective")
     padded = _padded(members, innermost) if is_fleet else list(members)
     theta, module = _theta(padded, dtype, device, innermost=innermost)
     module = None if is_fleet else module
     kernel = _kernel(name, first, theta, loss, module)
+    if loss is not None and spec.batch.accumulate > 1 and spec.settings.epochs:
+        kernel = Accumulated(kernel, theta, loss, spec.batch.pass_rows(first.samples))
+    penalized = Penalized(kernel, theta, spec.penalty) if spec.penalty.is_on else None
+    kernel = penalized or kernel
     of = spec.loss.name if spec.loss else "", dtype, device
     batches = Batches(kernel, as_tensors([loaded.training for loaded in padded], *of), padded)
     if isinstance(kernel, FleetChain) and not batches.shuffle:  # a shuffled epoch would draw its order
@@ -151,8 +160,9 @@ def _build(members: Sequence[Loaded], name: str) -> TrainingProblem:
     validation = None if first.validation is None else _validation(kernel, held_out)
     updates = _updates(padded, theta) if spec.settings.epochs and spec.optimizer is not None else ()
     return TrainingProblem(
-        tuple(members), device, dtype, theta, kernel, name, loss, updates, batches, validation, module
-    )
+        tuple(members), device, dtype, theta, kernel, name, loss, updates, batches, validation, module,
+        penalized,
+    )  # fmt: skip
 
 
 def kernel_name(loaded: Loaded) -> str:
@@ -218,17 +228,24 @@ def _validation(kernel: Kernel, tables: Sequence[tuple[Tensor, Tensor]]) -> Rows
     x, y = tables[0]
     if any(table is not tables[0] for table in tables):
         x, y = torch.stack([x for x, _ in tables]), torch.stack([y for _, y in tables])
-    return Rows(*kernel.arranged(x, y), slice(None))
+    return Rows(*kernel.arranged(x, y), None)
 
 
 def _updates(members: Sequence[Loaded], theta: Theta) -> tuple[GroupUpdate, ...]:
-    """Bind one rule per group of neighbouring parameters, its settings columns where runs differ."""
-    optimizer = members[0].spec.optimizer
+    """Bind one rule per group of neighbouring parameters, its settings columns where runs differ.
+
+    Where gradients are clipped, the first one clips all of them.
+    """
+    spec = members[0].spec
+    optimizer, clipping = spec.optimizer, Clipping(theta, spec.clip) if spec.clip.is_on else None
     assert optimizer is not None
-    updates = []
-    for part in param_groups(members[0].spec, theta.trained):
+    updates: list[GroupUpdate] = []
+    for part in param_groups(spec, theta.trained):
         settings = _settings(members, part.group, theta.innermost)
-        bound = OPTIMIZERS[optimizer.name](**settings)(*theta.stretch(part.start, part.end))
+        gradient = None if clipping is None else clipping.clipped
+        bound = OPTIMIZERS[optimizer.name](**settings)(*theta.stretch(part.start, part.end, gradient))
+        if clipping is not None and not updates:
+            bound = after_clipping(bound, clipping)
         lr = settings["lr"]
         updates.append(GroupUpdate(bound, lr if isinstance(lr, np.ndarray) else float(lr), part.schedule))
     return tuple(updates)

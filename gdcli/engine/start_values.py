@@ -168,8 +168,9 @@ def _through(spec: RunSpec, model: Stack, module: torch.nn.Module, x: Any, what:
 
 def _smallest_batch(spec: RunSpec, samples: int) -> int:
     rows = spec.batch.rows(samples)
-    rest = 0 if spec.batch.drop_last else samples % rows
-    return rest or rows
+    left = 0 if spec.batch.drop_last else samples % rows  # of the last step, which may be cut short
+    each = spec.batch.pass_rows(samples)
+    return min(step % each or each for step in (rows, left or rows))
 
 
 def first_line(error: Exception) -> str:

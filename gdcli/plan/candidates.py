@@ -172,6 +172,7 @@ def _labelled(spec: RunSpec, entries: Sequence[tuple[str, dict[str, Any]]]) -> d
     found: dict[str, dict[str, Any]] = {}
     for k, (batch, (label, entry)) in enumerate(zip(checked, entries, strict=True)):
         label += " drop_last" if batch.drop_last else ""
+        label += f" accumulate {batch.accumulate}" if batch.accumulate > 1 else ""
         if differ and batch.mode != "full":
             label += " shuffled" if batch.shuffles else " unshuffled"
         if label in found:

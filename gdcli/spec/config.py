@@ -31,7 +31,13 @@ def filled_in(spec: RunSpec) -> dict[str, Any]:
     if spec.data is not None:
         unread = () if spec.batch.mode == "mini-batch" else ("size", "drop_last")
         cut = {key: value for key, value in spec.batch.model_dump().items() if key not in unread}
+        if spec.batch.accumulate == 1:
+            del cut["accumulate"]
         found["batch"] = cut | {"shuffle": spec.batch.shuffles}
+    if penalty := {key: value for key, value in spec.penalty.model_dump().items() if value}:
+        found["penalty"] = penalty
+    if clip := _given(spec.clip.model_dump()):
+        found["clip"] = clip
     found |= settings
     if stop := _given(spec.stop.model_dump()):
         found["stop"] = stop

@@ -55,6 +55,8 @@ def _without_effect(spec: RunSpec) -> Iterator[tuple[Path, str]]:
         if isinstance(value, dict):
             yield from _batch(("compare", "batches", index), Batch.model_validate(value))
     yield from _record(spec)
+    if spec.clip.is_on and spec.model.name == "identity":
+        yield ("clip",), "it is for gradients of parameters, and the model identity has none"
 
 
 def _ingredients(spec: RunSpec) -> Iterator[tuple[Path, Mapping[str, Callable[..., Any]], Ingredient]]:
@@ -120,7 +122,8 @@ def _data(spec: RunSpec) -> Iterator[tuple[Path, str]]:
 
 def _batch(path: Path, batch: Batch) -> Iterator[tuple[Path, str]]:
     for key in batch.without_effect():
-        yield (*path, key), f"it is for mode mini-batch, and mode is {batch.mode}"
+        modes = "modes mini-batch and stochastic" if key == "accumulate" else "mode mini-batch"
+        yield (*path, key), f"it is for {modes}, and mode is {batch.mode}"
 
 
 def _record(spec: RunSpec) -> Iterator[tuple[Path, str]]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from gdcli.errors import Problem, SpecError
 from gdcli.report.styles import STYLES
-from gdcli.spec import preconditions, sizes
+from gdcli.spec import class_weights, preconditions, sizes
 from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.models import constant_error, group_problems, layer_problems, name_problems
 from gdcli.spec.sections import RunSpec
@@ -258,7 +258,7 @@ def _shapes(loaded: Loaded) -> list[Problem]:
     spec, table, model = loaded.spec, loaded.training, loaded.architecture
     if table is None or spec.loss is None:
         return []
-    problems = list(preconditions.problems(spec, table, model))
+    problems = [*preconditions.problems(spec, table, model), *class_weights.problems(spec, table, model)]
     if not isinstance(model, Chain) or problems:
         return problems
     features = table.x.shape[1]
@@ -376,7 +376,8 @@ def _too_long(loaded: Loaded) -> Iterator[Problem]:
 def _warnings(spec: RunSpec, training: Table | None, model: Architecture) -> Iterator[Problem]:
     if training is None or spec.loss is None:
         return
-    if spec.batch.mode == "mini-batch" and spec.batch.size > len(training.x):
-        what = f"{spec.batch.size} rows a step, the data have {len(training.x)}: one step an epoch"
-        yield spec.problem(("batch", "size"), what)
+    rows = spec.batch.size * spec.batch.accumulate
+    if spec.batch.mode == "mini-batch" and rows > len(training.x):
+        what = f"{rows} rows a step, the data have {len(training.x)}: one step an epoch"
+        yield spec.problem(("batch", "size" if spec.batch.size > len(training.x) else "accumulate"), what)
     yield from preconditions.warnings(spec, training, model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import chain, islice
 from math import prod
@@ -28,8 +28,21 @@ _OF_MATRICES = frozenset(INIT_NAMES) - {"zeros", "ones", "normal", "uniform", "t
 
 def name_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> list[Problem]:
     """Return what is wrong with init, freeze, groups and style for a model whose parameters have these shapes."""
-    checks = (_init_problems, _freeze_problems, group_problems, _style_problems)
+    checks = (_init_problems, _freeze_problems, group_problems, _style_problems, _penalty_problems)
     return list(islice(chain.from_iterable(check(spec, shapes) for check in checks), MAX_PROBLEMS))
+
+
+def is_weight(shape: Sequence[int]) -> bool:
+    """Say whether a parameter of this shape is a weight, which a penalty counts: no bias, no scale of a norm."""
+    return len(shape) > 1
+
+
+def _penalty_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Problem]:
+    frozen = {name for pattern in spec.model.freeze for name in match(pattern, shapes)}
+    if spec.penalty.is_on and not any(is_weight(shape) for name, shape in shapes.items() if name not in frozen):
+        what = "has no effect: it is for weights, parameters of two axes or more, and none is trained"
+        hint = "Write it into the expression" if spec.model.name == "objective" else ""
+        yield spec.problem(("penalty",), what, hint, at_key=True)
 
 
 def _style_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Problem]:

@@ -176,6 +176,7 @@ def _is_list_of_values(path: str, value: str) -> bool:
     return "," in value and not value.lstrip().startswith(("[", "{", '"', "'")) and path not in _TEXTS
 
 
+_OF_OTHER_MODES = {("full", "shuffle"), ("stochastic", "shuffle"), ("stochastic", "accumulate")}
 _TEXTS = ("description", "model.expression", "data.file")
 
 
@@ -188,7 +189,7 @@ def takes(path: str, choice: Any, key: str) -> bool:
     tag = _SHORT.get(path, "name")
     name = str(choice.get(tag) if isinstance(choice, dict) else choice)
     if path == "batch":
-        return name in ("mini-batch", "None") or (key == "shuffle" and name in ("full", "stochastic"))
+        return name in ("mini-batch", "None") or (name, key) in _OF_OTHER_MODES
     table: Mapping[str, Any] = _TABLES.get(path, {})
     return name not in table or key in {"groups", "init", "freeze", *_keys_of([table[name]])}
 

@@ -313,6 +313,11 @@ class _Reading:
             return None
         name, given = found
         rest = {key: item for key, item in given.items() if key not in beside}
+        if name == "warmup" and rest.get("then") is not None:
+            after = self.schedule((*path, "then"), rest["then"])
+            if after is None:
+                return None
+            rest["then"] = {"name": after.name, **after.arguments}
         values = self.arguments(SCHEDULERS[name], rest, path, ("name", *beside), made=True)
         return None if values is None else Ingredient(name, values)
 

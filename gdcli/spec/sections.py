@@ -40,6 +40,7 @@ class Batch(Section):
     size: Count = 32  # rows a step in mode mini-batch
     shuffle: bool | None = None
     drop_last: bool = False
+    accumulate: Count = 1  # batches whose gradients make one step
 
     @model_validator(mode="before")
     @classmethod
@@ -55,11 +56,16 @@ class Batch(Section):
         """Return the keys that this mode does not read, at values that are not their defaults."""
         if self.mode == "mini-batch":
             return []
-        return [key for key in ("size", "drop_last") if getattr(self, key) != type(self).model_fields[key].default]
+        unread = ("size", "drop_last", "accumulate") if self.mode == "full" else ("size", "drop_last")
+        return [key for key in unread if getattr(self, key) != type(self).model_fields[key].default]
+
+    def pass_rows(self, samples: int) -> int:
+        """Rows of one forward and backward pass."""
+        return min({"full": samples, "stochastic": 1, "mini-batch": self.size}[self.mode], samples)
 
     def rows(self, samples: int) -> int:
-        """Rows a step."""
-        return min({"full": samples, "stochastic": 1, "mini-batch": self.size}[self.mode], samples)
+        """Rows a step: of all passes whose gradients it accumulates."""
+        return min(self.pass_rows(samples) * self.accumulate, samples)
 
     def steps(self, samples: int) -> int:
         """Steps an epoch; 1 for an objective, which has no samples."""
@@ -77,6 +83,36 @@ class Stop(Section):
     max_steps: Count | None = None
     max_seconds: Positive | None = None
     patience: Count | None = None
+
+
+class Clip(Section):
+    """The largest gradient that an update takes: by the norm of all of it, or entry by entry."""
+
+    norm: Positive | None = None
+    value: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Clip:
+        if self.norm is not None and self.value is not None:
+            raise ValueError("takes norm or value, not both")
+        return self
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is clipped."""
+        return self != Clip()
+
+
+class Penalty(Section):
+    """What is added to the training loss for the size of the weights: l1 Σ|w| + l2 Σw²."""
+
+    l1: Annotated[float, Ge(0)] = 0.0
+    l2: Annotated[float, Ge(0)] = 0.0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is added."""
+        return bool(self.l1 or self.l2)
 
 
 class Print(Section):
@@ -233,6 +269,8 @@ class RunSpec:
     optimizer: Optimizer | None
     scheduler: Scheduler | None
     batch: Batch
+    penalty: Penalty
+    clip: Clip
     stop: Stop
     print: Print
     record: Recording
@@ -309,8 +347,8 @@ def problem_at(document: Node, complaint: Complaint) -> Problem:
 
 
 SECTIONS: dict[str, type[Section]] = {
-    "batch": Batch, "stop": Stop, "print": Print, "record": Recording, "checkpoint": Checkpoint, "sweep": SweepGrid,
-    "compare": Compare,
+    "batch": Batch, "penalty": Penalty, "clip": Clip, "stop": Stop, "print": Print, "record": Recording,
+    "checkpoint": Checkpoint, "sweep": SweepGrid, "compare": Compare,
 }  # fmt: skip
 INGREDIENTS = ("data", "model", "loss", "optimizer", "scheduler")
 KEYS = (*Settings.model_fields, *INGREDIENTS, *SECTIONS)

@@ -52,6 +52,8 @@ def memory(spec: RunSpec, model: Chain | Objective, rows: int, columns: int, run
     item = _item(spec)
     scalars = parameters(model)
     a_scalar = (4 + 2 * states(spec.optimizer)) * item + _INDICES
+    if spec.clip.is_on:
+        a_scalar += item
     if spec.record.gradients == "values":
         a_scalar += item + 8  # a row of the block, and as float64
     units = sum(layer.outputs for layer in model.layers) if isinstance(model, Chain) else 0
@@ -61,7 +63,7 @@ def memory(spec: RunSpec, model: Chain | Objective, rows: int, columns: int, run
 
 def step_memory(spec: RunSpec, rows: int, units: int) -> int:
     """Return the bytes of a step: outputs, activations and their gradients, of so many units a row."""
-    return 3 * spec.batch.rows(rows) * units * _item(spec)
+    return 3 * spec.batch.pass_rows(rows) * units * _item(spec)
 
 
 def data_memory(spec: RunSpec, numbers: int) -> int:

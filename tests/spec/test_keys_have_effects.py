@@ -98,6 +98,9 @@ STACK = a_spec(
 )
 VALIDATED = a_spec(data={"x": X, "y": Y, "validation": 0.4})
 FILE = a_spec(data={"file": "t.csv", "target": "y"}, model={"type": "linear"})
+CLASSES = a_spec(
+    data={"x": X, "y": [0, 1, 2, 1, 1]}, model={"type": "mlp", "layers": [2, 3]}, loss={"name": "cross_entropy"}
+)
 STEP = {"name": "step", "step_size": 1}
 
 CASES: dict[str, tuple[Spec, str, Any]] = {
@@ -133,6 +136,14 @@ CASES: dict[str, tuple[Spec, str, Any]] = {
     "batch.size": (a_spec(), "batch.size", 3),
     "batch.shuffle": (a_spec(), "batch.shuffle", False),
     "batch.drop_last": (a_spec(), "batch.drop_last", True),
+    "batch.accumulate": (a_spec(), "batch.accumulate", 2),
+    "penalty.l1": (a_spec(), "penalty.l1", 0.01),
+    "penalty.l2": (a_spec(), "penalty.l2", 0.01),
+    "clip.norm": (a_spec(), "clip.norm", 0.01),
+    "clip.value": (a_spec(), "clip.value", 0.01),
+    "loss.cross_entropy.label_smoothing": (CLASSES, "loss.label_smoothing", 0.1),
+    "loss.cross_entropy.class_weights": (CLASSES, "loss.class_weights", "balanced"),
+    "loss.nll.class_weights": (at(CLASSES, "loss", {"name": "nll"}), "loss.class_weights", [1, 2, 3]),
     "stop.loss": (a_spec(), "stop.loss", 100),
     "stop.gradient_norm": (a_spec(), "stop.gradient_norm", 100),
     "stop.max_steps": (a_spec(), "stop.max_steps", 2),
@@ -170,6 +181,14 @@ BESIDE: dict[str, Spec] = {
     "optimizer.adamw.amsgrad": {"betas": [0.1, 0.2]},
     "optimizer.rprop.step_sizes": {"lr": 1.0},
     "generate.xor.n": {"noise": 0.5},
+    "scheduler.warmup.then": {"total_iters": 1},
+    "scheduler.reduce_on_plateau.cooldown": {"patience": 0, "threshold": 0.9},
+    "scheduler.reduce_on_plateau.eps": {"patience": 0, "threshold": 0.9},
+    "scheduler.reduce_on_plateau.factor": {"patience": 0, "threshold": 0.9},
+    "scheduler.reduce_on_plateau.min_lr": {"patience": 0, "threshold": 0.9},
+    "scheduler.reduce_on_plateau.patience": {"threshold": 0.9},
+    "scheduler.reduce_on_plateau.threshold": {"patience": 0},
+    "scheduler.reduce_on_plateau.threshold_mode": {"patience": 0, "threshold": 0.9},
 }
 """Settings beside which others have their effect."""
 
@@ -193,6 +212,13 @@ OTHER: dict[str, Any] = {
     "step_size": 1,
     "lr": 0.3,
     "total_iters": 2,
+    "patience": 0,
+    "threshold": 0.9,
+    "threshold_mode": "abs",
+    "min_lr": 0.05,
+    "eps": 0.5,
+    "anneal_strategy": "linear",
+    "then": {"name": "step", "step_size": 1},
 }
 
 ELSEWHERE = {
