@@ -18,6 +18,7 @@ from gdcli.records import Result
 from gdcli.runner.executors.threads import here, threads_of
 from gdcli.runner.executors.worker import Executor, SpecSource, Work
 from gdcli.runner.jobs import FOLDERS, Capture, Layout, PlannedRun, columns_of, ended
+from gdcli.runner.kept_files import fit_together
 from gdcli.runner.provenance import Provenance
 from gdcli.runner.record_run import Warn
 from gdcli.runner.shards import begun, run_single, shards_of
@@ -72,7 +73,8 @@ def run_all(
     A run that fails does not stop the others, unless the plan says so. With ``again``, runs of this part that have
     ended before are not run again.
     """
-    layout = Layout(folder if plan.folders else None, len(plan.runs), plan.origin, folder / PARTIAL_RESULTS / part)
+    root, results = folder if plan.folders else None, folder / PARTIAL_RESULTS / part
+    layout = Layout(root, len(plan.runs), plan.origin, results, keep_models(plan))
     found = ended(plan.runs, layout) if again else []
     done = {result.number for result in found}
     if rows is not None:
@@ -98,6 +100,11 @@ def run_all(
         if plan.fail_fast and result.status == "failed":
             break
     return sorted(found, key=lambda result: result.number)
+
+
+def keep_models(plan: Plan) -> bool:
+    """Say whether each run's folder has its model: there are folders, and the models are small enough together."""
+    return plan.folders and len(plan.runs) <= FOLDERS and fit_together(run.loaded for run in plan.runs)
 
 
 class ResultRows:

@@ -74,6 +74,7 @@ class Layout:
     count: int
     origin: Provenance
     partial_results: Path | None = None
+    models: bool = True  # whether each run's folder has its model
 
     def of(self, run: PlannedRun) -> Path | None:
         """Return a run's own folder; None beyond 100 runs."""
@@ -160,7 +161,7 @@ class Collector:
             metrics={**outcome.metrics, **self._compared(run.loaded, outcome)},
             to_target=hit,
             losses=finished.losses if capture.curve and finished is not None else None,
-            parameters=outcome.parameters if capture.parameters else None,
+            parameters=(*outcome.parameters, *outcome.buffers) if capture.parameters else None,
             path=path,
             kernel=kernel,
         )
