@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gdcli.engine.prediction import bytes_of
 from gdcli.records import Outcome
 from gdcli.runner.provenance import preprocessing
 from gdcli.spec.load import Loaded
@@ -34,8 +32,3 @@ def sides(loaded: Loaded) -> models.ModelSides:
     if table is None:
         return models.ModelSides((), ())
     return models.ModelSides(table.features, table.targets, table.classes)
-
-
-def fit_together(runs: Iterable[Loaded]) -> bool:
-    """Say whether the models of runs have few enough bytes for each to lie in its run's folder."""
-    return sum(bytes_of(loaded.spec, loaded.architecture) for loaded in runs) <= models.MOST_TOGETHER

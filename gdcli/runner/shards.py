@@ -141,7 +141,7 @@ def train_shard(
 
     outcomes = training.train(timing, after_block)
     kernel = "single" if problem.kernel_name == "by_hand" else problem.kernel_name
-    as_parameters = problem.theta.as_parameters if capture.parameters else lambda values: ()
+    as_parameters = problem.theta.as_parameters if capture.ends else lambda values: ()
     results = []
     for k, hashes in enumerate(all_hashes):
         finished = training.finished[k] if training.finished else None

@@ -107,6 +107,15 @@ def header_bytes(tensors: Wanted, about: str = "") -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
+def megabytes(count: int) -> str:
+    """Return bytes as people read them.
+
+    >>> megabytes(123_456_789)
+    '123.5 MB'
+    """
+    return f"{count / 10**6:,.1f} MB"
+
+
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
@@ -152,6 +161,15 @@ def _header(path: Path, stream: IO[bytes]) -> WeightsHeader:
         return header_of(stream, os.fstat(stream.fileno()).st_size)
     except ArgumentError as error:
         raise DamagedError(f"{path}: {error.message}") from None
+
+
+def digest(path: Path) -> str:
+    """Return a file's sha256, read in pieces. Raises DamagedError."""
+    found = hashlib.sha256()
+    with files.existing(path) as stream:
+        while part := stream.read(2**20):
+            found.update(part)
+    return found.hexdigest()
 
 
 def recorded(summary: Mapping[str, Any], name: str) -> str | None:
