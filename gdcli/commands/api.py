@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gdcli.commands.compare import compare as compare_command
 from gdcli.commands.context import Context, Ended, ExecutionOptions, Frontend
-from gdcli.commands.predictors import Predict, of_record, of_run
+from gdcli.commands.predictors import Predictor, of_record, of_run
 from gdcli.commands.run import RunReport
 from gdcli.commands.run import run as run_command
 from gdcli.commands.sweep import sweep as sweep_command
@@ -35,6 +35,7 @@ from gdcli.storage.request import CompareRequest, RunRequest, SweepRequest
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
+    import torch
 
 Spec = str | os.PathLike[str] | Mapping[str, Any]
 """A bundled name, the path of a YAML file, or a spec as a dict."""
@@ -68,8 +69,8 @@ class Run:
     folder: Path | None  # of the record; None where nothing was written
     trained: Callable[[], RunReport] = field(repr=False)
     """Returns the run with its model; a record's is trained again, which gives the same bits."""
-    predictor: Callable[[], Predict] = field(repr=False)
-    """Returns the function from rows [N, D], as the data are, to outputs [N, O]: of a record by its model's file."""
+    predictor: Callable[[], Predictor] = field(repr=False)
+    """Returns the trained model: of a record by its file."""
     kept: Mapping[str, Floats] | None = field(default=None, repr=False)  # the parameters that a record has
 
     @property
@@ -84,6 +85,14 @@ class Run:
             return self.kept
         return {parameter.name: parameter.values for parameter in self.trained().finished.outcome.parameters}
 
+    @cached_property
+    def model(self) -> torch.nn.Module:
+        """The trained model as torch's own module, in evaluation mode; its input is standardized as the data were.
+
+        Its state dict has the names of ``parameters``. Raises SpecError for an objective.
+        """
+        return self.predictor().module()
+
     def predict(self, x: ArrayLike) -> Floats:
         """Return the trained model's output [N, O] for rows x [N, D], or numbers [N] where D is 1.
 
@@ -96,7 +105,7 @@ class Run:
         [[0.732, 0.766]]
         """
         given = np.asarray(x, np.float64)
-        return self.predictor()(given[:, None] if given.ndim == 1 else given)
+        return self.predictor().outputs(given[:, None] if given.ndim == 1 else given)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the steps as a table. Raises MachineError without pandas."""

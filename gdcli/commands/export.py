@@ -119,7 +119,9 @@ def _all_steps(runs: Sequence[Path]) -> ExportTable:
     return ExportTable(("run", *columns), lines())
 
 
-ENDINGS = {"csv": (".csv", ".txt"), "parquet": (".parquet", ".pq")}
+ENDINGS = {
+    "csv": (".csv", ".txt"), "parquet": (".parquet", ".pq"), "state_dict": (".pt", ".pth"), "onnx": (".onnx",),
+}  # fmt: skip
 
 
 def form_of(asked: str | None, path: Path | None) -> str:
