@@ -111,6 +111,7 @@ class Outcome:
     parameters: tuple[Parameter, ...]  # in the model's order, after training
     metrics: Mapping[str, float] = field(default_factory=dict)  # accuracy, validation_loss, ...
     prediction: Prediction | None = None
+    buffers: tuple[Parameter, ...] = ()  # of torch's own layers, such as the means of a batch norm
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,7 @@ class Outcomes:
     values: Floats  # [R, P] rows of theta, see Theta.as_parameters
     metrics: Mapping[str, Floats | Integers]  # [R] each
     predictions: tuple[Prediction | None, ...]
+    buffers: tuple[Parameter, ...] = ()  # of torch's own layers, which are one run's
 
     def of_run(self, run: int, as_parameters: Callable[[Floats], tuple[Parameter, ...]]) -> Outcome:
         """Return one run's outcome; ``as_parameters`` names the entries of its row of theta."""
@@ -192,6 +194,7 @@ class Outcomes:
             parameters=as_parameters(self.values[run]),
             metrics={} if diverged else {name: column[run].item() for name, column in self.metrics.items()},
             prediction=self.predictions[run],
+            buffers=self.buffers,
         )
 
 

@@ -18,7 +18,7 @@ from gdcli.errors import GdcliError
 
 def app() -> typer.Typer:
     """Return the Typer application with every command."""
-    from gdcli.cli import records, specs, train
+    from gdcli.cli import models, records, specs, train
 
     application = typer.Typer(
         name="gdcli",
@@ -42,9 +42,9 @@ def app() -> typer.Typer:
             print(context.get_help())
 
     commands = (
-        train.run, train.sweep, train.compare, train.resume, train.verify, specs.explain, specs.check, specs.plot,
-        specs.ema, specs.catalog, records.ls, records.show, records.diff, records.rm, records.export, specs.validate,
-        specs.schema, specs.cp,
+        train.run, train.sweep, train.compare, train.resume, train.verify, models.predict, models.evaluate,
+        specs.explain, specs.check, specs.plot, specs.ema, specs.catalog, records.ls, records.show, records.diff,
+        records.rm, records.export, specs.validate, specs.schema, specs.cp,
     )  # fmt: skip
     for command in commands:
         application.command()(command)

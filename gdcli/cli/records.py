@@ -248,9 +248,10 @@ def agreed(folders: Sequence[Path]) -> bool:
 
 
 def export(
+    ctx: typer.Context,
     run: RunArgument,
     form: Annotated[
-        Literal["csv", "parquet", "tensorboard"] | None,
+        Literal["csv", "parquet", "tensorboard", "state_dict", "onnx"] | None,
         typer.Option("--format", "-f", help="What to write. Default: what the file's ending says, else csv."),
     ] = None,
     to: Annotated[
@@ -259,7 +260,7 @@ def export(
             "--to",
             "-o",
             metavar="PATH",
-            help="A file; a folder for tensorboard. Default: standard output, ID.parquet, tensorboard/.",
+            help="A file; a folder for tensorboard. Default: standard output, ID.parquet, ID.pt, tensorboard/.",
         ),
     ] = None,
     output: Annotated[Path, typer.Option("--output", help="Folder of the records.")] = Path("runs"),
@@ -268,6 +269,8 @@ def export(
     quiet: options.QuietOption = False,
 ) -> int:
     """Write all numbers of a record as one table, CSV or Parquet, or its losses as TensorBoard's event files.
+
+    state_dict is a run's model for torch.load, onnx the same as a graph, for rows as its preprocessing.json makes them.
 
     Example: gdcli export last --format parquet -o last.parquet
     """
@@ -281,6 +284,17 @@ def export(
         folder = to or Path("tensorboard")
         files = exporting.to_tensorboard(record, folder, force=force)
         return written(folder / record.id, f"{len(files):,} event file{'s' * (len(files) != 1)} in ", quiet=quiet)
+    if kind in ("state_dict", "onnx"):
+        if long:
+            raise SpecError(f"--long is for csv and parquet, {kind} is a run's model")
+        path = to or Path(f"{record.id}{exporting.ENDINGS[kind][0]}")
+        exporting.require_free(path, force=force)
+        from gdcli.commands import export_model
+        from gdcli.storage.files import replace
+
+        made = export_model.state_dict if kind == "state_dict" else export_model.onnx_graph
+        replace(path, made(record.folder, Console(ctx.obj, quiet=quiet).frontend()))
+        return written(path, "", quiet=quiet)
     table = exporting.table_of(record, long=long)
     if kind == "csv" and to is None:
         for piece in table.csv():

@@ -85,8 +85,8 @@ def sweep(
     source = bundled.find(name)
     request = SweepRequest(
         name=source.name, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
-        fleet=shared.fleet, fail_fast=shared.fail_fast, param=tuple(param or ()), seeds=seeds,
-        trajectory=tuple(map(lasting, trajectory or ())),
+        fleet=shared.fleet, fail_fast=shared.fail_fast, keep_models=shared.keep_models, param=tuple(param or ()),
+        seeds=seeds, trajectory=tuple(map(lasting, trajectory or ())),
     )  # fmt: skip
     console, context = _many(ctx, source, shared)
     if dry_run:
@@ -133,8 +133,9 @@ def compare(
         raise SpecError(f"--target takes a loss (got {target:g})")
     request = CompareRequest(
         name=source.name, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
-        fleet=shared.fleet, fail_fast=shared.fail_fast, optimizers=optimizers, batches=batches, seeds=seeds,
-        redraw_data=redraw_data, tune=tune, tune_range=tune_range, target=target, closed_form=closed_form, x=x,
+        fleet=shared.fleet, fail_fast=shared.fail_fast, keep_models=shared.keep_models, optimizers=optimizers,
+        batches=batches, seeds=seeds, redraw_data=redraw_data, tune=tune, tune_range=tune_range,
+        target=target, closed_form=closed_form, x=x,
     )  # fmt: skip
     console, context = _many(ctx, source, shared)
     return tell(commands.compare(request, context), console, shared.verify)

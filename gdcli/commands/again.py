@@ -20,7 +20,7 @@ from gdcli.errors import MachineError, RunError, SpecError
 from gdcli.spec.bundled import Source
 from gdcli.spec.document import MAX_BYTES
 from gdcli.spec.scalars import shown
-from gdcli.storage import config_reader
+from gdcli.storage import config_reader, files, models
 from gdcli.storage import request as requests
 from gdcli.storage.files import existing, json_file, json_text, lines_of, required
 from gdcli.storage.find import folders_in
@@ -123,7 +123,10 @@ def machine_differences(recorded: Mapping[str, Any]) -> list[str]:
 
 # --- beside the record ------------------------------------------------------------------------------------------------
 
-SAME = ("log.txt", "steps.csv", "gradients.csv", "results.csv", "tuning.csv", "summary.json", "config.yaml")
+SAME = (
+    "log.txt", "steps.csv", "gradients.csv", "results.csv", "tuning.csv", "summary.json", "config.yaml",
+    models.PREPROCESSING, models.NAME, models.ALL,
+)  # fmt: skip
 """Files whose bytes are promised. Times stand in timing.json, the machine in environment.json."""
 
 
@@ -193,6 +196,7 @@ def verify(folder: Path, frontend: Frontend, arguments: tuple[str, ...] = ()) ->
             if _interrupted(folder, request, again, frontend, arguments):
                 return None
             (new,) = (path for name in again.iterdir() for path in name.iterdir())
+            _as_before(folder, new)
             found = differences(folder, new, by_time=_ended_by_time(folder))
             machine = machine_differences(json_file(folder / "environment.json") or {})
             return Verification(folder, found, machine)
@@ -249,6 +253,15 @@ def _cores_of(folder: Path) -> int | None:
     return max((threads for threads in found if type(threads) is int), default=None)
 
 
+def _as_before(recorded: Path, again: Path) -> None:
+    """Take from what was done again what the runs of 0.1 have not: their models, and the digests in their summaries."""
+    for folder in ("", *(path.name for path in folders_in(recorded))):
+        before, now = (json_file(root / folder / "summary.json") or {} for root in (recorded, again))
+        if "sha256" in now and "sha256" not in before and not (recorded / folder / models.NAME).exists():
+            (again / folder / models.NAME).unlink(missing_ok=True)
+            files.replace(again / folder / "summary.json", json_text({k: v for k, v in now.items() if k != "sha256"}))
+
+
 def differences(recorded: Path, again: Path, *, by_time: bool = False) -> list[Difference]:
     """Return the first difference of each file, those of the earliest steps first; none where all bytes are equal.
 
@@ -273,6 +286,9 @@ def _of_file(recorded: Path, again: Path, run: str, by_time: bool) -> Difference
     if not all(there):
         a, b = ("there" if each else "missing" for each in there)
         return Difference(run, name, "the file", a, b) if any(there) else None
+    if recorded.suffix == ".safetensors":
+        found = models.first_difference(recorded, again)
+        return None if found is None else Difference(run, name, *found)
     with existing(recorded) as ours, existing(again) as theirs:
         difference = _of_lines(run, name, _text(ours), _in_words(_text(theirs), by_time))
         if difference is not None and name.endswith(".csv"):

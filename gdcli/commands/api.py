@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gdcli.commands.compare import compare as compare_command
 from gdcli.commands.context import Context, Ended, ExecutionOptions, Frontend
+from gdcli.commands.predictors import Predictor, of_record, of_run
 from gdcli.commands.run import RunReport
 from gdcli.commands.run import run as run_command
 from gdcli.commands.sweep import sweep as sweep_command
@@ -27,13 +28,14 @@ from gdcli.errors import DamagedError, MachineError, SpecError
 from gdcli.records import Floats, Parameter, Result, StepBlock
 from gdcli.spec.bundled import Source, find
 from gdcli.spec.writing import write
-from gdcli.storage import config_reader, record
+from gdcli.storage import config_reader, models, record
 from gdcli.storage.csv_reader import MixedColumns, NumberColumns
 from gdcli.storage.find import find as find_record
 from gdcli.storage.request import CompareRequest, RunRequest, SweepRequest
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
+    import torch
 
 Spec = str | os.PathLike[str] | Mapping[str, Any]
 """A bundled name, the path of a YAML file, or a spec as a dict."""
@@ -67,6 +69,8 @@ class Run:
     folder: Path | None  # of the record; None where nothing was written
     trained: Callable[[], RunReport] = field(repr=False)
     """Returns the run with its model; a record's is trained again, which gives the same bits."""
+    predictor: Callable[[], Predictor] = field(repr=False)
+    """Returns the trained model: of a record by its file."""
     kept: Mapping[str, Floats] | None = field(default=None, repr=False)  # the parameters that a record has
 
     @property
@@ -81,30 +85,27 @@ class Run:
             return self.kept
         return {parameter.name: parameter.values for parameter in self.trained().finished.outcome.parameters}
 
+    @cached_property
+    def model(self) -> torch.nn.Module:
+        """The trained model as torch's own module, in evaluation mode; its input is standardized as the data were.
+
+        Its state dict has the names of ``parameters``. Raises SpecError for an objective.
+        """
+        return self.predictor().module()
+
     def predict(self, x: ArrayLike) -> Floats:
         """Return the trained model's output [N, O] for rows x [N, D], or numbers [N] where D is 1.
 
-        Rows are as the data are; the model gets them standardized where the spec says so.
+        Rows are as the data are; the model gets them standardized where the spec says so, 4,096 at a time. A record's
+        model is read from its file.
         Raises SpecError for a model without inputs, such as an objective, and for rows that do not fit.
 
         >>> import gdcli
         >>> gdcli.run("backprop_2x2").predict([[0.05, 0.10]]).round(3).astype(float).round(3).tolist()
         [[0.732, 0.766]]
         """
-        import torch
-
-        built = self.trained().built
-        if built.loaded.training is None:
-            raise SpecError(f"{self.name}: an objective has no inputs to predict from")
         given = np.asarray(x, np.float64)
-        given = given[:, None] if given.ndim == 1 else given
-        wanted = tuple(built.batches.x.shape[1:])
-        if given.shape[1:] != wanted:
-            raise SpecError(f"{self.name}: predict takes rows of shape {wanted} (got {given.shape[1:]})")
-        rows = torch.as_tensor(built.loaded.prepared(given)).to(built.device, built.dtype)
-        with torch.no_grad():
-            output: Floats = built.kernel.forward(rows).cpu().numpy()
-        return output
+        return self.predictor().outputs(given[:, None] if given.ndim == 1 else given)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the steps as a table. Raises MachineError without pandas."""
@@ -271,8 +272,11 @@ def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs") 
     kept, dtype = summary.get("parameters"), np.dtype(str(config.get("dtype", "float32")))
     parameters = {key: np.array(value, dtype) for key, value in kept.items()} if isinstance(kept, dict) else None
     message, trained = str(summary.get("message", "")), _again(folder, found.steps)
+    has_model = models.recorded(summary, models.NAME) is not None
+    predictor = cache(lambda: of_record(folder) if has_model else of_run(trained()))
     return Run(
-        found.name, found.status, message, steps, gradients, found.metrics, summary, folder, trained, parameters
+        found.name, found.status, message, steps, gradients, found.metrics, summary, folder, trained, predictor,
+        parameters,
     )  # fmt: skip
 
 
@@ -336,7 +340,7 @@ def _run(report: RunReport, blocks: Sequence[StepBlock]) -> Run:
     gradients = _gradients(report, blocks)
     return Run(
         spec.name, outcome.status, outcome.message, steps, gradients, outcome.metrics, finished.summary(),
-        report.folder, lambda: report,
+        report.folder, lambda: report, lambda: of_run(report),
     )  # fmt: skip
 
 

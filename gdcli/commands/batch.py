@@ -25,7 +25,7 @@ from gdcli.runner.shards import matches_single, shards_of
 from gdcli.spec.load import Loaded, require_memory
 from gdcli.spec.nodes import Node
 from gdcli.spec.writing import write
-from gdcli.storage import files
+from gdcli.storage import files, models
 from gdcli.storage.request import CompareRequest, SweepRequest
 from gdcli.storage.run_folder import Timing
 
@@ -84,7 +84,7 @@ def record(work: Work, request: SweepRequest | CompareRequest, context: Context,
         frontend.progress("run", total) as show,
     ):
         work.folder, work.again = folder, context.again is not None
-        callbacks = BatchCallbacks(result, frontend.warning, lambda done: show(done, best, done))
+        callbacks = BatchCallbacks(result, frontend.warning, lambda done: show(done, best, done), frontend.note)
         _run(work, interrupt, callbacks, plot=request.plot)
     return work
 
@@ -92,6 +92,8 @@ def record(work: Work, request: SweepRequest | CompareRequest, context: Context,
 def _run(work: BatchRun, interrupt: Interrupt, callbacks: BatchCallbacks, *, plot: bool) -> None:
     timing = Timing()
     work.prepare(timing, interrupt, callbacks)
+    if work.plan.capture.models and work.plan.runs:
+        callbacks.note(f"{models.ALL} will have {models.megabytes(batch.models_size(work.plan))}")
     rows = ResultRows(work.folder / "results.csv", work.plan, again=work.again)
     try:
         with timing.phase("runs"):
@@ -107,6 +109,11 @@ def _run(work: BatchRun, interrupt: Interrupt, callbacks: BatchCallbacks, *, plo
     failed = any(result.status == "failed" for result in work.trained)
     status = "interrupted" if not ended else "failed" if failed else "finished"
     summary = {"status": status, "runs": len(work.results), **batch.counts(work.results), **work.summary()}
+    if left_out := batch.models_left_out(work.plan):
+        summary["models"] = left_out
+        callbacks.note(f"models: {left_out}; --keep-models writes one file of all")
+    if work.plan.capture.models and not interrupt.requested:
+        summary["sha256"] = {models.ALL: models.digest(work.folder / models.ALL)}
     batch.end_batch(work.folder, timing, summary)
     work.interrupted = interrupt.requested
 

@@ -87,7 +87,7 @@ class RunOverview:
         return [pair for pair in pairs if pair[1] is not None]
 
     def _results(self) -> list[tuple[str, Any]]:
-        hidden = ("status", "message", "parameters", "rows", "metrics")
+        hidden = ("status", "message", "parameters", "rows", "metrics", "sha256")
         found = {key: value for key, value in self.record.summary.items() if key not in hidden}
         if not self.record.summary:
             found = {key: self.record.checkpoint[key] for key in ("steps", "epochs") if key in self.record.checkpoint}

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from gdcli.commands.context import Frontend
+from gdcli.commands.inherited import completed
 from gdcli.errors import SpecError, nearest
 from gdcli.plan import SpecFactory, Trial
 from gdcli.spec import bundled, document, overrides, schema
@@ -33,6 +34,7 @@ def read(
         if "=" not in word and not word.startswith("~"):
             raise SpecError(f"an override is key=value (got '{word}')")
     node = overrides.apply(document.read(source.text, source.shown), words, command=command)
+    node = completed(node, source.path.parent)
     spec = schema.parse(node, source.name if name is None else name)
     if trained:
         require_optimizer(spec)

@@ -393,4 +393,5 @@ class Loop:
             values=self.theta.values[: self.runs].cpu().numpy().copy(),
             metrics=metrics,
             predictions=tuple(predictions_of(self.problem)),
+            buffers=self.problem.buffers(),
         )

@@ -25,7 +25,7 @@ from gdcli.engine.penalty import Penalized
 from gdcli.engine.start_values import start_key, start_values
 from gdcli.engine.theta import Theta
 from gdcli.errors import SpecError
-from gdcli.records import Floats
+from gdcli.records import Floats, Parameter
 from gdcli.spec.load import Loaded
 from gdcli.spec.models import match
 from gdcli.spec.sections import RunSpec
@@ -121,6 +121,11 @@ class TrainingProblem:
         """Return a run's row [P] of theta. Synchronises with the device."""
         values: Floats = self.theta.values[run].cpu().numpy().copy()
         return values
+
+    def buffers(self) -> tuple[Parameter, ...]:
+        """Return the buffers of torch's own layers as records. Synchronises with the device."""
+        named = self.module.named_buffers() if self.module is not None else ()
+        return tuple(Parameter(name, buffer.cpu().numpy().copy(), trained=False) for name, buffer in named)
 
 
 FLEET_KERNELS = ("elementwise", "batched", "objective")

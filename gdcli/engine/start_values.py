@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,13 +18,15 @@ from gdcli.spec.load import Loaded, require_activations
 from gdcli.spec.models import match, name_problems
 from gdcli.spec.sections import RunSpec
 from gdcli.zoo.models import Affine, Chain, Objective, Stack, TorchLayer
+from gdcli.zoo.naming import ArgumentError
+from gdcli.zoo.weight_files import Weights
 
 
 def start_key(loaded: Loaded) -> Hashable:
     """Return what the start values of runs of one structure follow from: the same for runs that begin alike."""
     model = loaded.architecture
     start = tuple(model.start.items()) if isinstance(model, Objective) else None
-    return loaded.spec.settings.seed, hashable(loaded.spec.model.init), start
+    return loaded.spec.settings.seed, hashable(loaded.spec.model.init), start, loaded.weights
 
 
 def hashable(value: Any) -> Hashable:
@@ -54,10 +57,27 @@ def start_values(loaded: Loaded, dtype: torch.dtype) -> tuple[dict[str, Tensor],
         shapes = {name: tuple(value.shape) for name, value in values.items()}
         if problems := name_problems(loaded.spec, shapes):  # the names of torch's layers are known only now
             raise SpecError(problems)
+    if loaded.weights is not None:
+        _put(loaded, loaded.weights, values, module)
     for pattern, value in loaded.spec.model.init.items():
         for name in match(pattern, values):
             values[name] = _initialised(values[name], value)
     return values, module
+
+
+def _put(loaded: Loaded, weights: Weights, values: dict[str, Tensor], module: torch.nn.Module | None) -> None:
+    """Put the tensors of `model.from` in place of what was drawn. Raises SpecError for those of another model."""
+    buffers = dict(module.named_buffers()) if module is not None else {}
+    wanted = {name: (tensor.numpy().dtype, tuple(tensor.shape)) for name, tensor in (values | buffers).items()}
+    biases = loaded.architecture.biases if isinstance(loaded.architecture, Chain) else ()
+    try:
+        arrays = weights.read(wanted, biases)
+    except ArgumentError as error:
+        raise SpecError(loaded.spec.problem(("model", "from"), error.message, error.hint)) from None
+    for name in values:
+        values[name] = torch.from_numpy(arrays[name])
+    for name, buffer in buffers.items():
+        buffer.copy_(torch.from_numpy(arrays[name]))
 
 
 def with_layers(loaded: Loaded) -> Loaded:
@@ -73,7 +93,9 @@ def bias_entries(loaded: Loaded, layer: Affine) -> int:
     name = f"{layer.name}bias"
     given = [value for pattern, value in loaded.spec.model.init.items() if match(pattern, {name: 0})]
     lists = [value for value in given if isinstance(value, list)]
-    return (len(lists[-1]) if lists else layer.outputs) if layer.bias else 0
+    stored = loaded.weights.header.tensors.get(name) if loaded.weights is not None else None
+    entries = layer.outputs if stored is None or stored.shape != (1,) else 1
+    return (len(lists[-1]) if lists else entries) if layer.bias else 0
 
 
 def _module(loaded: Loaded, model: Stack, dtype: torch.dtype) -> torch.nn.Module:
@@ -98,6 +120,17 @@ def _module(loaded: Loaded, model: Stack, dtype: torch.dtype) -> torch.nn.Module
     finally:
         torch.set_default_dtype(default)
     return module
+
+
+def empty_layers(spec: RunSpec, model: Stack) -> torch.nn.Sequential:
+    """Return torch's layers on the meta device: names, shapes and dtypes, no memory. Raises SpecError."""
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, spec.settings.dtype))
+    try:
+        with torch.device("meta"):
+            return torch.nn.Sequential(OrderedDict((layer.name, _layer(spec, layer)) for layer in model.layers))
+    finally:
+        torch.set_default_dtype(default)
 
 
 def _require_room(loaded: Loaded, model: Stack, layers: Sequence[torch.nn.Module], dtype: torch.dtype) -> None:

@@ -48,6 +48,12 @@ class Capture:
     parameters: bool = False  # at the end
     target: float | None = None
     closed_form: bool = False  # the parameters beside those of the lowest loss
+    models: bool = False  # parameters and buffers, for one file of all
+
+    @property
+    def ends(self) -> bool:
+        """Whether a result has the parameters and buffers at the run's end."""
+        return self.parameters or self.models
 
 
 def columns_of(loaded: Loaded, capture: Capture) -> list[str]:
@@ -74,6 +80,7 @@ class Layout:
     count: int
     origin: Provenance
     partial_results: Path | None = None
+    models: bool = True  # whether each run's folder has its model
 
     def of(self, run: PlannedRun) -> Path | None:
         """Return a run's own folder; None beyond 100 runs."""
@@ -160,7 +167,7 @@ class Collector:
             metrics={**outcome.metrics, **self._compared(run.loaded, outcome)},
             to_target=hit,
             losses=finished.losses if capture.curve and finished is not None else None,
-            parameters=outcome.parameters if capture.parameters else None,
+            parameters=(*outcome.parameters, *outcome.buffers) if capture.ends else None,
             path=path,
             kernel=kernel,
         )

@@ -27,6 +27,7 @@ from gdcli.engine.problem import TrainingProblem, build
 from gdcli.spec import config
 from gdcli.spec.load import Loaded
 from gdcli.spec.writing import write
+from gdcli.storage import models
 from gdcli.storage.files import json_text
 from gdcli.zoo.data import generator
 
@@ -64,12 +65,17 @@ def head(problem: TrainingProblem, origin: Provenance, run: int = 0, keep: str |
     device, threads, keep = problem.device, resolve_threads(loaded), keep or keep_of(problem)
     resolved = config.resolved(loaded, device=str(device), threads=threads, engine=engine, keep=keep)
     text, found = _first_files(write(resolved), origin, device, threads)
+    fitted = preprocessing(loaded)
+    return text, found if fitted is None else {models.PREPROCESSING: fitted, **found}
+
+
+def preprocessing(loaded: Loaded) -> str | None:
+    """Return preprocessing.json; None where nothing is fitted."""
     if loaded.scaling is None:
-        return text, found
+        return None
     assert loaded.training is not None
     means, deviations = (part.tolist() for part in loaded.scaling)
-    fitted = {"columns": loaded.training.features, "means": means, "deviations": deviations}
-    return text, {"preprocessing.json": json_text(fitted), **found}
+    return json_text({"columns": loaded.training.features, "means": means, "deviations": deviations})
 
 
 def batch_head(loaded: Loaded, origin: Provenance) -> FirstFiles:

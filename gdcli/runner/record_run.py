@@ -22,6 +22,7 @@ from gdcli.errors import DamagedError, GdcliError, MachineError, RunError
 from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Prediction, Start, State, StepBlock, where_diverged
 from gdcli.report import plots
 from gdcli.report.styles import STYLES
+from gdcli.runner import kept_files
 from gdcli.spec.load import Loaded
 from gdcli.spec.sections import RunSpec
 from gdcli.storage import csv_reader, files
@@ -114,6 +115,7 @@ def alone(
     *,
     text: Callable[[str], None] | None = None,
     block: Callable[[StepBlock], None] = ignored,
+    keeps_model: bool = True,
 ) -> Training:
     """Return one run in training, as `run` trains it; one of which other columns are captured is not resumed."""
     spec, keep, (start,) = built.loaded.spec, keep_of(built), starts_of(built)
@@ -121,7 +123,8 @@ def alone(
     checkpoints = None
     if record is not None and not columns:
         checkpoints = Checkpoints(record.folder, record.config, spec.checkpoint.every_seconds)
-    return Training(loop, [RunRecorder(spec, start, record, keep, text=text, block=block)], checkpoints)
+    recorder = RunRecorder(spec, start, record, keep, text=text, block=block)
+    return Training(loop, [recorder], checkpoints, keeps_models=keeps_model)
 
 
 # --- every run, alone or one of many ----------------------------------------------------------------------------------
@@ -143,8 +146,11 @@ class Training:
         recorders: Sequence[RunRecorder],
         checkpoints: Checkpoints | None,
         lists: Mapping[str, list[Any]] | None = None,
+        *,
+        keeps_models: bool = True,
     ) -> None:
         self.loop, self.recorders, self.checkpoints, self.lists = loop, recorders, checkpoints, lists or {}
+        self.keeps_models = keeps_models
         self.finished: list[Finished] = []  # of each recorder
 
     def train(
@@ -243,9 +249,11 @@ class Training:
         checkpoints.write(state, logs)
 
     def end(self, k: int, timing: Timing) -> None:
-        """Write the mark of the end of a run."""
+        """Write a run's model, and the mark of its end, which has the digests of the files that a prediction needs."""
         if (record := self.recorders[k].record) is not None:
-            write_end(record.folder, timing, self.finished[k].summary())
+            finished, loaded = self.finished[k], self.loop.problem.members[k]
+            digests = kept_files.write(record.folder, loaded, finished.outcome, model=self.keeps_models)
+            write_end(record.folder, timing, finished.summary() | digests)
 
     def remove_checkpoints(self, warning: Warn = ignored) -> None:
         """Remove the checkpoints, unless the runs are to be resumed; that of one run that diverged is kept."""

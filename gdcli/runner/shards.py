@@ -141,7 +141,7 @@ def train_shard(
 
     outcomes = training.train(timing, after_block)
     kernel = "single" if problem.kernel_name == "by_hand" else problem.kernel_name
-    as_parameters = problem.theta.as_parameters if capture.parameters else lambda values: ()
+    as_parameters = problem.theta.as_parameters if capture.ends else lambda values: ()
     results = []
     for k, hashes in enumerate(all_hashes):
         finished = training.finished[k] if training.finished else None
@@ -167,7 +167,7 @@ def _training(shard: Shard, layout: Layout, collector: Collector, interrupt: Int
     if not shard.together:
         built = provenance.prepared(runs[0].loaded)
         record = None if folders[0] is None else RecordFolder(folders[0], *provenance.head(built, layout.origin))
-        return alone(built, record, interrupt, columns)
+        return alone(built, record, interrupt, columns, keeps_model=layout.models)
     problem = build_fleet([run.loaded for run in runs])
     keep: Keep = "none"
     if folders[0] is not None:
@@ -186,7 +186,8 @@ def _training(shard: Shard, layout: Layout, collector: Collector, interrupt: Int
         logs = layout.folder or layout.partial_results.parent  # runs without folders have none
         checkpoints = Checkpoints(layout.partial_results, key, spec.checkpoint.every_seconds, name=name, logs=logs)
     lists: dict[str, list[Any]] = {"hits": collector.hits, "runs": [run.number for run in runs]}
-    return Training(Loop(problem, columns | columns_of_best(problem), keep, interrupt), recorders, checkpoints, lists)
+    loop = Loop(problem, columns | columns_of_best(problem), keep, interrupt)
+    return Training(loop, recorders, checkpoints, lists, keeps_models=layout.models)
 
 
 def matches_single(shard: Shard) -> bool:

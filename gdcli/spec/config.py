@@ -19,7 +19,8 @@ def filled_in(spec: RunSpec) -> dict[str, Any]:
     found: dict[str, Any] = {key: settings.pop(key) for key in ("name", "description") if key in settings}
     if spec.data is not None:
         found["data"] = _data(spec)
-    found["model"] = _named(spec.model, "type", init=spec.model.init, freeze=spec.model.freeze)
+    start = {"from": spec.model.weights, "sha256": spec.model.sha256}
+    found["model"] = _named(spec.model, "type", init=spec.model.init, freeze=spec.model.freeze, **start)
     if spec.loss is not None:
         found["loss"] = _named(spec.loss)
     if spec.optimizer is not None:
@@ -64,6 +65,8 @@ def resolved(loaded: Loaded, *, device: str, threads: int, engine: str, keep: st
     """Return :func:`filled_in` with every ``auto`` resolved; a data file by its whole path and digest."""
     found = filled_in(loaded.spec) | {"device": device, "threads": threads, "engine": engine}
     found["record"] = {**found["record"], "gradients": keep}
+    if loaded.weights is not None:
+        found["model"] = {**found["model"], "from": str(loaded.weights.path)}
     if loaded.data_file is not None:
         exact = {"file": str(loaded.data_file), "sha256": loaded.data_sha256}
         # in the order that a spec which gives the digest has, so that a config run again writes the same bytes

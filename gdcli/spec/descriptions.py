@@ -40,6 +40,8 @@ DESCRIPTIONS = {
     "layer": "A class of torch.nn; gdcli catalog layer lists them.",
     "activation": "After each hidden layer; gdcli catalog activation lists them.",
     "output_activation": "After the last layer.",
+    "from": "Weights to start with: a record, or a safetensors file, from the spec's folder on.",
+    "model.sha256": "Digest that the file of these weights must have.",
     "expression": "The function, in Python's words.",
     "start": "Start value of each variable.",
     "constants": "Value of each name that is no variable.",

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from gdcli.spec.descriptions import described
 from gdcli.spec.models import INIT_NAMES
-from gdcli.spec.sections import SECTIONS, Batch, DataCommon, FileData, InlineData, NamedDataset, Settings
+from gdcli.spec.sections import SECTIONS, Batch, DataCommon, FileData, InlineData, NamedDataset, Settings, StartWeights
 from gdcli.spec.signature import arguments_model
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
@@ -222,7 +222,9 @@ def _model(definitions: _Definitions) -> Schema:
             },
         ]
     }
+    weights = definitions.of_model(StartWeights, "model")["properties"]
     for schema in schemas.values():
+        schema["properties"] |= weights
         schema["properties"] |= {
             "init": _by_name("Start values by parameter name or glob.", start),
             "freeze": {
@@ -230,7 +232,10 @@ def _model(definitions: _Definitions) -> Schema:
                 "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
             },
         }
-    return _choice(definitions, "model", schemas, "type", "What is trained.")
+    chosen = _choice(definitions, "model", schemas, "type", "What is trained.")
+    names: Schema = {key: {} for key in ("type", "from")}  # what else a record's model takes is that model's
+    of_record = {"type": "object", "properties": names, "required": ["from"], "not": {"required": ["type"]}}
+    return {**chosen, "anyOf": [*chosen["anyOf"], of_record]}
 
 
 def _optimizer(definitions: _Definitions) -> Schema:

@@ -19,7 +19,7 @@ import numpy as np
 
 from gdcli.errors import Problem, SpecError
 from gdcli.report.styles import STYLES
-from gdcli.spec import class_weights, preconditions, sizes
+from gdcli.spec import class_weights, preconditions, sizes, starting
 from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.models import constant_error, group_problems, layer_problems, name_problems
 from gdcli.spec.sections import RunSpec
@@ -30,6 +30,7 @@ from gdcli.zoo.losses import TARGETS
 from gdcli.zoo.models import MODELS, Architecture, Chain, Objective, Sizes, Stack
 from gdcli.zoo.naming import ArgumentError
 from gdcli.zoo.table import Floats, Table, as_numbers, scale, split, standardize
+from gdcli.zoo.weight_files import Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Loaded:
     bounded: bool = True  # size limits count
     cores: int | None = None  # that `threads: auto` counts with; None: those of this machine
     layer_shapes: Mapping[str, tuple[int, ...]] | None = None  # of torch's own layers, once they have been built
+    weights: Weights | None = None  # that the model starts with
     scaling: tuple[Floats, Floats] | None = None  # mean and deviation [D] that the features are standardized by
 
     @property
@@ -88,6 +90,9 @@ def load(
         raise SpecError(problems)
     warnings = tuple(map(str, _warnings(spec, training, architecture)))
     loaded = Loaded(spec, training, validation, architecture, warnings, file, digest, bounded, cores, scaling=scaling)
+    if spec.model.weights is not None:
+        weights = starting.weights_for(spec, architecture, base, moved)
+        loaded = replace(loaded, spec=starting.with_digest(spec, weights), weights=weights)
     problems += _shapes(loaded)
     if not isinstance(architecture, Stack):  # torch's own layers are checked when they are built
         problems += name_problems(spec, architecture.shapes)

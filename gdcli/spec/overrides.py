@@ -13,7 +13,7 @@ from gdcli.errors import Place, Problem, SpecError, nearest
 from gdcli.spec.document import read_value
 from gdcli.spec.nodes import Entry, Node
 from gdcli.spec.scalars import shown, with_point
-from gdcli.spec.sections import DATA_KEYS, INGREDIENTS, SECTIONS, Settings
+from gdcli.spec.sections import DATA_KEYS, INGREDIENTS, MODEL_KEYS, SECTIONS, Settings
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS
@@ -41,7 +41,7 @@ def schema_keys() -> tuple[str, ...]:
         **sections,
         "data": DATA_KEYS,
         "data.generate": {"kind", *_keys_of(GENERATORS.values())},
-        "model": {"type", "init", "freeze", *_keys_of(MODELS.values())},
+        "model": {"type", *MODEL_KEYS, *_keys_of(MODELS.values())},
         "loss": {"name", *_keys_of(LOSSES.values())},
         "optimizer": {"name", "groups", *_keys_of(OPTIMIZERS.values())},
     }.items():
@@ -191,7 +191,7 @@ def takes(path: str, choice: Any, key: str) -> bool:
     if path == "batch":
         return name in ("mini-batch", "None") or (name, key) in _OF_OTHER_MODES
     table: Mapping[str, Any] = _TABLES.get(path, {})
-    return name not in table or key in {"groups", "init", "freeze", *_keys_of([table[name]])}
+    return name not in table or key in {"groups", *MODEL_KEYS, *_keys_of([table[name]])}
 
 
 _TABLES: dict[str, Mapping[str, Any]] = {

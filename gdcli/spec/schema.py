@@ -20,6 +20,7 @@ from gdcli.spec.sections import (
     DATA_KEYS,
     KEYS,
     MAX_GLOBS,
+    MODEL_KEYS,
     NAME,
     SECTIONS,
     SOURCES,
@@ -33,6 +34,7 @@ from gdcli.spec.sections import (
     Scheduler,
     Section,
     Settings,
+    StartWeights,
     is_glob,
     problems_at,
 )
@@ -246,7 +248,8 @@ class _Reading:
             return None
         name, rest = found
         init, freeze = rest.pop("init", {}), rest.pop("freeze", [])
-        values = self.arguments(MODELS[name], rest, ("model",), ("type", "init", "freeze"))
+        start: dict[str, Any] = {key: rest.pop(key) for key in ("from", "sha256") if key in rest}
+        values = self.arguments(MODELS[name], rest, ("model",), ("type", *MODEL_KEYS))
         init = self.by_name(("model", "init"), init, "parameter names")
         if isinstance(freeze, str):
             freeze = [freeze]
@@ -254,7 +257,9 @@ class _Reading:
             self.complain(("model", "freeze"), f"must be a list of parameter names or globs {got(freeze)}")
             freeze = []
         self.patterns(("model", "freeze"), freeze)
-        return None if values is None else Model(name, values, init, tuple(freeze))
+        weights = self.checked(StartWeights, start, ("model",)) if start else None
+        sha256 = None if weights is None else weights.sha256
+        return None if values is None else Model(name, values, init, tuple(freeze), start.get("from"), sha256)
 
     def by_name(self, path: Path, value: Any, keys: str = "parameter names or globs") -> dict[str, Any]:
         """Return what stands for parameters by name or glob; nothing of what is no mapping."""

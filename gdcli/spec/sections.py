@@ -184,6 +184,8 @@ class Model(Ingredient):
 
     init: Mapping[str, Any] = field(default_factory=dict)
     freeze: tuple[str, ...] = ()
+    weights: str | None = None  # `from`: a safetensors file or a record whose weights it starts with
+    sha256: str | None = None  # of that file
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +228,13 @@ class FileData(Section):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
 
 
+class StartWeights(Section):
+    """The weights that a model starts with, in place of random ones; ``from`` is no name in Python."""
+
+    weights: Annotated[str, Len(1)] = Field(alias="from")
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+
+
 class NamedDataset(Section):
     """One of the data sets inside scikit-learn."""
 
@@ -243,6 +252,10 @@ SOURCES: dict[str, type[Section]] = {
 }  # fmt: skip
 """By the key that gives a source away."""
 DATA_KEYS = set(DataCommon.model_fields).union(*(kind.model_fields for kind in SOURCES.values()))
+
+
+MODEL_KEYS = ("init", "freeze", "from", "sha256")
+"""What every model takes beside its own arguments."""
 
 
 class Settings(Section):

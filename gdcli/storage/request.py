@@ -44,6 +44,7 @@ class _BatchRequest(_Request):
     max_runs: Annotated[int, Field(ge=1)] | None = None
     fleet: Literal["auto", "off"] = "auto"
     fail_fast: bool = False
+    keep_models: bool = False
 
 
 class SweepRequest(_BatchRequest):
@@ -87,11 +88,20 @@ def text(request: Request, loaded: Loaded, config: str, base: Path) -> str:
         "base": str(base.absolute()) if relative else None,
     }
     found = request.model_copy(update=update)
-    return found.model_copy(update={"sha256": _sha256(found)}).model_dump_json(indent=2) + "\n"
+    return _json(found.model_copy(update={"sha256": _sha256(found)}), indent=2) + "\n"
 
 
 def _sha256(request: Request) -> str:
-    return digest(request.model_copy(update={"sha256": ""}).model_dump_json())
+    return digest(_json(request.model_copy(update={"sha256": ""})))
+
+
+def _json(request: Request, indent: int | None = None) -> str:
+    """Return a request as JSON, without fields that are newer than the first records and at their defaults."""
+    newer = {name for name in NEWER if getattr(request, name, False) is False}
+    return request.model_dump_json(indent=indent, exclude=newer)
+
+
+NEWER = ("keep_models",)
 
 
 def digest(config: str) -> str:

@@ -60,6 +60,11 @@ class Chain:
         """The shape of each parameter by its full name, in the model's order."""
         return {name: shape for layer in self.layers for name, shape in layer.shapes.items()}
 
+    @property
+    def biases(self) -> tuple[str, ...]:
+        """The names of the biases, each of which may be one number for its layer."""
+        return tuple(f"{layer.name}bias" for layer in self.layers if layer.bias)
+
 
 @dataclass(frozen=True, slots=True)
 class TorchLayer:

@@ -23,6 +23,7 @@ from tests.timing import processor_seconds, wait_for
 
 SAME = (
     "log.txt", "steps.csv", "gradients.csv", "summary.json", "config.yaml", "spec.yaml", "request.json", "loss.png",
+    "model.safetensors",
 )  # fmt: skip
 """Files of a run whose bytes are promised."""
 

@@ -130,7 +130,7 @@ def sgd(lr: float, **more: float) -> dict[str, Any]:
 
 FILES = {
     "spec.yaml", "config.yaml", "log.txt", "steps.csv", "gradients.csv", "loss.png", "summary.json", "timing.json",
-    "environment.json", "request.json",
+    "environment.json", "request.json", "model.safetensors",
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 import gdcli
 from gdcli.commands.compare import compare
@@ -170,6 +171,8 @@ for _kind, _spec, _weight in (
 ):
     CASES[f"model.{_kind}.init"] = (_spec, "model.init", {"*": 0.5})
     CASES[f"model.{_kind}.freeze"] = (_spec, "model.freeze", [_weight])
+    CASES[f"model.{_kind}.from"] = (_spec, "model.from", f"{_kind}.safetensors")
+    CASES[f"model.{_kind}.sha256"] = (at(_spec, "model.from", f"{_kind}.safetensors"), "model.sha256", "0" * 64)
 
 BESIDE: dict[str, Spec] = {
     "optimizer.sgd.dampening": {"momentum": 0.5},
@@ -237,6 +240,8 @@ ELSEWHERE = {
     },
     "model.identity.init": "refused: there are no parameters",
     "model.identity.freeze": "refused: there are no parameters",
+    "model.identity.from": "refused: there are no parameters",
+    "model.identity.sha256": "refused: there are no parameters",
 }
 """Keys whose effect other tests show, or that no run's numbers depend on."""
 
@@ -263,7 +268,18 @@ def of_ingredient(key: str) -> tuple[Spec, str, Any]:
     return spec, f"{path}.{setting}", value
 
 
-REFUSING = ("data.file.sha256", "data.file.header", "model.linear.in_features", "model.linear.out_features")
+WEIGHTS: dict[str, dict[str, tuple[int, ...]]] = {
+    "linear": {"weight": (1, 2), "bias": (1,)},
+    "mlp": {"linear1.weight": (3, 2), "linear1.bias": (3,), "linear2.weight": (1, 3), "linear2.bias": (1,)},
+    "sequential": {"1.weight": (1, 2), "1.bias": (1,)},
+    "objective": {"x": (), "y": ()},
+}
+"""Files of weights to start with, by model."""
+
+REFUSING = (
+    "data.file.sha256", "data.file.header", "model.linear.in_features", "model.linear.out_features",
+    *(f"model.{name}.sha256" for name in ("linear", "mlp", "sequential", "objective")),
+)  # fmt: skip
 """Keys of which another value is not what the data or the model have."""
 
 
@@ -273,6 +289,9 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "t.csv").write_text("\n".join(rows))
     (tmp_path / "v.csv").write_text("\n".join(rows[1:]))
     (tmp_path / "u.csv").write_text("\n".join(rows[:4]))
+    for name, shapes in WEIGHTS.items():
+        arrays = {key: np.full(shape, 0.25) for key, shape in shapes.items()}
+        save_file(arrays, tmp_path / f"{name}.safetensors")
     return tmp_path
 
 

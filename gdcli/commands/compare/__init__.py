@@ -64,7 +64,8 @@ def compare(request: CompareRequest, context: Context) -> ComparisonRun | Ended:
         raise SpecError(f"--closed-form: {reason}")
     parameters = prepared(loaded).theta.parameters()  # before a folder is made: it may raise
     paths = request.plot and sum(parameter.values.size for parameter in parameters) == 2  # they can be drawn
-    capture = Capture(request.plot, paths, context.options.verify > 0, target, closed_form)
+    keep = request.keep_models
+    capture = Capture(request.plot, paths, context.options.verify > 0, target, closed_form, models=keep)
     redraw = request.redraw_data
     work = ComparisonRun(
         plan=batch.plan_of(request, context, document, loaded, (), (), capture),

@@ -78,7 +78,8 @@ def _of_runs(request: SweepRequest, context: Context) -> list[str]:
     options = context.options
     given = {
         "--seeds": request.seeds > 1, "--fleet off": request.fleet == "off", "--fail-fast": request.fail_fast,
-        "--jobs": options.jobs > 1, "--cluster": options.cluster, "--verify": options.verify,
+        "--keep-models": request.keep_models, "--jobs": options.jobs > 1, "--cluster": options.cluster,
+        "--verify": options.verify,
     }  # fmt: skip
     return [option for option, is_given in given.items() if is_given]
 
@@ -101,7 +102,10 @@ def _trained(
     names = [axis.name for axis in axes] + (["seed"] if request.seeds > 1 else [])
     if not any(axis.target == "device" for axis in axes):
         resolve_device(loaded.spec)  # one that is not there would fail every run
-    runs, capture = [PlannedRun(*each) for each in points], Capture(parameters=context.options.verify > 0)
+    runs, capture = (
+        [PlannedRun(*each) for each in points],
+        Capture(parameters=context.options.verify > 0, models=request.keep_models),
+    )
     planned = batch.plan_of(request, context, document, loaded, runs, names, capture)
     batch.warn_of_rounding(planned, frontend)
     batch.require_memory_for(planned)
