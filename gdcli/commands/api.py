@@ -98,10 +98,10 @@ class Run:
             raise SpecError(f"{self.name}: an objective has no inputs to predict from")
         given = np.asarray(x, np.float64)
         given = given[:, None] if given.ndim == 1 else given
-        wanted = tuple(built.batches.x.shape[1:])
-        if given.shape[1:] != wanted:
+        wanted = built.loaded.training.x.shape[1:]
+        if given.shape[1:] not in (wanted, built.loaded.row_shape):
             raise SpecError(f"{self.name}: predict takes rows of shape {wanted} (got {given.shape[1:]})")
-        rows = torch.as_tensor(built.loaded.prepared(given)).to(built.device, built.dtype)
+        rows = torch.as_tensor(built.loaded.prepared(given.reshape(-1, *wanted))).to(built.device, built.dtype)
         with torch.no_grad():
             output: Floats = built.kernel.forward(rows).cpu().numpy()
         return output

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +55,16 @@ class Loaded:
         return self.layer_shapes if isinstance(self.architecture, Stack) else self.architecture.shapes
 
     def prepared(self, x: Floats) -> Floats:
-        """Return rows [..., D] as the model takes them: standardized as the training rows are."""
-        return x if self.scaling is None else (x - self.scaling[0]) / self.scaling[1]
+        """Return rows [..., D] as the model takes them: standardized as the training rows are, in the data's shape."""
+        x = x if self.scaling is None else (x - self.scaling[0]) / self.scaling[1]
+        return x.reshape(*x.shape[:-1], *self.row_shape)
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """The shape of a row as the model takes it; of an objective, which has none, it is empty."""
+        if isinstance(self.architecture, Stack):
+            return self.architecture.shape
+        return () if self.training is None else self.training.x.shape[1:]
 
     @property
     def samples(self) -> int:
@@ -126,16 +135,7 @@ def _too_large_data(spec: RunSpec) -> Iterator[Problem]:
     if count > sizes.MAX_POINTS:
         yield spec.problem(path, f"{count:,} numbers, more than {sizes.MAX_POINTS:,}", sizes.RAISE)
     else:
-        yield from _too_much_memory(spec, path, f"{count:,} numbers take", sizes.data_memory(spec, count))
-
-
-def _too_much_memory(
-    spec: RunSpec, path: KeyPath, what: str, needed: int, hint: str = sizes.RAISE
-) -> Iterator[Problem]:
-    there = sizes.machine()
-    if there is not None and needed > there:
-        what += f" at least {sizes.gigabytes(needed)} of memory, this machine has {sizes.gigabytes(there)}"
-        yield spec.problem(path, what, hint)
+        yield from sizes.too_much_memory(spec, path, f"{count:,} numbers take", sizes.data_memory(spec, count))
 
 
 def _too_deep(spec: RunSpec) -> Iterator[Problem]:
@@ -247,10 +247,17 @@ def _architecture(spec: RunSpec, training: Table | None, problems: list[Problem]
         outputs = training.classes or (training.y.shape[1] if training.y.ndim == 2 else 1)
         sizes = Sizes(training.x.shape[1], outputs)
     try:
-        return MODELS[spec.model.name](sizes, **spec.model.arguments)
+        model = MODELS[spec.model.name](sizes, **spec.model.arguments)
     except ArgumentError as error:
         problems.append(spec.problem(("model", *error.path), error.message, error.hint))
-    return None
+        return None
+    if not isinstance(model, Stack) or training is None or spec.data is None:
+        return model
+    shape = tuple(spec.data.shape or training.x.shape[1:])
+    if prod(shape) != training.x.shape[1]:
+        what = f"{list(shape)} makes {prod(shape):,} numbers, a row of the data has {training.x.shape[1]:,}"
+        problems.append(spec.problem(("data", "shape"), what))
+    return replace(model, shape=shape)
 
 
 def _shapes(loaded: Loaded) -> list[Problem]:
@@ -332,7 +339,7 @@ def _too_large(loaded: Loaded) -> Iterator[Problem]:
         what = f"the model has {count:,} parameters, more than {sizes.MAX_PARAMETERS:,}"
         yield spec.problem(key, what, sizes.RAISE)
     else:
-        yield from _too_much_memory(spec, key, f"a run of {count:,} parameters takes", memory(loaded))
+        yield from sizes.too_much_memory(spec, key, f"a run of {count:,} parameters takes", memory(loaded))
 
 
 def memory(loaded: Loaded, runs: int = 1) -> int:
@@ -347,17 +354,7 @@ def memory(loaded: Loaded, runs: int = 1) -> int:
 def require_memory(loaded: Loaded, runs: int) -> None:
     """Raise SpecError if the machine has no memory for so many runs of a fleet at once."""
     what, hint = f"{runs:,} runs at once take", "--fleet off trains them one by one"
-    _refuse([*_too_much_memory(loaded.spec, ("model",), what, memory(loaded, runs), hint)])
-
-
-def require_activations(loaded: Loaded, path: KeyPath, layer: int, total: int) -> None:
-    """Raise SpecError where a layer gives too many scalars a row, or where all so far leave no memory for a step."""
-    spec = loaded.spec
-    if layer > sizes.MAX_ACTIVATIONS:
-        what = f"gives {layer:,} numbers a row, more than {sizes.MAX_ACTIVATIONS:,}"
-        _refuse([spec.problem(path, what, sizes.RAISE)])
-    what, needed = f"a step with {total:,} outputs a row takes", sizes.step_memory(spec, loaded.samples, total)
-    _refuse([*_too_much_memory(spec, path, what, needed)])
+    _refuse([*sizes.too_much_memory(loaded.spec, ("model",), what, memory(loaded, runs), hint)])
 
 
 def _too_long(loaded: Loaded) -> Iterator[Problem]:
