@@ -13,14 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
-from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from gdcli.errors import Problem, SpecError
 from gdcli.report.styles import STYLES
-from gdcli.spec import preconditions, sizes
+from gdcli.spec import fits, preconditions, sizes
 from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.models import constant_error, group_problems, layer_problems, name_problems
 from gdcli.spec.sections import RunSpec
@@ -97,7 +96,7 @@ def load(
         raise SpecError(problems)
     warnings = tuple(map(str, _warnings(spec, training, architecture)))
     loaded = Loaded(spec, training, validation, architecture, warnings, file, digest, bounded, cores, scaling=scaling)
-    problems += _shapes(loaded)
+    problems += fits.problems(spec, [each for each in (training, validation) if each is not None], architecture)
     if not isinstance(architecture, Stack):  # torch's own layers are checked when they are built
         problems += name_problems(spec, architecture.shapes)
     problems += [*_engine(loaded), *_style(loaded)]
@@ -251,43 +250,7 @@ def _architecture(spec: RunSpec, training: Table | None, problems: list[Problem]
     except ArgumentError as error:
         problems.append(spec.problem(("model", *error.path), error.message, error.hint))
         return None
-    if not isinstance(model, Stack) or training is None or spec.data is None:
-        return model
-    shape = tuple(spec.data.shape or training.x.shape[1:])
-    if prod(shape) != training.x.shape[1]:
-        what = f"{list(shape)} makes {prod(shape):,} numbers, a row of the data has {training.x.shape[1]:,}"
-        problems.append(spec.problem(("data", "shape"), what))
-    return replace(model, shape=shape)
-
-
-def _shapes(loaded: Loaded) -> list[Problem]:
-    """Check the data against the model and the loss."""
-    spec, table, model = loaded.spec, loaded.training, loaded.architecture
-    if table is None or spec.loss is None:
-        return []
-    problems = list(preconditions.problems(spec, table, model))
-    if not isinstance(model, Chain) or problems:
-        return problems
-    features = table.x.shape[1]
-    inputs, outputs = (model.layers[0].inputs, model.layers[-1].outputs) if model.layers else (features, features)
-    if inputs != features:
-        path: KeyPath = ("model", "layers", 0) if spec.model.name == "mlp" else ("model", "in_features")
-        problems.append(spec.problem(path, f"the model takes {inputs} inputs, the data have {features}"))
-    problems += _outputs(spec, table, outputs)
-    return problems
-
-
-def _outputs(spec: RunSpec, table: Table, outputs: int) -> Iterator[Problem]:
-    last: dict[str, KeyPath] = {"linear": ("model", "out_features"), "identity": ("data", "y")}
-    path = last.get(spec.model.name, ("model", "layers", len(spec.model.arguments.get("layers", ())) - 1))
-    if table.y.ndim == 1:
-        highest = int(table.y.max())
-        if highest >= outputs:
-            row = int(table.y.argmax())
-            where: KeyPath = ("data", "y", row) if spec.data and spec.data.source == "inline" else path
-            yield spec.problem(where, f"class {highest} does not exist: the model has {outputs} outputs, from 0")
-    elif table.y.shape[1] != outputs:
-        yield spec.problem(path, f"the model gives {outputs} outputs, the data have {table.y.shape[1]} targets")
+    return fits.shaped(spec, model, training, problems)
 
 
 def _engine(loaded: Loaded) -> Iterator[Problem]:
