@@ -505,3 +505,22 @@ def test_names_of_parameters_are_those_of_nn_sequential() -> None:
     assert names == [*nn.Sequential(nn.Linear(12, 8), inner, nn.Linear(8, 1)).state_dict()]
     assert len({*names}) == len(names)
     assert all(a != b for a, b in pairwise(names))
+
+
+def test_validate_prints_each_layer_its_shape_and_its_parameters(gdcli, tmp_path) -> None:
+    """A convolution of 3 filters of 2 × 2 on one channel has 3 · 4 + 3 parameters, and gives 2 × 3 places of 3 × 4."""
+    layers = [{"layer": "Conv2d", "name": "see", "out_channels": 3, "kernel_size": 2}, "Flatten", LAST]
+    (tmp_path / "s.yaml").write_text(json.dumps(spec(layers, data={"shape": [1, 3, 4]})))
+    answer = gdcli("validate", "s.yaml", "--summary")
+    assert [line.split() for line in answer.out.splitlines()] == [
+        ["s.yaml:", "valid"],
+        ["layer", "kind", "output", "shape", "parameters"],
+        ["a", "row", "of", "the", "data", "[1,", "3,", "4]", "-"],
+        ["see", "Conv2d", "[3,", "2,", "3]", "15"],
+        ["1", "Flatten", "[18]", "0"],
+        ["2", "Linear", "[1]", "19"],
+        ["34", "parameters,", "all", "of", "them", "trained"],
+    ]
+    told = gdcli("validate", "s.yaml", "--summary", "--json").json["summary"]["s.yaml"]
+    assert (told["parameters"], [row["parameters"] for row in told["rows"]]) == (34, [None, 15, 0, 19])
+    assert not (tmp_path / "runs").exists()
