@@ -27,10 +27,10 @@ def test_console_block(gdcli, block: str) -> None:
             assert answer.out == shown
 
 
-def test_the_spec_shown_is_valid(gdcli) -> None:
-    (spec,) = re.findall(r"^```yaml\n(.*?)^```", README, re.S | re.M)
-    Path("line.yaml").write_text(spec)
-    assert gdcli("validate", "line.yaml").out == "line.yaml: valid\n"
+@pytest.mark.parametrize("spec", re.findall(r"^```yaml\n(.*?)^```", README, re.S | re.M))
+def test_a_spec_shown_is_valid(gdcli, spec: str) -> None:
+    Path("shown.yaml").write_text(spec)
+    assert gdcli("validate", "shown.yaml").out == "shown.yaml: valid\n"
 
 
 def options(gdcli, command: str) -> set[str]:

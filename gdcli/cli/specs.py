@@ -158,11 +158,15 @@ def validate(
     words: Annotated[
         list[str], typer.Argument(metavar="SPEC... [KEY=VALUE]...", help="Specs, and overrides for them.")
     ],
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Print each layer, what it gives of a row, and its parameters.")
+    ] = False,
     json: options.JsonOption = False,
     no_limits: options.NoLimitsOption = False,
 ) -> int:
     """Check specs without running them: every problem with file, line and column. Exit 2 if there is one."""
     from gdcli.commands import specs
+    from gdcli.commands import summary as summaries
     from gdcli.spec.overrides import is_override
 
     overrides = [word for word in words if is_override(word)]
@@ -171,20 +175,25 @@ def validate(
         options.spec_of(words)
     found: list[str] = []
     warnings: list[str] = []
+    models: dict[str, summaries.ModelSummary] = {}
+    frontend = Frontend(importing=importing)
     for name in names:
         try:
             loaded = specs.loaded(name, overrides, "run", bounded=not no_limits)
-            warnings += specs.tried(loaded, Frontend(importing=importing)).warnings
+            warnings += specs.tried(loaded, frontend).warnings
+            if summary:
+                models[name] = summaries.summary(loaded, frontend)
         except SpecError as error:
             found += str(error).splitlines()
     for warning in [] if json else warnings:
         warn(warning)
     if json:
-        say(json_text({"valid": not found, "problems": found, "warnings": warnings}))
+        layers = {"summary": {name: model.plain() for name, model in models.items()}} if summary else {}
+        say(json_text({"valid": not found, "problems": found, "warnings": warnings, **layers}))
     elif found:
         raise SpecError("\n".join(found))
     else:
-        say("".join(f"{name}: valid\n" for name in names))
+        say("".join(f"{name}: valid\n{models[name].text() if summary else ''}" for name in names))
     return 2 if found else 0
 
 

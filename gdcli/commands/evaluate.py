@@ -57,7 +57,7 @@ def evaluate(folder: Path, stream: IO[bytes], name: str, frontend: Frontend) -> 
     torch.set_num_threads(record.threads)
     table, model = table_of(record, stream, name), record.model(frontend.warning)
     loss = record.spec.loss.name
-    ((x, y),) = as_tensors([table], loss, dtype_of(record.spec), model.device)
+    ((x, y),) = as_tensors([table], loss, dtype_of(record.spec), model.device, record.row_shape)
     output = model.kernel.forward(x)
     value = float(model.kernel.loss_of(output, y).cpu().numpy().astype(np.float64)[0])
     (outputs,), targets = model.kernel.by_run(output), torch.as_tensor(table.y).to(model.device)

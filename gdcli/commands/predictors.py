@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,8 +43,8 @@ def of_run(report: RunReport) -> Predictor:
     def outputs(x: NDArray[np.float64]) -> Floats:
         return in_chunks(built.kernel, loaded.prepared(x), built.device, built.dtype)
 
-    shape, arrays = tuple(built.batches.x.shape[1:]), arrays_of((*outcome.parameters, *outcome.buffers))
-    checked = _checked(outputs, shape, resolve_threads(loaded), loaded.spec.name)
+    shapes, arrays = (loaded.training.x.shape[1:], loaded.row_shape), arrays_of((*outcome.parameters, *outcome.buffers))
+    checked = _checked(outputs, shapes, resolve_threads(loaded), loaded.spec.name)
     return Predictor(checked, lambda: module_of(loaded.spec, loaded.architecture, arrays))
 
 
@@ -58,23 +58,23 @@ def of_record(folder: Path) -> Predictor:
     def outputs(x: NDArray[np.float64]) -> Floats:
         return model.predict(encoding.scaled(x))
 
-    checked = _checked(outputs, (len(encoding.columns),), found.threads, found.spec.name)
+    checked = _checked(outputs, ((len(encoding.columns),), found.row_shape), found.threads, found.spec.name)
     return Predictor(checked, lambda: module_of(found.spec, found.architecture, found.arrays))
 
 
 def _checked(
-    predict: Callable[[NDArray[np.float64]], Floats], shape: tuple[int, ...], threads: int, name: str
+    predict: Callable[[NDArray[np.float64]], Floats], shapes: Sequence[tuple[int, ...]], threads: int, name: str
 ) -> Callable[[NDArray[np.float64]], Floats]:
-    """Return a function that takes rows of this shape alone, and computes with a run's number of threads."""
+    """Return a function that takes rows of these shapes, makes the first of them, and has a run's number of threads."""
     import torch
 
     def checked(x: NDArray[np.float64]) -> Floats:
-        if x.shape[1:] != shape:
-            raise SpecError(f"{name}: predict takes rows of shape {shape} (got {x.shape[1:]})")
+        if x.shape[1:] not in shapes:
+            raise SpecError(f"{name}: predict takes rows of shape {shapes[0]} (got {x.shape[1:]})")
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
-            return predict(x)
+            return predict(x.reshape(len(x), *shapes[0]))
         finally:
             torch.set_num_threads(before)
 

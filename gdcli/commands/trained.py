@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,11 @@ class TrainedRecord:
     sides: ModelSides
     encoding: ColumnEncoding
     arrays: dict[str, NDArray[Any]]  # parameters and buffers by name
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """The shape of a row as the model takes it."""
+        return self.architecture.shape if isinstance(self.architecture, Stack) else (len(self.sides.features),)
 
     @property
     def threads(self) -> int:
@@ -108,8 +113,10 @@ def _architecture(spec: RunSpec, sides: ModelSides, path: Path) -> Architecture:
         found = MODELS[spec.model.name](own, **spec.model.arguments)
     except ArgumentError as error:
         raise DamagedError(f"{path}: {error.message}") from None
-    if isinstance(found, Stack) and (problems := list(layer_problems(spec, found))):
-        raise SpecError(problems)
+    if isinstance(found, Stack):
+        if problems := list(layer_problems(spec, found)):
+            raise SpecError(problems)
+        found = replace(found, shape=tuple((spec.data and spec.data.shape) or (own.inputs,)))
     if isinstance(found, Chain) and found.layers and found.layers[0].inputs != own.inputs:
         raise DamagedError(f"{path}: the model takes {found.layers[0].inputs} inputs, its file names {own.inputs}")
     return found

@@ -54,7 +54,7 @@ def keep_of(problem: TrainingProblem) -> Literal["values", "norms", "none"]:
 
 def columns_of_best(problem: TrainingProblem) -> frozenset[str]:
     """Return the columns that a record's best loss needs: none where each step's loss is that of all rows."""
-    return frozenset() if problem.batches.are_full else frozenset(("full_loss",))
+    return frozenset() if problem.steps_are_whole else frozenset(("full_loss",))
 
 
 def training_step(
@@ -102,7 +102,7 @@ class Loop:
         self.spec = problem.loaded.spec
         self.stop, self.per_epoch = self.spec.stop, problem.batches.per_epoch
         self.all_steps = self.spec.settings.epochs * self.per_epoch
-        self.full_batch = problem.batches.are_full
+        self.full_batch = problem.steps_are_whole
         self.per_epoch_loss = "full_loss" in columns or self.stop.loss is not None or self.stop.patience is not None
         self.schedules = LrSchedules(problem.updates, self.per_epoch, self.all_steps)
         self.per_epoch_loss |= self.schedules.follow_loss

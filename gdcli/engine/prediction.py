@@ -16,7 +16,7 @@ from gdcli.engine.batches import aligned
 from gdcli.engine.kernels.autograd import on_module
 from gdcli.engine.kernels.base import Kernel
 from gdcli.engine.kernels.single import Single
-from gdcli.engine.start_values import empty_layers
+from gdcli.engine.layers import empty_layers
 from gdcli.engine.theta import Theta
 from gdcli.errors import SpecError
 from gdcli.records import Floats
@@ -75,10 +75,11 @@ class TrainedModel:
     kernel: Kernel
     device: torch.device
     module: torch.nn.Module | None  # torch's own layers
+    shape: tuple[int, ...] = (-1,)  # of a row as they take it
 
     def predict(self, x: Floats) -> Floats:
         """Return the output [N, O] for rows x [N, D] as the model takes them, in chunks."""
-        return in_chunks(self.kernel, x, self.device, dtype_of(self.spec))
+        return in_chunks(self.kernel, x.reshape(len(x), *self.shape), self.device, dtype_of(self.spec))
 
 
 def trained_model(
@@ -98,7 +99,7 @@ def trained_model(
     module = empty_layers(spec, model)
     theta = Theta({name: tensors[name] for name, _ in module.named_parameters()}, like=like)
     module.load_state_dict(tensors, assign=True)
-    return TrainedModel(spec, on_module(theta, module, loss), device, module)
+    return TrainedModel(spec, on_module(theta, module, loss), device, module, model.shape)
 
 
 def in_chunks(kernel: Kernel, x: Floats, device: torch.device, dtype: TorchDtype) -> Floats:

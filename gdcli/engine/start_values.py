@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from gdcli.engine.layers import assembled, default_dtype, first_line, through, traced
 from gdcli.errors import SpecError
-from gdcli.spec import sizes
-from gdcli.spec.load import Loaded, require_activations
+from gdcli.spec.load import Loaded
 from gdcli.spec.models import match, name_problems
 from gdcli.spec.sections import RunSpec
-from gdcli.zoo.models import Affine, Chain, Objective, Stack, TorchLayer
+from gdcli.zoo.models import Affine, Chain, Objective, Stack
 from gdcli.zoo.naming import ArgumentError
 from gdcli.zoo.weight_files import Weights
 
@@ -99,104 +99,42 @@ def bias_entries(loaded: Loaded, layer: Affine) -> int:
 
 
 def _module(loaded: Loaded, model: Stack, dtype: torch.dtype) -> torch.nn.Module:
-    """Build torch's layers; first without memory, to learn their size."""
-    spec = loaded.spec
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        with torch.device("meta"):
-            layers = [_layer(spec, layer) for layer in model.layers]
-        size = sum(p.numel() for layer in layers for p in layer.parameters())
-        if loaded.bounded and size > sizes.MAX_PARAMETERS:
-            what = f"the model has {size:,} parameters, more than {sizes.MAX_PARAMETERS:,}"
-            raise SpecError(spec.problem(("model", "layers"), what, sizes.RAISE))
-        if loaded.bounded:
-            _require_room(loaded, model, layers, dtype)
-        torch.manual_seed(spec.settings.seed)
-        module = torch.nn.Sequential()
-        for layer in model.layers:
-            module.add_module(layer.name, _layer(spec, layer))
+    """Build torch's layers; first without memory, to learn their sizes."""
+    layers = traced(loaded)
+    torch.manual_seed(loaded.spec.settings.seed)
+    with default_dtype(dtype):
+        module = assembled(loaded.spec, layers)
         _dry_run(loaded, model, module, dtype)
-    finally:
-        torch.set_default_dtype(default)
     return module
-
-
-def empty_layers(spec: RunSpec, model: Stack) -> torch.nn.Sequential:
-    """Return torch's layers on the meta device: names, shapes and dtypes, no memory. Raises SpecError."""
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(getattr(torch, spec.settings.dtype))
-    try:
-        with torch.device("meta"):
-            return torch.nn.Sequential(OrderedDict((layer.name, _layer(spec, layer)) for layer in model.layers))
-    finally:
-        torch.set_default_dtype(default)
-
-
-def _require_room(loaded: Loaded, model: Stack, layers: Sequence[torch.nn.Module], dtype: torch.dtype) -> None:
-    """Count what layers without memory make of a row without numbers. Raises SpecError for more than there may be."""
-    assert loaded.training is not None
-    x = torch.empty((1, loaded.training.x.shape[1]), dtype=dtype, device="meta")
-    total = 0
-    with torch.no_grad(), warnings.catch_warnings(action="ignore"):
-        for layer, part in zip(model.layers, layers, strict=True):
-            try:
-                x = part.eval()(x)
-            except Exception:  # rows with numbers are refused by the same layer, which is told then
-                return
-            if not isinstance(x, Tensor):
-                return
-            total += x.numel()
-            require_activations(loaded, ("model", *layer.path), x.numel(), total)
-
-
-def _layer(spec: RunSpec, layer: TorchLayer) -> torch.nn.Module:
-    kind: Callable[..., torch.nn.Module] = getattr(torch.nn, layer.layer)
-    arguments = dict(layer.arguments)
-    if layer.layer in ("Softmax", "LogSoftmax"):
-        arguments.setdefault("dim", -1)  # torch guesses, and warns
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            return kind(**arguments)
-    except Exception as error:  # torch's constructors assert, divide by zero and more
-        text = first_line(error).replace(f"{layer.layer}.__init__() ", "")
-        raise SpecError(spec.problem(("model", *layer.path), f"torch.nn.{layer.layer}: {text}")) from None
 
 
 def _dry_run(loaded: Loaded, model: Stack, module: torch.nn.Module, dtype: torch.dtype) -> None:
     """Send rows through the layers, so that what does not fit is told by the layer's own place."""
     assert loaded.training is not None
     spec, table = loaded.spec, loaded.training
-    x = torch.as_tensor(table.x[:2], dtype=dtype)
+    x = torch.as_tensor(table.x[:2], dtype=dtype).reshape(-1, *model.shape)
     module.eval()
-    x = _through(spec, model, module, x, "does not fit")
+    through(spec, model.layers, module, x, "does not fit")
+    if isinstance(spec.print.predict, int | float | list):
+        _try_prediction(loaded, module, dtype)
     module.train()
     if spec.settings.epochs and _smallest_batch(spec, loaded.samples) == 1:  # batch norms take no single row
         with torch.random.fork_rng([]):  # of dropout
             what = "takes no batch of one row, which an epoch ends with"
             hint = "batch.drop_last: true leaves it out" if loaded.samples > 1 else ""
-            _through(spec, model, copy.deepcopy(module), torch.as_tensor(table.x[:1], dtype=dtype), what, hint)
-    wanted = (len(x), table.classes) if table.y.ndim == 1 else (len(x), table.y.shape[1])
-    fits = x.ndim == 2 and (x.shape[1] >= wanted[1] if table.y.ndim == 1 else tuple(x.shape) == wanted)
-    if not fits:
-        last = len(model.layers) - 1
-        what = f"the model's output has shape {[*x.shape[1:]]} a row, the data need [{wanted[1]}]"
-        raise SpecError(spec.problem(("model", "layers", last), what))
+            through(spec, model.layers, copy.deepcopy(module), x[:1], what, hint)
 
 
-def _through(spec: RunSpec, model: Stack, module: torch.nn.Module, x: Any, what: str, hint: str = "") -> Any:
-    """Return the layers' output, without a graph. Raises SpecError with the place of a layer that refuses its input."""
-    with torch.no_grad(), warnings.catch_warnings(action="ignore"):
-        for layer, part in zip(model.layers, module.children(), strict=True):
-            path = ("model", *layer.path)
-            try:
-                x = part(x)
-            except Exception as error:  # whatever torch's layers raise
-                raise SpecError(spec.problem(path, f"{layer.layer} {what}: {first_line(error)}", hint)) from None
-            if not isinstance(x, Tensor):
-                given = type(x).__name__
-                raise SpecError(spec.problem(path, f"{layer.layer} gives a {given} with these settings, no tensor"))
-    return x
+def _try_prediction(loaded: Loaded, module: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Refuse a row to predict that the layers do not take: a number that an embedding has not."""
+    asked = loaded.spec.print.predict
+    row = loaded.prepared(np.array([asked if isinstance(asked, list) else [asked]], np.float64))
+    try:
+        with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+            module(torch.as_tensor(row, dtype=dtype))
+    except Exception as error:  # whatever torch's layers raise
+        what = f"the layers do not take it: {first_line(error)}"
+        raise SpecError(loaded.spec.problem(("print", "predict"), what)) from None
 
 
 def _smallest_batch(spec: RunSpec, samples: int) -> int:
@@ -204,11 +142,6 @@ def _smallest_batch(spec: RunSpec, samples: int) -> int:
     left = 0 if spec.batch.drop_last else samples % rows  # of the last step, which may be cut short
     each = spec.batch.pass_rows(samples)
     return min(step % each or each for step in (rows, left or rows))
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what an exception says, else its name."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _initialised(tensor: Tensor, value: Any) -> Tensor:

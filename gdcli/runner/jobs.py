@@ -19,6 +19,7 @@ from gdcli.runner.record_run import Finished
 from gdcli.spec.load import Loaded
 from gdcli.storage import partial_results
 from gdcli.storage.record import status_of
+from gdcli.zoo.models import differs_in_training
 
 FOLDERS = 100
 """Up to this many runs, each has a sub-folder."""
@@ -120,6 +121,7 @@ class Collector:
         batch, samples = loaded.spec.batch, loaded.samples
         self.capture, self.runs = capture, runs
         self.full_batch = batch.steps(samples) == 1 and not (batch.shuffles and samples)
+        self.full_batch &= not differs_in_training(loaded.architecture)
         self.columns = {"parameters"} if capture.path else set()
         if capture.target is not None and not self.full_batch:
             self.columns.add("full_loss")

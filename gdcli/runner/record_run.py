@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from gdcli.engine import checkpoint_state
 from gdcli.engine.batches import effort_of
 from gdcli.engine.evaluation import starts_of
+from gdcli.engine.layers import first_line
 from gdcli.engine.loop import Interrupt, Loop, columns_of_best, keep_of
 from gdcli.engine.problem import TrainingProblem
-from gdcli.engine.start_values import first_line
 from gdcli.errors import DamagedError, GdcliError, MachineError, RunError
 from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Prediction, Start, State, StepBlock, where_diverged
 from gdcli.report import plots

@@ -70,7 +70,8 @@ def resolved(loaded: Loaded, *, device: str, threads: int, engine: str, keep: st
     if loaded.data_file is not None:
         exact = {"file": str(loaded.data_file), "sha256": loaded.data_sha256}
         # in the order that a spec which gives the digest has, so that a config run again writes the same bytes
-        common = {key: found["data"].pop(key) for key in ("standardize", "validation", "seed") if key in found["data"]}
+        keys = [key for key in ("standardize", "validation", "seed", "shape") if key in found["data"]]
+        common = {key: found["data"].pop(key) for key in keys}
         found["data"] = {**found["data"], **exact, **common}
     return found
 

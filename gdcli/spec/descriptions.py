@@ -31,6 +31,7 @@ DESCRIPTIONS = {
     "dataset": "A data set of scikit-learn; gdcli catalog dataset lists them.",
     "standardize": "Whether features get mean 0 and deviation 1, by the training rows.",
     "validation": "Share of the rows that is held out, drawn at random.",
+    "shape": "Of a row, as the first layer takes it: [1, 8, 8] for images of 8 × 8; sequential models.",
     "data.seed": "Of the rows and of the split; the spec's when absent.",
     # model
     "in_features": "Features of a row; those of the data when absent.",
@@ -38,6 +39,8 @@ DESCRIPTIONS = {
     "bias": "Whether a bias is added; shared: one for a whole layer.",
     "layers": "Numbers of neurons from input to output, or torch's layers in a row.",
     "layer": "A class of torch.nn; gdcli catalog layer lists them.",
+    "last": "Of RNN, GRU and LSTM: the last step of the sequence alone.",
+    "residual": "Layers whose input is added to what they give.",
     "activation": "After each hidden layer; gdcli catalog activation lists them.",
     "output_activation": "After the last layer.",
     "from": "Weights to start with: a record, or a safetensors file, from the spec's folder on.",

@@ -115,6 +115,8 @@ def _data(spec: RunSpec) -> Iterator[tuple[Path, str]]:
         return
     if spec.data.seed is not None and not spec.draws_data:
         yield ("data", "seed"), "it is for data that are drawn, or split by validation"
+    if spec.data.shape is not None and spec.model.name in ("linear", "mlp", "identity"):
+        yield ("data", "shape"), f"the model {spec.model.name} takes rows of numbers; it is for sequential"
     given = spec.data.arguments
     if spec.data.source == "file" and given["header"] is not None and not given["file"].lower().endswith(".csv"):
         yield ("data", "header"), "it is for CSV files"

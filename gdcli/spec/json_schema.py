@@ -17,9 +17,10 @@ from gdcli.spec.sections import SECTIONS, Batch, DataCommon, FileData, InlineDat
 from gdcli.spec.signature import arguments_model
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
-from gdcli.zoo.models import LAYERS, MODELS
+from gdcli.zoo.models import MODELS
 from gdcli.zoo.optimizers import OPTIMIZERS
 from gdcli.zoo.schedulers import SCHEDULERS
+from gdcli.zoo.torch_layers import LAYERS
 
 Schema: TypeAlias = dict[str, Any]
 _Table: TypeAlias = Mapping[str, Callable[..., Any]]
@@ -212,16 +213,7 @@ def _model(definitions: _Definitions) -> Schema:
         },
     )
     schemas = _named(definitions, "model", MODELS, "type")
-    schemas["sequential"]["properties"]["layers"]["items"] = {
-        "anyOf": [
-            {"type": "string", "enum": sorted(LAYERS)},
-            {
-                "type": "object",
-                "properties": {"layer": {"type": "string", "enum": sorted(LAYERS)}, "name": {"type": "string"}},
-                "required": ["layer"],  # the rest are the arguments of torch's class
-            },
-        ]
-    }
+    schemas["sequential"]["properties"]["layers"]["items"] = _layer(definitions)
     weights = definitions.of_model(StartWeights, "model")["properties"]
     for schema in schemas.values():
         schema["properties"] |= weights
@@ -236,6 +228,24 @@ def _model(definitions: _Definitions) -> Schema:
     names: Schema = {key: {} for key in ("type", "from")}  # what else a record's model takes is that model's
     of_record = {"type": "object", "properties": names, "required": ["from"], "not": {"required": ["type"]}}
     return {**chosen, "anyOf": [*chosen["anyOf"], of_record]}
+
+
+def _layer(definitions: _Definitions) -> Schema:
+    """Return one of torch's layers: a name, a mapping, or a list of layers whose input is added."""
+    name = {"name": {"type": "string", "description": "Of the layer; its index when absent."}}
+    inside = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/layer"}}
+    one = {
+        "type": "object",
+        "properties": {"layer": {"type": "string", "enum": sorted(LAYERS)}, "last": {"type": "boolean"}, **name},
+        "required": ["layer"],  # the rest are the arguments of torch's class
+    }
+    several = {
+        "type": "object",
+        "properties": {"residual": inside, **name},
+        "required": ["residual"],
+        "additionalProperties": False,
+    }
+    return definitions.add("layer", {"anyOf": [{"type": "string", "enum": sorted(LAYERS)}, one, several]})
 
 
 def _optimizer(definitions: _Definitions) -> Schema:

@@ -19,7 +19,7 @@ import numpy as np
 
 from gdcli.errors import Problem, SpecError
 from gdcli.report.styles import STYLES
-from gdcli.spec import class_weights, preconditions, sizes, starting
+from gdcli.spec import fits, preconditions, sizes, starting
 from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.models import constant_error, group_problems, layer_problems, name_problems
 from gdcli.spec.sections import RunSpec
@@ -56,8 +56,16 @@ class Loaded:
         return self.layer_shapes if isinstance(self.architecture, Stack) else self.architecture.shapes
 
     def prepared(self, x: Floats) -> Floats:
-        """Return rows [..., D] as the model takes them: standardized as the training rows are."""
-        return x if self.scaling is None else (x - self.scaling[0]) / self.scaling[1]
+        """Return rows [..., D] as the model takes them: standardized as the training rows are, in the data's shape."""
+        x = x if self.scaling is None else (x - self.scaling[0]) / self.scaling[1]
+        return x.reshape(*x.shape[:-1], *self.row_shape)
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """The shape of a row as the model takes it; of an objective, which has none, it is empty."""
+        if isinstance(self.architecture, Stack):
+            return self.architecture.shape
+        return () if self.training is None else self.training.x.shape[1:]
 
     @property
     def samples(self) -> int:
@@ -93,7 +101,7 @@ def load(
     if spec.model.weights is not None:
         weights = starting.weights_for(spec, architecture, base, moved)
         loaded = replace(loaded, spec=starting.with_digest(spec, weights), weights=weights)
-    problems += _shapes(loaded)
+    problems += fits.problems(spec, [each for each in (training, validation) if each is not None], architecture)
     if not isinstance(architecture, Stack):  # torch's own layers are checked when they are built
         problems += name_problems(spec, architecture.shapes)
     problems += [*_engine(loaded), *_style(loaded)]
@@ -131,16 +139,7 @@ def _too_large_data(spec: RunSpec) -> Iterator[Problem]:
     if count > sizes.MAX_POINTS:
         yield spec.problem(path, f"{count:,} numbers, more than {sizes.MAX_POINTS:,}", sizes.RAISE)
     else:
-        yield from _too_much_memory(spec, path, f"{count:,} numbers take", sizes.data_memory(spec, count))
-
-
-def _too_much_memory(
-    spec: RunSpec, path: KeyPath, what: str, needed: int, hint: str = sizes.RAISE
-) -> Iterator[Problem]:
-    there = sizes.machine()
-    if there is not None and needed > there:
-        what += f" at least {sizes.gigabytes(needed)} of memory, this machine has {sizes.gigabytes(there)}"
-        yield spec.problem(path, what, hint)
+        yield from sizes.too_much_memory(spec, path, f"{count:,} numbers take", sizes.data_memory(spec, count))
 
 
 def _too_deep(spec: RunSpec) -> Iterator[Problem]:
@@ -252,40 +251,11 @@ def _architecture(spec: RunSpec, training: Table | None, problems: list[Problem]
         outputs = training.classes or (training.y.shape[1] if training.y.ndim == 2 else 1)
         sizes = Sizes(training.x.shape[1], outputs)
     try:
-        return MODELS[spec.model.name](sizes, **spec.model.arguments)
+        model = MODELS[spec.model.name](sizes, **spec.model.arguments)
     except ArgumentError as error:
         problems.append(spec.problem(("model", *error.path), error.message, error.hint))
-    return None
-
-
-def _shapes(loaded: Loaded) -> list[Problem]:
-    """Check the data against the model and the loss."""
-    spec, table, model = loaded.spec, loaded.training, loaded.architecture
-    if table is None or spec.loss is None:
-        return []
-    problems = [*preconditions.problems(spec, table, model), *class_weights.problems(spec, table, model)]
-    if not isinstance(model, Chain) or problems:
-        return problems
-    features = table.x.shape[1]
-    inputs, outputs = (model.layers[0].inputs, model.layers[-1].outputs) if model.layers else (features, features)
-    if inputs != features:
-        path: KeyPath = ("model", "layers", 0) if spec.model.name == "mlp" else ("model", "in_features")
-        problems.append(spec.problem(path, f"the model takes {inputs} inputs, the data have {features}"))
-    problems += _outputs(spec, table, outputs)
-    return problems
-
-
-def _outputs(spec: RunSpec, table: Table, outputs: int) -> Iterator[Problem]:
-    last: dict[str, KeyPath] = {"linear": ("model", "out_features"), "identity": ("data", "y")}
-    path = last.get(spec.model.name, ("model", "layers", len(spec.model.arguments.get("layers", ())) - 1))
-    if table.y.ndim == 1:
-        highest = int(table.y.max())
-        if highest >= outputs:
-            row = int(table.y.argmax())
-            where: KeyPath = ("data", "y", row) if spec.data and spec.data.source == "inline" else path
-            yield spec.problem(where, f"class {highest} does not exist: the model has {outputs} outputs, from 0")
-    elif table.y.shape[1] != outputs:
-        yield spec.problem(path, f"the model gives {outputs} outputs, the data have {table.y.shape[1]} targets")
+        return None
+    return fits.shaped(spec, model, training, problems)
 
 
 def _engine(loaded: Loaded) -> Iterator[Problem]:
@@ -337,7 +307,7 @@ def _too_large(loaded: Loaded) -> Iterator[Problem]:
         what = f"the model has {count:,} parameters, more than {sizes.MAX_PARAMETERS:,}"
         yield spec.problem(key, what, sizes.RAISE)
     else:
-        yield from _too_much_memory(spec, key, f"a run of {count:,} parameters takes", memory(loaded))
+        yield from sizes.too_much_memory(spec, key, f"a run of {count:,} parameters takes", memory(loaded))
 
 
 def memory(loaded: Loaded, runs: int = 1) -> int:
@@ -352,17 +322,7 @@ def memory(loaded: Loaded, runs: int = 1) -> int:
 def require_memory(loaded: Loaded, runs: int) -> None:
     """Raise SpecError if the machine has no memory for so many runs of a fleet at once."""
     what, hint = f"{runs:,} runs at once take", "--fleet off trains them one by one"
-    _refuse([*_too_much_memory(loaded.spec, ("model",), what, memory(loaded, runs), hint)])
-
-
-def require_activations(loaded: Loaded, path: KeyPath, layer: int, total: int) -> None:
-    """Raise SpecError where a layer gives too many scalars a row, or where all so far leave no memory for a step."""
-    spec = loaded.spec
-    if layer > sizes.MAX_ACTIVATIONS:
-        what = f"gives {layer:,} numbers a row, more than {sizes.MAX_ACTIVATIONS:,}"
-        _refuse([spec.problem(path, what, sizes.RAISE)])
-    what, needed = f"a step with {total:,} outputs a row takes", sizes.step_memory(spec, loaded.samples, total)
-    _refuse([*_too_much_memory(spec, path, what, needed)])
+    _refuse([*sizes.too_much_memory(loaded.spec, ("model",), what, memory(loaded, runs), hint)])
 
 
 def _too_long(loaded: Loaded) -> Iterator[Problem]:

@@ -12,14 +12,12 @@ from gdcli.spec.signature import got
 from gdcli.zoo.losses import TARGETS
 from gdcli.zoo.models import ACTIVATION_LAYERS, Architecture, Stack
 from gdcli.zoo.table import Table
+from gdcli.zoo.torch_layers import ANY_NUMBER, KEEPING, POOLS
 
 PROBABILITIES = ("sigmoid", "hardsigmoid", "softmax")
 """The activations whose outputs all lie in [0, 1]."""
 
 LOG_PROBABILITIES = ("log_softmax", "logsigmoid")
-
-_PASSING = ("Identity", "Flatten", "Unflatten")
-_AFFINE = ("Linear", "Bilinear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d")
 
 
 def problems(spec: RunSpec, table: Table, model: Architecture) -> Iterator[Problem]:
@@ -58,12 +56,15 @@ def warnings(spec: RunSpec, table: Table, model: Architecture) -> Iterator[Probl
 
 
 def last_activation(spec: RunSpec, model: Architecture) -> str | None:
-    """Return the activation whose outputs are the model's, 'none' after an affine layer; None where it is not known."""
+    """Return the activation whose outputs are the model's; None where it is not known.
+
+    It is 'none' after a layer that may give any number: an affine one, a norm, dropout, a recurrent one.
+    """
     if not isinstance(model, Stack):
         layers = getattr(model, "layers", ())
         return layers[-1].activation if layers else None
-    kind = next((layer.layer for layer in reversed(model.layers) if layer.layer not in _PASSING), "")
-    return "none" if kind in _AFFINE else ACTIVATION_LAYERS.get(kind)
+    kind = next((layer.layer for layer in reversed(model.layers) if layer.layer not in (*KEEPING, *POOLS)), "")
+    return "none" if kind in ANY_NUMBER else ACTIVATION_LAYERS.get(kind)
 
 
 def _outputs_of(activation: str | None) -> str:

@@ -176,6 +176,7 @@ class Data:
     standardize: bool = False
     validation: float | None = None
     seed: int | None = None  # of the rows and of the split; None: the spec's
+    shape: list[int] | None = None  # of a row, as torch's layers take it
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +210,7 @@ class DataCommon(Section):
     standardize: bool = False
     validation: Annotated[float, Gt(0), Lt(1)] | None = None
     seed: Seed | None = None
+    shape: Annotated[list[Count], Len(1, 8)] | None = None
 
 
 class InlineData(Section):

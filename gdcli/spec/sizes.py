@@ -6,9 +6,12 @@ Work that no machine could do is refused before it starts; nothing is allocated.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from math import prod
 
+from gdcli.errors import Problem
 from gdcli.spec.sections import Optimizer, RunSpec
+from gdcli.spec.signature import Path
 from gdcli.zoo.models import Chain, Objective
 from gdcli.zoo.optimizers import state_tensors
 
@@ -87,6 +90,14 @@ def machine() -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows has no sysconf
         return None
+
+
+def too_much_memory(spec: RunSpec, path: Path, what: str, needed: int, hint: str = RAISE) -> Iterator[Problem]:
+    """Yield a problem where this machine has less memory than is needed."""
+    there = machine()
+    if there is not None and needed > there:
+        what += f" at least {gigabytes(needed)} of memory, this machine has {gigabytes(there)}"
+        yield spec.problem(path, what, hint)
 
 
 def gigabytes(count: int) -> str:

@@ -36,7 +36,7 @@ REFUSED: dict[str, tuple[list[Any], int, str]] = {
             layer("AdaptiveMaxPool1d", output_size=4, return_indices=True),
         ],
         1,
-        "AdaptiveMaxPool1d gives a tuple with these settings, no tensor",
+        "AdaptiveMaxPool1d gives a tuple with these settings, no tensor of numbers",
     ),
     "a tuple before a layer": (
         [

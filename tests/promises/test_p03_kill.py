@@ -48,6 +48,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "dropout and batch norm": ("layers",),
     "dropout, float64, scheduler": ("layers", "dtype=float64", "scheduler={name: exponential, gamma: 0.99}"),
     "dropout, gradient norm": ("layers", "stop={gradient_norm: 1e-9}"),
+    "embedding, recurrent, batch norm, dropout": ("numbers",),
     "patience": ("rows", "stop={patience: 3}", "epochs=400", "optimizer.lr=0.1"),
     "patience on held out rows": ("layers", "stop={patience: 12}", "epochs=400"),
     "stop at a loss": ("valley", "stop={loss: 1e-3}", "epochs=3000"),

@@ -97,6 +97,7 @@ LINEAR = a_spec(model={"type": "linear"})
 STACK = a_spec(
     model={"type": "sequential", "layers": ["Tanh", {"layer": "Linear", "in_features": 2, "out_features": 1}]}
 )
+SUM = {"layer": "Linear", "out_features": 1}
 VALIDATED = a_spec(data={"x": X, "y": Y, "validation": 0.4})
 FILE = a_spec(data={"file": "t.csv", "target": "y"}, model={"type": "linear"})
 CLASSES = a_spec(
@@ -163,6 +164,11 @@ for _source, _spec in {
     CASES[f"data.{_source}.standardize"] = (_spec, "data.standardize", True)
     CASES[f"data.{_source}.validation"] = (_spec, "data.validation", 0.4)
     CASES[f"data.{_source}.seed"] = (at(_spec, "data.validation", 0.4), "data.seed", 5)
+    _rows = {"type": "sequential", "layers": [{"layer": "GRU", "hidden_size": 2, "last": True}, SUM]}
+    _columns = 10 if _source == "dataset" else 2  # steps of one number, or one step of several
+    CASES[f"data.{_source}.shape"] = (
+        {**_spec, "model": _rows, "data": {**_spec["data"], "shape": [_columns, 1]}}, "data.shape", [1, _columns],
+    )  # fmt: skip
 for _kind, _spec, _weight in (
     ("linear", LINEAR, "weight"),
     ("mlp", a_spec(), "linear1.weight"),
@@ -372,6 +378,10 @@ def test_another_value_changes_what_many_runs_tell(spec: Spec, path: str, value:
 
 
 WITHOUT: list[tuple[Spec, str]] = [
+    (
+        a_spec(data={"x": X, "y": Y, "shape": [2]}),
+        "data.shape: has no effect: the model mlp takes rows of numbers; it is for sequential",
+    ),
     (
         a_spec(optimizer={"name": "sgd", "dampening": 0.5}),
         "optimizer.dampening: has no effect: it is for momentum other than 0",
