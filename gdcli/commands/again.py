@@ -123,7 +123,9 @@ def machine_differences(recorded: Mapping[str, Any]) -> list[str]:
 
 # --- beside the record ------------------------------------------------------------------------------------------------
 
-SAME = ("log.txt", "steps.csv", "gradients.csv", "results.csv", "tuning.csv", "summary.json", "config.yaml")
+SAME = (
+    "log.txt", "steps.csv", "gradients.csv", "epochs.csv", "results.csv", "tuning.csv", "summary.json", "config.yaml",
+)  # fmt: skip
 """Files whose bytes are promised. Times stand in timing.json, the machine in environment.json."""
 
 

@@ -22,6 +22,7 @@ from gdcli.errors import DamagedError, GdcliError, MachineError, RunError
 from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Prediction, Start, State, StepBlock, where_diverged
 from gdcli.report import plots
 from gdcli.report.styles import STYLES
+from gdcli.runner.epoch_rows import FILE, EpochRows
 from gdcli.spec.load import Loaded
 from gdcli.spec.sections import RunSpec
 from gdcli.storage import csv_reader, files
@@ -32,7 +33,7 @@ from gdcli.storage.run_folder import Log, RecordFolder, Timing, write_end
 SUMMARY_SCALARS = 100
 """Parameters stand in summary.json up to this many scalars."""
 
-LOGS = 3
+LOGS = 4
 """Files of a run that are open while it is trained."""
 
 Warn = Callable[[str], None]
@@ -64,6 +65,8 @@ class Finished:
             "epochs": outcome.epochs,
             "metrics": dict(outcome.metrics),
         }
+        if outcome.last_loss is not None:
+            found["last_loss"] = outcome.last_loss
         if self.prediction is not None:
             asked, output = self.prediction.asked, self.prediction.output.astype(np.float64)
             found["prediction"] = {"asked": asked, "output": output.tolist()}
@@ -117,11 +120,13 @@ def alone(
 ) -> Training:
     """Return one run in training, as `run` trains it; one of which other columns are captured is not resumed."""
     spec, keep, (start,) = built.loaded.spec, keep_of(built), starts_of(built)
-    loop = Loop(built, STYLES[spec.style].columns | columns | columns_of_best(built), keep, interrupt)
+    loop = Loop(built, STYLES[spec.style].columns | columns | columns_of_best(built) | {"epochs"}, keep, interrupt)
+    epochs = EpochRows(loop.ends.columns, effort_of(built.loaded))
     checkpoints = None
     if record is not None and not columns:
         checkpoints = Checkpoints(record.folder, record.config, spec.checkpoint.every_seconds)
-    return Training(loop, [RunRecorder(spec, start, record, keep, text=text, block=block)], checkpoints)
+    recorder = RunRecorder(spec, start, record, keep, text=text, block=block, epochs=epochs)
+    return Training(loop, [recorder], checkpoints)
 
 
 # --- every run, alone or one of many ----------------------------------------------------------------------------------
@@ -271,10 +276,11 @@ class RunRecorder:
         text: Callable[[str], None] | None = None,
         block: Callable[[StepBlock], None] = ignored,
         above: str = "",  # the folder's path below that of all logs
+        epochs: EpochRows | None = None,
     ) -> None:
         self.record, self._start, self._keep, self._above = record, start, keep, above
         self._style, self._predicts = STYLES[spec.style].text, STYLES[spec.style].predicts
-        self._every, self._say, self._told = spec.record.every, text, block
+        self._every, self._say, self._told, self._epochs = spec.record.every, text, block, epochs
         self._losses: list[NDArray[np.float64]] = []
         self._logs: dict[str, Log] = {}
 
@@ -286,6 +292,8 @@ class RunRecorder:
             trained = [parameter for parameter in self._start.parameters if parameter.trained]
             columns = [c for p in trained for c in (p.scalars if self._keep == "values" else (p.name,))]
             headers = {"log.txt": "", "steps.csv": STEPS_HEADER}
+            if self._epochs is not None:
+                headers[FILE] = self._epochs.header
             if self._keep != "none" and trained:
                 headers["gradients.csv"] = ",".join(["step", *map(cell, columns)]) + "\n"
             for name, header in headers.items():
@@ -297,6 +305,8 @@ class RunRecorder:
                 losses = csv_reader.losses(folder / "steps.csv", steps)
         if losses is not None:
             self._losses.append(losses)
+            if self._epochs is not None:
+                self._epochs.resume(losses)
 
     def begin(self) -> None:
         """Write what is known before the first step, unless the run is resumed."""
@@ -323,6 +333,8 @@ class RunRecorder:
                 assert found is not None
                 chosen = block.kept(self._every)
                 self._logs["gradients.csv"].write(float_rows(block.step[chosen], found[chosen]))
+            if self._epochs is not None:
+                self._logs[FILE].write(self._epochs.of(block))
             for log in self._logs.values():
                 log.flush()
         self._told(block)

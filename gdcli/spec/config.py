@@ -33,7 +33,7 @@ def filled_in(spec: RunSpec) -> dict[str, Any]:
         cut = {key: value for key, value in spec.batch.model_dump().items() if key not in unread}
         found["batch"] = cut | {"shuffle": spec.batch.shuffles}
     found |= settings
-    if stop := _given(spec.stop.model_dump()):
+    if stop := _given(spec.stop.model_dump(exclude_defaults=True)):
         found["stop"] = stop
     found["print"] = _given({"style": spec.style, "predict": spec.print.predict})
     found["record"] = spec.record.model_dump()

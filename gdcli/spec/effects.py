@@ -55,6 +55,9 @@ def _without_effect(spec: RunSpec) -> Iterator[tuple[Path, str]]:
         if isinstance(value, dict):
             yield from _batch(("compare", "batches", index), Batch.model_validate(value))
     yield from _record(spec)
+    for key in ("metric", "min_delta", "restore") if spec.stop.patience is None else ():
+        if getattr(spec.stop, key) != type(spec.stop).model_fields[key].default:
+            yield ("stop", key), "it is for patience"
 
 
 def _ingredients(spec: RunSpec) -> Iterator[tuple[Path, Mapping[str, Callable[..., Any]], Ingredient]]:
