@@ -21,8 +21,8 @@ from gdcli.storage.find import runs_of
 from gdcli.storage.record import Record
 
 ESSENTIALS = (
-    "data", "model", "loss", "optimizer", "scheduler", "epochs", "batch", "stop", "device", "dtype", "seed", "engine",
-    "sweep", "compare",
+    "data", "model", "loss", "optimizer", "scheduler", "epochs", "batch", "metrics", "metric", "stop", "device",
+    "dtype", "seed", "engine", "sweep", "compare",
 )  # fmt: skip
 WHOLE = 10_000
 """Letters of a value that is not cut, which is one of at most so many."""

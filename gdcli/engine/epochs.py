@@ -134,7 +134,7 @@ class EpochEnds:
     def best_arrays(self, state: RunState, run: int) -> dict[str, NDArray[Any]] | None:
         """Return a run's parameters and buffers at its best epoch, by name; None where the end has them, or no one."""
         restored = self.stop.restore and state.status[run] in ("finished", "stopped")
-        if restored or run not in state.kept:
+        if restored or run not in state.kept or state.status[run] == "interrupted":
             return None
         parameters = self.problem.theta.as_parameters(state.kept[run])
         return {parameter.name: parameter.values for parameter in parameters} | state.kept_buffers

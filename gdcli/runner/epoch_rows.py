@@ -21,8 +21,10 @@ class EpochRows:
     """
 
     def __init__(self, columns: Sequence[str], effort: Effort) -> None:
-        self.header = ",".join(map(cell, ["epoch", "training_loss", *columns, "lr"])) + "\n"
+        self.names = ["epoch", "training_loss", *columns, "lr"]
+        self.header = ",".join(map(cell, self.names)) + "\n"
         self._columns, self._effort = len(columns), effort
+        self._kept: list[NDArray[np.float64]] = []
         self._begun: NDArray[np.float64] = np.empty(0)  # losses of the epoch that the next step is in
 
     def resume(self, losses: NDArray[np.float64]) -> None:
@@ -43,4 +45,10 @@ class EpochRows:
         if block.evaluated is not None and self._columns:
             table[:, 1:-1] = block.evaluated[1][:count]
         table[:, -1] = block.lr[ends]
+        self._kept.append(np.column_stack([block.epoch[ends], table]))
         return number_rows(block.epoch[ends], table)
+
+    def by_name(self) -> dict[str, NDArray[np.float64]]:
+        """Return the columns of the epochs so far, since the run began or was resumed."""
+        table = np.concatenate(self._kept) if self._kept else np.empty((0, len(self.names)))
+        return dict(zip(self.names, np.ascontiguousarray(table.T), strict=True))

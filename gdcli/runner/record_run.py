@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from traceback import walk_tb
 from typing import Any
 
@@ -19,13 +18,12 @@ from gdcli.engine.loop import Interrupt, Loop, columns_of_best, keep_of
 from gdcli.engine.problem import TrainingProblem
 from gdcli.engine.start_values import first_line
 from gdcli.errors import DamagedError, GdcliError, MachineError, RunError
-from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Prediction, Start, State, StepBlock, where_diverged
-from gdcli.report import plots
+from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Prediction, Start, State, StepBlock
 from gdcli.report.styles import STYLES
+from gdcli.runner import run_picture
 from gdcli.runner.epoch_rows import FILE, EpochRows
-from gdcli.spec.load import Loaded
 from gdcli.spec.sections import RunSpec
-from gdcli.storage import csv_reader, files
+from gdcli.storage import csv_reader, files, models
 from gdcli.storage.checkpoints import Checkpoints, Logs
 from gdcli.storage.csv_writer import STEPS_HEADER, cell, float_rows, step_rows
 from gdcli.storage.run_folder import Log, RecordFolder, Timing, write_end
@@ -51,6 +49,7 @@ class Finished:
     outcome: Outcome
     losses: NDArray[np.float64]  # [steps] of every step, before its update
     prediction: Prediction | None = None  # that the style has no place for
+    epochs: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)  # columns of epochs.csv, [E] each
 
     def summary(self) -> dict[str, Any]:
         """Return what summary.json holds: no times."""
@@ -103,7 +102,9 @@ def run(
     if record is not None:
         if plot and finished.outcome.status != "interrupted":  # it is drawn by the run that resumes
             with timing.phase("plot"):
-                _plot(built, finished, record.folder, warning)
+                outcome, loaded = finished.outcome, built.loaded
+                curve = run_picture.curve_of(loaded, finished.losses, outcome.status, outcome.message, outcome.loss)
+                run_picture.draw(loaded, curve, outcome.last_loss, record.folder, warning)
         training.end(0, timing)
         training.remove_checkpoints(warning)
     return finished
@@ -250,7 +251,10 @@ class Training:
     def end(self, k: int, timing: Timing) -> None:
         """Write the mark of the end of a run."""
         if (record := self.recorders[k].record) is not None:
-            write_end(record.folder, timing, self.finished[k].summary())
+            summary, best = self.finished[k].summary(), self.loop.ends.best_arrays(self.loop.state, k)
+            if best is not None:
+                summary["sha256"] = {models.BEST: models.save(record.folder / models.BEST, best)}
+            write_end(record.folder, timing, summary)
 
     def remove_checkpoints(self, warning: Warn = ignored) -> None:
         """Remove the checkpoints, unless the runs are to be resumed; that of one run that diverged is kept."""
@@ -337,6 +341,8 @@ class RunRecorder:
                 self._logs[FILE].write(self._epochs.of(block))
             for log in self._logs.values():
                 log.flush()
+        elif self._epochs is not None:
+            self._epochs.of(block)
         self._told(block)
 
     def losses(self) -> NDArray[np.float64]:
@@ -355,7 +361,8 @@ class RunRecorder:
             self._sync()
         finally:
             self.close()
-        return Finished(self._start, outcome, self.losses(), None if self._predicts else outcome.prediction)
+        prediction = None if self._predicts else outcome.prediction
+        return Finished(self._start, outcome, self.losses(), prediction, self._epochs.by_name() if self._epochs else {})
 
     def _sync(self) -> None:
         for log in self._logs.values():
@@ -374,26 +381,3 @@ def _norms(block: StepBlock, start: Start) -> Floats | None:
     sizes = np.cumsum([p.values.size for p in start.parameters if p.trained])[:-1]
     parts = np.split(block.gradients.astype(np.float64), sizes, axis=1)
     return np.stack([np.sqrt(np.add.reduce(part * part, axis=1)) for part in parts], axis=1)
-
-
-# --- plots ------------------------------------------------------------------------------------------------------------
-
-
-def loss_label(loaded: Loaded) -> str:
-    """Return how plots name the loss."""
-    return "objective" if loaded.spec.loss is None else f"loss ({loaded.spec.loss.name})"
-
-
-def _plot(built: TrainingProblem, finished: Finished, folder: Path, warn: Warn) -> None:
-    """Draw the loss curve. A plot that fails never fails the run: it is told."""
-    name, losses = built.loaded.spec.name, finished.losses
-    steps = np.arange(1, len(losses) + 1) if built.loaded.spec.settings.epochs else np.zeros(1)
-    outcome = finished.outcome
-    gone = where_diverged(outcome.status, outcome.message)
-    curve = plots.Curve(name, steps.astype(np.float64), losses, diverged=gone, after=outcome.loss)
-    label, effort = loss_label(built.loaded), effort_of(built.loaded)
-    files.draw(
-        folder / "loss.png",
-        lambda: plots.loss_curve(curve, title=name, loss_label=label, effort=effort),
-        warn,
-    )

@@ -122,15 +122,20 @@ class NumberColumns:
                     raise DamagedError(f"{self.path}: line {count:,} is no row of {commas + 1} numbers")
                 yield int(line.partition(b",")[0]), line
 
-    def numbers(self, columns: Sequence[int] | None = None, rows: int | None = None) -> NDArray[np.float64]:  # [K, C]
-        """Return all rows, or the first, or some of their columns. Raises DamagedError where a number is missing."""
+    def numbers(
+        self, columns: Sequence[int] | None = None, rows: int | None = None, *, gaps: bool = False
+    ) -> NDArray[np.float64]:  # [K, C]
+        """Return all rows, or the first, or some of their columns; with ``gaps`` NaN for an empty cell.
+
+        Raises DamagedError where a number is missing.
+        """
         import numpy as np
 
         chosen, found = range(len(self.header)) if columns is None else columns, array("d")
         try:
             for _, line in islice(self, rows):
                 cells = line.split(b",")
-                found.extend([float(cells[k]) for k in chosen])
+                found.extend([float(cells[k] or b"nan") if gaps else float(cells[k]) for k in chosen])
         except (IndexError, ValueError):
             raise DamagedError(f"{self.path}: lacks a number") from None
         return np.array(found, np.float64).reshape(-1, len(chosen))

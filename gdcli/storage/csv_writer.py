@@ -59,7 +59,7 @@ def float_rows(steps: NDArray[Any], values: Floats) -> bytes:
 
 
 def number_rows(counts: NDArray[Any], values: Floats) -> bytes:
-    """Return CSV rows of a whole number and floats, as :func:`float_rows`, an empty cell for what is not known (NaN)."""
+    """Return CSV rows of a whole number and floats, as :func:`float_rows`, with an empty cell for what is NaN."""
     import numpy as np
 
     if not np.isnan(values).any():

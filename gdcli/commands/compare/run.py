@@ -22,7 +22,7 @@ from gdcli.engine.loop import Interrupt
 from gdcli.plan import SpecFactory, Trial, extended
 from gdcli.records import Effort, Result
 from gdcli.report import plots
-from gdcli.runner import record_run
+from gdcli.runner import run_picture
 from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, rows_of, run_all
 from gdcli.runner.jobs import Capture, PlannedRun, columns_of
 from gdcli.runner.provenance import data_hash
@@ -191,7 +191,7 @@ class ComparisonRun:
     def draw(self, warning: Warn) -> None:
         """Draw the curves, the tuning, the paths."""
         loaded, lines = self.plan.loaded, self.lines()
-        title, label = loaded.spec.name, record_run.loss_label(loaded)
+        title, label = loaded.spec.name, run_picture.loss_label(loaded)
         curves = [plots.Curve(t.label, t.lrs, np.array(t.losses), chosen=t.lr) for t in self.tuned]
         pictures = {"compare.png": lambda: shown.curves(lines, loaded, self.x)}
         if self.tuned:

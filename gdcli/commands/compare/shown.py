@@ -16,7 +16,7 @@ from gdcli.engine.grid import losses
 from gdcli.engine.problem import build
 from gdcli.records import Effort, Result, where_diverged
 from gdcli.report import plots, tables
-from gdcli.runner.record_run import loss_label
+from gdcli.runner.run_picture import loss_label
 from gdcli.spec.load import Loaded
 
 X = Literal["steps", "epochs", "evaluations"]

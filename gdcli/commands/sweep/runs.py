@@ -15,7 +15,7 @@ from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
 from gdcli.records import Result
 from gdcli.report import plots, tables
-from gdcli.runner import record_run
+from gdcli.runner import run_picture
 from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, counts, ranked, rows_of, run_all
 from gdcli.runner.record_run import Warn
 from gdcli.storage import files
@@ -93,7 +93,7 @@ class TrainingSweep:
 
     def _picture(self) -> bytes:
         plan = self.plan
-        label, title = record_run.loss_label(plan.loaded), plan.loaded.spec.name
+        label, title = run_picture.loss_label(plan.loaded), plan.loaded.spec.name
         if len(plan.axes) == 1:
             values = [result.values[0] for result in self.results]
             losses_ = np.array([result.loss for result in self.results])
