@@ -22,6 +22,7 @@ from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Prediction, S
 from gdcli.report.styles import STYLES
 from gdcli.runner import run_picture
 from gdcli.runner.epoch_rows import FILE, EpochRows
+from gdcli.spec.metrics import chosen_by
 from gdcli.spec.sections import RunSpec
 from gdcli.storage import csv_reader, files, models
 from gdcli.storage.checkpoints import Checkpoints, Logs
@@ -252,6 +253,8 @@ class Training:
         """Write the mark of the end of a run."""
         if (record := self.recorders[k].record) is not None:
             summary, best = self.finished[k].summary(), self.loop.ends.best_arrays(self.loop.state, k)
+            if self.loop.spec.settings.metric is not None:
+                summary["ranked_by"] = chosen_by(self.loop.problem.loaded).ranking.name
             if best is not None:
                 summary["sha256"] = {models.BEST: models.save(record.folder / models.BEST, best)}
             write_end(record.folder, timing, summary)

@@ -56,10 +56,11 @@ class MixedColumns:
                 raise DamagedError(f"{self.path}: rows and header have different lengths")
             yield [(c or None) if text else cell(c) for c, text in zip(row, is_text, strict=True)]
 
-    def best(self, count: int) -> list[list[Any]]:
-        """Return so many rows with the lowest loss, those without one last."""
-        k = next((self.header.index(name) for name in ("final_loss", "loss") if name in self.header), None)
-        return heapq.nsmallest(count, self, key=lambda row: 0.0 if k is None else _finite(row[k]))
+    def best(self, count: int, by: str = "final_loss", *, highest_first: bool = False) -> list[list[Any]]:
+        """Return so many rows with the lowest loss, or the best of another column; those without one last."""
+        k = next((self.header.index(name) for name in (by, "final_loss", "loss") if name in self.header), None)
+        sign = -1 if highest_first and k is not None and self.header[k] == by else 1
+        return heapq.nsmallest(count, self, key=lambda row: 0.0 if k is None else _finite(row[k], sign))
 
     def _cells(self) -> Iterator[list[str]]:
         left = MOST_LINE  # of a row: a text may go over lines
@@ -94,8 +95,8 @@ def cell(text: str) -> Any:
     return float(text) if _FLOAT.fullmatch(text) else text
 
 
-def _finite(value: Any) -> float:
-    return value if isinstance(value, int | float) and isfinite(value) else inf
+def _finite(value: Any, sign: int) -> float:
+    return sign * value if isinstance(value, int | float) and isfinite(value) else inf
 
 
 class NumberColumns:
