@@ -35,8 +35,8 @@ class EpochEnds:
         self.problem, self.watched, self.stop = problem, watched_of(loaded), loaded.spec.stop
         metrics = {name: metric for name, metric in metrics_of(loaded).items() if name not in MATRICES}
         watched = [] if self.watched is None else [(self.watched.rows, self.watched.metric)]
-        held_out = problem.validation is not None
-        asked = loaded.spec.settings.metrics is not None or (held_out and full_loss)
+        asked = loaded.spec.settings.metrics is not None
+        asked |= problem.validation is not None and not problem.batches.are_full
         of_training = {name: metric for name, metric in metrics.items() if (rows and asked) or
                        ("training", name) in watched}  # fmt: skip
         self.needs_loss = full_loss or ("training", "loss") in watched
