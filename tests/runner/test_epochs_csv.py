@@ -130,7 +130,6 @@ def test_a_run_that_diverges_has_the_epochs_that_it_completed(tmp_path: Path) ->
 
 def test_runs_of_a_sweep_have_theirs_whether_together_or_alone(tmp_path: Path) -> None:
     data = {"x": X, "y": Y, "validation": 0.3}
-    Path("t.json").write_text(json.dumps(spec_of(data=data)))
     tables = []
     for fleets in (True, False):
         sweep = gdcli.sweep(spec_of(data=data), {"lr": [0.1, 0.5]}, output=tmp_path / str(fleets), plot=False)
