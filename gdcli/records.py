@@ -89,6 +89,8 @@ class StepBlock:
     sample: tuple[Floats, Floats] | None = None  # x [K, D] and y [K, O] of batches of one row, as the spec has them
     output: tuple[Floats, ...] | None = None  # K arrays [B, O] in the run's dtype, before the update
     parameters: Floats | None = None  # [K, P + frozen] all scalars in the model's order, after the update
+    evaluated: tuple[Integers, Floats] | None = None  # positions of epochs' last steps [E], and after them [E, M]
+    diverged: bool = False  # whether the last of these steps was not finite, and so has no update
 
     def kept(self, every: int) -> NDArray[np.bool_]:
         """Return the steps [K] whose gradients `record.every` keeps: every N-th from the first on, and the last."""
@@ -109,9 +111,10 @@ class Outcome:
     best_loss: float
     best_step: int
     parameters: tuple[Parameter, ...]  # in the model's order, after training
-    metrics: Mapping[str, float] = field(default_factory=dict)  # accuracy, validation_loss, ...
+    metrics: Mapping[str, Any] = field(default_factory=dict)  # accuracy, validation_loss, ...; of a matrix its rows
     prediction: Prediction | None = None
     buffers: tuple[Parameter, ...] = ()  # of torch's own layers, such as the means of a batch norm
+    last_loss: float | None = None  # that of the last epoch, where those of the best one are restored
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,8 @@ class Block:
     sample: tuple[Floats, Floats] | None = None  # x [K, D] and y [K, O]: the same rows for all runs
     output: tuple[Floats, ...] | None = None  # K arrays [R, B, O]
     parameters: Floats | None = None  # [K, R, P + frozen]
+    evaluated: tuple[Integers, Floats] | None = None  # positions of epochs' last steps [E], and after them [E, M, R]
+    diverged: NDArray[np.bool_] | None = None  # [R] runs whose last step here was not finite
 
     def of_run(self, run: int) -> StepBlock | None:
         """Return one run's block; None where it made no step."""
@@ -161,7 +166,15 @@ class Block:
             sample=None if self.sample is None else (self.sample[0][:count], self.sample[1][:count]),
             output=None if self.output is None else tuple(output[run] for output in self.output[:count]),
             parameters=part(self.parameters),
+            evaluated=self._evaluated(run, count),
+            diverged=self.diverged is not None and bool(self.diverged[run]),
         )
+
+    def _evaluated(self, run: int, count: int) -> tuple[Integers, Floats] | None:
+        if self.evaluated is None:
+            return None
+        places, values = self.evaluated
+        return places[places < count], values[places < count, :, run]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +189,10 @@ class Outcomes:
     best_loss: Floats  # [R]
     best_step: Integers  # [R]
     values: Floats  # [R, P] rows of theta, see Theta.as_parameters
-    metrics: Mapping[str, Floats | Integers]  # [R] each
+    metrics: Mapping[str, Any]  # [R] each, of a matrix a list of its rows
     predictions: tuple[Prediction | None, ...]
     buffers: tuple[Parameter, ...] = ()  # of torch's own layers, which are one run's
+    last_loss: Floats | None = None  # [R]
 
     def of_run(self, run: int, as_parameters: Callable[[Floats], tuple[Parameter, ...]]) -> Outcome:
         """Return one run's outcome; ``as_parameters`` names the entries of its row of theta."""
@@ -192,10 +206,15 @@ class Outcomes:
             best_loss=float(self.best_loss[run]),
             best_step=int(self.best_step[run]),
             parameters=as_parameters(self.values[run]),
-            metrics={} if diverged else {name: column[run].item() for name, column in self.metrics.items()},
+            metrics={} if diverged else {name: _plain(column[run]) for name, column in self.metrics.items()},
             prediction=self.predictions[run],
             buffers=self.buffers,
+            last_loss=None if self.last_loss is None else float(self.last_loss[run]),
         )
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 Event = Start | StepBlock | Outcome
@@ -271,6 +290,30 @@ class Result:
         return self.loss if isfinite(self.loss) else inf
 
 
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What runs are ranked by: their final loss, or a metric; of some the highest comes first.
+
+    >>> run = Result(1, "", (), "finished", loss=0.5, metrics={"accuracy": 0.75})
+    >>> Ranking().key(run), Ranking("accuracy", highest_first=True).key(run), Ranking("validation_r2").key(run)
+    (0.5, -0.75, inf)
+    """
+
+    name: str = "final_loss"
+    highest_first: bool = False
+
+    def value(self, result: Result) -> float:
+        """Return a run's value; NaN where it has none: it diverged or failed, or the rows leave it undefined."""
+        if self.name == "final_loss" or result.status in ("diverged", "failed"):
+            return result.loss if self.name == "final_loss" else float("nan")
+        return float(result.metrics.get(self.name, float("nan")))
+
+    def key(self, result: Result) -> float:
+        """Return what the best run has the least of; infinite where there is no value, which comes last."""
+        value = self.value(result)
+        return (-value if self.highest_first else value) if isfinite(value) else inf
+
+
 def results_header(axes: Sequence[str], metrics: Sequence[str] = (), *, target: bool = False) -> list[str]:
     """Return the columns of results.csv."""
     wanted = ["steps_to_target", "epochs_to_target", "evaluations_to_target"] if target else []
@@ -283,7 +326,7 @@ def results_row(result: Result, metrics: Sequence[str] = (), effort: Effort | No
     values = [value if value is None or isinstance(value, int | float | str) else str(value) for value in result.values]
     losses = [value if isfinite(value) else None for value in (result.loss, result.best_loss)]
     reached = [] if effort is None else list(effort.of(result.to_target))
-    numbers = [result.metrics.get(name) for name in metrics]
+    numbers = [value if isfinite(value := result.metrics.get(name, inf)) else None for name in metrics]
     hashes = result.hashes or (None, None, None)
     return [result.number, *values, result.status, *losses, result.steps, result.epochs, *reached, *numbers, *hashes]
 

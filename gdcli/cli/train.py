@@ -237,7 +237,11 @@ def _run(report: RunReport, console: Console) -> int:
         console.note(report.finished.prediction.text("after"))
     if outcome.status in ("diverged", "interrupted") or (outcome.status == "stopped" and not console.quiet):
         console.note(outcome.message)
+    for line in () if console.quiet else report.told():
+        console.note(line)
     _where(report.folder, console, interrupted=report.interrupted)
+    if report.picture is not None and not console.quiet:
+        console.note(f"picture: {shown_path(report.picture)}")
     return {"diverged": 1, "interrupted": console.signals.code}.get(outcome.status, 0)
 
 

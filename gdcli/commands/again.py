@@ -124,8 +124,8 @@ def machine_differences(recorded: Mapping[str, Any]) -> list[str]:
 # --- beside the record ------------------------------------------------------------------------------------------------
 
 SAME = (
-    "log.txt", "steps.csv", "gradients.csv", "results.csv", "tuning.csv", "summary.json", "config.yaml",
-    models.PREPROCESSING, models.NAME, models.ALL,
+    "log.txt", "steps.csv", "gradients.csv", "epochs.csv", "results.csv", "tuning.csv", "summary.json", "config.yaml",
+    models.PREPROCESSING, models.NAME, models.BEST, models.ALL,
 )  # fmt: skip
 """Files whose bytes are promised. Times stand in timing.json, the machine in environment.json."""
 

@@ -346,7 +346,7 @@ def _run(report: RunReport, blocks: Sequence[StepBlock]) -> Run:
 
 def _gradients(report: RunReport, blocks: Sequence[StepBlock]) -> dict[str, Floats64]:
     """Return what `record.gradients` keeps: of every N-th step, each trained parameter's."""
-    from gdcli.engine.loop import keep_of
+    from gdcli.engine.gradient_log import keep_of
 
     every = report.built.loaded.spec.record.every
     if keep_of(report.built) != "values":

@@ -69,12 +69,12 @@ def record(work: Work, request: SweepRequest | CompareRequest, context: Context,
 
     Meanwhile it is told how many of the total are done, the best so far, and failures as they come.
     """
-    loaded, frontend, best = work.plan.loaded, context.frontend, inf
+    loaded, frontend, ranking, best = work.plan.loaded, context.frontend, work.plan.ranking, inf
     _require_same_threads(context, loaded)
 
     def result(result: Result) -> None:
         nonlocal best
-        best = min(best, result.rank)
+        best = min(best, ranking.key(result))
         if result.status == "failed":
             frontend.note(f"{result.label}: failed: {result.message}")
 
@@ -84,7 +84,8 @@ def record(work: Work, request: SweepRequest | CompareRequest, context: Context,
         frontend.progress("run", total) as show,
     ):
         work.folder, work.again = folder, context.again is not None
-        callbacks = BatchCallbacks(result, frontend.warning, lambda done: show(done, best, done), frontend.note)
+        sign = -1 if ranking.highest_first else 1
+        callbacks = BatchCallbacks(result, frontend.warning, lambda done: show(done, sign * best, done), frontend.note)
         _run(work, interrupt, callbacks, plot=request.plot)
     return work
 

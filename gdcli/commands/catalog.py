@@ -17,6 +17,7 @@ from gdcli.report import tables
 from gdcli.report.styles import STYLES
 from gdcli.spec.scalars import shown
 from gdcli.zoo.data import DATASETS
+from gdcli.zoo.metrics import METRICS
 from gdcli.zoo.naming import MAX_WIDTH, Needs, OneOf
 from gdcli.zoo.torch_layers import LAYERS, RECURRENT, RESIDUAL
 
@@ -31,8 +32,8 @@ PLACES = {
     "data": ("data", "GENERATORS", "data: {{generate: {{kind: {0}{1}}}}}"),
 }
 """Each kind's module of the zoo, its table, and how a spec names one; ``style`` comes on top."""
-STYLE, DATASET, LAYER = "style", "dataset", "layer"
-KINDS = (*PLACES, STYLE, DATASET, LAYER)
+METRIC, STYLE, DATASET, LAYER = "metric", "style", "dataset", "layer"
+KINDS = (*PLACES, METRIC, STYLE, DATASET, LAYER)
 _PLURALS = {"losses": "loss"}
 
 
@@ -70,6 +71,9 @@ class CatalogEntry:
 
 def entries(kind: str) -> tuple[CatalogEntry, ...]:
     """Return all ingredients of a kind."""
+    if kind == METRIC:
+        said = {name: described(metric) for name, metric in METRICS.items()}
+        return tuple(CatalogEntry(kind, name, *text, (), f"metrics: [{name}]") for name, text in said.items())
     if kind == STYLE:
         return tuple(_style(name) for name in STYLES)
     if kind == DATASET:

@@ -12,9 +12,9 @@ from gdcli.commands.context import Frontend
 from gdcli.commands.predict import has_header
 from gdcli.commands.trained import TrainedRecord, told_at, trained_record
 from gdcli.errors import SpecError
+from gdcli.spec.metrics import metrics_on
 from gdcli.storage.files import json_text
 from gdcli.storage.table_stream import chunks
-from gdcli.zoo.metrics import metrics_of
 from gdcli.zoo.table import Floats, Table
 
 MAX_NUMBERS = 2**29
@@ -61,7 +61,7 @@ def evaluate(folder: Path, stream: IO[bytes], name: str, frontend: Frontend) -> 
     output = model.kernel.forward(x)
     value = float(model.kernel.loss_of(output, y).cpu().numpy().astype(np.float64)[0])
     (outputs,), targets = model.kernel.by_run(output), torch.as_tensor(table.y).to(model.device)
-    found = {key: metric(outputs, targets) for key, metric in metrics_of(loss, table).items()}
+    found = {key: metric(outputs, targets) for key, metric in metrics_on(record.spec, table).items()}
     return Evaluation(len(table.x), value, found)
 
 

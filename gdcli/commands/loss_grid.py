@@ -24,7 +24,7 @@ from gdcli.report import plots, tables
 from gdcli.report.plots.look import AT_EDGE
 from gdcli.report.plots.scales import at_edge
 from gdcli.report.styles import sweep_point
-from gdcli.runner import record_run
+from gdcli.runner import run_picture
 from gdcli.runner.batch import end_batch
 from gdcli.runner.jobs import Capture, PlannedRun
 from gdcli.runner.provenance import batch_head
@@ -172,7 +172,7 @@ def record(loaded: Loaded, axes: Sequence[Axis], digest: str, request: SweepRequ
 
 
 def _grid_picture(grid: LossGrid, loaded: Loaded, trails: Sequence[plots.Trail]) -> bytes:
-    label, title = record_run.loss_label(loaded), loaded.spec.name
+    label, title = run_picture.loss_label(loaded), loaded.spec.name
     names = [axis.name for axis in grid.axes]
     if len({axis.factor for axis in grid.axes}) == 1:  # one axis, or a zip: a line through the plane
         return plots.sweep_curve(names[0], grid.points[:, 0].tolist(), grid.loss, title=title, loss_label=label)

@@ -19,10 +19,11 @@ from gdcli.storage.csv_reader import MixedColumns
 from gdcli.storage.files import json_file, json_text, lenient
 from gdcli.storage.find import runs_of
 from gdcli.storage.record import Record
+from gdcli.zoo.metrics import highest_first
 
 ESSENTIALS = (
-    "data", "model", "loss", "optimizer", "scheduler", "epochs", "batch", "penalty", "clip", "stop", "device", "dtype",
-    "seed", "engine", "sweep", "compare",
+    "data", "model", "loss", "optimizer", "scheduler", "epochs", "batch", "penalty", "clip", "metrics", "metric",
+    "stop", "device", "dtype", "seed", "engine", "sweep", "compare",
 )  # fmt: skip
 WHOLE = 10_000
 """Letters of a value that is not cut, which is one of at most so many."""
@@ -49,7 +50,10 @@ class RunOverview:
         self.best: list[list[Any]] = []
         self.rows = 0
         if record.kind in MANY and (record.folder / "results.csv").is_file():
-            found = lenient(told, _best, record.folder / "results.csv", top)
+            by = record.summary.get("ranked_by")
+            found = lenient(
+                told, _best, record.folder / "results.csv", top, by if isinstance(by, str) else "final_loss"
+            )
             self.header, self.best, self.rows = found or ([], [], 0)
 
     def text(self) -> str:
@@ -129,10 +133,10 @@ class RunOverview:
         return json_text(found | {"problems": self.problems}, ascii_only=True)
 
 
-def _best(path: Path, top: int) -> tuple[list[str], list[list[Any]], int]:
+def _best(path: Path, top: int, by: str) -> tuple[list[str], list[list[Any]], int]:
     """Return the header, the best rows and the number of all."""
     columns = MixedColumns(path)
-    best = columns.best(top)
+    best = columns.best(top, by, highest_first=highest_first(by))
     return columns.header, best, columns.count
 
 

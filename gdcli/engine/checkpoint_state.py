@@ -14,8 +14,8 @@ from gdcli.engine.run_state import COLUMNS
 from gdcli.errors import DamagedError
 from gdcli.records import State
 
-ENDED = "ended."
-"""Begins the name of the parameters that a run had when it ended."""
+ENDED, KEPT, BUFFERS = "ended.", "kept.", "kept-buffer."
+"""Begin the names of the parameters that a run had when it ended, or at its best epoch, and of the buffers then."""
 
 
 def capture(loop: Loop) -> State:
@@ -30,7 +30,10 @@ def capture(loop: Loop) -> State:
     }
     if loop.schedules.follow_loss:
         numbers["schedules"] = loop.schedules.state()
-    return State(loop.t, numbers, _arrays(loop) | {f"{ENDED}{run}": row for run, row in loop.state.ended.items()})
+    arrays, runs = _arrays(loop), loop.state
+    for prefix, found in ((ENDED, runs.ended), (KEPT, runs.kept), (BUFFERS, runs.kept_buffers)):
+        arrays |= {f"{prefix}{key}": array for key, array in found.items()}
+    return State(loop.t, numbers, arrays)
 
 
 def _arrays(loop: Loop) -> dict[str, NDArray[Any]]:
@@ -41,17 +44,20 @@ def _arrays(loop: Loop) -> dict[str, NDArray[Any]]:
 
 def fits(loop: Loop, state: State) -> None:
     """Raise DamagedError for a state that is not one of these runs."""
-    found = {name: array for name, array in state.arrays.items() if not name.startswith(ENDED)}
+    found = {name: array for name, array in state.arrays.items() if not name.startswith((ENDED, KEPT, BUFFERS))}
     if _kinds(_arrays(loop)) != _kinds(found):
         raise DamagedError("its tensors are not those of this run")
     numbers, runs = state.numbers, loop.runs
-    ended = _ended(state)
+    ended, kept, buffers = (_named(state, prefix) for prefix in (ENDED, KEPT, BUFFERS))
+    rows = [*ended.items(), *kept.items()]
     texts = all(
         isinstance(numbers.get(key), list) and len(numbers[key]) == runs and all(type(x) is str for x in numbers[key])
         for key in ("status", "message")
     )
     shape = loop.theta.values.shape[1:]
-    if not texts or any(not 0 <= run < runs or array.shape != shape for run, array in ended.items()):
+    own = {} if loop.problem.module is None or not kept else dict(loop.problem.module.named_buffers())
+    fit = _kinds(buffers) == _kinds({name: each.cpu().numpy() for name, each in own.items()})
+    if not (texts and fit) or any(run not in map(str, range(runs)) or row.shape != shape for run, row in rows):
         raise DamagedError("its runs are not these")
     if not 0 <= state.steps <= loop.all_steps or numbers.get("epochs") != state.steps // loop.per_epoch:
         raise DamagedError("its position is not one of this run")
@@ -67,8 +73,8 @@ def fits(loop: Loop, state: State) -> None:
     _try_generators(loop, state)
 
 
-def _ended(state: State) -> dict[int, NDArray[Any]]:
-    return {int(name.removeprefix(ENDED)): row for name, row in state.arrays.items() if name.startswith(ENDED)}
+def _named(state: State, prefix: str) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): row for name, row in state.arrays.items() if name.startswith(prefix)}
 
 
 def _kinds(arrays: dict[str, NDArray[Any]]) -> dict[str, tuple[Any, ...]]:
@@ -100,7 +106,10 @@ def restore(loop: Loop, state: State) -> None:
     runs, numbers = loop.state, state.numbers
     for name in COLUMNS:
         setattr(runs, name, np.array(state.arrays[f"runs.{name}"]))
-    runs.ended = {run: np.array(array) for run, array in _ended(state).items()}
+    runs.ended, runs.kept = (
+        {int(run): np.array(row) for run, row in _named(state, prefix).items()} for prefix in (ENDED, KEPT)
+    )
+    runs.kept_buffers = {name: np.array(array) for name, array in _named(state, BUFFERS).items()}
     for run in np.flatnonzero(~runs.open).tolist():  # the others go on; an interrupted loop calls them interrupted
         runs.status[run], runs.message[run] = numbers["status"][run], numbers["message"][run]
     if loop.schedules.follow_loss:
@@ -111,4 +120,5 @@ def restore(loop: Loop, state: State) -> None:
 def size(loop: Loop) -> int:
     """Return the bytes of a state's arrays at most, those of runs that have ended included."""
     tensors = [*loop.problem.tensors().values(), *loop.problem.generators().values(), loop.theta.stored]
+    tensors += [*loop.problem.tensors().values()] if loop.ends.watched is not None else []
     return sum(int(tensor.nbytes) for tensor in tensors) + 8 * loop.runs * len(COLUMNS)

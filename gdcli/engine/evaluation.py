@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -10,62 +11,67 @@ import torch
 
 from gdcli.engine.batches import Rows
 from gdcli.engine.problem import TrainingProblem
-from gdcli.records import Floats, Integers, Prediction, Start
+from gdcli.records import Floats, Prediction, Start
 from gdcli.spec.load import Loaded
+from gdcli.spec.metrics import metrics_of, watched_of
 from gdcli.zoo.activations import ACTIVATIONS
-from gdcli.zoo.metrics import Metric, metrics_of
+from gdcli.zoo.metrics import MATRICES, Metric
 from gdcli.zoo.models import Chain
-
-BEST = ("best_validation_loss", "best_validation_epoch")
-"""The lowest loss on the validation rows at the end of an epoch, and that epoch, where patience watches it."""
 
 
 def metric_names(loaded: Loaded) -> list[str]:
-    """Return the metrics that a spec's outcome has, without running it."""
-    names = [*_metrics_of(loaded)]
+    """Return the numbers that a spec's outcome has as metrics, without running it."""
+    names, watched = [name for name in metrics_of(loaded) if name not in MATRICES], watched_of(loaded)
     held_out = [] if loaded.validation is None else ["validation_loss", *(f"validation_{name}" for name in names)]
-    return names + held_out + ([*BEST] if held_out and loaded.spec.stop.patience is not None else [])
-
-
-def _metrics_of(loaded: Loaded) -> dict[str, Metric]:
-    return metrics_of(loaded.spec.loss.name if loaded.spec.loss else "", loaded.training)
+    return names + held_out + ([*watched.best_names] if watched is not None else [])
 
 
 def loss_of(problem: TrainingProblem, rows: Rows) -> Floats:
     """Return the losses [R] on some rows. Synchronises with the device."""
-    return _on(problem, rows, "", {})[0]
+    return Evaluation(problem, rows, "", {})()[0]
 
 
-def final(problem: TrainingProblem) -> tuple[Floats, dict[str, Floats | Integers]]:
+def final(problem: TrainingProblem) -> tuple[Floats, dict[str, Any]]:
     """Return the losses [R] of the whole training set, and the metrics [R] there and on the validation rows."""
-    metrics = _metrics_of(problem.loaded)
-    loss, found = _on(problem, problem.batches.whole(), "training", metrics)
+    metrics = metrics_of(problem.loaded)
+    loss, found = Evaluation(problem, problem.batches.whole(), "training", metrics)()
     if problem.validation is not None:
-        held_out, more = _on(problem, problem.validation, "validation", metrics)
+        held_out, more = Evaluation(problem, problem.validation, "validation", metrics)()
         found |= {"validation_loss": held_out} | {f"validation_{name}": values for name, values in more.items()}
     return loss, found
 
 
-def _on(
-    problem: TrainingProblem, rows: Rows, which: str, metrics: Mapping[str, Metric]
-) -> tuple[Floats, dict[str, Floats | Integers]]:
-    """Return loss and metrics on some rows, one forward pass for all."""
-    kernel = problem.kernel
-    with torch.no_grad():
-        output = kernel.forward(rows.x)
-        losses = kernel.loss_of(output, rows.y)
-        if problem.penalized is not None and rows.index is not None:  # of training rows
-            losses = losses + problem.penalized.value()
-        loss: Floats = losses[: problem.runs].cpu().numpy().astype(np.float64)
-        if not metrics:
-            return loss, {}
-        tables = [getattr(loaded, which) for loaded in problem.members]
-        targets = {  # on the device, once for all runs of the same data
-            key: torch.as_tensor(np.ascontiguousarray(table.y)).to(problem.device)
-            for key, table in {id(table): table for table in tables}.items()
+class Evaluation:
+    """Loss and metrics on some rows, of the parameters as they are: one forward pass for all."""
+
+    def __init__(self, problem: TrainingProblem, rows: Rows, which: str, metrics: Mapping[str, Metric]) -> None:
+        """``which`` names the runs' tables of these rows, whose targets the metrics are of."""
+        self._problem, self._rows, self._metrics = problem, rows, metrics
+        tables = [getattr(loaded, which) for loaded in problem.members] if metrics else []
+        made = {  # on the device, once for all runs of the same data
+            id(table): torch.as_tensor(np.ascontiguousarray(table.y)).to(problem.device) for table in tables
         }
-        pairs = [(each, targets[id(table)]) for each, table in zip(kernel.by_run(output), tables, strict=False)]
-        return loss, {name: np.array([metric(o, y) for o, y in pairs]) for name, metric in metrics.items()}
+        self._targets = [made[id(table)] for table in tables]
+
+    def __call__(self) -> tuple[Floats, dict[str, Any]]:
+        """Return the losses [R] and each metric [R], of matrices a list. Synchronises with the device."""
+        kernel, rows = self._problem.kernel, self._rows
+        with torch.no_grad():
+            output = kernel.forward(rows.x)
+            losses, penalized = kernel.loss_of(output, rows.y), self._problem.penalized
+            if penalized is not None and rows.index is not None:  # of training rows
+                losses = losses + penalized.value()
+            loss: Floats = losses[: self._problem.runs].cpu().numpy().astype(np.float64)
+            if not self._metrics:
+                return loss, {}
+            outputs = [o.contiguous() for o in kernel.by_run(output)[: self._problem.runs]]
+            finite = [bool(o.isfinite().all()) for o in outputs]  # of others a class or an error would say nothing
+        found: dict[str, Any] = {}
+        rows_of = list(zip(finite, outputs, self._targets, strict=True))
+        for name, metric in self._metrics.items():
+            values = [metric(o, y) if is_finite else nan for is_finite, o, y in rows_of]
+            found[name] = values if name in MATRICES else np.array(values, np.float64)
+        return loss, found
 
 
 def starts_of(problem: TrainingProblem) -> list[Start]:

@@ -12,8 +12,17 @@ from torch import Tensor
 from gdcli.engine.problem import TrainingProblem
 from gdcli.engine.theta import Theta
 from gdcli.records import Floats, l2_norms
+from gdcli.spec.sizes import MAX_VALUES_AUTO
 
 Keep = Literal["values", "norms", "none"]
+
+
+def keep_of(problem: TrainingProblem) -> Keep:
+    """Return what is kept of one run's gradients: as the spec says, auto by the number of trained scalars."""
+    wanted = problem.loaded.spec.record.gradients
+    if wanted == "auto":
+        return "values" if problem.theta.size <= MAX_VALUES_AUTO else "norms"
+    return wanted
 
 
 class GradientLog:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +20,13 @@ from torch import Tensor
 from gdcli.engine import divergence
 from gdcli.engine.batches import Rows
 from gdcli.engine.block import GrowingBlock, lr_column
-from gdcli.engine.evaluation import BEST, final, loss_of, metric_names, predictions_of
-from gdcli.engine.gradient_log import GradientLog, Keep
+from gdcli.engine.epochs import EpochEnds
+from gdcli.engine.evaluation import final, loss_of, predictions_of
+from gdcli.engine.gradient_log import GradientLog, Keep, keep_of
 from gdcli.engine.param_groups import GroupStep, LrSchedules
 from gdcli.engine.problem import TrainingProblem
 from gdcli.engine.run_state import RunState
-from gdcli.records import Block, Floats, Integers, Outcomes
-from gdcli.spec.sizes import MAX_VALUES_AUTO
+from gdcli.records import Block, Floats, Outcomes
 
 MAX_BLOCK_STEPS = 1024
 BLOCK_SCALARS = 2**20
@@ -42,14 +42,6 @@ class Interrupt:
     """Set by a signal; the loop stops after the step that it is in."""
 
     requested: bool = False
-
-
-def keep_of(problem: TrainingProblem) -> Literal["values", "norms", "none"]:
-    """Return what is kept of one run's gradients: as the spec says, auto by the number of trained scalars."""
-    wanted = problem.loaded.spec.record.gradients
-    if wanted == "auto":
-        return "values" if problem.theta.size <= MAX_VALUES_AUTO else "norms"
-    return wanted
 
 
 def columns_of_best(problem: TrainingProblem) -> frozenset[str]:
@@ -97,7 +89,8 @@ class Loop:
         keep: Keep | None = None,
         interrupt: Interrupt | None = None,
     ) -> None:
-        self.problem, self.columns, self.interrupt = problem, frozenset(columns), interrupt or Interrupt()
+        columns = frozenset(columns)
+        self.problem, self.columns, self.interrupt = problem, columns - {"epochs"}, interrupt or Interrupt()
         self.theta, self.runs = problem.theta, problem.runs
         self.spec = problem.loaded.spec
         self.stop, self.per_epoch = self.spec.stop, problem.batches.per_epoch
@@ -107,7 +100,8 @@ class Loop:
         self.schedules = LrSchedules(problem.updates, self.per_epoch, self.all_steps)
         self.per_epoch_loss |= self.schedules.follow_loss
         self.per_epoch_loss &= self.spec.settings.epochs > 0
-        self.stops = any(value is not None for value in self.stop.model_dump().values()) or self.schedules.follow_loss
+        self.ends = EpochEnds(problem, rows="epochs" in columns, full_loss=self.per_epoch_loss)
+        self.stops = bool(self.stop.model_dump(exclude_defaults=True)) or self.schedules.follow_loss
         keep = "values" if "gradients" in columns else keep or keep_of(problem)
         self.log = GradientLog(problem, keep)
         numbers = self.log.width + (self.theta.values.shape[1] if "parameters" in columns else 0)  # a step and run
@@ -174,7 +168,8 @@ class Loop:
         updates, rates = self.schedules.at(self.t + 1), None
         if self.schedules.are_scheduled:
             rates = rows.rates
-        after = self.after_update if self.columns or self.stops or self.per_epoch_loss else None
+        after = self.after_update if self.columns or self.stops or not self.ends.is_idle else None
+        self.ends.begin()
         problem, keep, interrupt = self.problem, self.log.begin(self.capacity), self.interrupt
         by_run = problem.kernel.by_run if "output" in self.columns else None
         add_step, add_loss = rows.steps.append, rows.losses.append
@@ -208,8 +203,9 @@ class Loop:
             rows.parameters.append(self.theta.values[: self.runs].clone())
         if "loss_after" in self.columns:
             rows.loss_after.append(loss_of(self.problem, step) if last else self.nothing)
+        full_loss = self.ends.note(self.state, rows, self.t, self.t // self.per_epoch) if last else None
         if self.per_epoch_loss:
-            rows.full_loss.append(loss_of(self.problem, self.problem.batches.whole()) if last else self.nothing)
+            rows.full_loss.append(self.nothing if full_loss is None else full_loss)
         if not self.stops:
             return
         if last:
@@ -232,16 +228,13 @@ class Loop:
         if stop.loss is not None:
             loss, reached = rows.full_loss[-1], f"{stop.loss:g} at epoch {epoch}"
             self.end(loss <= stop.loss, lambda run: f"loss {loss[run]:.6g} <= {reached}", rows, count)
-        held_out, state = self.problem.validation, self.state
-        if stop.patience is not None or self.schedules.follow_loss:
-            watched = rows.full_loss[-1] if held_out is None else loss_of(self.problem, held_out)
-            self.schedules.observe(float(watched[0]))
+        if self.schedules.follow_loss:
+            held_out = self.problem.validation
+            followed = rows.full_loss[-1] if held_out is None else loss_of(self.problem, held_out)
+            self.schedules.observe(float(followed[0]))
         if stop.patience is not None:
-            stale = state.stale_after(watched, epoch)
-            name = "loss" if held_out is None else "validation loss"
-            why = f"no better {name} in {stop.patience} epochs, at epoch {epoch}: "
-            best, of = state.best_epoch_loss, state.best_epoch
-            self.end(stale >= stop.patience, lambda run: f"{why}{best[run]:.6g} at epoch {of[run]}", rows, count)
+            state = self.state
+            self.end(state.stale >= stop.patience, lambda run: self.ends.why(state, epoch, run), rows, count)
 
     def end(
         self, which: NDArray[np.bool_], why: Callable[[int], str], rows: GrowingBlock, count: NDArray[np.int64]
@@ -280,7 +273,8 @@ class Loop:
         if self.interrupted:
             self.state.interrupted(self.t)
         ended = ~self.state.open | (self.t >= self.all_steps)
-        return replace(block, count=count, ended=ended, norms=None if self.log.kind == "largest" else block.norms)
+        norms = None if self.log.kind == "largest" else block.norms
+        return replace(block, count=count, ended=ended, norms=norms, diverged=diverged)
 
     def mend_norms(
         self, norms: Floats, rows: GrowingBlock, first: int, counted: NDArray[np.bool_], restore: Callable[[], None]
@@ -329,6 +323,7 @@ class Loop:
         for k, ended in due.items():
             for run in ended:
                 where = int(block.step[k]), max(0, int(block.epoch[k]) - 1)
+                self.ends.take_back(self.state, run, int(block.step[k]))
                 self.state.diverged(run, float(block.loss[k, run]), self.why(block, k, run), *where)
         if self.state.open.any():
             after()
@@ -374,12 +369,14 @@ class Loop:
         for run, values in state.ended.items():
             self.theta.values[run] = torch.from_numpy(values).to(self.theta.values.device)
         loss: Floats = self.nothing
-        metrics: dict[str, Floats | Integers] = {}
+        metrics: dict[str, Any] = {}
         if any(status != "diverged" for status in state.status):
             loss, metrics = final(self.problem)
-            if BEST[0] in metric_names(self.problem.loaded):
-                metrics |= {BEST[0]: state.best_epoch_loss, BEST[1]: state.best_epoch}
         self.end_not_finite(loss)
+        last = loss if self.stop.restore else None
+        if self.ends.restore(state):
+            loss, metrics = final(self.problem)
+        metrics |= self.ends.metrics(state)
         loss = state.final_losses(loss)
         state.improved(loss, state.steps)
         return Outcomes(
@@ -394,4 +391,5 @@ class Loop:
             metrics=metrics,
             predictions=tuple(predictions_of(self.problem)),
             buffers=self.problem.buffers(),
+            last_loss=last,
         )

@@ -24,6 +24,7 @@ from gdcli.runner.provenance import Provenance
 from gdcli.runner.record_run import Warn
 from gdcli.runner.shards import begun, run_single, shards_of
 from gdcli.spec.load import Loaded
+from gdcli.spec.metrics import chosen_by
 from gdcli.storage import csv_writer, files, models
 from gdcli.storage.record import ENDED
 from gdcli.storage.run_folder import Log, Timing, write_end
@@ -44,6 +45,11 @@ class Plan:
     fail_fast: bool  # the first failure ends it
     capture: Capture
     folders: bool  # a sub-folder a run, up to 100 runs
+
+    @property
+    def ranking(self) -> records.Ranking:
+        """What the runs are ranked by."""
+        return chosen_by(self.loaded).ranking
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +202,9 @@ def end_batch(folder: Path, timing: Timing, summary: Mapping[str, Any]) -> None:
         shutil.rmtree(folder / PARTIAL_RESULTS, ignore_errors=True)
 
 
-def ranked(found: Sequence[Result]) -> list[Result]:
-    """Return results by final loss, diverged and failed ones last."""
-    return sorted(found, key=lambda result: (result.rank, result.number))
+def ranked(found: Sequence[Result], by: records.Ranking) -> list[Result]:
+    """Return results by final loss or a metric, the best first, diverged and failed ones last."""
+    return sorted(found, key=lambda result: (by.key(result), result.number))
 
 
 def counts(found: Sequence[Result]) -> dict[str, int]:

@@ -166,7 +166,7 @@ class Collector:
             steps=outcome.steps,
             epochs=outcome.epochs,
             hashes=hashes,
-            metrics={**outcome.metrics, **self._compared(run.loaded, outcome)},
+            metrics={**_numbers(outcome), **self._compared(run.loaded, outcome)},
             to_target=hit,
             losses=finished.losses if capture.curve and finished is not None else None,
             parameters=(*outcome.parameters, *outcome.buffers) if capture.ends else None,
@@ -180,6 +180,11 @@ class Collector:
         if id(loaded.training) not in self._solutions:  # once for runs that share their rows
             self._solutions[id(loaded.training)] = solve(loaded)
         return self._solutions[id(loaded.training)].compared(outcome.parameters)
+
+
+def _numbers(outcome: Outcome) -> dict[str, float]:
+    """Return the metrics that are numbers."""
+    return {name: value for name, value in outcome.metrics.items() if isinstance(value, int | float)}
 
 
 def _first_at(losses: Floats, target: float) -> int | None:

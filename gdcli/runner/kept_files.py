@@ -12,15 +12,20 @@ from gdcli.spec.load import Loaded
 from gdcli.storage import models
 
 
-def write(folder: Path, loaded: Loaded, outcome: Outcome, *, model: bool) -> dict[str, Any]:
+def write(
+    folder: Path, loaded: Loaded, outcome: Outcome, best: models.Arrays | None = None, *, model: bool
+) -> dict[str, Any]:
     """Write ``model.safetensors`` where it is kept; return the entry of summary.json with the digests of files.
 
-    Raises MachineError for what the file system refuses.
+    ``best`` are the weights of the best epoch where the outcome's are others: they make ``best.safetensors``. Raises
+    MachineError for what the file system refuses.
     """
     digests = {}
     if model:
         arrays = models.arrays_of((*outcome.parameters, *outcome.buffers))
         digests[models.NAME] = models.save(folder / models.NAME, arrays, sides(loaded).text())
+        if best is not None:
+            digests[models.BEST] = models.save(folder / models.BEST, best, sides(loaded).text())
     if (fitted := preprocessing(loaded)) is not None:
         digests[models.PREPROCESSING] = hashlib.sha256(fitted.encode()).hexdigest()
     return {"sha256": digests} if digests else {}

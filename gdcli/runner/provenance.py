@@ -22,7 +22,7 @@ import yaml
 
 from gdcli import __version__
 from gdcli.engine.device import resolve_threads
-from gdcli.engine.loop import keep_of
+from gdcli.engine.gradient_log import keep_of
 from gdcli.engine.problem import TrainingProblem, build
 from gdcli.spec import config
 from gdcli.spec.load import Loaded

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from traceback import walk_tb
 from typing import Any
 
@@ -15,15 +14,16 @@ from numpy.typing import NDArray
 from gdcli.engine import checkpoint_state
 from gdcli.engine.batches import effort_of
 from gdcli.engine.evaluation import starts_of
+from gdcli.engine.gradient_log import keep_of
 from gdcli.engine.layers import first_line
-from gdcli.engine.loop import Interrupt, Loop, columns_of_best, keep_of
+from gdcli.engine.loop import Interrupt, Loop, columns_of_best
 from gdcli.engine.problem import TrainingProblem
 from gdcli.errors import DamagedError, GdcliError, MachineError, RunError
-from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Prediction, Start, State, StepBlock, where_diverged
-from gdcli.report import plots
+from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Prediction, Start, State, StepBlock
 from gdcli.report.styles import STYLES
-from gdcli.runner import kept_files
-from gdcli.spec.load import Loaded
+from gdcli.runner import kept_files, run_picture
+from gdcli.runner.epoch_rows import FILE, EpochRows
+from gdcli.spec.metrics import chosen_by
 from gdcli.spec.sections import RunSpec
 from gdcli.storage import csv_reader, files
 from gdcli.storage.checkpoints import Checkpoints, Logs
@@ -33,7 +33,7 @@ from gdcli.storage.run_folder import Log, RecordFolder, Timing, write_end
 SUMMARY_SCALARS = 100
 """Parameters stand in summary.json up to this many scalars."""
 
-LOGS = 3
+LOGS = 4
 """Files of a run that are open while it is trained."""
 
 Warn = Callable[[str], None]
@@ -51,6 +51,7 @@ class Finished:
     outcome: Outcome
     losses: NDArray[np.float64]  # [steps] of every step, before its update
     prediction: Prediction | None = None  # that the style has no place for
+    epochs: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)  # columns of epochs.csv, [E] each
 
     def summary(self) -> dict[str, Any]:
         """Return what summary.json holds: no times."""
@@ -65,6 +66,8 @@ class Finished:
             "epochs": outcome.epochs,
             "metrics": dict(outcome.metrics),
         }
+        if outcome.last_loss is not None:
+            found["last_loss"] = outcome.last_loss
         if self.prediction is not None:
             asked, output = self.prediction.asked, self.prediction.output.astype(np.float64)
             found["prediction"] = {"asked": asked, "output": output.tolist()}
@@ -101,7 +104,9 @@ def run(
     if record is not None:
         if plot and finished.outcome.status != "interrupted":  # it is drawn by the run that resumes
             with timing.phase("plot"):
-                _plot(built, finished, record.folder, warning)
+                outcome, loaded = finished.outcome, built.loaded
+                curve = run_picture.curve_of(loaded, finished.losses, outcome.status, outcome.message, outcome.loss)
+                run_picture.draw(loaded, curve, outcome.last_loss, record.folder, warning)
         training.end(0, timing)
         training.remove_checkpoints(warning)
     return finished
@@ -119,11 +124,12 @@ def alone(
 ) -> Training:
     """Return one run in training, as `run` trains it; one of which other columns are captured is not resumed."""
     spec, keep, (start,) = built.loaded.spec, keep_of(built), starts_of(built)
-    loop = Loop(built, STYLES[spec.style].columns | columns | columns_of_best(built), keep, interrupt)
+    loop = Loop(built, STYLES[spec.style].columns | columns | columns_of_best(built) | {"epochs"}, keep, interrupt)
+    epochs = EpochRows(loop.ends.columns, effort_of(built.loaded))
     checkpoints = None
     if record is not None and not columns:
         checkpoints = Checkpoints(record.folder, record.config, spec.checkpoint.every_seconds)
-    recorder = RunRecorder(spec, start, record, keep, text=text, block=block)
+    recorder = RunRecorder(spec, start, record, keep, text=text, block=block, epochs=epochs)
     return Training(loop, [recorder], checkpoints, keeps_models=keeps_model)
 
 
@@ -251,9 +257,12 @@ class Training:
     def end(self, k: int, timing: Timing) -> None:
         """Write a run's model, and the mark of its end, which has the digests of the files that a prediction needs."""
         if (record := self.recorders[k].record) is not None:
-            finished, loaded = self.finished[k], self.loop.problem.members[k]
-            digests = kept_files.write(record.folder, loaded, finished.outcome, model=self.keeps_models)
-            write_end(record.folder, timing, finished.summary() | digests)
+            finished, loaded, loop = self.finished[k], self.loop.problem.members[k], self.loop
+            summary, best = finished.summary(), loop.ends.best_arrays(loop.state, k)
+            if loop.spec.settings.metric is not None:
+                summary["ranked_by"] = chosen_by(loop.problem.loaded).ranking.name
+            digests = kept_files.write(record.folder, loaded, finished.outcome, best, model=self.keeps_models)
+            write_end(record.folder, timing, summary | digests)
 
     def remove_checkpoints(self, warning: Warn = ignored) -> None:
         """Remove the checkpoints, unless the runs are to be resumed; that of one run that diverged is kept."""
@@ -279,10 +288,11 @@ class RunRecorder:
         text: Callable[[str], None] | None = None,
         block: Callable[[StepBlock], None] = ignored,
         above: str = "",  # the folder's path below that of all logs
+        epochs: EpochRows | None = None,
     ) -> None:
         self.record, self._start, self._keep, self._above = record, start, keep, above
         self._style, self._predicts = STYLES[spec.style].text, STYLES[spec.style].predicts
-        self._every, self._say, self._told = spec.record.every, text, block
+        self._every, self._say, self._told, self._epochs = spec.record.every, text, block, epochs
         self._losses: list[NDArray[np.float64]] = []
         self._logs: dict[str, Log] = {}
 
@@ -294,6 +304,8 @@ class RunRecorder:
             trained = [parameter for parameter in self._start.parameters if parameter.trained]
             columns = [c for p in trained for c in (p.scalars if self._keep == "values" else (p.name,))]
             headers = {"log.txt": "", "steps.csv": STEPS_HEADER}
+            if self._epochs is not None:
+                headers[FILE] = self._epochs.header
             if self._keep != "none" and trained:
                 headers["gradients.csv"] = ",".join(["step", *map(cell, columns)]) + "\n"
             for name, header in headers.items():
@@ -305,6 +317,8 @@ class RunRecorder:
                 losses = csv_reader.losses(folder / "steps.csv", steps)
         if losses is not None:
             self._losses.append(losses)
+            if self._epochs is not None:
+                self._epochs.resume(losses)
 
     def begin(self) -> None:
         """Write what is known before the first step, unless the run is resumed."""
@@ -331,8 +345,12 @@ class RunRecorder:
                 assert found is not None
                 chosen = block.kept(self._every)
                 self._logs["gradients.csv"].write(float_rows(block.step[chosen], found[chosen]))
+            if self._epochs is not None:
+                self._logs[FILE].write(self._epochs.of(block))
             for log in self._logs.values():
                 log.flush()
+        elif self._epochs is not None:
+            self._epochs.of(block)
         self._told(block)
 
     def losses(self) -> NDArray[np.float64]:
@@ -351,7 +369,8 @@ class RunRecorder:
             self._sync()
         finally:
             self.close()
-        return Finished(self._start, outcome, self.losses(), None if self._predicts else outcome.prediction)
+        prediction = None if self._predicts else outcome.prediction
+        return Finished(self._start, outcome, self.losses(), prediction, self._epochs.by_name() if self._epochs else {})
 
     def _sync(self) -> None:
         for log in self._logs.values():
@@ -370,26 +389,3 @@ def _norms(block: StepBlock, start: Start) -> Floats | None:
     sizes = np.cumsum([p.values.size for p in start.parameters if p.trained])[:-1]
     parts = np.split(block.gradients.astype(np.float64), sizes, axis=1)
     return np.stack([np.sqrt(np.add.reduce(part * part, axis=1)) for part in parts], axis=1)
-
-
-# --- plots ------------------------------------------------------------------------------------------------------------
-
-
-def loss_label(loaded: Loaded) -> str:
-    """Return how plots name the loss."""
-    return "objective" if loaded.spec.loss is None else f"loss ({loaded.spec.loss.name})"
-
-
-def _plot(built: TrainingProblem, finished: Finished, folder: Path, warn: Warn) -> None:
-    """Draw the loss curve. A plot that fails never fails the run: it is told."""
-    name, losses = built.loaded.spec.name, finished.losses
-    steps = np.arange(1, len(losses) + 1) if built.loaded.spec.settings.epochs else np.zeros(1)
-    outcome = finished.outcome
-    gone = where_diverged(outcome.status, outcome.message)
-    curve = plots.Curve(name, steps.astype(np.float64), losses, diverged=gone, after=outcome.loss)
-    label, effort = loss_label(built.loaded), effort_of(built.loaded)
-    files.draw(
-        folder / "loss.png",
-        lambda: plots.loss_curve(curve, title=name, loss_label=label, effort=effort),
-        warn,
-    )

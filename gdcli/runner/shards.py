@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gdcli.engine.batches import effort_of
 from gdcli.engine.evaluation import starts_of
 from gdcli.engine.gradient_log import Keep
 from gdcli.engine.grouping import chunk_of, structure, why_alone
@@ -20,6 +21,7 @@ from gdcli.errors import MachineError
 from gdcli.records import Block, Result
 from gdcli.report.styles import STYLES
 from gdcli.runner import provenance
+from gdcli.runner.epoch_rows import EpochRows
 from gdcli.runner.jobs import CALL, Advance, Capture, Collector, Layout, PlannedRun, Shard, failed_run, save_partial
 from gdcli.runner.provenance import Provenance
 from gdcli.runner.record_run import LOGS, RunRecorder, Training, alone, ignored
@@ -172,21 +174,22 @@ def _training(shard: Shard, layout: Layout, collector: Collector, interrupt: Int
     keep: Keep = "none"
     if folders[0] is not None:
         keep = "norms" if spec.record.gradients == "auto" else spec.record.gradients
-        columns = columns | STYLES[spec.style].columns
+        columns = columns | STYLES[spec.style].columns | {"epochs"}
+    loop = Loop(problem, columns | columns_of_best(problem), keep, interrupt)
     recorders, checkpoints = [], None
     for k, start in enumerate(starts_of(problem) if folders[0] is not None or capture.curve or capture.path else ()):
         folder, record = folders[k], None
         if folder is not None:
             record = RecordFolder(folder, *provenance.head(problem, layout.origin, k, keep))
         above = "" if folder is None else f"{folder.name}/"
-        recorders.append(RunRecorder(runs[k].loaded.spec, start, record, keep, above=above))
+        epochs = None if record is None else EpochRows(loop.ends.columns, effort_of(runs[k].loaded))
+        recorders.append(RunRecorder(runs[k].loaded.spec, start, record, keep, above=above, epochs=epochs))
     if layout.partial_results is not None and not capture.path:
         key = json.dumps([[run.number, repr(run.trial.changes)] for run in runs])
         name = PREFIX + hashlib.sha256(key.encode()).hexdigest()[:16]
         logs = layout.folder or layout.partial_results.parent  # runs without folders have none
         checkpoints = Checkpoints(layout.partial_results, key, spec.checkpoint.every_seconds, name=name, logs=logs)
     lists: dict[str, list[Any]] = {"hits": collector.hits, "runs": [run.number for run in runs]}
-    loop = Loop(problem, columns | columns_of_best(problem), keep, interrupt)
     return Training(loop, recorders, checkpoints, lists, keeps_models=layout.models)
 
 

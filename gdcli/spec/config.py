@@ -40,7 +40,7 @@ def filled_in(spec: RunSpec) -> dict[str, Any]:
     if clip := _given(spec.clip.model_dump()):
         found["clip"] = clip
     found |= settings
-    if stop := _given(spec.stop.model_dump()):
+    if stop := _given(spec.stop.model_dump(exclude_defaults=True)):
         found["stop"] = stop
     found["print"] = _given({"style": spec.style, "predict": spec.print.predict})
     found["record"] = spec.record.model_dump()

@@ -57,6 +57,9 @@ def _without_effect(spec: RunSpec) -> Iterator[tuple[Path, str]]:
     yield from _record(spec)
     if spec.clip.is_on and spec.model.name == "identity":
         yield ("clip",), "it is for gradients of parameters, and the model identity has none"
+    for key in ("metric", "min_delta", "restore") if spec.stop.patience is None else ():
+        if getattr(spec.stop, key) != type(spec.stop).model_fields[key].default:
+            yield ("stop", key), "it is for patience"
 
 
 def _ingredients(spec: RunSpec) -> Iterator[tuple[Path, Mapping[str, Callable[..., Any]], Ingredient]]:

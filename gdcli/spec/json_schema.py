@@ -46,6 +46,8 @@ _SETTINGS = {
     "dtype": "Floating-point type of data, parameters and losses.",
     "seed": "Of the weights; data, shuffle and noise have generators derived from it.",
     "threads": "Of the CPU; auto: 1 for small models, the physical cores for large ones.",
+    "metrics": "What is told besides the loss; accuracy of classes, r2 and mae of values when absent.",
+    "metric": "What the best epoch, tuning and ranking go by: loss, or a metric, of the validation rows if there are.",
     "engine": "by_hand: the backward pass written out; autograd: torch's; auto: the first where there is one.",
 }
 

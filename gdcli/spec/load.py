@@ -19,7 +19,7 @@ import numpy as np
 
 from gdcli.errors import Problem, SpecError
 from gdcli.report.styles import STYLES
-from gdcli.spec import fits, preconditions, sizes, starting
+from gdcli.spec import fits, metrics, preconditions, sizes, starting
 from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.models import constant_error, group_problems, layer_problems, name_problems
 from gdcli.spec.sections import RunSpec
@@ -105,6 +105,7 @@ def load(
     if not isinstance(architecture, Stack):  # torch's own layers are checked when they are built
         problems += name_problems(spec, architecture.shapes)
     problems += [*_engine(loaded), *_style(loaded)]
+    problems += metrics.problems(spec, training, held_out=validation is not None)
     if bounded:
         problems += [*_too_large(loaded), *_too_long(loaded)]
     _refuse(problems)

@@ -16,6 +16,7 @@ from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.nodes import Node
 from gdcli.spec.signature import STRICT, Complaint, Integer, Path, entries, one_of
 from gdcli.zoo.data import DatasetName
+from gdcli.zoo.metrics import METRICS
 from gdcli.zoo.naming import OneOf
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -83,6 +84,9 @@ class Stop(Section):
     max_steps: Count | None = None
     max_seconds: Positive | None = None
     patience: Count | None = None
+    metric: str | None = None  # that patience watches
+    min_delta: Annotated[float, Ge(0)] = 0.0
+    restore: bool = False
 
 
 class Clip(Section):
@@ -271,6 +275,8 @@ class Settings(Section):
     seed: Seed = 0
     threads: Annotated[Integer, Ge(1), Le(1024)] | Literal["auto"] = "auto"
     engine: Literal["auto", "by_hand", "autograd"] = "auto"
+    metrics: list[Annotated[str, *one_of(OneOf("metric", METRICS))]] | None = None
+    metric: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,12 @@ class Record:
         pairs = found.items() if isinstance(found, dict) else ()
         return {name: value for name, each in pairs if (value := number(each)) is not None}
 
+    @property
+    def ranked_by(self) -> str | None:
+        """The metric that its spec ranks runs by; None for the loss."""
+        found = self.summary.get("ranked_by")
+        return found if isinstance(found, str) and found in self.metrics else None
+
 
 def number(value: Any) -> float | None:
     """Return a number as it is, None for anything else."""

@@ -22,8 +22,8 @@ from gdcli.cli import main
 from tests.timing import processor_seconds, wait_for
 
 SAME = (
-    "log.txt", "steps.csv", "gradients.csv", "summary.json", "config.yaml", "spec.yaml", "request.json", "loss.png",
-    "model.safetensors",
+    "log.txt", "steps.csv", "gradients.csv", "epochs.csv", "summary.json", "config.yaml", "spec.yaml", "request.json",
+    "loss.png", "model.safetensors", "best.safetensors",
 )  # fmt: skip
 """Files of a run whose bytes are promised."""
 

@@ -51,6 +51,8 @@ CASES: dict[str, tuple[str, ...]] = {
     "embedding, recurrent, batch norm, dropout": ("numbers",),
     "patience": ("rows", "stop={patience: 3}", "epochs=400", "optimizer.lr=0.1"),
     "patience on held out rows": ("layers", "stop={patience: 12}", "epochs=400"),
+    "the best weights on held out rows": ("layers", "stop={patience: 12, restore: true}", "epochs=400"),
+    "the best weights by accuracy": ("layers", "metric=validation_accuracy", "metrics=[accuracy, confusion]"),
     "stop at a loss": ("valley", "stop={loss: 1e-3}", "epochs=3000"),
     "stop after steps": ("rows", "stop={max_steps: 377}"),
     "trace": ("valley",),

@@ -20,9 +20,9 @@ from gdcli.engine.closed_form import Solution, solve
 from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
 from gdcli.plan import SpecFactory, Trial, extended
-from gdcli.records import Effort, Result
+from gdcli.records import Effort, Ranking, Result
 from gdcli.report import plots
-from gdcli.runner import record_run
+from gdcli.runner import run_picture
 from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, rows_of, run_all
 from gdcli.runner.jobs import Capture, PlannedRun, columns_of
 from gdcli.runner.provenance import data_hash
@@ -110,7 +110,7 @@ class ComparisonRun:
             missing = [Result(k, p.label, p.values, "failed", "interrupted") for k, p in enumerate(points, 1)]
             return [by_number.get(result.number, result) for result in missing]
 
-        self.tuned, tried = tune(self.trials, grid, self.tuning_changes, train)
+        self.tuned, tried = tune(self.trials, grid, self.tuning_changes, train, self.plan.ranking)
         metrics = metric_names(self.plan.loaded)
         lines = [records.results_header(axes, metrics), *(records.results_row(result, metrics) for result in tried)]
         files.replace(self.folder / "tuning.csv", csv_writer.csv_rows(lines))
@@ -166,7 +166,10 @@ class ComparisonRun:
             return text + ("untuned: --tune N gives every optimizer the same search for its lr\n" if searchable else "")
         count = len(self.tuning_changes)
         seeds = "another seed" if count == 1 else f"{count} other seeds"
-        text += f"tuned: {len(self.grid)} learning rates each, scored by the mean final loss over {seeds}\n"
+        by = self.plan.ranking
+        score = by.name if by.name != "final_loss" else "final loss"
+        score += ", the highest first," if by.highest_first else ""
+        text += f"tuned: {len(self.grid)} learning rates each, scored by the mean {score} over {seeds}\n"
         for tuned in self.tuned:
             if tuned.edge:
                 where = "lowest" if tuned.edge == "low" else "highest"
@@ -191,11 +194,13 @@ class ComparisonRun:
     def draw(self, warning: Warn) -> None:
         """Draw the curves, the tuning, the paths."""
         loaded, lines = self.plan.loaded, self.lines()
-        title, label = loaded.spec.name, record_run.loss_label(loaded)
-        curves = [plots.Curve(t.label, t.lrs, np.array(t.losses), chosen=t.lr) for t in self.tuned]
+        title, label = loaded.spec.name, run_picture.loss_label(loaded)
+        by = self.plan.ranking
+        sign, score = (-1 if by.highest_first else 1), label if by.name == "final_loss" else f"mean {by.name}"
+        curves = [plots.Curve(t.label, t.lrs, sign * np.array(t.losses), chosen=t.lr) for t in self.tuned]
         pictures = {"compare.png": lambda: shown.curves(lines, loaded, self.x)}
         if self.tuned:
-            pictures["tuning.png"] = lambda: plots.sensitivity(curves, title=title, loss_label=label)
+            pictures["tuning.png"] = lambda: plots.sensitivity(curves, title=title, loss_label=score)
         if self.plan.capture.path:
             pictures["paths.png"] = lambda: shown.paths(lines, loaded) or b""
         for name, picture in pictures.items():
@@ -217,7 +222,7 @@ Train = Callable[[Sequence[Trial]], Sequence[Result]]
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What was tried for one row: learning rates in order, the mean final loss of each, and the winner."""
+    """What was tried for one row: learning rates in order, the mean score of each, and the winner, with the least."""
 
     label: str
     lrs: tuple[float, ...]
@@ -245,18 +250,20 @@ class Tuned:
 
 
 def tune(
-    rows: Sequence[Trial], grid: Sequence[float], changes: Sequence[tuple[tuple[str, object], ...]], train: Train
-) -> tuple[list[Tuned], list[Result]]:
+    rows: Sequence[Trial], grid: Sequence[float], changes: Sequence[tuple[tuple[str, object], ...]], train: Train,
+    by: Ranking,
+) -> tuple[list[Tuned], list[Result]]:  # fmt: skip
     """Try every learning rate of the grid for every row, on every seed's ``changes``; extend it once at an edge.
 
-    The score is the mean final loss over the seeds; a learning rate whose run diverges on any of them comes last.
+    The score is the mean over the seeds of the final loss, or of what the runs are ranked by, of which less is better
+    here; a learning rate whose run diverges on any of them comes last.
     """
     found = [Tuned(row.label, (), (), 0) for row in rows]
     results: list[Result] = []
     lrs = [list(grid) for _ in rows]
     for _ in ("the grid", "beyond its edges"):
         ended = train([point for row, each in zip(rows, lrs, strict=True) for point in _tries(row, each, changes)])
-        scores = _scores(ended, list(map(len, lrs)), len(changes))
+        scores = _scores(ended, list(map(len, lrs)), len(changes), by)
         found = [tuned.joined(*tried) for tuned, *tried in zip(found, lrs, scores, strict=True)]
         lrs = list(map(_beyond, found))
         results += ended
@@ -275,9 +282,9 @@ def _tries(row: Trial, lrs: Sequence[float], changes: Sequence[tuple[tuple[str, 
     ]
 
 
-def _scores(results: Sequence[Result], lengths: Sequence[int], seeds: int) -> list[list[float]]:
-    """Return the mean final loss of each learning rate, row by row."""
-    losses = iter([result.rank for result in results])
+def _scores(results: Sequence[Result], lengths: Sequence[int], seeds: int, by: Ranking) -> list[list[float]]:
+    """Return the mean score of each learning rate, row by row."""
+    losses = iter([by.key(result) for result in results])
     return [[interval([next(losses) for _ in range(seeds)]).mean for _ in range(length)] for length in lengths]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf, isfinite, nan
+from math import inf, isfinite, isnan, nan
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from gdcli.engine.grid import losses
 from gdcli.engine.problem import build
 from gdcli.records import Effort, Result, where_diverged
 from gdcli.report import plots, tables
-from gdcli.runner.record_run import loss_label
+from gdcli.runner.run_picture import loss_label
 from gdcli.spec.load import Loaded
 
 X = Literal["steps", "epochs", "evaluations"]
@@ -46,9 +46,10 @@ class Line:
         return interval([result.best_loss if isfinite(result.best_loss) else inf for result in self.results]).mean
 
     def metric(self, name: str) -> float:
-        """Return the mean of a metric; nan where a run failed or has none, inf where one diverged."""
+        """Return the mean of a metric; nan where a run has none: it diverged or failed, or the rows have none."""
         values = [result.metrics.get(name) for result in self.results]
-        return interval([value for value in values if value is not None]).mean if None not in values else nan
+        known = [value for value in values if value is not None and not isnan(value)]
+        return interval(known).mean if len(known) == len(values) else nan
 
     def reached(self) -> int:
         """Return how many runs reached the target."""
@@ -82,7 +83,12 @@ def one_seed(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> 
     for line in lines:
         (result,) = line.results
         row: list[Any] = [line.label, line.lr, line.lr_from, _finite(result.loss), _finite(result.best_loss)]
-        row += [result.steps, result.epochs, result.status, *(result.metrics.get(name) for name in metrics)]
+        row += [
+            result.steps,
+            result.epochs,
+            result.status,
+            *(_finite(result.metrics.get(name, nan)) for name in metrics),
+        ]
         if target:
             row += [_mean(part.mean) for part in line.to_target()]
         rows.append([*row, *(value or "-" for value in result.hashes or ("", "", ""))])

@@ -48,7 +48,7 @@ def layer_of(name: str) -> str:
 
 
 def _computed(source: CurveSource) -> tuple[list[str], Floats]:
-    from gdcli.engine.loop import keep_of
+    from gdcli.engine.gradient_log import keep_of
     from gdcli.engine.problem import build
     from gdcli.records import StepBlock
     from gdcli.runner import record_run

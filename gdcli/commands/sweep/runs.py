@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
 from gdcli.records import Result
 from gdcli.report import plots, tables
-from gdcli.runner import record_run
+from gdcli.runner import run_picture
 from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, counts, ranked, rows_of, run_all
 from gdcli.runner.record_run import Warn
 from gdcli.storage import files
@@ -56,21 +57,35 @@ class TrainingSweep:
         return files.json_text({"folder": str(self.folder), "runs": self.rows()})
 
     def summary(self) -> dict[str, Any]:
-        """Return the best run."""
-        best = ranked(self.results)[0] if self.results else None
-        return {"best": best.label, "best_loss": best.loss} if best is not None else {}
+        """Return the best run, and what it was ranked by where that is not the final loss."""
+        by = self.plan.ranking
+        best = ranked(self.results, by)[0] if self.results else None
+        if best is None:
+            return {}
+        found: dict[str, Any] = {"best": best.label, "best_loss": best.loss}
+        return found if by.name == "final_loss" else {**found, "ranked_by": by.name, "best_value": by.value(best)}
 
     def table(self) -> str:
         """Return the table that is printed: a row per run in the order asked for; of many, the best and the count."""
         shown, note = self.results, ""
         if len(shown) > SHOWN:
-            shown = ranked(shown)[:SHOWN]
+            shown = ranked(shown, self.plan.ranking)[:SHOWN]
             tally = ", ".join(f"{count:,} {status}" for status, count in counts(self.results).items())
             note = f"{len(self.results):,} runs, {tally}; the {SHOWN} best are shown, results.csv has all\n"
+        note += self._best()
         metrics = metric_names(self.plan.loaded)
         names = [*self.plan.axes, "final loss", "best loss", "steps", "epochs", "status", *metrics]
         names += ["weights", "data", "order"]
         return tables.aligned(names, [self._row(result, metrics) for result in shown]) + note + self._without_chance()
+
+    def _best(self) -> str:
+        """Say which run is the best by a metric or held-out rows; by the final loss the table says it itself."""
+        by = self.plan.ranking
+        best = next(iter(ranked(self.results, by)), None)
+        if by.name == "final_loss" or best is None or len(self.results) < 2 or not isfinite(by.key(best)):
+            return ""
+        which = "highest" if by.highest_first else "lowest"
+        return f"best by {by.name}, the {which} first: {best.label} ({by.value(best):.6g})\n"
 
     def _without_chance(self) -> str:
         if "seed" not in (axes := self.plan.axes):
@@ -84,7 +99,7 @@ class TrainingSweep:
     def _row(self, result: Result, metrics: Sequence[str]) -> list[Any]:
         row = records.results_row(result)[1:]
         values, (status, final, best, steps, epochs, *hashes) = row[:-8], row[-8:]
-        numbers = [result.metrics.get(name) for name in metrics]
+        numbers = [value if isfinite(value := result.metrics.get(name, nan)) else None for name in metrics]
         return [*values, final, best, steps, epochs, status, *numbers, *(value or "-" for value in hashes)]
 
     def draw(self, warning: Warn) -> None:
@@ -93,7 +108,7 @@ class TrainingSweep:
 
     def _picture(self) -> bytes:
         plan = self.plan
-        label, title = record_run.loss_label(plan.loaded), plan.loaded.spec.name
+        label, title = run_picture.loss_label(plan.loaded), plan.loaded.spec.name
         if len(plan.axes) == 1:
             values = [result.values[0] for result in self.results]
             losses_ = np.array([result.loss for result in self.results])
