@@ -22,7 +22,7 @@ MAX_NUMBERS = 2**29
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class EvaluationReport:
     """Loss and metrics of a model on a table."""
 
     rows: int
@@ -40,7 +40,7 @@ class Evaluation:
         return json_text({"rows": self.rows, "loss": self.loss, "metrics": self.metrics})
 
 
-def evaluate(folder: Path, stream: IO[bytes], name: str, frontend: Frontend) -> Evaluation:
+def evaluate(folder: Path, stream: IO[bytes], name: str, frontend: Frontend) -> EvaluationReport:
     """Return loss and metrics of a record's model on all rows of a table with the columns of the training data.
 
     They are worked out in one pass over all rows, as those of the validation rows are in training. Raises SpecError for
@@ -62,7 +62,7 @@ def evaluate(folder: Path, stream: IO[bytes], name: str, frontend: Frontend) -> 
     value = float(model.kernel.loss_of(output, y).cpu().numpy().astype(np.float64)[0])
     (outputs,), targets = model.kernel.by_run(output), torch.as_tensor(table.y).to(model.device)
     found = {key: metric(outputs, targets) for key, metric in metrics_on(record.spec, table).items()}
-    return Evaluation(len(table.x), value, found)
+    return EvaluationReport(len(table.x), value, found)
 
 
 def table_of(record: TrainedRecord, stream: IO[bytes], name: str) -> Table:

@@ -28,7 +28,7 @@ SIDE = 300  # points of a curve, and of a plane's grid each way
 
 
 @dataclass(frozen=True, slots=True)
-class TrainedModel:
+class FittedRun:
     """A run done again in memory, which gives the same bits: its problem, with the final weights in it."""
 
     problem: TrainingProblem
@@ -53,7 +53,7 @@ class TrainedModel:
         return x if scaling is None else x * scaling[1] + scaling[0]
 
 
-def trained(source: CurveSource) -> TrainedModel:
+def trained(source: CurveSource) -> FittedRun:
     """Train a spec, or a record again, as far as it came."""
     from gdcli.runner import provenance, record_run
 
@@ -65,7 +65,7 @@ def trained(source: CurveSource) -> TrainedModel:
             config = str(source.folder / "config.yaml")
             loaded = specs.loaded(config, [f"stop.max_steps={steps}", "stop.max_seconds=1e9"], "plot", trained=True)
     problem = provenance.prepared(loaded)
-    return TrainedModel(problem, record_run.run(problem, None))
+    return FittedRun(problem, record_run.run(problem, None))
 
 
 def one_run(source: CurveSource, curve: plots.Curve, form: Form) -> bytes:
@@ -95,12 +95,12 @@ def fit(source: CurveSource, form: Form) -> bytes:
     return _curve(model, table, form) if features == 1 else _regions(model, table, form)
 
 
-def _parts(model: TrainedModel) -> list[tuple[Table, bool]]:
+def _parts(model: FittedRun) -> list[tuple[Table, bool]]:
     tables = ((model.loaded.training, False), (model.loaded.validation, True))
     return [(table, held_out) for table, held_out in tables if table is not None]
 
 
-def _curve(model: TrainedModel, table: Table, form: Form) -> bytes:
+def _curve(model: FittedRun, table: Table, form: Form) -> bytes:
     rows = [
         plots.DrawnRows(model.rows(each.x)[:, 0], each.y.astype(np.float64), held_out)
         for each, held_out in _parts(model)
@@ -120,7 +120,7 @@ def _along(values: Floats) -> Floats:
     return np.linspace(low - margin, high + margin, SIDE)
 
 
-def _regions(model: TrainedModel, table: Table, form: Form) -> bytes:
+def _regions(model: FittedRun, table: Table, form: Form) -> bytes:
     rows = [
         plots.DrawnRows(model.rows(each.x), _labels(each).astype(np.float64), held_out)
         for each, held_out in _parts(model)
