@@ -98,13 +98,13 @@ class Run:
             raise SpecError(f"{self.name}: an objective has no inputs to predict from")
         given = np.asarray(x, np.float64)
         given = given[:, None] if given.ndim == 1 else given
-        wanted = tuple(built.batches.x.shape[1:])
+        wanted = (built.loaded.features,)
         if given.shape[1:] != wanted:
             raise SpecError(f"{self.name}: predict takes rows of shape {wanted} (got {given.shape[1:]})")
         rows = torch.as_tensor(built.loaded.prepared(given)).to(built.device, built.dtype)
         with torch.no_grad():
             output: Floats = built.kernel.forward(rows).cpu().numpy()
-        return output
+        return built.loaded.in_units(output)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the steps as a table. Raises MachineError without pandas."""

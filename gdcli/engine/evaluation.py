@@ -24,7 +24,10 @@ def metric_names(loaded: Loaded) -> list[str]:
     """Return the metrics that a spec's outcome has, without running it."""
     names = [*_metrics_of(loaded)]
     held_out = [] if loaded.validation is None else ["validation_loss", *(f"validation_{name}" for name in names)]
-    return names + held_out + ([*BEST] if held_out and loaded.spec.stop.patience is not None else [])
+    held_out += [] if loaded.test is None else ["test_loss", *(f"test_{name}" for name in names)]
+    return (
+        names + held_out + ([*BEST] if loaded.validation is not None and loaded.spec.stop.patience is not None else [])
+    )
 
 
 def _metrics_of(loaded: Loaded) -> dict[str, Metric]:
@@ -37,12 +40,13 @@ def loss_of(problem: TrainingProblem, rows: Rows) -> Floats:
 
 
 def final(problem: TrainingProblem) -> tuple[Floats, dict[str, Floats | Integers]]:
-    """Return the losses [R] of the whole training set, and the metrics [R] there and on the validation rows."""
+    """Return the losses [R] of the whole training set, and the metrics [R] there and on the rows held out."""
     metrics = _metrics_of(problem.loaded)
     loss, found = _on(problem, problem.batches.whole(), "training", metrics)
-    if problem.validation is not None:
-        held_out, more = _on(problem, problem.validation, "validation", metrics)
-        found |= {"validation_loss": held_out} | {f"validation_{name}": values for name, values in more.items()}
+    for which, rows in (("validation", problem.validation), ("test", problem.test)):
+        if rows is not None:
+            held_out, more = _on(problem, rows, which, metrics)
+            found |= {f"{which}_loss": held_out} | {f"{which}_{name}": values for name, values in more.items()}
     return loss, found
 
 
@@ -97,4 +101,4 @@ def predictions_of(problem: TrainingProblem) -> list[Prediction | None]:
     shown = tuple(asked) if isinstance(asked, list) else asked
     with np.errstate(all="ignore"):
         outputs: Any = problem.kernel.by_run(problem.kernel.forward(arranged))[: problem.runs, 0].cpu().numpy().copy()
-    return [Prediction(shown, output) for output in outputs]
+    return [Prediction(shown, loaded.in_units(output)) for loaded, output in zip(problem.members, outputs, strict=True)]

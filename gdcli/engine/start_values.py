@@ -103,7 +103,7 @@ def _module(loaded: Loaded, model: Stack, dtype: torch.dtype) -> torch.nn.Module
 def _require_room(loaded: Loaded, model: Stack, layers: Sequence[torch.nn.Module], dtype: torch.dtype) -> None:
     """Count what layers without memory make of a row without numbers. Raises SpecError for more than there may be."""
     assert loaded.training is not None
-    x = torch.empty((1, loaded.training.x.shape[1]), dtype=dtype, device="meta")
+    x = torch.empty((1, *loaded.training.x.shape[1:]), dtype=dtype, device="meta")
     total = 0
     with torch.no_grad(), warnings.catch_warnings(action="ignore"):
         for layer, part in zip(model.layers, layers, strict=True):

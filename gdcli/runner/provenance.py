@@ -64,12 +64,10 @@ def head(problem: TrainingProblem, origin: Provenance, run: int = 0, keep: str |
     device, threads, keep = problem.device, resolve_threads(loaded), keep or keep_of(problem)
     resolved = config.resolved(loaded, device=str(device), threads=threads, engine=engine, keep=keep)
     text, found = _first_files(write(resolved), origin, device, threads)
-    if loaded.scaling is None:
+    fitted = loaded.preprocessing
+    if fitted is None or not (fitted.is_fitted or loaded.data_file is not None):  # a file's columns are known by name
         return text, found
-    assert loaded.training is not None
-    means, deviations = (part.tolist() for part in loaded.scaling)
-    fitted = {"columns": loaded.training.features, "means": means, "deviations": deviations}
-    return text, {"preprocessing.json": json_text(fitted), **found}
+    return text, {"preprocessing.json": json_text(fitted.to_json()), **found}
 
 
 def batch_head(loaded: Loaded, origin: Provenance) -> FirstFiles:
