@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
@@ -136,7 +137,7 @@ def _dry_run(loaded: Loaded, model: Stack, module: torch.nn.Module, dtype: torch
     spec, table = loaded.spec, loaded.training
     x = torch.as_tensor(table.x[:2], dtype=dtype)
     module.eval()
-    x = _through(spec, model, module, x, "does not fit")
+    x = _through(spec, model, module, x, "does not fit", _shape_hint(loaded, model))
     module.train()
     if spec.settings.epochs and _smallest_batch(spec, loaded.samples) == 1:  # batch norms take no single row
         with torch.random.fork_rng([]):  # of dropout
@@ -149,6 +150,16 @@ def _dry_run(loaded: Loaded, model: Stack, module: torch.nn.Module, dtype: torch
         last = len(model.layers) - 1
         what = f"the model's output has shape {[*x.shape[1:]]} a row, the data need [{wanted[1]}]"
         raise SpecError(spec.problem(("model", "layers", last), what))
+
+
+def _shape_hint(loaded: Loaded, model: Stack) -> str:
+    """Return how rows of numbers get the shape that a first convolution takes; nothing where that is not the matter."""
+    width, first = loaded.features, model.layers[0].layer
+    side = math.isqrt(width)
+    if loaded.spec.data is None or loaded.spec.data.shape is not None or not first.startswith("Conv"):
+        return ""
+    square = f", such as [1, {side}, {side}]" if side * side == width and first == "Conv2d" else ""
+    return f"data.shape gives the rows of {width} numbers the shape that it takes{square}"
 
 
 def _through(spec: RunSpec, model: Stack, module: torch.nn.Module, x: Any, what: str, hint: str = "") -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ from annotated_types import Ge, Le, Len
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from gdcli.spec.signature import Integer, Section
+from gdcli.spec.signature import Integer, Path, Section
 from gdcli.zoo.data import DatasetName
 from gdcli.zoo.naming import MAX_WIDTH
 from gdcli.zoo.splits import Wanted
@@ -94,6 +94,13 @@ class DataCommon(Section):
     folds: Annotated[Integer, Ge(2), Le(1000)] | None = None
     fold: Annotated[Integer, Ge(0)] | None = None
     shape: Annotated[list[Annotated[Integer, Ge(1), Le(MAX_WIDTH)]], Len(1, 8)] | None = None
+
+    def contradictions(self) -> Iterator[tuple[Path, str]]:
+        """Yield what two keys say against each other."""
+        if self.folds is not None and self.validation is not None:
+            yield ("folds",), "each fold validates in its turn: leave data.validation out"
+        if self.folds is not None and self.fold is not None and self.fold >= self.folds:
+            yield ("fold",), f"{self.folds} folds are numbered from 0 to {self.folds - 1} (got {self.fold})"
 
 
 class InlineData(Section):

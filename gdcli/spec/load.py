@@ -192,10 +192,8 @@ def _shapes(loaded: Loaded) -> list[Problem]:
     if inputs != features:
         path: KeyPath = ("model", "layers", 0) if spec.model.name == "mlp" else ("model", "in_features")
         problems.append(spec.problem(path, f"the model takes {inputs} inputs, the data have {features}"))
-    found = (
-        list(_outputs(spec, each, outputs)) for each in (table, loaded.validation, loaded.test) if each is not None
-    )
-    return problems + next(filter(None, found), [])
+    tables = [each for each in (table, loaded.validation, loaded.test) if each is not None]
+    return problems + next(filter(None, (list(_outputs(spec, each, outputs)) for each in tables)), [])
 
 
 def _outputs(spec: RunSpec, table: Table, outputs: int) -> Iterator[Problem]:

@@ -295,7 +295,12 @@ def _with_file(asked: _Asked, prepared: PreparedRows, raw: RawTable, targets: Ta
     except BadCellsError as error:
         raise BadCellsError([f"{brief(dict(asked.files)[key].name)}: {what}" for what in error.messages]) from None
     except ArgumentError as error:
-        raise ArgumentError((key,), error.message, error.hint) from None
+        hint = (
+            f"{error.hint}. data.unknown: zero takes it as none of them"
+            if "no training row" in error.message
+            else error.hint
+        )
+        raise ArgumentError((key,), error.message, hint) from None
     y = fitted.target_scaled(found.y)
     count = max(prepared.training.classes, found.count)
     table = Table(x, y, fitted.columns, found.names, count, held_out.sha256)

@@ -211,6 +211,9 @@ class _Reading:
                     self.complain(("data", key), "unknown key", nearest(key, DATA_KEYS), at_key=True)
             self.complain(("data",), what, hint, at_key=True)
             return None
+        if common is not None:
+            for path, what in common.contradictions():
+                self.complain(("data", *path), what)
         name, given = self.source(sources[0], rest)
         return None if given is None or common is None else Data(name, given, **dict(common))
 
