@@ -197,6 +197,12 @@ class RunSpec:
         return self.data.source == "generate" and (given["kind"] != "xor" or given["noise"] != 0)
 
     @property
+    def all_folds(self) -> range:
+        """The folds that the runs of a sweep or comparison take in turn: all, where the spec names none of them."""
+        data = self.data
+        return range(0) if data is None or data.folds is None or data.fold is not None else range(data.folds)
+
+    @property
     def data_seed(self) -> int:
         """The seed of generated rows and of the validation split: the data's own, else the spec's."""
         own = self.data.seed if self.data is not None else None

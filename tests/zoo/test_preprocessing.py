@@ -74,7 +74,11 @@ def test_rows_are_those_of_a_column_transformer_fitted_on_the_training_rows(tmp_
     encoder = ColumnTransformer(
         [
             ("numbers", make_pipeline(SimpleImputer(strategy=missing), StandardScaler()), numbers),
-            ("words", make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(sparse_output=False)), words),
+            (
+                "words",
+                make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(sparse_output=False)),
+                words,
+            ),
         ]
     ).fit(table.iloc[training])
     for part, rows in ((found.training, training), (found.validation, held_out)):
