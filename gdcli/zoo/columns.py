@@ -94,7 +94,8 @@ class BadCells:
         messages = [f"line {lines[row]}, column {brief(column)}: {what}" for row, _, column, what in first]
         if (total := sum(self.counts.values())) > len(first):
             by_column = ", ".join(f"{brief(name)} {count:,}" for name, count in islice(self.counts.items(), 20))
-            messages.append(f"these are the first {len(first)} of {total:,} cells that cannot be used: {by_column}")
+            what = f"these are the first {len(first)} of {total:,} cells that cannot be used: {by_column}"
+            messages.append(f"{what}. data.categories takes a column as text")
         raise BadCellsError(messages)
 
 

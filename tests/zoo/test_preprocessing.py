@@ -71,16 +71,10 @@ def test_rows_are_those_of_a_column_transformer_fitted_on_the_training_rows(tmp_
     order = np.random.Generator(np.random.PCG64(np.random.SeedSequence([4, 4]))).permutation(60)
     held_out, training = (np.sort(part) for part in (order[:18], order[18:]))
     numbers, words = ["age", "income"], ["colour", "district"]
-    encoder = ColumnTransformer(
-        [
-            ("numbers", make_pipeline(SimpleImputer(strategy=missing), StandardScaler()), numbers),
-            (
-                "words",
-                make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(sparse_output=False)),
-                words,
-            ),
-        ]
-    ).fit(table.iloc[training])
+    of_numbers = make_pipeline(SimpleImputer(strategy=missing), StandardScaler())
+    of_words = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(sparse_output=False))
+    encoder = ColumnTransformer([("numbers", of_numbers, numbers), ("words", of_words, words)])
+    encoder.fit(table.iloc[training])
     for part, rows in ((found.training, training), (found.validation, held_out)):
         assert np.abs(part.x - encoder.transform(table.iloc[rows])).max() < 1e-12
         assert [found.preprocessing.class_name(y) for y in part.y] == table.kind.iloc[rows].tolist()
