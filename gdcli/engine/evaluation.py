@@ -20,14 +20,31 @@ BEST = ("best_validation_loss", "best_validation_epoch")
 """The lowest loss on the validation rows at the end of an epoch, and that epoch, where patience watches it."""
 
 
+IN_UNITS = "loss_in_units"
+"""The loss as it is of targets in their own units, where those are standardized."""
+
+
 def metric_names(loaded: Loaded) -> list[str]:
     """Return the metrics that a spec's outcome has, without running it."""
-    names = [*_metrics_of(loaded)]
+    names = [*_metrics_of(loaded), *([] if _unit(loaded) is None else [IN_UNITS])]
     held_out = [] if loaded.validation is None else ["validation_loss", *(f"validation_{name}" for name in names)]
     held_out += [] if loaded.test is None else ["test_loss", *(f"test_{name}" for name in names)]
     return (
         names + held_out + ([*BEST] if loaded.validation is not None and loaded.spec.stop.patience is not None else [])
     )
+
+
+def _unit(loaded: Loaded) -> float | None:
+    """Return the factor of a loss in the units of the targets, where those are standardized."""
+    spec, fitted = loaded.spec, loaded.preprocessing
+    return None if spec.loss is None or fitted is None else fitted.loss_unit(spec.loss.name)
+
+
+def _in_units(losses: Floats, problem: TrainingProblem) -> dict[str, Floats | Integers]:
+    units = [_unit(loaded) for loaded in problem.members]
+    if units[0] is None:
+        return {}
+    return {IN_UNITS: losses * np.array(units, np.float64)}
 
 
 def _metrics_of(loaded: Loaded) -> dict[str, Metric]:
@@ -43,10 +60,12 @@ def final(problem: TrainingProblem) -> tuple[Floats, dict[str, Floats | Integers
     """Return the losses [R] of the whole training set, and the metrics [R] there and on the rows held out."""
     metrics = _metrics_of(problem.loaded)
     loss, found = _on(problem, problem.batches.whole(), "training", metrics)
+    found |= _in_units(loss, problem)
     for which, rows in (("validation", problem.validation), ("test", problem.test)):
         if rows is not None:
             held_out, more = _on(problem, rows, which, metrics)
-            found |= {f"{which}_loss": held_out} | {f"{which}_{name}": values for name, values in more.items()}
+            more = {"loss": held_out, **more, **_in_units(held_out, problem)}
+            found |= {f"{which}_{name}": values for name, values in more.items()}
     return loss, found
 
 

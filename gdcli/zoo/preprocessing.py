@@ -20,6 +20,9 @@ MAX_COLUMNS = 1_000_000
 MAX_NUMBERS = 5 * 10**8
 """Numbers of all rows."""
 
+LOSS_POWERS = {"mse": 2, "half_mse": 2, "sse": 2, "half_sse": 2, "mae": 1}
+"""By which power of the targets' unit a loss grows."""
+
 Fill: TypeAlias = Literal["mean", "median", "most_frequent"]
 Unknown: TypeAlias = Literal["error", "zero"]
 
@@ -167,6 +170,15 @@ class Preprocessing:
         if self.target_means is None or self.target_deviations is None:
             return outputs
         return (outputs * self.target_deviations + self.target_means).astype(outputs.dtype)
+
+    def loss_unit(self, loss: str) -> float | None:
+        """Return what a loss of standardized targets is to be multiplied by, to be that of targets in their own units.
+
+        σ² for squared losses, σ for the absolute one; None for other losses, and where the deviations σ differ.
+        """
+        deviations = [] if self.target_deviations is None else np.unique(self.target_deviations).tolist()
+        power = LOSS_POWERS.get(loss)
+        return None if power is None or len(deviations) != 1 else float(deviations[0] ** power)
 
     # --- as a file ----------------------------------------------------------------------------------------------------
 

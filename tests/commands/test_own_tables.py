@@ -95,6 +95,8 @@ def test_a_standardized_target_is_predicted_in_its_own_units(table: pd.DataFrame
     reference = LinearRegression().fit(encoded(table), table.price).predict(encoded(table))
     found = run.predict(np.column_stack([raw, words]))[:, 0]
     assert np.abs(found - reference).max() < 1e-4 * np.abs(reference).max()
+    assert run.metrics["loss_in_units"] == pytest.approx(np.mean((found - table.price) ** 2), rel=1e-9)
+    assert run.summary["final_loss"] == pytest.approx(run.metrics["loss_in_units"] / table.price.var(ddof=0), rel=1e-9)
 
 
 def test_the_record_keeps_what_was_learned_and_verifies(table: pd.DataFrame, gdcli: Any) -> None:
