@@ -96,8 +96,8 @@ class Run:
     def predict(self, x: ArrayLike) -> Floats:
         """Return the trained model's output [N, O] for rows x [N, D], or numbers [N] where D is 1.
 
-        Rows are as the data are; the model gets them standardized where the spec says so, 4,096 at a time. A record's
-        model is read from its file.
+        Rows are as the data are, text as columns of 0 and 1; the model gets them standardized where the spec says so,
+        4,096 at a time, and outputs are in the units of the targets. A record's model is read from its file.
         Raises SpecError for a model without inputs, such as an objective, and for rows that do not fit.
 
         >>> import gdcli

@@ -2,112 +2,96 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from gdcli.errors import DamagedError
 from gdcli.storage.models import ModelSides
+from gdcli.storage.table_stream import TableChunk
+from gdcli.zoo.columns import is_missing, not_a_number, numbers_of, words_of
 from gdcli.zoo.naming import ArgumentError
-from gdcli.zoo.table import Floats, brief
-
-Cells = Mapping[str, Sequence[str]]
-"""The cells of each column, as texts."""
+from gdcli.zoo.preprocessing import Feature, Preprocessing
+from gdcli.zoo.table import Floats, Indices, brief
+from gdcli.zoo.targets import targets_of
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnEncoding:
-    """What a model's columns are, how their cells become numbers, and the names of its classes."""
+    """What a model's columns are, how their cells become numbers, and what its outputs stand for."""
 
-    columns: tuple[str, ...]  # that a table has to have, by their names in it
+    fitted: Preprocessing
     targets: tuple[str, ...]
-    classes: tuple[str, ...]  # nothing where the target is numbers
-    scaling: tuple[Floats, Floats] | None = None  # mean and deviation of each feature [D]
+    count: int  # of classes; 0 where the targets are none
+    kind: str  # of targets that the loss takes: values, probabilities or classes
 
-    def encode(self, cells: Cells) -> Floats:
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that a table has to have: an array [n, d] of an NPZ file is d of them."""
+        names = [(each.name,) if each.categories is not None else each.columns for each in self.fitted.features]
+        return tuple(name for several in names for name in several)
+
+    def encode(self, chunk: TableChunk) -> Floats:
         """Return rows [n, D] as the model takes them.
 
-        Raises ArgumentError for a cell that is no number, its path the column and the row from 0.
+        Raises ArgumentError for a cell that cannot be used, with its line and column.
         """
-        return self.scaled(np.stack([_numbers(cells[name], name) for name in self.columns], axis=1))
+        columns = {
+            feature.name: words_of(chunk.cells[feature.name])
+            if feature.categories is not None
+            else np.stack([_numbers(chunk, name) for name in feature.columns], axis=1)
+            for feature in self.fitted.features
+        }
+        return self.fitted.encode(columns, chunk.where)
 
-    def scaled(self, x: Floats) -> Floats:
-        """Return rows [n, D] of numbers as the model takes them."""
-        return x if self.scaling is None else (x - self.scaling[0]) / self.scaling[1]
+    def encode_targets(self, chunk: TableChunk) -> Floats | Indices:
+        """Return targets as the model learns them: class indices [n], or numbers [n, k].
 
-    def encode_targets(self, cells: Cells) -> Floats | NDArray[np.int64]:
-        """Return targets: class indices [n], or numbers [n, k]. Raises ArgumentError as :meth:`encode` does."""
-        if not self.classes or len(self.targets) > 1:
-            return np.stack([_numbers(cells[name], name) for name in self.targets], axis=1)
-        (target,) = self.targets
-        index = {name: k for k, name in enumerate(self.classes)}
-        found = [index.get(cell.strip(), index.get(_whole(cell), -1)) for cell in cells[target]]
-        for row, k in enumerate(found):
-            if k < 0:
-                what = f"{brief(cells[target][row])} is none of the {len(index)} classes of the model"
-                raise ArgumentError((target, row), what)
-        return np.array(found, dtype=np.int64)
+        Raises ArgumentError as :meth:`encode` does, and for a class that the model has not.
+        """
+        classes = self.fitted.classes
+        columns = {name: words_of(chunk.cells[name]) if classes else _numbers(chunk, name) for name in self.targets}
+        for name, column in columns.items():
+            if (missing := is_missing(column)).any():
+                raise _at(chunk, name, int(missing.argmax()), "the cell is missing")
+        y = targets_of(columns, self.targets, self.kind, maps=False, classes=classes, where=chunk.where).y
+        if y.ndim == 1 and y.max() >= self.count:
+            (name,), row = self.targets, int(y.argmax())
+            what = f"{brief(chunk.cells[name][row])} is none of the {self.count} classes of the model"
+            raise _at(chunk, name, row, what)
+        return self.fitted.target_scaled(y)
+
+    def names(self, outputs: int) -> list[str]:
+        """Return what the classes of so many outputs are called."""
+        return [self.fitted.class_name(k) for k in range(outputs)]
 
 
-def encoding_of(sides: ModelSides, preprocessing: bytes | None, where: str) -> ColumnEncoding:
+def encoding_of(sides: ModelSides, kind: str, preprocessing: bytes | None, where: str) -> ColumnEncoding:
     """Return how a record encodes its columns, by its preprocessing.json where it has one.
 
     Raises DamagedError for a file that is not of this model.
     """
-    several = len(sides.targets) > 1
-    names = sides.targets if sides.classes and several else tuple(map(str, range(sides.classes)))
-    plain = ColumnEncoding(sides.features, sides.targets, names)
     if preprocessing is None:
-        return plain
-    try:
-        found = orjson.loads(preprocessing)
-        mean, deviation = (_floats(found[key], len(sides.features)) for key in ("means", "deviations"))
-        if tuple(found["columns"]) != sides.features or not (deviation > 0).all():
-            raise ValueError
-    except (ValueError, KeyError, TypeError):
-        raise DamagedError(f"{where}: does not say how the columns of this model were prepared") from None
-    return ColumnEncoding(plain.columns, plain.targets, plain.classes, (mean, deviation))
+        fitted = Preprocessing(tuple(map(Feature, sides.features)))
+    else:
+        try:
+            fitted = Preprocessing.from_json(orjson.loads(preprocessing))
+            outputs = len(sides.targets) if fitted.target_means is None else len(fitted.target_means)
+            names = len(fitted.classes) in (0, 2 if kind == "probabilities" else sides.classes)
+            if fitted.columns != sides.features or outputs != len(sides.targets) or not names:
+                raise ValueError
+        except ValueError:  # also what from_json and orjson raise
+            raise DamagedError(f"{where}: does not say how the columns of this model were prepared") from None
+    return ColumnEncoding(fitted, sides.targets, sides.classes, kind)
 
 
-def _floats(values: Any, count: int) -> Floats:
-    if not isinstance(values, list) or len(values) != count or not all(type(v) in (int, float) for v in values):
-        raise ValueError
-    found = np.array(values, dtype=np.float64)
-    if not np.isfinite(found).all():
-        raise ValueError
+def _numbers(chunk: TableChunk, name: str) -> Floats:
+    found, bad = numbers_of(chunk.cells[name], chunk.decimal)
+    if bad is not None:
+        raise _at(chunk, name, bad, not_a_number(chunk.cells[name][bad], chunk.decimal))
     return found
 
 
-def _numbers(cells: Sequence[str], column: str) -> Floats:
-    text = "".join(cells)
-    if text.isascii() and "_" not in text:  # Python's float also takes 1_000 and digits of every script
-        with suppress(ValueError):
-            found = np.array([float(cell) for cell in cells], dtype=np.float64)
-            if np.isfinite(found).all():
-                return found
-    for row, cell in enumerate(cells):
-        if why := _not_a_number(cell):
-            raise ArgumentError((column, row), why)
-    return np.array([float(cell) for cell in cells], dtype=np.float64)
-
-
-def _whole(cell: str) -> str:
-    """Return a number as a class index is written: 1 for 1.0, as a table of floats has it."""
-    with suppress(ValueError, OverflowError):
-        return str(int(value)) if (value := float(cell)).is_integer() else ""
-    return ""
-
-
-def _not_a_number(cell: str) -> str:
-    if not cell.strip():
-        return "the cell is empty"
-    with suppress(ValueError):
-        if cell.isascii() and "_" not in cell:
-            return "" if math.isfinite(float(cell)) else f"{brief(cell)} is not a finite number"
-    return f"{brief(cell)} is not a number"
+def _at(chunk: TableChunk, name: str, row: int, what: str) -> ArgumentError:
+    return ArgumentError((), f"{chunk.where(row)}, column {brief(name)}: {what}")

@@ -9,8 +9,7 @@ from typing import IO, Any
 import numpy as np
 
 from gdcli.commands.context import Frontend
-from gdcli.commands.predict import has_header
-from gdcli.commands.trained import TrainedRecord, told_at, trained_record
+from gdcli.commands.trained import TrainedRecord, format_of, told_of, trained_record
 from gdcli.errors import SpecError
 from gdcli.spec.metrics import metrics_on
 from gdcli.storage.files import json_text
@@ -52,6 +51,7 @@ def evaluate(folder: Path, stream: IO[bytes], name: str, frontend: Frontend) -> 
     import torch
 
     from gdcli.engine.batches import as_tensors
+    from gdcli.engine.evaluation import IN_UNITS, in_units
     from gdcli.engine.prediction import dtype_of
 
     torch.set_num_threads(record.threads)
@@ -60,8 +60,11 @@ def evaluate(folder: Path, stream: IO[bytes], name: str, frontend: Frontend) -> 
     ((x, y),) = as_tensors([table], loss, dtype_of(record.spec), model.device, record.row_shape)
     output = model.kernel.forward(x)
     value = float(model.kernel.loss_of(output, y).cpu().numpy().astype(np.float64)[0])
-    (outputs,), targets = model.kernel.by_run(output), torch.as_tensor(table.y).to(model.device)
+    fitted, unit = record.encoding.fitted, record.encoding.fitted.loss_unit(loss)
+    outputs = in_units(model.kernel.by_run(output)[0], fitted)
+    targets = in_units(torch.as_tensor(table.y).to(model.device), fitted)
     found = {key: metric(outputs, targets) for key, metric in metrics_on(record.spec, table).items()}
+    found |= {} if unit is None else {IN_UNITS: value * unit}
     return EvaluationReport(len(table.x), value, found)
 
 
@@ -74,10 +77,10 @@ def table_of(record: TrainedRecord, stream: IO[bytes], name: str) -> Table:
     xs: list[Floats] = []
     ys: list[Any] = []
     count = 0
-    for chunk in chunks(stream, name, wanted, CHUNK, header=has_header(record)):
-        with told_at(name, chunk.lines):
-            xs.append(encoding.encode(chunk.cells))
-            ys.append(encoding.encode_targets(chunk.cells))
+    for chunk in chunks(stream, name, wanted, CHUNK, format_of(record)):
+        with told_of(name):
+            xs.append(encoding.encode(chunk))
+            ys.append(encoding.encode_targets(chunk))
         count += xs[-1].size
         if count > MAX_NUMBERS:
             raise SpecError(f"{name}: has more than {MAX_NUMBERS:,} numbers")

@@ -11,7 +11,7 @@ import numpy as np
 
 from gdcli.commands.context import Frontend
 from gdcli.commands.encoding import ColumnEncoding
-from gdcli.commands.trained import TrainedRecord, told_at, trained_record
+from gdcli.commands.trained import format_of, told_of, trained_record
 from gdcli.errors import SpecError
 from gdcli.records import Floats
 from gdcli.spec.sections import RunSpec
@@ -33,20 +33,16 @@ def predict(folder: Path, stream: IO[bytes], name: str, frontend: Frontend) -> I
     torch.set_num_threads(record.threads)
     model, encoding = record.model(frontend.warning), record.encoding
     form = PredictionForm.of(record.spec, encoding)
-    header = csv_rows([form.header()])  # comes with the first rows: not before a table that is refused
-    for chunk in chunks(stream, name, encoding.columns, CHUNK, header=has_header(record)):
-        with told_at(name, chunk.lines):
-            x = encoding.encode(chunk.cells)
-        yield header + csv_rows(form.rows(model.predict(x)))
-        header = ""
-    if header:
-        yield header
-
-
-def has_header(record: TrainedRecord) -> bool:
-    """Say whether tables like the training data name their columns in the first line."""
-    data = record.spec.data
-    return data is None or data.arguments.get("header") is not False
+    header_is_told = False  # with the first rows: not before a table that is refused
+    for chunk in chunks(stream, name, encoding.columns, CHUNK, format_of(record)):
+        with told_of(name):
+            x = encoding.encode(chunk)
+        output = model.predict(x)
+        header = [] if header_is_told else [form.header(output.shape[1])]
+        yield csv_rows([*header, *form.rows(output)])
+        header_is_told = True
+    if not header_is_told:
+        yield csv_rows([form.header(encoding.count)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,36 +50,46 @@ class PredictionForm:
     """The columns of a prediction: classes with their probabilities, yes or no with its own, or numbers."""
 
     loss: str
-    classes: tuple[str, ...]
-    targets: tuple[str, ...]
+    encoding: ColumnEncoding
 
     @classmethod
     def of(cls, spec: RunSpec, encoding: ColumnEncoding) -> PredictionForm:
         """Return the form of a model's predictions. Raises SpecError for an objective."""
         if spec.loss is None:
             raise SpecError(f"{spec.name}: an objective has no inputs to predict from")
-        return cls(spec.loss.name, encoding.classes, encoding.targets)
+        return cls(spec.loss.name, encoding)
 
-    def header(self) -> list[str]:
-        """Return the names of the columns."""
+    def header(self, outputs: int) -> list[str]:
+        """Return the names of the columns, of a model of so many outputs."""
         if self.loss in ("cross_entropy", "nll"):
-            return ["prediction", *(f"p_{name}" for name in self.classes)]
+            return ["prediction", *(f"p_{name}" for name in self._classes(outputs))]
         if self.loss in ("bce", "bce_with_logits"):
-            return [*self._of_targets("prediction"), *self._of_targets("p")]
+            named = self.encoding.fitted.classes
+            return [*self._of_targets("prediction"), *([f"p_{named[1]}"] if named else self._of_targets("p"))]
         return self._of_targets("prediction")
 
+    def _classes(self, outputs: int) -> list[str]:
+        targets = self.encoding.targets  # of rows of probabilities: each a class
+        return list(targets) if len(targets) == outputs > 1 else self.encoding.names(outputs)
+
     def _of_targets(self, word: str) -> list[str]:
-        return [word] if len(self.targets) == 1 else [f"{word}_{name}" for name in self.targets]
+        targets = self.encoding.targets
+        return [word] if len(targets) == 1 else [f"{word}_{name}" for name in targets]
 
     def rows(self, output: Floats) -> list[list[Any]]:
-        """Return a row of cells for each output [N, O]: softmax or sigmoid where the loss has it inside."""
-        shares = probabilities(self.loss, output)
+        """Return a row of cells for each output [N, O]: softmax or sigmoid where the loss has it inside.
+
+        Values are in the targets' own units.
+        """
+        shares = probabilities(self.loss, self.encoding.fitted.in_units(output))
         numbers: list[list[Any]] = shares.astype(np.float64).tolist()
         if self.loss in ("cross_entropy", "nll"):
-            chosen = output.argmax(axis=1).tolist()
-            return [[self.classes[k], *row] for k, row in zip(chosen, numbers, strict=True)]
+            chosen, names = output.argmax(axis=1).tolist(), self._classes(output.shape[1])
+            return [[names[k], *row] for k, row in zip(chosen, numbers, strict=True)]
         if self.loss in ("bce", "bce_with_logits"):
-            decided = (output > (0.5 if self.loss == "bce" else 0)).astype(np.int64).tolist()
+            decided: list[list[Any]] = (output > (0.5 if self.loss == "bce" else 0)).astype(np.int64).tolist()
+            if named := self.encoding.fitted.classes:
+                decided = [[named[k] for k in row] for row in decided]
             return [[*yes, *row] for yes, row in zip(decided, numbers, strict=True)]
         return numbers
 

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 class Predictor:
     """A trained model."""
 
-    outputs: Callable[[NDArray[np.float64]], Floats]  # from rows [N, D], as the data are, to outputs [N, O]
+    outputs: Callable[
+        [NDArray[np.float64]], Floats
+    ]  # from rows [N, D], as the data are, to outputs [N, O], as the targets are
     module: Callable[[], torch.nn.Module]  # torch's own
 
 
@@ -41,7 +43,7 @@ def of_run(report: RunReport) -> Predictor:
         raise SpecError(f"{loaded.spec.name}: an objective has no inputs to predict from")
 
     def outputs(x: NDArray[np.float64]) -> Floats:
-        return in_chunks(built.kernel, loaded.prepared(x), built.device, built.dtype)
+        return loaded.in_units(in_chunks(built.kernel, loaded.prepared(x), built.device, built.dtype))
 
     shapes, arrays = (loaded.training.x.shape[1:], loaded.row_shape), arrays_of((*outcome.parameters, *outcome.buffers))
     checked = _checked(outputs, shapes, resolve_threads(loaded), loaded.spec.name)
@@ -53,12 +55,12 @@ def of_record(folder: Path) -> Predictor:
     found = trained_record(folder, Frontend())
     from gdcli.engine.modules import module_of
 
-    model, encoding = found.model(), found.encoding
+    model, fitted = found.model(), found.encoding.fitted
 
     def outputs(x: NDArray[np.float64]) -> Floats:
-        return model.predict(encoding.scaled(x))
+        return fitted.in_units(model.predict(fitted.scaled(x)))
 
-    checked = _checked(outputs, ((len(encoding.columns),), found.row_shape), found.threads, found.spec.name)
+    checked = _checked(outputs, ((fitted.width,), found.row_shape), found.threads, found.spec.name)
     return Predictor(checked, lambda: module_of(found.spec, found.architecture, found.arrays))
 
 

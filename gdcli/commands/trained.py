@@ -20,6 +20,8 @@ from gdcli.storage import request as requests
 from gdcli.storage.files import required
 from gdcli.storage.models import ModelSides
 from gdcli.storage.record import is_linked, read
+from gdcli.zoo.csv_dialect import CsvFormat
+from gdcli.zoo.losses import TARGETS
 from gdcli.zoo.models import MODELS, Architecture, Chain, Sizes, Stack
 from gdcli.zoo.naming import ArgumentError
 from gdcli.zoo.weight_files import as_stored
@@ -91,7 +93,8 @@ def trained_record(folder: Path, frontend: Frontend) -> TrainedRecord:
     architecture = _architecture(spec, sides, path)
     arrays = _arrays(folder, spec, architecture, digest, frontend)
     fitted = models.checked_text(folder, models.PREPROCESSING, models.recorded(found.summary, models.PREPROCESSING))
-    encoding = encoding_of(sides, fitted, str(folder / models.PREPROCESSING))
+    kind = TARGETS.get(spec.loss.name, "values") if spec.loss is not None else "values"
+    encoding = encoding_of(sides, kind, fitted, str(folder / models.PREPROCESSING))
     return TrainedRecord(folder, spec, architecture, sides, encoding, arrays)
 
 
@@ -135,10 +138,15 @@ def _arrays(
 
 
 @contextmanager
-def told_at(name: str, lines: Any) -> Iterator[None]:
-    """Tell of a cell that cannot be used by the file's name, its line and its column. Raises SpecError."""
+def told_of(name: str) -> Iterator[None]:
+    """Tell of a cell that cannot be used by the file's name too. Raises SpecError."""
     try:
         yield
     except ArgumentError as error:
-        column, row = error.path
-        raise SpecError(f"{name}: line {lines[int(row)]}, column {column!a}: {error.message}") from None
+        raise SpecError(f"{name}: {error.message}{f'. {error.hint}' if error.hint else ''}") from None
+
+
+def format_of(record: TrainedRecord) -> CsvFormat:
+    """Return what the spec says of how tables like the training data are written."""
+    given = record.spec.data.arguments if record.spec.data is not None else {}
+    return CsvFormat(given.get("header"), given.get("separator"), given.get("decimal"))

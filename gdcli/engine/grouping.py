@@ -67,11 +67,11 @@ def structure(loaded: Loaded) -> Hashable:
     groups = tuple((pattern, _shape_of(group)) for pattern, group in spec.optimizer.groups.items())
     optimizer = (spec.optimizer.name, _shape_of(spec.optimizer.arguments), groups)
     rows = None if loaded.training is None else (loaded.training.x.shape, loaded.training.y.shape)
-    held_out = None if loaded.validation is None else loaded.validation.x.shape
+    held_out = [None if part is None else part.x.shape for part in (loaded.validation, loaded.test)]
     # a list may make a bias one number for the whole layer
     lists = tuple((name, np.shape(value)) for name, value in spec.model.init.items() if isinstance(value, list))
     weights = None if spec.loss is None else hashable(weights_of(spec.loss, loaded.training))  # balanced by its rows
-    return (*whole, hashable(settings), _model(loaded), spec.model.freeze, lists, optimizer, rows, held_out, weights)
+    return (*whole, hashable(settings), _model(loaded), spec.model.freeze, lists, optimizer, rows, *held_out, weights)
 
 
 def _model(loaded: Loaded) -> Hashable:

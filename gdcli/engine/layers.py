@@ -197,9 +197,7 @@ class _Trace:
             what = f"{layer.layer} takes whole numbers, the layers before it give others"
             raise SpecError(self.spec.problem(path, what, "Put it first"))
         highest = 0
-        for table in (self.loaded.training, self.loaded.validation):
-            if table is None:
-                continue
+        for table in self.loaded.tables:
             if not (table.x == table.x.round()).all() or table.x.min(initial=0) < 0:
                 row, column = (int(k[0]) for k in ((table.x != table.x.round()) | (table.x < 0)).nonzero())
                 given = f"{table.features[column]} has {table.x[row, column]:g}"

@@ -53,6 +53,7 @@ class TrainingProblem:
     updates: tuple[GroupUpdate, ...]
     batches: Batches
     validation: Rows | None
+    test: Rows | None
     module: torch.nn.Module | None  # torch's layers of a sequential model
     penalized: Penalized | None  # the kernel, where there is a penalty
 
@@ -166,11 +167,14 @@ def _build(members: Sequence[Loaded], name: str) -> TrainingProblem:
     batches = Batches(kernel, as_tensors([loaded.training for loaded in padded], *of), padded)
     if isinstance(kernel, FleetChain) and not batches.shuffle:  # a shuffled epoch would draw its order
         kernel.prepare(next(iter(batches.epoch())).x)
-    held_out = as_tensors([loaded.validation for loaded in padded], *of)
-    validation = None if first.validation is None else _validation(kernel, held_out)
+    validation, test = (
+        None if getattr(first, part) is None
+        else _held_out(kernel, as_tensors([getattr(loaded, part) for loaded in padded], *of))
+        for part in ("validation", "test")
+    )  # fmt: skip
     updates = _updates(padded, theta) if spec.settings.epochs and spec.optimizer is not None else ()
     return TrainingProblem(
-        tuple(members), device, dtype, theta, kernel, name, loss, updates, batches, validation, module,
+        tuple(members), device, dtype, theta, kernel, name, loss, updates, batches, validation, test, module,
         penalized,
     )  # fmt: skip
 
@@ -234,7 +238,7 @@ def compiled(spec: RunSpec, model: Objective) -> Callable[..., Tensor]:
         raise SpecError(spec.problem(("model", "expression"), what)) from None
 
 
-def _validation(kernel: Kernel, tables: Sequence[tuple[Tensor, Tensor]]) -> Rows:
+def _held_out(kernel: Kernel, tables: Sequence[tuple[Tensor, Tensor]]) -> Rows:
     x, y = tables[0]
     if any(table is not tables[0] for table in tables):
         x, y = torch.stack([x for x, _ in tables]), torch.stack([y for _, y in tables])

@@ -16,10 +16,11 @@ from typing import Any, Literal
 from gdcli.errors import SpecError, nearest
 from gdcli.plan.trials import ChangeOrigin, Trial, with_overrides
 from gdcli.spec import grids
+from gdcli.spec.data_sections import MAX_SEED
 from gdcli.spec.document import read_value
 from gdcli.spec.nodes import Node
 from gdcli.spec.overrides import COMMAND_LINE
-from gdcli.spec.sections import MAX_SEED, Batch, RunSpec
+from gdcli.spec.sections import Batch, RunSpec
 from gdcli.spec.signature import arguments
 from gdcli.zoo.optimizers import OPTIMIZERS
 

@@ -70,12 +70,11 @@ def head(problem: TrainingProblem, origin: Provenance, run: int = 0, keep: str |
 
 
 def preprocessing(loaded: Loaded) -> str | None:
-    """Return preprocessing.json; None where nothing is fitted."""
-    if loaded.scaling is None:
+    """Return preprocessing.json; None where nothing is fitted, and the columns are no file's, known by their names."""
+    fitted = loaded.preprocessing
+    if fitted is None or not (fitted.is_fitted or loaded.data_file is not None):
         return None
-    assert loaded.training is not None
-    means, deviations = (part.tolist() for part in loaded.scaling)
-    return json_text({"columns": loaded.training.features, "means": means, "deviations": deviations})
+    return json_text(fitted.to_json())
 
 
 def batch_head(loaded: Loaded, origin: Provenance) -> FirstFiles:

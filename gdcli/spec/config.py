@@ -7,9 +7,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from gdcli.spec.class_weights import weights_of
+from gdcli.spec.data_sections import DataCommon, HeldOutFile
 from gdcli.spec.effects import without_effect
 from gdcli.spec.load import Loaded
-from gdcli.spec.sections import DataCommon, Ingredient, RunSpec
+from gdcli.spec.sections import Ingredient, RunSpec
 from gdcli.spec.signature import Path
 
 
@@ -65,14 +67,17 @@ def resolved(loaded: Loaded, *, device: str, threads: int, engine: str, keep: st
     """Return :func:`filled_in` with every ``auto`` resolved; a data file by its whole path and digest."""
     found = filled_in(loaded.spec) | {"device": device, "threads": threads, "engine": engine}
     found["record"] = {**found["record"], "gradients": keep}
+    if loaded.spec.loss is not None and (weights := weights_of(loaded.spec.loss, loaded.training)) is not None:
+        found["loss"] = {**found["loss"], "class_weights": weights}
     if loaded.weights is not None:
         found["model"] = {**found["model"], "from": str(loaded.weights.path)}
-    if loaded.data_file is not None:
-        exact = {"file": str(loaded.data_file), "sha256": loaded.data_sha256}
+    if loaded.files:
+        exact = {key: file.file for key, file in loaded.files.items() if key not in DataCommon.model_fields}
         # in the order that a spec which gives the digest has, so that a config run again writes the same bytes
-        keys = [key for key in ("standardize", "validation", "seed", "shape") if key in found["data"]]
-        common = {key: found["data"].pop(key) for key in keys}
-        found["data"] = {**found["data"], **exact, **common}
+        common = {key: found["data"].pop(key) for key in DataCommon.model_fields if key in found["data"]}
+        held_out = {key: {"file": f.file, "sha256": f.sha256} for key, f in loaded.files.items() if key in common}
+        source: dict[str, Any] = {**exact} if "file" in exact else {"idx": exact}
+        found["data"] = {**found["data"], **source, "sha256": loaded.data_sha256, **common, **held_out}
     return found
 
 
@@ -93,6 +98,11 @@ def _data(spec: RunSpec) -> dict[str, Any]:
     given = _given(spec.data.arguments)
     found: dict[str, Any] = {"generate": given} if spec.data.source == "generate" else given
     common = {key: getattr(spec.data, key) for key in DataCommon.model_fields}
+    for key, value in common.items():
+        if isinstance(value, HeldOutFile):
+            common[key] = _given({"file": value.file, "sha256": value.sha256})
+    if not spec.data.stratify:  # newer than records that have no such key
+        del common["stratify"]
     return found | _given(common)
 
 

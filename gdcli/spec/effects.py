@@ -13,6 +13,7 @@ from gdcli.errors import SpecError
 from gdcli.spec.sections import Batch, Ingredient, RunSpec, problems_at
 from gdcli.spec.signature import Complaint, Path, arguments_model
 from gdcli.zoo.data import GENERATORS
+from gdcli.zoo.data_files import TEXT_FILES
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS, mlp
 from gdcli.zoo.naming import Needs
@@ -121,8 +122,14 @@ def _data(spec: RunSpec) -> Iterator[tuple[Path, str]]:
     if spec.data.shape is not None and spec.model.name in ("linear", "mlp", "identity"):
         yield ("data", "shape"), f"the model {spec.model.name} takes rows of numbers; it is for sequential"
     given = spec.data.arguments
-    if spec.data.source == "file" and given["header"] is not None and not given["file"].lower().endswith(".csv"):
-        yield ("data", "header"), "it is for CSV files"
+    if spec.data.source == "file" and not given["file"].lower().endswith(TEXT_FILES):
+        for key in ("header", "separator", "decimal"):
+            if given[key] is not None:
+                yield ("data", key), "it is for CSV files"
+    if spec.data.stratify and not spec.data.held_out.draws:
+        yield ("data", "stratify"), "it is for rows that are split by validation, test or folds"
+    if spec.data.fold is not None and spec.data.folds is None:
+        yield ("data", "fold"), "it is one of data.folds"
 
 
 def _batch(path: Path, batch: Batch) -> Iterator[tuple[Path, str]]:

@@ -11,9 +11,10 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
+from gdcli.spec.data_sections import DataCommon, FileData, IdxData, InlineData, NamedDataset
 from gdcli.spec.descriptions import described
 from gdcli.spec.models import INIT_NAMES
-from gdcli.spec.sections import SECTIONS, Batch, DataCommon, FileData, InlineData, NamedDataset, Settings, StartWeights
+from gdcli.spec.sections import SECTIONS, Batch, Settings, StartWeights
 from gdcli.spec.signature import arguments_model
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
@@ -182,7 +183,8 @@ def _data(definitions: _Definitions) -> Schema:
     inline["properties"] = {"x": _ROWS, "y": _ROWS}
     sources = {
         "inline": ("Rows written in the spec.", inline),
-        "file": ("Columns of a CSV file, or arrays of an NPZ file.", definitions.of_model(FileData, "data")),
+        "file": ("Columns of a CSV, TSV, Parquet or NPZ file.", definitions.of_model(FileData, "data")),
+        "idx": ("Images and labels of two IDX files.", definitions.of_model(IdxData, "data")),
         "generate": (
             "Rows made up from the seed.",
             {"type": "object", "properties": {"generate": generate}, "required": ["generate"]},

@@ -9,46 +9,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from gdcli.errors import Problem, SpecError
 from gdcli.report.styles import STYLES
 from gdcli.spec import fits, metrics, preconditions, sizes, starting
+from gdcli.spec.data_sections import HeldOutFile
 from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.models import constant_error, group_problems, layer_problems, name_problems
+from gdcli.spec.rows import rows_of
 from gdcli.spec.sections import RunSpec
 from gdcli.spec.signature import Path as KeyPath
 from gdcli.zoo import data as sources
-from gdcli.zoo.data_files import Moved, read_file
-from gdcli.zoo.losses import TARGETS
+from gdcli.zoo.data_files import Moved
 from gdcli.zoo.models import MODELS, Architecture, Chain, Objective, Sizes, Stack
 from gdcli.zoo.naming import ArgumentError
-from gdcli.zoo.table import Floats, Table, as_numbers, scale, split, standardize
+from gdcli.zoo.preprocessing import Preprocessing
+from gdcli.zoo.table import Floats, Table
 from gdcli.zoo.weight_files import Weights
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A spec that can be run: its training and validation rows (None for an objective) and its model's make-up."""
+    """A spec that can be run: its rows (None for an objective; no choice looks at the test rows), and its model."""
 
     spec: RunSpec
     training: Table | None
     validation: Table | None
     architecture: Architecture
     warnings: tuple[str, ...] = ()
-    data_file: Path | None = None  # resolved; of a record that was moved, where it was
     data_sha256: str = ""
     bounded: bool = True  # size limits count
     cores: int | None = None  # that `threads: auto` counts with; None: those of this machine
     layer_shapes: Mapping[str, tuple[int, ...]] | None = None  # of torch's own layers, once they have been built
     weights: Weights | None = None  # that the model starts with
-    scaling: tuple[Floats, Floats] | None = None  # mean and deviation [D] that the features are standardized by
+    test: Table | None = None
+    preprocessing: Preprocessing | None = None  # what the training rows say of how rows are made; None: an objective
+    files: Mapping[str, HeldOutFile] = field(default_factory=dict)  # of the data, by key; where they were, if moved
+
+    @property
+    def data_file(self) -> Path | None:
+        """The resolved path of a data file."""
+        return Path(self.files["file"].file) if "file" in self.files else None
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]] | None:
@@ -57,7 +65,7 @@ class Loaded:
 
     def prepared(self, x: Floats) -> Floats:
         """Return rows [..., D] as the model takes them: standardized as the training rows are, in the data's shape."""
-        x = x if self.scaling is None else (x - self.scaling[0]) / self.scaling[1]
+        x = x if self.preprocessing is None else self.preprocessing.scaled(x)
         return x.reshape(*x.shape[:-1], *self.row_shape)
 
     @property
@@ -66,6 +74,15 @@ class Loaded:
         if isinstance(self.architecture, Stack):
             return self.architecture.shape
         return () if self.training is None else self.training.x.shape[1:]
+
+    @property
+    def tables(self) -> list[Table]:
+        """The training rows and those held out, as far as there are any."""
+        return [table for table in (self.training, self.validation, self.test) if table is not None]
+
+    def in_units(self, output: NDArray[Any]) -> NDArray[Any]:
+        """Return outputs [..., O] in the units of the targets, where those are standardized."""
+        return output if self.preprocessing is None else self.preprocessing.in_units(output)
 
     @property
     def samples(self) -> int:
@@ -85,27 +102,28 @@ def load(
     """
     if bounded:
         _refuse([*_too_large_data(spec), *_too_deep(spec)])
-    file = found = None
-    if spec.data is not None and spec.data.source == "file":
-        file = (base / spec.data.arguments["file"]).absolute()
-        found = (moved or Moved(base.absolute(), spec.data.arguments["sha256"] or "")).find(file)
-    table = _table(spec, found)
-    digest = "" if table is None else table.sha256
+    rows = None if spec.data is None else rows_of(spec, base, moved)
+    training = None if rows is None else rows.training
     problems: list[Problem] = []
-    training, validation, scaling = (None, None, None) if table is None else _prepared(spec, table, problems)
     architecture = _architecture(spec, training, problems)
     if problems or architecture is None:
         raise SpecError(problems)
-    warnings = tuple(map(str, _warnings(spec, training, architecture)))
-    loaded = Loaded(spec, training, validation, architecture, warnings, file, digest, bounded, cores, scaling=scaling)
+    notes = [] if rows is None else [spec.problem(path, what) for path, what in rows.notes]
+    warnings = tuple(map(str, (*notes, *_warnings(spec, training, architecture))))
+    loaded = Loaded(spec, training, None, architecture, warnings, bounded=bounded, cores=cores)
+    if rows is not None:
+        loaded = replace(
+            loaded, validation=rows.validation, test=rows.test, preprocessing=rows.preprocessing, files=rows.files,
+            data_sha256=rows.training.sha256,
+        )  # fmt: skip
     if spec.model.weights is not None:
         weights = starting.weights_for(spec, architecture, base, moved)
         loaded = replace(loaded, spec=starting.with_digest(spec, weights), weights=weights)
-    problems += fits.problems(spec, [each for each in (training, validation) if each is not None], architecture)
+    problems += fits.problems(spec, loaded.tables, architecture)
     if not isinstance(architecture, Stack):  # torch's own layers are checked when they are built
         problems += name_problems(spec, architecture.shapes)
     problems += [*_engine(loaded), *_style(loaded)]
-    problems += metrics.problems(spec, training, held_out=validation is not None)
+    problems += metrics.problems(spec, training, held_out=loaded.validation is not None)
     if bounded:
         problems += [*_too_large(loaded), *_too_long(loaded)]
     _refuse(problems)
@@ -148,99 +166,6 @@ def _too_deep(spec: RunSpec) -> Iterator[Problem]:
     if count > sizes.MAX_LAYERS:
         what = f"{count:,} layers, more than {sizes.MAX_LAYERS:,}"
         yield spec.problem(("model", "layers"), what, sizes.RAISE)
-
-
-def _table(spec: RunSpec, file: Path | None) -> Table | None:
-    """Return all rows of the spec's source, None for an objective. Raises SpecError."""
-    if spec.data is None:
-        return None
-    prefix: KeyPath = ("data", "generate") if spec.data.source == "generate" else ("data",)
-    try:
-        with np.errstate(all="ignore"):  # what overflows is refused below
-            table = _read(spec, file)
-    except ArgumentError as error:
-        raise SpecError(spec.problem((*prefix, *error.path), error.message)) from None
-    except (ValueError, OverflowError) as error:  # a generator's: 'x: uniform needs low <= high', or numpy's
-        key, _, what = str(error).partition(": ")
-        named = key in spec.data.arguments
-        raise SpecError(spec.problem((*prefix, key) if named else prefix, what if named else str(error))) from None
-    if not np.isfinite(table.x).all() or not np.isfinite(table.y).all():
-        raise SpecError(spec.problem(prefix, "the data hold values that are not finite"))
-    return table
-
-
-def _read(spec: RunSpec, file: Path | None) -> Table:
-    assert spec.data is not None
-    classes = _wants_classes(spec)
-    given = dict(spec.data.arguments)
-    if file is not None:
-        expected = given.get("sha256")
-        table = _file_table(file, given["features"], given["target"], classes, given["header"])
-        if expected and table.sha256 != expected:
-            raise ArgumentError(("sha256",), "the file has changed since this digest was taken")
-        return table
-    if spec.data.source == "inline":
-        return sources.inline(given["x"], given["y"], classes)
-    if spec.data.source == "dataset":
-        return _data_set(given["dataset"])
-    seed = spec.data_seed
-    make = sources.GENERATORS[given.pop("kind")]
-    return make(sources.generator(seed, "data"), sources.generator(seed, "noise"), **given)
-
-
-# The runs of a sweep ask for the same table again and again; no one writes into its arrays.
-_data_set = lru_cache(maxsize=1)(sources.dataset)
-
-
-def _file_table(
-    file: Path, features: list[str] | None, target: str | list[str], classes: bool, header: bool | None
-) -> Table:
-    """Return a file's rows, those read last if the file is still the same by the system's account."""
-    try:
-        found = file.stat()
-    except OSError:  # its message is read_file's
-        return read_file(file, features, target, classes, header)
-    stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-    columns = None if features is None else tuple(features)
-    return _stamped(stamp, file, columns, target if isinstance(target, str) else tuple(target), classes, header)
-
-
-@lru_cache(maxsize=1)
-def _stamped(
-    stamp: tuple[int, ...], file: Path, features: Sequence[str] | None, target: str | Sequence[str], classes: bool,
-    header: bool | None,
-) -> Table:  # fmt: skip
-    """Read a file; the stamp only tells files apart."""
-    return read_file(file, features, target, classes, header)
-
-
-def _prepared(
-    spec: RunSpec, table: Table, problems: list[Problem]
-) -> tuple[Table | None, Table | None, tuple[Floats, Floats] | None]:
-    """Return training and validation rows, split and standardized as the spec says, and by what."""
-    assert spec.data is not None
-    if table.y.ndim == 1 and not _wants_classes(spec):
-        table = as_numbers(table)
-    training, validation = table, None
-    if spec.data.validation is not None:
-        try:
-            training, validation = split(table, spec.data.validation, sources.generator(spec.data_seed, "split"))
-        except ArgumentError as error:
-            problems.append(spec.problem(("data", *error.path), error.message))
-            return None, None, None
-    if not spec.data.standardize:
-        return training, validation, None
-    with np.errstate(all="ignore"):
-        by = scale(training)
-        training = standardize(training, *by)
-        validation = validation and standardize(validation, *by)
-    if not np.isfinite(by).all():
-        problems.append(spec.problem(("data", "standardize"), "the data are too large to standardize"))
-    return training, validation, by
-
-
-def _wants_classes(spec: RunSpec) -> bool:
-    return spec.loss is not None and TARGETS.get(spec.loss.name) == "classes"
 
 
 # --- model ------------------------------------------------------------------------------------------------------------
@@ -315,7 +240,7 @@ def memory(loaded: Loaded, runs: int = 1) -> int:
     """Return the bytes that so many runs at once need at least; 0 for torch's own layers, whose size torch knows."""
     if isinstance(loaded.architecture, Stack):
         return 0
-    tables = [table for table in (loaded.training, loaded.validation) if table is not None]
+    tables = loaded.tables
     columns = tables[0].x.shape[1] + (tables[0].y.shape[1] if tables[0].y.ndim == 2 else 1) if tables else 0
     return sizes.memory(loaded.spec, loaded.architecture, sum(len(table.x) for table in tables), columns, runs)
 

@@ -10,10 +10,11 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from gdcli.errors import Place, Problem, SpecError, nearest
+from gdcli.spec.data_sections import DATA_KEYS
 from gdcli.spec.document import read_value
 from gdcli.spec.nodes import Entry, Node
 from gdcli.spec.scalars import shown, with_point
-from gdcli.spec.sections import DATA_KEYS, INGREDIENTS, MODEL_KEYS, SECTIONS, Settings
+from gdcli.spec.sections import INGREDIENTS, MODEL_KEYS, SECTIONS, Settings
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS

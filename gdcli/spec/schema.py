@@ -12,33 +12,29 @@ from typing import Any
 
 from gdcli.errors import SpecError, nearest
 from gdcli.spec import grids
+from gdcli.spec.data_sections import DATA_KEYS, SOURCES, Data, DataCommon
 from gdcli.spec.document import MAX_KEY, MAX_PROBLEMS
 from gdcli.spec.effects import require_effects
 from gdcli.spec.nodes import Node
 from gdcli.spec.overrides import key_of
 from gdcli.spec.sections import (
-    DATA_KEYS,
     KEYS,
     MAX_GLOBS,
     MODEL_KEYS,
     NAME,
     SECTIONS,
-    SOURCES,
     Batch,
-    Data,
-    DataCommon,
     Ingredient,
     Model,
     Optimizer,
     RunSpec,
     Scheduler,
-    Section,
     Settings,
     StartWeights,
     is_glob,
     problems_at,
 )
-from gdcli.spec.signature import Checked, Complaint, Path, arguments, check, got
+from gdcli.spec.signature import Checked, Complaint, Path, Section, arguments, check, got
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS
@@ -211,14 +207,17 @@ class _Reading:
         sources = [key for key in SOURCES if key in rest]
         if len(sources) != 1:
             what = "has more than one source: " + ", ".join(sources) if sources else "has no source"
-            hint = "Give one of x and y, file, generate, dataset"
+            hint = "Give one of x and y, file, idx, generate, dataset"
             for key in rest if not sources else ():
                 if key not in DATA_KEYS:
                     self.complain(("data", key), "unknown key", nearest(key, DATA_KEYS), at_key=True)
             self.complain(("data",), what, hint, at_key=True)
             return None
+        if common is not None:
+            for path, what in common.contradictions():
+                self.complain(("data", *path), what)
         name, given = self.source(sources[0], rest)
-        return None if given is None or common is None else Data(name, given, **common.model_dump())
+        return None if given is None or common is None else Data(name, given, **dict(common))
 
     def source(self, source: str, rest: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
         beside = DataCommon.model_fields if source != "generate" else ()

@@ -7,31 +7,23 @@ from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from annotated_types import Ge, Gt, Le, Len
+from pydantic import AfterValidator, Field, model_validator
 
 from gdcli.errors import Problem
 from gdcli.report.styles import STYLES
+from gdcli.spec.data_sections import Data, Seed
 from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.nodes import Node
-from gdcli.spec.signature import STRICT, Complaint, Integer, Path, entries, one_of
-from gdcli.zoo.data import DatasetName
+from gdcli.spec.signature import Complaint, Integer, Path, Section, entries, one_of
 from gdcli.zoo.metrics import METRICS
 from gdcli.zoo.naming import OneOf
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-MAX_SEED = 2**63 - 1
 MAX_GLOBS = 100  # in one place
 
 Positive = Annotated[float, Gt(0)]
 Count = Annotated[Integer, Ge(1)]
-Seed = Annotated[Integer, Ge(0), Le(MAX_SEED)]
-
-
-class Section(BaseModel):
-    """A part of the spec with keys of its own: strict types, no unknown keys, no change after it is made."""
-
-    model_config = STRICT
 
 
 class Batch(Section):
@@ -172,18 +164,6 @@ class Ingredient:
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
-    """Where the rows come from: ``inline``, ``file``, ``generate`` (arguments hold its kind) or ``dataset``."""
-
-    source: str
-    arguments: Mapping[str, Any]
-    standardize: bool = False
-    validation: float | None = None
-    seed: int | None = None  # of the rows and of the split; None: the spec's
-    shape: list[int] | None = None  # of a row, as torch's layers take it
-
-
-@dataclass(frozen=True, slots=True)
 class Model(Ingredient):
     """The model, what its parameters start from, and which of them are not trained."""
 
@@ -208,56 +188,11 @@ class Scheduler:
     groups: Mapping[str, Ingredient] = field(default_factory=dict)
 
 
-class DataCommon(Section):
-    """What every source of data takes."""
-
-    standardize: bool = False
-    validation: Annotated[float, Gt(0), Lt(1)] | None = None
-    seed: Seed | None = None
-    shape: Annotated[list[Count], Len(1, 8)] | None = None
-
-
-class InlineData(Section):
-    """Data that stand in the spec."""
-
-    x: list[Any]
-    y: list[Any]
-
-
-class FileData(Section):
-    """Data of a file beside the spec."""
-
-    file: Annotated[str, Len(1)]
-    features: list[str] | None = None
-    target: str | list[str]
-    header: bool | None = None
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-
-
 class StartWeights(Section):
     """The weights that a model starts with, in place of random ones; ``from`` is no name in Python."""
 
     weights: Annotated[str, Len(1)] = Field(alias="from")
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-
-
-class NamedDataset(Section):
-    """One of the data sets inside scikit-learn."""
-
-    dataset: DatasetName
-
-
-class GeneratedData(Section):
-    """Data that a generator draws."""
-
-    generate: Any
-
-
-SOURCES: dict[str, type[Section]] = {
-    "x": InlineData, "file": FileData, "generate": GeneratedData, "dataset": NamedDataset,
-}  # fmt: skip
-"""By the key that gives a source away."""
-DATA_KEYS = set(DataCommon.model_fields).union(*(kind.model_fields for kind in SOURCES.values()))
 
 
 MODEL_KEYS = ("init", "freeze", "from", "sha256")
@@ -313,10 +248,16 @@ class RunSpec:
     @property
     def draws_data(self) -> bool:
         """Whether the rows, or their split, come from a generator of random numbers: another seed, other data."""
-        if self.data is None or self.data.validation is not None:
+        if self.data is None or self.data.held_out.draws:
             return self.data is not None
         given = self.data.arguments
         return self.data.source == "generate" and (given["kind"] != "xor" or given["noise"] != 0)
+
+    @property
+    def all_folds(self) -> range:
+        """The folds that the runs of a sweep or comparison take in turn: all, where the spec names none of them."""
+        data = self.data
+        return range(0) if data is None or data.folds is None or data.fold is not None else range(data.folds)
 
     @property
     def data_seed(self) -> int:

@@ -21,6 +21,14 @@ from gdcli.zoo.naming import OneOf
 
 # defaults are checked too, so that a default 0 of a float is 0.0 like a given one: config.yaml has one form
 STRICT = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+
+class Section(BaseModel):
+    """A part of the spec with keys of its own: strict types, no unknown keys, no change after it is made."""
+
+    model_config = STRICT
+
+
 Path: TypeAlias = tuple[str | int, ...]
 Checked = TypeVar("Checked", bound=BaseModel)
 MAX_DETAILS = 1_000  # of pydantic's errors, a few for each value: more than the problems that are ever told

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from io import TextIOWrapper
-from itertools import chain
+from dataclasses import dataclass, replace
+from io import BufferedReader, BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import IO
 
 from gdcli.errors import SpecError, nearest
 from gdcli.spec.scalars import shown
 from gdcli.storage import files
+from gdcli.zoo.csv_dialect import SAMPLE, CsvFormat, dialect_of, encoding_of
+from gdcli.zoo.naming import ArgumentError
 
 MAX_LINE = 2**24  # characters; a header of 10,000 columns has a hundredth of it
-SEPARATORS = ",;\t"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,11 @@ class TableChunk:
 
     lines: Sequence[int]
     cells: Mapping[str, Sequence[str]]
+    decimal: str = "."
+
+    def where(self, row: int) -> str:
+        """Return where a row stands in the file."""
+        return f"line {self.lines[row]}"
 
 
 @contextmanager
@@ -43,30 +49,46 @@ def opened(path: Path | None, other: IO[bytes]) -> Iterator[IO[bytes]]:
 
 
 def chunks(
-    stream: IO[bytes], name: str, wanted: Sequence[str], rows: int, *, header: bool = True
+    stream: IO[bytes], name: str, wanted: Sequence[str], rows: int, given: CsvFormat | None = None
 ) -> Iterator[TableChunk]:
-    """Yield the wanted columns of a CSV in UTF-8, so many rows at a time; commas, semicolons or tabs part the cells.
+    """Yield the wanted columns of a CSV, so many rows at a time.
 
-    Columns are found by their names in the first line, in any order, others are passed over; without ``header`` they
-    are c1, c2, .... ``name`` is the file's for messages. Raises SpecError for a file that is no such table.
+    Encoding, separator, decimal sign and quotes are found out as those of training data are, or are as ``given``; of a
+    pipe the encoding is UTF-8, or UTF-16 by its mark. Columns are found by their names in the first line, in any order,
+    others are passed over; where it has no names they are c1, c2, .... ``name`` is the file's for messages. Raises
+    SpecError for a file that is no such table.
     """
-    with TextIOWrapper(stream, "utf-8-sig", newline="") as text:
-        try:
-            yield from _chunks(text, name, wanted, rows, header)
-        except UnicodeDecodeError:
-            raise SpecError(f"{name}: not UTF-8 text") from None
-
-
-def _chunks(text: TextIOWrapper, name: str, wanted: Sequence[str], rows: int, header: bool) -> Iterator[TableChunk]:
-    lines = _lines(text, name)
-    first = next(lines, "")
-    if not first.strip():
-        raise SpecError(f"{name}: is empty, or begins with an empty line: the first line names the columns")
-    separator = max(SEPARATORS, key=lambda sign: _named(first, sign, wanted, header))
-    reader = csv.reader(chain([first], lines), strict=True, skipinitialspace=True, delimiter=separator)
     try:
-        names = [cell.strip() for cell in (next(reader) if header else next(csv.reader([first], delimiter=separator)))]
-        names = names if header else [f"c{k + 1}" for k in range(len(names))]
+        with TextIOWrapper(stream, _encoding(stream), newline="") as text:
+            yield from _chunks(text, name, wanted, rows, given or CsvFormat())
+    except ArgumentError as error:
+        raise SpecError(f"{name}: {error.message}") from None
+    except UnicodeError:
+        raise SpecError(f"{name}: not UTF-8 text") from None
+
+
+def _encoding(stream: IO[bytes]) -> str:
+    assert isinstance(stream, BufferedReader | BytesIO)
+    if stream.seekable() and isinstance(stream, BufferedReader) and not stream.tell():
+        return encoding_of(stream)[0]
+    marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    head = stream.getvalue() if isinstance(stream, BytesIO) else stream.peek(2)
+    return "utf-16" if head.startswith(marks) else "utf-8-sig"
+
+
+def _chunks(text: TextIOWrapper, name: str, wanted: Sequence[str], rows: int, given: CsvFormat) -> Iterator[TableChunk]:
+    sample = text.read(SAMPLE)
+    while sample.endswith("\r") and (more := text.read(1)):  # a line may end with two characters
+        sample += more
+    if not sample.partition("\n")[0].strip():
+        raise SpecError(f"{name}: is empty, or begins with an empty line: the first line names the columns")
+    dialect = dialect_of(sample, _fitting(given, sample), tabs=name.lower().endswith(".tsv"))
+    reader = dialect.reader(_lines(text, sample, name))
+    try:
+        first = [cell.strip() for cell in next(reader)]
+        names = [f"c{k + 1}" for k in range(len(first))] if given.header is False else first
+        if given.header is False:  # the first line is a row
+            reader = dialect.reader(_lines(text, sample, name))
         places = _places(names, wanted, name)
         while True:
             found: list[list[str]] = []
@@ -82,27 +104,36 @@ def _chunks(text: TextIOWrapper, name: str, wanted: Sequence[str], rows: int, he
                         break
             if not found:
                 return
-            yield TableChunk(numbers, {column: [row[place] for row in found] for column, place in places.items()})
+            cells = {column: [row[place] for row in found] for column, place in places.items()}
+            yield TableChunk(numbers, cells, dialect.decimal)
     except csv.Error as error:
         raise SpecError(f"{name}: line {reader.line_num}: {error}") from None
 
 
-def _lines(text: TextIOWrapper, name: str) -> Iterator[str]:
-    number = 0
+def _fitting(given: CsvFormat, sample: str) -> CsvFormat:
+    """Return what is given of the training file, without a separator that the first line has not."""
+    if given.separator is not None and given.separator not in sample.partition("\n")[0]:
+        return replace(given, separator=None, decimal=None)
+    return given
+
+
+def _lines(text: TextIOWrapper, sample: str, name: str) -> Iterator[str]:
+    """Yield the lines of a text of which the first characters have been read."""
+    number, begun = 0, StringIO(sample, newline="")
+    while line := begun.readline():
+        if not line.endswith(("\n", "\r")):
+            line += text.readline(MAX_LINE - len(line))
+        number += 1
+        yield _bounded(line, number, name)
     while line := text.readline(MAX_LINE):
         number += 1
-        if len(line) == MAX_LINE and not line.endswith("\n"):
-            raise SpecError(f"{name}: line {number} has more than {MAX_LINE:,} characters")
-        yield line
+        yield _bounded(line, number, name)
 
 
-def _named(line: str, separator: str, wanted: Sequence[str], header: bool) -> int:
-    """Return how many of the wanted columns a first line names, or has, if this sign parts its cells."""
-    try:
-        cells = [cell.strip() for cell in next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])]
-    except csv.Error:
-        return 0
-    return len(set(wanted).intersection(cells)) if header else len(cells)
+def _bounded(line: str, number: int, name: str) -> str:
+    if len(line) == MAX_LINE and not line.endswith("\n"):
+        raise SpecError(f"{name}: line {number} has more than {MAX_LINE:,} characters")
+    return line
 
 
 def _places(names: Sequence[str], wanted: Sequence[str], name: str) -> dict[str, int]:

@@ -333,4 +333,6 @@ def dataset(name: DatasetName) -> Table:
     features = tuple(map(str, bunch.feature_names))
     if name == "diabetes":
         return Table(x, np.asarray(bunch.target, dtype=np.float64)[:, None], features, ("progression",))
-    return Table(x, np.asarray(bunch.target, dtype=np.int64), features, ("class",), len(bunch.target_names))
+    names = tuple(map(str, bunch.target_names))
+    own = names if names != tuple(map(str, range(len(names)))) else ()
+    return Table(x, np.asarray(bunch.target, dtype=np.int64), features, ("class",), len(names), class_names=own)

@@ -1,22 +1,18 @@
-"""Data files: CSV with a header line, and NPZ; read within bounds, and never through a link."""
+"""Data files: CSV, TSV, NPZ and Parquet; read within bounds, and never through a link."""
 
 from __future__ import annotations
 
-import csv
 import errno
 import hashlib
-import itertools
 import math
 import os
 import re
 import stat
-import warnings
 import zipfile
-from array import array
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BufferedReader, TextIOWrapper
+from io import BufferedReader
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -24,13 +20,15 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 
 from gdcli.errors import nearest
+from gdcli.zoo.columns import Column, RawTable
+from gdcli.zoo.csv_dialect import CsvFormat, Kinds
+from gdcli.zoo.csv_table import Choose, read_csv
 from gdcli.zoo.naming import ArgumentError
-from gdcli.zoo.table import MAX_INDEX, Floats, Indices, Table, brief, numbered
+from gdcli.zoo.table import Floats, brief
 
 MAX_FILE_BYTES = 512 * 1024**2
-_MAX_COLUMNS = 10_000  # of a CSV file
 
-_Choose: TypeAlias = Callable[[list[str]], list[str]]
+_Read: TypeAlias = tuple[dict[str, Any], tuple[str, ...]]  # columns by name, and what should be known
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,45 +51,57 @@ class Moved:
         return next((path for path in candidates if self._is(path)), file)
 
     def _is(self, path: Path) -> bool:
-        with suppress(ArgumentError), _opened(path) as stream:  # at most 512 MiB
+        with suppress(ArgumentError), opened(path) as stream:  # at most 512 MiB
             return hashlib.sha256(stream.read()).hexdigest() == self.sha256
         return False
 
 
-def read_file(
-    path: Path, features: Sequence[str] | None, target: str | Sequence[str], classes: bool, header: bool | None = None
-) -> Table:
-    """Read a table from a CSV file, or from the named arrays of an NPZ file.
+def read_columns(
+    path: Path,
+    features: Sequence[str] | None,
+    targets: Sequence[str],
+    given: CsvFormat | None = None,
+    kinds: Kinds | None = None,
+) -> RawTable:
+    """Read columns of a CSV, TSV or Parquet file, or the named arrays of an NPZ file.
 
-    Without ``features`` every column but the target is one. An array of an NPZ file is ``[n]`` or ``[n, d]``. With
-    ``classes`` one target column holds class indices and several hold probabilities. A CSV file is UTF-8 with commas;
-    its first line names the columns, unless ``header`` is false: then they are c1, c2, ... .
+    Without ``features`` every column but the targets is one. An array of an NPZ file is ``[n]`` or ``[n, d]``. What is
+    not ``given`` of a CSV file is found out; its first line names the columns, unless ``header`` is false: then they
+    are c1, c2, ... . ``kinds`` says which columns are words or numbers whatever their cells look like.
 
     Raises:
         ArgumentError: no such file, a link or a device instead of a file, more than 512 MiB or 10,000 columns, a
-            damaged file, a missing column, a cell that is not a finite number (with its line and column), columns of
-            different length; a CSV file with semicolons or without names, as the likely cause.
+            damaged file, a missing column, columns of different length.
+        BadCellsError: cells that are not what their column holds, with line and column.
+        MachineError: a Parquet file without pyarrow.
     """
     read = _READERS.get(path.suffix.lower())
     if read is None:
-        raise ArgumentError(("file",), f"{brief(path.name)} must end in .csv or .npz")
-    targets = [target] if isinstance(target, str) else list(target)
-    with _opened(path) as stream:
+        raise ArgumentError(("file",), f"{brief(path.name)} must end in {_ENDINGS}")
+    with opened(path) as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         stream.seek(0)
-        columns = read(stream, lambda known: _chosen(known, features, targets), header)
+        columns, notes = read(
+            stream, lambda known: _chosen(known, features, targets), given or CsvFormat(), kinds or Kinds()
+        )
     chosen = [name for name in columns if name not in targets] if features is None else features
-    x, x_names = _stacked(columns, chosen)
-    y, y_names = _stacked(columns, targets)
-    if len(x) != len(y):
-        raise ArgumentError(("target",), f"the features have {len(x)} rows and the target has {len(y)}")
-    if classes and y.shape[1] == 1:
-        labels = _whole(y[:, 0], y_names[0])
-        return Table(x, labels, x_names, y_names, int(labels.max()) + 1, sha256)
-    return Table(x, y, x_names, y_names, y.shape[1] if classes else 0, sha256)
+    x, y = (_length({name: columns[name] for name in names}) for names in (chosen, targets))
+    if x != y:
+        raise ArgumentError(("target",), f"the features have {x} rows and the target has {y}")
+    return RawTable(columns, tuple(chosen), tuple(targets), sha256, notes)
 
 
-def _opened(path: Path) -> BufferedReader:
+def _length(columns: Mapping[str, Column]) -> int:
+    """Return the length of columns. Raises ArgumentError where they differ."""
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{brief(name)} {length}" for name, length in islice(lengths.items(), 10))
+        raise ArgumentError(("file",), f"columns of different length: {counts}")
+    return next(iter(lengths.values()))
+
+
+def opened(path: Path) -> BufferedReader:
+    """Open a file of data for reading: no link, no device, within bounds. Raises ArgumentError."""
     try:
         stream = open(path, "rb", opener=_open_plain)  # noqa: SIM115  the caller closes it
     except FileNotFoundError:
@@ -116,7 +126,7 @@ def _open_plain(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
 
 
-def _chosen(known: list[str], features: Sequence[str] | None, targets: list[str]) -> list[str]:
+def _chosen(known: list[str], features: Sequence[str] | None, targets: Sequence[str]) -> list[str]:
     """Return the names to read, in the file's order for features that are not given."""
     present = set(known)
     if features is None:
@@ -133,123 +143,6 @@ def _chosen(known: list[str], features: Sequence[str] | None, targets: list[str]
                 hint = "".join(c if c.isprintable() else "?" for c in nearest(name, known))[:500]
                 raise ArgumentError(path, f"the file has no column {brief(name)}. {hint}")
     return list(dict.fromkeys([*features, *targets]))
-
-
-def _stacked(columns: Mapping[str, Floats], wanted: Sequence[str]) -> tuple[Floats, tuple[str, ...]]:
-    """Put columns ``[n]`` or ``[n, d]`` side by side."""
-    blocks = [columns[name].reshape(len(columns[name]), -1) for name in wanted]
-    lengths = {name: len(block) for name, block in zip(wanted, blocks, strict=True)}
-    if len(set(lengths.values())) > 1:
-        counts = ", ".join(f"{brief(name)} {length}" for name, length in islice(lengths.items(), 10))
-        raise ArgumentError(("file",), f"columns of different length: {counts}")
-    names = [name for key, block in zip(wanted, blocks, strict=True) for name in numbered(key, block.shape[1])]
-    return np.ascontiguousarray(np.concatenate(blocks, axis=1)), tuple(names)
-
-
-def _whole(values: Floats, column: str) -> Indices:
-    wrong = ~((values >= 0) & (values < MAX_INDEX) & (values == np.floor(values)))  # NaN is wrong too
-    if wrong.any():
-        row = int(wrong.argmax())
-        message = f"row {row + 1}, column {brief(column)}: a class index is a whole number from 0"
-        raise ArgumentError(("target",), f"{message} (got {float(values[row])!r})")
-    return values.astype(np.int64)
-
-
-def _read_csv(stream: IO[bytes], choose: _Choose, named: bool | None) -> dict[str, Floats]:
-    with TextIOWrapper(stream, "utf-8-sig", newline="") as text:
-        try:
-            names, above = _header(text, named)
-            if named is False:
-                text.seek(0)
-                above = 0
-            wanted = {name: names.index(name) for name in choose(names)}
-            below = text.tell()
-            try:
-                return _all_numbers(text, wanted, len(names))
-            except ValueError:  # a quote, or text in a column that may not be wanted: slowly then
-                text.seek(below)
-            return _cell_by_cell(text, wanted, len(names), above)
-        except UnicodeDecodeError:
-            raise ArgumentError(("file",), "not UTF-8 text") from None
-
-
-def _header(text: TextIOWrapper, named: bool | None) -> tuple[list[str], int]:
-    """Return the names of the columns, and the lines that they take: a quoted name may hold line breaks."""
-    first = text.readline()
-    lines = itertools.chain([first], iter(text.readline, ""))
-    reader = csv.reader(lines, strict=True, skipinitialspace=True)
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-    except csv.Error as error:
-        raise ArgumentError(("file",), _other_separator(first) or f"line 1: {error}") from None
-    if len(header) == 1 and (why := _other_separator(first)):
-        raise ArgumentError(("file",), why)
-    if len(header) > _MAX_COLUMNS:
-        raise ArgumentError(("file",), f"{len(header):,} columns, more than {_MAX_COLUMNS:,}")
-    if named is False:
-        return [f"c{k + 1}" for k in range(len(header))], 0
-    if named is None and header and all(map(_is_number, header)):
-        what = "line 1 holds numbers, so that the file seems to have no names of columns"
-        raise ArgumentError(
-            ("file",), f"{what}. `header: false` names them c1, c2, ...; `header: true` takes the numbers"
-        )
-    last = {name: place for place, name in enumerate(header)}
-    twice = [name for place, name in enumerate(header) if last[name] != place]
-    if twice:
-        raise ArgumentError(("file",), f"line 1: the column {brief(twice[0])} stands twice in the header")
-    return header, reader.line_num
-
-
-def _other_separator(line: str) -> str:
-    """Return what is wrong with a header that other signs than commas part."""
-    found = next((name for sign, name in ((";", "semicolons"), ("\t", "tabs")) if sign in line), "")
-    what = f"line 1: {found} seem to part the columns: write commas, and numbers with decimal points"
-    return what if found else ""
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        return cell.isascii() and float(cell) is not None
-    except ValueError:
-        return False
-
-
-def _all_numbers(text: TextIOWrapper, wanted: Mapping[str, int], width: int) -> dict[str, Floats]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # numpy warns of a file without rows, for which the slow way has an error
-        table = np.loadtxt(text, delimiter=",", comments=None, ndmin=2)
-    if table.shape[1] != width or not len(table) or not np.isfinite(table).all():
-        raise ValueError
-    return {name: table[:, place] for name, place in wanted.items()}
-
-
-def _cell_by_cell(text: TextIOWrapper, wanted: Mapping[str, int], width: int, above: int) -> dict[str, Floats]:
-    reader = csv.reader(text, strict=True, skipinitialspace=True)
-    columns = {name: array("d") for name in wanted}  # a quarter of a list of floats
-    try:
-        for row in filter(None, reader):
-            line = reader.line_num + above
-            if len(row) != width:
-                raise ArgumentError(("file",), f"line {line} has {len(row)} cells, the header has {width}")
-            for name, place in wanted.items():
-                columns[name].append(_cell(row[place], line, name))
-    except csv.Error as error:
-        raise ArgumentError(("file",), f"line {reader.line_num + above}: {error}") from None
-    if not all(columns.values()):
-        raise ArgumentError(("file",), "no rows below the header")
-    return {name: np.array(column) for name, column in columns.items()}
-
-
-def _cell(cell: str, line: int, column: str) -> float:
-    what = f"{brief(cell)} is not a number" if cell.strip() else "the cell is empty"
-    with suppress(ValueError):
-        if cell.isascii() and "_" not in cell:  # Python's float also takes 1_000 and digits of every script
-            if math.isfinite(value := float(cell)):
-                return value
-            what = f"{brief(cell)} is not a finite number"
-    if re.fullmatch(r"\s*[-+]?[0-9]+,[0-9]+\s*", cell):
-        what += ": a decimal comma? Write a point"
-    raise ArgumentError(("file",), f"line {line}, column {brief(column)}: {what}")
 
 
 _PIECE = 1024**2  # bytes read at once; an archive's directory of names is one piece
@@ -273,14 +166,14 @@ class _InPieces:
         return content
 
 
-def _read_npz(stream: IO[bytes], choose: _Choose, named: bool | None) -> dict[str, Floats]:
+def _read_npz(stream: BufferedReader, choose: Choose, given: CsvFormat, kinds: Kinds) -> _Read:
     try:
         with zipfile.ZipFile(_InPieces(stream)) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             arrays = {name: _Array.of(archive, members[name], name) for name in choose(list(members))}
             if 8 * sum(array.count for array in arrays.values()) > MAX_FILE_BYTES:
                 raise ArgumentError(("file",), f"the arrays have more than {MAX_FILE_BYTES:,} bytes")
-            return {name: array.read(archive) for name, array in arrays.items()}
+            return {name: array.read(archive) for name, array in arrays.items()}, ()
     except ArgumentError:
         raise
     except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise nearly anything
@@ -347,7 +240,22 @@ class _Array:
         return numbers.reshape(self.shape, order="F" if self.fortran_order else "C").astype(np.float64, order="C")
 
 
-_READERS: dict[str, Callable[[IO[bytes], _Choose, bool | None], dict[str, Floats]]] = {
-    ".csv": _read_csv,
+def _read_tsv(stream: BufferedReader, choose: Choose, given: CsvFormat, kinds: Kinds) -> _Read:
+    return read_csv(stream, choose, given, kinds, tabs=True)
+
+
+def _read_parquet(stream: BufferedReader, choose: Choose, given: CsvFormat, kinds: Kinds) -> _Read:
+    from gdcli.zoo.parquet_file import read_parquet
+
+    return read_parquet(stream, choose, MAX_FILE_BYTES), ()
+
+
+_READERS: dict[str, Callable[[BufferedReader, Choose, CsvFormat, Kinds], _Read]] = {
+    ".csv": read_csv,
+    ".tsv": _read_tsv,
     ".npz": _read_npz,
+    ".parquet": _read_parquet,
 }
+TEXT_FILES = (".csv", ".tsv")
+"""Endings of the files that have a header, a separator and a decimal sign."""
+_ENDINGS = ".csv, .tsv, .npz or .parquet"

@@ -24,7 +24,7 @@ NAMES = {
     "linear_sweep", "linear_manual", "linear_autograd", "linear_regression", "linear_regression_nn", "house_price",
     "softmax_regression", "mlp", "mlp_digits", "gd_variants", "nn_linear", "loss_mae", "loss_mse", "loss_smooth_l1",
     "loss_cross_entropy", "loss_bce", "why_cross_entropy", "sign_ste", "vanishing_gradient", "momentum_average",
-    "lenet_digits", "gru_sine", *NETWORKS, *OBJECTIVES,
+    "titanic_small", "lenet_digits", "gru_sine", *NETWORKS, *OBJECTIVES,
 }  # fmt: skip
 
 

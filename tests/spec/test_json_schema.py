@@ -119,7 +119,7 @@ REFUSED: list[tuple[str, tuple[str | int, ...], Any]] = [
     ("nn_linear", ("data", "x", 0, 0), "one"),
     ("nn_linear", ("data", "file"), "rows.csv"),
     ("nn_linear", ("data", "standardize"), 1),
-    ("mlp", ("data", "validation"), 1),
+    ("mlp", ("data", "validation"), 1.5),
     ("mlp", ("data", "dataset"), "mnist"),
     ("gd_variants", ("data", "generate", "kind"), "line"),
     ("gd_variants", ("data", "generate", "kind"), []),

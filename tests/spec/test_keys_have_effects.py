@@ -103,7 +103,29 @@ FILE = a_spec(data={"file": "t.csv", "target": "y"}, model={"type": "linear"})
 CLASSES = a_spec(
     data={"x": X, "y": [0, 1, 2, 1, 1]}, model={"type": "mlp", "layers": [2, 3]}, loss={"name": "cross_entropy"}
 )
+TEXT = a_spec(data={"file": "text.csv", "target": "y", "missing": "drop"}, model={"type": "linear"})
+IDX = {"idx": {"images": "images", "labels": "labels"}}
+WIDTHS = {"idx": 4, "dataset": 10}  # of a row, where it is not 2
+ROWS_OF_CLASSES = {
+    source: a_spec(data=data, model={"type": "linear"}, loss="cross_entropy")
+    for source, data in {
+        "inline": {"x": [[k, k * k] for k in range(12)], "y": [0, 0, 0, 1] * 3},
+        "file": {"file": "classes.csv", "target": "y"},
+        "idx": IDX,
+        "generate": {"generate": {"kind": "blobs", "n": 31}},
+        "dataset": {"dataset": "wine"},
+    }.items()
+}
 STEP = {"name": "step", "step_size": 1}
+
+
+def shaped(width: int, data: Spec) -> Spec:
+    """A net of torch's layers that gives something else where its rows have an axis more."""
+    linear = {"layer": "Linear", "in_features": width, "out_features": 1}
+    return a_spec(
+        data=data, model={"type": "sequential", "layers": [{"layer": "Softmax", "dim": 1}, "Flatten", linear]}
+    )
+
 
 CASES: dict[str, tuple[Spec, str, Any]] = {
     "epochs": (a_spec(), "epochs", 2),
@@ -123,6 +145,19 @@ CASES: dict[str, tuple[Spec, str, Any]] = {
     "data.file.target": (FILE, "data.target", "b"),
     "data.file.header": (a_spec(data={"file": "v.csv", "target": "c3", "header": False}), "data.header", True),
     "data.file.sha256": (FILE, "data.sha256", "0" * 64),
+    "data.file.separator": (FILE, "data.separator", ";"),
+    "data.file.decimal": (at(FILE, "data.file", "comma.csv"), "data.decimal", "."),
+    "data.file.categories": (FILE, "data.categories", ["a"]),
+    "data.file.unknown": (
+        at(at(TEXT, "data.validation", {"file": "new.csv"}), "data.unknown", "zero"),
+        "data.unknown",
+        "error",
+    ),
+    "data.file.missing": (TEXT, "data.missing", "mean"),
+    "data.idx.idx": (LINEAR | {"data": IDX}, "data.idx", {"images": "others", "labels": "labels"}),
+    "data.idx.sha256": (LINEAR | {"data": IDX}, "data.sha256", "0" * 64),
+    "data.IdxFiles.images": (LINEAR | {"data": IDX}, "data.idx.images", "others"),
+    "data.IdxFiles.labels": (LINEAR | {"data": IDX}, "data.idx.labels", "names"),
     "data.generate.generate": (a_spec(data={"generate": GENERATE}), "data.generate", {**GENERATE, "weights": [3, 4]}),
     "data.dataset.dataset": (LINEAR | {"data": {"dataset": "iris"}}, "data.dataset", "wine"),
     "model.linear.in_features": (LINEAR, "model.in_features", 3),
@@ -163,9 +198,17 @@ CASES: dict[str, tuple[Spec, str, Any]] = {
 for _source, _spec in {
     "inline": a_spec(),
     "file": FILE,
+    "idx": LINEAR | {"data": IDX},
     "generate": a_spec(data={"generate": GENERATE}),
     "dataset": LINEAR | {"data": {"dataset": "diabetes"}},
 }.items():
+    CASES[f"data.{_source}.test"] = (_spec, "data.test", 0.4)
+    CASES[f"data.{_source}.folds"] = (_spec, "data.folds", 2)
+    CASES[f"data.{_source}.fold"] = (at(_spec, "data.folds", 2), "data.fold", 1)
+    _width = WIDTHS.get(_source, 2)
+    CASES[f"data.{_source}.shape"] = (shaped(_width, _spec["data"]), "data.shape", [1, _width])
+    _split = at(at(ROWS_OF_CLASSES[_source], "data.validation", 0.4), "data.seed", 3)  # it draws two of the rare class
+    CASES[f"data.{_source}.stratify"] = (_split, "data.stratify", True)
     CASES[f"data.{_source}.standardize"] = (_spec, "data.standardize", True)
     CASES[f"data.{_source}.validation"] = (_spec, "data.validation", 0.4)
     CASES[f"data.{_source}.seed"] = (at(_spec, "data.validation", 0.4), "data.seed", 5)
@@ -288,7 +331,8 @@ WEIGHTS: dict[str, dict[str, tuple[int, ...]]] = {
 """Files of weights to start with, by model."""
 
 REFUSING = (
-    "data.file.sha256", "data.file.header", "model.linear.in_features", "model.linear.out_features",
+    "data.file.sha256", "data.file.header", "data.file.separator", "data.file.decimal", "data.file.unknown",
+    "data.idx.sha256", "model.linear.in_features", "model.linear.out_features",
     *(f"model.{name}.sha256" for name in ("linear", "mlp", "sequential", "objective")),
 )  # fmt: skip
 """Keys of which another value is not what the data or the model have."""
@@ -303,6 +347,17 @@ def folder(tmp_path: Path) -> Path:
     for name, shapes in WEIGHTS.items():
         arrays = {key: np.full(shape, 0.25) for key, shape in shapes.items()}
         save_file(arrays, tmp_path / f"{name}.safetensors")
+    (tmp_path / "comma.csv").write_text("a;b;y\n1,5;2;3\n2,5;4;5\n")
+    (tmp_path / "text.csv").write_text("a,town,y\n1,Ulm,2\n2,Bonn,3\n,Ulm,4\n4,Ulm,4\n")
+    (tmp_path / "new.csv").write_text("a,town,y\n1,Rom,2\n")
+    (tmp_path / "classes.csv").write_text("a,b,y\n" + "".join(f"{k},{k * k},{k % 4 // 3}\n" for k in range(12)))
+    numbers = np.random.default_rng(0).integers(0, 9, (12, 2, 2), np.uint8)
+    for name, array in {
+        "images": numbers, "others": numbers[::-1], "labels": np.arange(12, dtype=np.uint8) % 4 // 3,
+        "names": np.arange(12, dtype=np.uint8) % 2,
+    }.items():  # fmt: skip
+        sizes = b"".join(size.to_bytes(4) for size in array.shape)
+        (tmp_path / name).write_bytes(bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes())
     return tmp_path
 
 

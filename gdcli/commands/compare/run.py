@@ -19,7 +19,7 @@ from gdcli.engine.batches import effort_of
 from gdcli.engine.closed_form import Solution, solve
 from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
-from gdcli.plan import SpecFactory, Trial, extended
+from gdcli.plan import SpecFactory, Trial, extended, in_folds
 from gdcli.records import Effort, Ranking, Result
 from gdcli.report import plots
 from gdcli.runner import run_picture
@@ -47,6 +47,7 @@ class ComparisonRun:
     tuning_changes: Sequence[tuple[tuple[str, Any], ...]]  # of each tuning seed
     closed_form: bool = False
     x: shown.X | None = None
+    folds: Sequence[int] = ()  # that each seed's rows are divided into
     tuned: list[Tuned] = field(default_factory=list)
     tuning: list[Result] = field(default_factory=list)  # of the runs that tuned
     folder: Path = Path()
@@ -68,7 +69,7 @@ class ComparisonRun:
             with timing.phase("tuning"):
                 trials = self._tune(self.grid, interrupt, callbacks)
         runs = self._runs(self._points(trials))
-        axes = ["label", "lr", "lr_from", *(["seed"] if len(self.seeds) > 1 else [])]
+        axes = ["label", "lr", "lr_from", *(["seed"] if len(self.seeds) > 1 else []), *(["fold"] if self.folds else [])]
         self.plan = replace(self.plan, runs=runs, axes=axes, fleets=self.plan.fleets and len(runs) > ONE_BY_ONE)
 
     def train(self, interrupt: Interrupt, callbacks: BatchCallbacks, rows: ResultRows) -> None:
@@ -88,11 +89,13 @@ class ComparisonRun:
         return [PlannedRun(*each) for each in specs.checked(self.factory, points)]
 
     def _points(self, rows: Sequence[Trial]) -> list[Trial]:
-        """Return row by row a point per seed."""
+        """Return row by row a point per seed and fold."""
         if len(self.seeds) == 1:
-            return [replace(row, changes=(*row.changes, *self.changes[0])) for row in rows]
-        pairs = list(zip(self.seeds, self.changes, strict=True))
-        return [row.also(f" seed={seed}", seed, *change) for row in rows for seed, change in pairs]
+            found = [replace(row, changes=(*row.changes, *self.changes[0])) for row in rows]
+        else:
+            pairs = list(zip(self.seeds, self.changes, strict=True))
+            found = [row.also(f" seed={seed}", seed, *change) for row in rows for seed, change in pairs]
+        return in_folds(found, self.folds, " ")
 
     def _tune(self, grid: Sequence[float], interrupt: Interrupt, callbacks: BatchCallbacks) -> list[Trial]:
         """Return the rows with the learning rates that were found; tuning.csv and tuning.png tell of all."""
@@ -118,7 +121,7 @@ class ComparisonRun:
 
     def _solutions(self, before: int) -> list[Result]:
         """Return the least-squares solution of each seed's data: its number follows those of the runs before it."""
-        seeds, target = self.seeds, self.plan.capture.target
+        seeds, target = [seed for seed in self.seeds for _ in self.folds or [0]], self.plan.capture.target
         data: dict[int, tuple[Solution, str]] = {}  # solution and hash, once for seeds that share their rows
         found = []
         for number, (seed, run) in enumerate(zip(seeds, self.plan.runs, strict=False), before + 1):  # the first row's
@@ -127,7 +130,8 @@ class ComparisonRun:
                 data[table] = solve(run.loaded), data_hash(run.loaded)
             solution, digest = data[table]
             loss = solution.loss
-            values = (CLOSED_FORM, None, None, *([seed] if len(seeds) > 1 else []))
+            fold = [self.folds[(number - before - 1) % len(self.folds)]] if self.folds else []
+            values = (CLOSED_FORM, None, None, *([seed] if len(self.seeds) > 1 else []), *fold)
             found.append(
                 Result(
                     number, CLOSED_FORM, values, "finished", "least squares", loss, loss, 0, 0, (None, digest, None),
@@ -158,9 +162,11 @@ class ComparisonRun:
         lines, metrics = self.lines(), columns_of(self.plan.loaded, self.plan.capture)
         if not lines:
             return "no run ended\n"
-        several = len(self.seeds) > 1
-        table_of = shown.several_seeds if several else shown.one_seed
-        text = table_of(lines, metrics, target=self.plan.capture.target is not None)
+        has_target = self.plan.capture.target is not None
+        if len(self.seeds) > 1 or self.folds:
+            text = shown.several_seeds(lines, metrics, target=has_target, folds=len(self.folds))
+        else:
+            text = shown.one_seed(lines, metrics, target=has_target)
         if self.grid is None:
             searchable = any(path == "optimizer" for row in self.trials for path, _ in row.changes)
             return text + ("untuned: --tune N gives every optimizer the same search for its lr\n" if searchable else "")

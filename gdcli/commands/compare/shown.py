@@ -98,7 +98,7 @@ def one_seed(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> 
 _TO_TARGET = ["to target: steps", "epochs", "evaluations"]
 
 
-def several_seeds(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> str:
+def several_seeds(lines: Sequence[Line], metrics: Sequence[str], *, target: bool, folds: int = 0) -> str:
     """Return the table of several runs per row: means, 95 % intervals, the paired difference to the first row."""
     names = ["optimizer", "lr", "lr from", "final loss", "best loss", *metrics]
     names += [*_TO_TARGET, "reached"] if target else []
@@ -116,7 +116,8 @@ def several_seeds(lines: Sequence[Line], metrics: Sequence[str], *, target: bool
         rows.append([*row, ", ".join(f"{count} {status}" for status, count in endings.items())])
     drawn = [line for line in lines if line.label != CLOSED_FORM]
     same = without_chance([line.label for line in drawn], [line.results for line in drawn])
-    told = "± is half the 95 % interval of the mean over the seeds\n" if "±" in str(rows) else ""
+    over = f"{folds} folds, which share rows, so that it is rather too short" if folds else "seeds"
+    told = f"± is half the 95 % interval of the mean over the {over}\n" if "±" in str(rows) else ""
     return tables.aligned(names, rows) + told + same
 
 
@@ -176,7 +177,8 @@ def curves(lines: Sequence[Line], loaded: Loaded, x: X | None) -> bytes:
     if x != "steps" and max(per_epoch) > 1:
         label += ", epoch sum" if lines[0].effort.sums else ", epoch mean"
     seeds = max(len(line.results) for line in lines)
-    band = f"band: 95 % interval of the mean, {seeds} seeds" if seeds > 1 else ""
+    what = "runs" if loaded.spec.all_folds else "seeds"
+    band = f"band: 95 % interval of the mean, {seeds} {what}" if seeds > 1 else ""
     title = loaded.spec.name
     return plots.comparison(
         drawn, title=title, loss_label=label, x_label="updates" if last else LABELS[x], band_label=band, levels=levels

@@ -40,17 +40,17 @@ class FittedRun:
         return self.problem.loaded
 
     def outputs(self, x: Floats) -> Floats:
-        """Return the model's output [n, O] in float64 for rows [n, D] in the units of the data."""
+        """Return the model's output [n, O] in float64 for rows [n, D], both in the units of the data."""
         import torch
 
         rows = torch.as_tensor(self.loaded.prepared(x)).to(self.problem.device, self.problem.dtype)
         parts = [self.problem.kernel.forward(rows[k : k + CHUNK]) for k in range(0, len(rows), CHUNK)]
-        return torch.cat(parts).double().cpu().numpy()
+        return self.loaded.in_units(torch.cat(parts).double().cpu().numpy())
 
     def rows(self, x: Floats) -> Floats:
         """Return the features of a table [n, D], which are standardized, in the units of the data."""
-        scaling = self.loaded.scaling
-        return x if scaling is None else x * scaling[1] + scaling[0]
+        fitted = self.loaded.preprocessing
+        return x if fitted is None else fitted.unscaled(x)
 
 
 def trained(source: CurveSource) -> FittedRun:
@@ -102,7 +102,7 @@ def _parts(model: FittedRun) -> list[tuple[Table, bool]]:
 
 def _curve(model: FittedRun, table: Table, form: Form) -> bytes:
     rows = [
-        plots.DrawnRows(model.rows(each.x)[:, 0], each.y.astype(np.float64), held_out)
+        plots.DrawnRows(model.rows(each.x)[:, 0], model.loaded.in_units(each.y.astype(np.float64)), held_out)
         for each, held_out in _parts(model)
     ]
     together = np.concatenate([part.x for part in rows])
@@ -138,7 +138,8 @@ def _regions(model: FittedRun, table: Table, form: Form) -> bytes:
 
 def class_names(loaded: Loaded, count: int) -> list[str]:
     """Return the names of classes, in the order of their numbers."""
-    return [str(k) for k in range(count)]
+    fitted = loaded.preprocessing
+    return [str(k) if fitted is None else fitted.class_name(k) for k in range(count)]
 
 
 def _classes_of(loaded: Loaded) -> Any:

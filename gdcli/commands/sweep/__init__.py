@@ -43,13 +43,21 @@ def sweep(request: SweepRequest, context: Context) -> TrainingSweep | LossGrid |
 
 def expanded(request: SweepRequest, context: Context) -> str:
     """Return each point of the product on a line: ``w=0.0``; with several seeds, each with ``seed+k``."""
-    _, _, axes = _checked(request, context)
+    _, loaded, axes = _checked(request, context)
+    folds = _folds(loaded, axes) if axes[0].kind == "key" else ()
     lines = [
         " ".join(f"{axis.name}={value}" for axis, value in zip(axes, point, strict=True))
         for point in plan.product_of(axes)
     ]
     several = request.seeds > 1
-    return "".join(f"{line}{f' seed+{k}' if several else ''}\n" for line in lines for k in range(request.seeds))
+    each = [f"{line}{f' seed+{k}' if several else ''}" for line in lines for k in range(request.seeds)]
+    return "".join(f"{line}{fold}\n" for line in each for fold in [f" fold={k}" for k in folds] or [""])
+
+
+def _folds(loaded: Loaded, axes: Sequence[Axis]) -> Sequence[int]:
+    """Return the folds that each point is trained on: all of the spec's, unless it or an axis says otherwise."""
+    of_data = any(axis.target in ("data", "data.fold", "data.folds") for axis in axes)
+    return () if of_data else loaded.spec.all_folds
 
 
 def _checked(request: SweepRequest, context: Context) -> tuple[Node, Loaded, list[Axis]]:
@@ -69,7 +77,8 @@ def _checked(request: SweepRequest, context: Context) -> tuple[Node, Loaded, lis
     if request.trajectory and not (of_parameters and len(axes) == 2):
         raise SpecError("--trajectory draws on a surface: give two --param of the model")
     limit = request.max_runs or (sizes.MAX_GRID if of_parameters else sizes.MAX_RUNS)
-    plan.bounded(plan.points(axes) * request.seeds, limit, "--max-runs", "points" if of_parameters else "runs")
+    folds = max(len(_folds(loaded, axes)), 1) if not of_parameters else 1
+    plan.bounded(plan.points(axes) * request.seeds * folds, limit, "--max-runs", "points" if of_parameters else "runs")
     return document, loaded, axes
 
 
@@ -89,7 +98,9 @@ def _trained(
 ) -> TrainingSweep:
     frontend = context.frontend
     factory = specs.factory(context.source, document, loaded, request.name)
-    trials = plan.with_overrides(_points(axes, request.seeds, loaded.spec.settings.seed), parsed(request.overrides))
+    folds = _folds(loaded, axes)
+    trials = plan.in_folds(_points(axes, request.seeds, loaded.spec.settings.seed), folds, ",")
+    trials = plan.with_overrides(trials, parsed(request.overrides))
     points = specs.checked(factory, trials)
     frontend.engine()
     for warning in loaded.warnings:
@@ -99,7 +110,7 @@ def _trained(
     from gdcli.engine.device import resolve_device
     from gdcli.runner.jobs import Capture, PlannedRun
 
-    names = [axis.name for axis in axes] + (["seed"] if request.seeds > 1 else [])
+    names = [axis.name for axis in axes] + (["seed"] if request.seeds > 1 else []) + (["fold"] if folds else [])
     if not any(axis.target == "device" for axis in axes):
         resolve_device(loaded.spec)  # one that is not there would fail every run
     runs, capture = (

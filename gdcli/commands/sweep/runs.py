@@ -123,7 +123,7 @@ def _profiles(axes: Sequence[str], found: Sequence[Result], title: str, label: s
     zip.
     """
     columns = dict(zip(axes, zip(*(result.values for result in found), strict=True), strict=True))
-    names = [name for name in axes if name != "seed"] or list(axes)
+    names = [name for name in axes if name not in ("seed", "fold")] or list(axes)
     varying = [name for name in names if len({str(value) for value in columns[name]}) > 1] or names
     x = next((name for name in varying if _of_numbers(columns[name])), varying[0])
     others = [name for name in varying if len(set(_pairs(columns, x, name))) > len(set(_pairs(columns, x, x)))]
