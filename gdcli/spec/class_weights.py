@@ -22,7 +22,7 @@ def weights_of(loss: Ingredient, training: Table | None) -> list[float] | None:
     if given != "balanced" or training is None:
         return None if given is None else list(given)
     counts = np.bincount(training.y, minlength=training.classes)
-    present = np.count_nonzero(counts)
+    present = int(np.count_nonzero(counts))
     return [len(training.y) / (present * count) if count else 1.0 for count in counts.tolist()]
 
 

@@ -15,7 +15,7 @@ from gdcli.spec.document import read
 from gdcli.spec.load import Loaded, load
 from gdcli.spec.models import match
 from gdcli.spec.schema import parse
-from gdcli.zoo.data_files import read_file
+from gdcli.zoo.data_files import read_columns
 
 TWO_BY_TWO = ("momentum_2x2", "adagrad_2x2", "rmsprop_2x2", "adam_2x2", "optimizers_2x2")
 NETWORKS = ("backprop_2x2", "backprop_2x2_layers", *TWO_BY_TWO)
@@ -241,10 +241,10 @@ def test_the_series_is_a_sine_whose_windows_begin_a_step_later_each() -> None:
     assert table is not None
     assert held_out is not None
     assert (len(table.x), len(held_out.x), experiment.row_shape) == (150, 50, (16, 1))
-    first = read_file(folder() / "sine_series.csv", None, "next", False, None)
+    first = read_columns(folder() / "sine_series.csv", None, ["next"]).columns
     steps = np.arange(200)[:, None] + np.arange(17)  # [row, step]
     wave = np.sin(2 * np.pi * steps / 25)
-    assert np.abs(np.hstack([first.x, first.y]) - wave).max() < 5.1e-5  # four decimals
+    assert np.abs(np.stack([*map(np.asarray, first.values())], axis=1) - wave).max() < 5.1e-5  # four decimals
 
 
 def test_the_digits_are_images_of_one_channel() -> None:

@@ -119,14 +119,6 @@ ROWS_OF_CLASSES = {
 STEP = {"name": "step", "step_size": 1}
 
 
-def shaped(width: int, data: Spec) -> Spec:
-    """A net of torch's layers that gives something else where its rows have an axis more."""
-    linear = {"layer": "Linear", "in_features": width, "out_features": 1}
-    return a_spec(
-        data=data, model={"type": "sequential", "layers": [{"layer": "Softmax", "dim": 1}, "Flatten", linear]}
-    )
-
-
 CASES: dict[str, tuple[Spec, str, Any]] = {
     "epochs": (a_spec(), "epochs", 2),
     "dtype": (a_spec(), "dtype", "float32"),
@@ -205,15 +197,13 @@ for _source, _spec in {
     CASES[f"data.{_source}.test"] = (_spec, "data.test", 0.4)
     CASES[f"data.{_source}.folds"] = (_spec, "data.folds", 2)
     CASES[f"data.{_source}.fold"] = (at(_spec, "data.folds", 2), "data.fold", 1)
-    _width = WIDTHS.get(_source, 2)
-    CASES[f"data.{_source}.shape"] = (shaped(_width, _spec["data"]), "data.shape", [1, _width])
     _split = at(at(ROWS_OF_CLASSES[_source], "data.validation", 0.4), "data.seed", 3)  # it draws two of the rare class
     CASES[f"data.{_source}.stratify"] = (_split, "data.stratify", True)
     CASES[f"data.{_source}.standardize"] = (_spec, "data.standardize", True)
     CASES[f"data.{_source}.validation"] = (_spec, "data.validation", 0.4)
     CASES[f"data.{_source}.seed"] = (at(_spec, "data.validation", 0.4), "data.seed", 5)
     _rows = {"type": "sequential", "layers": [{"layer": "GRU", "hidden_size": 2, "last": True}, SUM]}
-    _columns = 10 if _source == "dataset" else 2  # steps of one number, or one step of several
+    _columns = WIDTHS.get(_source, 2)  # steps of one number, or one step of several
     CASES[f"data.{_source}.shape"] = (
         {**_spec, "model": _rows, "data": {**_spec["data"], "shape": [_columns, 1]}}, "data.shape", [1, _columns],
     )  # fmt: skip

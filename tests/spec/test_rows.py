@@ -180,7 +180,7 @@ def test_a_data_set_has_the_names_of_its_classes() -> None:
         ({"missing": "drop", "folds": 2, "fold": 2}, "data.fold: 2 folds are numbered from 0 to 1 (got 2)"),
         ({"missing": "drop", "fold": 0}, "data.fold: has no effect: it is one of data.folds"),
         ({"missing": "drop", "stratify": True}, "data.stratify: has no effect: it is for rows that are split"),
-        ({"missing": "drop", "shape": [1, 3]}, "data.shape: has no effect: it is for layers of torch"),
+        ({"missing": "drop", "shape": [1, 3]}, "data.shape: has no effect: the model linear takes rows of numbers"),
         ({"missing": "drop", "validation": 0.9, "test": 0.9}, "rows leaves no row for training or none for"),
         ({"missing": "drop", "separator": "ab"}, "data.separator: must be one sign between two cells"),
         ({"missing": "most"}, "data.missing: unknown name (got 'most')"),
@@ -214,8 +214,9 @@ def test_rows_have_the_shape_that_convolutions_take() -> None:
     plain = loaded({"dataset": "digits", "standardize": True, "validation": 0.2}, model=model)
     assert found.training is not None
     assert plain.training is not None
-    assert found.training.x.shape[1:] == (1, 8, 8)
-    assert found.training.x.reshape(-1, 64).tobytes() == plain.training.x.tobytes()
+    assert (found.row_shape, plain.row_shape) == ((1, 8, 8), (64,))
+    assert found.training.x.tobytes() == plain.training.x.tobytes()
+    assert found.prepared(np.zeros((3, 64))).shape == (3, 1, 8, 8)
 
 
 def test_a_first_convolution_on_rows_hints_at_the_shape() -> None:
@@ -225,10 +226,10 @@ def test_a_first_convolution_on_rows_hints_at_the_shape() -> None:
     found = loaded({"dataset": "digits"}, model={"type": "sequential", "layers": layers})
     with pytest.raises(SpecError) as caught:
         with_layers(found)
-    assert "data.shape gives the rows of 64 numbers the shape that it takes, such as [1, 8, 8]" in str(caught.value)
+    assert "data.shape: [1, 8, 8] gives each row of the data one" in str(caught.value)
 
 
 def test_a_shape_of_other_numbers_is_refused() -> None:
     model = {"type": "sequential", "layers": ["Flatten"]}
     message = refused({"dataset": "digits", "shape": [1, 8, 9]}, model=model)
-    assert "data.shape: [1, 8, 9] is 72 numbers a row, the rows have 64" in message
+    assert "data.shape: [1, 8, 9] makes 72 numbers, a row of the data has 64" in message

@@ -221,7 +221,6 @@ def test_damaged_descriptions_are_refused_and_never_break(fitted: Preprocessing)
         ({"more": 1}, "other keys"),
         ({"deviations": [0.0] * 8}, "do not fit"),
         ({"means": [0.0] * 7}, "do not fit"),
-        ({"shape": [3, 3]}, "shape does not fit"),
         ({"features": [{"name": "a", "categories": [str(k) for k in range(10_001)]}]}, "at most 10,000"),
         ({"features": [{"name": "a", "width": 10**12}]}, "a width is no whole number"),
     ],
