@@ -258,6 +258,7 @@ def test_what_the_readme_shows() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in bundled.names() if name != "linear_sweep"])  # it has no optimizer
+@pytest.mark.filterwarnings("ignore:.*constant in the training rows:UserWarning")  # pixels at the border
 def test_every_bundled_spec_runs(name: str) -> None:
     whole = gdcli.run(name, {"stop.max_steps": 3})
     assert len(whole.losses) == len(whole.steps) > 0

@@ -30,6 +30,7 @@ def test_console_block(gdcli, block: str) -> None:
 @pytest.mark.parametrize("spec", re.findall(r"^```yaml\n(.*?)^```", README, re.S | re.M))
 def test_a_spec_shown_is_valid(gdcli, spec: str) -> None:
     Path("shown.yaml").write_text(spec)
+    assert gdcli("cp", "titanic_small").code == 0  # with its table
     assert gdcli("validate", "shown.yaml").out == "shown.yaml: valid\n"
 
 

@@ -26,14 +26,26 @@ def weights_of(loss: Ingredient, training: Table | None) -> list[float] | None:
     return [len(training.y) / (present * count) if count else 1.0 for count in counts.tolist()]
 
 
+def for_outputs(loss: Ingredient, training: Table | None, model: Architecture) -> list[float] | None:
+    """Return the weight of each output, as far as their number is known: those beyond the classes have 1."""
+    weights = weights_of(loss, training)
+    if weights is None or training is None or (outputs := _outputs(training, model)) is None:
+        return weights
+    return weights + [1.0] * (outputs - len(weights))
+
+
+def _outputs(table: Table, model: Architecture) -> int | None:
+    if not isinstance(model, Chain):
+        return None
+    return model.layers[-1].outputs if model.layers else table.x.shape[1]
+
+
 def problems(spec: RunSpec, table: Table, model: Architecture) -> Iterator[Problem]:
     """Yield class weights that do not fit the targets, or the number of outputs where it is known."""
     given = spec.loss.arguments.get("class_weights") if spec.loss is not None else None
     if given is None:
         return
-    path, outputs = ("loss", "class_weights"), None
-    if isinstance(model, Chain):
-        outputs = model.layers[-1].outputs if model.layers else table.x.shape[1]
+    path, outputs = ("loss", "class_weights"), _outputs(table, model)
     if given == "balanced":
         if table.y.ndim != 1:
             yield spec.problem(path, "balanced counts rows of classes, the data have rows of probabilities")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from gdcli.spec.class_weights import weights_of
+from gdcli.spec.class_weights import for_outputs
 from gdcli.spec.data_sections import DataCommon, HeldOutFile
 from gdcli.spec.effects import without_effect
 from gdcli.spec.load import Loaded
@@ -67,7 +67,8 @@ def resolved(loaded: Loaded, *, device: str, threads: int, engine: str, keep: st
     """Return :func:`filled_in` with every ``auto`` resolved; a data file by its whole path and digest."""
     found = filled_in(loaded.spec) | {"device": device, "threads": threads, "engine": engine}
     found["record"] = {**found["record"], "gradients": keep}
-    if loaded.spec.loss is not None and (weights := weights_of(loaded.spec.loss, loaded.training)) is not None:
+    loss, training = loaded.spec.loss, loaded.training
+    if loss is not None and (weights := for_outputs(loss, training, loaded.architecture)) is not None:
         found["loss"] = {**found["loss"], "class_weights": weights}
     if loaded.weights is not None:
         found["model"] = {**found["model"], "from": str(loaded.weights.path)}
