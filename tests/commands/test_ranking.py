@@ -43,6 +43,36 @@ def test_tuning_goes_by_the_validation_rows_or_the_metric(
         assert chosen[chosen.label == label].lr.item() == rows.lr[score.idxmin()]
 
 
+FOLDED = SPEC | {"data": {"generate": {"kind": "moons", "n": 60, "noise": 0.3}, "folds": 3, "test": 0.2}}
+
+
+def test_tuning_goes_by_the_mean_over_the_folds(gdcli: Any) -> None:
+    Path("t.json").write_text(json.dumps(FOLDED))
+    answer = gdcli("compare", "t.json", "--optimizers", "sgd,adam", "--tune", "4", "--no-plot", "-q")
+    assert answer.code == 0, answer.err
+    assert "scored by the mean validation_loss over another seed and 3 folds\n" in answer.out
+    folder = only_folder(Path("runs"))
+    tried, chosen = pd.read_csv(folder / "tuning.csv"), pd.read_csv(folder / "results.csv")
+    for label, rows in tried.groupby("label"):
+        assert (rows.groupby("lr").fold.apply(sorted).apply(tuple) == (0, 1, 2)).all()
+        assert set(chosen[chosen.label == label].lr) == {rows.groupby("lr").validation_loss.mean().idxmin()}
+    assert chosen.test_loss.notna().all()
+
+
+def test_the_best_of_a_sweep_is_the_best_over_its_folds(gdcli: Any) -> None:
+    Path("t.json").write_text(json.dumps(FOLDED | {"metric": "accuracy"}))
+    answer = gdcli("sweep", "t.json", "--param", "lr=1e-4,0.3,3", "--no-plot", "-q")
+    assert answer.code == 0, answer.err
+    folder = only_folder(Path("runs"))
+    rows, summary = pd.read_csv(folder / "results.csv"), json.loads((folder / "summary.json").read_text())
+    means = rows.groupby("lr")[["validation_accuracy", "final_loss"]].mean()
+    best = means.validation_accuracy.idxmax()
+    assert (summary["best"], summary["ranked_by"], summary["folds"]) == (f"lr={best:g}", "validation_accuracy", 3)
+    found = summary["best_value"], summary["best_loss"]
+    assert found == pytest.approx(tuple(means.loc[best]), rel=1e-12)
+    assert f"best by the mean validation_accuracy over 3 folds, the highest first: lr={best:g} (" in answer.out
+
+
 def test_a_sweep_is_ranked_by_the_metric_the_highest_first(gdcli: Any) -> None:
     Path("t.json").write_text(json.dumps(SPEC | {"metric": "accuracy"}))
     answer = gdcli("sweep", "t.json", "--param", "lr=1e-4,0.3,3", "--no-plot", "-q")

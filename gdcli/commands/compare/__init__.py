@@ -37,7 +37,7 @@ def compare(request: CompareRequest, context: Context) -> ComparisonRun | Ended:
         raise SpecError(f"tuning chooses the learning rate of every row, lr has no effect: {off}")
     if request.redraw_data and not (spec.draws_data and (count > 1 or tries)):
         raise SpecError("--redraw-data is for several seeds, --seeds N, of data that are drawn, or split by validation")
-    total = len(rows) * count * (max(len(spec.all_folds), 1) + max(tries or 0, 0))
+    total = len(rows) * count * max(len(spec.all_folds), 1) * (1 + max(tries or 0, 0))
     plan.bounded(total, request.max_runs or sizes.MAX_RUNS, "--max-runs", "runs")
     seeds = plan.seeds(count, spec.settings.seed)
     grid = _grid(tries, request.tune_range, spec)

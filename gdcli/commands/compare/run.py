@@ -99,7 +99,7 @@ class ComparisonRun:
 
     def _tune(self, grid: Sequence[float], interrupt: Interrupt, callbacks: BatchCallbacks) -> list[Trial]:
         """Return the rows with the learning rates that were found; tuning.csv and tuning.png tell of all."""
-        axes = ["label", "lr", "seed"]
+        axes = ["label", "lr", "seed", *(["fold"] if self.folds else [])]
 
         def train(points: Sequence[Trial]) -> list[Result]:
             found: list[Result] = []
@@ -113,7 +113,7 @@ class ComparisonRun:
             missing = [Result(k, p.label, p.values, "failed", "interrupted") for k, p in enumerate(points, 1)]
             return [by_number.get(result.number, result) for result in missing]
 
-        self.tuned, tried = tune(self.trials, grid, self.tuning_changes, train, self.plan.ranking)
+        self.tuned, tried = tune(self.trials, grid, self.tuning_changes, train, self.plan.ranking, self.folds)
         metrics = metric_names(self.plan.loaded)
         lines = [records.results_header(axes, metrics), *(records.results_row(result, metrics) for result in tried)]
         files.replace(self.folder / "tuning.csv", csv_writer.csv_rows(lines))
@@ -175,6 +175,7 @@ class ComparisonRun:
         by = self.plan.ranking
         score = by.name if by.name != "final_loss" else "final loss"
         score += ", the highest first," if by.highest_first else ""
+        seeds += f" and {len(self.folds)} folds" if self.folds else ""
         text += f"tuned: {len(self.grid)} learning rates each, scored by the mean {score} over {seeds}\n"
         for tuned in self.tuned:
             if tuned.edge:
@@ -257,19 +258,20 @@ class Tuned:
 
 def tune(
     rows: Sequence[Trial], grid: Sequence[float], changes: Sequence[tuple[tuple[str, object], ...]], train: Train,
-    by: Ranking,
+    by: Ranking, folds: Sequence[int] = (),
 ) -> tuple[list[Tuned], list[Result]]:  # fmt: skip
     """Try every learning rate of the grid for every row, on every seed's ``changes``; extend it once at an edge.
 
-    The score is the mean over the seeds of the final loss, or of what the runs are ranked by, of which less is better
-    here; a learning rate whose run diverges on any of them comes last.
+    The score is the mean over the seeds, and over all ``folds`` of the rows, of the final loss, or of what the runs are
+    ranked by, of which less is better here; a learning rate whose run diverges on any of them comes last.
     """
     found = [Tuned(row.label, (), (), 0) for row in rows]
     results: list[Result] = []
     lrs = [list(grid) for _ in rows]
     for _ in ("the grid", "beyond its edges"):
-        ended = train([point for row, each in zip(rows, lrs, strict=True) for point in _tries(row, each, changes)])
-        scores = _scores(ended, list(map(len, lrs)), len(changes), by)
+        tries = [point for row, each in zip(rows, lrs, strict=True) for point in _tries(row, each, changes)]
+        ended = train(in_folds(tries, folds, " "))
+        scores = _scores(ended, list(map(len, lrs)), len(changes) * max(len(folds), 1), by)
         found = [tuned.joined(*tried) for tuned, *tried in zip(found, lrs, scores, strict=True)]
         lrs = list(map(_beyond, found))
         results += ended
@@ -288,10 +290,10 @@ def _tries(row: Trial, lrs: Sequence[float], changes: Sequence[tuple[tuple[str, 
     ]
 
 
-def _scores(results: Sequence[Result], lengths: Sequence[int], seeds: int, by: Ranking) -> list[list[float]]:
-    """Return the mean score of each learning rate, row by row."""
+def _scores(results: Sequence[Result], lengths: Sequence[int], runs: int, by: Ranking) -> list[list[float]]:
+    """Return the mean score of each learning rate, which has so many runs, row by row."""
     losses = iter([by.key(result) for result in results])
-    return [[interval([next(losses) for _ in range(seeds)]).mean for _ in range(length)] for length in lengths]
+    return [[interval([next(losses) for _ in range(runs)]).mean for _ in range(length)] for length in lengths]
 
 
 def _beyond(tuned: Tuned) -> list[float]:

@@ -120,7 +120,7 @@ def _trained(
     planned = batch.plan_of(request, context, document, loaded, runs, names, capture)
     batch.warn_of_rounding(planned, frontend)
     batch.require_memory_for(planned)
-    return batch.record(TrainingSweep(planned), request, context, digest, len(runs))
+    return batch.record(TrainingSweep(planned, len(folds)), request, context, digest, len(runs))
 
 
 def _points(axes: Sequence[Axis], seeds: int, base: int) -> list[Trial]:

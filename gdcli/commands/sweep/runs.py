@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isfinite, nan
+from math import inf, isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,21 @@ SHOWN = 50
 """Rows of a printed table; a sweep of more shows its best."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """A run, or a point's mean over its folds: its final loss, and what it is ranked by."""
+
+    label: str
+    loss: float
+    value: float
+
+
 @dataclass(slots=True)
 class TrainingSweep:
     """A sweep over keys: its runs, one folder, a table of them."""
 
     plan: Plan
+    folds: int = 0  # that each point was trained on, the last axis
     folder: Path = Path()
     again: bool = False
     results: list[Result] = field(default_factory=list)
@@ -58,12 +68,12 @@ class TrainingSweep:
 
     def summary(self) -> dict[str, Any]:
         """Return the best run, and what it was ranked by where that is not the final loss."""
-        by = self.plan.ranking
-        best = ranked(self.results, by)[0] if self.results else None
+        by, best = self.plan.ranking, self._best_point()
         if best is None:
             return {}
         found: dict[str, Any] = {"best": best.label, "best_loss": best.loss}
-        return found if by.name == "final_loss" else {**found, "ranked_by": by.name, "best_value": by.value(best)}
+        found |= {"folds": self.folds} if self.folds else {}
+        return found if by.name == "final_loss" else {**found, "ranked_by": by.name, "best_value": best.value}
 
     def table(self) -> str:
         """Return the table that is printed: a row per run in the order asked for; of many, the best and the count."""
@@ -80,12 +90,28 @@ class TrainingSweep:
 
     def _best(self) -> str:
         """Say which run is the best by a metric or held-out rows; by the final loss the table says it itself."""
-        by = self.plan.ranking
-        best = next(iter(ranked(self.results, by)), None)
-        if by.name == "final_loss" or best is None or len(self.results) < 2 or not isfinite(by.key(best)):
+        by, best = self.plan.ranking, self._best_point()
+        if by.name == "final_loss" or best is None or len(self.results) < 2 or not isfinite(best.value):
             return ""
         which = "highest" if by.highest_first else "lowest"
-        return f"best by {by.name}, the {which} first: {best.label} ({by.value(best):.6g})\n"
+        score = f"the mean {by.name} over {self.folds} folds" if self.folds else by.name
+        return f"best by {score}, the {which} first: {best.label} ({best.value:.6g})\n"
+
+    def _best_point(self) -> _Point | None:
+        """Return the best run, or the best point over all its folds; None where no run has ended."""
+        by = self.plan.ranking
+        if not self.folds:
+            best = next(iter(ranked(self.results, by)), None)
+            return None if best is None else _Point(best.label, best.loss, by.value(best))
+        found: dict[tuple[Any, ...], list[Result]] = {}
+        for result in self.results:
+            found.setdefault(result.values[:-1], []).append(result)
+        sign, points = (-1 if by.highest_first else 1), []
+        for members in found.values():
+            missing = [inf] * (self.folds - len(members))  # of an interrupted sweep: it comes last
+            key, loss = (interval([*map(of, members), *missing]).mean for of in (by.key, lambda run: run.rank))
+            points.append((key, _Point(members[0].label.rpartition(",fold=")[0], loss, sign * key)))
+        return min(points, key=lambda pair: pair[0])[1] if points else None
 
     def _without_chance(self) -> str:
         if "seed" not in (axes := self.plan.axes):
