@@ -39,7 +39,7 @@ def _told(words: list[str], capsys: Capture) -> str:
 OVERRIDES = [
     ("optimizer.lrr=1", "command line:1:1: unknown key 'optimizer.lrr'. Did you mean 'optimizer.lr'?"),
     ("epoch=1", "command line:1:1: unknown key 'epoch'. Did you mean 'epochs'?"),
-    ("qqq=1", "command line:1:1: unknown key 'qqq'. Known: batch, checkpoint, data, description, device"),
+    ("qqq=1", "command line:1:1: unknown key 'qqq'. Known: batch, checkpoint, clip, data, description, device"),
     ("bias=true", "command line:1:1: 'bias' could be data.generate.bias or model.bias. Write the whole path"),
     ("hello", "an override is key=value (got 'hello')"),
     ("=1", "an override is key=value (got '=1')"),
