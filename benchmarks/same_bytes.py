@@ -35,7 +35,44 @@ from typing import Any
 import trees
 
 OVERFLOW = "0.1 took a norm whose sum of squares overflowed for an infinite gradient, and ended a fleet's run there"
+WITHOUT_EFFECT = "config.yaml leaves out the keys that have no effect, such as the size of full batches"
+WHOLE = "`show` cuts no value in a pipe"
+REACHES = "the spec's settings reach the row of a comparison that has its optimizer, and its batches are shuffled"
+EDGE = "a picture tells that the minimum is at the edge of the range"
+ORDER = "the spec asks for its rows in order, since stochastic shuffles by default"
+BEST = "best_loss is of all rows at the end of each epoch, whatever is printed"
+FEW = "the picture of few steps has their losses in numbers, and that after the last update"
+MEAN = "the short last batch of an epoch weighs less in its mean"
+KEPT = "means and deviations are kept"
+NOTHING = "--fleet off of a sweep that trains nothing is refused"
 EXPECTED: tuple[tuple[str, str, str, str], ...] = (
+    ("*", "*", "*config.yaml", WITHOUT_EFFECT),
+    ("*", "*, show last", "stdout", WHOLE),
+    ("*", "compare *--optimizers sgd,adam*", "*", REACHES),
+    ("gd_variants", "compare*", "*", REACHES),
+    ("*", "sweep*", "*/sweep.png", EDGE),
+    ("linear_autograd", "*", "*spec.yaml", ORDER),
+    ("linear_manual", "*", "*spec.yaml", ORDER),
+    ("gd_variants", "sweep *", "*", BEST),
+    ("linear_autograd", "sweep *", "*", BEST),
+    ("linear_manual", "sweep *", "*", BEST),
+    ("backprop_2x2*", "run*", "*/loss.png", FEW),
+    ("chain_rule", "run*", "*/loss.png", FEW),
+    ("loss_*", "run*", "*/loss.png", FEW),
+    ("loss_cross_entropy", "explain *", "stdout", "squared loss and cross-entropy are compared on the spec's own rows"),
+    ("house_price", "*", "*/preprocessing.json", KEPT),
+    ("linear_sweep", "sweep --fleet off", "*", NOTHING),
+    ("rosenbrock_optimizers", "sweep --fleet off", "*", NOTHING),
+    ("mlp*", "run*", "*/loss.png", MEAN),
+    ("softmax_regression", "run*", "*/loss.png", MEAN),
+    ("softmax_regression", "*", "*/preprocessing.json", KEPT),
+    (
+        "mlp_digits",
+        "compare*",
+        "*",
+        "columns are named validation_loss, ...; epoch means, best_loss",
+    ),
+    ("mlp_digits", "*", "*spec.yaml", "log_uniform_values is a random draw now, the even grid is log_grid"),
     ("himmelblau", "sweep dtype=float* --param lr=0.003,0.03,0.3*", "*", OVERFLOW),
     ("nn_linear", "sweep dtype=float32 --param lr=0.003,0.03,0.3*", "*", OVERFLOW),
     ("rosenbrock_optimizers", "sweep dtype=float* --param lr=0.003,0.03,0.3*", "*", OVERFLOW),
@@ -157,17 +194,16 @@ class Server:
     def files(self) -> dict[str, bytes]:
         """Return the files of the folder by their names without times, their contents without the tree's path.
 
-        Where config.yaml has that path, the request's hashes are of it too.
+        The request's hashes, of config.yaml too, are left out.
         """
         found = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
         kept = [path for path in found if not any(fnmatchcase(path.name, pattern) for pattern in LEFT_OUT)]
-        here, files, has_path = str(self.tree).encode(), {}, False
+        here, files = str(self.tree).encode(), {}
         for path in kept:
             content = path.read_bytes()
-            has_path |= path.name == "config.yaml" and here in content
             files[STAMP.sub("TIME", str(path.relative_to(self.folder)))] = content.replace(here, b"TREE")
         for name in files:
-            if has_path and name.endswith("/request.json"):
+            if name.endswith("/request.json"):
                 files[name] = HASHES.sub(rb"\1HASH", files[name])
         return files
 
@@ -220,7 +256,7 @@ def reading(kind: str) -> list[Command]:
 
 # --- what is compared -------------------------------------------------------------------------------------------------
 
-STAMP = re.compile(r"\d{8}-\d{6}(?=-[0-9a-f]{8})")  # of a record's folder; the digits after it are the spec's
+STAMP = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")  # of a record's folder: its time, and a hash of its config.yaml
 HASHES = re.compile(rb'("(?:config_)?sha256": )"[0-9a-f]{64}"')
 MASKS = (
     (STAMP, "TIME"),

@@ -65,6 +65,10 @@ class DamagedError(MachineError):
     """A file that is not what was written, or does not hold what such a file holds."""
 
 
+MAX_KNOWN = 40
+"""Names that are listed where none is near."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a sentence with the known name nearest to a misspelled one, else the list of them.
 
@@ -77,7 +81,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name, names, n=1, cutoff=0.6) or get_close_matches(name.lower(), names, n=1, cutoff=0.6)
     if close:
         return f"Did you mean '{close[0]}'?"
-    return f"Known: {', '.join(names[:40])}" if names else ""
+    more = f" and {len(names) - MAX_KNOWN:,} more" if len(names) > MAX_KNOWN else ""
+    return f"Known: {', '.join(names[:MAX_KNOWN])}{more}" if names else ""
 
 
 _BLANK = frozenset("\u115f\u1160\u3164\uffa0")  # letters by category, yet nothing is seen

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf, isfinite
+from math import inf, isfinite, isnan
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +17,11 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.int64]
 Status = Literal["finished", "stopped", "diverged", "interrupted", "failed"]
+
+
+def plain(numbers: Sequence[float]) -> str:
+    """Return numbers as Python prints them, with blanks between."""
+    return " ".join(map(repr, numbers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,11 @@ class Prediction:
 
     asked: float | int | tuple[float | int, ...]
     output: Floats  # [O], in the run's dtype
+
+    def text(self, when: str, output_text: Callable[[list[float]], str] = plain) -> str:
+        """Return it as a line; ``when`` is before or after training."""
+        asked = self.asked if isinstance(self.asked, tuple) else (self.asked,)
+        return f"predict ({when} training) {plain(asked)} {output_text(self.output.tolist())}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +175,14 @@ class Outcomes:
     best_loss: Floats  # [R]
     best_step: Integers  # [R]
     values: Floats  # [R, P] rows of theta, see Theta.as_parameters
-    metrics: Mapping[str, Floats]  # [R] each
+    metrics: Mapping[str, Floats | Integers]  # [R] each
     predictions: tuple[Prediction | None, ...]
 
     def of_run(self, run: int, as_parameters: Callable[[Floats], tuple[Parameter, ...]]) -> Outcome:
         """Return one run's outcome; ``as_parameters`` names the entries of its row of theta."""
-        diverged = self.status[run] == "diverged"
+        metrics: dict[str, float] = {}
+        if self.status[run] != "diverged":  # whole numbers stay whole
+            metrics = {name: column[run : run + 1].tolist()[0] for name, column in self.metrics.items()}
         return Outcome(
             status=self.status[run],
             message=self.message[run],
@@ -180,12 +192,33 @@ class Outcomes:
             best_loss=float(self.best_loss[run]),
             best_step=int(self.best_step[run]),
             parameters=as_parameters(self.values[run]),
-            metrics={} if diverged else {name: float(column[run]) for name, column in self.metrics.items()},
+            metrics=metrics,
             prediction=self.predictions[run],
         )
 
 
 Event = Start | StepBlock | Outcome
+
+
+def where_diverged(status: str, message: str) -> str:
+    """Return where a run diverged, in the first words of its message; nothing for one that did not.
+
+    >>> where_diverged("diverged", "diverged at step 4 (epoch 2): the loss is inf. Try a smaller lr")
+    'diverged at step 4'
+    """
+    return message.partition(" (")[0] or "diverged" if status == "diverged" else ""
+
+
+def with_last(losses: NDArray[np.float64], loss: float, diverged: str) -> NDArray[np.float64]:
+    """Return the losses [K] before each update, and that after the last where the run came so far.
+
+    One that diverged at a step, by :func:`where_diverged`, did not, nor one that has not ended.
+
+    >>> with_last(np.array([4.0, 2.0]), 1.0, "").tolist(), with_last(np.array([4.0, 2.0]), np.nan, "").tolist()
+    ([4.0, 2.0, 1.0], [4.0, 2.0])
+    """
+    came = isfinite(loss) or diverged.startswith("diverged after")
+    return np.append(losses, loss) if came else losses
 
 
 def l2_norms(kept: Floats) -> Floats:
@@ -240,7 +273,7 @@ class Result:
     to_target: int | None = None  # steps after which the loss was first at the target or below; None: never
     losses: NDArray[np.float64] | None = None  # [steps] of every step, before its update
     parameters: tuple[Parameter, ...] | None = None  # at the end
-    path: NDArray[np.float64] | None = None  # [steps + 1, P] all scalars at the start and after every step
+    path: NDArray[np.float64] | None = None  # [steps + 1, P] all scalars from the start on; a row of NaN if diverged
     kernel: str = "single"
 
     @property
@@ -261,7 +294,7 @@ def results_row(result: Result, metrics: Sequence[str] = (), effort: Effort | No
     values = [value if value is None or isinstance(value, int | float | str) else str(value) for value in result.values]
     losses = [value if isfinite(value) else None for value in (result.loss, result.best_loss)]
     reached = [] if effort is None else list(effort.of(result.to_target))
-    numbers = [result.metrics.get(name) for name in metrics]
+    numbers = [None if (value := result.metrics.get(name)) is None or isnan(value) else value for name in metrics]
     hashes = result.hashes or (None, None, None)
     return [result.number, *values, result.status, *losses, result.steps, result.epochs, *reached, *numbers, *hashes]
 
@@ -273,6 +306,7 @@ class Effort:
     samples: int
     rows: int  # a step
     steps_per_epoch: int
+    sums: bool = False  # whether the loss of a step is the sum over its rows, not their mean
 
     def evaluations(self, steps: int) -> int:
         """Return the gradient evaluations of the first steps; the last batch of an epoch may be smaller.
@@ -283,8 +317,37 @@ class Effort:
         if not self.samples:
             return steps
         epochs, rest = divmod(steps, self.steps_per_epoch)
-        whole = min(self.samples, self.rows * self.steps_per_epoch)
-        return epochs * whole + rest * self.rows
+        return epochs * self._whole + rest * self.rows
+
+    @property
+    def _whole(self) -> int:
+        return min(self.samples, self.rows * self.steps_per_epoch)  # rows an epoch
+
+    def epoch_losses(self, losses: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the loss of each epoch from those of all steps so far [K]: Σ n L / Σ n, n the rows of a step.
+
+        Of a loss that is a sum Σ L. An epoch cut short has none, unless it is the first, or the run diverged in it; its
+        sum is scaled to the rows of a whole one.
+
+        >>> Effort(7, 6, 2).epoch_losses(np.array([20 / 3, 0.0, 7.0])).round(3).tolist()
+        [5.714]
+        >>> Effort(7, 6, 2, sums=True).epoch_losses(np.array([36.0])).tolist()
+        [42.0]
+        """
+        whole = len(losses) // self.steps_per_epoch * self.steps_per_epoch
+        if whole and np.isfinite(losses[whole:]).all():
+            losses = losses[:whole]
+        starts = np.arange(0, len(losses), self.steps_per_epoch)
+        if self.steps_per_epoch == 1 or not len(starts):
+            return losses
+        share = np.ones(self.steps_per_epoch)  # of a whole batch
+        share[-1] = self._whole / self.rows - (self.steps_per_epoch - 1)
+        share = np.resize(share, len(losses))
+        seen = np.add.reduceat(share, starts)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.sums:
+                return np.add.reduceat(losses, starts) * (self._whole / self.rows / seen)
+            return np.asarray(np.add.reduceat(losses * share, starts) / seen)
 
     def of(self, steps: int | None) -> tuple[int | None, float | None, int | None]:
         """Return steps, epochs and gradient evaluations; nothing for what was never reached."""

@@ -44,7 +44,7 @@ def test_the_options_it_names_are_those_of_the_commands(gdcli, monkeypatch: pyte
     monkeypatch.setenv("COLUMNS", "200")
     commands = (
         "run", "sweep", "compare", "explain", "check", "plot", "ema", "catalog", "cp", "validate", "schema",
-        "ls", "show", "diff", "rm", "export",
+        "ls", "show", "diff", "rm", "export", "resume", "verify",
     )  # fmt: skip
     known = {command: options(gdcli, command) for command in commands}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README))

@@ -1,82 +1,76 @@
-"""The command line: each command a thin function; :func:`main` is the one error boundary."""
+"""The command line: each command a thin function; :func:`main` is the one error boundary.
+
+Nothing of others is imported before the signals are handled: that takes longer than many a command.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
-import typer
-
-from gdcli.cli.output import no_more_output
-from gdcli.cli.signals import STOPPING, Signals
-from gdcli.errors import GdcliError
-
-
-def app() -> typer.Typer:
-    """Return the Typer application with every command."""
-    from gdcli.cli import records, specs, train
-
-    application = typer.Typer(
-        name="gdcli",
-        help="Gradient-descent and backpropagation experiments from one YAML file, exact to the digit.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-
-    @application.callback(invoke_without_command=True)
-    def options(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
-        if version:
-            from gdcli import __version__
-
-            print(__version__)
-            raise typer.Exit
-
-    commands = (
-        train.run, train.sweep, train.compare, train.resume, train.verify, specs.explain, specs.check, specs.plot,
-        specs.ema, specs.catalog, records.ls, records.show, records.diff, records.rm, records.export, specs.validate,
-        specs.schema, specs.cp,
-    )  # fmt: skip
-    for command in commands:
-        application.command()(command)
-    return application
-
+from gdcli.cli.signals import STOPPING, Signals, handled_by, leave
 
 # Neither pydantic nor torch is to look through all installed packages for plugins, and run what it finds: a spec is
 # read the same way everywhere, and the search takes longer than the rest of a small run.
 _NO_PLUGINS = {"PYDANTIC_DISABLE_PLUGINS": "__all__", "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
 
 
+_NO_ROOM = re.compile("failed to map segment|annot allocate memory|_find_and_load")
+"""What a library's import says where there is not enough memory; the last is Python's, of one that said nothing."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; every foreseen error is one message on standard error."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
+    if argv[:1] == ["help"]:
+        argv = [*argv[1:2], "--help"]
+    elif argv == ["version"]:
+        argv = ["--version"]
     for variable, value in _NO_PLUGINS.items():
         os.environ.setdefault(variable, value)
     _open_streams()
+    if not _is_somewhere():
+        return _told("the working folder is no longer there: cd to another one", 3)
     signals = Signals()
     try:
+        with handled_by(leave):  # modules in C do not expect an exception in the middle
+            import typer
+
+            from gdcli.cli import application
         with signals.stoppable():
-            command = typer.main.get_command(app())
+            command = typer.main.get_command(application.app())
             code = int(command(args=argv, prog_name="gdcli", standalone_mode=False, obj=signals) or 0)
             sys.stdout.flush()
         return signals.code if signals.came and code == 130 else code  # Typer returns 130 for any signal
     except BaseException as error:
+        from gdcli.errors import GdcliError
+
         if signals.came and not isinstance(error, GdcliError):  # whatever a library has made of the signal
             return signals.code
-        return _ended(error)
+        return _ended(error, argv)
 
 
-def _ended(error: BaseException) -> int:
+def _ended(error: BaseException, argv: Sequence[str]) -> int:
     """Tell what ended a command, and return the exit code for it."""
+    if isinstance(error, ImportError | SystemError) and _NO_ROOM.search(str(error)):
+        return _told("there is not enough memory", 3)
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    import typer
+
+    from gdcli.cli.output import no_more_output
+    from gdcli.errors import GdcliError
+
     try:
         raise error
     except typer.Exit as done:
         return done.exit_code
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort:
         return 130
     except BrokenPipeError:
         no_more_output()
@@ -85,10 +79,46 @@ def _ended(error: BaseException) -> int:
         return _told(str(error), error.exit_code)
     except OSError as error:
         return _told(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), 3)
+    except MemoryError:
+        return _told("there is not enough memory", 3)
     except Exception as error:
         if not hasattr(error, "format_message"):  # Typer's usage errors have it; anything else is a bug of ours
             return _bug()
-        return _told(f"{error.format_message().replace('Value error, ', '').rstrip('.')}. Try 'gdcli --help'.", 2)
+        return _told(_usage(error, argv), 2)
+
+
+_SYNONYMS = {"train": "run", "fit": "run", "list": "ls", "delete": "rm", "tune": "compare", "init": "cp", "copy": "cp"}
+"""Commands of other programs, by ours."""
+
+
+def _usage(error: Any, argv: Sequence[str]) -> str:
+    """Return what is wrong with a command line, and where to read on: Typer's own words, and the key of an option."""
+    from difflib import get_close_matches
+
+    context = getattr(error, "ctx", None)
+    words = error.format_message().replace("Value error, ", "").rstrip(".")
+    option = getattr(error, "option_name", "")
+    name = words.partition("No such command '")[2].partition("'")[0]
+    if context is not None and name and (close := get_close_matches(name, [*context.command.commands, *_SYNONYMS], 1)):
+        words = f"No such command '{name}'. Did you mean '{_SYNONYMS.get(close[0], close[0])}'"
+    elif option and context is not None and any(each.name == "words" for each in context.command.params):
+        from gdcli.spec.overrides import key_of
+
+        if key := key_of(option.lstrip("-").replace("-", "_")):
+            words = f"No such option: {option}. A key of the spec has no dashes: {key}=VALUE"
+    ends = "" if words.endswith("?") else "?" if "Did you mean" in words else "."
+    # where an option lacks its value, the error does not know its command
+    path = context.command_path if context is not None else " ".join(["gdcli", *argv[:1]])
+    return f"{words}{ends} Try '{path} --help'."
+
+
+def _is_somewhere() -> bool:
+    """Say whether the working folder is there: without one torch ends the process, with words of its own."""
+    try:
+        os.getcwd()  # noqa: PTH109  # before anything is imported
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _open_streams() -> None:
@@ -103,11 +133,12 @@ def _open_streams() -> None:
 
 
 def _told(message: str, code: int) -> int:
+    from gdcli.cli.output import wrapped
     from gdcli.spec.scalars import shown
 
     lines = [shown(line, limit=2000) for line in message.splitlines()]
     with suppress(OSError):
-        print("\n".join(lines), file=sys.stderr)
+        print(wrapped("\n".join(lines), sys.stderr), file=sys.stderr)
     return code
 
 

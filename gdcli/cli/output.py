@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import re
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from shutil import get_terminal_size
+from typing import Any, TextIO
 
 from gdcli.cli.signals import Signals, importing
 from gdcli.commands.context import Frontend, Show
@@ -17,11 +21,30 @@ from gdcli.errors import MachineError, visible
 from gdcli.storage.files import existing, json_file, json_text
 
 
-def say(text: str) -> None:
+def wrapped(text: str, stream: TextIO) -> str:
+    """Break lines that are longer than a terminal is wide, between words; what is no terminal gets them whole."""
+    if not stream.isatty():
+        return text
+    width = get_terminal_size().columns
+    return "\n".join(_broken(line, width) if len(line) > width else line for line in text.split("\n"))
+
+
+def _broken(line: str, width: int) -> str:
+    found = re.match(r" *(\S+  +)?", line)  # what goes on below stands under the second column of a list
+    hanging = found[0] if found and len(found[0]) <= width // 2 else ""
+    return textwrap.fill(
+        line[len(hanging) :], width, initial_indent=hanging, subsequent_indent=" " * max(2, len(hanging)),
+        expand_tabs=False, replace_whitespace=False, break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def say(text: str, *, wrap: bool = False) -> None:
     """Write to standard output as UTF-8 whatever the locale; once its reader is gone, what follows is dropped quietly.
 
     Raises MachineError for a full disk.
     """
+    if wrap:
+        text = wrapped(text, sys.stdout)
     try:
         sys.stdout.flush()
         sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
@@ -45,7 +68,7 @@ def arguments() -> tuple[str, ...]:
 def note(text: str) -> None:
     """Print a line to standard error."""
     with contextlib.suppress(OSError):
-        print(visible(text, keep="\n"), file=sys.stderr, flush=True)
+        print(wrapped(visible(text, keep="\n"), sys.stderr), file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:
@@ -53,16 +76,16 @@ def warn(text: str) -> None:
     note(f"warning: {text}")
 
 
-def print_log(folder: Path) -> None:
-    """Print log.txt as it is; on a terminal with control characters as escapes, of which gdcli writes none."""
+def print_file(path: Path) -> None:
+    """Print a text of a record as it is; on a terminal control characters as escapes, of which gdcli writes none."""
     on_terminal = sys.stdout.isatty()
-    with existing(folder / "log.txt") as stream:
-        while lines := stream.readlines(2**20):
-            text = b"".join(lines).decode(errors="replace")
+    with existing(path) as stream:
+        log = io.TextIOWrapper(stream, "utf-8", errors="replace", newline="")
+        while text := log.read(2**20):
             say(visible(text, keep="\t\n") if on_terminal else text)
 
 
-AFTER_SECONDS = 1.0
+AFTER_SECONDS = 0.2
 
 
 def bar(total: int) -> Any:
@@ -90,9 +113,14 @@ class Console:
         return Frontend(text, self.note, self.warn, self._progress, importing, self.signals.interruptible)
 
     def text(self, text: str) -> None:
-        """Print a part of the product."""
+        """Print a part of the product as it is."""
         self._hide()
         say(text)
+
+    def report(self, text: str) -> None:
+        """Print JSON, or text that a terminal may break between words."""
+        self._hide()
+        say(text, wrap=not self.json)
 
     def note(self, text: str) -> None:
         """Print a line to standard error."""
@@ -107,7 +135,7 @@ class Console:
     def _progress(self, unit: str, total: int) -> Iterator[Show]:
         """Yield what shows how much is done, the loss, and how fast it goes: steps a second, or runs.
 
-        A bar is shown on a terminal only and for work over a second.
+        A bar is shown on a terminal only, within 0.3 seconds of the first step.
         """
         begun, wanted = time.perf_counter(), not self.quiet and sys.stderr.isatty()
 
@@ -143,4 +171,4 @@ def say_ended(folder: Path, *, json: bool) -> None:
     if json:
         say(json_text({"folder": str(folder), **(json_file(folder / "summary.json") or {})}))
     else:
-        print_log(folder)
+        print_file(folder / "log.txt")

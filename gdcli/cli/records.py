@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from gdcli.cli import options
-from gdcli.cli.output import Console, note, print_log, say
+from gdcli.cli.output import Console, note, print_file, say
 from gdcli.commands.context import shown_path
 from gdcli.errors import SpecError
 from gdcli.spec.scalars import shown
@@ -26,6 +27,12 @@ RunArgument = Annotated[
 ]
 DISPENSABLE = ("when", "duration", "best_loss", "kind", "steps")
 """Columns that a terminal too narrow for all does without, in this order; the id has the time in it."""
+WIDE = 160
+"""Letters of a terminal from which on it shows what each spec says of itself."""
+NAME = 8
+"""Letters of a name that a narrow terminal has at least."""
+CELL = 24
+"""Letters of a key's values at most, on a terminal, where several keys are shown."""
 COLOURS = {
     "finished": "green", "stopped": "green", "diverged": "red", "failed": "red", "damaged": "red",
     "interrupted": "yellow", "unfinished": "yellow", "running": "cyan",
@@ -49,11 +56,14 @@ def ls(
     ] = False,
     top: Annotated[int | None, typer.Option(min=0, help="Only the first so many.")] = None,
     status: Annotated[str | None, typer.Option(help="Only those that ended so: finished, diverged, ...")] = None,
+    tag: Annotated[str | None, typer.Option(metavar="WORD", help="Only those that have this tag.")] = None,
     json: options.JsonOption = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print a CSV, all digits.")] = False,
     md: Annotated[bool, typer.Option("--md", help="Print a Markdown table.")] = False,
 ) -> int:
     """List the records, the newest first. On a narrow terminal the time and other columns are left out.
+
+    --sort-by puts the best first: the least, or the highest of a metric such as accuracy.
 
     Example: gdcli ls --sort-by final_loss --top 10 --only-changed
     """
@@ -62,12 +72,16 @@ def ls(
     from gdcli.commands.list import folders_of, listing
 
     folders = folders_of(folder, output)
-    found = listing(folders, status=status, sort_by=sort_by, reverse=reverse, only_changed=only_changed, top=top)
+    on_terminal = sys.stdout.isatty() and not (json or csv or md)
+    found = listing(
+        folders, status=status, tag=tag, sort_by=sort_by, reverse=reverse, only_changed=only_changed, top=top,
+        described=on_terminal and get_terminal_size().columns >= WIDE,
+    )  # fmt: skip
     if json or csv or md:
         say(found.json() if json else found.csv() if csv else found.markdown())
     elif not found.rows:
         note("no records")
-    elif sys.stdout.isatty():
+    elif on_terminal:
         _on_terminal(found)
     else:
         say(found.text())
@@ -80,35 +94,68 @@ def _on_terminal(found: Listing) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from gdcli.commands.list import COLUMNS
     from gdcli.report.tables import number
 
     console = Console(highlight=False, markup=False, emoji=False)
     lines = [found.header(), *[[number(value) for value in row] for row in found.cells()]]
-    kept = _fitting(found.columns, [max(map(len, column)) for column in zip(*lines, strict=True)], console.width)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    keys = range(len(COLUMNS), len(widths))
+    for k in keys if len(keys) > 1 else ():
+        widths[k] = min(widths[k], max(len(lines[0][k]), CELL))
+    kept = _fitting(found.columns, widths, console.width)
+    name = found.columns.index("name")
+    free = console.width - sum(widths[k] + 2 for k in kept if found.columns[k] not in ("name", "description"))
+    widths[name] = min(widths[name], max(NAME, free))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for k in kept:
         numbers = all(not isinstance(row[k], str) for row in found.cells())
-        table.add_column(Text(lines[0][k], style="bold"), justify="right" if numbers else "left", no_wrap=True)
+        width = None if found.columns[k] == "description" else widths[k]  # the last takes what is left
+        table.add_column(
+            Text(lines[0][k], style="bold"), justify="right" if numbers else "left",
+            no_wrap=True, min_width=width, max_width=width,
+        )  # fmt: skip
     status = found.columns.index("status")
     for line in lines[1:]:
         table.add_row(*(Text(line[k], style=COLOURS[line[k]] if k == status else "") for k in kept))
     console.print(table)
+    if gone := sum(k not in kept for k in keys):
+        note(f"{gone} more column{'s' * (gone > 1)}: --csv prints all")
 
 
 def _fitting(columns: tuple[str, ...], widths: list[int], room: int) -> list[int]:
-    """Return which columns to show: without those that can be spared, as far as that is needed."""
+    """Return which columns to show: without those that can be spared, then the widest keys, as far as is needed.
+
+    Last goes the loss, where a short name does not leave it its room: a number is never cut.
+    """
+    from gdcli.commands.list import COLUMNS
+
     kept = list(range(len(columns)))
-    for name in DISPENSABLE:
-        if sum(widths[k] + 2 for k in kept) - 2 > room:
-            kept.remove(columns.index(name))
+    keys = sorted(range(len(COLUMNS), len(columns)), key=lambda k: widths[k], reverse=True)
+    name, loss = columns.index("name"), columns.index("final_loss")
+    for k in (*map(columns.index, DISPENSABLE), *keys, loss):
+        spare = max(0, widths[name] - NAME) if k == loss else 0
+        if sum(widths[j] + 2 for j in kept if columns[j] != "description") - 2 - spare > room:
+            kept.remove(k)
     return kept
 
 
 def show(
     ctx: typer.Context,
-    run: RunArgument,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN|SPEC [KEY=VALUE]...", help="A record: its folder, its id, a prefix, a name, last, last~1, ..."
+        ),
+    ],
     output: options.OutputOption = Path("runs"),
     top: Annotated[int, typer.Option(min=0, help="Of a sweep or a comparison: so many of its best runs.")] = 10,
+    resolved: Annotated[
+        bool,
+        typer.Option(
+            "--resolved", "--cfg", help="Print the config.yaml that a run of a spec would have, or a record's."
+        ),
+    ] = False,
     log: Annotated[bool, typer.Option("--log", help="Print its log.txt.")] = False,
     style: Annotated[
         str | None, typer.Option(help="Print the run in this style; one that is not recorded is trained again for it.")
@@ -117,25 +164,52 @@ def show(
 ) -> int:
     """Show a record: how it ended, its spec, results, files and machine.
 
-    Example: gdcli show last --style tensor
+    Examples: gdcli show last --style tensor · gdcli show mlp lr=0.1 --resolved
     """
-    if log + (style is not None) + json > 1:
-        raise SpecError("--log, --style and --json exclude each other")
+    if log + (style is not None) + json + resolved > 1:
+        raise SpecError("--log, --style, --json and --resolved exclude each other")
     from gdcli.commands import show as commands
 
+    if resolved:
+        _print_config(*options.spec_of(words), output, Console(ctx.obj))
+        return 0
+    run, *rest = words
+    if rest:
+        raise SpecError(f"'{shown(rest[0], 60)}': show takes one record; --resolved takes a spec and its overrides")
     record = read(find(run, output))
     if log or (style is not None and commands.has_style(record, style)):
-        print_log(record.folder)
+        print_file(record.folder / "log.txt")
         return 0
-    console = Console(ctx.obj)
+    console = Console(ctx.obj, json=json)
     if style is None:
-        overview = commands.RunOverview(record, top)
-        console.text(overview.json() if json else overview.text())
+        overview = commands.RunOverview(record, top, *((100, 40) if sys.stdout.isatty() else ()))
+        console.report(overview.json() if json else overview.text())
         return 0
     stopped = commands.trained_again(record, style, console.frontend())
     if stopped is not None:
         console.note(stopped)
     return 0 if stopped is None else console.signals.code
+
+
+def _print_config(spec: str, overrides: tuple[str, ...], output: Path, console: Console) -> None:
+    """Print the config.yaml that a run of a spec would have, or that of a record where there is no such spec."""
+    from gdcli.commands.show import resolved
+    from gdcli.spec import bundled
+
+    try:
+        bundled.find(spec)
+    except SpecError:
+        try:
+            config = find(spec, output) / "config.yaml"
+        except SpecError:
+            config = None
+        if config is None:
+            raise
+        if not overrides:
+            print_file(config)
+            return
+        spec = str(config)
+    say(resolved(spec, overrides, console.frontend()))
 
 
 def diff(
@@ -154,7 +228,7 @@ def diff(
     from gdcli.commands.diff import differences
 
     found = differences(*(read(find(text, output)) for text in (a, b)))
-    say(found.json() if json else found.text())
+    say(found.json() if json else found.text(), wrap=not json)
     return int(exit_code and bool(found))
 
 
@@ -207,8 +281,9 @@ def agreed(folders: Sequence[Path]) -> bool:
 def export(
     run: RunArgument,
     form: Annotated[
-        Literal["csv", "parquet", "tensorboard"], typer.Option("--format", "-f", help="What to write.")
-    ] = "csv",
+        Literal["csv", "parquet", "tensorboard"] | None,
+        typer.Option("--format", "-f", help="What to write. Default: what the file's ending says, else csv."),
+    ] = None,
     to: Annotated[
         Path | None,
         typer.Option(
@@ -227,22 +302,23 @@ def export(
 
     Example: gdcli export last --format parquet -o last.parquet
     """
-    if long and form == "tensorboard":
-        raise SpecError("--long is for csv and parquet; TensorBoard gets all steps of all runs anyway")
     from gdcli.commands import export as exporting
 
+    kind = exporting.form_of(form, to)
     record = read(find(run, output))
-    if form == "tensorboard":
+    if kind == "tensorboard":
+        if long:
+            raise SpecError("--long is for csv and parquet; TensorBoard gets all steps of all runs anyway")
         folder = to or Path("tensorboard")
         files = exporting.to_tensorboard(record, folder, force=force)
         return written(folder / record.id, f"{len(files):,} event file{'s' * (len(files) != 1)} in ", quiet=quiet)
     table = exporting.table_of(record, long=long)
-    if form == "csv" and to is None:
+    if kind == "csv" and to is None:
         for piece in table.csv():
             say(piece.decode())
         return 0
     path = to or Path(f"{record.id}.parquet")
-    exporting.to_file(table, path, form, force=force)
+    exporting.to_file(table, path, kind, force=force)
     return written(path, "", quiet=quiet)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gdcli.engine.loop import Interrupt
 
+IMPORTING = "importing torch ..."
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -33,6 +34,11 @@ def handled_by(handle: Callable[[int, Any], None]) -> Iterator[None]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+def leave(number: int, frame: object) -> None:
+    """End the process on the spot: nothing has been written."""
+    os._exit(128 + number)
 
 
 class Signals:
@@ -74,6 +80,8 @@ class Signals:
 def importing() -> Iterator[None]:
     """Import torch faster, and let a signal end the process on the spot meanwhile, before anything is written.
 
+    On a terminal it is told when that takes over a second.
+
     Modules in C do not expect an exception in the middle: some abort, others make it look like a bug. Garbage
     collection would look again and again at a million objects that all stay: without it, and with them set aside for
     good, the command starts a tenth faster.
@@ -82,7 +90,33 @@ def importing() -> Iterator[None]:
         yield
         return
     gc.disable()
-    with handled_by(lambda number, frame: os._exit(128 + number)):
-        yield
+    shown: list[str] = []
+
+    def show(text: str) -> None:
+        shown.append(text)
+        print(text, end="\r", file=sys.stderr, flush=True)
+
+    late = threading.Timer(1.0, show, [IMPORTING])
+    late.daemon = True
+    if sys.stderr.isatty():
+        late.start()
+
+    def clear() -> None:
+        late.cancel()
+        if late.is_alive():  # it may be about to show
+            late.join()
+        if shown:
+            show(" " * len(IMPORTING))
+
+    def clear_and_leave(number: int, frame: object) -> None:
+        with contextlib.suppress(OSError, RuntimeError):  # a terminal that is gone, a line half written
+            clear()
+        leave(number, frame)
+
+    try:
+        with handled_by(clear_and_leave):
+            yield
+    finally:
+        clear()
     gc.freeze()
     gc.enable()

@@ -82,7 +82,7 @@ def check(
     torch.set_num_threads(resolve_threads(loaded))
     dtypes: tuple[check.Dtype, ...] = ("float64", "float32") if dtype == "both" else (dtype,)
     report = check.check(loaded, dtypes, tolerance)
-    say(report.json() if json else report.text())
+    say(report.json() if json else report.text(), wrap=not json)
     return 0 if report.passed else 1
 
 
@@ -163,6 +163,7 @@ def validate(
 ) -> int:
     """Check specs without running them: every problem with file, line and column. Exit 2 if there is one."""
     from gdcli.commands import specs
+    from gdcli.spec import bundled
     from gdcli.spec.overrides import is_override
 
     overrides = [word for word in words if is_override(word)]
@@ -173,8 +174,11 @@ def validate(
     warnings: list[str] = []
     for name in names:
         try:
-            loaded = specs.loaded(name, overrides, "run", bounded=not no_limits)
-            warnings += specs.tried(loaded, Frontend(importing=importing)).warnings
+            source = bundled.find(name)
+            node, loaded = specs.read(source, overrides, "run", bounded=not no_limits)
+            loaded = specs.tried(loaded, Frontend(importing=importing))
+            warnings += loaded.warnings
+            specs.require_blocks(source, node, loaded)
         except SpecError as error:
             found += str(error).splitlines()
     for warning in [] if json else warnings:
@@ -196,16 +200,17 @@ def schema() -> None:
 
 
 def cp(
-    name: Annotated[str | None, typer.Argument(help="A bundled spec; without it, the list of them.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A bundled spec; without it, all of them, a line each.")] = None,
     path: Annotated[Path | None, typer.Argument(help="Where to: a file or a folder. Default: here.")] = None,
     force: options.ForceOption = False,
 ) -> None:
-    """Copy a bundled spec, with its data file if it has one, out of the package."""
+    """Copy a bundled spec, with its data file and the JSON Schema that editors check it with, out of the package."""
     from gdcli.commands import specs
     from gdcli.spec import bundled
 
     if name is None:
-        say("".join(f"{each}\n" for each in bundled.names()))
+        width = max(map(len, bundled.names()))
+        say("".join(f"{each:<{width}}  {specs.description(each)}\n" for each in bundled.names()), wrap=True)
         return
     for new in specs.copy(name, path, force=force):
         note(f"wrote {shown_path(new)}")
@@ -215,12 +220,15 @@ def catalog(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KIND] [NAME]", help="model, loss, activation, optimizer, scheduler, data or style; a name of one."
+            metavar="[KIND] [NAME]",
+            help="model, loss, activation, optimizer, scheduler, data, style, dataset or layer; a name of one.",
         ),
     ] = None,
     json: options.JsonOption = False,
 ) -> int:
-    """List every model, loss, activation, optimizer, scheduler, data generator and style, or describe one.
+    """List every model, loss, activation, optimizer, scheduler, data generator, style, data set and layer of torch.
+
+    With a name it is described.
 
     Examples: gdcli catalog · gdcli catalog loss · gdcli catalog optimizer adam
     """
@@ -233,7 +241,7 @@ def catalog(
     if json:
         say(json_text(list(map(asdict, found))))
     elif in_full:
-        say("\n".join(entry.text() for entry in found))
+        say("\n".join(entry.text() for entry in found), wrap=True)
     else:
-        say(ingredients.listing(found))
+        say(ingredients.listing(found), wrap=True)
     return 0

@@ -12,6 +12,7 @@ from gdcli.cli import options
 from gdcli.cli.output import Console, arguments, say_ended
 from gdcli.commands.context import Context, Ended, ExecutionOptions, shown_path
 from gdcli.errors import SpecError
+from gdcli.spec.scalars import shown
 from gdcli.storage.find import find
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def run(
     json: options.JsonOption = False,
     needed: options.NeededOption = False,
     no_limits: options.NoLimitsOption = False,
+    tag: options.TagOption = None,
 ) -> int:
     """Train one experiment: print its style, write its run folder.
 
@@ -47,9 +49,11 @@ def run(
 
     name, overrides = options.spec_of(words, seed=seed, device=device)
     source = bundled.find(name)
-    request = RunRequest(name=source.path.stem, overrides=overrides, plot=plot, no_limits=no_limits)
+    request = RunRequest(name=source.name, overrides=overrides, plot=plot, no_limits=no_limits)
     console = Console(ctx.obj, quiet=quiet, json=json)
-    context = Context(source, console.frontend(), output, needed=needed, arguments=arguments())
+    context = Context(
+        source, console.frontend(), output, needed=needed, arguments=arguments(), tags=options.tags_of(tag)
+    )
     return tell(commands.run(request, context), console)
 
 
@@ -83,7 +87,7 @@ def sweep(
     name, overrides = options.spec_of(words or [], "linear_sweep", seed=shared.seed, device=shared.device)
     source = bundled.find(name)
     request = SweepRequest(
-        name=source.path.stem, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
+        name=source.name, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
         fleet=shared.fleet, fail_fast=shared.fail_fast, param=tuple(param or ()), seeds=seeds,
         trajectory=tuple(map(lasting, trajectory or ())),
     )  # fmt: skip
@@ -131,7 +135,7 @@ def compare(
     if target is not None and not isfinite(target):
         raise SpecError(f"--target takes a loss (got {target:g})")
     request = CompareRequest(
-        name=source.path.stem, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
+        name=source.name, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
         fleet=shared.fleet, fail_fast=shared.fail_fast, optimizers=optimizers, batches=batches, seeds=seeds,
         redraw_data=redraw_data, tune=tune, tune_range=tune_range, target=target, closed_form=closed_form, x=x,
     )  # fmt: skip
@@ -143,7 +147,13 @@ def _many(ctx: typer.Context, source: Source, shared: options.ManyRuns) -> tuple
     console = Console(ctx.obj, quiet=shared.quiet, json=shared.json)
     frontend, execution = console.frontend(), ExecutionOptions(shared.jobs, shared.cluster, shared.verify)
     return console, Context(
-        source, frontend, shared.output, needed=shared.needed, arguments=arguments(), options=execution
+        source,
+        frontend,
+        shared.output,
+        needed=shared.needed,
+        arguments=arguments(),
+        options=execution,
+        tags=options.tags_of(shared.tag),
     )
 
 
@@ -153,6 +163,7 @@ def resume(
     output: options.OutputOption = Path("runs"),
     jobs: options.JobsOption = 1,
     cluster: options.ClusterOption = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run again what failed, too.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Go on though the machine or the versions differ.")] = False,
     quiet: options.QuietOption = False,
     json: options.JsonOption = False,
@@ -165,12 +176,14 @@ def resume(
 
     console = Console(ctx.obj, quiet=quiet, json=json)
     execution, frontend = ExecutionOptions(jobs, cluster), console.frontend()
-    report = again.resume(find(run, output), execution, frontend, force=force, arguments=arguments())
+    folder = find(run, output)
+    report = again.resume(folder, execution, frontend, force=force, retry_failed=retry_failed, arguments=arguments())
     if not isinstance(report, Ended):
         return tell(report, console)
     if json:
         say_ended(report.folder, json=True)
-    console.note(f"nothing is left to do: {report.status}. record: {shown_path(report.folder)}")
+    more = ", --retry-failed runs again what failed" if report.status == "failed" else ""
+    console.note(f"nothing is left to do: {report.status}{more}. record: {shown_path(report.folder)}")
     return int(report.status in ("diverged", "failed"))
 
 
@@ -191,7 +204,7 @@ def verify(
     found = again.verify(find(run, output), console.frontend(), arguments())
     if found is None:
         return console.signals.code
-    console.text(found.json() if json else found.text())
+    console.report(found.json() if json else found.text())
     return int(bool(found.differences))
 
 
@@ -202,7 +215,8 @@ def tell(report: Report, console: Console, verify: int = 0) -> int:
     """Print what a report has to say; of runs of fleets so many are verified. Return the exit code."""
     if isinstance(report, Ended):
         say_ended(report.folder, json=console.json)
-        console.note(f"not needed, it is finished already: {shown_path(report.folder)}")
+        lacking = f", without the tag {', '.join(map(shown, report.lacking))}" if report.lacking else ""
+        console.note(f"not needed, it is finished already{lacking}: {shown_path(report.folder)}")
         return 0
     from gdcli.commands.loss_grid import LossGrid
     from gdcli.commands.run import RunReport
@@ -211,7 +225,9 @@ def tell(report: Report, console: Console, verify: int = 0) -> int:
         return _run(report, console)
     if not isinstance(report, LossGrid):
         return _batch(report, console, verify)
-    console.text(report.json() if console.json else report.text())
+    console.report(report.json() if console.json else report.text())
+    if not console.quiet and (note := report.note()) is not None:
+        console.note(note)
     _where(report.folder, console, interrupted=False)
     return 0
 
@@ -220,6 +236,9 @@ def _run(report: RunReport, console: Console) -> int:
     outcome = report.finished.outcome
     if console.json:
         console.text(report.json())
+    elif not console.quiet:
+        for line in report.finished.predictions():
+            console.note(line)
     if outcome.status in ("diverged", "interrupted") or (outcome.status == "stopped" and not console.quiet):
         console.note(outcome.message)
     _where(report.folder, console, interrupted=report.interrupted)
@@ -229,7 +248,7 @@ def _run(report: RunReport, console: Console) -> int:
 def _batch(report: BatchRun, console: Console, verify: int) -> int:
     from gdcli.commands import batch
 
-    console.text(report.json() if console.json else report.table())
+    console.report(report.json() if console.json else report.table())
     verified = batch.verified(report, verify, console.frontend())
     if verified is not None:
         console.note(verified.text())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -23,11 +22,12 @@ from gdcli.spec.document import MAX_BYTES
 from gdcli.spec.scalars import shown
 from gdcli.storage import config_reader
 from gdcli.storage import request as requests
-from gdcli.storage.files import existing, json_file, json_text, required
+from gdcli.storage.files import existing, json_file, json_text, lines_of, required
 from gdcli.storage.find import folders_in
-from gdcli.storage.record import status_of
+from gdcli.storage.record import is_linked, status_of
 from gdcli.storage.request import Request, RunRequest, SweepRequest
-from gdcli.storage.run_folder import Lock
+from gdcli.storage.run_folder import Lock, scratch
+from gdcli.zoo.data_files import Moved
 
 if TYPE_CHECKING:
     from gdcli.commands.batch import BatchRun
@@ -38,15 +38,22 @@ if TYPE_CHECKING:
 
 
 def resume(
-    folder: Path, options: ExecutionOptions, frontend: Frontend, *, force: bool, arguments: tuple[str, ...] = ()
-) -> Report:
+    folder: Path, options: ExecutionOptions, frontend: Frontend, *, force: bool, retry_failed: bool = False,
+    arguments: tuple[str, ...] = (),
+) -> Report:  # fmt: skip
     """Go on where a record was stopped or killed: the same bytes in the end as if it never had been.
 
-    Raises SpecError for a record that is not to be gone on with by itself, MachineError for one that was changed or
-    begun elsewhere; ``force`` allows another machine.
+    ``retry_failed`` also runs again what failed. Raises SpecError for a record that is not to be gone on with by
+    itself, MachineError for one that was changed or begun elsewhere; ``force`` allows another machine.
     """
+    left = (None, "interrupted", "failed") if retry_failed else (None, "interrupted")
     with opened(folder, frontend) as (request, status):
-        if status not in (None, "interrupted"):
+        if isinstance(request, RunRequest) and (options.jobs > 1 or options.cluster is not None):
+            option = "--cluster" if options.cluster is not None else "--jobs"
+            raise SpecError(
+                f"{option} is for the runs of a sweep or a comparison; {shown_path(folder)} is a single run"
+            )
+        if status not in left:
             return Ended(folder, str(status))
         requests.require_config(request, folder)
         if not force:
@@ -62,7 +69,7 @@ def opened(folder: Path, frontend: Frontend) -> Iterator[tuple[Request, str | No
 
     Raises SpecError for one run of many, its record is that of all, and for a folder that a link leads to.
     """
-    if folder.is_symlink() or folder.absolute().parent.is_symlink():
+    if is_linked(folder):
         raise SpecError(f"{shown_path(folder)} is reached through a link: name the record where it is")
     if not (folder / "request.json").is_file() and (folder.absolute().parent / "request.json").is_file():
         above = shown_path(folder.absolute().parent)
@@ -86,7 +93,7 @@ def source_of(folder: Path, request: Request) -> Source:
     name = "config.yaml" if request.command == "run" else "spec.yaml"
     text = required(folder / name, MAX_BYTES)
     base = folder if request.base is None or request.command == "run" else Path(request.base)
-    return Source(base / name, str(folder / name), text)
+    return Source(base / name, str(folder / name), text, Moved(folder.absolute(), request.data_sha256))
 
 
 def _require_same_machine(folder: Path, frontend: Frontend) -> None:
@@ -182,10 +189,10 @@ def verify(folder: Path, frontend: Frontend, arguments: tuple[str, ...] = ()) ->
             raise SpecError(f"{shown_path(folder)} has not ended: gdcli resume goes on with it")
         requests.require_config(request, folder)
         _require_comparable(folder, request)
-        with tempfile.TemporaryDirectory(prefix="gdcli-verify-") as again:
-            if _interrupted(folder, request, Path(again), frontend, arguments):
+        with scratch("verify") as again:
+            if _interrupted(folder, request, again, frontend, arguments):
                 return None
-            (new,) = (path for name in Path(again).iterdir() for path in name.iterdir())
+            (new,) = (path for name in again.iterdir() for path in name.iterdir())
             found = differences(folder, new, by_time=_ended_by_time(folder))
             machine = machine_differences(json_file(folder / "environment.json") or {})
             return Verification(folder, found, machine)
@@ -277,7 +284,7 @@ def _of_file(recorded: Path, again: Path, run: str, by_time: bool) -> Difference
 
 
 def _text(stream: BinaryIO) -> Iterator[str]:
-    return (line.decode(errors="surrogateescape") for line in stream)
+    return (line.decode(errors="surrogateescape") for line in lines_of(stream))
 
 
 def _in_words(lines: Iterator[str], by_time: bool) -> Iterator[str]:

@@ -47,10 +47,15 @@ def plan_of(
         local = cluster.removeprefix("local:")
         executor, workers = dask(cluster), int(local) if local.isdecimal() else 8
     return Plan(
-        loaded=loaded, source=SpecSource(write(node.plain()), loaded.spec.name, str(context.source.path.parent)),
-        runs=runs, axes=axes, origin=context.provenance(), fleets=request.fleet == "auto", executor=executor,
-        workers=workers, fail_fast=request.fail_fast, capture=capture, folders=context.output is not None,
+        loaded=loaded, source=_source(node, loaded, context), runs=runs, axes=axes, origin=context.provenance(),
+        fleets=request.fleet == "auto", executor=executor, workers=workers, fail_fast=request.fail_fast,
+        capture=capture, folders=context.output is not None,
     )  # fmt: skip
+
+
+def _source(node: Node, loaded: Loaded, context: Context) -> SpecSource:
+    source = context.source
+    return SpecSource(write(node.plain()), loaded.spec.name, str(source.path.parent), source.moved)
 
 
 BatchRun: TypeAlias = "TrainingSweep | ComparisonRun"
@@ -99,7 +104,8 @@ def _run(work: BatchRun, interrupt: Interrupt, callbacks: BatchCallbacks, *, plo
             work.draw(callbacks.warning)
     files.replace(work.folder / "log.txt", work.table())
     ended = not interrupt.requested and len(work.results) >= len(work.plan.runs)
-    status = "finished" if ended else "interrupted"
+    failed = any(result.status == "failed" for result in work.trained)
+    status = "interrupted" if not ended else "failed" if failed else "finished"
     summary = {"status": status, "runs": len(work.results), **batch.counts(work.results), **work.summary()}
     batch.end_batch(work.folder, timing, summary)
     work.interrupted = interrupt.requested

@@ -16,7 +16,9 @@ from gdcli.errors import SpecError, nearest
 from gdcli.report import tables
 from gdcli.report.styles import STYLES
 from gdcli.spec.scalars import shown
-from gdcli.zoo.naming import MAX_WIDTH, OneOf
+from gdcli.zoo.data import DATASETS
+from gdcli.zoo.models import LAYERS
+from gdcli.zoo.naming import MAX_WIDTH, Needs, OneOf
 
 Ingredients = Mapping[str, Callable[..., Any]]
 
@@ -29,8 +31,8 @@ PLACES = {
     "data": ("data", "GENERATORS", "data: {{generate: {{kind: {0}{1}}}}}"),
 }
 """Each kind's module of the zoo, its table, and how a spec names one; ``style`` comes on top."""
-STYLE = "style"
-KINDS = (*PLACES, STYLE)
+STYLE, DATASET, LAYER = "style", "dataset", "layer"
+KINDS = (*PLACES, STYLE, DATASET, LAYER)
 _PLURALS = {"losses": "loss"}
 
 
@@ -70,6 +72,10 @@ def entries(kind: str) -> tuple[CatalogEntry, ...]:
     """Return all ingredients of a kind."""
     if kind == STYLE:
         return tuple(_style(name) for name in STYLES)
+    if kind == DATASET:
+        return tuple(CatalogEntry(kind, name, t, "", (), f"data: {{dataset: {name}}}") for name, t in DATASETS.items())
+    if kind == LAYER:
+        return tuple(_layer(name) for name in sorted(LAYERS))
     module, table, usage = PLACES[kind]
     found: Ingredients = getattr(import_module(f"gdcli.zoo.{module}"), table)
     return tuple(_entry(kind, name, function, usage) for name, function in found.items())
@@ -100,6 +106,8 @@ def listing(found: Sequence[CatalogEntry]) -> str:
     parts = []
     for kind in dict.fromkeys(entry.kind for entry in found):
         lines = [f"  {entry.name:<{width}}  {entry.title}\n" for entry in found if entry.kind == kind]
+        if kind == LAYER and len(lines) < len(found):  # among all kinds
+            lines = [f"  {len(lines)} of torch.nn's, for sequential models: gdcli catalog layer\n"]
         parts.append(f"{kind}\n{''.join(lines)}")
     return "\n".join(parts)
 
@@ -120,6 +128,12 @@ def _style(name: str) -> CatalogEntry:
     if style.needs:
         description = "\n\n".join(filter(None, [description, f"Needs {style.needs}."]))
     return CatalogEntry(STYLE, name, title, description, (), f"print: {{style: {name}}}")
+
+
+def _layer(name: str) -> CatalogEntry:
+    usage = f"model: {{type: sequential, layers: [{{layer: {name}, ...}}]}}"
+    what = "Its arguments are keys beside layer; without any the bare name serves."
+    return CatalogEntry(LAYER, name, f"The class torch.nn.{name}.", what, (), usage)
 
 
 _RAISES = re.compile(r"\s*\bRaises [^.]*\.")
@@ -182,6 +196,8 @@ def takes(annotation: Any) -> str:
 def _bound(mark: Any) -> str:
     if isinstance(mark, OneOf):
         return f"the name of an {mark.kind}" if mark.kind[0] in "aeiou" else f"the name of a {mark.kind}"
+    if isinstance(mark, Needs):
+        return f"for {mark.setting} other than 0"
     if isinstance(mark, Len):
         least = mark.min_length
         entries = f"{least} entr{'y' if least == 1 else 'ies'}"

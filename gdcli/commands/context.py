@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -66,6 +65,7 @@ class Ended:
     folder: Path
     status: str = "finished"
     interrupted: bool = False
+    lacking: tuple[str, ...] = ()  # tags that were asked for and it has not
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +89,27 @@ class Context:
     cores: int | None = None  # that `threads: auto` counts with; None: those of this machine
     recorded: Request | None = None  # what the record to go on with, or to verify, was asked for
     arguments: tuple[str, ...] = ()  # the command line, for the record
+    tags: tuple[str, ...] = ()  # to find the record by
     options: ExecutionOptions = ExecutionOptions()
 
     def provenance(self) -> Provenance:
         """Return where a run comes from."""
         from gdcli.runner.provenance import Provenance
 
-        return Provenance(self.source.text, self.arguments)
+        return Provenance(self.source.text, self.arguments, self.tags)
 
     def reused(self, loaded: Loaded, digest: str, request: Request) -> Ended | None:
         """Return the finished record of the same request, spec and version, if that is enough and there is one."""
         if not self.needed or self.again is not None or self.output is None:
             return None
+        from gdcli.storage.record import read
         from gdcli.storage.request import finished
 
         folder = finished(self.output / loaded.spec.name, digest, request, loaded.data_sha256)
-        return None if folder is None else Ended(folder)
+        if folder is None:
+            return None
+        known = read(folder).tags
+        return Ended(folder, lacking=tuple(tag for tag in self.tags if tag not in known))
 
     @contextmanager
     def folder(
@@ -116,7 +121,7 @@ class Context:
         have changed.
         """
         from gdcli.storage import request as requests
-        from gdcli.storage.run_folder import claim
+        from gdcli.storage.run_folder import claim, scratch
 
         config, files = head
         if self.recorded is not None:
@@ -125,8 +130,8 @@ class Context:
             yield self.again
             return
         if self.output is None:
-            with TemporaryDirectory(prefix="gdcli-") as temporary:
-                yield Path(temporary)
+            with scratch("record") as temporary:
+                yield temporary
             return
         files = files | {requests.NAME: requests.text(request, loaded, config, self.source.path.parent)}
         folder, lock = claim(self.output, loaded.spec.name, digest, time.localtime(), files)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from gdcli.errors import DamagedError
 from gdcli.report.tables import aligned
 from gdcli.storage import config_reader
-from gdcli.storage.csv_reader import NumberColumns, table
+from gdcli.storage.csv_reader import MixedColumns, NumberColumns
 from gdcli.storage.files import json_file, json_text, lenient
 from gdcli.storage.record import Record
 
@@ -78,7 +79,10 @@ def differences(a: Record, b: Record) -> Differences:
         return lenient(problems.append, lambda: differing(of(a), of(b))) or {}
 
     first = lenient(problems.append, _first, a, b)
-    return Differences(a, b, pairs(_spec), pairs(_results), first, pairs(_environment), tuple(problems))
+    spec = pairs(_spec)
+    if "data.sha256" not in spec:
+        spec.pop("data.file", None)  # the same content, wherever it lay
+    return Differences(a, b, spec, pairs(_results), first, pairs(_environment), tuple(problems))
 
 
 def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Pair]:
@@ -91,7 +95,10 @@ def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Pair]:
 
 
 def _spec(record: Record) -> dict[str, Any]:
-    return dict(config_reader.flat(config_reader.read(record.folder)))
+    """Return config.yaml, with the sha256 of a data file where the request alone has it."""
+    found = dict(config_reader.flat(config_reader.read(record.folder)))
+    digest = (json_file(record.folder / "request.json") or {}).get("data_sha256")
+    return {"data.sha256": digest, **found} if "data.file" in found and isinstance(digest, str) else found
 
 
 def _results(record: Record) -> dict[str, Any]:
@@ -131,11 +138,11 @@ def _first_step(a: Path, b: Path) -> First | None:
 
 def _first_row(a: Path, b: Path) -> First | None:
     losses = []
-    for header, rows in (table(a), table(b)):
-        k = next((header.index(name) for name in ("final_loss", "loss") if name in header), None)
+    for rows in (MixedColumns(a), MixedColumns(b)):
+        k = next((rows.header.index(name) for name in ("final_loss", "loss") if name in rows.header), None)
         if k is None:
             raise DamagedError(f"{a} and {b}: have no loss to compare")
-        losses.append([row[k] for row in rows])
+        losses.append(map(itemgetter(k), rows))
     for number, pair in enumerate(zip_longest(*losses), 1):
         if repr(pair[0]) != repr(pair[1]):
             return First("run", number, (pair[0], pair[1]))

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from gdcli.errors import DamagedError, MachineError, SpecError
+from gdcli.spec.scalars import shown
 from gdcli.storage import config_reader
-from gdcli.storage.csv_reader import NumberColumns, table
+from gdcli.storage.csv_reader import MixedColumns, NumberColumns
 from gdcli.storage.csv_writer import cell, csv_rows
 from gdcli.storage.files import naming, replace
 from gdcli.storage.find import run_number, runs_of
@@ -33,13 +34,13 @@ class ExportTable:
     texts: frozenset[str] = frozenset()  # the columns of text
     counts: frozenset[str] = frozenset(COUNTS)
 
-    def csv(self) -> Iterator[bytes]:
-        """Yield the CSV in pieces of about a megabyte."""
+    def csv(self, chunk: int = CHUNK) -> Iterator[bytes]:
+        """Yield the CSV in pieces of whole lines, of about so many bytes."""
         pieces, length = [(",".join(map(cell, self.columns)) + "\n").encode()], 0
         for line in self.lines:
             pieces.append(line)
             length += len(line)
-            if length > CHUNK:
+            if length > chunk:
                 yield b"".join(pieces)
                 pieces, length = [], 0
         yield b"".join(pieces)
@@ -67,13 +68,16 @@ def table_of(record: Record, *, long: bool) -> ExportTable:
 
 
 def _results(path: Path) -> ExportTable:
-    header, rows = table(path)
-    columns = list(zip(*rows, strict=True)) or [()] * len(header)
-    kinds = [(name, set(map(type, column)) - {type(None)}) for name, column in zip(header, columns, strict=True)]
-    texts = frozenset(name for name, found in kinds if str in found)  # one text makes a column one of text
-    counts = frozenset(name for name, found in kinds if found == {int})
+    rows = MixedColumns(path)
+    kinds: list[set[type]] = [set() for _ in rows.header]
+    for row in rows:
+        for found, value in zip(kinds, row, strict=True):
+            found.add(type(value))
+    named = [(name, found - {type(None)}) for name, found in zip(rows.header, kinds, strict=True)]
+    texts = frozenset(name for name, found in named if str in found)  # one text makes a column one of text
+    counts = frozenset(name for name, found in named if found == {int})
     lines = (csv_rows([row]).encode() for row in rows)
-    return ExportTable(tuple(header), lines, texts=texts, counts=counts)
+    return ExportTable(tuple(rows.header), lines, texts=texts, counts=counts)
 
 
 class _Steps:
@@ -113,6 +117,21 @@ def _all_steps(runs: Sequence[Path]) -> ExportTable:
                 yield head + b",".join(b"" if k is None else cells[k] for k in places) + b"\n"
 
     return ExportTable(("run", *columns), lines())
+
+
+ENDINGS = {"csv": (".csv", ".txt"), "parquet": (".parquet", ".pq")}
+
+
+def form_of(asked: str | None, path: Path | None) -> str:
+    """Return the format that is asked for, by name or by a file's ending. Raises SpecError where these differ."""
+    ending = "" if path is None else path.suffix.lower()
+    if asked == "tensorboard" or not ending:
+        return asked or "csv"
+    found = next((form for form, endings in ENDINGS.items() if ending in endings), None)
+    if found is None or asked not in (None, found):
+        known = ", ".join(f"{form} ({' '.join(endings)})" for form, endings in ENDINGS.items())
+        raise SpecError(f"the ending '{shown(ending)}' is not that of {asked or 'a format'}: {known}")
+    return found
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -155,12 +174,14 @@ def to_parquet(found: ExportTable, stream: IO[bytes]) -> None:
     }
     options = reading.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True)
     parsing = reading.ParseOptions(newlines_in_values=bool(found.texts))
-    text = pyarrow.BufferReader(b"".join(found.csv()))
-    try:
-        made = reading.read_csv(text, parse_options=parsing, convert_options=options)
-    except pyarrow.ArrowInvalid as error:
-        raise DamagedError(f"the record makes no table: {error}") from None
-    parquet.write_table(made, stream)
+    header = reading.ReadOptions()
+    with parquet.ParquetWriter(stream, pyarrow.schema(list(types.items()))) as writer:
+        for piece in filter(None, found.csv(64 * CHUNK)):
+            try:
+                writer.write_table(reading.read_csv(pyarrow.BufferReader(piece), header, parsing, options))
+            except ValueError as error:  # pyarrow's own are of this class
+                raise DamagedError(f"the record makes no table: {error}") from None
+            header.column_names = list(types)  # the next pieces have none
 
 
 def _missing(extra: str, package: str) -> MachineError:

@@ -20,10 +20,11 @@ from gdcli.storage.csv_writer import csv_rows
 from gdcli.storage.files import json_text, lenient
 from gdcli.storage.find import below, find, runs_of
 from gdcli.storage.record import STATUSES, Record, is_record, read
+from gdcli.zoo.metrics import HIGHER_IS_BETTER
 
 COLUMNS = ("id", "kind", "name", "status", "final_loss", "best_loss", "steps", "when", "duration")
 ALIASES = {"loss": "final_loss", "final": "final_loss", "best": "best_loss", "time": "when"}
-ID_LETTERS = 200
+NAME_LETTERS = 200
 _MARKS = re.compile(r"[\\`*|\[\]~]")  # of Markdown
 
 _OF_MANY = re.compile(r"^(?:sweep|compare|scheduler)\.|\.groups\.")
@@ -44,7 +45,8 @@ class Listing:
 
     def cells(self) -> list[list[Any]]:
         """Return the rows with texts that are safe to print, and durations that read at a glance."""
-        found = [[config_reader.word(value, 60 if k else ID_LETTERS) for k, value in enumerate(r)] for r in self.rows]
+        most = [NAME_LETTERS if name in ("id", "name") else 60 for name in self.columns]
+        found = [[config_reader.word(value, n) for value, n in zip(row, most, strict=True)] for row in self.rows]
         k = self.columns.index("duration")
         for row in found:
             row[k] = None if row[k] is None else span(row[k])
@@ -93,11 +95,12 @@ Spec = Callable[[Path], Mapping[str, Any]]
 
 def listing(
     folders: Sequence[Path], *, status: str | None = None, sort_by: str | None = None, reverse: bool = False,
-    only_changed: bool = False, top: int | None = None,
+    only_changed: bool = False, described: bool = False, top: int | None = None, tag: str | None = None,
 ) -> Listing:  # fmt: skip
-    """Return the records of folders, which come newest first: those of a status, in another order, the first so many.
+    """Return the records of folders, which come newest first: those of a status or a tag, in another order, the first.
 
-    With ``only_changed`` the keys of the spec that are not the same in all are columns too. Raises SpecError for a
+    A metric of which more is better is ordered from the highest. With ``only_changed`` the keys of the spec that are
+    not the same in all are columns too, with ``described`` what their specs say of themselves. Raises SpecError for a
     status or a column that there is not.
     """
     if status is not None and status not in STATUSES:
@@ -107,16 +110,22 @@ def listing(
     if status is not None:
         records = [record for record in records if record.status == status]
     columns: dict[str, Getter] = {name: attrgetter(name) for name in COLUMNS}
+    if tag is not None:
+        records = [record for record in records if tag in record.tags]
+        columns["tags"] = lambda record: " ".join(record.tags)
     if sort_by is not None:
         name, getter = _column(sort_by, records, spec)
         columns.setdefault(name, getter)
-        records = _ordered(records, columns[name], reverse=reverse)
+        highest_first = name.removeprefix("validation_") in HIGHER_IS_BETTER
+        records = _ordered(records, columns[name], reverse=reverse != highest_first)
     elif reverse:
         records.reverse()
     records = records[:top]
     if only_changed:
         for key in changed([spec(record.folder) for record in records]):
             columns.setdefault(key, _key(key, spec))
+    if described:
+        columns.setdefault("description", _key("description", spec))
     rows = tuple(tuple(getter(record) for getter in columns.values()) for record in records)
     return Listing(tuple(records), tuple(columns), rows)
 
@@ -147,10 +156,14 @@ def _spec(folder: Path) -> Mapping[str, Any]:
 
 
 def changed(specs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the keys whose values are not the same in all specs, in their order; the name is a column already."""
+    """Return the keys whose values are not the same in all specs, in their order; the name is a column already.
+
+    `auto` is what any other value may be: the config.yaml of a run has it resolved, that of a sweep has not.
+    """
     specs = [spec for spec in specs if spec]  # gdcli ema has none
     keys = dict.fromkeys(key for spec in specs for key in spec if key not in ("name", "description"))
-    return [key for key in keys if len({repr(spec.get(key)) for spec in specs}) > 1]
+    found = [key for key in keys if len({repr(spec.get(key)) for spec in specs} - {"'auto'"}) > 1]
+    return sorted(found, key=lambda key: key.endswith("sha256"))  # what nobody reads comes last
 
 
 def _column(name: str, records: Sequence[Record], spec: Spec) -> tuple[str, Getter]:

@@ -21,12 +21,14 @@ from gdcli.errors import RunError, SpecError
 from gdcli.plan import Axis, Trial, grid_points
 from gdcli.records import Result
 from gdcli.report import plots, tables
+from gdcli.report.plots.look import AT_EDGE
+from gdcli.report.plots.scales import at_edge
 from gdcli.report.styles import sweep_point
 from gdcli.runner import record_run
 from gdcli.runner.batch import end_batch
 from gdcli.runner.jobs import Capture, PlannedRun
 from gdcli.runner.provenance import batch_head
-from gdcli.runner.shards import run_single
+from gdcli.runner.shards import run_in_memory
 from gdcli.spec.load import Loaded
 from gdcli.storage import csv_writer, files
 from gdcli.storage.request import SweepRequest
@@ -51,9 +53,18 @@ class LossGrid:
             name, label = self.axes[0].name, "MSE" if self.loss_name == "mse" else self.loss_name
             pairs = zip(self.points[:, 0].tolist(), self.loss.tolist(), strict=True)
             return "".join(sweep_point(name, value, label, loss) for value, loss in pairs)
+        return f"{self.minimum()}\n"
+
+    def note(self) -> str | None:
+        """Return what the document's lines do not tell: that a lower loss may lie beyond the range."""
+        return self.minimum() if len(self.axes) == 1 and at_edge(self.points, self.loss) else None
+
+    def minimum(self) -> str:
+        """Return where the loss is lowest."""
         loss, point = self.lowest()
         where = ", ".join(f"{name}={value!r}" for name, value in point.items())
-        return f"{len(self.loss):,} points, lowest {self.loss_name} {tables.number(loss)} at {where}\n"
+        edge = AT_EDGE if at_edge(self.points, self.loss) else ""
+        return f"{len(self.loss):,} points, lowest {self.loss_name} {tables.number(loss)} at {where}{edge}"
 
     def lowest(self) -> tuple[float, dict[str, float]]:
         """Return the lowest finite loss and its point, by the names of the axes."""
@@ -94,11 +105,18 @@ def evaluate(loaded: Loaded, axes: Sequence[Axis]) -> LossGrid:
 def trails(wanted: Sequence[str], axes: Sequence[Axis]) -> list[plots.Trail]:
     """Return the path of each run over two parameters; a folder of many runs gives one each.
 
-    The runs are trained again from their records or specs, which gives the same steps. Raises SpecError for a model
-    without these parameters.
+    The runs are trained again from their records or specs, which gives the same steps, of several to rounding. Raises
+    SpecError for a model without these parameters.
     """
-    targets = [axis.target for axis in axes]
-    return [_trail(label, spec, targets) for text in wanted for label, spec in _specs(text)]
+    named = [(label, spec) for text in wanted for label, spec in _specs(text)]
+    found = [(label, specs.loaded(spec, [], "sweep", trained=True)) for label, spec in named]
+    columns = [_columns(label, loaded, [axis.target for axis in axes]) for label, loaded in found]
+    paths = [result.path for result in trained(found, Capture(path=True), "--trajectory ")]
+    return [
+        plots.Trail(label, path[:, at])
+        for (label, _), path, at in zip(found, paths, columns, strict=True)
+        if path is not None
+    ]
 
 
 def _specs(text: str) -> list[tuple[str, str]]:
@@ -114,21 +132,25 @@ def _specs(text: str) -> list[tuple[str, str]]:
     return [(folder.parent.name, str(folder / "config.yaml"))]
 
 
-def _trail(label: str, spec: str, targets: Sequence[str]) -> plots.Trail:
-    loaded = specs.loaded(spec, [], "sweep", trained=True)
+def _columns(label: str, loaded: Loaded, targets: Sequence[str]) -> list[int]:
     names = [name for parameter in build(loaded).theta.parameters() for name in parameter.scalars]
     for target in targets:
         if target not in names:
             raise SpecError(f"--trajectory {label}: the model has no parameter {target}")
-    result = trained_alone(label, loaded, Capture(path=True))
-    if result.path is None:
-        raise RunError(f"--trajectory {label}: {result.message}")
-    return plots.Trail(label, result.path[:, [names.index(target) for target in targets]])
+    return [names.index(target) for target in targets]
 
 
-def trained_alone(label: str, loaded: Loaded, capture: Capture) -> Result:
-    """Train a spec in memory, and return what is to be captured of it."""
-    return run_single(PlannedRun(1, Trial(label, (), ()), loaded), capture, Interrupt())
+def trained(named: Sequence[tuple[str, Loaded]], capture: Capture, where: str = "") -> list[Result]:
+    """Train specs in memory, those of one structure together, and return what is to be captured of each.
+
+    Raises RunError for one that fails.
+    """
+    runs = [PlannedRun(k, Trial(label, (), ()), loaded) for k, (label, loaded) in enumerate(named)]
+    results = run_in_memory(runs, capture, Interrupt())
+    for (label, _), result in zip(named, results, strict=True):
+        if result.status == "failed":
+            raise RunError(f"{where}{label}: {result.message}")
+    return results
 
 
 def record(loaded: Loaded, axes: Sequence[Axis], digest: str, request: SweepRequest, context: Context) -> LossGrid:
@@ -159,6 +181,6 @@ def _grid_picture(grid: LossGrid, loaded: Loaded, trails: Sequence[plots.Trail])
     if lengths != [len(first), len(second)]:
         raise ValueError("a surface needs axes without repeated values")
     values = grid.loss.reshape(lengths).T  # [second, first]
-    order = [np.argsort([float(v) for v in axis.grid.values()]) for axis in grid.axes]
+    order = [np.argsort(axis.grid.array()) for axis in grid.axes]
     turned = values[np.ix_(order[1], order[0])]
     return plots.surface((names[0], names[1]), first, second, turned, title=title, loss_label=label, trails=trails)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import indent
 from typing import Any
@@ -15,7 +15,7 @@ from gdcli.errors import SpecError, nearest
 from gdcli.report.tables import aligned, number, section
 from gdcli.storage import config_reader
 from gdcli.storage.config_reader import word
-from gdcli.storage.csv_reader import ranked, table
+from gdcli.storage.csv_reader import MixedColumns
 from gdcli.storage.files import json_file, json_text, lenient
 from gdcli.storage.find import runs_of
 from gdcli.storage.record import Record
@@ -24,7 +24,8 @@ ESSENTIALS = (
     "data", "model", "loss", "optimizer", "scheduler", "epochs", "batch", "stop", "device", "dtype", "seed", "engine",
     "sweep", "compare",
 )  # fmt: skip
-WIDE = 100  # letters of a line
+WHOLE = 10_000
+"""Letters of a value that is not cut, which is one of at most so many."""
 HINTS = {
     "unfinished": "it was killed: gdcli resume goes on with it",
     "interrupted": "gdcli resume goes on with it",
@@ -36,28 +37,30 @@ MANY = ("sweep", "grid", "compare")
 class RunOverview:
     """What is shown of a record; a file that cannot be read is told, the rest is shown."""
 
-    def __init__(self, record: Record, top: int) -> None:
-        self.record = record
+    def __init__(self, record: Record, top: int, wide: int = WHOLE, narrow: int = WHOLE) -> None:
+        """A value is cut to ``wide`` letters, one of several on a line to ``narrow``."""
+        self.record, self._wide, self._narrow = record, wide, narrow
         self.problems = list(record.problems)
         told = self.problems.append
         self.spec = lenient(told, config_reader.read, record.folder) or {}
         environment = lenient(told, json_file, record.folder / "environment.json")
         self.environment = environment or {}
         self.header: list[str] = []
-        self.rows: list[list[Any]] = []
+        self.best: list[list[Any]] = []
+        self.rows = 0
         if record.kind in MANY and (record.folder / "results.csv").is_file():
-            self.header, self.rows = lenient(told, table, record.folder / "results.csv") or ([], [])
-        self.best = ranked(self.header, self.rows)[:top]
+            found = lenient(told, _best, record.folder / "results.csv", top)
+            self.header, self.best, self.rows = found or ([], [], 0)
 
     def text(self) -> str:
         """Return it for people."""
         record = self.record
-        best = f"best {len(self.best):,} of {len(self.rows):,}\n" if self.rows else ""
+        best = f"best {len(self.best):,} of {self.rows:,}\n" if self.rows else ""
         header = [word(name.replace("_", " ")) for name in self.header]
         parts = [
             f"{record.kind} {word(record.name, 200)} {word(record.id, 200)}\n",
             section("record", self._head()),
-            section("spec", [(key, essential(self.spec[key])) for key in ESSENTIALS if key in self.spec]),
+            section("spec", [(key, self._essential(self.spec[key])) for key in ESSENTIALS if key in self.spec]),
             section("results", self._results()),
             best + (indent(aligned(header, [[word(v) for v in row] for row in self.best]), "  ") if self.best else ""),
             section("files", [(word(name, 200), size(count)) for name, count in files(record.folder).items()]),
@@ -76,6 +79,7 @@ class RunOverview:
             ("folder", word(str(record.folder), 1000)),
             ("status", record.status + (f": {word(message, 300)}" if message else "")),
             ("description", word(self.spec.get("description"), 300)),
+            ("tags", word(" ".join(record.tags), 300) if record.tags else None),
             ("started", word(record.when)),
             ("took", None if record.duration is None else span(record.duration)),
             ("command", word(" ".join(map(str, command)), 1000) if isinstance(command, list) else None),
@@ -87,11 +91,11 @@ class RunOverview:
         found = {key: value for key, value in self.record.summary.items() if key not in hidden}
         if not self.record.summary:
             found = {key: self.record.checkpoint[key] for key in ("steps", "epochs") if key in self.record.checkpoint}
-        pairs = [(word(key.replace("_", " ")), word(value, WIDE)) for key, value in config_reader.flat(found)]
+        pairs = [(word(key.replace("_", " ")), word(value, self._wide)) for key, value in config_reader.flat(found)]
         pairs += [(word(name), value) for name, value in self.record.metrics.items()]
         parameters = self.record.summary.get("parameters")
         if isinstance(parameters, dict):
-            pairs += [(word(name), word(_rounded(value), WIDE)) for name, value in parameters.items()]
+            pairs += [(word(name), word(_rounded(value), self._wide)) for name, value in parameters.items()]
         return pairs
 
     def _environment(self) -> list[tuple[str, Any]]:
@@ -102,7 +106,18 @@ class RunOverview:
         git = found.get("git")
         if isinstance(git, dict):
             kept["git"] = f"{git.get('commit')}{' (dirty)' if git.get('dirty') else ''}"
-        return [(name.replace("_", " "), word(value, WIDE)) for name, value in kept.items()]
+        return [(name.replace("_", " "), word(value, self._wide)) for name, value in kept.items()]
+
+    def _essential(self, value: Any) -> Any:
+        """Return a part of a spec on one line, what it is first: sgd lr=0.5 nesterov=false."""
+        if not isinstance(value, Mapping):
+            return word(value, self._wide)
+        words, narrow = [], self._narrow
+        for key, item in value.items():
+            nested = isinstance(item, Mapping)
+            text = " ".join(f"{k}={word(v, narrow)}" for k, v in item.items()) if nested else word(item, narrow)
+            words.append(str(text) if key in ("name", "type", "mode") else f"{key}={text}")
+        return word(" ".join(words), self._wide)
 
     def json(self) -> str:
         """Return all of it as one JSON document."""
@@ -114,26 +129,18 @@ class RunOverview:
         return json_text(found | {"problems": self.problems}, ascii_only=True)
 
 
+def _best(path: Path, top: int) -> tuple[list[str], list[list[Any]], int]:
+    """Return the header, the best rows and the number of all."""
+    columns = MixedColumns(path)
+    best = columns.best(top)
+    return columns.header, best, columns.count
+
+
 def _rounded(value: Any) -> Any:
     """Return nested lists with numbers of six digits."""
     if isinstance(value, list):
         return [_rounded(item) for item in value]
     return float(number(value)) if isinstance(value, float) else value
-
-
-def essential(value: Any) -> Any:
-    """Return a part of a spec on one line, what it is first.
-
-    >>> essential({"name": "sgd", "lr": 0.5, "nesterov": False})
-    'sgd lr=0.5 nesterov=false'
-    """
-    if not isinstance(value, Mapping):
-        return word(value, WIDE)
-    words = []
-    for key, item in value.items():
-        text = " ".join(f"{k}={word(v, 40)}" for k, v in item.items()) if isinstance(item, Mapping) else word(item, 40)
-        words.append(str(text) if key in ("name", "type", "mode") else f"{key}={text}")
-    return word(" ".join(words), WIDE)
 
 
 def files(folder: Path) -> dict[str, int]:
@@ -170,6 +177,17 @@ def has_style(record: Record, style: str) -> bool:
         raise SpecError(f"--style is for a run; this is a record of {record.kind}: gdcli ls RUN lists its runs")
     recorded = config_reader.read(record.folder).get("print")
     return isinstance(recorded, dict) and recorded.get("style") == style
+
+
+def resolved(spec: str, overrides: Sequence[str], frontend: Frontend) -> str:
+    """Return the config.yaml that `gdcli run` would write of a spec, which is not run. Raises SpecError."""
+    from gdcli.commands import specs
+
+    loaded = specs.loaded(spec, overrides, "run", trained=True)
+    frontend.engine()
+    from gdcli.runner import provenance
+
+    return provenance.head(provenance.prepared(loaded), provenance.Provenance(b"", ()))[0]
 
 
 def trained_again(record: Record, style: str, frontend: Frontend) -> str | None:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gdcli.records import Result
+
 LEVEL = 0.95
 
 
@@ -64,6 +66,22 @@ def paired(values: Sequence[float], reference: Sequence[float]) -> Interval:
     Source: Student 1908; the paired t test of scipy.stats.ttest_rel.
     """
     return interval([value - other for value, other in zip(values, reference, strict=True)])
+
+
+def are_identical(runs: Sequence[Result], *, drawn: bool) -> bool:
+    """Say whether runs of several seeds are one run: nothing in them was drawn, in their steps neither."""
+    if drawn or len(runs) < 2 or any(run.hashes is None for run in runs):
+        return False
+    return len({(run.hashes, str(run.loss), str(run.best_loss), run.steps) for run in runs}) == 1
+
+
+def without_chance(labels: Sequence[str], rows: int, seeds: int) -> str:
+    """Return what has to be said of those of the rows whose runs are the same for all seeds; nothing without any."""
+    if not labels:
+        return ""
+    which = "" if len(labels) == rows else f" of {', '.join(labels)}"
+    why = "start values, rows and their order do not depend on the seed"
+    return f"the runs{which} are identical for all {seeds} seeds: {why}\n"
 
 
 def quantile(freedom: int) -> float:

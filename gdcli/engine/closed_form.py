@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +19,16 @@ from gdcli.zoo.models import Chain
 
 SQUARED = ("mse", "half_mse", "sse", "half_sse")
 """Losses that are Σ(o − t)² times a number: all have the same minimum."""
+DISTANCE = "distance"
+MAX_SHOWN = 10
+"""Scalars of a model that stand in the rows of a comparison with its closed form."""
+
+
+def compared_names(loaded: Loaded) -> list[str]:
+    """Return the names of what `Solution.compared` gives."""
+    shapes = loaded.shapes or {}
+    names = [name for key, shape in shapes.items() for name in Parameter(key, np.empty(shape)).scalars]
+    return [*(names if len(names) <= MAX_SHOWN else ()), DISTANCE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +37,13 @@ class Solution:
 
     parameters: tuple[Parameter, ...]
     loss: float
+
+    def compared(self, parameters: Sequence[Parameter]) -> dict[str, float]:
+        """Return the scalars of a run's parameters θ, up to 10 of them, and their distance ‖θ − θ*‖₂ to these."""
+        ours, theirs = (np.concatenate([p.values.ravel() for p in each]) for each in (self.parameters, parameters))
+        names = [name for parameter in parameters for name in parameter.scalars]
+        shown = dict(zip(names, theirs.tolist(), strict=True)) if len(names) <= MAX_SHOWN else {}
+        return shown | {DISTANCE: float(np.linalg.norm(theirs.astype(np.float64) - ours))}
 
 
 def why_not(loaded: Loaded) -> str:

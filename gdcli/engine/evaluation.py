@@ -10,18 +10,21 @@ import torch
 
 from gdcli.engine.batches import Rows
 from gdcli.engine.problem import TrainingProblem
-from gdcli.records import Floats, Prediction, Start
+from gdcli.records import Floats, Integers, Prediction, Start
 from gdcli.spec.load import Loaded
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.metrics import Metric, metrics_of
 from gdcli.zoo.models import Chain
+
+BEST = ("best_validation_loss", "best_validation_epoch")
+"""The lowest loss on the validation rows at the end of an epoch, and that epoch, where patience watches it."""
 
 
 def metric_names(loaded: Loaded) -> list[str]:
     """Return the metrics that a spec's outcome has, without running it."""
     names = [*_metrics_of(loaded)]
     held_out = [] if loaded.validation is None else ["validation_loss", *(f"validation_{name}" for name in names)]
-    return names + held_out
+    return names + held_out + ([*BEST] if held_out and loaded.spec.stop.patience is not None else [])
 
 
 def _metrics_of(loaded: Loaded) -> dict[str, Metric]:
@@ -33,7 +36,7 @@ def loss_of(problem: TrainingProblem, rows: Rows) -> Floats:
     return _on(problem, rows, "", {})[0]
 
 
-def final(problem: TrainingProblem) -> tuple[Floats, dict[str, Floats]]:
+def final(problem: TrainingProblem) -> tuple[Floats, dict[str, Floats | Integers]]:
     """Return the losses [R] of the whole training set, and the metrics [R] there and on the validation rows."""
     metrics = _metrics_of(problem.loaded)
     loss, found = _on(problem, problem.batches.whole(), "training", metrics)
@@ -45,7 +48,7 @@ def final(problem: TrainingProblem) -> tuple[Floats, dict[str, Floats]]:
 
 def _on(
     problem: TrainingProblem, rows: Rows, which: str, metrics: Mapping[str, Metric]
-) -> tuple[Floats, dict[str, Floats]]:
+) -> tuple[Floats, dict[str, Floats | Integers]]:
     """Return loss and metrics on some rows, one forward pass for all."""
     kernel = problem.kernel
     with torch.no_grad():
@@ -86,8 +89,10 @@ def predictions_of(problem: TrainingProblem) -> list[Prediction | None]:
     asked = problem.loaded.spec.print.predict
     if asked is None:
         return [None] * problem.runs
-    row = asked if isinstance(asked, list) else [asked]
-    x = torch.tensor([row], dtype=problem.dtype, device=problem.device)
+    row = np.array([asked if isinstance(asked, list) else [asked]], np.float64)
+    rows = [loaded.prepared(row) for loaded in problem.members]  # as the data of each run
+    same = all(np.array_equal(rows[0], other) for other in rows)
+    x = torch.as_tensor(rows[0] if same else np.stack(rows)).to(problem.device, problem.dtype)  # [1, D] or [R, 1, D]
     arranged, _ = problem.kernel.arranged(x, x)
     shown = tuple(asked) if isinstance(asked, list) else asked
     with np.errstate(all="ignore"):

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gdcli.engine import divergence
-from gdcli.engine.batches import Rows
+from gdcli.engine.batches import Rows, each_step_has_the_whole_loss
 from gdcli.engine.block import GrowingBlock, lr_column
-from gdcli.engine.evaluation import final, loss_of, predictions_of
+from gdcli.engine.evaluation import BEST, final, loss_of, metric_names, predictions_of
 from gdcli.engine.gradient_log import GradientLog, Keep
 from gdcli.engine.param_groups import GroupStep, LrSchedules
 from gdcli.engine.problem import TrainingProblem
 from gdcli.engine.run_state import RunState
-from gdcli.records import Block, Floats, Outcomes
+from gdcli.records import Block, Floats, Integers, Outcomes
 from gdcli.spec.sizes import MAX_VALUES_AUTO
 
 MAX_BLOCK_STEPS = 1024
@@ -33,6 +33,8 @@ BLOCK_SCALARS = 2**20
 """A block of gradients holds at most this many numbers: 8 MiB in float64."""
 BLOCK_SECONDS = 0.5
 """A block is handed on at least this often, so that files and the progress bar keep up with slow steps."""
+FIRST_SECONDS = 0.2
+"""And the first one, so that a bar is there soon."""
 
 
 @dataclass(slots=True)
@@ -48,6 +50,11 @@ def keep_of(problem: TrainingProblem) -> Literal["values", "norms", "none"]:
     if wanted == "auto":
         return "values" if problem.theta.size <= MAX_VALUES_AUTO else "norms"
     return wanted
+
+
+def columns_of_best(problem: TrainingProblem) -> frozenset[str]:
+    """Return the columns that a record's best loss needs: none where each step's loss is that of all rows."""
+    return frozenset() if each_step_has_the_whole_loss(problem.loaded) else frozenset(("full_loss",))
 
 
 def training_step(
@@ -95,7 +102,7 @@ class Loop:
         self.spec = problem.loaded.spec
         self.stop, self.per_epoch = self.spec.stop, problem.batches.per_epoch
         self.all_steps = self.spec.settings.epochs * self.per_epoch
-        self.full_batch = problem.batches.are_full
+        self.whole_loss = each_step_has_the_whole_loss(problem.loaded)
         self.per_epoch_loss = "full_loss" in columns or self.stop.loss is not None or self.stop.patience is not None
         self.per_epoch_loss &= self.spec.settings.epochs > 0
         self.stops = any(value is not None for value in self.stop.model_dump().values())
@@ -170,7 +177,8 @@ class Loop:
         problem, keep, interrupt = self.problem, self.log.begin(self.capacity), self.interrupt
         by_run = problem.kernel.by_run if "output" in self.columns else None
         add_step, add_loss = rows.steps.append, rows.losses.append
-        until, t = time.perf_counter() + BLOCK_SECONDS, self.t
+        seconds = BLOCK_SECONDS if self.t else min(FIRST_SECONDS, BLOCK_SECONDS)
+        until, t = time.perf_counter() + seconds, self.t
         for k, step in enumerate(islice(steps, self.capacity)):
             self.t = t = t + 1
             if rates is not None:
@@ -216,7 +224,7 @@ class Loop:
         """Check `stop` once an epoch; with one step an epoch, the step's own gradient is that of the full data."""
         stop = self.stop
         if stop.gradient_norm is not None:
-            if not self.full_batch:
+            if not self.whole_loss:
                 self.problem.full_gradient()
             norms = self.theta.gradient_norms()[: self.runs].cpu().numpy()
             bound = f"{stop.gradient_norm:g} at epoch {epoch}"
@@ -225,10 +233,17 @@ class Loop:
             loss, reached = rows.full_loss[-1], f"{stop.loss:g} at epoch {epoch}"
             self.end(loss <= stop.loss, lambda run: f"loss {loss[run]:.6g} <= {reached}", rows, count)
         if stop.patience is not None:
-            held_out = self.problem.validation
-            stale = self.state.stale_after(rows.full_loss[-1] if held_out is None else loss_of(self.problem, held_out))
-            why = f"no better loss in {stop.patience} epochs, at epoch {epoch}"
-            self.end(stale >= stop.patience, lambda run: why, rows, count)
+            held_out, state = self.problem.validation, self.state
+            watched = rows.full_loss[-1] if held_out is None else loss_of(self.problem, held_out)
+            stale = state.stale_after(watched, epoch)
+            name = "loss" if held_out is None else "validation loss"
+            why = f"no better {name} in {stop.patience} epochs, at epoch {epoch}: "
+
+            def best(run: int) -> str:
+                at = state.best_epoch[run]
+                return f"{why}{state.best_epoch_loss[run]:.6g} at epoch {at}" if at else f"{why}none was finite"
+
+            self.end(stale >= stop.patience, best, rows, count)
 
     def end(
         self, which: NDArray[np.bool_], why: Callable[[int], str], rows: GrowingBlock, count: NDArray[np.int64]
@@ -343,10 +358,10 @@ class Loop:
 
     def note_best(self, block: Block, good: NDArray[np.int64]) -> None:
         """Keep the lowest loss of the whole set seen so far, and its step; ``good`` [R] steps count."""
-        if block.full_loss is not None:
-            losses, before = block.full_loss, 0
-        elif self.full_batch:
+        if self.whole_loss:
             losses, before = block.loss, 1  # before this step's update
+        elif block.full_loss is not None:
+            losses, before = block.full_loss, 0
         else:
             return
         if (good < len(block.step)).any() or not before:
@@ -361,9 +376,11 @@ class Loop:
         for run, values in state.ended.items():
             self.theta.values[run] = torch.from_numpy(values).to(self.theta.values.device)
         loss: Floats = self.nothing
-        metrics: dict[str, Floats] = {}
+        metrics: dict[str, Floats | Integers] = {}
         if any(status != "diverged" for status in state.status):
             loss, metrics = final(self.problem)
+            if BEST[0] in metric_names(self.problem.loaded):
+                metrics |= zip(BEST, state.best_epochs(), strict=True)
         self.end_not_finite(loss)
         loss = state.final_losses(loss)
         state.improved(loss, state.steps)

@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import torch
@@ -13,10 +14,13 @@ from torch import Tensor
 
 from gdcli.errors import SpecError
 from gdcli.spec import sizes
-from gdcli.spec.load import Loaded
+from gdcli.spec.load import Loaded, require_activations
 from gdcli.spec.models import match, name_problems
 from gdcli.spec.sections import RunSpec
 from gdcli.zoo.models import Affine, Chain, Objective, Stack, TorchLayer
+
+FEW = 10**7
+"""Numbers that a layer may give of the rows it is tried with before it is worth a second to count them first."""
 
 
 def start_key(loaded: Loaded) -> Hashable:
@@ -83,10 +87,14 @@ def _module(loaded: Loaded, model: Stack, dtype: torch.dtype) -> torch.nn.Module
     torch.set_default_dtype(dtype)
     try:
         with torch.device("meta"):
-            size = sum(p.numel() for layer in model.layers for p in _layer(spec, layer).parameters())
+            layers = [_layer(spec, layer) for layer in model.layers]
+        size = sum(p.numel() for layer in layers for p in layer.parameters())
         if loaded.bounded and size > sizes.MAX_PARAMETERS:
             what = f"the model has {size:,} parameters, more than {sizes.MAX_PARAMETERS:,}"
             raise SpecError(spec.problem(("model", "layers"), what, sizes.RAISE))
+        for layer, part in zip(model.layers, layers, strict=True) if loaded.bounded else ():
+            least = int(getattr(part, "out_features", 1) * getattr(part, "out_channels", 1))
+            require_activations(loaded, ("model", *layer.path), least, least)
         torch.manual_seed(spec.settings.seed)
         module = torch.nn.Sequential()
         for layer in model.layers:
@@ -114,15 +122,16 @@ def _dry_run(loaded: Loaded, model: Stack, module: torch.nn.Module, dtype: torch
     """Send rows through the layers, so that what does not fit is told by the layer's own place."""
     assert loaded.training is not None
     spec, table = loaded.spec, loaded.training
-    x = torch.as_tensor(table.x[:2], dtype=dtype)
     module.eval()
-    x = _through(spec, model, module, x, "does not fit")
+    x = _through(loaded, model, module, torch.as_tensor(table.x[:2], dtype=dtype), "does not fit")
     module.train()
     if spec.settings.epochs and _smallest_batch(spec, loaded.samples) == 1:  # batch norms take no single row
         with torch.random.fork_rng([]):  # of dropout
-            what = "takes no batch of one row, which an epoch ends with"
-            hint = "batch.drop_last: true leaves it out" if loaded.samples > 1 else ""
-            _through(spec, model, copy.deepcopy(module), torch.as_tensor(table.x[:1], dtype=dtype), what, hint)
+            alone = spec.batch.rows(loaded.samples) == 1
+            what = f"takes no batch of one row, which {'each is' if alone else 'an epoch ends with'}"
+            hint = "Set batch: full, or a larger batch.size" if alone else "batch.drop_last: true leaves it out"
+            hint = hint if loaded.samples > 1 else ""
+            _through(loaded, model, copy.deepcopy(module), torch.as_tensor(table.x[:1], dtype=dtype), what, hint)
     wanted = (len(x), table.classes) if table.y.ndim == 1 else (len(x), table.y.shape[1])
     fits = x.ndim == 2 and (x.shape[1] >= wanted[1] if table.y.ndim == 1 else tuple(x.shape) == wanted)
     if not fits:
@@ -131,19 +140,62 @@ def _dry_run(loaded: Loaded, model: Stack, module: torch.nn.Module, dtype: torch
         raise SpecError(spec.problem(("model", "layers", last), what))
 
 
-def _through(spec: RunSpec, model: Stack, module: torch.nn.Module, x: Any, what: str, hint: str = "") -> Any:
-    """Return the layers' output, without a graph. Raises SpecError with the place of a layer that refuses its input."""
+def _through(loaded: Loaded, model: Stack, module: torch.nn.Module, x: Any, what: str, hint: str = "") -> Any:
+    """Return the layers' output, without a graph.
+
+    Raises SpecError with the place of a layer that refuses its input, or whose output has no room.
+    """
+    rows, total = len(x), 0  # outputs a row of all layers so far
     with torch.no_grad(), warnings.catch_warnings(action="ignore"):
         for layer, part in zip(model.layers, module.children(), strict=True):
             path = ("model", *layer.path)
+            if loaded.bounded and (count := _foreseen(loaded.spec, layer, part, x) // rows):
+                require_activations(loaded, path, count, total + count)
             try:
                 x = part(x)
             except Exception as error:  # whatever torch's layers raise
-                raise SpecError(spec.problem(path, f"{layer.layer} {what}: {first_line(error)}", hint)) from None
+                text = f"{layer.layer} {what}: {first_line(error)}"
+                raise SpecError(loaded.spec.problem(path, text, hint)) from None
             if not isinstance(x, Tensor):
-                given = type(x).__name__
-                raise SpecError(spec.problem(path, f"{layer.layer} gives a {given} with these settings, no tensor"))
+                text = f"{layer.layer} gives a {type(x).__name__} with these settings, no tensor"
+                raise SpecError(loaded.spec.problem(path, text))
+            count = x.numel() // rows
+            total += count
+            if loaded.bounded:
+                require_activations(loaded, path, count, total)
     return x
+
+
+def _foreseen(spec: RunSpec, layer: TorchLayer, part: torch.nn.Module, x: Tensor) -> int:
+    """Return how many numbers a layer will give; 0 where they are few for certain, or it will refuse its input.
+
+    They are counted by the layer without memory, for which torch imports a computer algebra system: a second.
+    """
+    if _at_most(part, x) <= FEW:
+        return 0
+    try:
+        with torch.device("meta"):
+            out = _layer(spec, layer).eval()(torch.empty(x.shape, dtype=x.dtype))
+    except Exception:  # rows with numbers are refused by the same layer, which is told then
+        return 0
+    return out.numel() if isinstance(out, Tensor) else 0
+
+
+def _at_most(part: Any, x: Tensor) -> int:
+    """Return a number that the numbers which a layer of torch's gives are not above.
+
+    Along an axis of L ≥ 1, a convolution and a pool give at most L + 2 padding, an adaptive pool its output size, a
+    transposed convolution (L − 1) stride + dilation (kernel − 1) + output padding + 1.
+    """
+    inputs = getattr(part, "in_features", 1) * getattr(part, "in_channels", 1)
+    count = x.numel() * getattr(part, "out_features", 1) * getattr(part, "out_channels", 1) // max(inputs, 1)
+    if getattr(part, "transposed", False):
+        axes = zip(part.stride, part.kernel_size, part.dilation, part.output_padding, strict=True)
+        return int(count * prod(stride + dilation * kernel + more for stride, kernel, dilation, more in axes))
+    for given in (getattr(part, "padding", 0), getattr(part, "output_size", 0)):
+        each = given if isinstance(given, tuple | list) else [given] * 3  # axes at most
+        count *= prod(1 + 2 * number for number in each if isinstance(number, int))
+    return int(count)
 
 
 def _smallest_batch(spec: RunSpec, samples: int) -> int:

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
 from itertools import product
 from math import inf
 from typing import Any, Literal
 
 from gdcli.errors import SpecError, nearest
-from gdcli.plan.trials import ChangeOrigin, Trial
+from gdcli.plan.trials import ChangeOrigin, Trial, with_overrides
 from gdcli.spec import grids
 from gdcli.spec.document import read_value
 from gdcli.spec.nodes import Node
 from gdcli.spec.overrides import COMMAND_LINE
-from gdcli.spec.sections import MAX_SEED, RunSpec
+from gdcli.spec.sections import MAX_SEED, Batch, RunSpec, mode_of
 from gdcli.spec.signature import arguments
 from gdcli.zoo.optimizers import OPTIMIZERS
 
@@ -27,10 +27,12 @@ from gdcli.zoo.optimizers import OPTIMIZERS
 def optimizers(text: str, spec: RunSpec) -> dict[str, tuple[dict[str, Any], str]]:
     """Return settings and the lr's origin by label, from ``sgd,adam`` or ``momentum=sgd:lr=1:momentum=0.5``.
 
-    A bare name takes the spec's compare entry of that label, else torch's defaults. Raises SpecError for a repeated
-    label, an unknown optimizer or a setting that is not KEY=VALUE.
+    A bare name takes the spec's compare entry of that label; the optimizer that the spec has takes the spec's settings;
+    the rest are torch's defaults. Raises SpecError for a repeated label, an unknown optimizer or a setting that is not
+    KEY=VALUE.
     """
     block = spec.compare.optimizers if spec.compare else {}
+    own = _chosen(spec, "optimizer")
     found: dict[str, tuple[dict[str, Any], str]] = {}
     for part in text.split(","):
         label, *settings = part.strip().split(":")
@@ -39,7 +41,8 @@ def optimizers(text: str, spec: RunSpec) -> dict[str, tuple[dict[str, Any], str]
             raise SpecError(
                 f"--optimizers: the label '{label}' is given twice. A label of your own: {label}2={name or label}"
             )
-        entry = {} if equals else block.get(label, {})
+        of_spec = own if own.get("name") == (name or label) else {}
+        entry = of_spec if equals else block.get(label, of_spec)
         found[label] = _of_block(name or label, entry, _settings(label, settings))
         chosen = found[label][0]["name"]
         if chosen not in OPTIMIZERS:
@@ -66,8 +69,15 @@ def _settings(label: str, texts: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
-def batches(text: str) -> dict[str, dict[str, Any]]:
-    """Return batch settings by label, from ``full,stochastic,mini-batch:32``."""
+def _chosen(spec: RunSpec, key: str) -> dict[str, Any]:
+    """Return the choice of a key and its settings as the spec gives them; nothing for its short form."""
+    node = spec.document.find((key,))
+    return node.plain() if node is not None and isinstance(node.value, dict) else {}
+
+
+def batches(text: str, spec: RunSpec) -> dict[str, dict[str, Any]]:
+    """Return batch settings by label, from ``full,stochastic,mini-batch:32``; the spec's own mode has its settings."""
+    own = _chosen(spec, "batch")
     found: dict[str, dict[str, Any]] = {}
     for part in text.split(","):
         label = part.strip()
@@ -78,17 +88,26 @@ def batches(text: str) -> dict[str, dict[str, Any]]:
             raise SpecError(f"--batches: unknown mode '{mode}'. {nearest(mode, ('full', 'stochastic', 'mini-batch'))}")
         if colon and (mode != "mini-batch" or not size.isdecimal() or int(size) < 1):
             raise SpecError(f"--batches: '{label}' is not mini-batch:SIZE with a size of at least 1")
-        found[label] = {"mode": mode, **({"size": int(size)} if colon else {})}
+        of_spec = own if spec.batch.mode == mode else {}
+        found[label] = {"mode": mode, **of_spec, **({"size": int(size)} if colon else {})}
     return found
 
 
-def rows(document: Node, spec: RunSpec, by_optimizer: str | None, by_batch: str | None) -> list[Trial]:
+def rows(
+    document: Node,
+    spec: RunSpec,
+    by_optimizer: str | None,
+    by_batch: str | None,
+    overrides: Sequence[tuple[str, str, Node]] = (),
+) -> list[Trial]:
     """Return the rows of a comparison: the product of optimizers and batch modes; values are label, lr, lr_from.
 
-    Without either option the spec's compare block gives them. Raises SpecError if that gives none.
+    Without either option the spec's compare block gives them. ``overrides`` of the command line reach every row that
+    does not name the setting itself. Raises SpecError if there is no row.
     """
+    given = {path: node.plain() for _, path, node in overrides}
     chosen, cuts = _asked(spec, by_optimizer, by_batch)
-    found = []
+    found, own = [], list[bool]()
     for (label, row), (cut_label, cut) in product(chosen.items() or [("", None)], cuts.items() or [("", None)]):
         changes: list[tuple[str, Any]] = []
         origins: dict[str, ChangeOrigin] = {}
@@ -99,11 +118,26 @@ def rows(document: Node, spec: RunSpec, by_optimizer: str | None, by_batch: str 
             changes.append(("optimizer", settings))
             if by_optimizer is None and entry is not None:
                 origins["optimizer"] = ChangeOrigin(entry.place, f"compare.optimizers.{label}")
+        own.append(document.find(("compare", "optimizers", label, "lr")) is not None)
         if cut is not None:
             changes.append(("batch", cut))
         name = " ".join(filter(None, (label, cut_label)))
         found.append(Trial(name, (name, lr, lr_from), tuple(changes), origins))
-    return found
+    found = with_overrides(found, overrides, document)
+    if "optimizer.lr" not in given:
+        return found
+    return [
+        trial if names_lr else _with_lr(trial, given["optimizer.lr"])
+        for trial, names_lr in zip(found, own, strict=True)
+    ]
+
+
+def _with_lr(trial: Trial, lr: Any) -> Trial:
+    """Return a row whose learning rate is the command line's, where that is the case."""
+    label, old, origin = trial.values
+    if ("optimizer.lr", lr) in trial.changes or (origin == "spec" and old == lr):
+        return replace(trial, values=(label, lr, "given"))
+    return trial
 
 
 def _asked(
@@ -112,10 +146,10 @@ def _asked(
     """Return optimizers and batch modes by label; neither's own is empty: the spec's then."""
     block = spec.compare
     chosen = optimizers(by_optimizer, spec) if by_optimizer is not None else {}
-    cuts = batches(by_batch) if by_batch is not None else {}
+    cuts = _labelled(spec, [*batches(by_batch, spec).items()], of_block=False) if by_batch is not None else {}
     if by_optimizer is None and by_batch is None and block is not None:
         chosen = {label: _of_block(label, entry, {}) for label, entry in block.optimizers.items()}
-        cuts = {_batch_label(value): _batch(value) for value in block.batches}
+        cuts = _labelled(spec, [(_batch_label(entry), entry) for entry in map(_batch, block.batches)], of_block=True)
     elif by_optimizer is None and spec.optimizer is None and block is not None and block.optimizers:
         label, entry = next(iter(block.optimizers.items()))
         chosen = {label: _of_block(label, entry, {})}
@@ -134,10 +168,31 @@ def _batch(value: Any) -> dict[str, Any]:
     return {"mode": value} if isinstance(value, str) else dict(value)
 
 
-def _batch_label(value: Any) -> str:
-    entry = _batch(value)
+def _labelled(
+    spec: RunSpec, entries: Sequence[tuple[str, dict[str, Any]]], *, of_block: bool
+) -> dict[str, dict[str, Any]]:
+    """Return batches by labels of their own, which say whether they are shuffled where that differs.
+
+    Raises SpecError for one that is there twice, in the compare block or on the command line.
+    """
+    checked = [Batch.model_validate(entry) for _, entry in entries]
+    differ = len({batch.shuffles for batch in checked if batch.mode != "full"}) > 1
+    found: dict[str, dict[str, Any]] = {}
+    for k, (batch, (given, entry)) in enumerate(zip(checked, entries, strict=True)):
+        label = f"{given} drop_last" if batch.drop_last else given
+        if differ and batch.mode != "full":
+            label += " shuffled" if batch.shuffles else " unshuffled"
+        if label in found or batch in checked[:k]:
+            if of_block:
+                raise SpecError(spec.problem(("compare", "batches", k), "stands there twice"))
+            raise SpecError(f"--batches: '{given}' is the batch of '{entries[checked.index(batch)][0]}'")
+        found[label] = entry
+    return found
+
+
+def _batch_label(entry: Mapping[str, Any]) -> str:
     size = f":{entry['size']}" if "size" in entry else ""
-    return f"{entry.get('mode', 'full')}{size}"
+    return f"{entry.get('mode', mode_of(entry))}{size}"
 
 
 # --- learning rates to try, and seeds ---------------------------------------------------------------------------------
@@ -180,7 +235,7 @@ def tuning_grid(count: int, low: float, high: float) -> list[float]:
         raise SpecError(f"--tune-range takes two learning rates above 0 (got {low:g},{high:g})")
     if low >= high:
         raise SpecError(f"--tune-range takes the lower learning rate first (got {low:g},{high:g})")
-    return [float(value) for value in grids.parse(f"geomspace({low!r},{high!r},{count})").values()]
+    return [*grids.parse(f"geomspace({low!r},{high!r},{count})").array().tolist()]
 
 
 def extended(grid: list[float], edge: Literal["low", "high"]) -> list[float]:

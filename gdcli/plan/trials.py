@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from gdcli.errors import Place, Problem, SpecError
-from gdcli.spec.load import Loaded, draws_data, respecified
+from gdcli.spec.load import Loaded, respecified
 from gdcli.spec.nodes import Node
-from gdcli.spec.overrides import COMMAND_LINE, as_node, put, steps_of
-from gdcli.spec.schema import RESPECIFIED, respec
+from gdcli.spec.overrides import HERE, as_node, has_place, put, steps_of, takes
+from gdcli.spec.schema import RESPECIFIED, respec, respecified_key
 from gdcli.spec.sections import RunSpec
 
-HERE = Place(COMMAND_LINE, 1, 1)
 KEPT = 8  # data sets of other seeds that stay at hand: the rows of a comparison ask for the same few seeds in turn
 
 
@@ -40,6 +39,58 @@ class Trial:
         """Return the run with more in its label, one more value and more changes."""
         return Trial(self.label + label, (*self.values, value), (*self.changes, *changes), self.origins)
 
+    def put_into(self, document: Node) -> Node:
+        """Return the document with the changes; choices come first: `optimizer=adam` does not undo `optimizer.lr`."""
+        for path, value in sorted(self.changes, key=lambda change: change[0].count(".")):
+            document = put(document, steps_of(path), as_node(value, HERE), HERE)
+        return document
+
+    def told(self, error: SpecError) -> SpecError:
+        """Return an error of the run's spec with its problems at the keys of the file that ask for the changes."""
+        if not self.origins or not error.problems:
+            return error
+        return SpecError([_moved(problem, self.origins) for problem in error.problems])
+
+
+def with_overrides(trials: Sequence[Trial], overrides: Sequence[tuple[str, str, Node]], document: Node) -> list[Trial]:
+    """Return the trials with what the command line puts below their choices: `lr=0.1` reaches each optimizer's row.
+
+    A value reaches every trial whose choice takes it and does not name it itself; where no trial changes anything there
+    it stands in the document. Raises SpecError for one that reaches none.
+    """
+    found = list(trials)
+    for key, path, node in overrides:
+        value = node.plain()
+        below = [_below(trial, path, value) for trial in trials]
+        if None in below and has_place(document, path):
+            continue
+        if not any(below):
+            raise SpecError(f"{key}={node.text}: no run takes it: each names its own, or has no such setting")
+        found = [
+            replace(trial, changes=(*trial.changes, (path, value))) if takes_it else trial
+            for trial, takes_it in zip(found, below, strict=True)
+        ]
+    return found
+
+
+def _below(trial: Trial, path: str, value: Any) -> bool | None:
+    """Say whether the change at a path, or above it, takes a value there; None where there is no such change."""
+    for changed, choice in trial.changes:
+        if path == changed:
+            return None if value is None else False  # to take a key away first, as ~loss does, is no value
+        if path.startswith(f"{changed}."):
+            head, *rest = steps_of(path)[len(steps_of(changed)) :]
+            names_it = isinstance(choice, dict) and head in choice and not rest
+            return choice[head] == value if names_it else takes(changed, choice, head)
+    return None
+
+
+class Parse(Protocol):
+    """Makes a spec of a document, ``alone`` or one of many."""
+
+    def __call__(self, document: Node, /, *, alone: bool) -> RunSpec:
+        """Raise SpecError with every problem."""
+
 
 class SpecFactory:
     """The runs of one document, each a spec with its data.
@@ -48,9 +99,7 @@ class SpecFactory:
     more than its optimizer and its seeds.
     """
 
-    def __init__(
-        self, document: Node, base: Loaded, parse: Callable[[Node], RunSpec], load: Callable[[RunSpec], Loaded]
-    ) -> None:
+    def __init__(self, document: Node, base: Loaded, parse: Parse, load: Callable[[RunSpec], Loaded]) -> None:
         self._document, self._base, self._parse, self._load = document, base, parse, load
         self._drawn: OrderedDict[int, Loaded] = OrderedDict()  # by the data's seed
 
@@ -59,29 +108,25 @@ class SpecFactory:
         try:
             return self.at(point.changes)
         except SpecError as error:
-            if not point.origins or not error.problems:
-                raise
-            raise SpecError([_moved(problem, point.origins) for problem in error.problems]) from None
+            raise point.told(error) from None
 
     def at(self, changes: Sequence[tuple[str, Any]]) -> Loaded:
         """Return the spec with these changes and its data.
 
         Raises SpecError with all problems, those of the changes at ``command line``.
         """
-        document = self._document
-        changes = sorted(changes, key=lambda change: change[0].count("."))  # optimizer=adam does not undo optimizer.lr
-        for path, value in changes:
-            document = put(document, steps_of(path), as_node(value, HERE), HERE)
-        keys = {"optimizer" if path.startswith("optimizer.") else path for path, _ in changes}  # to be checked anew
+        document = Trial("", (), tuple(changes)).put_into(self._document)
+        changed = [path for path, _ in changes]
+        keys = set(map(respecified_key, changed))
         if not keys.issubset(RESPECIFIED) or (self._base.spec.data is None and "data.seed" in keys):
-            return self._load(self._parse(document))
-        spec = respec(self._base.spec, document, keys)
+            return self._load(self._parse(document, alone=False))
+        spec = respec(self._base.spec, document, changed)
         return respecified(self._with_data(spec), spec)
 
     def _with_data(self, spec: RunSpec) -> Loaded:
         """Return a loaded spec that has the data of this one."""
         seed = spec.data_seed
-        if seed == self._base.spec.data_seed or not draws_data(spec):
+        if seed == self._base.spec.data_seed or not spec.draws_data:
             return self._base
         if seed not in self._drawn:
             self._drawn[seed] = self._load(spec)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gdcli.records import Event, Outcome, Parameter, Prediction, Start, StepBlock
+from gdcli.records import Event, Outcome, Parameter, Prediction, Start, StepBlock, plain
 from gdcli.report import torch_repr
 
 Column = TypeVar("Column")
@@ -24,7 +24,7 @@ def manual(event: Event, start: Start) -> str:
     """Print sample and gradient per step, per epoch the last sample's loss after its update (document 1, by hand)."""
     if isinstance(event, StepBlock):
         return _grad_lines(event, " grad:  ", _given(event.loss_after))
-    return _predict_line(event, _plain)
+    return _predict_line(event, plain)
 
 
 def autograd(event: Event, start: Start) -> str:
@@ -135,7 +135,7 @@ def _grad_lines(block: StepBlock, head: str, losses: NDArray[Any]) -> str:
     """Return a line per step, and one with the loss where an epoch ends; ``losses`` [K]."""
     x, y = _given(block.sample)
     rows = np.hstack((x, y, _given(block.gradients))).tolist()  # [K, D + O + P], widened, which is exact
-    lines = [f"\t{head}{_plain(row)}\n" for row in rows]
+    lines = [f"\t{head}{plain(row)}\n" for row in rows]
     ends = np.flatnonzero(block.last & (block.epoch > 0))  # an evaluation without update makes no progress
     for end, number, value in zip(ends.tolist(), block.epoch[ends].tolist(), losses[ends].tolist(), strict=True):
         lines[end] += f"progress: {number - 1} {value!r}\n"
@@ -147,12 +147,7 @@ def _predict_line(event: Start | Outcome, output_text: Callable[[list[float]], s
     prediction: Prediction | None = event.prediction
     if prediction is None:
         return ""
-    asked = prediction.asked if isinstance(prediction.asked, tuple) else (prediction.asked,)
-    return f"predict ({when} training) {_plain(asked)} {output_text(prediction.output.tolist())}\n"
-
-
-def _plain(numbers: Sequence[float]) -> str:
-    return " ".join(map(repr, numbers))
+    return f"{prediction.text(when, output_text)}\n"
 
 
 Named = tuple[str, NDArray[Any]]
@@ -186,13 +181,14 @@ class Style:
     text: Callable[[Event, Start], str]
     columns: frozenset[str] = frozenset()  # the optional fields of StepBlock that it needs
     needs: str = ""  # what a spec must have for it, in words
+    predicts: bool = False  # whether it has a place for the prediction
 
 
 _ONE_WEIGHT = "batches of one sample, a model with one weight"
 
 STYLES: dict[str, Style] = {
-    "manual": Style(manual, frozenset({"sample", "gradients", "loss_after"}), _ONE_WEIGHT),
-    "autograd": Style(autograd, frozenset({"sample", "gradients"}), _ONE_WEIGHT),
+    "manual": Style(manual, frozenset({"sample", "gradients", "loss_after"}), _ONE_WEIGHT, predicts=True),
+    "autograd": Style(autograd, frozenset({"sample", "gradients"}), _ONE_WEIGHT, predicts=True),
     "epoch": Style(epoch, frozenset({"full_loss"})),
     "tensor": Style(tensor),
     "loss": Style(loss),

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from gdcli import records
-from gdcli.engine.evaluation import metric_names
+from gdcli.engine.batches import effort_of
 from gdcli.engine.loop import Interrupt
 from gdcli.records import Result
 from gdcli.runner.executors.threads import here, threads_of
 from gdcli.runner.executors.worker import Executor, SpecSource, Work
-from gdcli.runner.jobs import FOLDERS, Capture, Layout, PlannedRun, ended
+from gdcli.runner.jobs import FOLDERS, Capture, Layout, PlannedRun, columns_of, ended
 from gdcli.runner.provenance import Provenance
 from gdcli.runner.record_run import Warn
 from gdcli.runner.shards import begun, run_single, shards_of
@@ -136,7 +136,7 @@ class ResultRows:
 
 def _table_of(plan: Plan) -> tuple[list[str], Callable[[Result], list[Any]]]:
     """Return the header of results.csv, and the function that makes a row of a result."""
-    metrics, target = metric_names(plan.loaded), plan.capture.target is not None
+    metrics, target = columns_of(plan.loaded, plan.capture), plan.capture.target is not None
     efforts = {run.number: effort_of(run.loaded) for run in plan.runs} if target else {}
     none = records.Effort(0, 1, 1) if target else None  # of a row that was not run
     header = records.results_header(plan.axes, metrics, target=target)
@@ -149,16 +149,11 @@ def rows_of(plan: Plan, found: Sequence[Result]) -> list[dict[str, Any]]:
     return [dict(zip(header, row(result), strict=True)) for result in found]
 
 
-def effort_of(loaded: Loaded) -> records.Effort:
-    """Return what a spec's steps cost."""
-    batch, samples = loaded.spec.batch, loaded.samples
-    return records.Effort(samples, batch.rows(samples) if samples else 1, batch.steps(samples))
-
-
 def end_batch(folder: Path, timing: Timing, summary: Mapping[str, Any]) -> None:
     """Write the times, and last the summary, the mark of the end; remove what was there to resume from.
 
-    And remove what a process left that died while it replaced a file.
+    Results stay where a run failed: it can be run again alone. What a process left that died while it replaced a file
+    goes.
     """
     files.remove_temporaries(folder)
     write_end(folder, timing, summary)

@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gdcli.engine.batches import each_step_has_the_whole_loss
+from gdcli.engine.closed_form import Solution, compared_names, solve
+from gdcli.engine.evaluation import metric_names
 from gdcli.errors import GdcliError
 from gdcli.plan import Trial
 from gdcli.records import Block, Floats, Outcome, Result
@@ -45,6 +48,12 @@ class Capture:
     path: bool = False  # the parameters after every step
     parameters: bool = False  # at the end
     target: float | None = None
+    closed_form: bool = False  # the parameters beside those of the lowest loss
+
+
+def columns_of(loaded: Loaded, capture: Capture) -> list[str]:
+    """Return the names of the metrics that the results of runs have."""
+    return metric_names(loaded) + (compared_names(loaded) if capture.closed_form else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,20 +110,19 @@ class Collector:
     """What is captured of runs of one structure, from their blocks."""
 
     def __init__(self, capture: Capture, runs: Sequence[PlannedRun]) -> None:
-        loaded = runs[0].loaded
-        batch, samples = loaded.spec.batch, loaded.samples
         self.capture, self.runs = capture, runs
-        self.full_batch = batch.steps(samples) == 1 and not (batch.shuffles and samples)
+        self.whole_loss = each_step_has_the_whole_loss(runs[0].loaded)
         self.columns = {"parameters"} if capture.path else set()
-        if capture.target is not None and not self.full_batch:
+        if capture.target is not None and not self.whole_loss:
             self.columns.add("full_loss")
         self.states: list[list[NDArray[np.float64]]] = [[] for _ in runs]  # of each run, the parameters after its steps
+        self._solutions: dict[int, Solution] = {}
         self.hits: list[int | None] = [None] * len(runs)  # after how many steps the whole set's loss was at the target
 
     def block(self, block: Block) -> None:
-        """Take a block's columns. With full batches each step's loss is the whole set's before its update."""
+        """Take a block's columns. Each step's loss may be the whole set's before its update."""
         target = self.capture.target
-        losses, before = (block.loss, 1) if self.full_batch else (block.full_loss, 0)
+        losses, before = (block.loss, 1) if self.whole_loss else (block.full_loss, 0)
         for run, count in enumerate(block.count.tolist()) if self.columns or target is not None else ():
             if self.capture.path and block.parameters is not None:
                 self.states[run].append(block.parameters[:count, run].astype(np.float64))
@@ -128,13 +136,15 @@ class Collector:
         run, capture, hit, path = self.runs[k], self.capture, self.hits[k], None
         diverged = outcome.status == "diverged"
         if capture.target is not None:
-            if self.full_batch and finished is not None:  # of the steps before a checkpoint too
+            if self.whole_loss and finished is not None:  # of the steps before a checkpoint too
                 hit = _first_at(finished.losses, capture.target)
             if hit is None and not diverged and outcome.loss <= capture.target:
                 hit = outcome.steps
         if capture.path and finished is not None:
             first = [parameter.values.astype(np.float64).ravel() for parameter in finished.start.parameters]
             path = np.concatenate([np.concatenate(first)[None], *self.states[k]])
+            if diverged:  # its loss may go before its parameters do
+                path = np.concatenate([path, np.full((1, path.shape[1]), np.nan)])
         return Result(
             number=run.number,
             label=run.trial.label,
@@ -146,13 +156,20 @@ class Collector:
             steps=outcome.steps,
             epochs=outcome.epochs,
             hashes=hashes,
-            metrics=dict(outcome.metrics),
+            metrics={**outcome.metrics, **self._compared(run.loaded, outcome)},
             to_target=hit,
             losses=finished.losses if capture.curve and finished is not None else None,
             parameters=outcome.parameters if capture.parameters else None,
             path=path,
             kernel=kernel,
         )
+
+    def _compared(self, loaded: Loaded, outcome: Outcome) -> dict[str, float]:
+        if not self.capture.closed_form or outcome.status == "diverged":
+            return {}
+        if id(loaded.training) not in self._solutions:  # once for runs that share their rows
+            self._solutions[id(loaded.training)] = solve(loaded)
+        return self._solutions[id(loaded.training)].compared(outcome.parameters)
 
 
 def _first_at(losses: Floats, target: float) -> int | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -44,6 +46,7 @@ class Provenance:
 
     text: bytes
     arguments: tuple[str, ...]
+    tags: tuple[str, ...] = ()  # to find it by
 
 
 def prepared(loaded: Loaded) -> TrainingProblem:
@@ -60,7 +63,13 @@ def head(problem: TrainingProblem, origin: Provenance, run: int = 0, keep: str |
     loaded, engine = problem.members[run], _ENGINES.get(problem.kernel_name, problem.kernel_name)
     device, threads, keep = problem.device, resolve_threads(loaded), keep or keep_of(problem)
     resolved = config.resolved(loaded, device=str(device), threads=threads, engine=engine, keep=keep)
-    return _first_files(write(resolved), origin, device, threads)
+    text, found = _first_files(write(resolved), origin, device, threads)
+    if loaded.scaling is None:
+        return text, found
+    assert loaded.training is not None
+    means, deviations = (part.tolist() for part in loaded.scaling)
+    fitted = {"columns": loaded.training.features, "means": means, "deviations": deviations}
+    return text, {"preprocessing.json": json_text(fitted), **found}
 
 
 def batch_head(loaded: Loaded, origin: Provenance) -> FirstFiles:
@@ -86,26 +95,43 @@ def environment(origin: Provenance, device: torch.device, threads: int) -> dict[
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "command": ["gdcli", *origin.arguments],
         "git": _git(Path.cwd()),
-    }
+    } | ({"tags": list(origin.tags)} if origin.tags else {})
 
 
 @cache
 def _git(folder: Path) -> dict[str, Any] | None:
-    """Return commit and dirtiness of the checkout that the command ran in, None outside of one."""
+    """Return commit and dirtiness of the checkout that the command ran in, None outside of one.
+
+    Nothing is written there, and no program runs that its own configuration names: no monitor or hook, no clone to
+    fetch from, no submodule's. One that names filters, which would run on changed files, is not asked for dirtiness.
+    """
     git = shutil.which("git")
     if git is None or not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
         return None
 
     def ask(*arguments: str) -> str | None:
+        command = [git, *_NO_PROGRAMS, *arguments]
         try:
-            answer = subprocess.run([git, *arguments], cwd=folder, capture_output=True, timeout=5, check=False)
+            answer = subprocess.run(
+                command, cwd=folder, env=os.environ | _NO_FETCH, capture_output=True, timeout=5, check=False
+            )
         except (OSError, subprocess.TimeoutExpired):
             return None
         return answer.stdout.decode(errors="replace").strip() if answer.returncode == 0 else None
 
-    commit = ask("rev-parse", "HEAD")
-    status = ask("status", "--porcelain", "--untracked-files=no")
-    return None if commit is None else {"commit": commit, "dirty": None if status is None else bool(status)}
+    commit, keys = ask("rev-parse", "HEAD"), ask("config", "--list", "--name-only", "--show-scope")
+    if commit is None:
+        return None
+    if keys is None or any(_FILTER.match(key) for key in keys.splitlines()):
+        return {"commit": commit, "dirty": None}
+    status = ask("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
+    return {"commit": commit, "dirty": None if status is None else bool(status)}
+
+
+_NO_PROGRAMS = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+_NO_FETCH = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": ""}
+_FILTER = re.compile(r"(?!system|global|command)\w+\tfilter\.")
+"""A filter of the checkout's own; those of the user's configuration are the user's."""
 
 
 # --- hashes -----------------------------------------------------------------------------------------------------------

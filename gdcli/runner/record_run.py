@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdcli.engine import checkpoint_state
+from gdcli.engine.batches import effort_of
 from gdcli.engine.evaluation import starts_of
-from gdcli.engine.loop import Interrupt, Loop, keep_of
+from gdcli.engine.loop import Interrupt, Loop, columns_of_best, keep_of
 from gdcli.engine.problem import TrainingProblem
 from gdcli.engine.start_values import first_line
 from gdcli.errors import DamagedError, GdcliError, MachineError, RunError
-from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Start, State, StepBlock
+from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Prediction, Start, State, StepBlock, where_diverged
 from gdcli.report import plots
 from gdcli.report.styles import STYLES
 from gdcli.spec.load import Loaded
@@ -30,6 +31,9 @@ from gdcli.storage.run_folder import Log, RecordFolder, Timing, write_end
 
 SUMMARY_SCALARS = 100
 """Parameters stand in summary.json up to this many scalars."""
+
+LOGS = 3
+"""Files of a run that are open while it is trained."""
 
 Warn = Callable[[str], None]
 
@@ -45,6 +49,12 @@ class Finished:
     start: Start
     outcome: Outcome
     losses: NDArray[np.float64]  # [steps] of every step, before its update
+    prediction: Prediction | None = None  # that the style has no place for
+
+    def predictions(self) -> list[str]:
+        """Return the lines of the predictions before and after training that the style has no place for."""
+        before, after = self.start.prediction, self.prediction
+        return [] if before is None or after is None else [before.text("before"), after.text("after")]
 
     def summary(self) -> dict[str, Any]:
         """Return what summary.json holds: no times."""
@@ -59,6 +69,9 @@ class Finished:
             "epochs": outcome.epochs,
             "metrics": dict(outcome.metrics),
         }
+        if self.prediction is not None:
+            asked, output = self.prediction.asked, self.prediction.output.astype(np.float64)
+            found["prediction"] = {"asked": asked, "output": output.tolist()}
         if sum(parameter.values.size for parameter in outcome.parameters) <= SUMMARY_SCALARS:
             found["parameters"] = {p.name: p.values.astype(np.float64).tolist() for p in outcome.parameters}
         return found
@@ -109,7 +122,7 @@ def alone(
 ) -> Training:
     """Return one run in training, as `run` trains it; one of which other columns are captured is not resumed."""
     spec, keep, (start,) = built.loaded.spec, keep_of(built), starts_of(built)
-    loop = Loop(built, STYLES[spec.style].columns | columns, keep, interrupt)
+    loop = Loop(built, STYLES[spec.style].columns | columns | columns_of_best(built), keep, interrupt)
     checkpoints = None
     if record is not None and not columns:
         checkpoints = Checkpoints(record.folder, record.config, spec.checkpoint.every_seconds)
@@ -265,7 +278,8 @@ class RunRecorder:
         above: str = "",  # the folder's path below that of all logs
     ) -> None:
         self.record, self._start, self._keep, self._above = record, start, keep, above
-        self._style, self._every, self._say, self._told = STYLES[spec.style].text, spec.record.every, text, block
+        self._style, self._predicts = STYLES[spec.style].text, STYLES[spec.style].predicts
+        self._every, self._say, self._told = spec.record.every, text, block
         self._losses: list[NDArray[np.float64]] = []
         self._logs: dict[str, Log] = {}
 
@@ -334,7 +348,7 @@ class RunRecorder:
             self._sync()
         finally:
             self.close()
-        return Finished(self._start, outcome, self.losses())
+        return Finished(self._start, outcome, self.losses(), None if self._predicts else outcome.prediction)
 
     def _sync(self) -> None:
         for log in self._logs.values():
@@ -367,10 +381,12 @@ def _plot(built: TrainingProblem, finished: Finished, folder: Path, warn: Warn) 
     """Draw the loss curve. A plot that fails never fails the run: it is told."""
     name, losses = built.loaded.spec.name, finished.losses
     steps = np.arange(1, len(losses) + 1) if built.loaded.spec.settings.epochs else np.zeros(1)
-    curve = plots.Curve(name, steps.astype(np.float64), losses)
-    label, per_epoch = loss_label(built.loaded), built.batches.per_epoch
+    outcome = finished.outcome
+    gone = where_diverged(outcome.status, outcome.message)
+    curve = plots.Curve(name, steps.astype(np.float64), losses, diverged=gone, after=outcome.loss)
+    label, effort = loss_label(built.loaded), effort_of(built.loaded)
     files.draw(
         folder / "loss.png",
-        lambda: plots.loss_curve(curve, title=name, loss_label=label, steps_per_epoch=per_epoch),
+        lambda: plots.loss_curve(curve, title=name, loss_label=label, effort=effort),
         warn,
     )

@@ -14,7 +14,7 @@ import numpy as np
 from gdcli.engine.evaluation import starts_of
 from gdcli.engine.gradient_log import Keep
 from gdcli.engine.grouping import chunk_of, structure, why_alone
-from gdcli.engine.loop import Interrupt, Loop
+from gdcli.engine.loop import Interrupt, Loop, columns_of_best
 from gdcli.engine.problem import TrainingProblem, build, build_fleet
 from gdcli.errors import MachineError
 from gdcli.records import Block, Result
@@ -22,10 +22,10 @@ from gdcli.report.styles import STYLES
 from gdcli.runner import provenance
 from gdcli.runner.jobs import CALL, Advance, Capture, Collector, Layout, PlannedRun, Shard, failed_run, save_partial
 from gdcli.runner.provenance import Provenance
-from gdcli.runner.record_run import RunRecorder, Training, alone, ignored
+from gdcli.runner.record_run import LOGS, RunRecorder, Training, alone, ignored
 from gdcli.storage.checkpoints import Checkpoints
 from gdcli.storage.files import json_file, lenient
-from gdcli.storage.run_folder import RecordFolder, Timing, clear
+from gdcli.storage.run_folder import RecordFolder, Timing, clear, most_logs
 
 PREFIX = "fleet-"
 
@@ -42,7 +42,8 @@ def shards_of(
 ) -> list[Shard]:
     """Return runs as shards: those of one structure together, in chunks that stay in cache and feed all workers.
 
-    The chunks do not change a run's bits. Fleets that have ``begun``, by their runs' numbers, stay as they are.
+    The chunks do not change a run's bits. Fleets that have ``begun``, by their runs' numbers, stay as they are. Runs
+    with ``folders`` hold their logs open, as many as the process may.
     """
     together: dict[Any, list[PlannedRun]] = {}
     found = []
@@ -51,11 +52,12 @@ def shards_of(
             found.append(Shard((run,), together=False))
         else:
             together.setdefault(structure(run.loaded), []).append(run)
+    open_at_once = max(1, most_logs() // LOGS // workers) if folders else len(runs)
     for members in together.values():
         members = _without(members, begun, found)
         if not members:
             continue
-        size = min(chunk_of(members[0].loaded), -(-len(members) // workers))
+        size = min(chunk_of(members[0].loaded), -(-len(members) // workers), open_at_once)
         chunks = [tuple(members[k : k + size]) for k in range(0, len(members), size)]
         found += [Shard(chunk, together=True) for chunk in chunks]
     return sorted(found, key=lambda shard: shard.runs[0].number)
@@ -86,9 +88,17 @@ def begun(folder: Path | None) -> list[tuple[int, ...]]:
 
 def run_single(run: PlannedRun, capture: Capture, interrupt: Interrupt) -> Result:
     """Train a run by itself in memory, as `run` does."""
-    layout, shard = Layout(None, 1, Provenance(b"", ())), Shard((run,), together=False)
-    (result,) = run_shard(shard, layout, capture, interrupt)
+    (result,) = run_in_memory([run], capture, interrupt)
     return result
+
+
+def run_in_memory(runs: Sequence[PlannedRun], capture: Capture, interrupt: Interrupt) -> list[Result]:
+    """Train runs without folders, those of one structure together, and return their results in the runs' order."""
+    layout = Layout(None, len(runs), Provenance(b"", ()))
+    found: dict[int, Result] = {}
+    for shard in shards_of(runs, fleets=len(runs) > 1, folders=False):
+        found |= {result.number: result for result in run_shard(shard, layout, capture, interrupt)}
+    return [found[run.number] for run in runs]
 
 
 def run_shard(
@@ -176,7 +186,7 @@ def _training(shard: Shard, layout: Layout, collector: Collector, interrupt: Int
         logs = layout.folder or layout.partial_results.parent  # runs without folders have none
         checkpoints = Checkpoints(layout.partial_results, key, spec.checkpoint.every_seconds, name=name, logs=logs)
     lists: dict[str, list[Any]] = {"hits": collector.hits, "runs": [run.number for run in runs]}
-    return Training(Loop(problem, columns, keep, interrupt), recorders, checkpoints, lists)
+    return Training(Loop(problem, columns | columns_of_best(problem), keep, interrupt), recorders, checkpoints, lists)
 
 
 def matches_single(shard: Shard) -> bool:

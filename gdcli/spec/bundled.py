@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gdcli.errors import Place, Problem, SpecError, nearest
 from gdcli.spec.document import MAX_BYTES
 from gdcli.spec.scalars import shown
+
+if TYPE_CHECKING:
+    from gdcli.zoo.data_files import Moved
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -21,6 +27,17 @@ class Source:
     path: Path
     shown: str  # as messages name it
     text: bytes
+    moved: Moved | None = None  # of a record: where its data file may be now
+
+    @property
+    def name(self) -> str:
+        """The experiment's name, where the spec gives none: the file's, in letters that a folder of records has.
+
+        >>> Source(Path("Übung 3.yaml"), "", b"").name, Source(Path("упражнение.yaml"), "", b"").name
+        ('Ubung_3', 'experiment')
+        """
+        letters = unicodedata.normalize("NFKD", self.path.stem).encode("ascii", "ignore").decode()
+        return re.sub("[^A-Za-z0-9._-]", "_", letters).lstrip("._-")[:64] or "experiment"
 
 
 def folder() -> Path:

@@ -7,8 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from gdcli.spec.effects import without_effect
 from gdcli.spec.load import Loaded
 from gdcli.spec.sections import DataCommon, Ingredient, RunSpec
+from gdcli.spec.signature import Path
 
 
 def filled_in(spec: RunSpec) -> dict[str, Any]:
@@ -27,7 +29,9 @@ def filled_in(spec: RunSpec) -> dict[str, Any]:
         found["scheduler"] = _named(spec.scheduler.base, groups=groups)
     found["epochs"] = settings.pop("epochs")
     if spec.data is not None:
-        found["batch"] = spec.batch.model_dump() | {"shuffle": spec.batch.shuffles}
+        unread = () if spec.batch.mode == "mini-batch" else ("size", "drop_last")
+        cut = {key: value for key, value in spec.batch.model_dump().items() if key not in unread}
+        found["batch"] = cut | {"shuffle": spec.batch.shuffles}
     found |= settings
     if stop := _given(spec.stop.model_dump()):
         found["stop"] = stop
@@ -37,7 +41,20 @@ def filled_in(spec: RunSpec) -> dict[str, Any]:
     for key, section in (("sweep", spec.sweep), ("compare", spec.compare)):
         if section is not None:
             found[key] = _given(section.model_dump())
-    return _plain(found)  # type: ignore[no-any-return]  # a dict stays a dict
+    plain: dict[str, Any] = _plain(found)
+    for idle in without_effect(spec):  # in other runs of a sweep they have one
+        _leave_out(plain, idle.path)
+    return plain
+
+
+def _leave_out(found: dict[str, Any], path: Path) -> None:
+    *above, last = path
+    for step in above:
+        within = found.get(str(step))
+        if not isinstance(within, dict):  # an entry of a list stays as it is
+            return
+        found = within
+    found.pop(str(last), None)
 
 
 def resolved(loaded: Loaded, *, device: str, threads: int, engine: str, keep: str) -> dict[str, Any]:

@@ -301,7 +301,9 @@ class _Reader:
         elif plain and text == "<<":
             self.complain(place, "merge keys are refused (got <<)", "Write the keys out")
         elif plain and not is_text(text):
-            self.complain(place, f"a key must be text (got {shown(text)})", "Put it in quotes")
+            self.complain(
+                place, f"a key must be text (got {shown(text)})", "Put it in quotes; a number has a point, 0.5"
+            )
         elif len(text) > MAX_KEY:
             self.complain(place, f"a key has at most {MAX_KEY} characters (got {len(text):,}: {shown(text)})")
         elif bad := sorted(bad_characters(text) | set(text) & {"\t", "\n", "\r"}):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Context, Decimal, localcontext
 from functools import partial
 from typing import Any
@@ -18,17 +18,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdcli.errors import SpecError, nearest
-from gdcli.spec.scalars import FLOAT, UnreadableError, bad_characters, named, resolve, shown
+from gdcli.spec.grid_text import (
+    FORMS,
+    MAX_NUMBER,
+    Value,
+    checked,
+    count_of,
+    named_parts,
+    number,
+    refusal,
+    scalar,
+    split,
+    word,
+)
+from gdcli.spec.scalars import FLOAT, shown
 
-Value = float | int | str | bool
-
-FORMS = "Forms: 0.1,0.01 or 0:4.1:0.1 or range(0,4.1,0.1) or linspace(0,4,41) or logspace(-4,-1,4)"
-MAX_TEXT = 10_000
-MAX_NUMBER = 100  # characters of one number, so that exact arithmetic stays instant
 PRECISION = Context(prec=50)  # enough to round to the nearest float64, and the same on every machine
 _CALL = re.compile(r"([A-Za-z_]\w*)\s*\((.*)\)", re.DOTALL)
-_NAMED = re.compile(r"\s*([A-Za-z_][\w.:]*(?:\[[0-9, ]*\])?)\s*=(.*)", re.DOTALL)
-_CLOSES = {")": "(", "]": "["}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +57,47 @@ class Grid:
     def array(self) -> NDArray[np.float64]:
         """Return the same values as float64, without a Python object for each where that can be."""
         found = _vectorised(self._build)
-        return np.array([float(value) for value in self.values()]) if found is None else found
+        return np.array(self.values(), dtype=np.float64) if found is None else found
 
 
 def parse(text: str) -> Grid:
-    """Read a grid: a list, a range, or one of linspace, logspace and geomspace. Raises SpecError.
+    """Read a grid: values, ranges, linspace, logspace or geomspace, one after the other. Raises SpecError.
 
     >>> [parse(text).values() for text in ("sgd,adam", "1:4:1", "logspace(-3,-1,3)", "geomspace(1,4,3)")]
     [['sgd', 'adam'], [1, 2, 3], [0.001, 0.01, 0.1], [1.0, 2.0, 4.0]]
+    >>> [parse(text).values() for text in ("0.5,1:3", "[2,4,2],[2,8,2]", "5,null")]
+    [[0.5, 1, 2], [[2, 4, 2], [2, 8, 2]], [5, None]]
     """
-    text = _checked(text)
-    if call := _CALL.fullmatch(text):
+    text = checked(text)
+    grids = [_part(part, text) for part in split(text, text)]
+    if len(grids) == 1:
+        return replace(grids[0], text=text)
+    return Grid(sum(grid.length for grid in grids), text, partial(_joined, grids))
+
+
+def _part(part: str, text: str) -> Grid:
+    """Read what stands between two commas of a grid."""
+    if call := _CALL.fullmatch(part):
         return _call(call[1], call[2], text)
-    parts = [part.strip() for part in text.split(":")]
-    if len(parts) > 1 and FLOAT.fullmatch(parts[0]) and "," not in text:
-        return _range(parts, text)
-    return _list([_word(part, text) for part in _split(text, text)], text)
+    ends = [end.strip() for end in part.split(":")]
+    return _range(ends, text) if len(ends) > 1 and FLOAT.fullmatch(ends[0]) else _list([word(part, text)], part)
+
+
+def _joined(grids: Sequence[Grid]) -> list[Value]:
+    return [value for grid in grids for value in grid.values()]
+
+
+def as_text(value: Value) -> str:
+    """Return a value as a label has it.
+
+    >>> as_text([2, 4, 2]), as_text(None), as_text(0.1), as_text(True), as_text({"name": "step", "gamma": 0.5})
+    ('[2,4,2]', 'null', '0.1', 'true', '{name: step,gamma: 0.5}')
+    """
+    if isinstance(value, list):
+        return f"[{','.join(map(as_text, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}: {as_text(item)}' for key, item in value.items())}}}"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def parse_zip(text: str) -> dict[str, Grid]:
@@ -75,18 +106,33 @@ def parse_zip(text: str) -> dict[str, Grid]:
     >>> {name: grid.values() for name, grid in parse_zip("zip(a=0.1,0.2,b=1:3:1)").items()}
     {'a': [0.1, 0.2], 'b': [1, 2]}
     """
-    text = _checked(text)
+    text = checked(text)
     call = _CALL.fullmatch(text)
     if call is None or call[1] != "zip":
-        raise _error("not a zip", text, "Write zip(a=0.1,0.2,b=1,2)")
+        raise refusal("not a zip", text, "Write zip(a=0.1,0.2,b=1,2)")
     grids: dict[str, Grid] = {}
-    for name, grid in _named_parts(call[2], text):
+    for name, grid in named_parts(call[2], text):
         if name in grids:
-            raise _error(f"the name '{shown(name)}' is given twice", text)
+            raise refusal(f"the name '{shown(name)}' is given twice", text)
         grids[name] = parse(grid)
+    return _of_one_length(grids, text)
+
+
+def zip_from_spec(value: Any) -> dict[str, Grid]:
+    """Read grids that advance together from a spec's sweep: a mapping of names and grids. Raises SpecError.
+
+    >>> {name: grid.values() for name, grid in zip_from_spec({"lr": "0.1,0.2", "seed": [1, 2]}).items()}
+    {'lr': [0.1, 0.2], 'seed': [1, 2]}
+    """
+    if not isinstance(value, dict) or not value:
+        raise SpecError("a zip takes a mapping of names and grids. Write {zip: {lr: [0.1, 0.2], seed: [1, 2]}}")
+    return _of_one_length({name: from_spec(grid) for name, grid in value.items()}, "")
+
+
+def _of_one_length(grids: dict[str, Grid], text: str) -> dict[str, Grid]:
     if len({grid.length for grid in grids.values()}) > 1:
         lengths = ", ".join(f"{name} has {grid.length}" for name, grid in grids.items())
-        raise _error(f"the grids of a zip must have one length; {shown(lengths, 200)}", text)
+        raise refusal(f"the grids of a zip must have one length; {shown(lengths, 200)}", text)
     return grids
 
 
@@ -94,17 +140,18 @@ def from_spec(value: Any) -> Grid:
     """Read the value of a parameter in a spec's sweep: a grid's text, a list, or a mapping. Raises SpecError.
 
     The mapping is `{values: [...]}`, or `{min, max, count, distribution}` with evenly spaced points, both ends
-    included: `uniform` (the default) on the values, `log_uniform_values` on their logarithms, `int_uniform` rounded
-    to integers (all of them where there is no count).
+    included: `grid` (the default) on the values, `log_grid` on their logarithms, `int_grid` rounded to integers (all
+    of them where there is no count); or with so many random draws, of the generator with the key `seed` (default 0):
+    `uniform`, `log_uniform_values`, `int_uniform`.
 
-    >>> from_spec({"min": 1e-4, "max": 1, "distribution": "log_uniform_values", "count": 5}).values()
+    >>> from_spec({"min": 1e-4, "max": 1, "distribution": "log_grid", "count": 5}).values()
     [0.0001, 0.001, 0.01, 0.1, 1.0]
     """
     if isinstance(value, str):
         return parse(value)
     if isinstance(value, dict):
         return _distribution(value) if "values" not in value else _values(value)
-    return _list([_scalar(item) for item in (value if isinstance(value, list | tuple) else [value])])
+    return _list([scalar(item) for item in (value if isinstance(value, list | tuple) else [value])])
 
 
 def _vectorised(build: Callable[[], list[Value]]) -> NDArray[np.float64] | None:
@@ -132,134 +179,35 @@ def _vectorised(build: Callable[[], list[Value]]) -> NDArray[np.float64] | None:
     return numerator * float(scale) if exponent > 0 else numerator / scale
 
 
-# ---- text -------------------------------------------------------------------------------------------------------
-
-
-def _error(message: str, text: str, hint: str = "") -> SpecError:
-    got = f" (got {shown(text)})" if text.strip() else ""
-    return SpecError(message + got + (f". {hint}" if hint else ""))
-
-
-def _checked(text: str) -> str:
-    if len(text) > MAX_TEXT:
-        raise _error(f"a grid's text has at most {MAX_TEXT:,} characters", text)
-    if bad := sorted(bad_characters(text)):
-        raise _error(named(bad[0]), text)
-    if not text.strip():
-        raise _error("the grid is empty", text, FORMS)
-    return text.strip()
-
-
-def _split(text: str, whole: str) -> list[str]:
-    """Split at the commas outside of brackets; the whole is what a message shows."""
-    parts, opened = [""], ""
-    for character in text:
-        if character in "([":
-            opened += character
-        elif character in ")]":
-            if not opened.endswith(_CLOSES[character]):
-                raise _error(f"the bracket '{character}' closes nothing", whole)
-            opened = opened[:-1]
-        if character == "," and not opened:
-            parts.append("")
-        else:
-            parts[-1] += character
-    if opened:
-        raise _error(f"the bracket '{opened[-1]}' is not closed", whole)
-    parts = [part.strip() for part in parts]
-    if "" in parts:
-        raise _error("a value is missing beside a comma" if len(parts) > 1 else "the grid is empty", whole)
-    return parts
-
-
-def _named_parts(text: str, whole: str) -> Iterator[tuple[str, str]]:
-    """Yield name and grid of `a=0.1,0.2,b=1,2`: a comma that no NAME= follows belongs to the grid."""
-    name, items = "", list[str]()
-    for part in _split(text, whole):
-        if match := _NAMED.fullmatch(part):
-            if items:
-                yield name, ",".join(items)
-            name, items = match[1], [match[2]]
-        elif name:
-            items.append(part)
-        else:
-            raise _error("a zip begins with NAME=", whole, "Write zip(a=0.1,0.2,b=1,2)")
-    yield name, ",".join(items)
-
-
-def _word(part: str, text: str) -> Value:
-    if re.search(r"[()\[\]{}\"'=]", part):
-        raise _error(f"'{shown(part)}' is neither a number nor a word", text, FORMS)
-    if ":" in part and FLOAT.fullmatch(part.split(":")[0].strip()):
-        raise _error(f"the range '{shown(part)}' cannot stand in a list", text)
-    try:
-        value = resolve(part)
-    except UnreadableError as problem:
-        raise SpecError(problem.message) from None
-    return _scalar(value if value is not None else part, text)
-
-
-def _scalar(value: Any, text: str | None = None) -> Value:
-    got = str(value) if text is None else text
-    if not isinstance(value, bool | int | float | str) or value in ("null", "~", "Null", "NULL"):
-        raise _error("a grid holds numbers, words, true and false", got)
-    not_finite = isinstance(value, str) and value.lower() in ("nan", "inf", "+inf", "-inf", "infinity", "-infinity")
-    if not_finite or (isinstance(value, float) and not math.isfinite(value)):
-        raise _error("a number must be finite", got)
-    return value
-
-
-def _number(text: str, whole: str) -> Decimal:
-    """Return the number exactly as written, once it is known to be one that a float64 holds."""
-    if not FLOAT.fullmatch(text):
-        finite = text.lower().lstrip("+-.") not in ("nan", "inf", "infinity")
-        raise _error(f"'{shown(text)}' is not a number" if finite else "a number must be finite", whole)
-    if len(text) > MAX_NUMBER:
-        raise _error(f"a number has at most {MAX_NUMBER} characters", text)
-    value = float(text)
-    is_zero = not re.search("[1-9]", re.split("[eE]", text)[0])
-    if math.isinf(value) or (value == 0) != is_zero:
-        raise _error(f"'{shown(text)}' is beyond a float64", whole)
-    return Decimal(0) if is_zero else Decimal(text)  # 0e-999999999 would ask for as many digits
-
-
-def _count(text: str, whole: str) -> int:
-    count = _number(text, whole)
-    if count < 1 or count != int(count):
-        raise _error(f"the count must be an integer of at least 1, not {shown(text)}", whole)
-    return int(count)
-
-
 # ---- forms ------------------------------------------------------------------------------------------------------
 
 
 def _list(values: list[Value], text: str = "") -> Grid:
     if not values:
         raise SpecError(f"the grid is empty. {FORMS}")
-    texts = (str(value).lower() if isinstance(value, bool) else str(value) for value in values)
-    return Grid(len(values), text or ",".join(texts), partial(list, values))
+    return Grid(len(values), text or ",".join(map(as_text, values)), partial(list, values))
 
 
 def _call(name: str, inside: str, text: str) -> Grid:
     if name == "zip":
-        raise _error("a zip gives several parameters at once", text, "Give it alone, without a parameter's name")
+        raise refusal("a zip gives several parameters at once", text, "Give it alone, without a parameter's name")
     if name not in _FUNCTIONS:
-        raise _error(f"no grid is called '{shown(name)}'", text, nearest(name, _FUNCTIONS))
-    return _FUNCTIONS[name](_split(inside, text), text)
+        raise refusal(f"no grid is called '{shown(name)}'", text, nearest(name, _FUNCTIONS))
+    return _FUNCTIONS[name](split(inside, text), text)
 
 
 def _range(parts: Sequence[str], text: str) -> Grid:
     """start, stop, step: start + i * step for i = 0, 1, ... before stop; step is 1 if it is not given."""
     if not 2 <= len(parts) <= 3:
-        raise _error("a range has a start, a stop and a step", text, "Write range(0,4.1,0.1) or 0:4.1:0.1")
+        raise refusal("a range has a start, a stop and a step", text, "Write range(0,4.1,0.1) or 0:4.1:0.1")
     parts = parts if len(parts) == 3 else [*parts, "1"]
-    (start, stop, step), exponent = _aligned([_number(part, text) for part in parts])
+    (start, stop, step), exponent = _aligned([number(part, text) for part in parts])
     if step == 0:
-        raise _error("the step of a range must not be 0", text)
+        raise refusal("the step of a range must not be 0", text)
     if start == stop:
-        raise _error("the grid is empty: its start is its stop, which is excluded", text)
+        raise refusal("the grid is empty: its start is its stop, which is excluded", text)
     if (stop > start) != (step > 0):
-        raise _error("the grid is empty: the step leads away from the stop", text, "Change the sign of the step")
+        raise refusal("the grid is empty: the step leads away from the stop", text, "Change the sign of the step")
     length = -((start - stop) // step)
     if all(re.fullmatch(r"[-+]?[0-9]+", part) for part in parts):
         return Grid(length, text, partial(list[Value], range(start, start + step * length, step)))
@@ -290,8 +238,8 @@ def _linspace(parts: Sequence[str], text: str) -> Grid:
 
 def _ends(parts: Sequence[str], text: str, example: str) -> tuple[Decimal, Decimal, int]:
     if len(parts) != 3:
-        raise _error("a first value, a last value and a count are needed", text, f"Write {example}")
-    return _number(parts[0], text), _number(parts[1], text), _count(parts[2], text)
+        raise refusal("a first value, a last value and a count are needed", text, f"Write {example}")
+    return number(parts[0], text), number(parts[1], text), count_of(parts[2], text)
 
 
 def _even(start: int, stop: int, count: int, exponent: int) -> list[Value]:
@@ -305,7 +253,7 @@ def _logspace(parts: Sequence[str], text: str) -> Grid:
     """low, high, count: ten to the powers of linspace(low, high, count)."""
     low, high, count = _ends(parts, text, "logspace(-4,-1,4)")
     if max(low, high) > 308 or min(low, high) < -307:
-        raise _error("the exponents of a logspace lie between -307 and 308", text)
+        raise refusal("the exponents of a logspace lie between -307 and 308", text)
     return Grid(count, text, partial(_powers, low, high, count))
 
 
@@ -313,7 +261,7 @@ def _geomspace(parts: Sequence[str], text: str) -> Grid:
     """start, stop, count: start * (stop / start) ** (i / (count - 1)), the ends exact."""
     start, stop, count = _ends(parts, text, "geomspace(1e-4,1e-1,4)")
     if start <= 0 or stop <= 0:
-        raise _error("the values of a geomspace must be above 0", text)
+        raise refusal("the values of a geomspace must be above 0", text)
     return Grid(count, text, partial(_geometric, start, stop, count))
 
 
@@ -323,9 +271,14 @@ def _geometric(start: Decimal, stop: Decimal, count: int) -> list[Value]:
 
 
 def _powers(low: Decimal, high: Decimal, count: int) -> list[Value]:
-    gaps = max(count - 1, 1)
-    with localcontext(PRECISION):
-        return [float(Decimal(10) ** ((low * (gaps - i) + high * i) / gaps)) for i in range(count)]
+    """Return ten to evenly spaced exponents, each from the one before: 10⁷ products lose 7 of the 60 digits."""
+    values: list[Value] = []
+    with localcontext(Context(prec=PRECISION.prec + 10)):
+        ratio, power = Decimal(10) ** ((high - low) / max(count - 1, 1)), Decimal(10) ** low
+        for _ in range(count):
+            values.append(float(power))
+            power *= ratio
+    return values
 
 
 _FUNCTIONS: dict[str, Callable[[Sequence[str], str], Grid]] = {
@@ -338,8 +291,7 @@ _FUNCTIONS: dict[str, Callable[[Sequence[str], str], Grid]] = {
 
 # ---- the spec's mapping -----------------------------------------------------------------------------------------
 
-_KEYS = ("min", "max", "count", "distribution")
-_DISTRIBUTIONS = {"uniform": "linspace", "log_uniform_values": "geomspace", "int_uniform": "int_uniform"}
+_KEYS = ("min", "max", "count", "distribution", "seed")
 
 
 def _values(value: dict[str, Any]) -> Grid:
@@ -352,17 +304,21 @@ def _distribution(value: dict[str, Any]) -> Grid:
     for key in value:
         if key not in _KEYS:
             raise SpecError(f"a grid has no key '{shown(str(key))}'. {nearest(str(key), (*_KEYS, 'values'))}")
-    name = value.get("distribution", "uniform")
+    name = value.get("distribution", "grid")
     if not isinstance(name, str) or name not in _DISTRIBUTIONS:
         raise SpecError(f"no distribution is called '{shown(str(name))}'. {nearest(str(name), _DISTRIBUTIONS)}")
-    needed = _KEYS[:2] if name == "int_uniform" else _KEYS[:3]
+    make, called = _DISTRIBUTIONS[name]
+    needed = _KEYS[:2] if name == "int_grid" else _KEYS[:3]
     if missing := [key for key in needed if key not in value]:
         raise SpecError(f"the grid's key '{missing[0]}' is missing. Write {{min: 0, max: 1, count: 11}}")
-    parts = [_number_text(value[key], key) for key in _KEYS if key in value and key != "distribution"]
-    text = f"{_DISTRIBUTIONS[name]}({','.join(parts)})"
-    if float(parts[0]) > float(parts[1]):
-        raise _error("min is above max", text)
-    return _int_uniform(parts, text) if name == "int_uniform" else _FUNCTIONS[_DISTRIBUTIONS[name]](parts, text)
+    if "seed" in value and name not in _DRAWN:
+        raise SpecError(f"a {name} draws nothing: no 'seed' beside it. Draws: {', '.join(_DRAWN)}")
+    parts = [_number_text(value[key], key) for key in ("min", "max", "count") if key in value]
+    seed = [_number_text(value.get("seed", 0), "seed")] if name in _DRAWN else []
+    text = f"{called}({','.join([*parts, *(f'seed={each}' for each in seed)])})"
+    if number(parts[0], text) > number(parts[1], text):
+        raise refusal("min is above max", text)
+    return make([*parts, *seed], text)
 
 
 def _number_text(value: Any, key: str) -> str:
@@ -371,17 +327,72 @@ def _number_text(value: Any, key: str) -> str:
     return repr(value)
 
 
-def _int_uniform(parts: Sequence[str], text: str) -> Grid:
-    low, high = (_number(part, text) for part in parts[:2])
-    if low != int(low) or high != int(high):
-        raise _error("min and max of int_uniform must be integers", text)
-    first, last = int(low), int(high)
-    count = _count(parts[2], text) if len(parts) == 3 else last - first + 1
-    if count > last - first + 1:
-        raise _error(f"there are only {last - first + 1:,} integers from min to max", text)
+def _int_grid(parts: Sequence[str], text: str) -> Grid:
+    """min, max, count: evenly spaced and rounded; all integers without a count."""
+    first, last, count = _integers(parts, text)
     return Grid(count, text, partial(_rounded, first, last, count))
+
+
+def _integers(parts: Sequence[str], text: str) -> tuple[int, int, int]:
+    """Return the ends and how many integers of those between them."""
+    low, high = (number(part, text) for part in parts[:2])
+    if low != int(low) or high != int(high):
+        raise refusal("min and max must be integers", text)
+    there = int(high) - int(low) + 1
+    count = count_of(parts[2], text) if len(parts) > 2 else there
+    if count > there:
+        raise refusal(f"there are only {there:,} integers from min to max", text, "An int_grid without a count has all")
+    return int(low), int(high), count
 
 
 def _rounded(first: int, last: int, count: int) -> list[Value]:
     gaps = max(count - 1, 1)
     return [first + (2 * (last - first) * i + gaps) // (2 * gaps) for i in range(count)]
+
+
+def _uniform(parts: Sequence[str], text: str, *, log: bool = False) -> Grid:
+    """min, max, count, seed: random draws, even on the values, or on their logarithms."""
+    low, high, count = _ends(parts[:3], text, "")
+    if log and low <= 0:
+        raise refusal("min must be above 0", text)
+    if math.isinf(float(high) - float(low)):
+        raise refusal("from min to max is further than a float64 goes", text)
+    return Grid(count, text, partial(_draws, float(low), float(high), count, _seed(parts[3], text), log=log))
+
+
+def _int_uniform(parts: Sequence[str], text: str) -> Grid:
+    """min, max, count, seed: random integers, none twice."""
+    low, high, count = _integers(parts[:3], text)
+    if low < -(2**63) or high >= 2**63:
+        raise refusal("min and max must be integers of 64 bits", text)
+    return Grid(count, text, partial(_int_draws, low, high, count, _seed(parts[3], text)))
+
+
+def _seed(part: str, text: str) -> int:
+    seed = number(part, text)
+    if seed < 0 or seed != int(seed):
+        raise refusal("the seed must be an integer of at least 0", text)
+    return int(seed)
+
+
+def _draws(low: float, high: float, count: int, seed: int, *, log: bool) -> list[Value]:
+    generator = np.random.default_rng(seed)
+    if not log:
+        return [*generator.uniform(low, high, count).tolist()]
+    return [*np.clip(np.exp(generator.uniform(math.log(low), math.log(high), count)), low, high).tolist()]
+
+
+def _int_draws(low: int, high: int, count: int, seed: int) -> list[Value]:
+    generator, found = np.random.default_rng(seed), dict[Value, None]()
+    while len(found) < count:  # what was drawn before is drawn again
+        found |= dict.fromkeys(generator.integers(low, high, count, endpoint=True).tolist())
+    return list(found)[:count]
+
+
+_DISTRIBUTIONS: dict[str, tuple[Callable[[Sequence[str], str], Grid], str]] = {
+    "grid": (_linspace, "linspace"), "log_grid": (_geomspace, "geomspace"), "int_grid": (_int_grid, "int_grid"),
+    "uniform": (_uniform, "uniform"), "log_uniform_values": (partial(_uniform, log=True), "log_uniform_values"),
+    "int_uniform": (_int_uniform, "int_uniform"),
+}  # fmt: skip
+"""By name, what makes the grid of the numbers' texts, and what its own text calls it."""
+_DRAWN = ("uniform", "log_uniform_values", "int_uniform")

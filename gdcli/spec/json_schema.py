@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
+from gdcli.spec.descriptions import described
 from gdcli.spec.models import INIT_NAMES
 from gdcli.spec.sections import SECTIONS, Batch, DataCommon, FileData, InlineData, NamedDataset, Settings
 from gdcli.spec.signature import arguments_model
@@ -67,6 +68,7 @@ def json_schema() -> dict[str, Any]:
         "scheduler": _scheduler(definitions),
         **{key: _section(definitions, key, section) for key, section in SECTIONS.items()},
     }
+    described({"properties": properties, "$defs": definitions.found})
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "gdcli experiment",
@@ -203,7 +205,12 @@ def _model(definitions: _Definitions) -> Schema:
                 {"type": "string", "enum": list(INIT_NAMES)},
                 {"$ref": "#/$defs/numbers"},
                 *(
-                    {"type": "object", "properties": {name: _PAIR}, "required": [name], "additionalProperties": False}
+                    {
+                        "type": "object",
+                        "properties": {name: dict(_PAIR)},
+                        "required": [name],
+                        "additionalProperties": False,
+                    }
                     for name in ("normal", "uniform")
                 ),
             ],
@@ -215,7 +222,10 @@ def _model(definitions: _Definitions) -> Schema:
             {"type": "string", "enum": sorted(LAYERS)},
             {
                 "type": "object",
-                "properties": {"layer": {"type": "string", "enum": sorted(LAYERS)}, "name": {"type": "string"}},
+                "properties": {
+                    "layer": {"type": "string", "enum": sorted(LAYERS)},
+                    "name": {"type": "string", "description": "The layer's own name; its place, from 0, when absent."},
+                },
                 "required": ["layer"],  # the rest are the arguments of torch's class
             },
         ]

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -20,18 +19,17 @@ import numpy as np
 
 from gdcli.errors import Problem, SpecError
 from gdcli.report.styles import STYLES
-from gdcli.spec import sizes
+from gdcli.spec import preconditions, sizes
 from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.models import constant_error, group_problems, layer_problems, name_problems
 from gdcli.spec.sections import RunSpec
 from gdcli.spec.signature import Path as KeyPath
-from gdcli.spec.signature import got
 from gdcli.zoo import data as sources
-from gdcli.zoo.data_files import read_file
+from gdcli.zoo.data_files import Moved, read_file
 from gdcli.zoo.losses import TARGETS
 from gdcli.zoo.models import MODELS, Architecture, Chain, Objective, Sizes, Stack
 from gdcli.zoo.naming import ArgumentError
-from gdcli.zoo.table import Table, as_numbers, scale, split, standardize
+from gdcli.zoo.table import Floats, Table, as_numbers, scale, split, standardize
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +41,21 @@ class Loaded:
     validation: Table | None
     architecture: Architecture
     warnings: tuple[str, ...] = ()
-    data_file: Path | None = None  # resolved
+    data_file: Path | None = None  # resolved; of a record that was moved, where it was
     data_sha256: str = ""
     bounded: bool = True  # size limits count
     cores: int | None = None  # that `threads: auto` counts with; None: those of this machine
     layer_shapes: Mapping[str, tuple[int, ...]] | None = None  # of torch's own layers, once they have been built
+    scaling: tuple[Floats, Floats] | None = None  # mean and deviation [D] that the features are standardized by
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]] | None:
         """The shape of each parameter by its full name; None for torch's own layers that have not been built."""
         return self.layer_shapes if isinstance(self.architecture, Stack) else self.architecture.shapes
+
+    def prepared(self, x: Floats) -> Floats:
+        """Return rows [..., D] as the model takes them: standardized as the training rows are."""
+        return x if self.scaling is None else (x - self.scaling[0]) / self.scaling[1]
 
     @property
     def samples(self) -> int:
@@ -60,11 +63,14 @@ class Loaded:
         return 0 if self.training is None else len(self.training.x)
 
 
-def load(spec: RunSpec, base: Path, *, bounded: bool = True, cores: int | None = None) -> Loaded:
+def load(
+    spec: RunSpec, base: Path, *, bounded: bool = True, cores: int | None = None, moved: Moved | None = None
+) -> Loaded:
     """Read or make the data, work out the shapes and check everything against everything.
 
-    ``base`` is the folder that a data file's path is relative to; without ``bounded`` size limits do not count.
-    ``cores`` is for `threads: auto`, by default this machine's.
+    ``base`` is the folder that a data file's path is relative to; one that is not there, but known by its content, is
+    looked for as ``moved`` says, or around the base. Without ``bounded`` size limits do not count. ``cores`` is for
+    `threads: auto`, by default this machine's.
     Raises SpecError with every problem; MachineError if an optional package is missing.
     """
     if bounded:
@@ -72,32 +78,28 @@ def load(spec: RunSpec, base: Path, *, bounded: bool = True, cores: int | None =
     file = None
     if spec.data is not None and spec.data.source == "file":
         file = (base / spec.data.arguments["file"]).absolute()
-    table = _table(spec, file)
+        moved = moved or Moved(base.absolute(), spec.data.arguments["sha256"] or "")
+    table = _table(spec, file, moved)
+    digest = "" if table is None else table.sha256
     problems: list[Problem] = []
-    training, validation = _prepared(spec, table, problems) if table is not None else (None, None)
+    training, validation, scaling = (None, None, None) if table is None else _prepared(spec, table, problems)
     architecture = _architecture(spec, training, problems)
     if problems or architecture is None:
         raise SpecError(problems)
-    warnings = tuple(_warnings(spec, training))
-    loaded = Loaded(spec, training, validation, architecture, warnings, file, _digest(file), bounded, cores)
-    problems += _shapes(loaded)
+    loaded = Loaded(spec, training, validation, architecture, (), file, digest, bounded, cores, scaling=scaling)
+    problems += _shapes(loaded, table)
     if not isinstance(architecture, Stack):  # torch's own layers are checked when they are built
         problems += name_problems(spec, architecture.shapes)
     problems += [*_engine(loaded), *_style(loaded)]
     if bounded:
         problems += [*_too_large(loaded), *_too_long(loaded)]
     _refuse(problems)
-    return loaded
+    return replace(loaded, warnings=tuple(map(str, _warnings(loaded, table))))
 
 
 def _refuse(problems: list[Problem]) -> None:
     if problems:
         raise SpecError(problems)
-
-
-def draws_data(spec: RunSpec) -> bool:
-    """Say whether the rows, or their split, come from a generator of random numbers: another seed, other data."""
-    return spec.data is not None and (spec.data.source == "generate" or spec.data.validation is not None)
 
 
 def respecified(loaded: Loaded, spec: RunSpec) -> Loaded:
@@ -142,18 +144,14 @@ def _too_deep(spec: RunSpec) -> Iterator[Problem]:
         yield spec.problem(("model", "layers"), what, sizes.RAISE)
 
 
-def _digest(file: Path | None) -> str:
-    return "" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _table(spec: RunSpec, file: Path | None) -> Table | None:
+def _table(spec: RunSpec, file: Path | None, moved: Moved | None) -> Table | None:
     """Return all rows of the spec's source, None for an objective. Raises SpecError."""
     if spec.data is None:
         return None
     prefix: KeyPath = ("data", "generate") if spec.data.source == "generate" else ("data",)
     try:
         with np.errstate(all="ignore"):  # what overflows is refused below
-            table = _read(spec, file)
+            table = _read(spec, file, moved)
     except ArgumentError as error:
         raise SpecError(spec.problem((*prefix, *error.path), error.message)) from None
     except (ValueError, OverflowError) as error:  # a generator's: 'x: uniform needs low <= high', or numpy's
@@ -162,17 +160,17 @@ def _table(spec: RunSpec, file: Path | None) -> Table | None:
         raise SpecError(spec.problem((*prefix, key) if named else prefix, what if named else str(error))) from None
     if not np.isfinite(table.x).all() or not np.isfinite(table.y).all():
         raise SpecError(spec.problem(prefix, "the data hold values that are not finite"))
-    return table
+    return as_numbers(table) if table.y.ndim == 1 and not _wants_classes(spec) else table
 
 
-def _read(spec: RunSpec, file: Path | None) -> Table:
+def _read(spec: RunSpec, file: Path | None, moved: Moved | None) -> Table:
     assert spec.data is not None
     classes = _wants_classes(spec)
     given = dict(spec.data.arguments)
-    if file is not None:
+    if file is not None and moved is not None:
         expected = given.get("sha256")
-        table = _file_table(file, given["features"], given["target"], classes, given["header"])
-        if expected and _digest(file) != expected:
+        table = _file_table(moved.find(file), given["features"], given["target"], classes, given["header"])
+        if expected and table.sha256 != expected:
             raise ArgumentError(("sha256",), "the file has changed since this digest was taken")
         return table
     if spec.data.source == "inline":
@@ -210,26 +208,27 @@ def _stamped(
     return read_file(file, features, target, classes, header)
 
 
-def _prepared(spec: RunSpec, table: Table, problems: list[Problem]) -> tuple[Table | None, Table | None]:
-    """Return training and validation rows, split and standardized as the spec says."""
+def _prepared(
+    spec: RunSpec, table: Table, problems: list[Problem]
+) -> tuple[Table | None, Table | None, tuple[Floats, Floats] | None]:
+    """Return training and validation rows, split and standardized as the spec says, and by what."""
     assert spec.data is not None
-    if table.y.ndim == 1 and not _wants_classes(spec):
-        table = as_numbers(table)
     training, validation = table, None
     if spec.data.validation is not None:
         try:
             training, validation = split(table, spec.data.validation, sources.generator(spec.data_seed, "split"))
         except ArgumentError as error:
             problems.append(spec.problem(("data", *error.path), error.message))
-            return None, None
-    if spec.data.standardize:
-        with np.errstate(all="ignore"):
-            by = scale(training)
-            training = standardize(training, *by)
-            validation = validation and standardize(validation, *by)
-        if not np.isfinite(by).all():
-            problems.append(spec.problem(("data", "standardize"), "the data are too large to standardize"))
-    return training, validation
+            return None, None, None
+    if not spec.data.standardize:
+        return training, validation, None
+    with np.errstate(all="ignore"):
+        by = scale(training)
+        training = standardize(training, *by)
+        validation = validation and standardize(validation, *by)
+    if not np.isfinite(by).all():
+        problems.append(spec.problem(("data", "standardize"), "the data are too large to standardize"))
+    return training, validation, by
 
 
 def _wants_classes(spec: RunSpec) -> bool:
@@ -251,12 +250,14 @@ def _architecture(spec: RunSpec, training: Table | None, problems: list[Problem]
     return None
 
 
-def _shapes(loaded: Loaded) -> list[Problem]:
-    """Check the data against the model and the loss."""
-    spec, table, model = loaded.spec, loaded.training, loaded.architecture
+def _shapes(loaded: Loaded, table: Table | None) -> list[Problem]:
+    """Check all rows of the source, those held out too, against the model and the loss."""
+    spec, model = loaded.spec, loaded.architecture
     if table is None or spec.loss is None:
         return []
-    problems = list(_targets(spec, table))
+    if isinstance(model, Chain) and not model.layers:  # its outputs are the rows, as they were prepared
+        table = replace(table, x=loaded.prepared(table.x))
+    problems = list(preconditions.problems(spec, table, model))
     if not isinstance(model, Chain) or problems:
         return problems
     features = table.x.shape[1]
@@ -279,18 +280,6 @@ def _outputs(spec: RunSpec, table: Table, outputs: int) -> Iterator[Problem]:
             yield spec.problem(where, f"class {highest} does not exist: the model has {outputs} outputs, from 0")
     elif table.y.shape[1] != outputs:
         yield spec.problem(path, f"the model gives {outputs} outputs, the data have {table.y.shape[1]} targets")
-
-
-def _targets(spec: RunSpec, table: Table) -> Iterator[Problem]:
-    assert spec.loss is not None
-    kind = TARGETS.get(spec.loss.name, "values")
-    if kind == "classes" and spec.loss.name == "nll" and table.y.ndim == 2:
-        yield spec.problem(("data", "y"), "nll takes class indices: a list of integers")
-    elif kind == "probabilities" and (table.y.min() < 0 or table.y.max() > 1):
-        outside = float(table.y.max() if table.y.max() > 1 else table.y.min())
-        yield spec.problem(("data", "y"), f"{spec.loss.name} takes targets from 0 to 1 {got(outside)}")
-    elif spec.loss.name == "bce" and spec.model.name == "identity" and (table.x.min() < 0 or table.x.max() > 1):
-        yield spec.problem(("data", "x"), "bce takes outputs from 0 to 1; for logits use bce_with_logits")
 
 
 def _engine(loaded: Loaded) -> Iterator[Problem]:
@@ -360,6 +349,16 @@ def require_memory(loaded: Loaded, runs: int) -> None:
     _refuse([*_too_much_memory(loaded.spec, ("model",), what, memory(loaded, runs), hint)])
 
 
+def require_activations(loaded: Loaded, path: KeyPath, layer: int, total: int) -> None:
+    """Raise SpecError where a layer gives too many scalars a row, or where all so far leave no memory for a step."""
+    spec = loaded.spec
+    if layer > sizes.MAX_ACTIVATIONS:
+        what = f"gives {layer:,} numbers a row, more than {sizes.MAX_ACTIVATIONS:,}"
+        _refuse([spec.problem(path, what, sizes.RAISE)])
+    what, needed = f"a step with {total:,} outputs a row takes", sizes.step_memory(spec, loaded.samples, total)
+    _refuse([*_too_much_memory(spec, path, what, needed)])
+
+
 def _too_long(loaded: Loaded) -> Iterator[Problem]:
     spec, model = loaded.spec, loaded.architecture
     steps = spec.settings.epochs * spec.batch.steps(loaded.samples)
@@ -373,10 +372,11 @@ def _too_long(loaded: Loaded) -> Iterator[Problem]:
         yield spec.problem(("epochs",), f"{what} {sizes.gigabytes(sizes.MAX_RECORD)}", hint)
 
 
-def _warnings(spec: RunSpec, training: Table | None) -> list[str]:
-    if training is None or spec.batch.mode != "mini-batch" or spec.batch.size <= len(training.x):
-        return []
-    problem = spec.problem(
-        ("batch", "size"), f"{spec.batch.size} rows a step, the data have {len(training.x)}: one step an epoch"
-    )
-    return [str(problem)]
+def _warnings(loaded: Loaded, table: Table | None) -> Iterator[Problem]:
+    spec = loaded.spec
+    if table is None or spec.loss is None:
+        return
+    if spec.batch.mode == "mini-batch" and spec.batch.size > loaded.samples:
+        what = f"{spec.batch.size} rows a step, the data have {loaded.samples}: one step an epoch"
+        yield spec.problem(("batch", "size"), what)
+    yield from preconditions.warnings(spec, table, loaded.architecture)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from itertools import chain, islice
 from math import prod
@@ -52,6 +52,12 @@ def _init_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iter
             if problem:
                 yield spec.problem(path, f"{problem} for {name} {list(shapes[name])}")
                 break
+    drawn = {pattern for pattern, value in spec.model.init.items() if _draws(value)}  # what comes later draws the next
+    yield from _hidden(spec, ("model", "init"), spec.model.init, shapes, drawn)
+
+
+def _draws(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, str) and value not in ("zeros", "ones", "eye"))
 
 
 def _freeze_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Problem]:
@@ -62,10 +68,27 @@ def _freeze_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> It
 
 def group_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Problem]:
     """Yield the groups of the optimizer and the scheduler that no parameter is in."""
+    frozen = {name for pattern in spec.model.freeze for name in match(pattern, shapes)}
+    trained = {name: shape for name, shape in shapes.items() if name not in frozen}
     for key, section in (("optimizer", spec.optimizer), ("scheduler", spec.scheduler)):
         for pattern in section.groups if section else ():
-            if not match(pattern, shapes):
+            if not (names := match(pattern, shapes)):
                 yield _unknown(spec, (key, "groups", pattern), pattern, shapes)
+            elif frozen.issuperset(names):
+                yield spec.problem((key, "groups", pattern), "has no effect: all of it is frozen", at_key=True)
+        yield from _hidden(spec, (key, "groups"), section.groups if section else {}, trained)
+
+
+def _hidden(
+    spec: RunSpec, path: Path, patterns: Iterable[str], shapes: Mapping[str, Any], kept: Collection[str] = ()
+) -> Iterator[Problem]:
+    """Yield the patterns of which all parameters are in a later one too, which is the one that counts."""
+    last = {name: pattern for pattern in patterns for name in match(pattern, shapes)}
+    counting = set(last.values())
+    for pattern in patterns:
+        if pattern not in kept and (names := match(pattern, shapes)) and pattern not in counting:
+            what = f"has no effect: {', '.join(sorted({last[name] for name in names}))} below counts for all of it"
+            yield spec.problem((*path, pattern), what, "Put what is for more parameters first", at_key=True)
 
 
 def _unknown(spec: RunSpec, path: Path, pattern: str, shapes: Mapping[str, Any], given: str = "") -> Problem:

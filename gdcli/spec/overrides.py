@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path as FilePath
@@ -12,14 +12,16 @@ from typing import Any
 from gdcli.errors import Place, Problem, SpecError, nearest
 from gdcli.spec.document import read_value
 from gdcli.spec.nodes import Entry, Node
-from gdcli.spec.scalars import shown
-from gdcli.spec.sections import DATA_KEYS, INGREDIENTS, SECTIONS, Settings
+from gdcli.spec.scalars import shown, with_point
+from gdcli.spec.sections import DATA_KEYS, INGREDIENTS, SECTIONS, Settings, mode_of
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS
 from gdcli.zoo.optimizers import OPTIMIZERS
+from gdcli.zoo.schedulers import SCHEDULERS
 
 COMMAND_LINE = "command line"
+HERE = Place(COMMAND_LINE, 1, 1)
 
 # The key under which the short form `optimizer: sgd` holds its name, once another key joins it.
 _SHORT = {"optimizer": "name", "scheduler": "name", "loss": "name", "batch": "mode", "model": "type"}
@@ -68,10 +70,36 @@ def resolve(name: str) -> str:
         return found[0]
     if found:
         raise SpecError(f"'{name}' could be {' or '.join(found)}. Write the whole path")
+    if name.lower() in SYNONYMS:
+        raise SpecError(f"unknown key '{shown(name)}'. Did you mean '{SYNONYMS[name.lower()]}'?")
+    if name in _keys_of(SCHEDULERS.values()):
+        raise SpecError(f"unknown key '{name}'. Did you mean 'scheduler.{name}'?")
     hint = nearest(name, {*keys, *(key.rsplit(".", 1)[-1] for key in keys)})
     if not hint.startswith("Did"):
         hint = nearest(name, [key for key in keys if "." not in key])
     raise SpecError(f"unknown key '{shown(name)}'. {hint}")
+
+
+SYNONYMS = {
+    "learning_rate": "optimizer.lr", "learningrate": "optimizer.lr", "lrate": "optimizer.lr", "eta": "optimizer.lr",
+    "batch_size": "batch.size", "batchsize": "batch.size", "num_epochs": "epochs", "n_epochs": "epochs",
+    "max_epochs": "epochs", "iterations": "stop.max_steps", "max_iter": "stop.max_steps", "criterion": "loss",
+    "loss_fn": "loss", "optim": "optimizer", "lr_scheduler": "scheduler", "schedule": "scheduler", "net": "model",
+    "network": "model", "random_state": "seed", "random_seed": "seed", "precision": "dtype",
+}  # fmt: skip
+"""What other programs call our keys."""
+
+
+def key_of(name: str) -> str:
+    """Return the whole key that a name stands for, by its last part or in other programs; nothing for none, or many.
+
+    >>> key_of("lr"), key_of("learning_rate"), key_of("colour")
+    ('optimizer.lr', 'optimizer.lr', '')
+    """
+    try:
+        return SYNONYMS.get(name.lower()) or resolve(name)
+    except SpecError:
+        return ""
 
 
 def steps_of(path: str) -> list[str]:
@@ -89,38 +117,59 @@ def steps_of(path: str) -> list[str]:
 
 
 def is_override(word: str) -> bool:
-    """Say whether a word is an override, ``key=value``: nothing that is the path of a file is one."""
-    return "=" in word and not FilePath(word).exists()
+    """Say whether a word is an override, ``key=value`` or ``~key``: nothing that is the path of a file is one."""
+    return ("=" in word or word.startswith("~")) and not FilePath(word).exists()
 
 
 def split_override(text: str) -> tuple[str, str]:
-    """Return key and value text of ``key=value``. Raises SpecError without a key."""
-    key, _, value = text.partition("=")
-    if not key.strip():
+    """Return key and value text of ``key=value``; ``~key`` is ``key=null``. Raises SpecError without a key."""
+    key, equals, value = text.partition("=")
+    if not equals and key.startswith("~"):
+        key, value = key[1:], "null"
+    if not key.strip() or not (equals or value):
         raise SpecError(f"an override is key=value (got '{text}')")
     return key.strip(), value
 
 
-def apply(document: Node, overrides: Sequence[str], *, command: str = "run") -> Node:
-    """Return the document with each ``key=value`` put in, at places on the command line.
+def parsed(overrides: Sequence[str], *, command: str = "run") -> list[tuple[str, str, Node]]:
+    """Return key, whole path and value of each ``key=value``, choices before the values below them.
 
-    Raises SpecError with all problems of the overrides: an unknown or ambiguous key, a value that is no YAML, and a
-    comma-separated list of values, which is a sweep.
+    So `lr=0.1 optimizer=adam` is `optimizer=adam lr=0.1`. Raises SpecError with all problems of the overrides: an
+    unknown or ambiguous key, a value that is no YAML, and a comma-separated list of values, which is a sweep.
     """
     problems: list[Problem] = []
+    found: list[tuple[str, str, Node]] = []
     for text in overrides:
         key, value = split_override(text)
         try:
             path = resolve(key)
             node = read_value(value, COMMAND_LINE, column=len(text) - len(value) + 1)
             if _is_list_of_values(path, value):
-                raise SpecError(
-                    f"{key} has several values: gdcli {command} takes one. gdcli sweep --param {text} runs each"
-                )
-            document = put(document, steps_of(path), node, Place(COMMAND_LINE, 1, 1))
+                point = f". A number has a point: {key}={with_point(value)}" if with_point(value) else ""
+                what = f"{key} has several values: gdcli {command} takes one. gdcli sweep --param {text} runs each"
+                raise SpecError(what + point)
+            found.append((key, path, node))
         except SpecError as error:
             problems += [replace(each, path=_below(key, each.path)) for each in error.problems]
-            problems += [] if error.problems else [Problem(Place(COMMAND_LINE, 1, 1), "", str(error))]
+            problems += [] if error.problems else [Problem(HERE, "", str(error))]
+    if problems:
+        raise SpecError(problems)
+    return sorted(found, key=lambda item: len(steps_of(item[1])))
+
+
+def apply(document: Node, overrides: Sequence[str], *, command: str = "run", alone: bool = True) -> Node:
+    """Return the document with each ``key=value`` put in, at places on the command line. For errors see `parsed`.
+
+    One that is not ``alone``, of which many runs are made, does without those that its choices do not take.
+    """
+    problems: list[Problem] = []
+    for _, path, node in parsed(overrides, command=command):
+        if not (alone or has_place(document, path)):
+            continue
+        try:
+            document = put(document, steps_of(path), node, HERE)
+        except SpecError as error:
+            problems.append(Problem(HERE, "", str(error)))
     if problems:
         raise SpecError(problems)
     return document
@@ -137,21 +186,72 @@ def _is_list_of_values(path: str, value: str) -> bool:
 _TEXTS = ("description", "model.expression", "data.file")
 
 
+def takes(path: str, choice: Any, key: str) -> bool:
+    """Say whether a choice, such as `optimizer` with adam or {name: adam, lr: 0.1}, has a key of that name.
+
+    >>> takes("optimizer", "adam", "momentum"), takes("optimizer", {"name": "sgd"}, "momentum")
+    (False, True)
+    """
+    if choice is None:
+        return False
+    tag = _SHORT.get(path, "name")
+    name = str(choice.get(tag) if isinstance(choice, dict) else choice)
+    if path == "batch":
+        return name in ("mini-batch", "None") or (key == "shuffle" and name in ("full", "stochastic"))
+    table: Mapping[str, Any] = _TABLES.get(path, {})
+    return name not in table or key in {"groups", "init", "freeze", *_keys_of([table[name]])}
+
+
+def has_place(document: Node, path: str) -> bool:
+    """Say whether a document can hold a key: always, but for one that the choice above it, if any, does not take.
+
+    >>> from gdcli.spec.document import read
+    >>> [has_place(read("optimizer: adam", "f"), path) for path in ("optimizer.lr", "optimizer.momentum", "epochs")]
+    [True, False, True]
+    """
+    above, *below = steps_of(path)
+    if above not in _TABLES or not below or below[0] == _SHORT[above]:
+        return True
+    choice = document.find((above,))
+    return takes(above, None if choice is None else choice.plain(), below[0])
+
+
+_TABLES: dict[str, Mapping[str, Any]] = {
+    "optimizer": OPTIMIZERS, "scheduler": SCHEDULERS, "loss": LOSSES, "model": MODELS,
+}  # fmt: skip
+
+
 def put(node: Node, path: Sequence[str], value: Node, key: Place) -> Node:
     """Return a copy of a mapping node with the value at a path; a short form on the way becomes a mapping.
 
+    A choice that the node has already, as `optimizer: adam`, leaves the settings beside it; null removes the key.
     Raises SpecError where a list or a number is in the way.
     """
     head, rest = path[0], path[1:]
     if not isinstance(node.value, dict):
         raise SpecError(f"'{head}' cannot be set below a value that is not a mapping")
     old = node.value.get(head)
+    if value.value is None and value.text and (not rest or old is None):
+        return replace(node, value={key: entry for key, entry in node.value.items() if key != head})
+    if not rest and old is not None and _chosen(head, old.node) == value.value:
+        return node
     if rest:
         below = old.node if old is not None else Node(key, {})
         if not isinstance(below.value, dict):
             below = Node(below.place, {_SHORT[head]: Entry(below.place, below)} if head in _SHORT else {})
         value = put(below, rest, value, key)
     return replace(node, value={**node.value, head: Entry(old.key if old is not None else key, value)})
+
+
+def _chosen(key: str, node: Node) -> object:
+    """Return the name in a mapping of a choice and its settings; a batch without one has the mode of its keys."""
+    named = node.find((_SHORT[key],)) if key in _SHORT else None
+    if named is None and key == "batch" and isinstance(node.value, dict):
+        return mode_of(node.value)
+    return _NONE if named is None else named.value
+
+
+_NONE = object()
 
 
 def as_node(value: Any, place: Place) -> Node:

@@ -13,6 +13,17 @@ MAX_DIGITS = 19
 Scalar = None | bool | int | float | str
 
 QUOTES = "Put it in quotes to make it text"
+
+
+def with_point(text: object) -> str:
+    """Return a number that has a comma where a point belongs with the point; nothing for anything else.
+
+    >>> with_point("0,01"), with_point("1,2,3")
+    ('0.01', '')
+    """
+    return text.replace(",", ".") if isinstance(text, str) and re.fullmatch(r"[+-]?\d+,\d+", text) else ""
+
+
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT = re.compile(r"[-+]?[0-9]+")

@@ -13,7 +13,9 @@ from typing import Any
 from gdcli.errors import SpecError, nearest
 from gdcli.spec import grids
 from gdcli.spec.document import MAX_KEY, MAX_PROBLEMS
+from gdcli.spec.effects import require_effects
 from gdcli.spec.nodes import Node
+from gdcli.spec.overrides import key_of
 from gdcli.spec.sections import (
     DATA_KEYS,
     KEYS,
@@ -42,23 +44,35 @@ from gdcli.zoo.optimizers import OPTIMIZERS
 from gdcli.zoo.schedulers import SCHEDULERS
 
 
-def parse(document: Node, stem: str) -> RunSpec:
+def parse(document: Node, stem: str, *, alone: bool = True) -> RunSpec:
     """Check a document and return the spec; ``stem`` is its name when it gives none.
 
-    Raises SpecError with every problem of every section.
+    One that is not ``alone``, but of one run of many or what many are made of, may have keys that have their effect in
+    other runs, and no optimizer. Raises SpecError with every problem of every section, or, where there is none, with
+    the keys that have no effect.
     """
-    return _Reading(document, stem, document.plain()).spec()
+    spec = _Reading(document, stem, document.plain(), alone=alone).spec()
+    if alone:
+        require_effects(spec)
+    return spec
 
 
 RESPECIFIED = ("optimizer", "seed", "data.seed")
 """The keys that :func:`respec` reads anew; of the optimizer everything below it too."""
 
 
-def respec(spec: RunSpec, document: Node, keys: Collection[str]) -> RunSpec:
-    """Return the spec of a document that differs from the spec's own below these keys of RESPECIFIED alone.
+def respecified_key(path: str) -> str:
+    """Return the key to be read anew for a change at a path."""
+    return "optimizer" if path.startswith("optimizer.") else path
 
-    Only those are checked, in microseconds whatever the size of the rest. Raises SpecError with every problem.
+
+def respec(spec: RunSpec, document: Node, changed: Collection[str]) -> RunSpec:
+    """Return the spec of a document that differs from the spec's own below keys of RESPECIFIED alone.
+
+    Only those are checked, in microseconds whatever the size of the rest; ``changed`` are whole paths. Keys without
+    effect are none of its problems. Raises SpecError with every problem.
     """
+    keys = {respecified_key(path) for path in changed}
     path = {key: key.split(".") for key in keys}
     given = {key: node.plain() for key in keys if (node := document.find(path[key])) is not None}
     reading = _Reading(document, spec.name, {key: value for key, value in given.items() if key != "data.seed"})
@@ -77,8 +91,8 @@ def respec(spec: RunSpec, document: Node, keys: Collection[str]) -> RunSpec:
 class _Reading:
     """One reading of a document: sections are checked one by one, complaints collected."""
 
-    def __init__(self, document: Node, stem: str, raw: dict[str, Any]) -> None:
-        self.document, self.stem, self.raw = document, stem, raw
+    def __init__(self, document: Node, stem: str, raw: dict[str, Any], *, alone: bool = False) -> None:
+        self.document, self.stem, self.raw, self.alone = document, stem, raw, alone
         self.complaints: list[Complaint] = []
 
     def complain(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> None:
@@ -92,7 +106,9 @@ class _Reading:
     def spec(self) -> RunSpec:
         for key in self.raw:
             if key not in KEYS:
-                self.complain((key,), "unknown key", nearest(key, KEYS), at_key=True)
+                path = key_of(key)
+                hint = f"Did you mean '{path}'?" if path and "." in path else nearest(key, KEYS)
+                self.complain((key,), "unknown key", hint, at_key=True)
         settings = self.settings()
         data, model, loss, optimizer = self.data(), self.model(), self.loss(), self.optimizer()
         scheduler = self.scheduler()
@@ -327,7 +343,7 @@ class _Reading:
         block = self.raw["sweep"].get("parameters") if isinstance(self.raw.get("sweep"), dict) else None
         for name, value in block.items() if isinstance(block, dict) else ():
             try:
-                grids.from_spec(value)
+                (grids.zip_from_spec if name == "zip" else grids.from_spec)(value)
             except SpecError as error:
                 self.complain(("sweep", "parameters", name), str(error))
 
@@ -363,7 +379,7 @@ class _Reading:
             elif not objective and "model" in self.raw and key not in self.raw:
                 self.complain((key,), "is required, unless the model is an objective")
         no_update = self.raw.get("epochs", 1) == 0 or "sweep" in self.raw or "compare" in self.raw
-        if "optimizer" not in self.raw and not no_update:
+        if self.alone and "optimizer" not in self.raw and not no_update:
             self.complain(("optimizer",), "is required, unless epochs is 0")
         batch = self.raw.get("batch")
         if objective and batch not in (None, "full", {"mode": "full"}):

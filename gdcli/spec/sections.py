@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from gdcli.errors import Problem
 from gdcli.report.styles import STYLES
@@ -33,18 +33,34 @@ class Section(BaseModel):
     model_config = STRICT
 
 
+def mode_of(keys: Collection[str]) -> str:
+    """Return the mode of a batch that gives none, by its keys."""
+    return "mini-batch" if "size" in keys else "full"
+
+
 class Batch(Section):
-    """How the rows of an epoch are cut into steps."""
+    """How the rows of an epoch are cut into steps; a size without a mode means mini-batch."""
 
     mode: Literal["full", "stochastic", "mini-batch"] = "full"
     size: Count = 32  # rows a step in mode mini-batch
     shuffle: bool | None = None
     drop_last: bool = False
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sized(cls, value: Any) -> Any:
+        return {"mode": mode_of(value), **value} if isinstance(value, dict) and "size" in value else value
+
     @property
     def shuffles(self) -> bool:
         """Whether each epoch draws an order of its own."""
-        return self.mode == "mini-batch" if self.shuffle is None else self.shuffle
+        return self.mode != "full" if self.shuffle is None else self.shuffle
+
+    def without_effect(self) -> list[str]:
+        """Return the keys that this mode does not read, at values that are not their defaults."""
+        if self.mode == "mini-batch":
+            return []
+        return [key for key in ("size", "drop_last") if getattr(self, key) != type(self).model_fields[key].default]
 
     def rows(self, samples: int) -> int:
         """Rows a step."""
@@ -239,6 +255,14 @@ class RunSpec:
     def style(self) -> str:
         """The style that is printed: as given, else `trace` for an objective and `epoch` for the rest."""
         return self.print.style or ("trace" if self.model.name == "objective" else "epoch")
+
+    @property
+    def draws_data(self) -> bool:
+        """Whether the rows, or their split, come from a generator of random numbers: another seed, other data."""
+        if self.data is None or self.data.validation is not None:
+            return self.data is not None
+        given = self.data.arguments
+        return self.data.source == "generate" and (given["kind"] != "xor" or given["noise"] != 0)
 
     @property
     def data_seed(self) -> int:

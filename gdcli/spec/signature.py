@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, Wi
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from gdcli.errors import nearest
-from gdcli.spec.scalars import shown
+from gdcli.spec.scalars import shown, with_point
 from gdcli.zoo.naming import OneOf
 
 # defaults are checked too, so that a default 0 of a float is 0.0 like a given one: config.yaml has one form
@@ -207,6 +207,8 @@ def _complaint(detail: ErrorDetails, values: Mapping[str, Any], known: Iterable[
         return Complaint(path, what + given, nearest(str(detail["input"]), names), at_key="[key]" in detail["loc"])
     context["entries"] = "entry" if 1 in (context.get("min_length"), context.get("max_length")) else "entries"
     message = _WORDS[kind].format(**context) if kind in _WORDS else detail["msg"].removeprefix("Value error, ")
+    if kind == "float_type" and (number := with_point(detail["input"])):
+        return Complaint(path, message + given, f"A number has a point: {number}")
     hint = "Quote it to make it text" if kind == "string_type" and not isinstance(detail["input"], list | dict) else ""
     return Complaint(path, message + given, hint)
 

@@ -17,6 +17,7 @@ MAX_PARAMETERS = 10**9
 # Layers of a model, as many as a list of torch's may have; the names of its parameters are matched with globs.
 MAX_LAYERS = 1_000
 MAX_POINTS = 5 * 10**8  # scalars of generated data
+MAX_ACTIVATIONS = 10**8  # scalars that a layer of torch's gives for one row
 MAX_STEPS = 10**10  # optimizer steps of one run: days at ten microseconds each
 MAX_RECORD = 10**12  # bytes of steps.csv and gradients.csv of one run
 MAX_GRID = 10**7  # points of a sweep over a parameter of the model, evaluated at once
@@ -54,8 +55,13 @@ def memory(spec: RunSpec, model: Chain | Objective, rows: int, columns: int, run
     if spec.record.gradients == "values":
         a_scalar += item + 8  # a row of the block, and as float64
     units = sum(layer.outputs for layer in model.layers) if isinstance(model, Chain) else 0
-    step = 3 * spec.batch.rows(rows) * units * item if rows else 0  # outputs, activations and their gradients
+    step = step_memory(spec, rows, units) if rows else 0
     return runs * (scalars * a_scalar + step) + data_memory(spec, rows * columns)
+
+
+def step_memory(spec: RunSpec, rows: int, units: int) -> int:
+    """Return the bytes of a step: outputs, activations and their gradients, of so many units a row."""
+    return 3 * spec.batch.rows(rows) * units * _item(spec)
 
 
 def data_memory(spec: RunSpec, numbers: int) -> int:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
-import io
+import heapq
 import re
+from array import array
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from math import inf, isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gdcli.errors import DamagedError, MachineError
-from gdcli.storage.files import content, existing, lenient
+from gdcli.storage.files import MOST_LINE, existing, lenient, lines_of
 
 if TYPE_CHECKING:  # a list of records needs no numpy
     import numpy as np
@@ -21,29 +22,63 @@ if TYPE_CHECKING:  # a list of records needs no numpy
 _INTEGER = re.compile(r"[-+]?\d{1,18}")
 _FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf|nan")
 _NUMBER = rb"(?:[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|[-+]?inf|nan)?"
-_LINE = re.compile(rb"\d{1,18}(?:," + _NUMBER + rb")*")
+_LINE = re.compile(rb"\d{1,18}(?:," + _NUMBER + rb")*+")
 TEXTS = frozenset({"label", "status", "weights", "data", "order"})
 """Columns of results.csv that stay text: a hash may be all digits."""
 
-MOST_HEADER = 2**26  # bytes
-MOST_TABLE = 2**30
+
+def _whole_lines(path: Path, stream: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines but a last one that was being written. Raises DamagedError for one that is too long."""
+    for line in lines_of(stream):
+        if line.endswith(b"\n"):
+            yield line
+        elif len(line) == MOST_LINE:
+            raise DamagedError(f"{path}: has a line of more than {MOST_LINE:,} bytes")
 
 
-def table(path: Path) -> tuple[list[str], list[list[Any]]]:
-    """Return header and rows of a CSV: numbers as numbers, empty cells as None. Raises DamagedError."""
-    found = content(path, MOST_TABLE)
-    if found is None:
-        raise DamagedError(f"{path}: there is no such file")
-    whole = found[: found.rfind(b"\n") + 1]  # without a last line that was being written
-    try:
-        lines = list(csv.reader(io.StringIO(whole.decode(), newline=""), strict=True))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DamagedError(f"{path}: {error}") from None
-    if not lines or any(len(line) != len(lines[0]) for line in lines):
-        raise DamagedError(f"{path}: rows and header have different lengths" if lines else f"{path}: has no header")
-    is_text = [name in TEXTS for name in lines[0]]
-    rows = [[(c or None) if text else cell(c) for c, text in zip(line, is_text, strict=True)] for line in lines[1:]]
-    return lines[0], rows
+class MixedColumns:
+    """A CSV of numbers and texts, read row by row: its header, then numbers as numbers, empty cells as None."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the header. Raises DamagedError for a file that is not there, a link, or one without a header."""
+        self.path, self.count = path, 0  # of the rows read so far
+        header = next(self._cells(), None)
+        if header is None:
+            raise DamagedError(f"{path}: has no header")
+        self.header = header
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        """Yield the rows. Raises DamagedError at one that is no row of this header."""
+        is_text, cells = [name in TEXTS for name in self.header], self._cells()
+        next(cells)
+        for self.count, row in enumerate(cells, 1):
+            if len(row) != len(is_text):
+                raise DamagedError(f"{self.path}: rows and header have different lengths")
+            yield [(c or None) if text else cell(c) for c, text in zip(row, is_text, strict=True)]
+
+    def best(self, count: int) -> list[list[Any]]:
+        """Return so many rows with the lowest loss, those without one last."""
+        k = next((self.header.index(name) for name in ("final_loss", "loss") if name in self.header), None)
+        return heapq.nsmallest(count, self, key=lambda row: 0.0 if k is None else _finite(row[k]))
+
+    def _cells(self) -> Iterator[list[str]]:
+        left = MOST_LINE  # of a row: a text may go over lines
+
+        def texts(stream: BinaryIO) -> Iterator[str]:
+            nonlocal left
+            for line in _whole_lines(self.path, stream):
+                left -= len(line)
+                if left < 0:
+                    raise DamagedError(f"{self.path}: has a row of more than {MOST_LINE:,} bytes")
+                yield line.decode()
+
+        with existing(self.path) as stream:
+            try:
+                for row in csv.reader(texts(stream), strict=True):
+                    left = MOST_LINE
+                    yield row
+            except (csv.Error, UnicodeDecodeError) as error:
+                raise DamagedError(f"{self.path}: {error}") from None
 
 
 def cell(text: str) -> Any:
@@ -59,12 +94,6 @@ def cell(text: str) -> Any:
     return float(text) if _FLOAT.fullmatch(text) else text
 
 
-def ranked(header: Sequence[str], rows: Sequence[list[Any]]) -> list[list[Any]]:
-    """Return rows by their loss, those without one last."""
-    k = next((header.index(name) for name in ("final_loss", "loss") if name in header), None)
-    return list(rows) if k is None else sorted(rows, key=lambda row: _finite(row[k]))
-
-
 def _finite(value: Any) -> float:
     return value if isinstance(value, int | float) and isfinite(value) else inf
 
@@ -77,7 +106,7 @@ class NumberColumns:
         self.path = path
         with existing(path) as stream:
             try:
-                (self.header,) = csv.reader([stream.readline(MOST_HEADER).decode().removesuffix("\n")], strict=True)
+                (self.header,) = csv.reader([stream.readline(MOST_LINE).decode().removesuffix("\n")], strict=True)
             except (ValueError, csv.Error):
                 raise DamagedError(f"{path}: has no header") from None
 
@@ -85,10 +114,9 @@ class NumberColumns:
         """Yield the whole lines without their ends. Raises DamagedError at one that is no row of numbers."""
         commas = len(self.header) - 1
         with existing(self.path) as stream:
-            stream.readline()
-            for count, line in enumerate(stream, 2):
-                if not line.endswith(b"\n"):  # it was being written
-                    return
+            whole = _whole_lines(self.path, stream)
+            next(whole, None)
+            for count, line in enumerate(whole, 2):
                 line = line[:-1]
                 if not _LINE.fullmatch(line) or line.count(b",") != commas:
                     raise DamagedError(f"{self.path}: line {count:,} is no row of {commas + 1} numbers")
@@ -98,10 +126,11 @@ class NumberColumns:
         """Return all rows, or the first, or some of their columns. Raises DamagedError where a number is missing."""
         import numpy as np
 
-        chosen = range(len(self.header)) if columns is None else columns
+        chosen, found = range(len(self.header)) if columns is None else columns, array("d")
         try:
-            lines = (line.split(b",") for _, line in islice(self, rows))
-            found = [[float(cells[k]) for k in chosen] for cells in lines]
+            for _, line in islice(self, rows):
+                cells = line.split(b",")
+                found.extend([float(cells[k]) for k in chosen])
         except (IndexError, ValueError):
             raise DamagedError(f"{self.path}: lacks a number") from None
         return np.array(found, np.float64).reshape(-1, len(chosen))

@@ -13,6 +13,7 @@ import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import IO, Any, BinaryIO, ParamSpec, TypeVar
@@ -21,7 +22,8 @@ import orjson
 
 from gdcli.errors import DamagedError, MachineError
 
-MOST_BYTES = 2**28
+MOST_JSON = 2**24  # bytes: orjson takes thirty times as many
+MOST_LINE = 2**26
 MOST_LEVELS = 50
 
 Content = bytes | str | Callable[[IO[bytes]], None]
@@ -100,7 +102,7 @@ def required(path: Path, at_most: int, hint: str = "") -> bytes:
         raise MachineError(f"{path} cannot be used: {error}") from None
 
 
-def content(path: Path, at_most: int = MOST_BYTES) -> bytes | None:
+def content(path: Path, at_most: int = MOST_JSON) -> bytes | None:
     """Return a file's bytes, None where there is none. Raises DamagedError for what is no file, or larger."""
     try:
         return _bounded(path, at_most)
@@ -118,6 +120,11 @@ def existing(path: Path) -> BinaryIO:
         raise DamagedError(f"{path}: there is no such file") from None
     except OSError as error:
         raise _damaged(path, error) from None
+
+
+def lines_of(stream: BinaryIO) -> Iterator[bytes]:
+    """Return a stream's lines with their ends; one longer than any that gdcli writes comes in pieces."""
+    return iter(partial(stream.readline, MOST_LINE), b"")
 
 
 def _damaged(path: Path, error: OSError) -> DamagedError:

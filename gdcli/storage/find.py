@@ -12,6 +12,7 @@ from gdcli.spec.scalars import shown
 from gdcli.storage.record import STAMP, is_record
 
 _LAST = re.compile(r"last(?:~(\d{1,9}))?")
+_AGO = re.compile(r"(.+)~(\d{1,9})")
 CANDIDATES = 10
 
 
@@ -62,14 +63,19 @@ def started(folder: Path) -> tuple[str, int, int]:
 def find(text: str, root: Path) -> Path:
     """Return the folder of the record that is meant; ``root`` is where ids and names are looked up.
 
-    ``last`` and ``last~1`` count from the newest; then a path; an id; an experiment's name, whose newest record it is;
-    a prefix of any of them, or of the 8 hex digits of an id. Raises SpecError, with the nearest, for anything else.
+    ``last`` and ``last~1`` count from the newest; then a path; ``name~1``, from the newest of an experiment; an id; an
+    experiment's name, whose newest record it is; a prefix of any of them, or of the 8 hex digits of an id. Raises
+    SpecError, with the nearest, for anything else.
     """
     records = [] if is_record(Path(text)) and not _LAST.fullmatch(text) else below(root)
     if match := _LAST.fullmatch(text):
         return _ago(int(match[1] or 0), records, root)
     if is_record(Path(text)) and text:
         return Path(text)
+    if (match := _AGO.fullmatch(text)) and not Path(text).exists():
+        of_name = [folder for folder in records if folder.absolute().parent.name == match[1]]
+        if of_name:
+            return _ago(int(match[2]), of_name, root / match[1])
     newest: dict[str, Path] = {}
     for folder in records:
         newest.setdefault(folder.absolute().parent.name, folder)

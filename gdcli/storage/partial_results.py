@@ -20,8 +20,8 @@ from gdcli.records import Parameter, Result
 from gdcli.storage import files
 from gdcli.storage.arrays import seal, unseal
 
-LARGEST = 2**33  # bytes of a file that is read
-_PLAIN = ("status", "message", "steps", "epochs", "to_target", "kernel")
+LARGEST = 2**30  # bytes of a file that is read; the runs of a larger one are run again
+_PLAIN = {"status": str, "message": str, "steps": int, "epochs": int, "to_target": int | None, "kernel": str}
 
 
 def write(folder: Path, found: Sequence[Result]) -> None:
@@ -44,7 +44,7 @@ def read(folder: Path) -> dict[int, Result]:
     if not folder.is_dir() or folder.is_symlink() or folder.parent.is_symlink():
         return found
     for path in sorted(folder.glob("[0-9]*")):
-        with contextlib.suppress(DamagedError, FileNotFoundError, KeyError, TypeError, ValueError):
+        with contextlib.suppress(DamagedError, FileNotFoundError, AttributeError, KeyError, TypeError, ValueError):
             data, arrays = unseal(files.read(path, LARGEST))
             results = [_result(row, arrays) for row in data["results"]]
             found |= {result.number: result for result in results}
@@ -71,6 +71,8 @@ def _row(result: Result, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
 
 def _result(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Result:
     number, names = int(row["number"]), row["parameters"]
+    if not all(isinstance(row[name], kind) for name, kind in _PLAIN.items()):
+        raise TypeError
     parameters = None
     if names is not None:
         parameters = tuple(Parameter(name, arrays[f"{number}.parameter.{name}"], trained) for name, trained in names)
@@ -82,7 +84,7 @@ def _result(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Resul
         **{name: row[name] for name in _PLAIN},
         loss=float(row["loss"]),
         best_loss=float(row["best_loss"]),
-        metrics={name: float(value) for name, value in row["metrics"].items()},
+        metrics={name: int(value) if value.isdecimal() else float(value) for name, value in row["metrics"].items()},
         hashes=tuple(row["hashes"]) if row["hashes"] else None,
         parameters=parameters,
         losses=None if losses is None else np.asarray(losses, np.float64),
@@ -91,5 +93,5 @@ def _result(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Resul
 
 
 def _exact(value: float) -> str:
-    """Return a float as text that reads back to the same bits, NaN and infinity too, which JSON has no words for."""
-    return repr(float(value))
+    """Return a number as text that reads back to the same bits, NaN and infinity too, which JSON has no words for."""
+    return str(value) if type(value) is int else repr(float(value))

@@ -8,11 +8,12 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from gdcli.errors import DamagedError
-from gdcli.storage.files import content, json_file, lenient
+from gdcli.storage.files import existing, json_file, lenient
 from gdcli.storage.run_folder import in_use
 
 STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)-([0-9a-f]{8})(?:-(\d{1,4}))?")
@@ -27,6 +28,11 @@ Plain = Mapping[str, Any]
 def is_record(folder: Path) -> bool:
     """Say whether a folder is a record: it has both specs, or it is one of `gdcli ema`."""
     return _files(folder, "config.yaml", "spec.yaml") or _files(folder, "ema.csv", "summary.json")
+
+
+def is_linked(folder: Path) -> bool:
+    """Say whether a record's path is a link, or leads through one to its experiment or sweep."""
+    return folder.is_symlink() or folder.absolute().parent.is_symlink()
 
 
 def _files(folder: Path, *names: str) -> bool:
@@ -72,10 +78,12 @@ class Record:
 
     @property
     def duration(self) -> float | None:
-        """How many seconds were spent on it, the time between a kill and `gdcli resume` not counted."""
+        """Seconds spent on it, less the picture's; the time between a kill and `gdcli resume` does not count."""
         seconds = self.timing.get("seconds")
-        found = [number(value) for value in seconds.values()] if isinstance(seconds, dict) else []
-        return float(sum(value for value in found if value is not None)) if found else None
+        kept = {k: v for k, v in seconds.items() if k != "plot"} if isinstance(seconds, dict) else {}
+        found = [number(value) for value in kept.values()]
+        total = float(sum(value for value in found if value is not None))
+        return total if found and isfinite(total) else None
 
     @property
     def final_loss(self) -> float | None:
@@ -95,6 +103,12 @@ class Record:
         """The steps of a run; of one that was killed, those of its last checkpoint."""
         steps = self.summary.get("steps", self.checkpoint.get("steps"))
         return steps if type(steps) is int else None
+
+    @property
+    def tags(self) -> list[str]:
+        """The words that it was given to be found by."""
+        found = (lenient(None, json_file, self.folder / "environment.json") or {}).get("tags")
+        return [tag for tag in found if isinstance(tag, str)] if isinstance(found, list) else []
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -165,7 +179,8 @@ def _kind(folder: Path, summary: Plain, command: Any) -> str:
 
 def _kind_of_results(path: Path) -> str:
     try:
-        header = (content(path) or b"").partition(b"\n")[0]
+        with existing(path) as stream:
+            header = stream.read(len(b"run,label,"))
     except DamagedError:
         return "sweep"
     return "compare" if header.startswith(b"run,label,") else "sweep" if header.startswith(b"run,") else "grid"

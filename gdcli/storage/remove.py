@@ -11,7 +11,7 @@ from pathlib import Path
 from gdcli.errors import DamagedError, MachineError, SpecError
 from gdcli.spec.scalars import shown
 from gdcli.storage import config_reader
-from gdcli.storage.record import STAMP, is_record
+from gdcli.storage.record import STAMP, is_linked, is_record
 from gdcli.storage.run_folder import Lock, in_use
 
 
@@ -21,8 +21,8 @@ def checked(folders: Sequence[Path]) -> list[Path]:
     Raises SpecError for a link and for what is no record.
     """
     for folder in folders:
-        if folder.is_symlink():
-            raise SpecError(f"{_told(folder)} is a link: remove the record it leads to, or the link itself")
+        if is_linked(folder):
+            raise SpecError(f"{_told(folder)} is reached through a link: name the record where it is")
         if not is_record(folder):
             raise SpecError(f"{_told(folder)} is no record: it has no spec.yaml and config.yaml")
     by_path = {folder.resolve(): folder for folder in folders}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,6 +64,24 @@ def in_use(folder: Path) -> bool:
     finally:
         os.close(file)
     return False
+
+
+@contextmanager
+def scratch(name: str) -> Iterator[Path]:
+    """Yield a folder for temporary files, which goes in the end, as do those that killed processes left."""
+    prefix = f"gdcli-{name}-"
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        with suppress(OSError):
+            found = left.lstat()
+            is_old = time.time() - found.st_mtime > 60  # one that has just been made has no lock yet
+            if found.st_uid == os.getuid() and is_old and not in_use(left):
+                shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix) as folder:
+        lock = Lock(Path(folder))
+        try:
+            yield Path(folder)
+        finally:
+            lock.release()
 
 
 Files = Mapping[str, bytes | str]
@@ -189,6 +209,18 @@ def write_end(folder: Path, timing: Timing, summary: Mapping[str, Any]) -> None:
     replace(folder / "timing.json", timing.text())
     replace(folder / "summary.json", json_text(summary))
     sync_folder(folder)
+
+
+def most_logs() -> int:
+    """Return how many logs this process can hold open; its own limit of open files is raised to what is allowed."""
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= limit < _FILES:  # unlimited is below 0
+        limit = _FILES if most < 0 else min(_FILES, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+    return (_FILES if limit < 0 else limit) - _OTHER_FILES
+
+
+_FILES, _OTHER_FILES = 1024, 64  # wanted; of these those of Python, torch and an executor
 
 
 class Log:

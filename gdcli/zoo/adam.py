@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from gdcli.zoo.arithmetic import Numbers, Setting, Update, some
+from gdcli.zoo.naming import Needs
 from gdcli.zoo.update_rule import Beta, Bound, Keeps, NonNegative, Rule, average_of_squares, begin
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def adam(
     weight_decay: NonNegative = 0,
     amsgrad: bool = False,
     maximize: bool = False,
-    decoupled_weight_decay: bool = False,
+    decoupled_weight_decay: Annotated[bool, Needs("weight_decay")] = False,
 ) -> Annotated[Rule, Keeps(2, "amsgrad")]:
     """Adam: moving averages of the gradient and its square, corrected for their start at zero.
 
@@ -166,7 +167,7 @@ def nadam(
     eps: NonNegative = 1e-8,
     weight_decay: NonNegative = 0,
     momentum_decay: NonNegative = 4e-3,
-    decoupled_weight_decay: bool = False,
+    decoupled_weight_decay: Annotated[bool, Needs("weight_decay")] = False,
     maximize: bool = False,
 ) -> Annotated[Rule, Keeps(2)]:
     """NAdam: Adam with Nesterov's momentum, of a schedule μₜ.
@@ -228,7 +229,7 @@ def radam(
     betas: tuple[Beta, Beta] = (0.9, 0.999),
     eps: NonNegative = 1e-8,
     weight_decay: NonNegative = 0,
-    decoupled_weight_decay: bool = False,
+    decoupled_weight_decay: Annotated[bool, Needs("weight_decay")] = False,
     maximize: bool = False,
 ) -> Annotated[Rule, Keeps(2)]:
     """RAdam: Adam that scales its steps only once the variance of the scale is known, ρₜ > 5.

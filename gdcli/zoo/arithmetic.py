@@ -147,8 +147,8 @@ class Numbers:
         return partial(a.mul_, scalar)
 
     def fill(self, a: Tensor) -> Callable[[Setting], Tensor]:
-        """Return a ← x, of x."""
-        return partial(a.fill_)
+        """Return a ← x, of x, infinite where the dtype does not hold it."""
+        return lambda value: a.copy_(a.new_tensor(value))
 
     def fill_where(self, a: Tensor, mask: Tensor, value: Setting) -> Callable[[], Tensor]:
         """Return a ← x where the mask holds."""
@@ -315,7 +315,8 @@ class Columns(Numbers):
         x, cell = self.variable()
 
         def fill(value: Setting) -> Tensor:
-            cell[()] = value
+            with np.errstate(over="ignore"):  # it is infinite then
+                cell[()] = value
             return a.copy_(x)
 
         return fill

@@ -17,7 +17,7 @@ from annotated_types import Ge, Gt, Len
 from numpy.random import Generator
 
 from gdcli.errors import MachineError
-from gdcli.zoo.naming import ArgumentError
+from gdcli.zoo.naming import ArgumentError, Needs
 from gdcli.zoo.table import MAX_INDEX, Floats, Indices, Table, brief, numbered
 
 # --- random numbers -------------------------------------------------------------------------------------------------
@@ -135,8 +135,8 @@ def sine(
     *,
     n: Count = 100,
     amplitude: float = 1.0,
-    frequency: float = 1.0,
-    phase: float = 0.0,
+    frequency: Annotated[float, Needs("amplitude")] = 1.0,
+    phase: Annotated[float, Needs("amplitude")] = 0.0,
     noise: Noise = 0.0,
     x: Distribution = _UNIT,
 ) -> Table:
@@ -303,14 +303,20 @@ def _indices(values: list[Any]) -> Indices:
 
 # --- data sets ------------------------------------------------------------------------------------------------------
 
+DATASETS = {
+    "iris": "Three kinds of iris by the sizes of their leaves: 150 rows, 4 features, 3 classes.",
+    "wine": "Three growers by a chemical analysis of their wine: 178 rows, 13 features, 3 classes.",
+    "digits": "Handwritten digits, 8 × 8 pixels from 0 to 16: 1,797 rows, 64 features, 10 classes.",
+    "breast_cancer": "Malignant or benign by the cells' measures: 569 rows, 30 features, 2 classes.",
+    "diabetes": "How a disease went on in a year: 442 rows, 10 features, a number.",
+}
 DatasetName: TypeAlias = Literal["iris", "wine", "digits", "breast_cancer", "diabetes"]
 
 
 def dataset(name: DatasetName) -> Table:
     """Return one of the data sets inside scikit-learn's wheel; nothing is downloaded.
 
-    iris 150 × 4, wine 178 × 13, digits 1797 × 64, breast_cancer 569 × 30 with class indices ``[n]``; diabetes 442 × 10
-    with a number ``[n, 1]``.
+    Those of classes have class indices ``[n]``, diabetes a number ``[n, 1]``.
 
     Raises:
         MachineError: scikit-learn is not installed.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
 import itertools
 import math
 import os
@@ -15,7 +16,7 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from io import TextIOWrapper
+from io import BufferedReader, TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -30,6 +31,34 @@ MAX_FILE_BYTES = 512 * 1024**2
 _MAX_COLUMNS = 10_000  # of a CSV file
 
 _Choose: TypeAlias = Callable[[list[str]], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Where a file is looked for that is no longer where it was: near a record, known by its content."""
+
+    near: Path
+    sha256: str
+
+    def find(self, file: Path) -> Path:
+        """Return the file itself, or else one of that content whose path ends alike, below a folder around the record.
+
+        Of a project that was moved as a whole it is the one in the same place. Raises ArgumentError where all that
+        stand there have another content.
+        """
+        if os.path.lexists(file) or not self.sha256:
+            return file
+        parts = Path(os.path.normpath(file)).parts[1:]
+        folders = [self.near, *self.near.parents]
+        others = []
+        for path in (folder.joinpath(*parts[k:]) for k in range(len(parts)) for folder in folders):
+            with suppress(ArgumentError), _opened(path) as stream:  # at most 512 MiB
+                if hashlib.file_digest(stream, "sha256").hexdigest() == self.sha256:
+                    return path
+                others.append(path)
+        if others:
+            raise ArgumentError(("file",), f"the file has changed: {_shown(others[0])} has another content")
+        return file
 
 
 def read_file(
@@ -51,6 +80,8 @@ def read_file(
         raise ArgumentError(("file",), f"{brief(path.name)} must end in .csv or .npz")
     targets = [target] if isinstance(target, str) else list(target)
     with _opened(path) as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        stream.seek(0)
         columns = read(stream, lambda known: _chosen(known, features, targets), header)
     chosen = [name for name in columns if name not in targets] if features is None else features
     x, x_names = _stacked(columns, chosen)
@@ -59,15 +90,21 @@ def read_file(
         raise ArgumentError(("target",), f"the features have {len(x)} rows and the target has {len(y)}")
     if classes and y.shape[1] == 1:
         labels = _whole(y[:, 0], y_names[0])
-        return Table(x, labels, x_names, y_names, int(labels.max()) + 1)
-    return Table(x, y, x_names, y_names, y.shape[1] if classes else 0)
+        return Table(x, labels, x_names, y_names, int(labels.max()) + 1, sha256)
+    return Table(x, y, x_names, y_names, y.shape[1] if classes else 0, sha256)
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _shown(path: Path) -> str:
+    """Return a path as messages show it, in ASCII; of a long one the end, which tells files apart."""
+    text = ascii(str(path))
+    return text if len(text) <= 150 else f"'...{text[-140:]}"
+
+
+def _opened(path: Path) -> BufferedReader:
     try:
         stream = open(path, "rb", opener=_open_plain)  # noqa: SIM115  the caller closes it
     except FileNotFoundError:
-        raise ArgumentError(("file",), f"there is no file {brief(str(path))}") from None
+        raise ArgumentError(("file",), f"there is no file {_shown(path)}") from None
     except (OSError, ValueError) as error:  # ValueError: NUL in the name
         is_link = isinstance(error, OSError) and error.errno == errno.ELOOP
         why = "it is a link" if is_link else getattr(error, "strerror", None) or str(error)

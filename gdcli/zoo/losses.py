@@ -51,6 +51,11 @@ class Loss:
     is_squared: bool = False
     joint: Callable[[Tensor], Joint] | None = None
 
+    @property
+    def sums(self) -> bool:
+        """Whether it is a sum over the rows, not their mean."""
+        return self.divisor(1) == self.divisor(2)
+
     def factor(self, count: int) -> float:
         """Return c of a squared loss's dL/do = c (o − t)."""
         return 2 / self.divisor(count)

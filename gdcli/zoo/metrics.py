@@ -35,6 +35,9 @@ def accuracy(loss: str, training: Table | None) -> Metric | None:
     return found if training.y.ndim == (1 if found is by_class else 2) else None
 
 
+HIGHER_IS_BETTER = frozenset({"accuracy"})
+"""The metrics of which more is better; of a loss less is."""
+
 METRICS: dict[str, Callable[[str, Table | None], Metric | None]] = {"accuracy": accuracy}
 """Each metric by its name: from a loss's name and the training rows to a function of output and targets, or None."""
 

@@ -77,6 +77,16 @@ class Stack:
 
     layers: tuple[TorchLayer, ...]
 
+    @property
+    def trains_otherwise(self) -> bool:
+        """Whether a pass in training differs from one in evaluation: dropout draws, a batch norm takes the batch's."""
+        return self.draws or any("BatchNorm" in layer.layer for layer in self.layers)
+
+    @property
+    def draws(self) -> bool:
+        """Whether a pass in training draws numbers: dropout."""
+        return any("Dropout" in layer.layer for layer in self.layers)
+
 
 @dataclass(frozen=True, slots=True)
 class Objective:
@@ -105,8 +115,8 @@ def chain_of(model: Architecture) -> Chain | None:
         if layer.layer == "Linear" and set(arguments) <= {"in_features", "out_features", "bias"}:
             bias = bool(arguments.get("bias", True))
             layers.append(Affine(f"{layer.name}.", arguments["in_features"], arguments["out_features"], bias, "none"))
-        elif layer.layer in _ACTIVATIONS and not arguments and layers and layers[-1].activation == "none":
-            layers[-1] = replace(layers[-1], activation=_ACTIVATIONS[layer.layer])
+        elif layer.layer in ACTIVATION_LAYERS and not arguments and layers and layers[-1].activation == "none":
+            layers[-1] = replace(layers[-1], activation=ACTIVATION_LAYERS[layer.layer])
         elif layer.layer != "Identity":
             return None
     return Chain(tuple(layers)) if layers else None
@@ -158,7 +168,7 @@ LAYERS = frozenset((
 ))  # fmt: skip
 """The classes of torch.nn that a sequential model may name: tensor in, tensor out, no code from the spec."""
 
-_ACTIVATIONS = {layer: name for layer in LAYERS for name in ACTIVATIONS if layer.lower() == name.replace("_", "")}
+ACTIVATION_LAYERS = {layer: name for layer in LAYERS for name in ACTIVATIONS if layer.lower() == name.replace("_", "")}
 """Torch's classes without arguments of their own, by the activations that are written out by hand."""
 
 
@@ -216,6 +226,9 @@ def objective(
             raise ArgumentError(("constants", name), f"'{name}' is a variable of start already")
         if name not in used:
             raise ArgumentError(("start", name), f"'{name}' does not occur in the expression")
+    for name in constants:
+        if name not in used:
+            raise ArgumentError(("constants", name), f"'{name}' does not occur in the expression")
     return Objective(parsed, start, constants)
 
 

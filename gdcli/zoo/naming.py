@@ -17,6 +17,13 @@ class OneOf:
     names: Collection[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Marks a setting without effect where another one is zero: ``Annotated[float, Needs("momentum")]``."""
+
+    setting: str
+
+
 class ArgumentError(ValueError):
     """An argument that its signature allows and its function does not, or data that cannot be used: where, and why."""
 

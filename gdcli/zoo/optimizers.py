@@ -20,6 +20,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from gdcli.zoo.adam import adam, adamax, adamw, nadam, radam
 from gdcli.zoo.arithmetic import Setting, every, is_zero, some
+from gdcli.zoo.naming import Needs
 from gdcli.zoo.update_rule import Bound, Keeps, NonNegative, Rule, average_of_squares, begin, take_step
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def sgd(
     *,
     lr: NonNegative = 1e-3,
     momentum: NonNegative = 0,
-    dampening: float = 0,
+    dampening: Annotated[float, Needs("momentum")] = 0,
     weight_decay: NonNegative = 0,
     nesterov: bool = False,
     maximize: bool = False,
@@ -273,7 +274,7 @@ def asgd(
     *,
     lr: NonNegative = 1e-2,
     lambd: NonNegative = 1e-4,  # torch has no bound; below 0 the base of the power α becomes negative
-    alpha: float = 0.75,
+    alpha: Annotated[float, Needs("lambd")] = 0.75,
     t0: float = 1e6,
     weight_decay: NonNegative = 0,
     maximize: bool = False,

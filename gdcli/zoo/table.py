@@ -31,6 +31,7 @@ class Table:
     features: tuple[str, ...]
     targets: tuple[str, ...]
     classes: int = 0
+    sha256: str = ""  # of the file that it was read from
 
 
 def as_numbers(table: Table) -> Table:

@@ -11,10 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gdcli.commands.loss_grid import trained
 from gdcli.commands.plot.layers import gradients, network
 from gdcli.commands.plot.planes import plane
-from gdcli.commands.plot.runs import sources
+from gdcli.commands.plot.runs import curves, sources
 from gdcli.report import plots
+from gdcli.runner import shards
+from gdcli.runner.jobs import Capture
 
 NET = """
 data: {x: [[0, 0], [0, 1], [1, 0], [1, 1]], y: [0, 1, 1, 0]}
@@ -92,6 +95,135 @@ def test_the_runs_of_a_comparison_are_those_below_its_folder(net) -> None:
     (folder,) = Path("runs").glob("*/*")
     assert [run.label for run in sources([str(folder)], "curves")] == ["sgd", "adam"]
     assert net("plot", str(folder)).code == 0
+
+
+LINE_OF_SEVEN = "data: {x: [1, 2, 3, 4, 5, 6, 7], y: [1, 2, 3, 4, 5, 6, 9]}\nmodel: {type: linear}\nloss: mse\n"
+ROOT = "model: {type: objective, expression: sqrt(x) + y * y, start: {x: 2, y: 1}}\ndtype: float64\nepochs: 5\n"
+
+
+def test_a_run_that_ends_below_zero_has_its_cross_at_its_last_step(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """x ← x − 1/(2√x) from 2 is 1.65, 1.26, 0.81, 0.26, −0.73: the losses of all five steps are finite."""
+    Path("root.yaml").write_text(ROOT + "optimizer: {name: sgd, lr: 1}\n")
+    drawn: dict[str, Any] = {}
+    monkeypatch.setattr(plots, "comparison", lambda curves, **settings: drawn.update(curves=curves) or b"a")
+    monkeypatch.setattr(plots, "plane", lambda shown, **settings: drawn.update(shown=shown) or b"b")
+    assert gdcli("compare", "root.yaml", "--optimizers", "sgd,adam", "-q").code == 0
+    (gone, calm) = drawn["curves"]
+    assert (gone.diverged, calm.diverged) == ("diverged after step 5", "")
+    assert np.isfinite(gone.loss).tolist() == [True] * 5 + [False]  # before each update, and after the last
+    path = drawn["shown"].trails[0].points
+    assert path[5, 0] == pytest.approx(-0.73, abs=0.01)
+    assert np.isnan(path[6:]).all(axis=1).tolist() == [True]
+    assert np.isfinite(drawn["shown"].trails[1].points).all()
+    assert gdcli("run", "root.yaml", "-q").code == 1
+    (folder,) = Path("runs").glob("*/*/steps.csv")
+    for run in (str(folder.parent), "root.yaml"):
+        (curve,) = curves(sources([run], "curves"))
+        assert (curve.diverged, curve.at[-1]) == ("diverged after step 5", 5)
+
+
+def test_runs_of_few_steps_are_drawn_with_what_their_last_update_did(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """L = w², ∂L/∂w = 2w: each update takes w to (1 − 2 lr) w, and the loss to (1 − 2 lr)² of what it was."""
+    Path("a.yaml").write_text(
+        "data: {x: [1], y: [0]}\nmodel: {type: linear, bias: false, init: {weight: 1}}\nloss: mse\nepochs: 2\n"
+        "dtype: float64\noptimizer: {name: sgd, lr: 0.1}\n"
+    )
+    drawn: list[Any] = []
+    monkeypatch.setattr(plots.comparison, "drawn", lambda form, curves, *rest: drawn.append((curves, rest)) or b"x")
+    assert gdcli("plot", "a.yaml", "a.yaml", "lr=0.25").code == 0
+    monkeypatch.setattr(
+        plots, "comparison", lambda curves, **settings: drawn.append((curves, ("", "", settings["x_label"]))) or b"x"
+    )
+    assert gdcli("compare", "a.yaml", "--optimizers", "sgd,rprop", "lr=0.25", "--seeds", "2").code == 0
+    for few, (*_, x_label) in drawn:
+        assert x_label == "updates"
+        assert few[0].at.tolist() == [0, 1, 2]
+        np.testing.assert_allclose(few[0].loss, [1, 0.5**2, 0.5**4], rtol=1e-12)
+    assert gdcli("compare", "a.yaml", "--optimizers", "sgd,adam", "epochs=6").code == 0
+    many, (*_, x_label) = drawn[-1]
+    assert (x_label, many[0].at.tolist()) == ("step", [1, 2, 3, 4, 5, 6])
+
+
+def test_a_run_that_has_not_ended_is_not_drawn_as_one_that_diverged(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a.yaml").write_text(LINE_OF_SEVEN + "epochs: 2\noptimizer: {name: sgd, lr: 0.01}\n")
+    assert gdcli("run", "a.yaml", "-q", "--no-plot").code == 0
+    (folder,) = Path("runs").glob("a/*")
+    (folder / "summary.json").unlink()
+    drawn: list[Any] = []
+    monkeypatch.setattr(plots.comparison, "drawn", lambda form, curves, *rest: drawn.extend(curves) or b"x")
+    assert gdcli("plot", str(folder), "a.yaml").code == 0
+    assert [len(curve.loss) for curve in drawn] == [2, 3]
+    assert all(np.isfinite(curve.loss).all() for curve in drawn)
+
+
+def test_an_epoch_cut_short_is_no_point_of_a_comparison(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 7 rows 13 steps are 13 epochs, 6 of two batches and half of one, 1 of seven rows and 6 rows of the next."""
+    Path("a.yaml").write_text(LINE_OF_SEVEN + "epochs: 99\nstop: {max_steps: 13}\noptimizer: {name: sgd, lr: 0.01}\n")
+    drawn: list[Any] = []
+    monkeypatch.setattr(plots, "comparison", lambda curves, **settings: drawn.extend(curves) or b"x")
+    assert gdcli("compare", "a.yaml", "--batches", "full,mini-batch:4,stochastic", "-q").code == 0
+    assert [len(curve.loss) for curve in drawn] == [13, 6, 1]
+    assert gdcli("compare", "a.yaml", "--batches", "full,stochastic", "stop.max_steps=5", "-q").code == 0
+    assert [len(curve.loss) for curve in drawn[3:]] == [5, 1]  # the first epoch is all there is
+
+
+def test_runs_of_batches_are_drawn_by_epochs(net, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The third batch of three has one row of seven: its loss counts a third of the others'."""
+    data = LINE_OF_SEVEN + "epochs: 4\n"
+    Path("a.yaml").write_text(data + "batch: {mode: mini-batch, size: 3}\noptimizer: {name: sgd, lr: 0.01}\n")
+    Path("b.yaml").write_text(data + "optimizer: {name: sgd, lr: 0.02}\n")
+    drawn: dict[str, Any] = {}
+
+    def spy(form: str, curves: Any, title: str, loss_label: str, x_label: str) -> bytes:
+        drawn.update(curves=curves, title=title, labels=(loss_label, x_label))
+        return b"x"
+
+    monkeypatch.setattr(plots.comparison, "drawn", spy)
+    assert net("run", "a.yaml", "-q", "--no-plot").code == 0
+    (folder,) = Path("runs").glob("a/*")
+    assert net("plot", str(folder), "b.yaml").code == 0
+    one, two = drawn["curves"]
+    steps = pd.read_csv(folder / "steps.csv")["loss"].to_numpy().reshape(4, 3)
+    np.testing.assert_allclose(one.loss, steps @ [3, 3, 1] / 7, rtol=1e-12)
+    assert one.at.tolist() == two.at.tolist() == [1, 2, 3, 4]
+    assert (drawn["title"], drawn["labels"]) == ("a · b", ("loss (mse), epoch mean", "epoch"))
+    assert net("plot", "b.yaml", "b.yaml", "epochs=6", "--force").code == 0
+    assert (drawn["title"], drawn["labels"]) == ("b", ("loss (mse)", "step"))
+
+
+def test_labels_say_which_experiment_a_run_is_of_where_there_are_several(net) -> None:
+    Path("other.yaml").write_text(NET)
+    for name in ("net", "other"):
+        assert net("sweep", f"{name}.yaml", "--param", "lr=0.1,0.5", "--no-plot", "-q").code == 0
+    folders = [str(next(Path("runs").glob(f"{name}/*"))) for name in ("net", "other")]
+    assert [run.label for run in sources(folders[:1], "curves")] == ["lr=0.1", "lr=0.5"]
+    expected = ["net: lr=0.1", "net: lr=0.5", "other: lr=0.1", "other: lr=0.5", "net"]
+    assert [run.label for run in sources([*folders, "net.yaml"], "curves")] == expected
+
+
+def test_runs_of_one_structure_are_trained_together_to_the_same_paths(net, monkeypatch: pytest.MonkeyPatch) -> None:
+    together: list[int] = []
+    carried = shards.run_shard
+
+    def spy(shard: Any, *args: Any) -> Any:
+        together.append(len(shard.runs))
+        return carried(shard, *args)
+
+    runs = [run for lr in ("0.1", "0.5", "2") for run in sources(["net.yaml", f"lr={lr}"], "surface")]
+    alone = [trained([(run.label, run.loaded)], Capture(path=True))[0].path for run in runs]
+    monkeypatch.setattr(shards, "run_shard", spy)
+    found = trained([(run.label, run.loaded) for run in runs], Capture(path=True))
+    assert together == [3]
+    for result, path in zip(found, alone, strict=True):
+        np.testing.assert_allclose(result.path, path, rtol=1e-4, atol=1e-6)  # by another kernel, to rounding
+        assert np.shape(path) == (21, 29)  # 9 + 12 + 8 parameters, at the start and after 20 steps
+
+
+def test_one_run_alone_is_drawn_as_its_own_picture_is(net) -> None:
+    assert net("run", "net.yaml", "-q").code == 0
+    (folder,) = Path("runs").glob("*/*")
+    assert net("plot", str(folder)).code == net("plot", "net.yaml", "-o", "spec.png").code == 0
+    assert Path("curves.png").read_bytes() == Path("spec.png").read_bytes() == (folder / "loss.png").read_bytes()
 
 
 def test_gradients_of_a_record_and_of_its_spec_are_the_same(net) -> None:

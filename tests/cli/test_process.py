@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
-import select
 import signal
 import subprocess
 import sys
@@ -14,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import GOLDEN, only_folder
+from tests.terminals import on_terminal
 from tests.timing import HANG, wait_for
 
 GDCLI = [sys.executable, "-m", "gdcli"]
@@ -53,6 +52,30 @@ def started(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     )
     assert has_steps, process.communicate()
     return process
+
+
+def at_import(library: str, what: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run gdcli, where something happens as soon as a library is imported."""
+    code = (
+        "import os, sys\nclass Importer:\n    def find_spec(self, name, *more):\n"
+        f"        if name == {library!r}:\n            {what}\n"
+        "sys.meta_path.insert(0, Importer())\nfrom gdcli.cli import entry\nentry()\n"
+    )
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("library", ["typer", "numpy", "pydantic", "yaml", "torch"])
+@pytest.mark.parametrize(("number", "code"), [(2, 130), (15, 143)])
+def test_a_signal_while_libraries_are_imported_ends_without_a_word(library: str, number: int, code: int) -> None:
+    ended = at_import(library, f"os.kill(os.getpid(), {number})", "run", "backprop_2x2", "--no-plot")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", "")
+
+
+def test_a_library_that_finds_no_memory_when_it_is_imported_is_told_in_a_line() -> None:
+    """The words are those of the dynamic linker, as under `ulimit -v 400000`."""
+    what = "raise ImportError('libtorch_cpu.so: failed to map segment from shared object')"
+    ended = at_import("torch", what, "run", "backprop_2x2", "--no-plot")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (3, "", "there is not enough memory\n")
 
 
 @pytest.mark.slow
@@ -103,30 +126,10 @@ def test_full_standard_output_is_one_line_and_exit_3(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def on_terminal(folder: Path, *arguments: str) -> tuple[int, str]:
-    """Run with standard error on a terminal; return exit code and what it showed."""
-    master, slave = pty.openpty()
-    with (folder / "out").open("wb") as out:
-        process = subprocess.Popen(
-            [*GDCLI, *arguments], cwd=folder, stdout=out, stderr=slave, env={**os.environ, "TERM": "xterm"}
-        )
-    os.close(slave)
-    shown = b""
-    while True:
-        if select.select([master], [], [], 0.1)[0]:
-            try:
-                shown += os.read(master, 65536)
-            except OSError:
-                break
-        elif process.poll() is not None:
-            break
-    os.close(master)
-    return process.wait(), shown.decode(errors="replace")
-
-
 @pytest.mark.slow
 def test_progress_on_a_terminal_only(tmp_path: Path) -> None:
-    code, shown = on_terminal(tmp_path, "run", "linear_manual", "epochs=100000", "--no-plot")
+    with (tmp_path / "out").open("wb") as out:
+        code, shown = on_terminal("run", "linear_manual", "epochs=100000", "--no-plot", folder=tmp_path, out=out)
     assert code == 0
     assert "steps/s" in shown
     piped = subprocess.run(

@@ -136,6 +136,14 @@ def test_an_ended_record_is_left_as_it_is(gdcli) -> None:
     assert told == {"folder": str(folder), **json.loads((folder / "summary.json").read_text())}
 
 
+@pytest.mark.parametrize("option", [("--jobs", "2"), ("--cluster", "local:2")])
+def test_a_single_run_has_nothing_to_share_out(gdcli, option: tuple[str, str]) -> None:
+    assert gdcli("run", "linear_manual", "--no-plot", "-q").code == 0
+    answer = gdcli("resume", "last", *option)
+    told = f"{option[0]} is for the runs of a sweep or a comparison; runs/linear_manual/"
+    assert (answer.code, answer.err.startswith(told)) == (2, True), answer.err
+
+
 def test_files_of_the_user_that_only_look_temporary_stay(gdcli) -> None:
     assert gdcli("run", "backprop_2x2", "--no-plot").code == 0
     folder = only_folder(Path("runs"))

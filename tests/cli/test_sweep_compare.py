@@ -43,6 +43,23 @@ def test_objective_is_lowest_at_its_known_minimum(gdcli, spec: str) -> None:
     assert answer.out == f"64 points, lowest loss 0 at x={known[0]}, y={known[1]}\n"
 
 
+def test_a_lowest_point_at_the_edge_of_the_range_is_told(gdcli) -> None:
+    """(1 − 2)² + 100 (3.5 − 2²)² = 26, and for every x there is a y beyond 3.5 with less."""
+    answer = gdcli("sweep", "rosenbrock", "-p", "x=2:4:0.5", "-p", "y=0:4:0.5", "--no-plot")
+    assert answer.out == "32 points, lowest loss 26 at x=2.0, y=3.5, at the edge of the range\n"
+
+
+@pytest.mark.parametrize(("values", "told"), [("-4:1:1", True), ("1:4:1", False)])
+def test_a_minimum_at_the_edge_of_one_axis_is_told_beside_the_document_s_lines(gdcli, values: str, told: bool) -> None:
+    """y = 2x at x = 1, 2, 3: the mean of squares at w = 0 is (4 + 16 + 36)/3."""
+    answer = gdcli("sweep", "linear_manual", "-p", f"w={values}", "--no-plot")
+    line = "5 points, lowest mse 18.6667 at w=0.0, at the edge of the range\n"
+    assert answer.err.startswith(line) == told
+    assert answer.err.count("\n") == 1 + told
+    quiet = gdcli("sweep", "linear_manual", "-p", f"w={values}", "--no-plot", "-q")
+    assert (quiet.out, quiet.err) == (answer.out, "")
+
+
 def test_any_weight_of_a_net_against_a_run_with_that_weight(gdcli) -> None:
     assert gdcli("sweep", "backprop_2x2", "-p", "linear1.weight[0,1]=-1,0.2,3", "--no-plot", "-o", "grid").code == 0
     losses = pd.read_csv(only_folder(Path("grid")) / "results.csv")["loss"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -15,6 +16,11 @@ from scipy import stats
 
 from gdcli.report import plots
 from gdcli.runner import batch as many
+from gdcli.spec import bundled
+from gdcli.spec.document import read
+from gdcli.spec.load import load
+from gdcli.spec.schema import parse
+from gdcli.zoo.table import Table
 from tests.conftest import only_folder
 from tests.runner.many_runs import contents
 
@@ -66,6 +72,13 @@ def _specs(gdcli) -> None:
 
 def table_of(output: str, name: str = "results.csv") -> pd.DataFrame:
     return pd.read_csv(only_folder(Path(output)) / name)
+
+
+def bundled_data(name: str) -> Table:
+    """Return the training rows of a bundled spec."""
+    found = load(parse(read((bundled.folder() / f"{name}.yaml").read_bytes(), name), name), bundled.folder()).training
+    assert found is not None
+    return found
 
 
 def summary_of(output: str) -> dict[str, Any]:
@@ -409,10 +422,57 @@ def test_the_axis_of_the_plot(gdcli, monkeypatch: pytest.MonkeyPatch, x: str, la
     assert [curve.label for curve in drawn["curves"]] == ["sgd", "adam"]
     for curve, folder in zip(drawn["curves"], ("1-sgd", "2-adam"), strict=True):
         losses = pd.read_csv(root / folder / "steps.csv")["loss"].to_numpy()
-        expected = losses if x == "steps" else losses.reshape(10, 3).mean(axis=1)
+        expected = losses if x == "steps" else np.average(losses.reshape(10, 3), axis=1, weights=[8, 8, 4])
         np.testing.assert_allclose(curve.loss, expected, rtol=1e-12)
         assert (curve.at[-1], len(curve.at)) == (last, len(expected))
         assert curve.low is None
+
+
+def drawn_losses(gdcli, monkeypatch: pytest.MonkeyPatch, *words: str) -> dict[str, Any]:
+    """Return the loss of each epoch that a comparison draws, by label."""
+    drawn: list[plots.Curve] = []
+    monkeypatch.setattr(plots, "comparison", lambda curves, **settings: drawn.extend(curves) or b"")
+    assert gdcli("compare", *words, "--x", "epochs").code == 0
+    return {curve.label: curve.loss for curve in drawn}
+
+
+def test_a_short_last_batch_weighs_less(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six rows of loss 6.667 and one of 0 are 5.714 before the first step; 34/7 is the least that there is."""
+    Path("short.yaml").write_text(
+        "{data: {x: [-1, -1, 1, 1, 1, 1, 0], y: [-3, 1, 3, -1, 4, -2, 0]}, loss: mse, epochs: 40, "
+        "model: {type: linear, bias: false, init: {weight: 0}}, optimizer: {name: sgd, lr: 0.01}, "
+        "batch: {mode: mini-batch, size: 6, shuffle: false}}"
+    )
+    losses = drawn_losses(gdcli, monkeypatch, "short.yaml", "--optimizers", "sgd")["sgd"]
+    assert losses[0] == pytest.approx(40 / 7, rel=1e-6)
+    assert losses.min() > 34 / 7
+
+
+def test_losses_that_are_sums_are_summed(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a rate of next to nothing the errors stay: 4, 9, 16 of the rows 1, 2, 3; half their sum is 14.5."""
+    spec = (
+        "{data: {x: [1, 2, 3], y: [2, 3, 4]}, loss: LOSS, epochs: 3, dtype: float64, "
+        "model: {type: linear, init: {weight: 0, bias: 0}}, optimizer: {name: sgd, lr: 1.0e-12}, "
+        "batch: {mode: mini-batch, size: 2, shuffle: false}}"
+    )
+    for loss, expected in (("sse", 29), ("half_sse", 14.5), ("mse", 29 / 3), ("half_mse", 29 / 6), ("mae", 3)):
+        Path("sums.yaml").write_text(spec.replace("LOSS", loss))
+        found = drawn_losses(gdcli, monkeypatch, "sums.yaml", "--optimizers", "sgd")["sgd"]
+        np.testing.assert_allclose(found, [expected] * 3, rtol=1e-9)
+
+
+def test_the_epochs_of_the_bundled_batch_modes_are_means_over_rows(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = drawn_losses(gdcli, monkeypatch, "gd_variants")
+    folders = sorted(path for path in only_folder(Path("runs")).iterdir() if path.is_dir())
+    for folder, found in zip(folders, losses.values(), strict=True):
+        steps = pd.read_csv(folder / "steps.csv")
+        rows, per_epoch = 100, steps["batch"].max()
+        size = {1: 100, 7: 16, 100: 1}[per_epoch]
+        steps["rows"] = np.where(steps["batch"] < per_epoch, size, rows - size * (per_epoch - 1))
+        expected = (steps["loss"] * steps["rows"]).groupby(steps["epoch"]).sum() / rows
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    *_, small = losses.values()
+    assert small[12] == pytest.approx(1.101, abs=5e-4)  # the issue's number; a plain mean of batches is 1.012
 
 
 def test_the_band_over_the_seeds(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -424,6 +484,81 @@ def test_the_band_over_the_seeds(gdcli, monkeypatch: pytest.MonkeyPatch) -> None
     losses = np.stack([pd.read_csv(folder / "steps.csv")["loss"] for folder in folders])
     low, high = stats.t.interval(0.95, 4, loc=losses.mean(axis=0), scale=stats.sem(losses))
     np.testing.assert_allclose([curve.low, curve.loss, curve.high], [low, losses.mean(axis=0), high], rtol=1e-9)
+
+
+def test_the_closed_form_is_shown_with_its_parameters_and_each_row_s_distance_to_them(gdcli) -> None:
+    """numpy's least squares; a row's distance is that of the parameters in its own summary."""
+    answer = gdcli("compare", "gd_variants", "epochs=20", "--closed-form", "--no-plot", "--json")
+    rows = answer.json["runs"]
+    data = bundled_data("gd_variants")
+    (bias, weight), *_ = np.linalg.lstsq(np.column_stack([np.ones(len(data.x)), data.x]), data.y, rcond=None)
+    assert rows[-1]["weight[0,0]"] == pytest.approx(weight[0])
+    assert rows[-1]["bias[0]"] == pytest.approx(bias[0])
+    assert rows[-1]["distance"] == 0
+    root = only_folder(Path("runs"))
+    for row, folder in zip(rows, sorted(path for path in root.iterdir() if path.is_dir()), strict=False):
+        found = json.loads((folder / "summary.json").read_text())["parameters"]
+        w, b = found["weight"][0][0], found["bias"][0]
+        assert (row["weight[0,0]"], row["bias[0]"]) == (w, b)
+        assert row["distance"] == pytest.approx(np.hypot(w - weight[0], b - bias[0]))
+    assert "weight[0,0]" in (root / "results.csv").read_text().splitlines()[0]
+    assert [row["distance"] for row in answer.json["rows"]] == [row["distance"] for row in rows]
+
+
+def test_parameters_that_are_too_many_are_their_distance_alone(gdcli) -> None:
+    words = ("epochs=2", "data.generate.weights=[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]", "data.generate.n=40")
+    answer = gdcli("compare", "line.yaml", *words, "--optimizers", "sgd", "--closed-form", "--no-plot", "--json")
+    assert answer.code == 0, answer.err
+    assert {"distance"} == {name for name in answer.json["runs"][0] if "weight[" in name or name == "distance"}
+
+
+def test_seeds_without_chance_have_no_interval(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[plots.Curve] = []
+    monkeypatch.setattr(plots, "comparison", lambda curves, **settings: drawn.extend(curves) or b"")
+    answer = gdcli("compare", "bowl.yaml", "--optimizers", "sgd,adam", "--seeds", "3")
+    assert "±" not in answer.out
+    why = "start values, rows and their order do not depend on the seed"
+    assert f"the runs are identical for all 3 seeds: {why}" in answer.out.splitlines()
+    assert [curve.low for curve in drawn] == [None, None]
+    for row in summary_of("runs")["rows"]:
+        assert (row["final_loss"]["low"], row["final_loss"]["high"]) == (None, None)
+
+
+def test_seeds_that_one_row_does_not_use_are_told_of_it(gdcli) -> None:
+    """The order of the rows is drawn, which full batches do not see."""
+    words = ("line.yaml", "--batches", "full,mini-batch", "--seeds", "2", "--no-plot")
+    answer = gdcli("compare", *words, "model.init={weight: 0, bias: 0}", "data.seed=1")
+    assert answer.code == 0, answer.err
+    assert "the runs of full are identical for all 2 seeds: " in answer.out
+    assert "±" in answer.out
+
+
+TWO_ROWS = """
+data: {x: [1, 2], y: [2, 4]}
+model: {type: linear, init: {weight: 0, bias: 0}}
+loss: mse
+optimizer: {name: sgd, lr: 0.1}
+batch: stochastic
+epochs: 3000
+"""
+
+
+@pytest.mark.parametrize("command", ["sweep --param seed=0,1", "compare --optimizers sgd --seeds 2"])
+def test_runs_that_meet_at_the_minimum_are_not_identical_where_their_orders_are_drawn(gdcli, command: str) -> None:
+    Path("two.yaml").write_text(TWO_ROWS)
+    answer = gdcli(*command.replace(" ", " two.yaml ", 1).split(), "--no-plot")
+    first, second = (path.read_text() for path in sorted(Path("runs").glob("*/*/*/steps.csv")))
+    assert first != second
+    table = table_of("runs")
+    columns = ["weights", "data", "order", "final_loss", "best_loss"]
+    assert len(table[columns].drop_duplicates()) == 1  # nothing in the table tells them apart
+    assert "identical" not in answer.out
+
+
+def test_runs_that_failed_are_not_called_identical(gdcli) -> None:
+    answer = gdcli("compare", "normed.yaml", "--batches", "stochastic", "--seeds", "2", "--no-plot")
+    assert "2 failed" in answer.out
+    assert "identical" not in answer.out
 
 
 def test_the_paths_of_all_optimizers_on_one_contour(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -441,6 +576,24 @@ def test_the_paths_of_all_optimizers_on_one_contour(gdcli, monkeypatch: pytest.M
     expected = np.stack([0.9 ** np.arange(8.0), 0.1 ** np.arange(8.0)], axis=1)
     np.testing.assert_allclose(drawn[0].points, expected, rtol=1e-6, atol=1e-9)
     assert (only_folder(Path("runs")) / "paths.png").read_bytes() == b"picture"
+
+
+# --- metrics ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_ends_within_its_first_epoch_has_no_best_validation_loss_yet(gdcli) -> None:
+    words = ("batch={mode: mini-batch, size: 5}", "data.validation=0.2", "stop.patience=2")
+    answer = gdcli("run", "line.yaml", *words, "stop.max_steps=1", "--no-plot", "--json")
+    metrics = answer.json["metrics"]
+    assert (metrics["best_validation_loss"], metrics["best_validation_epoch"]) == (None, None)
+    swept = ("--param", "stop.max_steps=1,5", "--output", "swept", "--no-plot")
+    assert gdcli("sweep", "line.yaml", *words, *swept).code == 0
+    first, second = csv.DictReader((next(Path("swept").glob("*/*")) / "results.csv").read_text().splitlines())
+    assert (first["best_validation_loss"], first["best_validation_epoch"]) == ("", "")
+    assert (float(second["best_validation_loss"]) > 0, second["best_validation_epoch"]) == (True, "1")
+    rows = ("--optimizers", "sgd", "--seeds", "2", "--output", "seeds", "--no-plot", "--json")
+    (row,) = gdcli("compare", "line.yaml", *words, "stop.max_steps=1", *rows).json["rows"]
+    assert (row["best_validation_loss"], row["best_validation_epoch"]) == (None, None)
 
 
 # --- runs that fail, and stops ----------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.test_ls import on_terminal
 from tests.hand_made import a_run, files
+from tests.terminals import on_terminal
 
 EVIL = (
     "\x1b[2J\x1b]0;owned\x07", "\x9b31m", "\x7f\x08\r", "[/red] [bold]x[/bold]", ":smiley: [link=http://x]y[/link]",
@@ -63,7 +63,8 @@ def test_no_text_of_a_record_reaches_the_terminal_as_it_is(gdcli, text: str) -> 
 def test_on_a_terminal_neither(tmp_path: Path, text: str) -> None:
     evil_run(tmp_path / "runs", text)
     for words in (["ls", "--sort-by", text], ["show", "last"]):
-        shown = on_terminal(tmp_path, 250, *words)
+        code, shown = on_terminal(*words, columns=250, folder=tmp_path)
+        assert code == 0
         assert harmless(re.sub(r"\x1b\[[0-9;]*m|\r", "", shown)), words
     assert ("[bold]x[/bold]" in shown) == ("[bold]" in text)  # printed, not taken for markup
 
@@ -113,7 +114,7 @@ def test_a_planted_log_is_escaped_on_a_terminal_and_exact_in_a_pipe(gdcli, tmp_p
     folder = a_run(tmp_path / "runs", "20260101-120000")
     (folder / "log.txt").write_text("a\tb\n\x1b[2Jc\n")
     assert gdcli("show", "last", "--log").out == "a\tb\n\x1b[2Jc\n"
-    assert "\x1b" not in on_terminal(tmp_path, 100, "show", "last", "--log")
+    assert "\x1b" not in on_terminal("show", "last", "--log", columns=100, folder=tmp_path)[1]
 
 
 def test_a_config_as_deep_or_large_as_no_spec_is_damaged_not_a_crash(gdcli) -> None:

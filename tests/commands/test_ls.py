@@ -6,8 +6,6 @@ import fcntl
 import io
 import json
 import os
-import pty
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +14,7 @@ import pandas as pd
 import pytest
 
 from tests.hand_made import a_run, three
+from tests.terminals import on_terminal, plain
 from tests.timing import children_seconds
 
 GDCLI = [sys.executable, "-m", "gdcli"]
@@ -207,42 +206,52 @@ def test_kinds_and_numbers_of_real_records(gdcli) -> None:
 # --- terminal and pipe ------------------------------------------------------------------------------------------------
 
 
-def on_terminal(folder: Path, columns: int, *arguments: str) -> str:
-    """Run with all three streams on a terminal of so many columns; return what it showed."""
-    master, slave = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns)}
-    for name in ("NO_COLOR", "FORCE_COLOR"):
-        environment.pop(name, None)
-    process = subprocess.Popen(
-        [*GDCLI, *arguments], cwd=folder, stdout=slave, stderr=slave, stdin=slave, env=environment
-    )
-    os.close(slave)
-    shown = b""
-    while True:
-        try:
-            part = os.read(master, 65536)
-        except OSError:  # the terminal's other end is closed
-            break
-        if not part:
-            break
-        shown += part
-    os.close(master)
-    assert process.wait() == 0, shown
-    return shown.decode()
-
-
 @pytest.mark.slow
 def test_on_a_terminal_it_fits_the_width_and_keeps_the_ids(tmp_path: Path) -> None:
     three(tmp_path / "runs")
     for columns in (80, 200):
-        shown = on_terminal(tmp_path, columns, "ls")
+        _, shown = on_terminal("ls", columns=columns, folder=tmp_path)
         assert "\x1b[32m" in shown  # finished is green
-        lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).replace("\r", "").splitlines()
+        lines = plain(shown).splitlines()
         assert len(lines) == 4
         assert max(map(len, lines)) <= columns
         assert "20260103-120000-bbcc0003" in lines[1]
         assert ("2026-01-03 12:00:00" in lines[1]) == (columns == 200)
         assert "0.125" in lines[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [52, 54, 56, 80])
+def test_on_a_terminal_a_number_is_whole_or_not_there(tmp_path: Path, columns: int) -> None:
+    losses = [0.384648, 4.61581e19, 0.0125]
+    for day, loss in enumerate(losses):
+        a_run(tmp_path / "runs", f"2026010{day + 1}-120000", name="lin", lr=loss, loss=loss)
+    _, shown = on_terminal("ls", "--only-changed", columns=columns, folder=tmp_path)
+    head, *lines = plain(shown).split(" more column")[0].rstrip("0123456789").splitlines()
+    assert len(lines) == 3
+    names = [name for name in ("final loss", "best loss", "optimizer.lr") if name in head]
+    assert ("optimizer.lr" in head) == (columns == 80)
+    for line, loss in zip(lines, losses[::-1], strict=True):
+        assert line.split().count(f"{loss:.6g}") == len(names)
+    assert "finished" in lines[0]
+
+
+def test_what_is_resolved_in_one_record_and_auto_in_another_has_not_changed(gdcli) -> None:
+    for digest, lr, threads in (("aaaa0001", 0.1, "auto"), ("aaaa0002", 0.2, "1")):
+        folder = a_run(Path("runs"), "20260101-120000", digest=digest, lr=lr)
+        config = folder / "config.yaml"
+        config.write_text(f"{config.read_text()}threads: {threads}\n")
+    assert gdcli("ls", "--only-changed").out.splitlines()[0].split()[-1] == "optimizer.lr"
+    folder = a_run(Path("runs"), "20260101-120000", digest="aaaa0003")
+    config = folder / "config.yaml"
+    config.write_text(f"{config.read_text()}threads: 2\n")
+    assert gdcli("ls", "--only-changed").out.splitlines()[0].split()[-2:] == ["optimizer.lr", "threads"]
+
+
+def test_piped_a_name_of_64_letters_is_whole(gdcli) -> None:
+    a_run(Path("runs"), "20260101-120000", name="n" * 64)
+    assert "n" * 64 in gdcli("ls").out
+    assert "n" * 64 in gdcli("ls", "--md").out
 
 
 def test_piped_it_is_never_cut_whatever_the_width(tmp_path: Path) -> None:
@@ -290,3 +299,11 @@ def test_a_thousand_runs_in_under_a_second(tmp_path: Path) -> None:
         seconds.append(children_seconds() - before)
         assert len(json.loads(listed.stdout)) == 1000
     assert min(seconds) < 1, seconds
+
+
+def test_seconds_whose_sum_is_no_number_are_no_duration(gdcli) -> None:
+    folder = a_run(Path("runs"), "20260101-120000")
+    (folder / "timing.json").write_text('{"seconds": {"a": 1e308, "b": 1e308}}')
+    (row,) = gdcli("ls", "--json").json
+    assert row["duration"] is None
+    assert gdcli("ls").code == gdcli("show", "last").code == 0

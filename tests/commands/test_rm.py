@@ -104,6 +104,19 @@ def test_what_is_no_record_is_refused(gdcli) -> None:
     assert len(list(Path("runs").glob("*/*"))) == 3
 
 
+def test_a_record_reached_through_a_link_is_refused_as_by_resume_and_verify(gdcli) -> None:
+    folder = a_run(Path("elsewhere"), "20260101-120000")
+    Path("runs").mkdir()
+    Path("runs/line").symlink_to(folder.parent.absolute())
+    linked = str(Path("runs/line") / folder.name)
+    for words in (["rm", "--yes", linked], ["resume", linked], ["verify", linked]):
+        answer = gdcli(*words)
+        assert answer.code == 2, words
+        assert answer.err == f"{linked} is reached through a link: name the record where it is\n"
+    assert folder.exists()
+    assert gdcli("rm", "--yes", str(folder)).code == 0
+
+
 def test_links_are_not_followed(gdcli, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
@@ -114,7 +127,7 @@ def test_links_are_not_followed(gdcli, tmp_path: Path) -> None:
     Path("link").symlink_to(folder)
     answer = gdcli("rm", "--yes", "link")
     assert answer.code == 2
-    assert "is a link" in answer.err
+    assert "is reached through a link" in answer.err
     assert gdcli("rm", "--yes", "link/").code == 2
     assert folder.is_dir()
     assert gdcli("rm", "--yes", str(folder)).code == 0

@@ -207,7 +207,7 @@ def assert_bits_of_a_plain_loop(sizes: list[int], size: int, rows: int, activati
     plain = loop(parameters, forward, nn.MSELoss(), optimizer_of("sgd", {"lr": 0.05}, parameters), steps)
     spec = {
         "data": {"x": x.tolist(), "y": y.tolist()},
-        "model": {"type": "mlp", "layers": sizes, "activation": activation},
+        "model": {"type": "mlp", "layers": sizes, **({"activation": activation} if len(sizes) > 2 else {})},
         "loss": "mse",
         "optimizer": {"name": "sgd", "lr": 0.05},
         "batch": {"mode": "mini-batch", "size": size, "shuffle": False},

@@ -152,18 +152,15 @@ def test_drop_last_leaves_out_the_rest_of_the_rows() -> None:
     assert run.column("last").tolist() == [False, True] * 2
 
 
-@pytest.mark.parametrize("mode", ["full", "stochastic", "mini-batch"])
-def test_only_mini_batches_are_shuffled_unless_the_spec_says_so(mode: str) -> None:
+@pytest.mark.parametrize("batch", ["stochastic", {"size": 1}, {"mode": "stochastic", "shuffle": False}], ids=str)
+def test_batches_of_less_than_all_rows_are_shuffled_unless_the_spec_says_otherwise(batch: Any) -> None:
     x = [[float(k)] for k in range(9)]
-    spec = spec_of(data={"x": x, "y": x}, model="linear", batch={"mode": mode, "size": 1}, epochs=2)
+    spec = spec_of(data={"x": x, "y": x}, model="linear", batch=batch, epochs=2)
     spec["optimizer"]["lr"] = 0.0
-    if mode == "full":
-        assert trained(spec).column("step").tolist() == [1, 2]
-        return
     order = np.concatenate([block.sample[0] for block in trained(spec, ["sample"]).blocks if block.sample])[:, 0]
     first, second = order[:9].tolist(), order[9:].tolist()
     assert sorted(first) == sorted(second) == list(range(9))
-    assert (first != list(range(9)) and first != second) == (mode == "mini-batch")
+    assert (first != list(range(9)) and first != second) == ("shuffle" not in batch)
 
 
 # --- columns ----------------------------------------------------------------------------------------------------------
@@ -420,17 +417,34 @@ def test_patience_counts_epochs_without_a_better_loss(patience: int, validation:
     x, y = held_out[:2] if held_out else (free.built.batches.x, free.built.batches.y)
     assert len(x) == (11 if validation is None else 3)
     shapes = [slot.shape for slot in free.built.theta.slots]
-    best, stale, expected = math.inf, 0, 0
+    best, stale, at, expected = math.inf, 0, 0, 0
     for state in free.column("parameters"):
         expected += 1
         parts = torch.from_numpy(state).split([math.prod(shape) for shape in shapes])
         now = loss_with([part.view(shape) for part, shape in zip(parts, shapes, strict=True)], x, y)
-        best, stale = min(best, now), 0 if now < best else stale + 1
+        best, stale, at = (now, 0, expected) if now < best else (best, stale + 1, at)
         if stale == patience:
             break
     assert expected < 200
     run = trained({**spec, "stop": {"patience": patience}})
     assert (run.outcome.status, run.outcome.steps) == ("stopped", expected)
+    watched = "loss" if validation is None else "validation loss"
+    why = f"no better {watched} in {patience} epochs, at epoch {expected}: {best:.6g} at epoch {at}"
+    assert run.outcome.message == why
+    kept = [run.outcome.metrics.get(name) for name in ("best_validation_loss", "best_validation_epoch")]
+    assert kept == ([None, None] if validation is None else [pytest.approx(best), at])
+
+
+def test_patience_that_sees_no_finite_loss_says_so() -> None:
+    """The square of 1e30 is no float32: the losses of the validation rows are infinite, those of training are not."""
+    data = {"x": X, "y": Y, "validation": 0.3}
+    held_out = trained({**FULL, "data": data}).built.loaded.validation
+    rows = [
+        [1e30] * len(y) if any(np.array_equal(x, each) for each in held_out.x) else y for x, y in zip(X, Y, strict=True)
+    ]
+    run = trained({**FULL, "epochs": 9, "data": data | {"y": rows}, "stop": {"patience": 2}})
+    why = "no better validation loss in 2 epochs, at epoch 2: none was finite"
+    assert (run.outcome.status, run.outcome.message) == ("stopped", why)
 
 
 def test_max_seconds_ends_a_long_run() -> None:

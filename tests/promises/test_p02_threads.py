@@ -130,6 +130,7 @@ def test_the_stated_size(rows: int, threads: int) -> None:
 def test_workers_of_a_cluster_take_the_threads_of_who_gives_the_work(tmp_path: Path) -> None:
     """Dask starts its workers with OMP_NUM_THREADS=1, and those of another machine have other cores."""
     pytest.importorskip("distributed")
+    pytest.importorskip("cryptography")
     (tmp_path / "large.yaml").write_text(LARGE)
     sweep = ("sweep", "large.yaml", "-p", "lr=0.1,0.2", "--fleet", "off", "--cluster", "local:1")
     record = record_of(tmp_path, 2, sweep)

@@ -301,6 +301,7 @@ def test_killed_at_random_again_and_again(place: Path, specs: Path, expected: Ca
 def test_killed_on_a_cluster(place: Path, specs: Path, expected: Callable[[str], Undisturbed]) -> None:
     """A cluster's scheduler and workers die with the command; what they had sent is not done again here."""
     pytest.importorskip("distributed")
+    pytest.importorskip("cryptography")
     draw, kept = random.Random(6), 0
     for trial in range(trials(2, 20)):
         name = ("one by one", "a fleet")[trial % 2]

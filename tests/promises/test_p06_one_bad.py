@@ -90,7 +90,7 @@ def assert_only_these_are_bad(answer: Answer, told: dict[int, str], labels: list
     assert all(row["final_loss"] == "" for row in rows if row["status"] != "finished")
     summary = json.loads((record / "summary.json").read_text())
     counts = {key: summary[key] for key in ("status", "runs", "finished", "diverged", "failed")}
-    assert counts == {"status": "finished", "runs": 20, "finished": 16, "diverged": 1, "failed": 3}
+    assert counts == {"status": "failed", "runs": 20, "finished": 16, "diverged": 1, "failed": 3}
     assert summary["best"] in {labels[k - 1] for k in GOOD}
     return record
 
@@ -112,8 +112,8 @@ def reasons(answer: Answer, raised: str) -> dict[int, str]:
 def test_twenty_runs_one_by_one(gdcli) -> None:
     answer = gdcli("sweep", "layers.yaml", *OF_LAYERS, "--jobs", "2", "--no-plot")
     refused = (  # at its place in the document that the worker was sent
-        "spec:14:7: model.layers[1]: BatchNorm1d takes no batch of one row, which an epoch ends with: Expected more "
-        "than 1 value per channel when training, got input size torch.Size([1, 3]). batch.drop_last: true leaves it out"
+        "spec:14:7: model.layers[1]: BatchNorm1d takes no batch of one row, which each is: Expected more than 1 value "
+        "per channel when training, got input size torch.Size([1, 3]). Set batch: full, or a larger batch.size"
     )
     labels = [f"lr={lr:g},batch.size={size}" for lr, size in zip(LRS, SIZES, strict=True)]
     record = assert_only_these_are_bad(answer, reasons(answer, refused), labels)
@@ -144,5 +144,6 @@ def test_a_sweep_with_bad_runs_has_ended(gdcli, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(shards, "train_shard", None)
     before = {path: path.stat().st_mtime_ns for path in only_folder(Path("runs")).rglob("*")}
     answer = gdcli("resume", "last")
-    assert "nothing is left to do" in answer.err
+    assert answer.code == 1
+    assert "nothing is left to do: failed, --retry-failed runs again what failed" in answer.err
     assert before == {path: path.stat().st_mtime_ns for path in only_folder(Path("runs")).rglob("*")}

@@ -89,7 +89,10 @@ MLP = {"type": "mlp", "layers": [2, 5, 1], "activation": "tanh"}
 
 PROBLEMS: dict[str, tuple[dict[str, Any], Callable[[torch.dtype], Plain]]] = {
     "linear": (data(model="linear"), lambda dtype: network(dtype, (2, 1))),
-    "stochastic": (data(model="linear", batch="stochastic"), lambda dtype: network(dtype, (2, 1), rows=1)),
+    "stochastic": (
+        data(model="linear", batch={"mode": "stochastic", "shuffle": False}),
+        lambda dtype: network(dtype, (2, 1), rows=1),
+    ),
     "mini-batch": (
         data(model="linear", batch={"mode": "mini-batch", "size": 4, "shuffle": False}),
         lambda dtype: network(dtype, (2, 1), rows=4),

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gc
 import json
 import os
+import resource
 import signal
+import socket
+import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gdcli.runner.executors import dask
 from tests.conftest import Answer, only_folder
 from tests.runner import many_runs
 from tests.runner.many_runs import VICTIM, contents
@@ -69,9 +75,55 @@ def test_processes_leave_the_bytes_of_one_process(gdcli, alone: dict[str, bytes]
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_leaves_the_bytes_of_one_process(gdcli, alone: dict[str, bytes]) -> None:
     pytest.importorskip("distributed")
+    pytest.importorskip("cryptography")
     answer = gdcli(*SIX, "--cluster", "local:2", "-o", "dask")
     assert answer.code == 0, answer.err
     assert contents(Path("dask")) == alone
+
+
+def listening(processes: Iterable[int]) -> list[str]:
+    """Where processes listen, as /proc has it: the address in hex, a port."""
+    files = (file for process in processes for file in Path(f"/proc/{process}/fd").iterdir())
+    sockets = {str(file.readlink()) for file in files if os.path.lexists(file)}
+    lines = [line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()[1:]]
+    return [line[1] for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in sockets]
+
+
+def answers_to_a_stranger(port: int) -> list[bytes]:
+    """What comes back over a plain connection, and an encrypted one without the command's certificate."""
+    found = []
+    for is_encrypted in (False, True):
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            stranger: socket.socket = socket.create_connection(("127.0.0.1", port), timeout=HANG)
+            with stranger:
+                if is_encrypted:
+                    stranger = ssl._create_unverified_context().wrap_socket(stranger)
+                stranger.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                found.append(stranger.recv(1000))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="finds what listens in /proc")
+def test_a_local_cluster_answers_nobody_but_the_command(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed")
+    pytest.importorskip("cryptography")
+    before = listening([os.getpid()])
+    places: set[str] = set()
+    answers: list[bytes] = []
+
+    def look(*results: object) -> None:
+        places.update(set(listening([os.getpid(), *children_of(os.getpid())])) - set(before))
+        for place in places if not answers else ():
+            answers.extend(answers_to_a_stranger(int(place.partition(":")[2], 16)))
+
+    monkeypatch.setattr("gdcli.runner.executors.dask.save_partial", look)
+    answer = gdcli(*SIX, "--cluster", "local:1")
+    assert answer.code == 0, answer.err
+    assert len(places) == 3  # the scheduler, the worker and its nurse: no dashboard
+    assert {place.partition(":")[0] for place in places} == {"0100007F"}  # 127.0.0.1
+    assert set(answers) <= {b""}
 
 
 def test_a_process_that_dies_once_loses_nothing(gdcli, alone: dict[str, bytes], dying: Path) -> None:
@@ -84,6 +136,7 @@ def test_a_process_that_dies_once_loses_nothing(gdcli, alone: dict[str, bytes], 
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_s_worker_that_dies_once_loses_nothing(gdcli, alone: dict[str, bytes], dying: Path) -> None:
     pytest.importorskip("distributed")
+    pytest.importorskip("cryptography")
     answer = gdcli(*SIX, "--cluster", "local:2", "-o", "dask")
     assert (answer.code, "failed" in answer.err) == (0, False), answer.err
     assert contents(Path("dask")) == alone
@@ -100,7 +153,7 @@ def check_one_lost(answer: Answer, output: Path, alone: dict[str, bytes], tries:
     assert found[VICTIM].startswith(f"{VICTIM},0.5,1,failed,")
     assert found[:VICTIM] + found[VICTIM + 1 :] == before[:VICTIM] + before[VICTIM + 1 :]
     good = {name: text for name, text in alone.items() if "/" in name and not name.startswith(str(VICTIM))}
-    assert good == {name: text for name, text in contents(output).items() if "/" in name}
+    assert good == {name: text for name, text in contents(output).items() if name[0].isdecimal()}
     assert json.loads((root / "summary.json").read_text())["failed"] == 1
 
 
@@ -118,9 +171,35 @@ def test_a_run_that_kills_every_worker_of_a_cluster_is_the_only_one_lost(
     gdcli, alone: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("distributed")
+    pytest.importorskip("cryptography")
     monkeypatch.setattr("gdcli.runner.executors.worker.run_task", many_runs.dies_always)
     monkeypatch.setattr("gdcli.runner.executors.worker.TRIES", 2)  # a worker takes seconds to start again
     check_one_lost(gdcli(*SIX, "--cluster", "local:2", "-o", "dask"), Path("dask"), alone, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_whose_workers_do_not_come_back_is_told_and_gone_on_with(
+    gdcli, alone: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    pytest.importorskip("cryptography")
+    client = dask._client
+
+    @contextlib.contextmanager
+    def without_workers(*arguments: Any) -> Iterator[Any]:
+        with client(*arguments) as found:
+            found.cluster.scale(0)
+            yield found
+
+    monkeypatch.setattr(dask, "_client", without_workers)
+    monkeypatch.setattr(dask, "GONE_SECONDS", 1)
+    answer = gdcli(*SIX, "--cluster", "local:2", "-o", "dask")
+    assert (answer.code, answer.err.splitlines()[-1]) == (
+        3, "--cluster local:2: all workers are gone, and none comes back",
+    )  # fmt: skip
+    assert gdcli("resume", "last", "-o", "dask").code == 0
+    assert contents(Path("dask")) == alone
 
 
 # --- whole processes --------------------------------------------------------------------------------------------------
@@ -226,6 +305,13 @@ def test_a_cluster_without_dask(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
         assert told == "--cluster needs Dask, which is not installed: pip install 'gradient-descent-cli[dask]'"
 
 
+def test_a_local_cluster_without_cryptography(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    told = refused(gdcli(*TWO, "--cluster", "local:2"), 3)
+    assert told == "--cluster needs cryptography, which is not installed: pip install 'gradient-descent-cli[dask]'"
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_that_does_not_answer(gdcli) -> None:
@@ -267,3 +353,18 @@ def test_processes_and_a_cluster_exclude_each_other(gdcli, command: tuple[str, .
     assert "--jobs and --cluster exclude each other" in refused(
         gdcli(*command, "--jobs", "2", "--cluster", "local:2"), 2
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limits", [(128, 128), (64, 1024)])
+def test_a_fleet_with_folders_keeps_to_the_limit_of_open_files(gdcli, limits: tuple[int, int]) -> None:
+    """90 runs of three logs each: in fleets of (128 - 64) / 3 runs where no more files are allowed."""
+    words = ("sweep", "linear_manual", "-p", "lr=linspace(0.001,0.01,90)", "print.style=epoch", "--no-plot")
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    assert gdcli(*words, "-o", "free").code == 0
+    done = subprocess.run([*GDCLI, *words, "-o", "few"], preexec_fn=limit, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert contents(Path("few")) == contents(Path("free"))

@@ -219,7 +219,7 @@ def test_json_holds_the_rows_of_the_table(gdcli) -> None:
 
 
 def test_the_spec_s_own_sweep_block(gdcli) -> None:
-    block = "sweep: {parameters: {lr: {min: 1e-4, max: 1e-2, distribution: log_uniform_values, count: 3}}}\n"
+    block = "sweep: {parameters: {lr: {min: 1e-4, max: 1e-2, distribution: log_grid, count: 3}}}\n"
     Path("own.yaml").write_text(LINE + block)
     assert gdcli("sweep", "own.yaml", "--no-plot").code == 0
     assert table_of("runs")["lr"].tolist() == [1e-4, 1e-3, 1e-2]
@@ -290,6 +290,49 @@ def test_one_of_a_fleet_that_raises(gdcli, monkeypatch: pytest.MonkeyPatch) -> N
     good_rows, bad_rows = (text["results.csv"].splitlines() for text in (good, bad))
     assert [good_rows[k] for k in (0, 1, 3)] == [bad_rows[k] for k in (0, 1, 3)]
     assert bad_rows[2].startswith(b"2,0.5,failed,")
+
+
+@pytest.mark.parametrize("fleet", ["auto", "off"])
+@pytest.mark.parametrize("command", [("sweep", "-p", "lr=0.1,0.7,1"), ("compare", "--optimizers", "sgd:lr=0.7,adam")])
+def test_what_failed_is_run_again_when_asked_and_nothing_else(
+    gdcli, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], fleet: str
+) -> None:
+    """A machine's fault, such as memory, may be over: then the record is as if it had never been."""
+    from gdcli.runner import provenance, shards
+
+    words = (*command[:1], *NET, *command[1:], "--fleet", fleet, "--no-plot", "-o")
+    assert gdcli(*words, "good").code == 0
+    trained: list[float] = []
+    mended = False
+
+    def checked(build: Any) -> Any:
+        def once(given: Any) -> Any:
+            members = given if isinstance(given, list | tuple) else [given]
+            rates = [loaded.spec.optimizer.arguments["lr"] for loaded in members]
+            trained.extend(rates)
+            if 0.7 in rates and not mended:
+                raise RuntimeError("no memory")
+            return build(given)
+
+        return once
+
+    monkeypatch.setattr(shards, "build_fleet", checked(shards.build_fleet))
+    monkeypatch.setattr(provenance, "prepared", checked(provenance.prepared))
+    monkeypatch.setattr("gdcli.commands.batch.warn_of_rounding", lambda plan, frontend: None)
+    assert gdcli(*words, "bad").code == 1
+    assert summary_of("bad")["status"] == "failed"
+    record = only_folder(Path("bad"))
+    answer = gdcli("resume", str(record))
+    assert answer.code == 1
+    assert "nothing is left to do: failed, --retry-failed runs again what failed" in answer.err
+    mended = True
+    trained.clear()
+    answer = gdcli("resume", str(record), "--retry-failed")
+    assert answer.code == 0, answer.err
+    assert set(trained) <= {0.5, 0.7}  # 0.5 is the spec's own, which is built to be checked
+    assert contents(Path("bad")) == contents(Path("good"))
+    assert not (record / ".results").exists()
+    assert "nothing is left to do: finished." in gdcli("resume", str(record), "--retry-failed").err
 
 
 @pytest.mark.parametrize("devices", ["cpu,cuda:99", "cuda:99,cpu"])

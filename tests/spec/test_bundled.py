@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ OBJECTIVES = ("chain_rule", "quadratic_bowl", "rosenbrock", "rosenbrock_optimize
 NAMES = {
     "linear_sweep", "linear_manual", "linear_autograd", "linear_regression", "linear_regression_nn", "house_price",
     "softmax_regression", "mlp", "mlp_digits", "gd_variants", "nn_linear", "loss_mae", "loss_mse", "loss_smooth_l1",
-    "loss_cross_entropy", "loss_bce", "sign_ste", "vanishing_gradient", "momentum_average", *NETWORKS, *OBJECTIVES,
+    "loss_cross_entropy", "loss_bce", "why_cross_entropy", "sign_ste", "vanishing_gradient", "momentum_average",
+    *NETWORKS, *OBJECTIVES,
 }  # fmt: skip
 
 
@@ -46,6 +48,7 @@ def test_loads_and_opens_with_what_it_shows(name: str) -> None:
         "rosenbrock_optimizers": "gdcli compare rosenbrock_optimizers",
         "mlp_digits": "gdcli compare mlp_digits",
         "momentum_average": "gdcli compare momentum_average",
+        "why_cross_entropy": "gdcli explain why_cross_entropy",
     }
     server, shows, command, *rest = (folder() / f"{name}.yaml").read_text().splitlines()
     assert server == "# yaml-language-server: $schema=gdcli.schema.json"
@@ -103,6 +106,7 @@ ROWS: dict[str, tuple[list[Any], list[Any]]] = {
     "loss_smooth_l1": ([[1], [2], [3], [4]], [[3], [2.5], [3.5], [4.5]]),
     "loss_cross_entropy": ([[1.5, 2, 0.5], [0.5, 1, 1.5]], [1, 2]),
     "loss_bce": ([[0.7], [0.2], [0.9], [0.7]], [[1], [0], [1], [0]]),
+    "why_cross_entropy": ([[log(0.2), log(0.2), log(0.6)], [-800, log(0.4), log(0.6)]], [2, 2]),
     **dict.fromkeys(NETWORKS, ([[0.05, 0.1]], [[0.01, 0.99]])),
 }
 

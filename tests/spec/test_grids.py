@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdcli.errors import SpecError
-from gdcli.spec.grids import from_spec, parse, parse_zip
+from gdcli.spec.grids import from_spec, parse, parse_zip, zip_from_spec
 from tests.timing import fastest
 
 
@@ -46,6 +46,10 @@ VALUES: dict[str, list[Any]] = {
     "geomspace(1e-4,1e-1,4)": [1e-4, 1e-3, 1e-2, 1e-1],
     "geomspace(1,16,5)": [1.0, 2.0, 4.0, 8.0, 16.0],
     "geomspace(3,5,1)": [3.0],
+    "0.1,1:4:1": [0.1, 1, 2, 3],
+    "logspace(-2,-1,2),0.5,range(1,3,1)": [0.01, 0.1, 0.5, 1, 2],
+    "[2,4,2],[2, 8, 2]": [[2, 4, 2], [2, 8, 2]],
+    "relu,null,~": ["relu", None, None],
 }
 
 
@@ -100,11 +104,11 @@ ERRORS = {
     "range(0,1,1": "'\\(' is not closed",
     "0.1)": "'\\)' closes nothing",
     "range(0,1],1)": "closes nothing",
-    "[1,2]": "neither a number nor a word",
-    "1,range(0,1,1)": "neither a number nor a word",
-    "1,0:4:1": "cannot stand in a list",
+    "[1,2": "'\\[' is not closed",
+    "[1,nan]": "must be finite",
+    "1,range(0,1)x": "neither a number nor a word",
+    "1,0:4:0": "must not be 0",
     "a\x1b": r"U\+001B",
-    "null,1": "numbers, words",
     "zip(a=1,b=2)": "several parameters",
     "x" * 10_001: "10,000",
     "range(0," + "1" * 101 + ",1)": "at most 100 characters",
@@ -128,7 +132,7 @@ def test_a_huge_grid_has_its_length_at_once() -> None:
         "geomspace(1,2,1000000000)": 10**9,
     }
     assert {text: parse(text).length for text in lengths} == lengths
-    uniform = {"min": 0, "max": 10**18, "distribution": "int_uniform"}
+    uniform = {"min": 0, "max": 10**18, "distribution": "int_grid"}
     assert from_spec(uniform).length == 10**18 + 1
     assert fastest(lambda: ([parse(text).length for text in lengths], from_spec(uniform).length), 0.1) < 0.1
 
@@ -175,6 +179,22 @@ def test_any_text_is_a_grid_or_an_error(text: str) -> None:
         assert not hasattr(grid, "length") or grid.length >= 1
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "optimizer.groups.linear*.lr",
+        "optimizer.groups.linear[12].*.lr",
+        "model.init.*.bias",
+        "0.weight[0,0]",
+        "a-b?.lr",
+    ],
+)
+def test_a_zip_takes_the_names_that_a_single_parameter_takes(name: str) -> None:
+    found = {key: grid.values() for key, grid in parse_zip(f"zip({name}=0.1,0.2,seed=1,2)").items()}
+    assert found == {name: [0.1, 0.2], "seed": [1, 2]}
+    assert list(parse_zip(f"zip(seed=1,2,{name}=0.1,0.2)")) == ["seed", name]
+
+
 def test_a_zip_splits_at_the_commas_before_names() -> None:
     found = {name: grid.values() for name, grid in parse_zip("zip(weight[0,0]=0.1,0.2, key:lr=1:3:1)").items()}
     assert found == {"weight[0,0]": [0.1, 0.2], "key:lr": [1, 2]}
@@ -206,11 +226,17 @@ def test_errors_of_zip(text: str, message: str) -> None:
         ([1, 2.5, "a", True], [1, 2.5, "a", True]),
         ({"values": [1, 2]}, [1, 2]),
         ({"min": 0, "max": 1, "count": 3}, [0.0, 0.5, 1.0]),
-        ({"min": 0, "max": 1, "count": 3, "distribution": "uniform"}, [0.0, 0.5, 1.0]),
-        ({"min": 1e-4, "max": 1, "count": 5, "distribution": "log_uniform_values"}, [1e-4, 1e-3, 1e-2, 0.1, 1.0]),
-        ({"min": 1, "max": 10, "count": 4, "distribution": "int_uniform"}, [1, 4, 7, 10]),
-        ({"min": 1, "max": 4, "count": 3, "distribution": "int_uniform"}, [1, 3, 4]),
-        ({"min": 1, "max": 3, "distribution": "int_uniform"}, [1, 2, 3]),
+        ({"min": 0, "max": 1, "count": 3, "distribution": "grid"}, [0.0, 0.5, 1.0]),
+        ({"min": 1e-4, "max": 1, "count": 5, "distribution": "log_grid"}, [1e-4, 1e-3, 1e-2, 0.1, 1.0]),
+        ({"min": 1, "max": 10, "count": 4, "distribution": "int_grid"}, [1, 4, 7, 10]),
+        ({"min": 1, "max": 4, "count": 3, "distribution": "int_grid"}, [1, 3, 4]),
+        ({"min": 1, "max": 3, "distribution": "int_grid"}, [1, 2, 3]),
+        ({"values": [[2, 4, 2], [2, 8, 2]]}, [[2, 4, 2], [2, 8, 2]]),
+        ([None, "relu"], [None, "relu"]),
+        ('"a,b",c,"1"', ["a,b", "c", "1"]),
+        ("""'d, "e"',"don't",0:2""", ['d, "e"', "don't", 0, 1]),
+        ("{name: step, step_size: 1},null", [{"name": "step", "step_size": 1}, None]),
+        ('["a,b", c],{d: "e,f"}', [["a,b", "c"], {"d": "e,f"}]),
     ],
 )
 def test_grids_of_the_spec(value: Any, expected: list[Any]) -> None:
@@ -223,8 +249,7 @@ def test_grids_of_the_spec(value: Any, expected: list[Any]) -> None:
     ("value", "message"),
     [
         ([], "empty"),
-        (None, "numbers, words"),
-        ([[1]], "numbers, words"),
+        ([{"a": float("nan")}], "finite"),
         ([float("nan")], "finite"),
         ({"values": 3}, "takes a list"),
         ({"values": [1], "min": 0}, "no key beside"),
@@ -235,8 +260,8 @@ def test_grids_of_the_spec(value: Any, expected: list[Any]) -> None:
         ({"min": "a", "max": 1, "count": 2}, "'min' takes a number"),
         ({"min": 0, "max": True, "count": 2}, "'max' takes a number"),
         ({"min": 0, "max": 1, "count": 1.5}, "integer of at least 1"),
-        ({"min": 0, "max": 1, "count": 3, "distribution": "int_uniform"}, "only 2 integers"),
-        ({"min": 0.5, "max": 1, "distribution": "int_uniform"}, "must be integers"),
+        ({"min": 0, "max": 1, "count": 3, "distribution": "int_grid"}, "only 2 integers"),
+        ({"min": 0.5, "max": 1, "distribution": "int_grid"}, "must be integers"),
         ({"min": 0, "max": 1, "count": 3, "distribution": "log_uniform_values"}, "above 0"),
         ({"min": 0, "max": 1, "count": 3, "distribution": ["x"]}, "no distribution is called"),
     ],
@@ -260,3 +285,72 @@ def test_the_array_of_a_range_has_the_values_to_the_bit(start: int, count: int, 
     grid = parse(f"range({start}e{exponent},{start + step * count}e{exponent},{step}e{exponent})")
     assert grid.array().tolist() == [float(value) for value in grid.values()]
     assert grid.length == count
+
+
+DRAWS = {
+    "uniform": lambda g: g.uniform(0.5, 8, 1000),
+    "log_uniform_values": lambda g: np.exp(g.uniform(np.log(0.5), np.log(8), 1000)),
+    "int_uniform": lambda g: g.integers(1, 10**15, 1000, endpoint=True),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+@pytest.mark.parametrize("seed", [0, 7])
+def test_draws_are_numpys_generators(name: str, seed: int) -> None:
+    low = 1 if name == "int_uniform" else 0.5
+    high = 10**15 if name == "int_uniform" else 8  # so far that none is drawn twice
+    value = {"min": low, "max": high, "count": 1000, "distribution": name, **({"seed": seed} if seed else {})}
+    np.testing.assert_allclose(from_spec(value).values(), DRAWS[name](np.random.default_rng(seed)), rtol=1e-15)
+    assert len(set(from_spec(value).values())) > 5  # not an even grid
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"min": 1, "max": 2, "count": 2, "seed": 1}, "draws nothing"),
+        ({"min": 0, "max": 2, "count": 2, "distribution": "log_uniform_values"}, "above 0"),
+        ({"min": 0.5, "max": 2, "count": 2, "distribution": "int_uniform"}, "must be integers"),
+        ({"min": 1, "max": 2, "distribution": "uniform"}, "'count' is missing"),
+        ({"min": 1, "max": 2, "count": 2, "distribution": "uniform", "seed": -1}, "seed must be"),
+        ({"min": 1, "max": 1e19, "count": 2, "distribution": "int_uniform"}, "integers of 64 bits"),
+        ({"min": -(2**63) - 1, "max": 1, "count": 2, "distribution": "int_uniform"}, "integers of 64 bits"),
+        ({"min": 1, "max": 4, "count": 6, "distribution": "int_uniform"}, "only 4 integers.*int_grid"),
+        ({"min": -1.7e308, "max": 1.7e308, "count": 2, "distribution": "uniform"}, "further than a float64"),
+    ],
+)
+def test_errors_of_draws(value: Any, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        from_spec(value)
+
+
+@pytest.mark.parametrize(("count", "most"), [(4, 4), (30, 40), (500, 500)])
+def test_no_integer_is_drawn_twice(count: int, most: int) -> None:
+    drawn = from_spec({"min": 1, "max": most, "count": count, "distribution": "int_uniform", "seed": 3}).values()
+    assert len(set(drawn)) == count
+    assert set(drawn) <= set(range(1, most + 1))
+    assert drawn != sorted(drawn)
+
+
+@pytest.mark.parametrize("end", [9007199254740993, 2**63 - 1, -(2**63), 0])
+def test_integers_are_drawn_between_their_exact_ends(end: int) -> None:
+    assert from_spec({"min": end, "max": end, "count": 1, "distribution": "int_uniform"}).values() == [end]
+
+
+def test_a_zip_in_yaml_is_that_of_the_command_line() -> None:
+    ours = zip_from_spec({"a": "0.1,0.2", "b": {"min": 1, "max": 2, "count": 2}})
+    theirs = parse_zip("zip(a=0.1,0.2,b=linspace(1,2,2))")
+    assert {name: grid.values() for name, grid in ours.items()} == {name: g.values() for name, g in theirs.items()}
+    with pytest.raises(SpecError, match="one length"):
+        zip_from_spec({"a": [1, 2], "b": [1]})
+    with pytest.raises(SpecError, match="takes a mapping"):
+        zip_from_spec([1])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.decimals(-300, 300, places=4), st.decimals(-300, 300, places=4), st.integers(2, 3000), st.integers(0, 3000))
+def test_every_point_of_a_logspace_is_the_nearest_float(low: Decimal, high: Decimal, count: int, point: int) -> None:
+    """Each worked out by itself with 80 digits, where the grid goes from point to point."""
+    k = point % count
+    with localcontext(Context(prec=80)):
+        exact = Decimal(10) ** (low + (high - low) * k / (count - 1))
+    assert parse(f"logspace({low},{high},{count})").values()[k] == float(exact)

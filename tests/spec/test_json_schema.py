@@ -52,6 +52,17 @@ def test_is_a_schema_with_every_key_and_ingredient() -> None:
     assert all(value.get("description") for value in schema["properties"].values())
 
 
+def test_what_a_key_is_is_told_of_that_key() -> None:
+    definitions = json_schema()["$defs"]
+    told = {}
+    for kind in definitions["init"]["anyOf"]:
+        for name, schema in kind.get("properties", {}).items():
+            told[name] = schema["description"]
+    assert told == {"normal": "Mean and standard deviation.", "uniform": "Low and high end."}
+    _, layer = definitions["model.sequential"]["properties"]["layers"]["items"]["anyOf"]
+    assert layer["properties"]["name"]["description"] == "The layer's own name; its place, from 0, when absent."
+
+
 def test_every_reference_leads_somewhere_and_no_bound_has_a_name_of_pydantic() -> None:
     schema = json_schema()
 
@@ -179,7 +190,7 @@ TAKEN: list[tuple[str, tuple[str | int, ...], Any]] = [
     ("nn_linear", ("loss",), {"name": "huber", "delta": 2}),
     ("nn_linear", ("model",), "linear"),
     ("nn_linear", ("model", "freeze"), "bias"),
-    ("nn_linear", ("model", "init"), {"weight": [[1, 2]], "*": {"uniform": [-1, 1]}, "bias": "ones"}),
+    ("nn_linear", ("model", "init"), {"*": {"uniform": [-1, 1]}, "weight": [[1, 2]], "bias": "ones"}),
     ("nn_linear", ("batch",), {"mode": "mini-batch", "size": 2, "shuffle": None}),
     ("nn_linear", ("threads",), 4),
     ("nn_linear", ("device",), "cuda:1"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import tracemalloc
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
 from gdcli.errors import DamagedError, MachineError
 from gdcli.records import Result
 from gdcli.storage import files, partial_results
+from gdcli.storage.arrays import seal, unseal
 
 
 def test_a_small_file_takes_little_memory_whatever_it_may_have(tmp_path: Path) -> None:
@@ -90,3 +91,17 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert path.read_text() == "old"
     files.replace(path, b"new")
     assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"metrics": [0.5]}, {"metrics": {"a": 1}}, {"status": 1}, {"message": []}, {"steps": "3"}, {"to_target": "x"}, 7],
+)
+def test_kept_results_of_other_types_do_not_count(tmp_path: Path, change: Any) -> None:
+    partial_results.write(tmp_path / "kept", [Result(1, "", (), "finished", "", 0.5, 0.25, 3, 3)])
+    (path,) = (tmp_path / "kept").iterdir()
+    data, arrays = unseal(path.read_bytes())
+    (row,) = data["results"]
+    assert list(partial_results.read(tmp_path / "kept")) == [1]
+    path.write_bytes(seal({"results": [row | change if isinstance(change, dict) else change]}, arrays))
+    assert partial_results.read(tmp_path / "kept") == {}

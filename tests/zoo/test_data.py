@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import os
@@ -523,3 +524,23 @@ def test_class_indices_become_a_column_of_numbers() -> None:
 def test_a_data_error_survives_pickling() -> None:
     error = pickle.loads(pickle.dumps(ArgumentError(("x", 1), "an empty row")))
     assert (error.path, str(error)) == (("x", 1), "an empty row")
+
+
+def test_the_digest_is_of_the_bytes_that_were_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is opened once: what is put in its place meanwhile, a link too, is not what is hashed."""
+    path, content = csv_file(tmp_path, "x,y\n1,2\n3,4\n"), b"x,y\n1,2\n3,4\n"
+    other = tmp_path / "other"
+    other.write_bytes(b"x,y\n9,9\n")
+    opened = os.open
+
+    def replaced(*arguments: Any, **more: Any) -> int:
+        file = opened(*arguments, **more)
+        if str(arguments[0]) == str(path):
+            path.unlink()
+            path.symlink_to(other)
+        return file
+
+    monkeypatch.setattr(os, "open", replaced)
+    table = read_file(path, None, "y", classes=False)
+    assert table.x.tolist() == [[1], [3]]
+    assert table.sha256 == hashlib.sha256(content).hexdigest()

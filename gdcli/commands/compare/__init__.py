@@ -12,7 +12,8 @@ from gdcli.errors import SpecError
 from gdcli.spec import sizes
 from gdcli.spec.config import digest, filled_in
 from gdcli.spec.load import Loaded
-from gdcli.spec.sections import Compare
+from gdcli.spec.overrides import parsed
+from gdcli.spec.sections import Compare, RunSpec
 from gdcli.storage.request import CompareRequest
 
 if TYPE_CHECKING:
@@ -26,17 +27,23 @@ def compare(request: CompareRequest, context: Context) -> ComparisonRun | Ended:
 
     Raises SpecError for rows that cannot be trained, MachineError for what the machine lacks.
     """
-    document, loaded = specs.read(context.source, request.overrides, "compare", request.name, cores=context.cores)
+    document = specs.document_of_many(context.source, request.overrides, "compare")
+    loaded = specs.of_many(context.source, document, request.name, context.cores)
     spec, block = loaded.spec, loaded.spec.compare or Compare()
-    rows = plan.rows(document, spec, request.optimizers, request.batches)
+    overrides = parsed(request.overrides)
+    rows = plan.rows(document, spec, request.optimizers, request.batches, overrides)
     count, tries = request.seeds or block.seeds, block.tune if request.tune is None else request.tune
+    if tries and any(row.values[2] == "given" for row in rows):
+        off = "compare.tune=null turns it off" if request.tune is None else "leave one of them out"
+        raise SpecError(f"tuning chooses the learning rate of every row, lr has no effect: {off}")
+    if request.redraw_data and not (spec.draws_data and (count > 1 or tries)):
+        raise SpecError("--redraw-data is for several seeds, --seeds N, of data that are drawn, or split by validation")
     total = len(rows) * count * (1 + max(tries or 0, 0))
     plan.bounded(total, request.max_runs or sizes.MAX_RUNS, "--max-runs", "runs")
     seeds = plan.seeds(count, spec.settings.seed)
-    grid = _grid(tries, request.tune_range, block)
+    grid = _grid(tries, request.tune_range, spec)
     factory = specs.factory(context.source, document, loaded, request.name)
-    for row in rows:  # before the engine is imported
-        specs.require_optimizer(factory.of(row).spec)
+    checked = specs.checked(factory, rows)  # before the engine is imported
     closed_form = block.closed_form if request.closed_form is None else request.closed_form
     target = block.target if request.target is None else request.target
     if closed_form and any(row.label == "closed_form" for row in rows):
@@ -45,6 +52,8 @@ def compare(request: CompareRequest, context: Context) -> ComparisonRun | Ended:
     if (reused := context.reused(loaded, name, request)) is not None:
         return reused
     context.frontend.engine()
+    for warning in specs.warnings(checked):
+        context.frontend.warning(warning)
     from gdcli.commands import batch
     from gdcli.commands.compare.run import ComparisonRun
     from gdcli.engine.closed_form import why_not
@@ -55,7 +64,7 @@ def compare(request: CompareRequest, context: Context) -> ComparisonRun | Ended:
         raise SpecError(f"--closed-form: {reason}")
     parameters = prepared(loaded).theta.parameters()  # before a folder is made: it may raise
     paths = request.plot and sum(parameter.values.size for parameter in parameters) == 2  # they can be drawn
-    capture = Capture(request.plot, paths, context.options.verify > 0, target)
+    capture = Capture(request.plot, paths, context.options.verify > 0, target, closed_form)
     redraw = request.redraw_data
     work = ComparisonRun(
         plan=batch.plan_of(request, context, document, loaded, (), (), capture),
@@ -70,14 +79,18 @@ def _changes(loaded: Loaded, seeds: Sequence[int], *, redraw: bool) -> list[tupl
     base = loaded.spec.settings.seed
     if list(seeds) == [base]:
         return [()]
-    pinned = () if redraw or loaded.spec.data is None else (("data.seed", loaded.spec.data_seed),)
+    pinned = (("data.seed", loaded.spec.data_seed),) if loaded.spec.draws_data and not redraw else ()
     return [(("seed", seed), *pinned) for seed in seeds]
 
 
-def _grid(count: int | None, tune_range: str | None, block: Compare) -> list[float] | None:
+def _grid(count: int | None, tune_range: str | None, spec: RunSpec) -> list[float] | None:
     """Return the learning rates of tuning, in the range of the option or the compare block; None without tuning."""
+    block = spec.compare or Compare()
     if count is None and tune_range is not None:
         raise SpecError("--tune-range is the range of --tune N, which is not given")
+    if count is None and block.tune_range is not None:
+        what = "has no effect: it is the range of compare.tune, or of --tune N"
+        raise SpecError(spec.problem(("compare", "tune_range"), what, at_key=True))
     if count is None:
         return None
     low, high = block.tune_range or TUNE_RANGE

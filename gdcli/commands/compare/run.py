@@ -15,15 +15,16 @@ from gdcli.commands import specs
 from gdcli.commands.compare import shown
 from gdcli.commands.compare.shown import CLOSED_FORM, Line
 from gdcli.commands.stats import interval
-from gdcli.engine.closed_form import solve
+from gdcli.engine.batches import draws_in_training, effort_of
+from gdcli.engine.closed_form import Solution, solve
 from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
 from gdcli.plan import SpecFactory, Trial, extended
 from gdcli.records import Effort, Result
 from gdcli.report import plots
 from gdcli.runner import record_run
-from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, effort_of, rows_of, run_all
-from gdcli.runner.jobs import Capture, PlannedRun
+from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, rows_of, run_all
+from gdcli.runner.jobs import Capture, PlannedRun, columns_of
 from gdcli.runner.provenance import data_hash
 from gdcli.runner.record_run import Warn
 from gdcli.storage import csv_writer, files
@@ -118,18 +119,20 @@ class ComparisonRun:
     def _solutions(self, before: int) -> list[Result]:
         """Return the least-squares solution of each seed's data: its number follows those of the runs before it."""
         seeds, target = self.seeds, self.plan.capture.target
-        data: dict[int, tuple[float, str]] = {}  # loss and hash, once for seeds that share their rows
+        data: dict[int, tuple[Solution, str]] = {}  # solution and hash, once for seeds that share their rows
         found = []
         for number, (seed, run) in enumerate(zip(seeds, self.plan.runs, strict=False), before + 1):  # the first row's
             table = id(run.loaded.training)
             if table not in data:
-                data[table] = solve(run.loaded).loss, data_hash(run.loaded)
-            loss, digest = data[table]
+                data[table] = solve(run.loaded), data_hash(run.loaded)
+            solution, digest = data[table]
+            loss = solution.loss
             values = (CLOSED_FORM, None, None, *([seed] if len(seeds) > 1 else []))
             found.append(
                 Result(
                     number, CLOSED_FORM, values, "finished", "least squares", loss, loss, 0, 0, (None, digest, None),
-                    to_target=0 if target is not None and loss <= target else None, kernel=CLOSED_FORM,
+                    metrics=solution.compared(solution.parameters), kernel=CLOSED_FORM,
+                    to_target=0 if target is not None and loss <= target else None,
                 )
             )  # fmt: skip
         return found
@@ -145,14 +148,16 @@ class ComparisonRun:
         found = []
         for label, members in grouped.items():
             first = members[0]
-            effort = effort_of(runs[first.number].loaded) if first.number in runs else Effort(0, 1, 1)
+            loaded = runs[first.number].loaded if first.number in runs else None
+            effort = Effort(0, 1, 1) if loaded is None else effort_of(loaded)
             lr, lr_from = first.values[1], first.values[2] or "-"
-            found.append(Line(label, lr, lr_from, tuple(members), effort))
+            drawn = loaded is not None and draws_in_training(loaded)
+            found.append(Line(label, lr, lr_from, tuple(members), effort, drawn))
         return found
 
     def table(self) -> str:
         """Return the table that is printed, and what has to be said of the learning rates."""
-        lines, metrics = self.lines(), metric_names(self.plan.loaded)
+        lines, metrics = self.lines(), columns_of(self.plan.loaded, self.plan.capture)
         if not lines:
             return "no run ended\n"
         several = len(self.seeds) > 1
@@ -177,7 +182,7 @@ class ComparisonRun:
     def data(self) -> list[dict[str, Any]]:
         """Return the table's rows as data."""
         target = self.plan.capture.target is not None
-        return shown.as_data(self.lines(), metric_names(self.plan.loaded), target=target)
+        return shown.as_data(self.lines(), columns_of(self.plan.loaded, self.plan.capture), target=target)
 
     def json(self) -> str:
         """Return results and table as one JSON document."""

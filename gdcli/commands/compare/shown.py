@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import inf, isfinite, nan
+from dataclasses import dataclass, replace
+from math import inf, isfinite, isnan, nan
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gdcli.commands.stats import Interval, interval, paired, quantile
+from gdcli.commands.stats import Interval, are_identical, interval, paired, quantile, without_chance
 from gdcli.engine.grid import losses
 from gdcli.engine.problem import build
-from gdcli.records import Effort, Result
+from gdcli.records import Effort, Result, where_diverged, with_last
 from gdcli.report import plots, tables
 from gdcli.runner.record_run import loss_label
 from gdcli.spec.load import Loaded
@@ -35,19 +35,26 @@ class Line:
     lr_from: str
     results: tuple[Result, ...]
     effort: Effort
+    drawn: bool = False  # whether the steps of its runs depend on their seed
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether its runs are the same for all seeds."""
+        return are_identical(self.results, drawn=self.drawn)
 
     def final(self) -> Interval:
-        """Return mean and interval of the final loss; infinite when a run diverged."""
-        return interval([result.rank for result in self.results])
+        """Return mean and interval of the final loss; infinite when a run diverged, no interval without chance."""
+        found = interval([result.rank for result in self.results])
+        return replace(found, low=nan, high=nan) if self.is_certain else found
 
     def best(self) -> float:
         """Return the mean of the best losses."""
         return interval([result.best_loss if isfinite(result.best_loss) else inf for result in self.results]).mean
 
     def metric(self, name: str) -> float:
-        """Return the mean of a metric; nan where a run failed or has none, inf where one diverged."""
-        values = [result.metrics.get(name) for result in self.results]
-        return interval([value for value in values if value is not None]).mean if None not in values else nan
+        """Return the mean of a metric; nan where a run failed, diverged or has none, inf where one is infinite."""
+        values = [result.metrics.get(name, nan) for result in self.results]
+        return nan if any(map(isnan, values)) else interval(values).mean
 
     def reached(self) -> int:
         """Return how many runs reached the target."""
@@ -67,13 +74,14 @@ class Line:
         ours, theirs = [loss for loss, _ in pairs], [loss for _, loss in pairs]
         if not pairs or not all(map(isfinite, [*ours, *theirs])):
             return Interval(nan, nan, nan, len(pairs))
-        return paired(ours, theirs)
+        found = paired(ours, theirs)
+        return replace(found, low=nan, high=nan) if self.is_certain and first.is_certain else found
 
 
 def one_seed(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> str:
     """Return the table of one run per row."""
     names = ["optimizer", "lr", "lr from", "final loss", "best loss", "steps", "epochs", "status"]
-    names += map(_short, metrics)
+    names += metrics
     names += _TO_TARGET if target else []
     rows = []
     for line in lines:
@@ -91,7 +99,7 @@ _TO_TARGET = ["to target: steps", "epochs", "evaluations"]
 
 def several_seeds(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> str:
     """Return the table of several runs per row: means, 95 % intervals, the paired difference to the first row."""
-    names = ["optimizer", "lr", "lr from", "final loss", "best loss", *map(_short, metrics)]
+    names = ["optimizer", "lr", "lr from", "final loss", "best loss", *metrics]
     names += [*_TO_TARGET, "reached"] if target else []
     names += [f"minus {lines[0].label}", "ended"]
     rows = []
@@ -105,7 +113,11 @@ def several_seeds(lines: Sequence[Line], metrics: Sequence[str], *, target: bool
         row.append("" if line is lines[0] else _with_half(line.difference(lines[0])))
         endings = Counter(result.status for result in line.results)  # 8 finished, 2 diverged
         rows.append([*row, ", ".join(f"{count} {status}" for status, count in endings.items())])
-    return tables.aligned(names, rows) + "± is half the 95 % interval of the mean over the seeds\n"
+    trained = [line for line in lines if line.label != CLOSED_FORM]
+    certain = [line.label for line in trained if line.is_certain]
+    same = without_chance(certain, len(trained), len(lines[0].results))
+    told = "± is half the 95 % interval of the mean over the seeds\n" if "±" in str(rows) else ""
+    return tables.aligned(names, rows) + told + same
 
 
 def _finite(value: float) -> float | None:
@@ -119,10 +131,6 @@ def _mean(value: float) -> str:
 def _with_half(found: Interval) -> str:
     half = f" ± {(found.high - found.low) / 2:.2g}" if isfinite(found.low) else ""
     return _mean(found.mean) + half
-
-
-def _short(metric: str) -> str:
-    return metric.replace("validation", "val")
 
 
 def as_data(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> list[dict[str, Any]]:
@@ -154,54 +162,50 @@ def curves(lines: Sequence[Line], loaded: Loaded, x: X | None) -> bytes:
     """Return the picture of all loss curves.
 
     Without a choice of x, steps where every row takes one an epoch, else epochs; over epochs and gradient evaluations
-    the losses of an epoch's batches are averaged, those of single small batches would hide each other. The closed form
-    is a line to compare with.
+    the losses of an epoch's batches are those of all its rows, single small batches would hide each other. The closed
+    form is a line to compare with. Of few steps on all rows, the loss after the last update is shown too.
     """
     levels = [("closed form", line.final().mean) for line in lines if line.label == CLOSED_FORM]
     lines = [line for line in lines if line.label != CLOSED_FORM]
     per_epoch = [line.effort.steps_per_epoch for line in lines]
     x = x or ("steps" if max(per_epoch) == 1 else "epochs")
-    drawn = [curve for line in lines if (curve := _curve(line, x)) is not None]
+    steps = [len(result.losses) for line in lines for result in line.results if result.losses is not None]
+    last = x == "steps" and max(per_epoch) == 1 and 0 < max(steps, default=0) <= plots.FEW
+    drawn = [curve for line in lines if (curve := _curve(line, x, last=last)) is not None]
     label = loss_label(loaded)
     if x != "steps" and max(per_epoch) > 1:
-        label += ", epoch mean"
+        label += ", epoch sum" if lines[0].effort.sums else ", epoch mean"
     seeds = max(len(line.results) for line in lines)
     band = f"band: 95 % interval of the mean, {seeds} seeds" if seeds > 1 else ""
     title = loaded.spec.name
     return plots.comparison(
-        drawn, title=title, loss_label=label, x_label=LABELS[x], band_label=band, levels=levels
+        drawn, title=title, loss_label=label, x_label="updates" if last else LABELS[x], band_label=band, levels=levels
     )  # fmt: skip
 
 
-def _curve(line: Line, x: X) -> plots.Curve | None:
-    """Return the mean over the seeds, with its interval."""
-    runs = [result.losses for result in line.results if result.losses is not None]
+def _curve(line: Line, x: X, *, last: bool) -> plots.Curve | None:
+    """Return the mean over the seeds, with its interval; `last`: with the loss after the last update."""
+    found = [(result, result.losses) for result in line.results if result.losses is not None]
+    ends = [where_diverged(result.status, result.message) for result, _ in found]
+    runs = [losses for _, losses in found]
+    if last:
+        runs = [with_last(losses, r.loss, gone) for (r, losses), gone in zip(found, ends, strict=True)]
     if not runs:
         return None
     size = 1 if x == "steps" else line.effort.steps_per_epoch
-    series = [_means(run, size) for run in runs]
+    series = runs if x == "steps" else [line.effort.epoch_losses(run) for run in runs]
     length = max(map(len, series))
     table = np.full((len(series), length), np.nan)  # [S, K]; a run that ended earlier keeps its last loss
-    for row, values in zip(table, series, strict=True):
+    for row, values, gone in zip(table, series, ends, strict=True):
         row[: len(values)] = values
-        row[len(values) :] = values[-1] if len(values) else np.nan
-    places = np.arange(1.0, length + 1)
+        row[len(values) :] = values[-1] if len(values) and not gone else np.nan
+    places = np.arange(float(length)) + (not last)
     if x == "evaluations":
         places = np.array([float(line.effort.evaluations(int(k) * size)) for k in places])
-    if len(runs) == 1:
-        return plots.Curve(line.label, places, table[0])
+    if all(np.array_equal(row, table[0], equal_nan=True) for row in table):  # one run, or seeds without chance
+        return plots.Curve(line.label, places, table[0], diverged=ends[0])
     mean, half = _interval(table)
-    return plots.Curve(line.label, places, mean, mean - half, mean + half)
-
-
-def _means(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Return the mean of each stretch of ``size`` values; the last may be shorter."""
-    if size == 1:
-        return values
-    starts = np.arange(0, len(values), size)
-    with np.errstate(over="ignore", invalid="ignore"):
-        sums = np.add.reduceat(values, starts) if len(starts) else np.empty(0)
-    return np.asarray(sums / np.diff([*starts, len(values)]))
+    return plots.Curve(line.label, places, mean, mean - half, mean + half, diverged=max(ends))
 
 
 def _interval(table: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -175,23 +175,29 @@ def _nll(names: Names, outputs: Rows, classes: Sequence[int]) -> WorkedLoss:
 
 # --- why not squared loss for classes ---------------------------------------------------------------------------------
 
-_CHANCES = ((0.2, 0.2, 0.6), (0.0, 0.4, 0.6))
-_TRUTH = (0, 0, 1)
 
-
-def comparison() -> ExplanationSection:
-    """Return squared loss against cross-entropy on two rows of probabilities with the third class true."""
-    squared, entropy, rows = [], [], []
-    for k, row in enumerate(_CHANCES, 1):
-        p = [symbol(f"p{j}", value) for j, value in enumerate(row, 1)]
-        terms = [(chance - number(t)) ** TWO for chance, t in zip(p, _TRUTH, strict=True)]
-        squared.append(quantity(Label(f"S{k}", f"S_{{{k}}}"), total(terms), key=f"squared{k}"))
-        entropy.append(quantity(Label(f"H{k}", f"H_{{{k}}}"), -call("log", p[2]), key=f"entropy{k}"))
-        rows.append((str(row), repr(squared[-1].value), repr(entropy[-1].value)))
-    table = WorkedTable(("probabilities", "squared loss", "cross-entropy"), tuple(rows))
-    notes = (
-        "The third class is the true one, and both predictions give it the same probability, 0.6.",
-        "Squared loss also counts how the rest is shared among the wrong classes; cross-entropy does not.",
+def comparison(names: Names, outputs: Rows, loss: WorkedLoss, classes: Sequence[int]) -> ExplanationSection:
+    """Return squared loss against cross-entropy, of each row's probabilities with its class the true one."""
+    found: list[Quantity] = []
+    rows = []
+    for b, (row, true) in enumerate(zip(outputs, classes, strict=True)):
+        chances = loss.before[b * len(row) : (b + 1) * len(row)]
+        if not chances:  # the outputs are their logarithms
+            chances = tuple(quantity(names.of("p", j, b), call("exp", o)) for j, o in enumerate(row))
+            found += chances
+        p = [chance.symbol for chance in chances]
+        terms = [(chance - number(int(j == true))) ** TWO for j, chance in enumerate(p)]
+        k = names.rows[b]
+        squared = quantity(Label(f"S{k}", f"S_{{{k}}}"), total(terms))
+        entropy = quantity(Label(f"H{k}", f"H_{{{k}}}"), -call("log", p[true]))
+        found += (squared, entropy)
+        shown = ", ".join(repr(chance.value) for chance in chances)
+        rows.append((str(k), shown, str(true), repr(squared.value), repr(entropy.value)))
+    table = WorkedTable(("row", "probabilities", "class", "squared loss", "cross-entropy"), tuple(rows))
+    note = (
+        "Squared loss also counts how the rest is shared among the wrong classes; cross-entropy has the probability "
+        "of the true one alone."
     )
-    groups = (Group((), "", notes, table), Group((*squared, *entropy)))
-    return ExplanationSection("Squared loss against cross-entropy", groups)
+    return ExplanationSection(
+        "Squared loss against cross-entropy", (Group((), "", (note,), table), Group(tuple(found)))
+    )

@@ -148,8 +148,12 @@ class Pass:
     @cached_property
     def loss(self) -> WorkedLoss:
         """The loss and its derivative at each output."""
-        outputs = [self.inputs(len(self.layers), b) for b in self.rows]
-        return worked_loss(self.loss_spec, self.names, outputs, self.targets, self.classes)
+        return worked_loss(self.loss_spec, self.names, self.outputs, self.targets, self.classes)
+
+    @cached_property
+    def outputs(self) -> list[list[Expression]]:
+        """The model's outputs [B][O], as symbols."""
+        return [self.inputs(len(self.layers), b) for b in self.rows]
 
     # --- backward -----------------------------------------------------------------------------------------------------
 

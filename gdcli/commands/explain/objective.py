@@ -124,11 +124,12 @@ class WorkedFunction:
 
     def thunks(self) -> dict[str, Thunk]:
         """Return every quantity by name."""
-        new = (scalar.new for scalar in updated(self.point.rules, self._scalars()))
+        new = (scalar.new for scalar in updated(self.point.rules, self.scalars()))
         found = [*self.forward, *self.local, *self.nodes, *self.variables.values(), *new]
         return {one.key: (lambda one=one: one) for one in found}  # type: ignore[misc]  # bound now
 
-    def _scalars(self) -> Iterator[WorkedScalar]:
+    def scalars(self) -> Iterator[WorkedScalar]:
+        """Yield the variables that the value depends on."""
         for name in self.variables:
             value = symbol(name, self.point.parameters[name])
             yield WorkedScalar(name, 0, name, value, bound(self.variables.__getitem__, name))
@@ -149,7 +150,7 @@ class WorkedFunction:
             ExplanationSection("Forward", (Group(tuple(self.forward)),)),
             ExplanationSection("Backward", tuple(Group(tuple(f), title) for title, f in backward.items() if f)),
         ]
-        return sections + update_section(self.point, self._scalars())
+        return sections + update_section(self.point, self.scalars())
 
 
 def _nodes(model: Objective, values: Mapping[str, float]) -> dict[str, _Node]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from functools import partial as bound
 from itertools import chain
 from math import prod
+
+import numpy as np
 
 from gdcli.commands.explain import losses, updates
 from gdcli.commands.explain.activations import ELEMENTWISE, LAYERWISE
@@ -15,6 +19,8 @@ from gdcli.commands.explain.point import EvaluationPoint, point_of
 from gdcli.commands.explain.tree import Explanation, ExplanationSection, Group, Quantity, WorkedTable, partial, quantity
 from gdcli.errors import Problem, SpecError, nearest
 from gdcli.spec.load import Loaded
+from gdcli.spec.models import match
+from gdcli.spec.preconditions import are_log_probabilities
 from gdcli.zoo.models import Chain, Objective, Stack
 
 MAX_SCALARS = 200
@@ -40,20 +46,35 @@ def explain(loaded: Loaded, step: int = 1) -> Explanation:
 def quantities(loaded: Loaded, names: Sequence[str], step: int = 1) -> list[Quantity]:
     """Return single quantities by name, of a model of any size: h1, o2, loss, dw5, db1, dh1, net_h1, new_w5.
 
-    Raises SpecError for names that the model has not.
+    The derivative at a frozen parameter says that it is frozen. Raises SpecError for names that the model has not.
     """
     _possible(loaded)
-    found = subject_of(loaded, point_of(loaded, step)).thunks()
+    subject = subject_of(loaded, point_of(loaded, step))
+    found, frozen = subject.thunks(), _frozen(loaded, subject.scalars())
     unknown = [name for name in names if name not in found]
     if unknown:
-        raise SpecError("\n".join(f"--only: there is no '{name}' here. {_hint(name, found)}" for name in unknown))
-    return [found[name]() for name in names]
+        raise SpecError("\n".join(f"--only: {_hint(name, found, frozen)}" for name in unknown))
+    return [_told(found[name](), frozen.get(name.removeprefix("d"), "")) for name in names]
 
 
-def _hint(name: str, known: Mapping[str, Thunk]) -> str:
-    """Return the nearest name; of a value that each row has, the one of the first row."""
+def _frozen(loaded: Loaded, scalars: Iterable[WorkedScalar]) -> dict[str, str]:
+    """Return the parameters of the frozen scalars by the scalars' names."""
+    frozen = {name for pattern in loaded.spec.model.freeze for name in match(pattern, loaded.shapes or {})}
+    return {one.symbol.name.text: one.parameter for one in scalars if one.parameter in frozen}
+
+
+def _told(found: Quantity, parameter: str) -> Quantity:
+    if not parameter:
+        return found
+    return replace(found, title=f"{found.key} ({parameter} is frozen)", note=f"{parameter} is frozen")
+
+
+def _hint(name: str, known: Mapping[str, Thunk], frozen: Mapping[str, str]) -> str:
+    """Return why there is no such name, and the nearest; of a value that each row has, the one of the first row."""
+    if parameter := frozen.get(name.removeprefix("new_")):
+        return f"there is no '{name}' here: {parameter} is frozen"
     of_rows = next((one for one in known if one.startswith(f"{name}[")), "")
-    return f"Each row has its own: '{of_rows}'" if of_rows else nearest(name, known)
+    return f"there is no '{name}' here. " + (f"Each row has its own: '{of_rows}'" if of_rows else nearest(name, known))
 
 
 def subject_of(loaded: Loaded, point: EvaluationPoint) -> Network | WorkedFunction:
@@ -149,6 +170,11 @@ class Network:
         for b, targets in enumerate(work.targets):
             for j in range(len(targets)):
                 found |= self._of_loss(b, j)
+        if self._compares:
+            logarithms = work.loss_spec.name == "nll"
+            for b, row in enumerate(self.names.rows):
+                p = [self.names.of("p", j, b).text for j in range(len(work.targets[b]) if logarithms else 0)]
+                found |= {key: bound(self._compared, key) for key in (f"S{row}", f"H{row}", *p)}
         for scalar in self.scalars():
             name = scalar.symbol.name
             found[f"d{name.text}"] = scalar.gradient
@@ -178,6 +204,25 @@ class Network:
             found[f"d{self.names.of('o', j, b).text}"] = lambda: work.loss.slopes[b, j]
         return found
 
+    @property
+    def _compares(self) -> bool:
+        """Whether the outputs are scores of classes, or the logarithms of their probabilities."""
+        work, name = self.work, self.work.loss_spec.name
+        if work.classes is None or name not in ("cross_entropy", "nll"):
+            return False
+        if name == "cross_entropy" or self.layers:
+            return name == "cross_entropy" or self.layers[-1].affine.activation == "log_softmax"
+        return bool(np.all(are_log_probabilities(np.array([[one.value for one in row] for row in work.data]))))
+
+    @cached_property
+    def _comparison(self) -> ExplanationSection:
+        work = self.work
+        assert work.classes is not None
+        return losses.comparison(self.names, work.outputs, work.loss, work.classes)
+
+    def _compared(self, key: str) -> Quantity:
+        return next(one for group in self._comparison.groups for one in group.quantities if one.key == key)
+
     def _new(self, scalar: WorkedScalar) -> Quantity:
         (found,) = updates.updated(self.point.rules, [scalar])
         return found.new
@@ -188,7 +233,7 @@ class Network:
         """Return the whole."""
         sections = [self._given(), *self._forward(), self._loss(), self._backward()]
         sections += updates.update_section(self.point, self.scalars())
-        return [*sections, losses.comparison()] if self.work.loss_spec.name in ("cross_entropy", "nll") else sections
+        return [*sections, self._comparison] if self._compares else sections
 
     def _given(self) -> ExplanationSection:
         named = {scalar.symbol.name.text: (scalar.entry, scalar.symbol.value) for scalar in self.scalars()}

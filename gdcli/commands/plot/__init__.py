@@ -96,7 +96,8 @@ def _surface(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> b
 
 
 def _curves(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> bytes:
-    from gdcli.commands.plot.runs import averages, curves
+    from gdcli.commands.plot.runs import averages, curves, epoch_curves, few_steps
+    from gdcli.engine.batches import effort_of
     from gdcli.report import plots
 
     title, label = _title_and_label(runs)
@@ -105,7 +106,14 @@ def _curves(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> by
     title += "" if options.smooth is None else f": moving average, β = {options.smooth:g}"
     if options.animate:
         return plots.animated_curves(drawn, title, label, means)
-    return plots.loss_curves.drawn(form, drawn, title, label, means)
+    if len(drawn) == 1 and not means:
+        return plots.loss_curve.drawn(form, drawn[0], title, label, effort_of(runs[0].loaded))
+    if means:
+        return plots.loss_curves.drawn(form, drawn, title, label, means)
+    if (few := few_steps(runs, drawn)) is not None:
+        return plots.comparison.drawn(form, few, title, label, "updates")
+    drawn, said = epoch_curves(runs, drawn)
+    return plots.comparison.drawn(form, drawn, title, label + said, "epoch" if said else "step")
 
 
 def _only(runs: Sequence[CurveSource], options: PlotOptions) -> CurveSource:
@@ -117,8 +125,8 @@ def _only(runs: Sequence[CurveSource], options: PlotOptions) -> CurveSource:
 def _title_and_label(runs: Sequence[CurveSource]) -> tuple[str, str]:
     from gdcli.runner.record_run import loss_label
 
-    names = " · ".join(dict.fromkeys(run.loaded.spec.name for run in runs[:4]))
-    return names + (" · …" if len(runs) > 4 else ""), loss_label(runs[0].loaded)
+    names = list(dict.fromkeys(run.loaded.spec.name for run in runs))
+    return " · ".join([*names[:4], *("…" for _ in names[4:5])]), loss_label(runs[0].loaded)
 
 
 KINDS = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gdcli.commands.plot.runs import CurveSource, Floats, loss_of, trained
+from gdcli.commands.plot.runs import CurveSource, Floats, loss_of
 from gdcli.errors import SpecError
 from gdcli.report import plots
 from gdcli.report.plots.scales import spread
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SIDE, WORK = 160, 4e8  # points of a plane's grid, each way; rows of data times parameters times points, about at most
 WIDEST = 20_000  # parameters of a model whose plane is drawn
-PATH_POINTS = 600  # of a path, from which the plane and the gap are found
+PATH_POINTS, ALL_POINTS = 600, 1800  # of a path and of all, from which the plane and the gap are found, about at most
 HUGE = 1e15  # a parameter beyond is that of a run that diverges, even if it stays finite there
 
 
@@ -46,7 +46,7 @@ def principal(paths: Sequence[Floats]) -> Projection:
 
     Their sign is such that the largest entry is positive. Raises SpecError where nothing moves.
     """
-    points = np.concatenate([path[spread(len(path), PATH_POINTS)] for path in _steady(paths)])
+    points = np.concatenate(_thinned(_steady(paths)))
     origin = points.mean(axis=0)
     _, values, vectors = np.linalg.svd(points - origin, full_matrices=False)
     total = float((values**2).sum())
@@ -54,6 +54,10 @@ def principal(paths: Sequence[Floats]) -> Projection:
         raise SpecError("the runs do not move: there is no plane of their paths")
     axes = vectors[:2] * np.sign(vectors[:2][np.arange(2), np.abs(vectors[:2]).argmax(axis=1)])[:, None]
     return Projection(origin, axes, (float(values[0] ** 2 / total), float(values[1] ** 2 / total)))
+
+
+def _thinned(paths: Sequence[Floats]) -> list[Floats]:
+    return [path[spread(len(path), min(PATH_POINTS, max(30, ALL_POINTS // len(paths))))] for path in paths]
 
 
 def _steady(paths: Sequence[Floats]) -> list[Floats]:
@@ -71,7 +75,9 @@ def plane(sources: Sequence[CurveSource]) -> plots.Plane:
     Raises SpecError for a model of one parameter or too many, and for runs whose models or data differ.
     """
     from gdcli.commands.compare.shown import grid_axis
+    from gdcli.commands.loss_grid import trained
     from gdcli.engine.problem import build
+    from gdcli.runner.jobs import Capture
 
     built = build(sources[0].loaded)
     names = [name for parameter in built.theta.parameters() for name in parameter.scalars]
@@ -79,7 +85,8 @@ def plane(sources: Sequence[CurveSource]) -> plots.Plane:
         hint = ". gdcli sweep draws the loss over one" if len(names) < 2 else ""
         raise SpecError(f"a surface is drawn of models of 2 to {WIDEST:,} parameters (got {len(names):,}){hint}")
     _same_problem(sources, names)
-    paths = [trained(source, path=True)[1] for source in sources]
+    results = trained([(source.label, source.loaded) for source in sources], Capture(path=True))
+    paths = [result.path for result in results if result.path is not None]
     shown, labels, note = Projection(np.zeros(2), np.eye(2), (1.0, 0.0)), (names[0], names[1]), ""
     if len(names) > 2:
         shown = principal(paths)
@@ -114,8 +121,7 @@ def _gap(built: TrainingProblem, names: list[str], shown: Projection, paths: Seq
     if not any((np.abs(path) < HUGE).all() for path in paths):
         return ""
     gaps = []
-    for path in _steady(paths):
-        points = path[spread(len(path), PATH_POINTS)]
+    for points in _thinned(_steady(paths)):
         with np.errstate(all="ignore"):
             gap = _losses(built, names, shown, shown.down(points)) - losses(built, names, points)
         gaps.append(gap[np.isfinite(gap)])

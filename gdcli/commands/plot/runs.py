@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdcli.commands import specs
-from gdcli.errors import DamagedError, RunError, SpecError
+from gdcli.errors import DamagedError, SpecError
+from gdcli.records import Result, where_diverged, with_last
 from gdcli.report import plots
 from gdcli.spec.load import Loaded
 from gdcli.spec.overrides import is_override
 from gdcli.storage.csv_reader import NumberColumns
+from gdcli.storage.files import json_file, lenient
+from gdcli.storage.record import number
 
 Floats = NDArray[np.float64]
 
@@ -69,16 +72,20 @@ def _spec(word: str, overrides: Sequence[str]) -> CurveSource:
 
 def _labelled(found: Sequence[CurveSource]) -> list[CurveSource]:
     """Tell runs of one label apart: by the settings in which they differ, else by their folder or number."""
-    groups: dict[str, list[int]] = {}
+    groups: dict[tuple[str, str], list[int]] = {}
     for k, run in enumerate(found):
-        groups.setdefault(run.label, []).append(k)
+        groups.setdefault((run.loaded.spec.name, run.label), []).append(k)
     labels = [run.label for run in found]
+    names = [run.loaded.spec.name for run in found]
     for group in groups.values():
         if len(group) > 1:
             said = _differences([_settings(found[k]) for k in group])
             for k, text in zip(group, said, strict=True):
                 folder = found[k].folder
                 labels[k] = text if said.count(text) == 1 else f"{labels[k]} {folder.name if folder else k + 1}"
+    if len(set(names)) > 1:  # each with its experiment
+        pairs = zip(names, labels, strict=True)
+        labels = [label if f"{label} ".startswith(f"{name} ") else f"{name}: {label}" for name, label in pairs]
     return [replace(run, label=label) for run, label in zip(found, labels, strict=True)]
 
 
@@ -103,7 +110,48 @@ def curves(sources: Sequence[CurveSource]) -> list[plots.Curve]:
     names = {loss_of(source): source.label for source in sources}
     if len(names) > 1:
         raise SpecError(f"one figure has one loss: these runs have {', '.join(sorted(names))}")
-    return [_curve(source) for source in sources]
+    from gdcli.commands.loss_grid import trained
+    from gdcli.runner.jobs import Capture
+
+    fresh = [source for source in sources if source.folder is None]
+    results = trained([(source.label, source.loaded) for source in fresh], Capture(curve=True)) if fresh else []
+    of_specs = dict(zip(map(id, fresh), results, strict=True))
+    return [_curve(source, of_specs.get(id(source))) for source in sources]
+
+
+def epoch_curves(sources: Sequence[CurveSource], found: Sequence[plots.Curve]) -> tuple[list[plots.Curve], str]:
+    """Return the loss of each epoch of each run, which single small batches would hide, and what it is.
+
+    The curves as they are, and nothing, where every run takes one step an epoch, or none has two epochs.
+    """
+    from gdcli.engine.batches import effort_of
+
+    efforts = [effort_of(source.loaded) for source in sources]
+    epochs = [effort.epoch_losses(curve.loss) for effort, curve in zip(efforts, found, strict=True)]
+    if max(effort.steps_per_epoch for effort in efforts) == 1 or max(map(len, epochs)) < 2:
+        return list(found), ""
+    curves = [
+        replace(curve, at=np.arange(1.0, len(loss) + 1), loss=loss) for curve, loss in zip(found, epochs, strict=True)
+    ]
+    return curves, ", epoch sum" if efforts[0].sums else ", epoch mean"
+
+
+def few_steps(sources: Sequence[CurveSource], found: Sequence[plots.Curve]) -> list[plots.Curve] | None:
+    """Return the loss after each number of updates, the last included, of runs that would be dots otherwise.
+
+    None for runs of more steps, or of batches, whose losses before and after an update are not of the same rows.
+    """
+    from gdcli.engine.batches import effort_of
+
+    single = all(effort_of(source.loaded).steps_per_epoch == 1 for source in sources)
+    if not single or max(len(curve.loss) for curve in found) > plots.FEW:
+        return None
+    curves = []
+    for source, curve in zip(sources, found, strict=True):
+        trains = source.loaded.spec.settings.epochs > 0
+        loss = with_last(curve.loss, curve.after, curve.diverged) if trains else curve.loss
+        curves.append(replace(curve, at=np.arange(float(len(loss))) * trains, loss=loss))
+    return curves
 
 
 def loss_of(source: CurveSource) -> str:
@@ -112,13 +160,19 @@ def loss_of(source: CurveSource) -> str:
     return "an objective" if loss is None else loss.name
 
 
-def _curve(source: CurveSource) -> plots.Curve:
+def _curve(source: CurveSource, result: Result | None) -> plots.Curve:
     if source.folder is not None:
         _, table = numbers_of(source.folder / "steps.csv", columns=(0, 3))
-        return plots.Curve(source.label, table[:, 0], table[:, 1])
-    losses, _ = trained(source, curve=True)
+        summary = lenient(None, json_file, source.folder / "summary.json") or {}
+        gone = where_diverged(str(summary.get("status")), str(summary.get("message")))
+        after = number(summary.get("final_loss"))
+        after = np.nan if after is None else after
+        return plots.Curve(source.label, table[:, 0], table[:, 1], diverged=gone, after=after)
+    assert result is not None
+    assert result.losses is not None
+    losses, gone = result.losses, where_diverged(result.status, result.message)
     steps = np.arange(1.0, len(losses) + 1) if source.loaded.spec.settings.epochs else np.zeros(len(losses))
-    return plots.Curve(source.label, steps, losses)
+    return plots.Curve(source.label, steps, losses, diverged=gone, after=result.loss)
 
 
 def averages(found: Sequence[plots.Curve], beta: float) -> list[Floats]:
@@ -140,17 +194,3 @@ def numbers_of(path: Path, columns: Sequence[int] | None = None, hint: str = "")
     if not len(numbers):
         raise SpecError(f"{path}: no steps in it")
     return table.header, numbers
-
-
-def trained(source: CurveSource, *, curve: bool = False, path: bool = False) -> tuple[Floats, Floats]:
-    """Train a run in memory; return the losses of its steps and its parameters after each, empty if not asked for."""
-    from gdcli.commands.loss_grid import trained_alone
-    from gdcli.runner.jobs import Capture
-
-    result = trained_alone(source.label, source.loaded, Capture(curve=curve, path=path))
-    if result.status == "failed":
-        raise RunError(f"{source.label}: {result.message}")
-    losses, way = (np.zeros(0) if found is None else found for found in (result.losses, result.path))
-    if path and result.status == "diverged":  # its loss may go before its parameters do
-        way = np.concatenate([way, np.full((1, way.shape[1]), np.nan)])
-    return losses, way

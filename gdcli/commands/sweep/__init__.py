@@ -12,8 +12,11 @@ from gdcli.errors import SpecError
 from gdcli.plan import Axis, Trial
 from gdcli.spec import sizes
 from gdcli.spec.config import digest, filled_in
+from gdcli.spec.effects import require_effects
+from gdcli.spec.grids import as_text
 from gdcli.spec.load import Loaded
 from gdcli.spec.nodes import Node
+from gdcli.spec.overrides import parsed
 from gdcli.storage.request import SweepRequest
 
 if TYPE_CHECKING:
@@ -44,7 +47,7 @@ def expanded(request: SweepRequest, context: Context) -> str:
     """Return each point of the product on a line: ``w=0.0``; with several seeds, each with ``seed+k``."""
     _, _, axes = _checked(request, context)
     lines = [
-        " ".join(f"{axis.name}={value}" for axis, value in zip(axes, point, strict=True))
+        " ".join(f"{axis.name}={as_text(value)}" for axis, value in zip(axes, point, strict=True))
         for point in plan.product_of(axes)
     ]
     several = request.seeds > 1
@@ -52,24 +55,62 @@ def expanded(request: SweepRequest, context: Context) -> str:
 
 
 def _checked(request: SweepRequest, context: Context) -> tuple[Node, Loaded, list[Axis]]:
-    document, loaded = specs.read(context.source, request.overrides, "sweep", request.name, cores=context.cores)
+    document, loaded = _base(request, context)
     try:
         loaded = specs.tried(loaded, context.frontend)
     except SpecError as error:
         if not all(problem.path.startswith("model.layers") for problem in error.problems):
             raise  # a run that changes what the layers do not take may be good; one that is not is told in its turn
     axes = plan.axes(loaded, request.param)
-    kinds = {axis.kind for axis in axes}
-    if len(kinds) > 1:
-        raise SpecError("a sweep is over parameters of the model or over keys of the spec, not both")
-    of_parameters = kinds == {"parameter"}
-    if of_parameters and request.seeds > 1:
-        raise SpecError("--seeds is for runs: a sweep over parameters of the model trains nothing")
+    of_parameters = axes[0].kind == "parameter"
+    if of_parameters:
+        require_effects(loaded.spec)
+        for option in _of_runs(request, context):
+            raise SpecError(f"{option} is for runs: a sweep over parameters of the model trains nothing")
     if request.trajectory and not (of_parameters and len(axes) == 2):
         raise SpecError("--trajectory draws on a surface: give two --param of the model")
-    limit = request.max_runs or (sizes.MAX_GRID if of_parameters else sizes.MAX_RUNS)
-    plan.bounded(plan.points(axes) * request.seeds, limit, "--max-runs", "points" if of_parameters else "runs")
+    _bounded(axes, request)
     return document, loaded, axes
+
+
+def _bounded(axes: Sequence[Axis], request: SweepRequest) -> None:
+    what, most = ("points", sizes.MAX_GRID) if axes[0].kind == "parameter" else ("runs", sizes.MAX_RUNS)
+    plan.bounded(plan.points(axes) * request.seeds, request.max_runs or most, "--max-runs", what)
+
+
+def _base(request: SweepRequest, context: Context) -> tuple[Node, Loaded]:
+    """Return the document and the spec that the runs change; one that is no spec without them is that of the first."""
+    source = context.source
+    document = specs.document_of_many(source, request.overrides, "sweep")
+    try:
+        return document, specs.of_many(source, document, request.name, context.cores)
+    except SpecError as error:
+        try:
+            axes = plan.key_axes(document, request.param)
+            _bounded(axes, request)
+        except SpecError:
+            raise error from None
+    first = plan.with_overrides(plan.along(axes), parsed(request.overrides), document)[0]
+    document = first.put_into(document)
+    try:
+        return document, specs.of_many(source, document, request.name, context.cores)
+    except SpecError as error:
+        raise first.told(error) from None
+
+
+NOT_OF_A_LOSS = ("optimizer", "scheduler", "epochs", "batch", "stop", "print", "record", "checkpoint")
+"""The sections that the loss at given parameters does not depend on."""
+
+
+def _of_runs(request: SweepRequest, context: Context) -> list[str]:
+    """Return the options and overrides given that only a sweep of runs has."""
+    options = context.options
+    given = {
+        "--seeds": request.seeds > 1, "--fleet off": request.fleet == "off", "--fail-fast": request.fail_fast,
+        "--jobs": options.jobs > 1, "--cluster": options.cluster, "--verify": options.verify,
+    }  # fmt: skip
+    keys = [key for key, path, _ in parsed(request.overrides) if path.partition(".")[0] in NOT_OF_A_LOSS]
+    return [*(option for option, is_given in given.items() if is_given), *keys]
 
 
 def _trained(
@@ -77,8 +118,11 @@ def _trained(
 ) -> TrainingSweep:
     frontend = context.frontend
     factory = specs.factory(context.source, document, loaded, request.name)
-    points = specs.checked(factory, _points(axes, request.seeds, loaded.spec.settings.seed))
+    trials = plan.with_overrides(plan.along(axes), parsed(request.overrides), document)
+    points = specs.checked(factory, _with_seeds(trials, axes, request.seeds, loaded.spec.settings.seed))
     frontend.engine()
+    for warning in specs.warnings(points):
+        frontend.warning(warning)
     from gdcli.commands import batch
     from gdcli.commands.sweep.runs import TrainingSweep
     from gdcli.engine.device import resolve_device
@@ -94,8 +138,7 @@ def _trained(
     return batch.record(TrainingSweep(planned), request, context, digest, len(runs))
 
 
-def _points(axes: Sequence[Axis], seeds: int, base: int) -> list[Trial]:
-    points = plan.along(axes)
+def _with_seeds(points: list[Trial], axes: Sequence[Axis], seeds: int, base: int) -> list[Trial]:
     if seeds == 1:
         return points
     if any(axis.target == "seed" for axis in axes):

@@ -8,14 +8,14 @@ from .animation import animated_curves, animated_plane
 from .canvas import Form
 from .functions import Function, Outlier, activations, loss_functions
 from .gradients import Histogram, gradient_norms
-from .losses import Curve, averages, comparison, loss_curve, loss_curves
+from .losses import FEW, Curve, averages, comparison, loss_curve, loss_curves
 from .networks import EDGES, DrawnLayer, Neuron, network
 from .surfaces import Plane, plane, surface
 from .sweeps import sensitivity, sweep_curve, sweep_profiles, sweep_runs
 from .trails import Trail
 
 __all__ = [
-    "EDGES", "Curve", "DrawnLayer", "Form", "Function", "Histogram", "Neuron", "Outlier", "Plane",
+    "EDGES", "FEW", "Curve", "DrawnLayer", "Form", "Function", "Histogram", "Neuron", "Outlier", "Plane",
     "Trail", "activations", "animated_curves", "animated_plane", "averages", "comparison",
     "gradient_norms", "loss_curve", "loss_curves", "loss_functions", "network", "plane", "sensitivity",
     "surface", "sweep_curve", "sweep_profiles", "sweep_runs",

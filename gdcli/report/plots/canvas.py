@@ -17,7 +17,7 @@ import numpy as np
 
 from .look import BESIDE, CROSS, DPI, ENTRY, GREY, GRID, HANDLE, HEIGHT, INSIDE, WIDTH
 from .scales import POINTS, bounds, spread, thin
-from .text import TEXT, TITLE, Array, fit, formatter, two_lines, width_of
+from .text import TEXT, TITLE, Array, clean, fit, formatter, shorter, two_lines, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -139,7 +139,8 @@ def finish(axes: Axes, legend: str, *, lift: float = 0, beside: float = 0, headi
     assert figure is not None
     top = 1.02 + lift / (axes.get_position().height * HEIGHT)
     handles = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
-    if not any(np.isfinite(np.asarray(line.get_ydata(), np.float64)).any() for line in axes.lines) and not axes.patches:
+    curves = [np.asarray(line.get_ydata(), np.float64) for line in axes.lines if line.get_marker() != "x"]
+    if not any(np.isfinite(curve).any() for curve in curves) and not axes.patches:
         axes.text(0.5, 0.5, "no finite loss", transform=axes.transAxes, ha="center", color=GREY, fontsize=TITLE)
     if handles:
         places: dict[str, dict[str, Any]] = {
@@ -166,9 +167,16 @@ def finish(axes: Axes, legend: str, *, lift: float = 0, beside: float = 0, headi
     return figure
 
 
-def fitted(labels: Sequence[str], outside: bool) -> list[str]:
-    """Return the labels of a legend outside of the axes or in them, each cut to the room it has."""
-    return [fit(label, TEXT, BESIDE if outside else INSIDE) for label in labels]
+def fitted(labels: Sequence[str], outside: bool) -> tuple[list[str], str]:
+    """Return the labels of a legend outside of the axes or in them, and its heading, in the room that they have.
+
+    What all labels share is left out first, then their keys, which become the heading; then they are cut.
+    """
+    room = BESIDE if outside else INSIDE
+    ways = shorter(labels) if labels else [([], "")]
+    whole = (way for way in ways if all(fit(text, TEXT, room) == clean(text) for text in (*way[0], way[1])))
+    names, heading = next(whole, ways[-1])
+    return [fit(name, TEXT, room) for name in names], fit(heading, TEXT, room)
 
 
 def room_of(labels: Sequence[str]) -> float:
@@ -185,20 +193,11 @@ def draw_line(axes: Axes, x: Array, y: Array, points: int = POINTS, *, label: st
     axes.plot(x[keep], y[keep], label=label or "_", solid_capstyle="round", **look)
 
 
-def draw_cross(axes: Axes, steps: Array, loss: Array, colour: Any, label: str = "_") -> None:
-    """A cross at the last value of a diverged run, or where it leaves the picture."""
-    seen = np.flatnonzero(np.isfinite(loss))
-    if not len(seen):
-        return
-    axis = axes.yaxis
-    low, high = bounds(axis)
-    out = seen[(loss[seen] > high) | (loss[seen] < low)]
-    at = out[0] if len(out) else seen[-1]
-    x, y = steps[at], np.clip(loss[at], low, high)
-    if len(out) and at and np.isfinite(loss[at - 1]):  # between two steps
-        before, after, edge = (np.log if axis.get_scale() == "log" else np.asarray)([loss[at - 1], loss[at], y])
-        x = steps[at - 1] + (x - steps[at - 1]) * (edge - before) / (after - before)
-    axes.plot(x, y, label=label, color=colour, clip_on=False, **CROSS)
+def draw_cross(axes: Axes, step: float, loss: Array, colour: Any, label: str = "_") -> None:
+    """A cross at the step at which a run diverged, as high as its last value, or at the border that it left across."""
+    low, high = bounds(axes.yaxis)
+    last = np.append(high, loss[np.isfinite(loss)])[-1]
+    axes.plot(step, np.clip(last, low, high), label=label, color=colour, clip_on=False, **CROSS)
 
 
 def draw_band(axes: Axes, steps: Array, low: Array, high: Array, colour: Any, shade: float) -> None:

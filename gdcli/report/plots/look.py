@@ -31,6 +31,7 @@ STAR: dict[str, Any] = {
     "marker": "*", "markersize": 15, "color": PALETTE[1], "markeredgecolor": "white", "linestyle": "none", "zorder": 6,
     "clip_on": False,
 }  # fmt: skip
+AT_EDGE = ", at the edge of the range"  # a minimum beyond which there may be a lower one
 
 
 def looks(count: int, many: int = MANY) -> list[dict[str, Any]]:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdcli.records import Effort, with_last
+
 from .canvas import Picture, draw_band, draw_cross, draw_line, finish, fitted, new_axes, room_of, write_note
-from .look import CROSS, GREY, HEIGHT, MANY, NOTE, PALE, PALETTE, looks
+from .look import CROSS, GREY, HEIGHT, INSIDE, MANY, NOTE, PALE, PALETTE, looks
 from .scales import POINTS, bounds, drawable, set_scale, set_span, spans, spread_over
-from .text import TEXT, Array, fit, formatter, width_of
+from .text import TEXT, Array, fit, formatter, number, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+FEW = 5  # steps up to which each loss is written beside its point
 WIDE = 10  # the largest loss over the least from which on a comparison has a log scale: most ends lie near the least
 
 
@@ -27,6 +30,8 @@ class Curve:
 
     low and high: the ends of a band or of error bars round it, as a 95 % interval over seeds; NaN where there is none.
     chosen: the value of the axis that tuning took.
+    diverged: where, as 'diverged at step 4', also where the last loss is finite; nothing where the losses tell it.
+    after: the loss of all rows after the last update.
     """
 
     label: str
@@ -35,28 +40,59 @@ class Curve:
     low: Array | None = None  # [K]
     high: Array | None = None  # [K]
     chosen: float = math.nan
+    diverged: str = ""
+    after: float = math.nan
 
 
 @Picture
-def loss_curve(curve: Curve, title: str, loss_label: str, steps_per_epoch: int) -> Figure:
-    """One run's loss over its steps, with the mean of each epoch where mini-batches make noise."""
-    epochs = steps_per_epoch > 1
+def loss_curve(curve: Curve, title: str, loss_label: str, effort: Effort) -> Figure:
+    """One run's loss over its steps, with that of each epoch where mini-batches make noise; of few steps in numbers."""
+    if len(curve.loss) <= FEW:
+        return _few_steps(curve, title, loss_label, effort)
+    epochs = effort.steps_per_epoch > 1
     axes = new_axes(title, "step" if epochs else "step (one per epoch)", loss_label, above=34 if epochs else 0)
     steps, loss = np.asarray(curve.at, np.float64), drawable(curve.loss)
-    set_scale(axes.yaxis, loss)
+    whole = _epochs(np.asarray(curve.loss, np.float64), effort) if epochs and _noisy(loss) else None
+    set_scale(axes.yaxis, loss if whole is None else np.concatenate([loss, whole[1]]))
     set_span(axes, steps, whole=True)
-    mean = _epoch_means(steps, loss, steps_per_epoch) if epochs and _noisy(loss) else None
-    light: dict[str, Any] = {"color": PALE, "linewidth": 0.8} if mean else {"color": PALETTE[0], "linewidth": 2.0}
-    draw_line(axes, steps, loss, label="each step" if mean else "", **light)
-    if mean:
-        draw_line(axes, *mean, label="mean of the epoch", color=PALETTE[0], linewidth=2.2)
-    if len(loss) and not np.isfinite(loss[-1]):
-        finite = np.flatnonzero(np.isfinite(loss))
-        first = steps[finite[-1] + 1 if len(finite) else 0]  # of the stretch without a value that ends the run
-        draw_cross(axes, steps, loss, PALETTE[1], f"diverged at step {first:,.0f}")
+    light: dict[str, Any] = {"color": PALE, "linewidth": 0.8} if whole else {"color": PALETTE[0], "linewidth": 2.0}
+    draw_line(axes, steps, loss, label="each step" if whole else "", **light)
+    if whole:
+        label = "sum of the epoch" if effort.sums else "mean of the epoch"
+        draw_line(axes, *whole, label=label, color=PALETTE[0], linewidth=2.2)
+    _draw_end(axes, curve, loss)
     if epochs:
-        _epoch_axis(axes, steps_per_epoch)
+        _epoch_axis(axes, effort.steps_per_epoch)
     return finish(axes, "best")
+
+
+def _few_steps(curve: Curve, title: str, loss_label: str, effort: Effort) -> Figure:
+    """The loss before each update and after the last, joined where both are of all rows."""
+    steps = np.asarray(curve.at, np.float64)
+    y = drawable(with_last(curve.loss, curve.after, curve.diverged) if steps.any() else curve.loss)
+    at = np.append(steps, steps[-1:] + 1)[: len(y)]
+    ends = [f"after step {step:.0f}" for step in steps[-1:] if len(y) > len(steps)]
+    axes = new_axes(title, "", loss_label, above=NOTE)
+    set_scale(axes.yaxis, y, room=0.12)
+    axes.set_xticks(at, labels=[*(f"before step {step:.0f}" if step else "no step" for step in steps), *ends])
+    axes.set_xlim(*((at.min() - 0.5, at.max() + 0.5) if len(at) else (0, 1)))
+    joined = len(y) if effort.steps_per_epoch == 1 else len(steps)
+    look: dict[str, Any] = {"color": PALETTE[0], "linewidth": 2.0, "marker": "o", "markersize": 6}
+    draw_line(axes, at[:joined], y[:joined], label="" if joined == len(y) else "each step", **look)
+    if joined < len(y):
+        draw_line(axes, at[joined:], y[joined:], label="all rows", **look | {"markerfacecolor": "white"})
+    for k in np.flatnonzero(np.isfinite(y)):
+        rises = k + 1 < joined and y[k + 1] > y[k]  # the number is where the line is not
+        shift, down = ((7, -4), "top") if rises else ((7, 4), "bottom")
+        axes.annotate(number(y[k], 6), (at[k], y[k]), shift, textcoords="offset points", fontsize=TEXT, va=down)
+    _draw_end(axes, replace(curve, at=at, loss=y), y)
+    return finish(axes, "above")
+
+
+def _draw_end(axes: Axes, curve: Curve, loss: Array) -> None:
+    if (step := _divergence(curve)) is not None:
+        text = curve.diverged or f"diverged at step {step:,.0f}"
+        draw_cross(axes, step, loss, PALETTE[1], fit(text, TEXT, INSIDE))
 
 
 @Picture
@@ -71,10 +107,10 @@ def comparison(
     """
     shown = spread_over(curves)
     few, outside = len(shown) <= MANY, 4 < len(shown) <= MANY
-    names = fitted([curve.label for curve in shown], outside)
+    names, heading = fitted([curve.label for curve in shown], outside)
     references = [(fit(label, TEXT, 120), float(at)) for label, at in levels if np.isfinite(drawable(np.array(at)))]
     beside = 8 + max(width_of(f"↓ {label}", TEXT) for label, _ in references) if references else 0.0
-    right = room_of(names) if outside else 0.0
+    right = room_of([*names, heading]) if outside else 0.0
     bands = [_band(curve) for curve in shown] if few else []
     said = band_label if any(bands) else ""
     axes = new_axes(title, x_label, loss_label, above=NOTE if said else 0, right=max(0, beside + right - 20))
@@ -90,11 +126,11 @@ def comparison(
         if band:
             draw_band(axes, np.asarray(curve.at, np.float64), *band, look["color"], shade)
     _draw_levels(axes, references)
-    _draw_curves(axes, data, [name if few or k in (0, len(shown) - 1) else "" for k, name in enumerate(names)])
+    _draw_curves(axes, shown, data, [name if few or k in (0, len(shown) - 1) else "" for k, name in enumerate(names)])
     if len(curves) > len(shown):
         axes.plot([], [], " ", label=f"{len(shown)} of {len(curves):,} drawn")
     write_note(axes, said)
-    return finish(axes, "outside" if outside else "best", lift=NOTE if said else 0, beside=beside)
+    return finish(axes, "outside" if outside else "best", lift=NOTE if said else 0, beside=beside, heading=heading)
 
 
 @Picture
@@ -144,15 +180,26 @@ def _draw_levels(axes: Axes, levels: Sequence[tuple[str, float]]) -> None:
         axes.annotate(text, (1, free), (4, 0), fontsize=TEXT, color=GREY, **place)
 
 
-def _draw_curves(axes: Axes, data: Sequence[tuple[Array, Array]], labels: Sequence[str]) -> None:
+def _draw_curves(
+    axes: Axes, curves: Sequence[Curve], data: Sequence[tuple[Array, Array]], labels: Sequence[str]
+) -> None:
     points = max(60, min(POINTS, 60_000 // max(1, len(data))))
-    gone = [bool(len(loss) and not np.isfinite(loss[-1])) for _, loss in data]
-    for (steps, loss), label, look, diverged in zip(data, labels, looks(len(data)), gone, strict=True):
+    gone = [_divergence(curve) for curve in curves]
+    for (steps, loss), label, look, step in zip(data, labels, looks(len(data)), gone, strict=True):
         draw_line(axes, steps, loss, points, label=label, **look)
-        if diverged:
-            draw_cross(axes, steps, loss, look["color"])
-    if any(gone):
+        if step is not None:
+            draw_cross(axes, step, loss, look["color"])
+    if any(step is not None for step in gone):
         axes.plot([], [], label="diverged", **CROSS, color=GREY)
+
+
+def _divergence(curve: Curve) -> float | None:
+    """The step at which the run diverged: the first of those without a loss that end it, or its last of all."""
+    finite = np.isfinite(np.asarray(curve.loss, np.float64))
+    if not len(finite) or (finite[-1] and not curve.diverged):
+        return None
+    first = len(finite) - int(np.argmax(np.append(finite[::-1], True)))
+    return float(np.asarray(curve.at, np.float64)[min(first, len(finite) - 1)])
 
 
 def _band(curve: Curve) -> tuple[Array, Array] | None:
@@ -179,16 +226,13 @@ def _noisy(loss: Array) -> bool:
     return bool(len(loss) > 20 and np.mean(change[1:] * change[:-1] < 0) > 0.2)
 
 
-def _epoch_means(steps: Array, loss: Array, steps_per_epoch: int) -> tuple[Array, Array] | None:
-    """The mean loss of each complete epoch at the epoch's middle, or None where there are not two."""
-    epoch = (steps - 1) // steps_per_epoch
-    firsts = np.flatnonzero(np.diff(epoch, prepend=np.nan) != 0)
-    counts = np.diff(firsts, append=len(steps))
-    whole = counts == steps_per_epoch
-    if whole.sum() < 2:
+def _epochs(loss: Array, effort: Effort) -> tuple[Array, Array] | None:
+    """The loss of each complete epoch at the epoch's middle, or None where there are not two."""
+    steps = effort.steps_per_epoch
+    count = len(loss) // steps
+    if count < 2:
         return None
-    means = np.add.reduceat(loss, firsts) / counts
-    return (epoch[firsts] * steps_per_epoch + (steps_per_epoch + 1) / 2)[whole], means[whole]
+    return np.arange(float(count)) * steps + (steps + 1) / 2, drawable(effort.epoch_losses(loss)[:count])
 
 
 def _epoch_axis(axes: Axes, steps_per_epoch: int) -> None:

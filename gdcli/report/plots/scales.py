@@ -61,6 +61,20 @@ def thin(y: Array, points: int) -> NDArray[np.int64]:
     return np.unique(np.concatenate([[0], index[row, low], index[row, high], [len(y) - 1]]))
 
 
+def at_edge(points: Array, loss: Array) -> bool:
+    """Whether the least loss [R] lies at an end of an axis of three values or more, and nowhere between: points [R, k].
+
+    >>> at_edge(np.array([[1.0], [2.0], [3.0]]), np.array([4.0, 2.0, 1.0]))
+    True
+    """
+    ends = np.zeros(len(points), np.bool_)
+    for column in points.T:
+        if len(np.unique(column)) > 2:  # else each of them is an end
+            ends |= (column == column.min()) | (column == column.max())
+    lowest = np.isfinite(loss) & (loss == np.min(loss, where=np.isfinite(loss), initial=np.inf))
+    return bool(lowest.any() and ends[lowest].all())
+
+
 def spread(count: int, most: int, also: int | None = None) -> NDArray[np.int64]:
     """Indices of at most so many of count things, evenly, both ends among them, and one more that is asked for."""
     chosen = np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))

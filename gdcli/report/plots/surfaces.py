@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .canvas import Picture, finish, new_axes, write_note
-from .look import DPI, GREY, GRID, NOTE, STAR, WIDTH
-from .scales import bounds, drawable, log_axis, log_spaced, spread
+from .look import AT_EDGE, DPI, GREY, GRID, NOTE, STAR, WIDTH
+from .scales import at_edge, bounds, drawable, log_axis, log_spaced, spread
 from .text import TEXT, Array, fit, formatter, number, width_of
 from .trails import GONE, MARKS, Trail, draw_trails, entries
 
@@ -47,8 +47,9 @@ def surface(
     grid, legend = _grid(x, y, loss), entries(trails)
     text = ""
     if grid.best:
-        text = f"minimum {number(grid.best[2])} at {fit(names[0], TEXT, 110)} = {number(grid.best[0])}, "
-        text += f"{fit(names[1], TEXT, 110)} = {number(grid.best[1])}"
+        most, edge = (75, AT_EDGE) if grid.at_edge else (110, "")
+        text = f"minimum {number(grid.best[2])} at {fit(names[0], TEXT, most)} = {number(grid.best[0])}, "
+        text += f"{fit(names[1], TEXT, most)} = {number(grid.best[1])}{edge}"
     key = width_of(MARKS + GONE, TEXT) if trails else 0.0  # at the right, above the minimum where both have no room
     rows = 1 + (bool(trails) and 40 + width_of(text, TEXT) + key > 0.7 * WIDTH + BAR)
     axes = new_axes(title, *names, above=NOTE * rows + legend.height, right=BAR)
@@ -67,18 +68,22 @@ def plane(shown: Plane, title: str, loss_label: str) -> Figure:
     from matplotlib.colors import LinearSegmentedColormap
 
     grid, legend = _grid(shown.x, shown.y, shown.loss), entries(shown.trails)
-    axes = new_axes(title, *shown.names, above=NOTE + legend.height, right=BAR)
+    rows = 2 if shown.note and grid.at_edge else 1  # one has no room for both
+    axes = new_axes(title, *shown.names, above=NOTE * rows + legend.height, right=BAR)
     pale = LinearSegmentedColormap.from_list("pale", ["#ffffff", "#b4bac2"])  # low is light, and no colour of a path
     beyond = _draw_grid(axes, grid, loss_label, pale, "#8c939c")
-    said = [shown.note, draw_trails(axes, shown.trails, legend, NOTE + legend.height)]
+    said = [shown.note, draw_trails(axes, shown.trails, legend, NOTE * rows + legend.height)]
     if grid.best:
         axes.plot(*grid.best[:2], **_MINIMUM)
-        said.append("☆ lowest" if shown.note else "☆ lowest of the grid")  # beside a note there is no room for more
+        where = " of the grid" if not shown.note else ""  # beside a note there is no room for more
+        said.append(f"☆ lowest{AT_EDGE if grid.at_edge else where}")
+    if rows == 2:
+        write_note(axes, said.pop(0), lift=4 + NOTE, beyond=beyond)
     write_note(axes, " · ".join(filter(None, said)), beyond=beyond)
     return finish(axes, "above")
 
 
-_MINIMUM: dict[str, Any] = STAR | {"color": "white", "markeredgecolor": "black", "clip_on": True, "zorder": 3.5}
+_MINIMUM: dict[str, Any] = STAR | {"color": "white", "markeredgecolor": "black", "zorder": 3.5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,7 @@ class _Grid:
     loss: np.ma.MaskedArray[Any, Any]  # [Y, X]
     logs: tuple[bool, bool]
     best: tuple[float, float, float] | None  # x, y and loss of the least
+    at_edge: bool = False  # where the least is, so that there may be a lower one beyond
 
 
 def _grid(x: Array, y: Array, loss: Array) -> _Grid:
@@ -101,8 +107,9 @@ def _grid(x: Array, y: Array, loss: Array) -> _Grid:
         return _Grid(x, y, np.ma.masked_invalid(z), logs, None)
     row, column = np.unravel_index(int(np.nanargmin(z)), z.shape)
     best = float(x[column]), float(y[row]), float(z[row, column])
+    edge = at_edge(np.stack([mesh.ravel() for mesh in np.meshgrid(x, y)], axis=1), z.ravel())
     keep = spread(len(y), CELLS, int(row)), spread(len(x), CELLS, int(column))
-    return _Grid(x[keep[1]], y[keep[0]], np.ma.masked_invalid(z[np.ix_(*keep)]), logs, best)
+    return _Grid(x[keep[1]], y[keep[0]], np.ma.masked_invalid(z[np.ix_(*keep)]), logs, best, edge)
 
 
 def _draw_grid(axes: Axes, grid: _Grid, loss_label: str, shades: Colormap, ink: str) -> float:

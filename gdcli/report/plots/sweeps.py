@@ -11,9 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .canvas import Picture, draw_line, finish, fitted, new_axes, room_of, write_note
-from .look import CROSS, MANY, MARKERS, NOTE, PALETTE, STAR, WIDTH, looks
+from .look import AT_EDGE, BESIDE, CROSS, INSIDE, MANY, MARKERS, NOTE, PALETTE, STAR, WIDTH, looks
 from .losses import Curve
-from .scales import POINTS, as_numbers, bounds, drawable, set_bounds, set_numbers, set_scale, spans, spread, spread_over
+from .scales import (
+    POINTS,
+    as_numbers,
+    at_edge,
+    bounds,
+    drawable,
+    set_bounds,
+    set_numbers,
+    set_scale,
+    spans,
+    spread,
+    spread_over,
+)  # fmt: skip
 from .text import TEXT, Array, clean, fit, number, width_of
 
 if TYPE_CHECKING:
@@ -59,6 +71,7 @@ def _numbers_figure(name: str, values: Array, loss: Array, title: str, loss_labe
     if np.isfinite(y).any():
         at = int(np.nanargmin(y))
         text = f"minimum {number(y[at])} at {fit(name, TEXT, 200)} = {number(x[at], 6)}"
+        text += AT_EDGE if at_edge(x[:, None], y) else ""
         axes.plot(x[at], y[at], label=text, **STAR)
     return finish(axes, "above")
 
@@ -159,7 +172,8 @@ def _figure(
 
     shown = spread_over(lines)
     few, outside = len(shown) <= many, 4 < len(shown) <= (many if many == MANY else len(shown))
-    *names, heading = fitted([*(line.label for line in shown), heading], outside)
+    names, keys = fitted([line.label for line in shown], outside)
+    heading = fit(heading, TEXT, BESIDE if outside else INSIDE) or keys
     legend = names if few else [names[0], names[-1], f"first and last of {len(lines)}"]
     right = room_of([*legend, heading]) if outside else 0.0
     tuned = words is None and any(math.isfinite(line.chosen) for line in shown)

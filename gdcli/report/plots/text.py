@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,6 +109,31 @@ def fit(text: str, size: float, width: float) -> str:
     if len(text) <= most and width_of(text, size) <= width:
         return text
     return _cut(text, _longest(lambda keep: _cut(text, keep), 0, min(len(text), most), size, width))
+
+
+_PAIR = re.compile(r"([A-Za-z*][^=]*?)=([^=]*?)(?:, |,|_(?=[A-Za-z*][^=, ]*=)|$)")  # a folder's name has _ for a comma
+
+
+def shorter(labels: Sequence[str]) -> list[tuple[list[str], str]]:
+    """Ways to say what differs between labels, each shorter, with a heading: whole, without what all share, as values.
+
+    >>> shorter(["lr=0.1_seed=0_epochs=9", "lr=0.2_seed=1_epochs=9"])[1:3]
+    [(['lr=0.1, seed=0', 'lr=0.2, seed=1'], ''), (['0.1, 0', '0.2, 1'], 'lr, seed')]
+    """
+    whole = [(list(labels), "")]
+    found = [_PAIR.findall(re.sub("^([^=]*): ", r"experiment=\1, ", label)) for label in labels]
+    keys, *others = ([key for key, _ in pairs] for pairs in found)
+    lengths = [sum(len(key) + len(value) + 2 for key, value in pairs) for pairs in found]  # less where one is no pair
+    if any(other != keys for other in others) or min(np.subtract(lengths, [len(label) for label in labels])) < 0:
+        return whole
+    columns = [[pairs[k][1] for pairs in found] for k in range(len(keys))]
+    differ = [k for k, column in enumerate(columns) if len(set(column)) > 1]
+    if not differ:
+        return whole
+    with_keys = [", ".join(f"{keys[k]}={pairs[k][1]}" for k in differ) for pairs in found]
+    values = [", ".join(pairs[k][1] for k in differ) for pairs in found]
+    ends = [keys[k].rpartition(".")[2] for k in differ]
+    return [*whole, (with_keys, ""), (values, ", ".join(keys[k] for k in differ)), (values, ", ".join(ends))]
 
 
 def _cut(text: str, keep: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .look import CROSS, CURVES, ENTRY, HANDLE, HEIGHT, MANY, WIDTH, looks
 from .scales import bounds, drawable, spread, spread_over
-from .text import TEXT, Array, fit, width_of
+from .text import TEXT, Array, fit, shorter, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,21 +36,30 @@ class Entries:
 
     names: tuple[str, ...]
     columns: int
+    heading: str = ""
 
     @property
     def height(self) -> float:
         """Its height in points."""
-        return ROW * -(-len(self.names) // self.columns)
+        return ROW * (-(-len(self.names) // self.columns) + bool(self.heading))
 
 
 def entries(trails: Sequence[Trail]) -> Entries:
-    """The legend in as few rows as the picture's width allows, labels cut where that makes it more than three."""
-    for most in (300.0, 200.0, 140.0, 100.0, 75.0):
+    """The legend in as few rows as the picture's width allows: of more than three, labels are shortened, then cut."""
+    few = 0 < len(trails) <= MANY
+    ways = shorter([trail.label for trail in trails]) if few else []
+    for labels, heading in ways:
+        names = [fit(label, TEXT, 300.0) for label in labels]
+        if len(names) <= 3 * _columns(names):
+            return Entries(tuple(names), _columns(names), fit(heading, TEXT, WIDTH - 40))
+    if few:
+        trails = [replace(trail, label=label) for trail, label in zip(trails, ways[-1][0], strict=True)]
+    for most, rows in ((300.0, 3), (200.0, 3), (140.0, 4), (100.0, 5), (75.0, MANY)):
         names = _names(trails, most)
         columns = _columns(names)
-        if len(names) <= 3 * columns:
+        if len(names) <= rows * columns:
             break
-    return Entries(tuple(names), columns)
+    return Entries(tuple(names), columns, fit(ways[-1][1], TEXT, WIDTH - 40) if few else "")
 
 
 def _columns(names: Sequence[str]) -> int:
@@ -85,6 +94,8 @@ def draw_trails(axes: Axes, trails: Sequence[Trail], legend: Entries, lift: floa
             handles = [handles[0], handles[-1], *axes.plot([], [], " ")]
         place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, axes.get_position().y1 + lift / HEIGHT)}
         place |= {"ncols": legend.columns, "handlelength": HANDLE, "columnspacing": 1.2, "handletextpad": 0.6}
+        if legend.heading:
+            place |= {"title": legend.heading, "title_fontsize": TEXT}
         place |= {"frameon": False, "labelspacing": 0.12, "borderaxespad": 0.0, "borderpad": 0.0}
         figure.legend(handles, legend.names, fontsize=TEXT, **place)
     gone = any(len(way) and not np.isfinite(way[-1]).all() for way in ways)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,16 +16,22 @@ from gdcli.runner.executors import worker
 from gdcli.runner.executors.worker import AdvanceShard, Executor, Work
 from gdcli.runner.jobs import Layout, PlannedRun, Shard, save_partial
 from gdcli.storage import files
-from gdcli.storage.run_folder import clear
+from gdcli.storage.run_folder import clear, scratch
+
+GONE_SECONDS = 120
+"""So long a local cluster may have no worker: Dask starts one that dies again, but gives up one that cannot start."""
 
 
 def dask(address: str) -> Executor:
     """Return the executor on a Dask cluster: ``local:N`` processes on this machine, or a scheduler's address.
 
+    Whoever can connect to a scheduler can run code as its workers' user. A local one lets nobody in but this command:
+    its connections are encrypted, both ends with a certificate that was made for it and is in memory alone.
+
     Files come back with the results, so that workers need not share a file system. Dask gives a shard whose worker
     dies to others, and gives up those that were with it too: their runs are done one by one at the end, and one whose
     workers die then as well is failed. Raises SpecError for a number of processes that is none, MachineError without
-    the package and for a scheduler that does not answer.
+    the package, for a scheduler that does not answer, and for a local cluster without workers.
     """
     kind, _, count = address.partition(":")
     is_local = kind == "local"
@@ -33,16 +39,19 @@ def dask(address: str) -> Executor:
         raise SpecError(f"--cluster {address}: write local:N, with N processes of at least 1")
     try:
         import distributed
-    except ModuleNotFoundError:
+
+        security = distributed.Security.temporary() if is_local else None  # type: ignore[no-untyped-call]
+    except ImportError as error:
+        what = "Dask" if isinstance(error, ModuleNotFoundError) else "cryptography"
         raise MachineError(
-            "--cluster needs Dask, which is not installed: pip install 'gradient-descent-cli[dask]'"
+            f"--cluster needs {what}, which is not installed: pip install 'gradient-descent-cli[dask]'"
         ) from None
     if not is_local:  # before a folder is made
         with _client(distributed, address, 0):
             pass
 
     def execute(work: Work, interrupt: Interrupt, advance: AdvanceShard) -> Iterator[Result]:
-        with _client(distributed, address, int(count) if is_local else 0) as client:
+        with _client(distributed, address, int(count) if is_local else 0, security) as client:
 
             def submit(shard: Shard) -> Any:
                 return client.submit(worker.run_task, work.task(shard, send=True), pure=False)
@@ -50,6 +59,7 @@ def dask(address: str) -> Executor:
             running = {submit(shard): (k, shard) for k, shard in enumerate(work.shards)}
             suspects: list[tuple[int, Shard]] = []  # runs whose worker died, by their own fault or by a neighbour's
             careful = False  # only a suspect is at work: no neighbour dies with it
+            seen = time.monotonic()  # a worker
             while (running or suspects) and not interrupt.requested:
                 if not running:
                     careful = True
@@ -60,6 +70,10 @@ def dask(address: str) -> Executor:
                         list(running), timeout=0.2, return_when="FIRST_COMPLETED"
                     )
                 except TimeoutError:
+                    if not is_local or client.cluster.scheduler.workers:
+                        seen = time.monotonic()
+                    elif time.monotonic() - seen > GONE_SECONDS:
+                        raise MachineError(f"--cluster {address}: all workers are gone, and none comes back") from None
                     continue
                 for future in done:
                     k, shard = running.pop(future)
@@ -91,34 +105,40 @@ def _unpack(layout: Layout, run: PlannedRun, contents: Mapping[str, bytes]) -> N
         files.replace(folder / name, contents[name])
 
 
+def _stop_web_server(dask_scheduler: Any) -> None:
+    dask_scheduler.http_server.stop()
+
+
 @contextlib.contextmanager
-def _client(distributed: Any, address: str, processes: int) -> Iterator[Any]:
+def _client(distributed: Any, address: str, processes: int, security: Any = None) -> Iterator[Any]:
     """Connect to a cluster; a local one has no dashboard and listens on the loopback only."""
     import dask
 
     gc.collect()  # a client that did not connect stops the next one's loop for ever, if it is collected in its thread
     quiet = {
         "distributed.worker.daemon": True,
-        "distributed.comm.timeouts.connect": "10s",
+        "distributed.comm.timeouts.connect": "60s" if processes else "10s",  # a busy machine's own workers are slow
         "distributed.admin.tick.limit": "1h",
         "distributed.scheduler.allowed-failures": worker.TRIES - 1,
     }
     with dask.config.set(quiet), contextlib.ExitStack() as stack:
         try:
             if processes:
-                scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="gdcli-dask-"))
                 cluster = distributed.LocalCluster(
                     n_workers=processes,
                     threads_per_worker=1,
                     host="127.0.0.1",
                     dashboard_address=None,
+                    scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # a web server that is stopped below
+                    preload=worker.__name__,
+                    security=security,
                     silence_logs=50,
-                    local_directory=scratch,
+                    local_directory=str(stack.enter_context(scratch("dask"))),
                 )
                 address = stack.enter_context(cluster)
             client = stack.enter_context(distributed.Client(address, timeout="5s"))
             if processes:
-                client.run(worker.start_worker)
+                client.run_on_scheduler(_stop_web_server)
         except (OSError, TimeoutError, ValueError) as error:
             text = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise MachineError(f"--cluster {address}: no answer from the cluster: {text}") from None

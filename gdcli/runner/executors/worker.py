@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -28,6 +28,8 @@ from gdcli.runner.shards import run_shard
 from gdcli.spec import schema
 from gdcli.spec.document import read
 from gdcli.spec.load import load
+from gdcli.storage.run_folder import scratch
+from gdcli.zoo.data_files import Moved
 
 TRIES = 3
 """How often a run is given to a worker that then dies."""
@@ -40,6 +42,7 @@ class SpecSource:
     text: str  # the document, overrides put in
     stem: str
     base: str  # the folder that a data file is relative to
+    moved: Moved | None = None  # where else it may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +91,10 @@ Executor = Callable[[Work, Interrupt, AdvanceShard], Iterator[Result]]
 
 @lru_cache(maxsize=1)  # a worker's shards are of one spec, as a rule
 def _specs(source: SpecSource, cores: int) -> SpecFactory:
-    parse, loaded = partial(schema.parse, stem=source.stem), partial(load, base=Path(source.base), cores=cores)
+    parse = partial(schema.parse, stem=source.stem)
+    loaded = partial(load, base=Path(source.base), cores=cores, moved=source.moved)
     document = read(source.text, "spec")
-    return SpecFactory(document, loaded(parse(document)), parse, loaded)
+    return SpecFactory(document, loaded(parse(document, alone=False)), parse, loaded)
 
 
 def run_task(task: Task) -> TaskResult:
@@ -101,8 +105,8 @@ def run_task(task: Task) -> TaskResult:
     layout, shard = work.layout, Shard(runs, task.together)
     if not task.send:
         return TaskResult(tuple(run_shard(shard, layout, work.capture, Interrupt())), {})
-    with tempfile.TemporaryDirectory(prefix="gdcli-") as folder:
-        layout = replace(layout, folder=None if layout.folder is None else Path(folder), partial_results=None)
+    with scratch("task") as folder:
+        layout = replace(layout, folder=None if layout.folder is None else folder, partial_results=None)
         results = tuple(run_shard(shard, layout, work.capture, Interrupt()))
         return TaskResult(results, {run.number: _files(layout.of(run)) for run in runs})
 
@@ -125,6 +129,12 @@ def start_worker(parent: int | None = None) -> None:
     torch.set_num_threads(1)
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def dask_setup(worker: Any) -> None:
+    """Prepare a new worker of a local cluster: Dask calls the function of this name in a module that it preloads."""
+    worker.http_server.stop()
+    start_worker()
 
 
 def _end_with(parent: int) -> None:

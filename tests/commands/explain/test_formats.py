@@ -21,7 +21,7 @@ READABLE = [
     "adagrad_2x2", "adam_2x2", "backprop_2x2", "backprop_2x2_layers", "chain_rule", "himmelblau", "house_price",
     "linear_autograd", "linear_manual", "linear_regression", "linear_sweep", "loss_bce", "loss_cross_entropy",
     "loss_mae", "loss_mse", "loss_smooth_l1", "momentum_2x2", "nn_linear", "quadratic_bowl", "rmsprop_2x2",
-    "rosenbrock",
+    "rosenbrock", "why_cross_entropy",
 ]  # fmt: skip
 
 

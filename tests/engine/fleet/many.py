@@ -61,9 +61,10 @@ def rows(count: int, inputs: int, outputs: int, loss: str = "mse", seed: int = 3
 
 def mlp(layers: Sequence[int], count: int, loss: str = "mse", activation: str = "tanh", **more: Any) -> Spec:
     output = {} if loss not in OUTPUT else {"output_activation": OUTPUT[loss]}
+    hidden = {"activation": activation} if len(layers) > 2 else {}
     return {
         "data": rows(count, layers[0], layers[-1], loss),
-        "model": {"type": "mlp", "layers": [*layers], "activation": activation, **output},
+        "model": {"type": "mlp", "layers": [*layers], **hidden, **output},
         "loss": loss,
         "optimizer": {"name": "sgd", "lr": 0.1},
         "epochs": 2,

@@ -107,7 +107,7 @@ RULES: list[tuple[str, dict[str, bool], dict[str, list[Any]]]] = [
     ("nadam", {}, {**BETAS, **EPS, **DECAY, "momentum_decay": [4e-3, 0.1, 0.0]}),
     ("radam", {"decoupled_weight_decay": True}, {**BETAS, **EPS, **DECAY}),
     ("rprop", {}, {"etas": [[0.5, 1.2], [0.3, 1.5], [0.9, 1.1]], "step_sizes": [[1e-6, 50], [1e-4, 0.5], [1e-3, 1]]}),
-    ("asgd", {}, {"lambd": [1e-4, 0.01, 0.0], "alpha": [0.75, 0.5, 1.0], "t0": [1e6, 5, 20], **DECAY}),
+    ("asgd", {}, {"lambd": [1e-4, 0.01, 1e-9], "alpha": [0.75, 0.5, 1.0], "t0": [1e6, 5, 20], **DECAY}),
 ]
 LR = [0.01, 0.05, 0.002]
 every_rule = pytest.mark.parametrize(

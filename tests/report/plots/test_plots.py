@@ -24,8 +24,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import gdcli
+from gdcli.records import Effort
 from gdcli.report import plots
-from gdcli.report.plots import Curve, canvas, look, scales, sweeps
+from gdcli.report.plots import Curve, Trail, canvas, look, scales, sweeps
 from tests.timing import fastest
 
 STEPS = np.arange(1, 101.0)
@@ -63,9 +64,14 @@ def check(png: bytes) -> None:
     assert b"tEXt" not in png
 
 
+def epochs_of(steps: int) -> Effort:
+    """Return what epochs of so many steps of one row cost."""
+    return Effort(steps, 1, steps)
+
+
 def all_five(text: str) -> Iterator[bytes]:
     curve = Curve(text, STEPS, EXP.loss)
-    yield plots.loss_curve(curve, title=text, loss_label=text, steps_per_epoch=10)
+    yield plots.loss_curve(curve, title=text, loss_label=text, effort=epochs_of(10))
     yield plots.comparison([curve] * 6, title=text, loss_label=text)
     yield plots.sweep_curve(text, [0, 1, 2], np.array([1.0, 0, 1]), title=text, loss_label=text)
     yield plots.sweep_runs(text, [text, "b"], np.array([1.0, np.nan]), title=text, loss_label=text)
@@ -76,7 +82,7 @@ def all_five(text: str) -> Iterator[bytes]:
 
 
 def test_loss_curve_has_its_data_labels_and_title() -> None:
-    figure = plots.loss_curve.figure(EXP, "linear_manual", "loss (mse)", 1)
+    figure = plots.loss_curve.figure(EXP, "linear_manual", "loss (mse)", epochs_of(1))
     (axes,) = figure.axes
     assert np.array_equal(axes.lines[0].get_xdata(), STEPS)
     assert np.array_equal(axes.lines[0].get_ydata(), EXP.loss)
@@ -98,11 +104,11 @@ def test_loss_curve_has_its_data_labels_and_title() -> None:
     ],
 )
 def test_log_scale_where_it_helps(loss: Any, scale: str) -> None:
-    assert plots.loss_curve.figure(Curve("", STEPS, loss), "", "loss", 1).axes[0].get_yscale() == scale
+    assert plots.loss_curve.figure(Curve("", STEPS, loss), "", "loss", epochs_of(1)).axes[0].get_yscale() == scale
 
 
 def test_epochs_stand_on_a_second_axis_that_agrees_with_the_steps() -> None:
-    axes = plots.loss_curve.figure(EXP, "", "loss", 10).axes[0]
+    axes = plots.loss_curve.figure(EXP, "", "loss", epochs_of(10)).axes[0]
     (top,) = axes.child_axes
     assert (axes.get_xlabel(), top.get_xlabel()) == ("step", "epoch")
     top.figure.draw_without_rendering()
@@ -111,31 +117,89 @@ def test_epochs_stand_on_a_second_axis_that_agrees_with_the_steps() -> None:
 
 def test_a_noisy_run_has_the_mean_of_each_complete_epoch_and_a_smooth_one_has_not() -> None:
     loss = noisy(95)
-    figure = plots.loss_curve.figure(Curve("", STEPS[:95], loss), "", "loss", 10)
+    figure = plots.loss_curve.figure(Curve("", STEPS[:95], loss), "", "loss", epochs_of(10))
     assert legend(figure) == ["each step", "mean of the epoch"]
     mean = figure.axes[0].lines[1]
     assert np.allclose(mean.get_ydata(), loss[:90].reshape(9, 10).mean(axis=1))
     assert np.allclose(mean.get_xdata(), np.arange(9) * 10 + 5.5)
-    assert legend(plots.loss_curve.figure(EXP, "", "loss", 10)) == []
+    assert legend(plots.loss_curve.figure(EXP, "", "loss", epochs_of(10))) == []
 
 
-def test_a_diverged_run_ends_with_a_cross_at_its_last_finite_loss() -> None:
-    figure = plots.loss_curve.figure(Curve("", STEPS[:5], np.array([1, 10, 100, np.inf, np.nan])), "", "loss", 1)
-    assert legend(figure) == ["diverged at step 4"]
+@pytest.mark.parametrize(
+    ("end", "said", "told", "at"),
+    [
+        ([np.inf, np.nan], "", "diverged at step 8", (8, 64)),
+        ([np.inf], "diverged at step 8", "diverged at step 8", (8, 64)),
+        ([], "diverged at step 7", "diverged at step 7", (7, 64)),  # its gradient was not finite
+        ([], "diverged after step 7", "diverged after step 7", (7, 64)),
+        ([1e200, 1e300, np.inf], "", "diverged at step 10", (10, 64)),  # the first two cannot be drawn
+    ],
+)
+def test_a_diverged_run_has_a_cross_at_its_step(end: list[float], said: str, told: str, at: tuple[int, int]) -> None:
+    loss = np.array([1, 2, 4, 8, 16, 32, 64, *end])
+    figure = plots.loss_curve.figure(Curve("", STEPS[: len(loss)], loss, diverged=said), "", "loss", epochs_of(1))
+    assert legend(figure) == [told]
     cross = figure.axes[0].lines[-1]
-    assert (cross.get_marker(), *cross.get_xydata()[0]) == ("x", 3, 100)
+    assert (cross.get_marker(), *cross.get_xydata()[0]) == ("x", *at)
+
+
+def test_few_steps_have_their_losses_in_numbers_and_that_after_the_last_update() -> None:
+    """A run of one step, as the tutorial's: without the loss after it, the picture would be a dot."""
+    one = Curve("", STEPS[:1], np.array([0.2983711]), after=0.2857508)
+    figure = plots.loss_curve.figure(one, "t", "loss", epochs_of(1))
+    (axes,) = figure.axes
+    assert axes.lines[0].get_xydata().tolist() == [[1, 0.2983711], [2, 0.2857508]]
+    assert axes.lines[0].get_linestyle() == "-"
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["before step 1", "after step 1"]
+    assert [text.get_text() for text in axes.texts] == ["0.298371", "0.285751"]
+    four = Curve("", STEPS[:4], np.array([1.0, 4, 2, 9]), after=3)  # batches: the loss after is of other rows
+    figure = plots.loss_curve.figure(four, "t", "loss", Effort(9, 3, 3))
+    assert [line.get_xydata().tolist() for line in figure.axes[0].lines] == [[[1, 1], [2, 4], [3, 2], [4, 9]], [[5, 3]]]
+    assert legend(figure) == ["each step", "all rows"]
+    none = plots.loss_curve.figure(Curve("", np.zeros(1), np.array([0.3]), after=0.3), "t", "loss", epochs_of(1))
+    assert [text.get_text() for text in none.axes[0].get_xticklabels()] == ["no step"]
+
+
+def test_few_steps_have_the_cross_of_a_run_at_the_update_that_ended_it() -> None:
+    """`after step 2` is no step's loss; a run that has not ended, or diverged at a step, has none after it."""
+    loss = np.array([4.0, 2.0])
+    for said, ticks, at in (
+        ("diverged after step 2", ["before step 1", "before step 2", "after step 2"], 3),
+        ("diverged at step 2", ["before step 1", "before step 2"], 2),
+        ("", ["before step 1", "before step 2"], None),
+    ):
+        (axes,) = plots.loss_curve.figure(Curve("", STEPS[:2], loss, diverged=said), "", "loss", epochs_of(1)).axes
+        assert [text.get_text() for text in axes.get_xticklabels()] == ticks
+        crosses = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "x" and len(line.get_xdata())]
+        assert crosses == ([] if at is None else [at])
+
+
+@pytest.mark.parametrize("loss", [[0.3], [1e3, 1, 1e-3], [1, 400, np.inf], [5, 1, 5, 1, 5], [1, 1, 1, 1, 1], [-1e9, 2]])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_nothing_overlaps_where_steps_are_few(loss: list[float], rows: int) -> None:
+    curve = Curve("", STEPS[: len(loss)], np.array(loss), after=2 * loss[0])
+    figure = plots.loss_curve.figure(curve, "a title", "loss", Effort(rows, 1, rows))
+    canvas.render(figure)
+    axes, shown = figure.axes[0], figure.axes[0].get_legend()
+    words = [*axes.texts, *axes.get_xticklabels(), *figure.texts, *([shown] if shown else [])]
+    boxes = [text.get_window_extent() for text in words]
+    assert not [(a, b) for k, a in enumerate(boxes) for b in boxes[:k] if a.overlaps(b)]
+    assert all(box.x0 >= 0 and box.x1 <= 960 and box.y1 <= 540 for box in boxes)
+    for line in axes.lines:
+        for at in axes.transData.transform(line.get_xydata()):
+            assert not any(box.contains(*at) for box in boxes)
 
 
 def test_one_point_is_a_marker() -> None:
     for loss in (np.array([0.3]), np.array([0.3, np.nan])):
-        line = plots.loss_curve.figure(Curve("", STEPS[: len(loss)], loss), "", "loss", 1).axes[0].lines[0]
+        line = plots.comparison.figure([Curve("", STEPS[: len(loss)], loss)], "", "loss").axes[0].lines[0]
         assert line.get_marker() == "o"
         assert line.get_xydata().tolist() == [[1, 0.3]]
 
 
 @pytest.mark.parametrize("loss", [[], [np.nan], [np.inf, -np.inf, np.nan], [1e308, -1e308]])
 def test_nothing_finite_says_so(loss: list[float]) -> None:
-    figure = plots.loss_curve.figure(Curve("", STEPS[: len(loss)], np.array(loss)), "", "loss", 2)
+    figure = plots.loss_curve.figure(Curve("", STEPS[: len(loss)], np.array(loss)), "", "loss", epochs_of(2))
     assert "no finite loss" in texts(figure)
     check(canvas.render(figure))
 
@@ -157,7 +221,7 @@ def test_nothing_finite_says_so(loss: list[float]) -> None:
 def test_extreme_values_are_drawn_without_a_warning(loss: list[float]) -> None:
     array = np.array(loss)
     curve = Curve("", STEPS[: len(loss)], array)
-    check(plots.loss_curve(curve, title="", steps_per_epoch=2, **LABEL))
+    check(plots.loss_curve(curve, title="", effort=epochs_of(2), **LABEL))
     check(plots.sweep_runs("w", list(map(str, array)), array, title="", **LABEL))
     check(plots.surface(("a", "b"), array, array, np.add.outer(array, array) / 2, title="", **LABEL))
 
@@ -168,7 +232,7 @@ def test_a_million_steps_are_thinned_fast_and_keep_their_extremes() -> None:
     steps = np.arange(1, 1e6 + 1)
 
     def drawn() -> bytes:
-        return plots.loss_curve(Curve("", steps, loss), title="", steps_per_epoch=1000, **LABEL)
+        return plots.loss_curve(Curve("", steps, loss), title="", effort=epochs_of(1000), **LABEL)
 
     check(drawn())
     assert fastest(drawn, 2) < 2
@@ -257,6 +321,29 @@ def test_a_label_is_whole_where_there_is_room() -> None:
         assert shown == names[:count]
 
 
+@pytest.mark.parametrize("wanted", ["comparison", "plane"])
+def test_labels_of_fifteen_runs_say_what_differs(wanted: str) -> None:
+    pairs = [(m, s) for m in (0.5, 0.7, 0.8, 0.9, 0.95) for s in range(3)]
+    labels = [f"optimizer.momentum={m}_seed={s}_weight_decay=0.001" for m, s in pairs]
+    if wanted == "comparison":
+        figure = plots.comparison.figure([Curve(label, STEPS, EXP.loss) for label in labels], "t", "loss")
+        shown = figure.axes[0].get_legend()
+    else:
+        side, way = np.arange(9.0), np.array([[1.0, 2], [3, 4]])
+        shown_plane = plots.Plane(
+            ("w", "b"), side, side, np.add.outer(side, side), [Trail(name, way) for name in labels]
+        )
+        figure = plots.plane.figure(shown_plane, "t", "loss")
+        (shown,) = figure.legends
+    assert shown is not None
+    assert shown.get_title().get_text() == "optimizer.momentum, seed"
+    assert [text.get_text() for text in shown.get_texts()] == [f"{m}, {s}" for m, s in pairs]
+    canvas.render(figure)
+    box = shown.get_window_extent()
+    assert min(box.x0, box.y0, 960 - box.x1, 540 - box.y1) >= 0
+    assert not any(box.overlaps(text.get_window_extent()) for text in figure.texts)
+
+
 def test_a_diverged_run_leaves_the_picture_of_the_others_with_a_cross() -> None:
     wild = Curve("wild", STEPS[:5], np.array([1, 1e10, 1e20, 1e30, np.inf]))
     calm = Curve("calm", STEPS, 1 + 1 / STEPS)
@@ -265,10 +352,7 @@ def test_a_diverged_run_leaves_the_picture_of_the_others_with_a_cross() -> None:
     assert legend(figure) == ["calm", "wild", "diverged"]
     assert axes.get_ylim()[1] < 4
     crosses = [line for line in axes.lines if line.get_marker() == "x" and len(line.get_xdata())]
-    assert len(crosses) == 1
-    x, y = crosses[0].get_xydata()[0]
-    assert 1 < x < 2
-    assert y == axes.get_ylim()[1]
+    assert [line.get_xydata().tolist() for line in crosses] == [[[5, axes.get_ylim()[1]]]]
 
 
 def test_only_diverged_runs_are_seen_whole() -> None:
@@ -319,7 +403,7 @@ def test_diverged_values_of_a_sweep_are_crosses_at_the_top() -> None:
     figure = sweeps._numbers_figure(
         "lr", np.array([0.1, 1, 10.0]), np.array([0.5, np.inf, np.nan]), "", "loss", trained=True
     )
-    assert legend(figure) == ["diverged", "minimum 0.5 at lr = 0.1"]
+    assert legend(figure) == ["diverged", "minimum 0.5 at lr = 0.1, at the edge of the range"]
     assert figure.axes[0].lines[1].get_xdata().tolist() == [1, 10]
 
 
@@ -425,7 +509,7 @@ def test_nothing_is_clipped_and_no_text_is_small() -> None:
     long = "a very long name of a run " * 20
     wild = Curve(long, STEPS, np.append(1e5 * STEPS[:-1] ** -3, np.inf))
     for figure in (
-        plots.loss_curve.figure(wild, long, long, 10),
+        plots.loss_curve.figure(wild, long, long, epochs_of(10)),
         plots.comparison.figure([wild] * 20, long, "loss"),
         plots.comparison.figure([wild] * 3, long, "loss"),
         sweeps._numbers_figure(long, STEPS, 1e6 + EXP.loss, long, long, trained=True),
@@ -477,6 +561,7 @@ def test_labels_of_ticks(values: list[float], log: bool, expected: list[str]) ->
 
 SCRIPT = """
 import hashlib, sys
+from gdcli.records import Effort
 from gdcli.report import plots
 assert not any(name in sys.modules for name in ("matplotlib", "torch"))
 import numpy as np
@@ -484,7 +569,7 @@ n = np.arange(1, 101.)
 curve = plots.Curve("a", n, 16 * .9**n + np.sin(n * 99)**2)
 label = {"title": "t", "loss_label": "loss (mse)"}
 pictures = [
-    plots.loss_curve(curve, steps_per_epoch=10, **label), plots.comparison([curve] * 8, **label),
+    plots.loss_curve(curve, effort=Effort(10, 1, 10), **label), plots.comparison([curve] * 8, **label),
     plots.sweep_curve("w", list(n), curve.loss, **label), plots.sweep_runs("w", ["a", "b"], n[:2], **label),
     plots.surface(("w", "b"), n, n, np.outer(n, n), **label),
 ]

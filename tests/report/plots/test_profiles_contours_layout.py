@@ -18,7 +18,7 @@ from gdcli.commands.stats import interval
 from gdcli.commands.sweep.runs import _profiles
 from gdcli.records import Effort, Result
 from gdcli.report import plots
-from gdcli.report.plots import Curve, Plane, Trail, canvas, surfaces
+from gdcli.report.plots import Curve, Plane, Trail, canvas, scales, surfaces
 
 LABEL = {"title": "t", "loss_label": "loss"}
 RATES = (0.001, 0.01, 0.1, 1.0)
@@ -240,6 +240,47 @@ def test_the_lowest_point_of_the_grid_has_the_star_and_the_corner_says_what_it_i
     assert star() == ([[1, 1]], "○ start · ● end · ☆ lowest of the grid")
     assert star(note="the first of 5 seeds")[1].startswith("the first of 5 seeds · ○ start")
     check(plots.plane(Plane(("x", "y"), X, Y, VALLEY, [Trail("sgd", WAY)], "$_^" * 300), **LABEL))
+
+
+@pytest.mark.parametrize(("x", "y", "edge"), [(0.0, 0.0, False), (-1.0, 0.0, True), (0.5, 1.0, True), (9.0, 9.0, True)])
+def test_a_minimum_at_the_edge_is_told_and_its_star_is_whole(x: float, y: float, edge: bool) -> None:
+    """The least of a bowl is the point of the grid that is nearest to its middle."""
+    side = np.linspace(-1, 1, 21)
+    bowl = np.add.outer((side - y) ** 2, (side - x) ** 2) + 1
+    shown = Plane(("w" * 40, "b" * 40), side, side, bowl, [Trail("a", WAY), Trail("b", WAY * np.nan)], "note " * 9)
+    told = ", at the edge of the range"
+    for figure in (
+        plots.surface.figure(("w" * 40, "b" * 40), side, side, bowl, "t", "loss"),
+        plots.plane.figure(shown, "t", "loss"),
+        plots.sweep_curve.figure("w", side.tolist(), bowl[10], "t", "loss"),
+    ):
+        canvas.render(figure)
+        (star,) = lines_of(figure, "*")
+        assert not star.get_clip_on()
+        assert star.get_xdata() == pytest.approx([min(x, 1.0)])
+        corner = [text.get_text() for text in figure.axes[0].texts]
+        said = [text for text in [*legend(figure), *corner] if "minimum" in text or "lowest" in text]
+        expected = edge if len(figure.axes) == 2 else abs(x) >= 1
+        assert [text.endswith(told) for text in said] == [expected], said
+        boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+        assert all(box.x0 >= 0 and box.x1 <= 960 for box in boxes)
+        assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+
+
+@pytest.mark.parametrize(
+    ("values", "loss", "edge"),
+    [
+        ([1, 2, 3], [3, 2, 1], True),
+        ([1, 3, 2], [3, 2, 1], False),  # in another order: the least lies at 2
+        ([1, 2, 3], [1, 1, 1], False),  # as low in between
+        ([1, 2, 3], [np.nan, 2, np.inf], False),
+        ([1, 2, 3], [np.nan] * 3, False),
+        ([1, 2], [2, 1], False),  # nothing lies between
+        ([], [], False),
+    ],
+)
+def test_what_is_at_the_edge(values: list[float], loss: list[float], edge: bool) -> None:
+    assert scales.at_edge(np.array(values, float)[:, None], np.array(loss, float)) is edge
 
 
 # What a comparison passes

@@ -1,0 +1,143 @@
+"""What a newcomer types first: help, versions, other programs' words, and answers that name ours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gdcli as package
+from gdcli.spec import bundled
+
+
+def test_alone_it_prints_its_help(gdcli) -> None:
+    answer = gdcli()
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out == gdcli("--help").out
+    assert "sweep" in answer.out
+
+
+def test_help_and_version_in_every_way(gdcli) -> None:
+    assert gdcli("help", "run").out == gdcli("run", "--help").out
+    assert gdcli("help").out == gdcli("-h").out
+    for words in ("--version", "-V", "version"):
+        assert gdcli(words).out == f"{package.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("train", "mlp"), "No such command 'train'. Did you mean 'run'? Try 'gdcli --help'."),
+        (("list",), "No such command 'list'. Did you mean 'ls'? Try 'gdcli --help'."),
+        (("trian", "mlp"), "No such command 'trian'. Did you mean 'run'? Try 'gdcli --help'."),
+        (("sweep", "mlp", "--param"), "Option '--param' requires an argument. Try 'gdcli sweep --help'."),
+        (("run", "mlp", "--output"), "Option '--output' requires an argument. Try 'gdcli run --help'."),
+        (("runn",), "No such command 'runn'. Did you mean 'run'? Try 'gdcli --help'."),
+        (("run",), "Missing argument 'SPEC [KEY=VALUE]...'. Try 'gdcli run --help'."),
+        (("sweep", "mlp", "--foo"), "No such option: --foo. Try 'gdcli sweep --help'."),
+        (
+            ("run", "mlp", "--lr", "0.1"),
+            "No such option: --lr. A key of the spec has no dashes: optimizer.lr=VALUE. Try 'gdcli run --help'.",
+        ),
+        (
+            ("sweep", "mlp", "--batch-size", "4"),
+            "No such option: --batch-size. A key of the spec has no dashes: batch.size=VALUE. Try 'gdcli sweep",
+        ),
+        (("run", "mlp", "learning_rate=0.1"), "unknown key 'learning_rate'. Did you mean 'optimizer.lr'?"),
+        (("run", "mlp", "lr=0,01"), "gdcli sweep --param lr=0,01 runs each. A number has a point: lr=0.01"),
+        (("export", "last", "-o", "model.pt"), "the ending '.pt' is not that of a format: csv (.csv .txt), parquet"),
+        (("export", "last", "-f", "parquet", "-o", "a.csv"), "the ending '.csv' is not that of parquet: csv (.csv"),
+    ],
+)  # fmt: skip
+def test_an_answer_names_what_is_meant(gdcli, words: tuple[str, ...], told: str) -> None:
+    answer = gdcli(*words)
+    assert (answer.code, answer.out) == (2, "")
+    assert told in answer.err
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("lr: 0.1\n", "s.yaml:1:1: lr: unknown key. Did you mean 'optimizer.lr'?"),
+        ("learning_rate: 0.1\n", "s.yaml:1:1: learning_rate: unknown key. Did you mean 'optimizer.lr'?"),
+        ("batch_size: 4\n", "s.yaml:1:1: batch_size: unknown key. Did you mean 'batch.size'?"),
+        ("optimizer:\n  name: sgd\n  lr: 0,01\n", "s.yaml:3:7: optimizer.lr: must be a number (got '0,01'). A number"),
+        ("optimizer: {name: sgd, lr: 0,01}\n", "a key must be text (got 01). Put it in quotes; a number has a point"),
+    ],
+)
+def test_a_spec_with_other_programs_words(gdcli, text: str, told: str) -> None:
+    Path("s.yaml").write_text(text)
+    answer = gdcli("validate", "s.yaml")
+    assert answer.code == 2
+    assert told in answer.err
+
+
+def test_the_newest_but_one_of_an_experiment(gdcli) -> None:
+    for words in (("backprop_2x2",), ("linear_manual",), ("backprop_2x2", "optimizer.lr=0.25"), ("linear_manual",)):
+        assert gdcli("run", *words, "--no-plot", "-q").code == 0
+    found = [gdcli("show", word, "--json").json["folder"] for word in ("backprop_2x2~1", "backprop_2x2", "last~3")]
+    assert found[0] == found[2] != found[1]
+    answer = gdcli("show", "backprop_2x2~2")
+    assert (answer.code, answer.err) == (2, "there are 2 records in runs/backprop_2x2\n")
+
+
+def test_the_ending_of_a_file_is_its_format(gdcli) -> None:
+    pytest.importorskip("pyarrow")
+    assert gdcli("run", "backprop_2x2", "--no-plot", "-q").code == 0
+    for name in ("a.parquet", "b.csv", "c"):
+        assert gdcli("export", "last", "-o", name).code == 0
+    assert Path("a.parquet").read_bytes()[:4] == b"PAR1"
+    assert Path("b.csv").read_bytes() == Path("c").read_bytes()
+
+
+def test_every_bundled_spec_is_told_with_what_it_shows(gdcli) -> None:
+    lines = gdcli("cp").out.splitlines()
+    assert [line.split()[0] for line in lines] == bundled.names()
+    assert all(len(line.split()) > 1 for line in lines)
+
+
+def test_a_copied_spec_finds_its_schema(gdcli) -> None:
+    assert gdcli("cp", "house_price").code == 0
+    first = Path("house_price.yaml").read_text().splitlines()[0]
+    schema = Path(first.partition("$schema=")[2])
+    assert json.loads(schema.read_text()) == gdcli("schema").json
+    assert {path.name for path in Path().iterdir()} == {"house_price.yaml", "house_price.csv", schema.name}
+    schema.write_text("{}")
+    assert gdcli("cp", "mlp").code == 0
+    assert schema.read_text() == "{}"  # somebody's own
+
+
+def properties(schema: Any) -> list[tuple[str, Any]]:
+    """Return every property of a schema, but those of its rules."""
+    if isinstance(schema, list):
+        return [each for item in schema for each in properties(item)]
+    if not isinstance(schema, dict):
+        return []
+    found = [*schema["properties"].items()] if isinstance(schema.get("properties"), dict) else []
+    return found + [each for key, value in schema.items() if key != "allOf" for each in properties(value)]
+
+
+def test_every_key_says_what_it_is(gdcli) -> None:
+    found = properties(gdcli("schema").json)
+    assert len(found) > 300
+    assert [name for name, schema in found if not schema.get("description") and "$ref" not in schema] == []
+    assert [name for name, schema in found if "gdcli catalog tells more" in schema.get("description", "")] == []
+
+
+def test_the_catalog_has_data_sets_and_layers(gdcli) -> None:
+    """Rows and features are scikit-learn's."""
+    datasets = pytest.importorskip("sklearn.datasets")
+    found = {entry["name"]: entry["title"] for entry in gdcli("catalog", "dataset", "--json").json}
+    for name, title in found.items():
+        rows, features = getattr(datasets, f"load_{name}")().data.shape
+        assert f"{rows:,} rows, {features} features" in title
+    assert len(found) == 5
+    assert "torch.nn.Conv2d" in gdcli("catalog", "layer").out
+    assert "torch.nn.Conv2d" in gdcli("catalog", "Conv2d").out
+    assert "torch.nn.Conv2d" not in gdcli("catalog").out
+
+
+def test_a_list_that_is_cut_says_so(gdcli) -> None:
+    assert gdcli("catalog", "qqqqq").err.rstrip().endswith("more")
