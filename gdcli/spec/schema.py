@@ -36,7 +36,7 @@ from gdcli.spec.sections import (
     is_glob,
     problems_at,
 )
-from gdcli.spec.signature import Checked, Complaint, Path, arguments, check, got
+from gdcli.spec.signature import Checked, Complaint, Path, arguments, check, got, wrong_in_all
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS
@@ -187,6 +187,7 @@ class _Reading:
             path = (*path, tag)
             if tag not in value:
                 self.complain(path, f"is required: the name of {_a(key)}", at_key=True)
+                self.below(path[:-1], wrong_in_all(table, value))
                 return None
             name, rest = value[tag], {k: v for k, v in value.items() if k != tag}
         elif not isinstance(value, str):
@@ -194,6 +195,7 @@ class _Reading:
             return None
         if not isinstance(name, str) or name not in table:
             self.complain(path, f"unknown {key} {got(name)}", nearest(str(name), table))
+            self.below(path[:-1], wrong_in_all(table, rest))
             return None
         return name, rest
 
@@ -206,14 +208,16 @@ class _Reading:
             return None
         common = self.checked(DataCommon, {k: value[k] for k in DataCommon.model_fields if k in value}, ("data",))
         rest = {k: v for k, v in value.items() if k not in DataCommon.model_fields}
-        sources = [key for key in SOURCES if key in rest]
+        sources = [key for key in rest if key in SOURCES]  # those of the command line come last
         if len(sources) != 1:
-            what = "has more than one source: " + ", ".join(sources) if sources else "has no source"
             hint = "Give one of x and y, file, generate, dataset"
+            for key in sources[1:]:
+                self.complain(("data", key), f"a second source of data, beside {sources[0]}", hint, at_key=True)
             for key in rest if not sources else ():
                 if key not in DATA_KEYS:
                     self.complain(("data", key), "unknown key", nearest(key, DATA_KEYS), at_key=True)
-            self.complain(("data",), what, hint, at_key=True)
+            if not sources:
+                self.complain(("data",), "has no source", hint, at_key=True)
             return None
         name, given = self.source(sources[0], rest)
         return None if given is None or common is None else Data(name, given, **common.model_dump())
@@ -231,6 +235,7 @@ class _Reading:
                 at_key = "kind" not in inner
                 message = "is required: what to generate" if at_key else f"unknown generator {got(kind)}"
                 self.complain(("data", "generate", "kind"), message, nearest(str(kind), GENERATORS), at_key=at_key)
+                self.below(("data", "generate"), wrong_in_all(GENERATORS, inner))
                 return source, None
             settings = {k: v for k, v in inner.items() if k != "kind"}
             values = self.arguments(GENERATORS[kind], settings, ("data", "generate"), ["kind"])
@@ -359,6 +364,7 @@ class _Reading:
             if not isinstance(name, str) or name not in OPTIMIZERS:
                 given, where = ("name" in settings), (*path, "name") if "name" in settings else path
                 self.complain(where, f"unknown optimizer {got(name)}", nearest(str(name), OPTIMIZERS), at_key=not given)
+                self.below(path, wrong_in_all(OPTIMIZERS, settings))
             else:
                 rest = {key: value for key, value in settings.items() if key not in ("name", "groups")}
                 self.rule(name, rest, path)
@@ -375,7 +381,10 @@ class _Reading:
         objective = isinstance(model, dict) and model.get("type") == "objective"
         for key in ("data", "loss"):
             if objective and key in self.raw:
-                self.complain((key,), f"an objective has no {key}: its value is the loss", at_key=True)
+                given = self.raw[key] if isinstance(self.raw[key], dict) else {}
+                near = [name for name in given if self.document.find(("model", "start", name)) is not None]
+                hint = f"Did you mean 'model.start.{near[0]}'?" if near else ""
+                self.complain((key,), f"an objective has no {key}: its value is the loss", hint, at_key=True)
             elif not objective and "model" in self.raw and key not in self.raw:
                 self.complain((key,), "is required, unless the model is an objective")
         no_update = self.raw.get("epochs", 1) == 0 or "sweep" in self.raw or "compare" in self.raw
