@@ -228,10 +228,10 @@ def many(text: str, changes: list[dict[str, Any]], base: Path) -> list[Loaded]:
     return [specs.at(tuple(change.items())) for change in changes]
 
 
-def _parse(node: Any) -> Any:
+def _parse(node: Any, **how: Any) -> Any:
     from gdcli.spec import schema
 
-    return schema.parse(node, "bench")
+    return schema.parse(node, "bench", **how)
 
 
 def _load(spec: Any, base: Path) -> Loaded:

@@ -196,7 +196,9 @@ class Outcomes:
 
     def of_run(self, run: int, as_parameters: Callable[[Floats], tuple[Parameter, ...]]) -> Outcome:
         """Return one run's outcome; ``as_parameters`` names the entries of its row of theta."""
-        diverged = self.status[run] == "diverged"
+        metrics: dict[str, float] = {}
+        if self.status[run] != "diverged":  # whole numbers stay whole
+            metrics = {name: _plain(column[run]) for name, column in self.metrics.items()}
         return Outcome(
             status=self.status[run],
             message=self.message[run],
@@ -206,7 +208,7 @@ class Outcomes:
             best_loss=float(self.best_loss[run]),
             best_step=int(self.best_step[run]),
             parameters=as_parameters(self.values[run]),
-            metrics={} if diverged else {name: _plain(column[run]) for name, column in self.metrics.items()},
+            metrics=metrics,
             prediction=self.predictions[run],
             buffers=self.buffers,
             last_loss=None if self.last_loss is None else float(self.last_loss[run]),
@@ -227,6 +229,18 @@ def where_diverged(status: str, message: str) -> str:
     'diverged at step 4'
     """
     return message.partition(" (")[0] or "diverged" if status == "diverged" else ""
+
+
+def with_last(losses: NDArray[np.float64], loss: float, diverged: str) -> NDArray[np.float64]:
+    """Return the losses [K] before each update, and that after the last where the run came so far.
+
+    One that diverged at a step, by :func:`where_diverged`, did not, nor one that has not ended.
+
+    >>> with_last(np.array([4.0, 2.0]), 1.0, "").tolist(), with_last(np.array([4.0, 2.0]), np.nan, "").tolist()
+    ([4.0, 2.0, 1.0], [4.0, 2.0])
+    """
+    came = isfinite(loss) or diverged.startswith("diverged after")
+    return np.append(losses, loss) if came else losses
 
 
 def l2_norms(kept: Floats) -> Floats:
@@ -358,13 +372,17 @@ class Effort:
     def epoch_losses(self, losses: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the loss of each epoch from those of all steps so far [K]: Σ n L / Σ n, n the rows of a step.
 
-        Of a loss that is a sum Σ L; that of an epoch cut short is scaled to the rows of a whole one.
+        Of a loss that is a sum Σ L. An epoch cut short has none, unless it is the first, or the run diverged in it; its
+        sum is scaled to the rows of a whole one.
 
         >>> Effort(7, 6, 2).epoch_losses(np.array([20 / 3, 0.0, 7.0])).round(3).tolist()
-        [5.714, 7.0]
-        >>> Effort(7, 6, 2, sums=True).epoch_losses(np.array([40.0, 2.0, 36.0])).tolist()
-        [42.0, 42.0]
+        [5.714]
+        >>> Effort(7, 6, 2, sums=True).epoch_losses(np.array([36.0])).tolist()
+        [42.0]
         """
+        whole = len(losses) // self.steps_per_epoch * self.steps_per_epoch
+        if whole and np.isfinite(losses[whole:]).all():
+            losses = losses[:whole]
         starts = np.arange(0, len(losses), self.steps_per_epoch)
         if self.steps_per_epoch == 1 or not len(starts):
             return losses

@@ -6,6 +6,7 @@ import builtins
 import csv
 import doctest
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -262,3 +263,63 @@ def test_what_the_readme_shows() -> None:
 def test_every_bundled_spec_runs(name: str) -> None:
     whole = gdcli.run(name, {"stop.max_steps": 3})
     assert len(whole.losses) == len(whole.steps) > 0
+
+
+# --- what is given ----------------------------------------------------------------------------------------------------
+
+LINE: dict[str, Any] = {
+    "data": {"x": [1, 2, 3], "y": [2, 4, 6]}, "model": "linear", "loss": "mse", "optimizer": {"name": "sgd", "lr": 0.01}
+}  # fmt: skip
+CYCLE: dict[str, Any] = dict(LINE)
+CYCLE["data"] = CYCLE
+
+
+def test_every_value_of_an_axis_arrives_as_it_is() -> None:
+    words = ["a,b", "1", "don't", "x: y", "max(a,b)", 'q"q', "😀", "#", "true", "[1]"]
+    assert [row["description"] for row in gdcli.sweep(LINE, {"description": words}).rows] == words
+    rows = gdcli.sweep(LINE, {"scheduler": [{"name": "step", "step_size": 1, "gamma": 0}, None]}, epochs=2).rows
+    once = gdcli.run(LINE).summary["final_loss"]  # the second of two steps has the learning rate 0
+    assert rows[0]["final_loss"] == once != rows[1]["final_loss"]
+    assert [row["steps"] for row in gdcli.sweep(LINE, {"stop.max_steps": [1, None]}, epochs=2).rows] == [1, 2]
+
+
+def test_numbers_and_arrays_of_numpy_and_torch_are_numbers() -> None:
+    expected = gdcli.run(LINE, lr=0.125).losses.tolist()
+    rows = torch.tensor([1.0, 2.0, 3.0]), np.array([2, 4, 6])
+    found = gdcli.run({**LINE, "data": dict(zip("xy", rows, strict=True))}, lr=torch.tensor(0.125))
+    assert found.losses.tolist() == expected
+    seeds: Any = np.int64(2)
+    assert len(gdcli.sweep(LINE, {"lr": np.array([0.1, 0.2])}, seeds=seeds).rows) == 4
+    ends = np.float64(1e-3), np.float64(1e-2)
+    assert gdcli.compare(LINE, optimizers=["sgd"], tune=2, tune_range=ends).rows[0]["label"] == "sgd"
+    assert gdcli.run(LINE, description="😀").status == "finished"
+
+
+WRONG: Any = gdcli  # to call with what the types forbid
+REFUSED: dict[str, Any] = {
+    "jobs takes an integer from 1": lambda: gdcli.sweep(LINE, {"lr": [1]}, jobs=0),
+    "seeds: ": lambda: gdcli.sweep(LINE, {"lr": [1]}, seeds=0),
+    "tune: ": lambda: WRONG.compare(LINE, optimizers="sgd", tune=2.5),
+    "target: ": lambda: gdcli.compare(LINE, optimizers="sgd", target=float("nan")),
+    "x: ": lambda: WRONG.compare(LINE, optimizers="sgd", x="foo"),
+    "closed_form: ": lambda: WRONG.compare(LINE, optimizers="sgd", closed_form="yes"),
+    "plot: ": lambda: WRONG.run(LINE, plot="no"),
+    "a number must be finite": lambda: gdcli.run({**LINE, "data": {"x": [float("nan")], "y": [1]}}),
+    "nested deeper": lambda: gdcli.run(CYCLE),
+    "lr: an axis takes a list": lambda: gdcli.sweep(LINE, {"lr": 0.1}),
+    "axes are a dict": lambda: WRONG.sweep(LINE, [1]),
+    "overrides are a dict": lambda: WRONG.run(LINE, ["lr=1"]),
+    "spec: this is no path": lambda: WRONG.run(None),
+    "output: this is no path": lambda: WRONG.run(LINE, output=3),
+    "name: this is no path": lambda: WRONG.load(3),
+    "predict takes rows of numbers": lambda: gdcli.run(LINE).predict(["a"]),
+    "predict takes rows of numbers, all": lambda: gdcli.run(LINE).predict([[1], [1, 2]]),
+    "predict takes rows of shape": lambda: gdcli.run(LINE).predict(3),
+    "got object": lambda: gdcli.run(LINE, lr=object()),
+}
+
+
+@pytest.mark.parametrize("told", REFUSED)
+def test_what_cannot_be_given_is_a_spec_error(told: str) -> None:
+    with pytest.raises(gdcli.SpecError, match=re.escape(told)):
+        REFUSED[told]()

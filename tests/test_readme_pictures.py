@@ -11,7 +11,7 @@ import pytest
 import typer
 from PIL import Image
 
-from gdcli.cli import app
+from gdcli.cli.application import app
 from gdcli.commands import plot
 from gdcli.spec import bundled
 

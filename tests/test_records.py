@@ -39,11 +39,14 @@ def test_an_epochs_loss_is_that_of_its_rows(
     np.testing.assert_allclose(found, total(rows, axis=1), rtol=1e-9, atol=1e-6)
 
 
-def test_an_epoch_cut_short_is_that_of_the_rows_it_had() -> None:
+def test_an_epoch_cut_short_is_one_only_where_it_is_the_first_or_the_last_of_a_run_that_diverged() -> None:
     """Ten rows in fours: after the first batch four rows are known, their mean, or 10/4 of their sum."""
     losses = np.array([1.0, 2.0, 5.0, 8.0])
-    assert Effort(10, 4, 3).epoch_losses(losses).tolist() == [(4 + 8 + 10) / 10, 8.0]
-    assert Effort(10, 4, 3, sums=True).epoch_losses(losses).tolist() == [8.0, 20.0]
+    assert Effort(10, 4, 3).epoch_losses(losses).tolist() == [(4 + 8 + 10) / 10]
+    assert Effort(10, 4, 3).epoch_losses(losses[3:]).tolist() == [8.0]
+    assert Effort(10, 4, 3, sums=True).epoch_losses(losses[3:]).tolist() == [20.0]
+    gone = Effort(10, 4, 3).epoch_losses(np.array([1.0, 2.0, 5.0, np.inf]))
+    assert gone.tolist() == [2.2, np.inf]
 
 
 def test_a_target_that_was_never_reached_has_no_effort() -> None:

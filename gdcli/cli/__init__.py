@@ -1,59 +1,27 @@
-"""The command line: each command a thin function; :func:`main` is the one error boundary."""
+"""The command line: each command a thin function; :func:`main` is the one error boundary.
+
+Nothing of others is imported before the signals are handled: that takes longer than many a command.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-import typer
-
-from gdcli.cli.output import no_more_output
-from gdcli.cli.signals import STOPPING, Signals
-from gdcli.errors import GdcliError
-
-
-def app() -> typer.Typer:
-    """Return the Typer application with every command."""
-    from gdcli.cli import models, records, specs, train
-
-    application = typer.Typer(
-        name="gdcli",
-        help="Gradient-descent and backpropagation experiments from one YAML file, exact to the digit.",
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-
-    @application.callback(invoke_without_command=True)
-    def options(
-        context: typer.Context,
-        version: bool = typer.Option(False, "--version", "-V", help="Print the version and exit."),
-    ) -> None:
-        if version:
-            from gdcli import __version__
-
-            print(__version__)
-            raise typer.Exit
-        if context.invoked_subcommand is None:
-            print(context.get_help())
-
-    commands = (
-        train.run, train.sweep, train.compare, train.resume, train.verify, models.predict, models.evaluate,
-        specs.explain, specs.check, specs.plot, specs.ema, specs.catalog, records.ls, records.show, records.diff,
-        records.rm, records.export, specs.validate, specs.schema, specs.cp,
-    )  # fmt: skip
-    for command in commands:
-        application.command()(command)
-    return application
-
+from gdcli.cli.signals import STOPPING, Signals, handled_by, leave
 
 # Neither pydantic nor torch is to look through all installed packages for plugins, and run what it finds: a spec is
 # read the same way everywhere, and the search takes longer than the rest of a small run.
 _NO_PLUGINS = {"PYDANTIC_DISABLE_PLUGINS": "__all__", "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
+
+
+_NO_ROOM = re.compile("failed to map segment|annot allocate memory|_find_and_load")
+"""What a library's import says where there is not enough memory; the last is Python's, of one that said nothing."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,24 +38,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _told("the working folder is no longer there: cd to another one", 3)
     signals = Signals()
     try:
+        with handled_by(leave):  # modules in C do not expect an exception in the middle
+            import typer
+
+            from gdcli.cli import application
         with signals.stoppable():
-            command = typer.main.get_command(app())
+            command = typer.main.get_command(application.app())
             code = int(command(args=argv, prog_name="gdcli", standalone_mode=False, obj=signals) or 0)
             sys.stdout.flush()
         return signals.code if signals.came and code == 130 else code  # Typer returns 130 for any signal
     except BaseException as error:
+        from gdcli.errors import GdcliError
+
         if signals.came and not isinstance(error, GdcliError):  # whatever a library has made of the signal
             return signals.code
-        return _ended(error)
+        return _ended(error, argv)
 
 
-def _ended(error: BaseException) -> int:
+def _ended(error: BaseException, argv: Sequence[str]) -> int:
     """Tell what ended a command, and return the exit code for it."""
+    if isinstance(error, ImportError | SystemError) and _NO_ROOM.search(str(error)):
+        return _told("there is not enough memory", 3)
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    import typer
+
+    from gdcli.cli.output import no_more_output
+    from gdcli.errors import GdcliError
+
     try:
         raise error
     except typer.Exit as done:
         return done.exit_code
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort:
         return 130
     except BrokenPipeError:
         no_more_output()
@@ -101,28 +84,32 @@ def _ended(error: BaseException) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # Typer's usage errors have it; anything else is a bug of ours
             return _bug()
-        return _told(_usage(error), 2)
+        return _told(_usage(error, argv), 2)
 
 
 _SYNONYMS = {"train": "run", "fit": "run", "list": "ls", "delete": "rm", "tune": "compare", "init": "cp", "copy": "cp"}
 """Commands of other programs, by ours."""
 
 
-def _usage(error: Any) -> str:
+def _usage(error: Any, argv: Sequence[str]) -> str:
     """Return what is wrong with a command line, and where to read on: Typer's own words, and the key of an option."""
+    from difflib import get_close_matches
+
     context = getattr(error, "ctx", None)
     words = error.format_message().replace("Value error, ", "").rstrip(".")
     option = getattr(error, "option_name", "")
     name = words.partition("No such command '")[2].partition("'")[0]
-    if name in _SYNONYMS:
-        words = f"No such command '{name}'. Did you mean '{_SYNONYMS[name]}'"
+    if context is not None and name and (close := get_close_matches(name, [*context.command.commands, *_SYNONYMS], 1)):
+        words = f"No such command '{name}'. Did you mean '{_SYNONYMS.get(close[0], close[0])}'"
     elif option and context is not None and any(each.name == "words" for each in context.command.params):
         from gdcli.spec.overrides import key_of
 
         if key := key_of(option.lstrip("-").replace("-", "_")):
             words = f"No such option: {option}. A key of the spec has no dashes: {key}=VALUE"
     ends = "" if words.endswith("?") else "?" if "Did you mean" in words else "."
-    return f"{words}{ends} Try '{context.command_path if context is not None else 'gdcli'} --help'."
+    # where an option lacks its value, the error does not know its command
+    path = context.command_path if context is not None else " ".join(["gdcli", *argv[:1]])
+    return f"{words}{ends} Try '{path} --help'."
 
 
 def _is_somewhere() -> bool:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from gdcli.errors import SpecError
+from gdcli.spec.scalars import shown
 
 SpecArgument = Annotated[
     list[str], typer.Argument(metavar="SPEC [KEY=VALUE]...", help="A YAML file or a bundled name, and overrides.")
@@ -81,6 +82,14 @@ def spread(command: Callable[..., int]) -> Callable[..., int]:
     return spreading
 
 
+def tags_of(words: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the words of --tag. Raises SpecError for one that is empty or has blanks in it."""
+    for word in words or ():
+        if not word or any(letter.isspace() for letter in word):
+            raise SpecError(f"--tag takes a word without blanks (got '{shown(word, 60)}')")
+    return tuple(words or ())
+
+
 def spec_of(
     words: Sequence[str], default: str | None = None, *, seed: int | None = None, device: str | None = None
 ) -> tuple[str, tuple[str, ...]]:
@@ -91,6 +100,9 @@ def spec_of(
     from gdcli.spec.overrides import is_override
 
     options = [f"{key}={value}" for key, value in (("seed", seed), ("device", device)) if value is not None]
+    for option in options:  # which of the two is later the words do not tell
+        if other := [word for word in words if word.startswith(option.partition("=")[0] + "=") and word != option]:
+            raise SpecError(f"--{option.replace('=', ' ')} and {other[0]} are the same key: give one of them")
     if words and not is_override(words[0]):
         return words[0], (*words[1:], *options)
     if default is None:

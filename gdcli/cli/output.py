@@ -76,10 +76,10 @@ def warn(text: str) -> None:
     note(f"warning: {text}")
 
 
-def print_log(folder: Path) -> None:
-    """Print log.txt as it is; on a terminal with control characters as escapes, of which gdcli writes none."""
+def print_file(path: Path) -> None:
+    """Print a text of a record as it is; on a terminal control characters as escapes, of which gdcli writes none."""
     on_terminal = sys.stdout.isatty()
-    with existing(folder / "log.txt") as stream:
+    with existing(path) as stream:
         log = io.TextIOWrapper(stream, "utf-8", errors="replace", newline="")
         while text := log.read(2**20):
             say(visible(text, keep="\t\n") if on_terminal else text)
@@ -171,4 +171,4 @@ def say_ended(folder: Path, *, json: bool) -> None:
     if json:
         say(json_text({"folder": str(folder), **(json_file(folder / "summary.json") or {})}))
     else:
-        print_log(folder)
+        print_file(folder / "log.txt")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from gdcli.cli import options
-from gdcli.cli.output import Console, note, print_log, say
+from gdcli.cli.output import Console, note, print_file, say
 from gdcli.commands.context import shown_path
 from gdcli.errors import SpecError
 from gdcli.spec.scalars import shown
@@ -29,6 +29,8 @@ DISPENSABLE = ("when", "duration", "best_loss", "kind", "steps")
 """Columns that a terminal too narrow for all does without, in this order; the id has the time in it."""
 WIDE = 160
 """Letters of a terminal from which on it shows what each spec says of itself."""
+NAME = 8
+"""Letters of a name that a narrow terminal has at least."""
 CELL = 24
 """Letters of a key's values at most, on a terminal, where several keys are shown."""
 COLOURS = {
@@ -104,7 +106,7 @@ def _on_terminal(found: Listing) -> None:
     kept = _fitting(found.columns, widths, console.width)
     name = found.columns.index("name")
     free = console.width - sum(widths[k] + 2 for k in kept if found.columns[k] not in ("name", "description"))
-    widths[name] = max(8, min(widths[name], free))
+    widths[name] = min(widths[name], max(NAME, free))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for k in kept:
         numbers = all(not isinstance(row[k], str) for row in found.cells())
@@ -122,13 +124,18 @@ def _on_terminal(found: Listing) -> None:
 
 
 def _fitting(columns: tuple[str, ...], widths: list[int], room: int) -> list[int]:
-    """Return which columns to show: without those that can be spared, then the widest keys, as far as is needed."""
+    """Return which columns to show: without those that can be spared, then the widest keys, as far as is needed.
+
+    Last goes the loss, where a short name does not leave it its room: a number is never cut.
+    """
     from gdcli.commands.list import COLUMNS
 
     kept = list(range(len(columns)))
     keys = sorted(range(len(COLUMNS), len(columns)), key=lambda k: widths[k], reverse=True)
-    for k in (*map(columns.index, DISPENSABLE), *keys):
-        if sum(widths[j] + 2 for j in kept if columns[j] != "description") - 2 > room:
+    name, loss = columns.index("name"), columns.index("final_loss")
+    for k in (*map(columns.index, DISPENSABLE), *keys, loss):
+        spare = max(0, widths[name] - NAME) if k == loss else 0
+        if sum(widths[j] + 2 for j in kept if columns[j] != "description") - 2 - spare > room:
             kept.remove(k)
     return kept
 
@@ -144,7 +151,10 @@ def show(
     output: options.OutputOption = Path("runs"),
     top: Annotated[int, typer.Option(min=0, help="Of a sweep or a comparison: so many of its best runs.")] = 10,
     resolved: Annotated[
-        bool, typer.Option("--resolved", "--cfg", help="Print the config.yaml that a run of a spec would have.")
+        bool,
+        typer.Option(
+            "--resolved", "--cfg", help="Print the config.yaml that a run of a spec would have, or a record's."
+        ),
     ] = False,
     log: Annotated[bool, typer.Option("--log", help="Print its log.txt.")] = False,
     style: Annotated[
@@ -161,14 +171,14 @@ def show(
     from gdcli.commands import show as commands
 
     if resolved:
-        say(commands.resolved(*options.spec_of(words), Console(ctx.obj).frontend()))
+        _print_config(*options.spec_of(words), output, Console(ctx.obj))
         return 0
     run, *rest = words
     if rest:
         raise SpecError(f"'{shown(rest[0], 60)}': show takes one record; --resolved takes a spec and its overrides")
     record = read(find(run, output))
     if log or (style is not None and commands.has_style(record, style)):
-        print_log(record.folder)
+        print_file(record.folder / "log.txt")
         return 0
     console = Console(ctx.obj, json=json)
     if style is None:
@@ -179,6 +189,27 @@ def show(
     if stopped is not None:
         console.note(stopped)
     return 0 if stopped is None else console.signals.code
+
+
+def _print_config(spec: str, overrides: tuple[str, ...], output: Path, console: Console) -> None:
+    """Print the config.yaml that a run of a spec would have, or that of a record where there is no such spec."""
+    from gdcli.commands.show import resolved
+    from gdcli.spec import bundled
+
+    try:
+        bundled.find(spec)
+    except SpecError:
+        try:
+            config = find(spec, output) / "config.yaml"
+        except SpecError:
+            config = None
+        if config is None:
+            raise
+        if not overrides:
+            print_file(config)
+            return
+        spec = str(config)
+    say(resolved(spec, overrides, console.frontend()))
 
 
 def diff(

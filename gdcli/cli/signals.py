@@ -36,6 +36,11 @@ def handled_by(handle: Callable[[int, Any], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def leave(number: int, frame: object) -> None:
+    """End the process on the spot: nothing has been written."""
+    os._exit(128 + number)
+
+
 class Signals:
     """The signals that came since the command began: Typer, and others, make an exception of theirs of a signal's."""
 
@@ -95,12 +100,23 @@ def importing() -> Iterator[None]:
     late.daemon = True
     if sys.stderr.isatty():
         late.start()
-    try:
-        with handled_by(lambda number, frame: os._exit(128 + number)):
-            yield
-    finally:
+
+    def clear() -> None:
         late.cancel()
+        if late.is_alive():  # it may be about to show
+            late.join()
         if shown:
             show(" " * len(IMPORTING))
+
+    def clear_and_leave(number: int, frame: object) -> None:
+        with contextlib.suppress(OSError, RuntimeError):  # a terminal that is gone, a line half written
+            clear()
+        leave(number, frame)
+
+    try:
+        with handled_by(clear_and_leave):
+            yield
+    finally:
+        clear()
     gc.freeze()
     gc.enable()

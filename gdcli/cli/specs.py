@@ -167,6 +167,7 @@ def validate(
     """Check specs without running them: every problem with file, line and column. Exit 2 if there is one."""
     from gdcli.commands import specs
     from gdcli.commands import summary as summaries
+    from gdcli.spec import bundled
     from gdcli.spec.overrides import is_override
 
     overrides = [word for word in words if is_override(word)]
@@ -179,8 +180,11 @@ def validate(
     frontend = Frontend(importing=importing)
     for name in names:
         try:
-            loaded = specs.loaded(name, overrides, "run", bounded=not no_limits)
-            warnings += specs.tried(loaded, frontend).warnings
+            source = bundled.find(name)
+            node, loaded = specs.read(source, overrides, "run", bounded=not no_limits)
+            loaded = specs.tried(loaded, frontend)
+            warnings += loaded.warnings
+            specs.require_blocks(source, node, loaded)
             if summary:
                 models[name] = summaries.summary(loaded, frontend)
         except SpecError as error:

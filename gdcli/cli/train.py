@@ -12,6 +12,7 @@ from gdcli.cli import options
 from gdcli.cli.output import Console, arguments, say_ended
 from gdcli.commands.context import Context, Ended, ExecutionOptions, shown_path
 from gdcli.errors import SpecError
+from gdcli.spec.scalars import shown
 from gdcli.storage.find import find
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ def run(
     source = bundled.find(name)
     request = RunRequest(name=source.name, overrides=overrides, plot=plot, no_limits=no_limits)
     console = Console(ctx.obj, quiet=quiet, json=json)
-    context = Context(source, console.frontend(), output, needed=needed, arguments=arguments(), tags=tuple(tag or ()))
+    context = Context(
+        source, console.frontend(), output, needed=needed, arguments=arguments(), tags=options.tags_of(tag)
+    )
     return tell(commands.run(request, context), console)
 
 
@@ -151,7 +154,7 @@ def _many(ctx: typer.Context, source: Source, shared: options.ManyRuns) -> tuple
         needed=shared.needed,
         arguments=arguments(),
         options=execution,
-        tags=tuple(shared.tag or ()),
+        tags=options.tags_of(shared.tag),
     )
 
 
@@ -213,7 +216,8 @@ def tell(report: Report, console: Console, verify: int = 0) -> int:
     """Print what a report has to say; of runs of fleets so many are verified. Return the exit code."""
     if isinstance(report, Ended):
         say_ended(report.folder, json=console.json)
-        console.note(f"not needed, it is finished already: {shown_path(report.folder)}")
+        lacking = f", without the tag {', '.join(map(shown, report.lacking))}" if report.lacking else ""
+        console.note(f"not needed, it is finished already{lacking}: {shown_path(report.folder)}")
         return 0
     from gdcli.commands.loss_grid import LossGrid
     from gdcli.commands.run import RunReport
@@ -233,8 +237,9 @@ def _run(report: RunReport, console: Console) -> int:
     outcome = report.finished.outcome
     if console.json:
         console.text(report.json())
-    elif report.finished.prediction is not None and not console.quiet:
-        console.note(report.finished.prediction.text("after"))
+    elif not console.quiet:
+        for line in report.finished.predictions():
+            console.note(line)
     if outcome.status in ("diverged", "interrupted") or (outcome.status == "stopped" and not console.quiet):
         console.note(outcome.message)
     for line in () if console.quiet else report.told():

@@ -5,10 +5,8 @@ Nothing is written unless it is asked for.
 
 from __future__ import annotations
 
-import json
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -18,16 +16,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gdcli.commands import given
 from gdcli.commands.compare import compare as compare_command
-from gdcli.commands.context import Context, Ended, ExecutionOptions, Frontend
+from gdcli.commands.context import Context, Ended
 from gdcli.commands.predictors import Predictor, of_record, of_run
 from gdcli.commands.run import RunReport
 from gdcli.commands.run import run as run_command
 from gdcli.commands.sweep import sweep as sweep_command
 from gdcli.errors import DamagedError, MachineError, SpecError
 from gdcli.records import Floats, Parameter, Result, StepBlock
-from gdcli.spec.bundled import Source, find
-from gdcli.spec.writing import write
+from gdcli.spec.bundled import find
 from gdcli.storage import config_reader, models, record
 from gdcli.storage.csv_reader import MixedColumns, NumberColumns
 from gdcli.storage.find import find as find_record
@@ -37,8 +35,6 @@ if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
     import torch
 
-Spec = str | os.PathLike[str] | Mapping[str, Any]
-"""A bundled name, the path of a YAML file, or a spec as a dict."""
 Floats64 = NDArray[np.float64]
 
 STEP_COLUMNS = np.dtype(
@@ -104,8 +100,7 @@ class Run:
         >>> gdcli.run("backprop_2x2").predict([[0.05, 0.10]]).round(3).astype(float).round(3).tolist()
         [[0.732, 0.766]]
         """
-        given = np.asarray(x, np.float64)
-        return self.predictor().outputs(given[:, None] if given.ndim == 1 else given)
+        return self.predictor().outputs(given.rows(x))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the steps as a table. Raises MachineError without pandas."""
@@ -168,7 +163,7 @@ def _torch_as_it_was() -> Iterator[None]:
 
 @_torch_as_it_was()
 def run(
-    spec: Spec, overrides: Mapping[str, Any] | None = None, /, *, output: str | os.PathLike[str] | None = None,
+    spec: given.Spec, overrides: Mapping[str, Any] | None = None, /, *, output: str | os.PathLike[str] | None = None,
     plot: bool = True, **keys: Any,
 ) -> Run:  # fmt: skip
     """Train one experiment, as `gdcli run` does, with the same numbers to the bit.
@@ -183,9 +178,9 @@ def run(
     >>> run.losses.shape, run.message
     ((100,), 'all 100 epochs')
     """
-    source, changed = _source(spec), _overrides(overrides, keys)
-    request = RunRequest(name=source.name, overrides=changed, plot=plot)
-    context = _context("run", source, changed, output)
+    source, changed = given.source(spec), given.overrides(overrides, keys)
+    request = given.request(RunRequest, name=source.name, overrides=changed, plot=plot)
+    context = given.context("run", source, changed, output)
     blocks: list[StepBlock] = []
     report = run_command(request, context, blocks.append)
     assert not isinstance(report, Ended)
@@ -194,7 +189,7 @@ def run(
 
 @_torch_as_it_was()
 def sweep(
-    spec: Spec, axes: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, /, *, seeds: int = 1,
+    spec: given.Spec, axes: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, /, *, seeds: int = 1,
     jobs: int = 1, output: str | os.PathLike[str] | None = None, plot: bool = True, **keys: Any,
 ) -> Sweep:  # fmt: skip
     """Train one run per value of a key, or evaluate the loss over parameters of the model, as `gdcli sweep` does.
@@ -208,19 +203,20 @@ def sweep(
     >>> gdcli.sweep("linear_sweep", {"w": "0:3:1"}).rows[2]
     {'w': 2.0, 'loss': 0.0}
     """
-    source, changed = _source(spec), _overrides(overrides, keys)
-    param = tuple(f"{name}={_listed(values)}" for name, values in axes.items())
-    plot = plot and output is not None
-    request = SweepRequest(name=source.name, overrides=changed, plot=plot, param=param, seeds=seeds)
+    source, changed = given.source(spec), given.overrides(overrides, keys)
+    param = given.params(axes)
+    request = given.request(
+        SweepRequest, name=source.name, overrides=changed, plot=_drawn(plot, output), param=param, seeds=seeds
+    )
     words = (*(f"--param={each}" for each in param), *changed)
-    report = sweep_command(request, _context("sweep", source, words, output, jobs))
+    report = sweep_command(request, given.context("sweep", source, words, output, jobs))
     assert not isinstance(report, Ended)
     return Sweep(report.rows(), tuple(report.results), None if output is None else report.folder)
 
 
 @_torch_as_it_was()
 def compare(
-    spec: Spec = "optimizers_2x2", overrides: Mapping[str, Any] | None = None, /, *,
+    spec: given.Spec = "optimizers_2x2", overrides: Mapping[str, Any] | None = None, /, *,
     optimizers: str | Sequence[str] | None = None, batches: str | Sequence[str] | None = None,
     seeds: int | None = None, redraw_data: bool = False, tune: int | None = None,
     tune_range: tuple[float, float] | None = None, target: float | None = None, closed_form: bool | None = None,
@@ -237,17 +233,22 @@ def compare(
     >>> [row["label"] for row in found.rows], found.table.split()[0]
     (['sgd', 'adam'], 'optimizer')
     """
-    source, changed = _source(spec), _overrides(overrides, keys)
-    request = CompareRequest(
-        name=source.name, overrides=changed, plot=plot and output is not None, optimizers=_listed(optimizers),
-        batches=_listed(batches), seeds=seeds, redraw_data=redraw_data, tune=tune,
-        tune_range=None if tune_range is None else ",".join(map(repr, tune_range)), target=target,
+    source, changed = given.source(spec), given.overrides(overrides, keys)
+    request = given.request(
+        CompareRequest, name=source.name, overrides=changed, plot=_drawn(plot, output),
+        optimizers=given.listed("optimizers", optimizers), batches=given.listed("batches", batches), seeds=seeds,
+        redraw_data=redraw_data, tune=tune, tune_range=given.listed("tune_range", tune_range), target=target,
         closed_form=closed_form, x=x,
     )  # fmt: skip
-    report = compare_command(request, _context("compare", source, changed, output, jobs))
+    report = compare_command(request, given.context("compare", source, changed, output, jobs))
     assert not isinstance(report, Ended)
     results, folder = tuple(report.results), None if output is None else report.folder
     return Comparison(report.table(), report.data(), results, folder)
+
+
+def _drawn(plot: object, output: object) -> object:
+    """Return whether pictures are wanted, and have a folder to go to."""
+    return False if plot is True and output is None else plot
 
 
 def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs") -> Run:
@@ -256,7 +257,7 @@ def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs") 
     ``output`` is the folder of the records. Raises SpecError for a name that means no record, or one that is not of a
     run; DamagedError, a MachineError, for a file that is not as it was written.
     """
-    folder = find_record(os.fspath(name), Path(output))
+    folder = find_record(given.path("name", name), Path(given.path("output", output)))
     found = record.read(folder)
     if found.kind != "run":
         raise SpecError(f"{folder} is a record of {found.kind}: name one of a run, such as a folder in it")
@@ -278,54 +279,6 @@ def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs") 
         found.name, found.status, message, steps, gradients, found.metrics, summary, folder, trained, predictor,
         parameters,
     )  # fmt: skip
-
-
-# --- what goes in -----------------------------------------------------------------------------------------------------
-
-
-def _source(spec: Spec) -> Source:
-    if not isinstance(spec, Mapping):
-        return find(os.fspath(spec))
-    return Source(Path("experiment"), "<dict>", write(_plain(spec)).encode())
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as YAML has it: numpy's numbers and arrays, and tuples, as numbers and lists."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise SpecError(f"a spec holds numbers, texts, lists and dicts (got {type(value).__name__})")
-
-
-def _overrides(overrides: Mapping[str, Any] | None, keys: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(f"{key}={_text(value)}" for key, value in {**(overrides or {}), **keys}.items())
-
-
-def _text(value: Any) -> str:
-    """Return a value as an override on the command line has it."""
-    plain = _plain(value)
-    if isinstance(plain, float):
-        return repr(plain).replace("inf", ".inf").replace("nan", ".nan")
-    return json.dumps(plain)
-
-
-def _listed(values: Any) -> Any:
-    return values if values is None or isinstance(values, str) else ",".join(str(_plain(value)) for value in values)
-
-
-def _context(
-    command: str, source: Source, words: Sequence[str], output: str | os.PathLike[str] | None, jobs: int = 1
-) -> Context:
-    def warn(text: str) -> None:
-        warnings.warn(text, stacklevel=2)
-
-    folder, arguments = None if output is None else Path(output), (command, source.shown, *words)
-    return Context(source, Frontend(warning=warn), folder, arguments=arguments, options=ExecutionOptions(jobs))
 
 
 # --- what comes out ---------------------------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ class Ended:
     folder: Path
     status: str = "finished"
     interrupted: bool = False
+    lacking: tuple[str, ...] = ()  # tags that were asked for and it has not
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +102,14 @@ class Context:
         """Return the finished record of the same request, spec and version, if that is enough and there is one."""
         if not self.needed or self.again is not None or self.output is None:
             return None
+        from gdcli.storage.record import read
         from gdcli.storage.request import finished
 
         folder = finished(self.output / loaded.spec.name, digest, request, loaded.data_sha256)
-        return None if folder is None else Ended(folder)
+        if folder is None:
+            return None
+        known = read(folder).tags
+        return Ended(folder, lacking=tuple(tag for tag in self.tags if tag not in known))
 
     @contextmanager
     def folder(

@@ -24,7 +24,7 @@ from gdcli.zoo.metrics import highest_first
 
 COLUMNS = ("id", "kind", "name", "status", "final_loss", "best_loss", "steps", "when", "duration")
 ALIASES = {"loss": "final_loss", "final": "final_loss", "best": "best_loss", "time": "when"}
-ID_LETTERS = 200
+NAME_LETTERS = 200
 _MARKS = re.compile(r"[\\`*|\[\]~]")  # of Markdown
 
 _OF_MANY = re.compile(r"^(?:sweep|compare|scheduler)\.|\.groups\.")
@@ -45,7 +45,8 @@ class Listing:
 
     def cells(self) -> list[list[Any]]:
         """Return the rows with texts that are safe to print, and durations that read at a glance."""
-        found = [[config_reader.word(value, 60 if k else ID_LETTERS) for k, value in enumerate(r)] for r in self.rows]
+        most = [NAME_LETTERS if name in ("id", "name") else 60 for name in self.columns]
+        found = [[config_reader.word(value, n) for value, n in zip(row, most, strict=True)] for row in self.rows]
         k = self.columns.index("duration")
         for row in found:
             row[k] = None if row[k] is None else span(row[k])
@@ -171,10 +172,13 @@ def _spec(folder: Path) -> Mapping[str, Any]:
 
 
 def changed(specs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the keys whose values are not the same in all specs, in their order; the name is a column already."""
+    """Return the keys whose values are not the same in all specs, in their order; the name is a column already.
+
+    `auto` is what any other value may be: the config.yaml of a run has it resolved, that of a sweep has not.
+    """
     specs = [spec for spec in specs if spec]  # gdcli ema has none
     keys = dict.fromkeys(key for spec in specs for key in spec if key not in ("name", "description"))
-    found = [key for key in keys if len({repr(spec.get(key)) for spec in specs}) > 1]
+    found = [key for key in keys if len({repr(spec.get(key)) for spec in specs} - {"'auto'"}) > 1]
     return sorted(found, key=lambda key: key.endswith("sha256"))  # what nobody reads comes last
 
 

@@ -68,19 +68,20 @@ def paired(values: Sequence[float], reference: Sequence[float]) -> Interval:
     return interval([value - other for value, other in zip(values, reference, strict=True)])
 
 
-def are_identical(runs: Sequence[Result]) -> bool:
-    """Say whether runs of several seeds are one run: nothing in them was drawn."""
-    return len(runs) > 1 and len({(run.hashes, str(run.loss), str(run.best_loss), run.steps) for run in runs}) == 1
+def are_identical(runs: Sequence[Result], *, drawn: bool) -> bool:
+    """Say whether runs of several seeds are one run: nothing in them was drawn, in their steps neither."""
+    if drawn or len(runs) < 2 or any(run.hashes is None for run in runs):
+        return False
+    return len({(run.hashes, str(run.loss), str(run.best_loss), run.steps) for run in runs}) == 1
 
 
-def without_chance(labels: Sequence[str], rows: Sequence[Sequence[Result]]) -> str:
-    """Return what has to be said of the rows whose runs are the same for all seeds; nothing where there are none."""
-    same = [label for label, runs in zip(labels, rows, strict=True) if are_identical(runs)]
-    if not same:
+def without_chance(labels: Sequence[str], rows: int, seeds: int) -> str:
+    """Return what has to be said of those of the rows whose runs are the same for all seeds; nothing without any."""
+    if not labels:
         return ""
-    which = "" if len(same) == len(rows) else f" of {', '.join(same)}"
+    which = "" if len(labels) == rows else f" of {', '.join(labels)}"
     why = "start values, rows and their order do not depend on the seed"
-    return f"the runs{which} are identical for all {len(rows[0])} seeds: {why}\n"
+    return f"the runs{which} are identical for all {seeds} seeds: {why}\n"
 
 
 def quantile(freedom: int) -> float:

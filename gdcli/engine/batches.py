@@ -15,6 +15,7 @@ from gdcli.records import Effort
 from gdcli.spec.load import Loaded
 from gdcli.zoo.data import generator
 from gdcli.zoo.losses import LOSSES, TARGETS
+from gdcli.zoo.models import Stack
 from gdcli.zoo.table import Table
 
 if TYPE_CHECKING:
@@ -61,6 +62,19 @@ def effort_of(loaded: Loaded) -> Effort:
     return Effort(samples, spec.batch.rows(samples) if samples else 1, spec.batch.steps(samples), sums)
 
 
+def each_step_has_the_whole_loss(loaded: Loaded) -> bool:
+    """Say whether a step's loss is the whole set's before its update: of all rows in their order, as evaluated."""
+    batch, samples, model = loaded.spec.batch, loaded.samples, loaded.architecture
+    shuffled = batch.shuffles and samples > 0
+    return batch.steps(samples) == 1 and not shuffled and not (isinstance(model, Stack) and model.trains_otherwise)
+
+
+def draws_in_training(loaded: Loaded) -> bool:
+    """Say whether the steps of a run depend on its seed: the order of its rows is drawn, or what dropout leaves out."""
+    model = loaded.architecture
+    return (loaded.spec.batch.shuffles and loaded.samples > 1) or (isinstance(model, Stack) and model.draws)
+
+
 class Batches:
     """The steps of each epoch: in document order, or shuffled by a generator for each seed.
 
@@ -91,11 +105,6 @@ class Batches:
         self._before: Any = None
         self._cached: list[Rows] = []
         self._whole: Rows | None = None
-
-    @property
-    def are_full(self) -> bool:
-        """Whether each step takes all rows in their order: its loss is the whole set's before the update."""
-        return self.per_epoch == 1 and not self.shuffle
 
     def epoch(self) -> Iterable[Rows]:
         """Return the steps of the next epoch; a shuffled epoch draws its order when it starts."""

@@ -19,6 +19,7 @@ from gdcli.engine.theta import ParamSlice
 from gdcli.records import Floats, l2_norms
 from gdcli.spec.load import Loaded
 from gdcli.spec.models import match
+from gdcli.spec.preconditions import PROBABILITIES, last_activation
 from gdcli.zoo.expressions import Expression
 from gdcli.zoo.models import Affine, Objective, chain_of
 from gdcli.zoo.objectives import compile_
@@ -85,6 +86,8 @@ def hint(loaded: Loaded, step: int, known: Known) -> str:
     try:
         if dtype := _overflown(loaded):
             return f"The data are not finite in {dtype}: dtype=float64 or smaller units may help"
+        if _may_leave_0_to_1(loaded):
+            return "The loss bce is defined for outputs from 0 to 1 alone: a last layer Sigmoid keeps them there"
         if step <= 1:
             where = "the start values" if loaded.training is None else "the start values or the data"
             return f"No update came before it, so lr is not the cause: look at {where}"
@@ -101,6 +104,13 @@ def _overflown(loaded: Loaded) -> str:
     with np.errstate(over="ignore"):
         fits = all(np.isfinite(part.astype(dtype)).all() for part in (table.x, table.y))
     return "" if fits else dtype
+
+
+def _may_leave_0_to_1(loaded: Loaded) -> bool:
+    """Say whether the loss is bce of outputs that the last layer does not hold to its domain."""
+    spec, model = loaded.spec, loaded.architecture
+    is_bce = spec.loss is not None and spec.loss.name == "bce" and spec.model.name != "identity"
+    return is_bce and last_activation(spec, model) not in PROBABILITIES
 
 
 def _of_quadratic(loaded: Loaded, known: Known) -> str:

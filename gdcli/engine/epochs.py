@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gdcli.engine.batches import each_step_has_the_whole_loss
 from gdcli.engine.block import GrowingBlock
 from gdcli.engine.evaluation import Evaluation
 from gdcli.engine.problem import TrainingProblem
@@ -36,7 +37,7 @@ class EpochEnds:
         metrics = {name: metric for name, metric in metrics_of(loaded).items() if name not in MATRICES}
         watched = [] if self.watched is None else [(self.watched.rows, self.watched.metric)]
         asked = loaded.spec.settings.metrics is not None
-        asked |= problem.validation is not None and not problem.batches.are_full
+        asked |= problem.validation is not None and not each_step_has_the_whole_loss(loaded)
         of_training = {name: metric for name, metric in metrics.items() if (rows and asked) or
                        ("training", name) in watched}  # fmt: skip
         self.needs_loss = full_loss or ("training", "loss") in watched
@@ -110,14 +111,15 @@ class EpochEnds:
         rows = "validation " if self.watched.rows == "validation" else ""
         best, at = self.best(state)
         what = f"no better {rows}{self.watched.metric} in {self.stop.patience} epochs, at epoch {epoch}"
-        return f"{what}: {best[run]:.6g} at epoch {at[run]}"
+        return f"{what}: {best[run]:.6g} at epoch {at[run]}" if at[run] else f"{what}: none was finite"
 
     def metrics(self, state: RunState) -> dict[str, Floats | Integers]:
         """Return the best value and its epoch [R], as summary.json has them; nothing where nothing is watched."""
         if self.watched is None:
             return {}
         value, epoch = self.best(state)
-        return dict(zip(self.watched.best_names, (value, epoch), strict=True))
+        epochs = np.where(epoch > 0, epoch.astype(object), np.nan)
+        return dict(zip(self.watched.best_names, (value, epochs), strict=True))
 
     def restore(self, state: RunState) -> bool:
         """Give the runs that ended by themselves the weights of their best epoch, where the spec says so."""

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import isqrt, prod
+from math import inf, isqrt, prod
 from typing import Any
 
 import torch
@@ -20,10 +20,13 @@ from gdcli.spec import sizes
 from gdcli.spec.load import Loaded
 from gdcli.spec.sections import RunSpec
 from gdcli.zoo.models import Stack, TorchLayer
-from gdcli.zoo.torch_layers import ANY_NUMBER, ATTENTION, INDEXED, KEEPING, LAYERS, RECURRENT, RESIDUAL
+from gdcli.zoo.torch_layers import ANY_NUMBER, ATTENTION, INDEXED, KEEPING, LAYERS, RECURRENT, RESIDUAL, SAME_SIZE
 
 Shape = tuple[int, ...]
 Arguments = Mapping[str, Any]
+
+FEW = 10**7
+"""Numbers that a layer may have and give of two rows before it is worth a second to find its shapes without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,22 +216,64 @@ class _Trace:
 
 
 def _tried(spec: RunSpec, layer: TorchLayer, arguments: Arguments, part: torch.nn.Module, x: Tensor) -> Tensor:
-    """Return what a layer without memory makes of rows without numbers; of a sequence only one step is looked at."""
+    """Return what a layer without memory makes of rows without numbers; of a sequence only one step is looked at.
+
+    Where its numbers are few for certain it is made with them, on rows of zeros: without, torch imports a computer
+    algebra system, which takes a second.
+    """
     steps = x.shape[1] if layer.layer in RECURRENT else 0
     if steps > 1:
         x = x[:, :1]
     try:
-        try:
-            # attention's short cut for evaluation cannot be traced
-            after = part.train(layer.layer in ATTENTION)(x)
-        except NotImplementedError:  # without numbers; then with some, in small
-            with torch.device("cpu"), torch.random.fork_rng([]):
-                after = made(spec, layer, arguments).eval()(torch.zeros(x.shape, dtype=x.dtype)).to("meta")
+        if _at_most(layer.layer, part, x) <= FEW:
+            after = _in_numbers(spec, layer, arguments, x)
+        else:
+            try:
+                # attention's short cut for evaluation cannot be traced
+                after = part.train(layer.layer in ATTENTION)(x)
+            except NotImplementedError:
+                after = _in_numbers(spec, layer, arguments, x)
+    except SpecError:
+        raise
     except Exception as error:  # whatever torch's layers raise
         raise _refused(spec, layer, "does not fit", error) from None
     if not isinstance(after, Tensor) or not after.is_floating_point():
         raise _no_tensor(spec, layer, after)
     return after.expand(-1, steps, -1) if steps > 1 and not layer.last else after
+
+
+def _in_numbers(spec: RunSpec, layer: TorchLayer, arguments: Arguments, x: Tensor) -> Any:
+    """Return what a layer makes of rows of zeros, without memory if it is a tensor."""
+    with torch.device("cpu"), torch.random.fork_rng([]):
+        after = made(spec, layer, arguments).eval()(torch.zeros(x.shape, dtype=x.dtype))
+    return after.to("meta") if isinstance(after, Tensor) else after
+
+
+def _at_most(kind: str, part: Any, x: Tensor) -> float:
+    """Return a number that the numbers which a layer has, and gives of x, are not above; infinite where none is known.
+
+    Along an axis of L ≥ 1, a convolution and a pool give at most L + 2 padding, an adaptive pool its output size, a
+    transposed convolution (L − 1) stride + dilation (kernel − 1) + output padding + 1.
+    """
+    has, count = sum(p.numel() for p in part.parameters()), x.numel()
+    if kind in RECURRENT:
+        given = count * part.hidden_size * 2
+    elif kind in INDEXED:
+        given = count * part.embedding_dim
+    elif kind == "Linear" or kind.startswith("Conv"):
+        inputs = getattr(part, "in_features", 1) * getattr(part, "in_channels", 1)
+        given = count * getattr(part, "out_features", 1) * getattr(part, "out_channels", 1) // max(inputs, 1)
+    elif kind in SAME_SIZE or "Pool" in kind:
+        given = count
+    else:
+        return inf
+    if getattr(part, "transposed", False):
+        axes = zip(part.stride, part.kernel_size, part.dilation, part.output_padding, strict=True)
+        return has + int(given * prod(stride + dilation * kernel + more for stride, kernel, dilation, more in axes))
+    for along in (getattr(part, "padding", 0), getattr(part, "output_size", 0)):
+        each = along if isinstance(along, tuple | list) else [along] * 3  # axes at most
+        given *= prod(1 + 2 * number for number in each if isinstance(number, int))
+    return has + int(given)
 
 
 def _multiply_adds(layer: TorchLayer, shapes: Mapping[str, Shape], before: Shape, after: Shape) -> int:

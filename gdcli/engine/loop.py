@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gdcli.engine import divergence
-from gdcli.engine.batches import Rows
+from gdcli.engine.batches import Rows, each_step_has_the_whole_loss
 from gdcli.engine.block import GrowingBlock, lr_column
 from gdcli.engine.epochs import EpochEnds
 from gdcli.engine.evaluation import final, loss_of, predictions_of
@@ -46,7 +46,7 @@ class Interrupt:
 
 def columns_of_best(problem: TrainingProblem) -> frozenset[str]:
     """Return the columns that a record's best loss needs: none where each step's loss is that of all rows."""
-    return frozenset() if problem.steps_are_whole else frozenset(("full_loss",))
+    return frozenset() if each_step_has_the_whole_loss(problem.loaded) else frozenset(("full_loss",))
 
 
 def training_step(
@@ -95,7 +95,7 @@ class Loop:
         self.spec = problem.loaded.spec
         self.stop, self.per_epoch = self.spec.stop, problem.batches.per_epoch
         self.all_steps = self.spec.settings.epochs * self.per_epoch
-        self.full_batch = problem.steps_are_whole
+        self.whole_loss = each_step_has_the_whole_loss(problem.loaded)
         self.per_epoch_loss = "full_loss" in columns or self.stop.loss is not None or self.stop.patience is not None
         self.schedules = LrSchedules(problem.updates, self.per_epoch, self.all_steps)
         self.per_epoch_loss |= self.schedules.follow_loss
@@ -220,7 +220,7 @@ class Loop:
         """Check `stop` once an epoch; with one step an epoch, the step's own gradient is that of the full data."""
         stop = self.stop
         if stop.gradient_norm is not None:
-            if not self.full_batch:
+            if not self.whole_loss:
                 self.problem.full_gradient()
             norms = self.theta.gradient_norms()[: self.runs].cpu().numpy()
             bound = f"{stop.gradient_norm:g} at epoch {epoch}"
@@ -351,7 +351,7 @@ class Loop:
 
     def note_best(self, block: Block, good: NDArray[np.int64]) -> None:
         """Keep the lowest loss of the whole set seen so far, and its step; ``good`` [R] steps count."""
-        if self.full_batch:
+        if self.whole_loss:
             losses, before = block.loss, 1  # before this step's update
         elif block.full_loss is not None:
             losses, before = block.full_loss, 0

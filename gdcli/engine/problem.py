@@ -31,7 +31,7 @@ from gdcli.spec.models import match
 from gdcli.spec.sections import RunSpec
 from gdcli.zoo.expressions import ExpressionError, Name
 from gdcli.zoo.losses import TARGETS, Loss
-from gdcli.zoo.models import Chain, Objective, chain_of, differs_in_training
+from gdcli.zoo.models import Chain, Objective, chain_of
 from gdcli.zoo.objectives import compile_
 from gdcli.zoo.optimizers import OPTIMIZERS
 
@@ -71,11 +71,6 @@ class TrainingProblem:
     def is_fleet(self) -> bool:
         """Whether a fleet's kernel serves it."""
         return self.kernel_name in FLEET_KERNELS
-
-    @property
-    def steps_are_whole(self) -> bool:
-        """Whether each step's loss is that of the whole set before its update: all rows, and no dropout or its like."""
-        return self.batches.are_full and not differs_in_training(self.loaded.architecture)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what the steps to come depend on, by name: writing to it changes the runs."""

@@ -120,8 +120,10 @@ def _dry_run(loaded: Loaded, model: Stack, module: torch.nn.Module, dtype: torch
     module.train()
     if spec.settings.epochs and _smallest_batch(spec, loaded.samples) == 1:  # batch norms take no single row
         with torch.random.fork_rng([]):  # of dropout
-            what = "takes no batch of one row, which an epoch ends with"
-            hint = "batch.drop_last: true leaves it out" if loaded.samples > 1 else ""
+            alone = spec.batch.pass_rows(loaded.samples) == 1
+            what = f"takes no batch of one row, which {'each is' if alone else 'an epoch ends with'}"
+            hint = "Set batch: full, or a larger batch.size" if alone else "batch.drop_last: true leaves it out"
+            hint = hint if loaded.samples > 1 else ""
             through(spec, model.layers, copy.deepcopy(module), x[:1], what, hint)
 
 

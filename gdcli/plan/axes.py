@@ -14,16 +14,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gdcli.errors import SpecError, nearest
+from gdcli.errors import Problem, SpecError, nearest
 from gdcli.plan.trials import ChangeOrigin, Trial
 from gdcli.spec import grids, sizes
 from gdcli.spec.document import MAX_VALUES
 from gdcli.spec.grid_text import Value
 from gdcli.spec.grids import Grid
 from gdcli.spec.load import Loaded
+from gdcli.spec.nodes import Node
 from gdcli.spec.overrides import resolve
 from gdcli.spec.scalars import shown
-from gdcli.spec.sections import RunSpec
+from gdcli.spec.sections import problem_at
+from gdcli.spec.signature import Complaint
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,10 @@ class _Asked:
         force, colon, bare = self.name.partition(":")
         return bare if colon and force in ("param", "key") else self.name
 
-    def refused(self, spec: RunSpec, message: str, *, at_key: bool = True) -> SpecError:
+    def refused(self, document: Node, message: str, *, at_key: bool = True) -> SpecError:
         """Return the error that says so where the name, or else the grid, was written."""
         if self.key:
-            return SpecError(spec.problem(("sweep", "parameters", self.key), message, at_key=at_key))
+            return SpecError(_in_block(document, self.key, message, at_key=at_key))
         return SpecError(f"--param {self.bare}: {message}")
 
 
@@ -65,32 +67,53 @@ def axes(loaded: Loaded, asked: Sequence[str]) -> list[Axis]:
     A name is looked for among the model's parameters first, then among the keys of the spec; ``param:`` and ``key:``
     force it. Raises SpecError for an unknown name, a name without a grid, a repeated axis.
     """
-    spec, scalars = loaded.spec, scalar_names(loaded.shapes or {})
+    return _axes(loaded.spec.document, scalar_names(loaded.shapes or {}), asked)
+
+
+def key_axes(document: Node, asked: Sequence[str]) -> list[Axis]:
+    """Return the axes over keys of a document that is no spec without them. For errors see :func:`axes`."""
+    return _axes(document, {}, asked)
+
+
+def _axes(document: Node, scalars: Mapping[str, str], asked: Sequence[str]) -> list[Axis]:
     found: dict[str, Axis] = {}
-    items = _asked(spec, asked)
+    items, errors = _asked(document, asked), list[SpecError]()
     for item in items:
-        axis = _axis(item, spec, scalars)
-        if axis.target in found:
-            raise _twice(item, spec, axis, found[axis.target])
-        found[axis.target] = axis
+        try:
+            axis = _axis(item, document, scalars)
+            if axis.target in found:
+                raise _twice(item, document, axis, found[axis.target])
+            found[axis.target] = axis
+        except SpecError as error:
+            errors.append(error)
+    if errors:
+        raise SpecError([problem for error in errors for problem in error.problems] or str(errors[0]))
+    if len({axis.kind for axis in found.values()}) > 1:
+        raise SpecError("a sweep is over parameters of the model or over keys of the spec, not both")
     for _, group in groupby(zip(found.values(), items, strict=True), lambda pair: pair[0].factor):
         together = list(group)  # the axes of a zip, or one
         grids_ = [axis.grid for axis, _ in together]
         if grids_[0].length <= MAX_VALUES and (twice := _repeated([grid.values() for grid in grids_])):
-            raise together[0][1].refused(spec, f"the grid has {twice} twice", at_key=False)
+            raise together[0][1].refused(document, f"the grid has {twice} twice", at_key=False)
     return list(found.values())
 
 
-def _twice(item: _Asked, spec: RunSpec, axis: Axis, first: Axis) -> SpecError:
+def _in_block(document: Node, key: str, message: str = "", *, at_key: bool = False) -> Problem:
+    return problem_at(document, Complaint(("sweep", "parameters", key), message, at_key=at_key))
+
+
+def _twice(item: _Asked, document: Node, axis: Axis, first: Axis) -> SpecError:
     if item.key and first.origin is not None:  # both in the block
-        return item.refused(spec, f"is {axis.target}, and so is {first.name}")
+        return item.refused(document, f"is {axis.target}, and so is {first.name}")
     if axis.name == first.name:
         return SpecError(f"--param {axis.name} is given twice")
     return SpecError(f"--param {axis.name} and --param {first.name} are both {axis.target}")
 
 
-def _asked(spec: RunSpec, texts: Sequence[str]) -> list[_Asked]:
-    block: Mapping[str, Any] = spec.sweep.parameters if spec.sweep else {}
+def _asked(document: Node, texts: Sequence[str]) -> list[_Asked]:
+    node = document.find(("sweep", "parameters"))
+    given = None if node is None else node.plain()
+    block: Mapping[str, Any] = given if isinstance(given, dict) else {}
     if not texts and not block:
         raise SpecError("which parameter? Give --param NAME=GRID, or a sweep block in the spec")
     if not texts:
@@ -119,17 +142,17 @@ def _named(text: str, factor: int, block: Mapping[str, Any]) -> list[_Asked]:
         raise SpecError(f"--param {shown(name)}: {error}") from None
 
 
-def _axis(item: _Asked, spec: RunSpec, scalars: Mapping[str, str]) -> Axis:
+def _axis(item: _Asked, document: Node, scalars: Mapping[str, str]) -> Axis:
     try:
         target, kind = _target(item.name, scalars)
     except SpecError as error:
-        raise item.refused(spec, str(error)) from None
+        raise item.refused(document, str(error)) from None
     if kind == "parameter" and not _of_numbers(item.grid):
         message = f"a parameter of the model takes numbers (got {shown(item.grid.text)})"
-        raise item.refused(spec, message, at_key=False)
+        raise item.refused(document, message, at_key=False)
     origin = None
     if item.key:
-        here = spec.problem(("sweep", "parameters", item.key), "")
+        here = _in_block(document, item.key)
         origin = ChangeOrigin(here.place, here.path)
     return Axis(item.bare, target, kind, item.grid, item.factor, origin)
 
@@ -138,7 +161,7 @@ def _repeated(columns: Sequence[Sequence[Value]]) -> str:
     """Return the first point of a factor that stands there before, 1 and 1.0 being the same; nothing if none does."""
     seen = set()
     for point in zip(*columns, strict=True):
-        key = tuple(grids.as_text(value) if isinstance(value, str | bool | list) else value for value in point)
+        key = tuple(grids.as_text(value) if isinstance(value, str | bool | list | dict) else value for value in point)
         if key in seen:
             return ",".join(map(grids.as_text, point))
         seen.add(key)
@@ -227,14 +250,26 @@ def grid_points(found: Sequence[Axis]) -> NDArray[np.float64]:
 
 def along(found: Sequence[Axis]) -> list[Trial]:
     """Return the runs of the product of key axes, the last fastest."""
-    names, targets = [axis.name for axis in found], [axis.target for axis in found]
-    origins = {axis.target: axis.origin for axis in found if axis.origin is not None}
-    return [
-        Trial(
-            ",".join(f"{name}={grids.as_text(value)}" for name, value in zip(names, values, strict=True)),
-            tuple(grids.as_text(value) if value is None or isinstance(value, list) else value for value in values),
-            tuple(zip(targets, values, strict=True)),
-            origins,
-        )
-        for values in product_of(found)
-    ]
+    return [_trial_at(found, values) for values in product_of(found)]
+
+
+def with_each_value(found: Sequence[Axis], most: int) -> list[Trial]:
+    """Return runs at the values of key axes, up to so many of each: a diagonal of their product.
+
+    >>> a, b = grids.parse("1"), grids.parse("2,3")
+    >>> [trial.label for trial in with_each_value([Axis("a", "a", "key", a), Axis("b", "b", "key", b, 1)], 10)]
+    ['a=1,b=2', 'a=1,b=3']
+    """
+    columns = [axis.grid.values()[:most] for axis in found]
+    longest = max(map(len, columns))
+    return [_trial_at(found, [column[min(k, len(column) - 1)] for column in columns]) for k in range(longest)]
+
+
+def _trial_at(found: Sequence[Axis], values: Sequence[Value]) -> Trial:
+    """Return the run at one value of each key axis."""
+    return Trial(
+        ",".join(f"{axis.name}={grids.as_text(value)}" for axis, value in zip(found, values, strict=True)),
+        tuple(grids.as_text(value) if value is None or isinstance(value, list | dict) else value for value in values),
+        tuple((axis.target, value) for axis, value in zip(found, values, strict=True)),
+        {axis.target: axis.origin for axis in found if axis.origin is not None},
+    )

@@ -20,7 +20,7 @@ from gdcli.spec.data_sections import MAX_SEED
 from gdcli.spec.document import read_value
 from gdcli.spec.nodes import Node
 from gdcli.spec.overrides import COMMAND_LINE
-from gdcli.spec.sections import Batch, RunSpec
+from gdcli.spec.sections import Batch, RunSpec, mode_of
 from gdcli.spec.signature import arguments
 from gdcli.zoo.optimizers import OPTIMIZERS
 
@@ -89,7 +89,7 @@ def batches(text: str, spec: RunSpec) -> dict[str, dict[str, Any]]:
             raise SpecError(f"--batches: unknown mode '{mode}'. {nearest(mode, ('full', 'stochastic', 'mini-batch'))}")
         if colon and (mode != "mini-batch" or not size.isdecimal() or int(size) < 1):
             raise SpecError(f"--batches: '{label}' is not mini-batch:SIZE with a size of at least 1")
-        of_spec = own if own.get("mode") == mode else {}
+        of_spec = own if spec.batch.mode == mode else {}
         found[label] = {"mode": mode, **of_spec, **({"size": int(size)} if colon else {})}
     return found
 
@@ -108,7 +108,7 @@ def rows(
     """
     given = {path: node.plain() for _, path, node in overrides}
     chosen, cuts = _asked(spec, by_optimizer, by_batch)
-    found = []
+    found, own = [], list[bool]()
     for (label, row), (cut_label, cut) in product(chosen.items() or [("", None)], cuts.items() or [("", None)]):
         changes: list[tuple[str, Any]] = []
         origins: dict[str, ChangeOrigin] = {}
@@ -119,12 +119,18 @@ def rows(
             changes.append(("optimizer", settings))
             if by_optimizer is None and entry is not None:
                 origins["optimizer"] = ChangeOrigin(entry.place, f"compare.optimizers.{label}")
+        own.append(document.find(("compare", "optimizers", label, "lr")) is not None)
         if cut is not None:
             changes.append(("batch", cut))
         name = " ".join(filter(None, (label, cut_label)))
         found.append(Trial(name, (name, lr, lr_from), tuple(changes), origins))
-    found = with_overrides(found, overrides)
-    return found if "optimizer.lr" not in given else [_with_lr(trial, given["optimizer.lr"]) for trial in found]
+    found = with_overrides(found, overrides, document)
+    if "optimizer.lr" not in given:
+        return found
+    return [
+        trial if names_lr else _with_lr(trial, given["optimizer.lr"])
+        for trial, names_lr in zip(found, own, strict=True)
+    ]
 
 
 def _with_lr(trial: Trial, lr: Any) -> Trial:
@@ -141,10 +147,10 @@ def _asked(
     """Return optimizers and batch modes by label; neither's own is empty: the spec's then."""
     block = spec.compare
     chosen = optimizers(by_optimizer, spec) if by_optimizer is not None else {}
-    cuts = _labelled(spec, [*batches(by_batch, spec).items()]) if by_batch is not None else {}
+    cuts = _labelled(spec, [*batches(by_batch, spec).items()], of_block=False) if by_batch is not None else {}
     if by_optimizer is None and by_batch is None and block is not None:
         chosen = {label: _of_block(label, entry, {}) for label, entry in block.optimizers.items()}
-        cuts = _labelled(spec, [(_batch_label(entry), entry) for entry in map(_batch, block.batches)])
+        cuts = _labelled(spec, [(_batch_label(entry), entry) for entry in map(_batch, block.batches)], of_block=True)
     elif by_optimizer is None and spec.optimizer is None and block is not None and block.optimizers:
         label, entry = next(iter(block.optimizers.items()))
         chosen = {label: _of_block(label, entry, {})}
@@ -163,28 +169,32 @@ def _batch(value: Any) -> dict[str, Any]:
     return {"mode": value} if isinstance(value, str) else dict(value)
 
 
-def _labelled(spec: RunSpec, entries: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+def _labelled(
+    spec: RunSpec, entries: Sequence[tuple[str, dict[str, Any]]], *, of_block: bool
+) -> dict[str, dict[str, Any]]:
     """Return batches by labels of their own, which say whether they are shuffled where that differs.
 
-    Raises SpecError for one that is there twice.
+    Raises SpecError for one that is there twice, in the compare block or on the command line.
     """
     checked = [Batch.model_validate(entry) for _, entry in entries]
     differ = len({batch.shuffles for batch in checked if batch.mode != "full"}) > 1
     found: dict[str, dict[str, Any]] = {}
-    for k, (batch, (label, entry)) in enumerate(zip(checked, entries, strict=True)):
-        label += " drop_last" if batch.drop_last else ""
+    for k, (batch, (given, entry)) in enumerate(zip(checked, entries, strict=True)):
+        label = f"{given} drop_last" if batch.drop_last else given
         label += f" accumulate {batch.accumulate}" if batch.accumulate > 1 else ""
         if differ and batch.mode != "full":
             label += " shuffled" if batch.shuffles else " unshuffled"
-        if label in found:
-            raise SpecError(spec.problem(("compare", "batches", k), "stands there twice"))
+        if label in found or batch in checked[:k]:
+            if of_block:
+                raise SpecError(spec.problem(("compare", "batches", k), "stands there twice"))
+            raise SpecError(f"--batches: '{given}' is the batch of '{entries[checked.index(batch)][0]}'")
         found[label] = entry
     return found
 
 
 def _batch_label(entry: Mapping[str, Any]) -> str:
     size = f":{entry['size']}" if "size" in entry else ""
-    return f"{entry.get('mode', 'mini-batch' if size else 'full')}{size}"
+    return f"{entry.get('mode', mode_of(entry))}{size}"
 
 
 # --- learning rates to try, and seeds ---------------------------------------------------------------------------------

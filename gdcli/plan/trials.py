@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from gdcli.errors import Place, Problem, SpecError
 from gdcli.spec.load import Loaded, respecified
 from gdcli.spec.nodes import Node
-from gdcli.spec.overrides import HERE, as_node, put, steps_of, takes
+from gdcli.spec.overrides import HERE, as_node, has_place, put, steps_of, takes
 from gdcli.spec.schema import RESPECIFIED, respec, respecified_key
 from gdcli.spec.sections import RunSpec
 
@@ -39,6 +39,18 @@ class Trial:
         """Return the run with more in its label, one more value and more changes."""
         return Trial(self.label + label, (*self.values, value), (*self.changes, *changes), self.origins)
 
+    def put_into(self, document: Node) -> Node:
+        """Return the document with the changes; choices come first: `optimizer=adam` does not undo `optimizer.lr`."""
+        for path, value in sorted(self.changes, key=lambda change: change[0].count(".")):
+            document = put(document, steps_of(path), as_node(value, HERE), HERE)
+        return document
+
+    def told(self, error: SpecError) -> SpecError:
+        """Return an error of the run's spec with its problems at the keys of the file that ask for the changes."""
+        if not self.origins or not error.problems:
+            return error
+        return SpecError([_moved(problem, self.origins) for problem in error.problems])
+
 
 def in_folds(trials: Sequence[Trial], folds: Sequence[int], mark: str) -> list[Trial]:
     """Return each trial once for each fold, the folds fastest; as they are where there is none."""
@@ -47,18 +59,18 @@ def in_folds(trials: Sequence[Trial], folds: Sequence[int], mark: str) -> list[T
     return [trial.also(f"{mark}fold={fold}", fold, ("data.fold", fold)) for trial in trials for fold in folds]
 
 
-def with_overrides(trials: Sequence[Trial], overrides: Sequence[tuple[str, str, Node]]) -> list[Trial]:
+def with_overrides(trials: Sequence[Trial], overrides: Sequence[tuple[str, str, Node]], document: Node) -> list[Trial]:
     """Return the trials with what the command line puts below their choices: `lr=0.1` reaches each optimizer's row.
 
-    A value reaches every trial whose choice takes it and does not name it itself. Raises SpecError for one that
-    reaches none.
+    A value reaches every trial whose choice takes it and does not name it itself; where no trial changes anything there
+    it stands in the document. Raises SpecError for one that reaches none.
     """
     found = list(trials)
     for key, path, node in overrides:
         value = node.plain()
         below = [_below(trial, path, value) for trial in trials]
-        if any(takes_it is None for takes_it in below):
-            continue  # nothing above it changes: it stands where the document has it
+        if None in below and has_place(document, path):
+            continue
         if not any(below):
             raise SpecError(f"{key}={node.text}: no run takes it: each names its own, or has no such setting")
         found = [
@@ -69,8 +81,10 @@ def with_overrides(trials: Sequence[Trial], overrides: Sequence[tuple[str, str, 
 
 
 def _below(trial: Trial, path: str, value: Any) -> bool | None:
-    """Say whether the change that a path lies below takes a value there; None where no change is above it."""
+    """Say whether the change at a path, or above it, takes a value there; None where there is no such change."""
     for changed, choice in trial.changes:
+        if path == changed:
+            return None if value is None else False  # to take a key away first, as ~loss does, is no value
         if path.startswith(f"{changed}."):
             head, *rest = steps_of(path)[len(steps_of(changed)) :]
             names_it = isinstance(choice, dict) and head in choice and not rest
@@ -79,9 +93,9 @@ def _below(trial: Trial, path: str, value: Any) -> bool | None:
 
 
 class Parse(Protocol):
-    """Makes a spec of a document; of one run of many, with the paths of the keys that are its own."""
+    """Makes a spec of a document, ``alone`` or one of many."""
 
-    def __call__(self, document: Node, /, *, changed: Collection[str] | None = None) -> RunSpec:
+    def __call__(self, document: Node, /, *, alone: bool) -> RunSpec:
         """Raise SpecError with every problem."""
 
 
@@ -101,23 +115,18 @@ class SpecFactory:
         try:
             return self.at(point.changes)
         except SpecError as error:
-            if not point.origins or not error.problems:
-                raise
-            raise SpecError([_moved(problem, point.origins) for problem in error.problems]) from None
+            raise point.told(error) from None
 
     def at(self, changes: Sequence[tuple[str, Any]]) -> Loaded:
         """Return the spec with these changes and its data.
 
         Raises SpecError with all problems, those of the changes at ``command line``.
         """
-        document = self._document
-        changes = sorted(changes, key=lambda change: change[0].count("."))  # optimizer=adam does not undo optimizer.lr
-        for path, value in changes:
-            document = put(document, steps_of(path), as_node(value, HERE), HERE)
+        document = Trial("", (), tuple(changes)).put_into(self._document)
         changed = [path for path, _ in changes]
         keys = set(map(respecified_key, changed))
         if not keys.issubset(RESPECIFIED) or (self._base.spec.data is None and "data.seed" in keys):
-            return self._load(self._parse(document, changed=changed))
+            return self._load(self._parse(document, alone=False))
         spec = respec(self._base.spec, document, changed)
         return respecified(self._with_data(spec), spec)
 

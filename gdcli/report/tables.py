@@ -30,11 +30,13 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def number(value: Any) -> str:
     """Return a value as a table shows it: six significant digits, a dash for nothing, no text that acts.
 
-    >>> number(0.123456789), number(None), number(float("nan")), number(12)
-    ('0.123457', '-', '-', '12')
+    >>> number(0.123456789), number(None), number(float("nan")), number(12), number(True)
+    ('0.123457', '-', '-', '12', 'true')
     """
     if value is None or (isinstance(value, float) and not isfinite(value)):
         return "-"
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:.6g}" if isinstance(value, float) else visible(str(value))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gdcli.engine.batches import each_step_has_the_whole_loss
 from gdcli.engine.closed_form import Solution, compared_names, solve
 from gdcli.engine.evaluation import metric_names
 from gdcli.errors import GdcliError
@@ -19,7 +20,6 @@ from gdcli.runner.record_run import Finished
 from gdcli.spec.load import Loaded
 from gdcli.storage import partial_results
 from gdcli.storage.record import status_of
-from gdcli.zoo.models import differs_in_training
 
 FOLDERS = 100
 """Up to this many runs, each has a sub-folder."""
@@ -117,22 +117,19 @@ class Collector:
     """What is captured of runs of one structure, from their blocks."""
 
     def __init__(self, capture: Capture, runs: Sequence[PlannedRun]) -> None:
-        loaded = runs[0].loaded
-        batch, samples = loaded.spec.batch, loaded.samples
         self.capture, self.runs = capture, runs
-        self.full_batch = batch.steps(samples) == 1 and not (batch.shuffles and samples)
-        self.full_batch &= not differs_in_training(loaded.architecture)
+        self.whole_loss = each_step_has_the_whole_loss(runs[0].loaded)
         self.columns = {"parameters"} if capture.path else set()
-        if capture.target is not None and not self.full_batch:
+        if capture.target is not None and not self.whole_loss:
             self.columns.add("full_loss")
         self.states: list[list[NDArray[np.float64]]] = [[] for _ in runs]  # of each run, the parameters after its steps
         self._solutions: dict[int, Solution] = {}
         self.hits: list[int | None] = [None] * len(runs)  # after how many steps the whole set's loss was at the target
 
     def block(self, block: Block) -> None:
-        """Take a block's columns. With full batches each step's loss is the whole set's before its update."""
+        """Take a block's columns. Each step's loss may be the whole set's before its update."""
         target = self.capture.target
-        losses, before = (block.loss, 1) if self.full_batch else (block.full_loss, 0)
+        losses, before = (block.loss, 1) if self.whole_loss else (block.full_loss, 0)
         for run, count in enumerate(block.count.tolist()) if self.columns or target is not None else ():
             if self.capture.path and block.parameters is not None:
                 self.states[run].append(block.parameters[:count, run].astype(np.float64))
@@ -146,7 +143,7 @@ class Collector:
         run, capture, hit, path = self.runs[k], self.capture, self.hits[k], None
         diverged = outcome.status == "diverged"
         if capture.target is not None:
-            if self.full_batch and finished is not None:  # of the steps before a checkpoint too
+            if self.whole_loss and finished is not None:  # of the steps before a checkpoint too
                 hit = _first_at(finished.losses, capture.target)
             if hit is None and not diverged and outcome.loss <= capture.target:
                 hit = outcome.steps

@@ -53,6 +53,11 @@ class Finished:
     prediction: Prediction | None = None  # that the style has no place for
     epochs: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)  # columns of epochs.csv, [E] each
 
+    def predictions(self) -> list[str]:
+        """Return the lines of the predictions before and after training that the style has no place for."""
+        before, after = self.start.prediction, self.prediction
+        return [] if before is None or after is None else [before.text("before"), after.text("after")]
+
     def summary(self) -> dict[str, Any]:
         """Return what summary.json holds: no times."""
         outcome = self.outcome

@@ -59,7 +59,10 @@ def filled_in(spec: RunSpec) -> dict[str, Any]:
 def _leave_out(found: dict[str, Any], path: Path) -> None:
     *above, last = path
     for step in above:
-        found = found.get(str(step), {})
+        within = found.get(str(step))
+        if not isinstance(within, dict):  # an entry of a list stays as it is
+            return
+        found = within
     found.pop(str(last), None)
 
 

@@ -5,7 +5,7 @@ A key at its default is no question. What another command reads, or another numb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -21,20 +21,28 @@ from gdcli.zoo.optimizers import OPTIMIZERS
 from gdcli.zoo.schedulers import SCHEDULERS
 
 
-def require_effects(spec: RunSpec, changed: Collection[str] | None = None) -> None:
-    """Raise SpecError for keys without effect; of one run of many only for those that it changes, by dotted path.
-
-    The others have their effect in other runs: a sweep over layers has an activation for those with a hidden one.
-    """
-    found = list(without_effect(spec)) if changed is None or changed else []
-    if changed is not None:
-        found = [each for each in found if any(_lies_below(each.path, path) for path in changed)]
-    if found:
+def require_effects(spec: RunSpec) -> None:
+    """Raise SpecError for keys without effect."""
+    if found := list(without_effect(spec)):
         raise SpecError(problems_at(spec.document, found))
 
 
-def _lies_below(path: Path, above: str) -> bool:
-    return f"{'.'.join(map(str, path))}.".startswith(f"{above}.")
+def idle_in_all(specs: Sequence[RunSpec]) -> Iterator[tuple[int, Complaint]]:
+    """Yield the keys without effect in any of the specs that have the same value there, each once, with a spec's index.
+
+    A sweep over layers has an activation for those with a hidden one.
+    """
+    idle = [{complaint.path: complaint for complaint in without_effect(spec)} for spec in specs]
+    for path in {path: None for complaints in idle for path in complaints}:
+        given = [_given(spec, path) for spec in specs]
+        active = {value for value, complaints in zip(given, idle, strict=True) if path not in complaints}
+        without = [k for k, complaints in enumerate(idle) if path in complaints and given[k] not in active]
+        yield from ((k, idle[k][path]) for k in without[:1])
+
+
+def _given(spec: RunSpec, path: Path) -> str:
+    node = spec.document.find(path)
+    return "" if node is None else repr(node.plain())
 
 
 def without_effect(spec: RunSpec) -> Iterator[Complaint]:

@@ -32,15 +32,15 @@ def shaped(spec: RunSpec, model: Architecture, training: Table | None, found: li
     return replace(model, shape=shape)
 
 
-def problems(spec: RunSpec, tables: Sequence[Table], model: Architecture) -> list[Problem]:
-    """Return what does not fit: ``tables`` are the training rows, and those held out."""
-    if not tables or spec.loss is None:
+def problems(spec: RunSpec, training: Table | None, tables: Sequence[Table], model: Architecture) -> list[Problem]:
+    """Return what does not fit: ``tables`` are all rows of the source, and of each other file, in their order there."""
+    if training is None or spec.loss is None:
         return []
     found = next(filter(None, (list(preconditions.problems(spec, table, model)) for table in tables)), [])
-    found += class_weights.problems(spec, tables[0], model)
+    found += class_weights.problems(spec, training, model)
     if not isinstance(model, Chain) or found:
         return found
-    features = tables[0].x.shape[1]
+    features = training.x.shape[1]
     inputs, outputs = (model.layers[0].inputs, model.layers[-1].outputs) if model.layers else (features, features)
     if inputs != features:
         path: Path = ("model", "layers", 0) if spec.model.name == "mlp" else ("model", "in_features")

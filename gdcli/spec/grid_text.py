@@ -12,13 +12,14 @@ from gdcli.errors import SpecError
 from gdcli.spec.document import read_value
 from gdcli.spec.scalars import FLOAT, UnreadableError, bad_characters, named, resolve, shown
 
-Value = float | int | str | bool | list[Any] | None
+Value = float | int | str | bool | list[Any] | dict[str, Any] | None
 
 FORMS = "Forms: 0.1,0.01 or 0:4.1:0.1 or range(0,4.1,0.1) or linspace(0,4,41) or logspace(-4,-1,4) or [2,4,2],[2,8,2]"
 MAX_TEXT = 10_000
 MAX_NUMBER = 100  # characters of one number, so that exact arithmetic stays instant
 _NAMED = re.compile(r"\s*([A-Za-z0-9_*?][\w.:*?-]*(?:\[[^\]=]*\][\w.:*?-]*)*)\s*=(.*)", re.DOTALL)
-_CLOSES = {")": "(", "]": "["}
+_CLOSES = {")": "(", "]": "[", "}": "{"}
+_TOKENS = re.compile(r"""(?<![^\s(\[{,:=])(?:"(?:[^"\\]|\\.)*"|'[^']*')|.""", re.DOTALL)  # a quoted text, or a letter
 
 
 def refusal(message: str, text: str, hint: str = "") -> SpecError:
@@ -39,12 +40,13 @@ def checked(text: str) -> str:
 
 
 def split(text: str, whole: str) -> list[str]:
-    """Split at the commas outside of brackets; the whole is what a message shows."""
+    """Split at the commas outside of brackets and quotes; the whole is what a message shows."""
     parts, opened = [""], ""
-    for character in text:
-        if character in "([":
+    for token in _TOKENS.finditer(text):
+        character = token[0]
+        if character in "([{":
             opened += character
-        elif character in ")]":
+        elif character in ")]}":
             if not opened.endswith(_CLOSES[character]):
                 raise refusal(f"the bracket '{character}' closes nothing", whole)
             opened = opened[:-1]
@@ -76,8 +78,8 @@ def named_parts(text: str, whole: str) -> Iterator[tuple[str, str]]:
 
 
 def word(part: str, text: str) -> Value:
-    """Return the value of a word as YAML has it: a text, a number, true, false, null, or a list in brackets."""
-    if part.startswith("["):
+    """Return the value of a word as YAML has it, a list or a mapping in brackets and a text in quotes too."""
+    if part[0] in "[{\"'":
         return scalar(read_value(part, "grid").plain(), text)
     if re.search(r"[()\[\]{}\"'=]", part):
         raise refusal(f"'{shown(part)}' is neither a number nor a word", text, FORMS)
@@ -92,8 +94,10 @@ def scalar(value: Any, text: str | None = None) -> Value:
     got = str(value) if text is None else text
     if isinstance(value, list | tuple):
         return [scalar(item, text) for item in value]
+    if isinstance(value, dict):
+        return {key: scalar(item, text) for key, item in value.items()}
     if value is not None and not isinstance(value, bool | int | float | str):
-        raise refusal("a grid holds numbers, words, true, false, null and lists of them", got)
+        raise refusal("a grid holds numbers, words, true, false, null, lists and mappings of them", got)
     not_finite = isinstance(value, str) and value.lower() in ("nan", "inf", "+inf", "-inf", "infinity", "-infinity")
     if not_finite or (isinstance(value, float) and not math.isfinite(value)):
         raise refusal("a number must be finite", got)

@@ -90,12 +90,14 @@ def _joined(grids: Sequence[Grid]) -> list[Value]:
 def as_text(value: Value) -> str:
     """Return a value as a label has it.
 
-    >>> as_text([2, 4, 2]), as_text(None), as_text(0.1), as_text(True)
-    ('[2,4,2]', 'null', '0.1', 'True')
+    >>> as_text([2, 4, 2]), as_text(None), as_text(0.1), as_text(True), as_text({"name": "step", "gamma": 0.5})
+    ('[2,4,2]', 'null', '0.1', 'true', '{name: step,gamma: 0.5}')
     """
     if isinstance(value, list):
         return f"[{','.join(map(as_text, value))}]"
-    return "null" if value is None else str(value)
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}: {as_text(item)}' for key, item in value.items())}}}"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def parse_zip(text: str) -> dict[str, Grid]:
@@ -183,8 +185,7 @@ def _vectorised(build: Callable[[], list[Value]]) -> NDArray[np.float64] | None:
 def _list(values: list[Value], text: str = "") -> Grid:
     if not values:
         raise SpecError(f"the grid is empty. {FORMS}")
-    texts = (str(value).lower() if isinstance(value, bool) else as_text(value) for value in values)
-    return Grid(len(values), text or ",".join(texts), partial(list, values))
+    return Grid(len(values), text or ",".join(map(as_text, values)), partial(list, values))
 
 
 def _call(name: str, inside: str, text: str) -> Grid:
@@ -291,7 +292,6 @@ _FUNCTIONS: dict[str, Callable[[Sequence[str], str], Grid]] = {
 # ---- the spec's mapping -----------------------------------------------------------------------------------------
 
 _KEYS = ("min", "max", "count", "distribution", "seed")
-_DISTRIBUTIONS = ("grid", "log_grid", "int_grid", "uniform", "log_uniform_values", "int_uniform")
 
 
 def _values(value: dict[str, Any]) -> Grid:
@@ -307,45 +307,18 @@ def _distribution(value: dict[str, Any]) -> Grid:
     name = value.get("distribution", "grid")
     if not isinstance(name, str) or name not in _DISTRIBUTIONS:
         raise SpecError(f"no distribution is called '{shown(str(name))}'. {nearest(str(name), _DISTRIBUTIONS)}")
+    make, called = _DISTRIBUTIONS[name]
     needed = _KEYS[:2] if name == "int_grid" else _KEYS[:3]
     if missing := [key for key in needed if key not in value]:
         raise SpecError(f"the grid's key '{missing[0]}' is missing. Write {{min: 0, max: 1, count: 11}}")
-    if "seed" in value and name.endswith("grid"):
-        raise SpecError(f"a {name} draws nothing: no 'seed' beside it. Draws: {', '.join(_DISTRIBUTIONS[3:])}")
+    if "seed" in value and name not in _DRAWN:
+        raise SpecError(f"a {name} draws nothing: no 'seed' beside it. Draws: {', '.join(_DRAWN)}")
     parts = [_number_text(value[key], key) for key in ("min", "max", "count") if key in value]
-    text = f"{name}({','.join(parts)})"
-    if float(parts[0]) > float(parts[1]):
+    seed = [_number_text(value.get("seed", 0), "seed")] if name in _DRAWN else []
+    text = f"{called}({','.join([*parts, *(f'seed={each}' for each in seed)])})"
+    if number(parts[0], text) > number(parts[1], text):
         raise refusal("min is above max", text)
-    if name == "int_grid":
-        return _int_grid(parts, text)
-    if name.endswith("grid"):
-        return _linspace(parts, f"linspace{text[4:]}") if name == "grid" else _geomspace(parts, f"geomspace{text[8:]}")
-    return _drawn(name, parts, _number_text(value.get("seed", 0), "seed"))
-
-
-def _drawn(name: str, parts: Sequence[str], seed: str) -> Grid:
-    """Return random draws between two ends: even on the values, on their logarithms, or of the integers."""
-    text = f"{name}({','.join(parts)},seed={seed})"
-    (low, high), count, drawn = (number(part, text) for part in parts[:2]), count_of(parts[2], text), number(seed, text)
-    if drawn < 0 or drawn != int(drawn):
-        raise refusal("the seed must be an integer of at least 0", text)
-    if name == "log_uniform_values" and low <= 0:
-        raise refusal("min must be above 0", text)
-    if name == "int_uniform" and (low != int(low) or high != int(high)):
-        raise refusal(_INTEGER_ENDS.format(name=name), text)
-    return Grid(count, text, partial(_draws, name, float(low), float(high), count, int(drawn)))
-
-
-def _draws(name: str, low: float, high: float, count: int, seed: int) -> list[Value]:
-    generator = np.random.default_rng(seed)
-    if name == "int_uniform":
-        return [*generator.integers(int(low), int(high), count, endpoint=True).tolist()]
-    if name == "uniform":
-        return [*generator.uniform(low, high, count).tolist()]
-    return [*np.clip(np.exp(generator.uniform(math.log(low), math.log(high), count)), low, high).tolist()]
-
-
-_INTEGER_ENDS = "min and max of {name} must be integers"
+    return make([*parts, *seed], text)
 
 
 def _number_text(value: Any, key: str) -> str:
@@ -355,16 +328,71 @@ def _number_text(value: Any, key: str) -> str:
 
 
 def _int_grid(parts: Sequence[str], text: str) -> Grid:
+    """min, max, count: evenly spaced and rounded; all integers without a count."""
+    first, last, count = _integers(parts, text)
+    return Grid(count, text, partial(_rounded, first, last, count))
+
+
+def _integers(parts: Sequence[str], text: str) -> tuple[int, int, int]:
+    """Return the ends and how many integers of those between them."""
     low, high = (number(part, text) for part in parts[:2])
     if low != int(low) or high != int(high):
-        raise refusal(_INTEGER_ENDS.format(name="int_grid"), text)
-    first, last = int(low), int(high)
-    count = count_of(parts[2], text) if len(parts) == 3 else last - first + 1
-    if count > last - first + 1:
-        raise refusal(f"there are only {last - first + 1:,} integers from min to max", text)
-    return Grid(count, text, partial(_rounded, first, last, count))
+        raise refusal("min and max must be integers", text)
+    there = int(high) - int(low) + 1
+    count = count_of(parts[2], text) if len(parts) > 2 else there
+    if count > there:
+        raise refusal(f"there are only {there:,} integers from min to max", text, "An int_grid without a count has all")
+    return int(low), int(high), count
 
 
 def _rounded(first: int, last: int, count: int) -> list[Value]:
     gaps = max(count - 1, 1)
     return [first + (2 * (last - first) * i + gaps) // (2 * gaps) for i in range(count)]
+
+
+def _uniform(parts: Sequence[str], text: str, *, log: bool = False) -> Grid:
+    """min, max, count, seed: random draws, even on the values, or on their logarithms."""
+    low, high, count = _ends(parts[:3], text, "")
+    if log and low <= 0:
+        raise refusal("min must be above 0", text)
+    if math.isinf(float(high) - float(low)):
+        raise refusal("from min to max is further than a float64 goes", text)
+    return Grid(count, text, partial(_draws, float(low), float(high), count, _seed(parts[3], text), log=log))
+
+
+def _int_uniform(parts: Sequence[str], text: str) -> Grid:
+    """min, max, count, seed: random integers, none twice."""
+    low, high, count = _integers(parts[:3], text)
+    if low < -(2**63) or high >= 2**63:
+        raise refusal("min and max must be integers of 64 bits", text)
+    return Grid(count, text, partial(_int_draws, low, high, count, _seed(parts[3], text)))
+
+
+def _seed(part: str, text: str) -> int:
+    seed = number(part, text)
+    if seed < 0 or seed != int(seed):
+        raise refusal("the seed must be an integer of at least 0", text)
+    return int(seed)
+
+
+def _draws(low: float, high: float, count: int, seed: int, *, log: bool) -> list[Value]:
+    generator = np.random.default_rng(seed)
+    if not log:
+        return [*generator.uniform(low, high, count).tolist()]
+    return [*np.clip(np.exp(generator.uniform(math.log(low), math.log(high), count)), low, high).tolist()]
+
+
+def _int_draws(low: int, high: int, count: int, seed: int) -> list[Value]:
+    generator, found = np.random.default_rng(seed), dict[Value, None]()
+    while len(found) < count:  # what was drawn before is drawn again
+        found |= dict.fromkeys(generator.integers(low, high, count, endpoint=True).tolist())
+    return list(found)[:count]
+
+
+_DISTRIBUTIONS: dict[str, tuple[Callable[[Sequence[str], str], Grid], str]] = {
+    "grid": (_linspace, "linspace"), "log_grid": (_geomspace, "geomspace"), "int_grid": (_int_grid, "int_grid"),
+    "uniform": (_uniform, "uniform"), "log_uniform_values": (partial(_uniform, log=True), "log_uniform_values"),
+    "int_uniform": (_int_uniform, "int_uniform"),
+}  # fmt: skip
+"""By name, what makes the grid of the numbers' texts, and what its own text calls it."""
+_DRAWN = ("uniform", "log_uniform_values", "int_uniform")

@@ -210,7 +210,12 @@ def _model(definitions: _Definitions) -> Schema:
                 {"type": "string", "enum": list(INIT_NAMES)},
                 {"$ref": "#/$defs/numbers"},
                 *(
-                    {"type": "object", "properties": {name: _PAIR}, "required": [name], "additionalProperties": False}
+                    {
+                        "type": "object",
+                        "properties": {name: dict(_PAIR)},
+                        "required": [name],
+                        "additionalProperties": False,
+                    }
                     for name in ("normal", "uniform")
                 ),
             ],

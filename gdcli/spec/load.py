@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -108,9 +108,7 @@ def load(
     architecture = _architecture(spec, training, problems)
     if problems or architecture is None:
         raise SpecError(problems)
-    notes = [] if rows is None else [spec.problem(path, what) for path, what in rows.notes]
-    warnings = tuple(map(str, (*notes, *_warnings(spec, training, architecture))))
-    loaded = Loaded(spec, training, None, architecture, warnings, bounded=bounded, cores=cores)
+    loaded = Loaded(spec, training, None, architecture, (), bounded=bounded, cores=cores)
     if rows is not None:
         loaded = replace(
             loaded, validation=rows.validation, test=rows.test, preprocessing=rows.preprocessing, files=rows.files,
@@ -119,7 +117,9 @@ def load(
     if spec.model.weights is not None:
         weights = starting.weights_for(spec, architecture, base, moved)
         loaded = replace(loaded, spec=starting.with_digest(spec, weights), weights=weights)
-    problems += fits.problems(spec, loaded.tables, architecture)
+    is_identity = isinstance(architecture, Chain) and not architecture.layers
+    checked = [] if rows is None else rows.sources(whole_rows=is_identity)
+    problems += fits.problems(spec, training, checked, architecture)
     if not isinstance(architecture, Stack):  # torch's own layers are checked when they are built
         problems += name_problems(spec, architecture.shapes)
     problems += [*_engine(loaded), *_style(loaded)]
@@ -127,7 +127,8 @@ def load(
     if bounded:
         problems += [*_too_large(loaded), *_too_long(loaded)]
     _refuse(problems)
-    return loaded
+    notes = [] if rows is None else [spec.problem(path, what) for path, what in rows.notes]
+    return replace(loaded, warnings=tuple(dict.fromkeys(map(str, (*notes, *_warnings(loaded, checked))))))
 
 
 def _refuse(problems: list[Problem]) -> None:
@@ -264,11 +265,13 @@ def _too_long(loaded: Loaded) -> Iterator[Problem]:
         yield spec.problem(("epochs",), f"{what} {sizes.gigabytes(sizes.MAX_RECORD)}", hint)
 
 
-def _warnings(spec: RunSpec, training: Table | None, model: Architecture) -> Iterator[Problem]:
-    if training is None or spec.loss is None:
+def _warnings(loaded: Loaded, checked: Sequence[Table]) -> Iterator[Problem]:
+    spec = loaded.spec
+    if not checked or spec.loss is None:
         return
     rows = spec.batch.size * spec.batch.accumulate
-    if spec.batch.mode == "mini-batch" and rows > len(training.x):
-        what = f"{rows} rows a step, the data have {len(training.x)}: one step an epoch"
-        yield spec.problem(("batch", "size" if spec.batch.size > len(training.x) else "accumulate"), what)
-    yield from preconditions.warnings(spec, training, model)
+    if spec.batch.mode == "mini-batch" and rows > loaded.samples:
+        what = f"{rows} rows a step, the data have {loaded.samples}: one step an epoch"
+        yield spec.problem(("batch", "size" if spec.batch.size > loaded.samples else "accumulate"), what)
+    for table in checked:
+        yield from preconditions.warnings(spec, table, loaded.architecture)

@@ -14,7 +14,7 @@ from gdcli.spec.data_sections import DATA_KEYS
 from gdcli.spec.document import read_value
 from gdcli.spec.nodes import Entry, Node
 from gdcli.spec.scalars import shown, with_point
-from gdcli.spec.sections import INGREDIENTS, MODEL_KEYS, SECTIONS, Settings
+from gdcli.spec.sections import INGREDIENTS, MODEL_KEYS, SECTIONS, Settings, mode_of
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS
@@ -73,6 +73,8 @@ def resolve(name: str) -> str:
         raise SpecError(f"'{name}' could be {' or '.join(found)}. Write the whole path")
     if name.lower() in SYNONYMS:
         raise SpecError(f"unknown key '{shown(name)}'. Did you mean '{SYNONYMS[name.lower()]}'?")
+    if name in _keys_of(SCHEDULERS.values()):
+        raise SpecError(f"unknown key '{name}'. Did you mean 'scheduler.{name}'?")
     hint = nearest(name, {*keys, *(key.rsplit(".", 1)[-1] for key in keys)})
     if not hint.startswith("Did"):
         hint = nearest(name, [key for key in keys if "." not in key])
@@ -156,10 +158,15 @@ def parsed(overrides: Sequence[str], *, command: str = "run") -> list[tuple[str,
     return sorted(found, key=lambda item: len(steps_of(item[1])))
 
 
-def apply(document: Node, overrides: Sequence[str], *, command: str = "run") -> Node:
-    """Return the document with each ``key=value`` put in, at places on the command line. For errors see `parsed`."""
+def apply(document: Node, overrides: Sequence[str], *, command: str = "run", alone: bool = True) -> Node:
+    """Return the document with each ``key=value`` put in, at places on the command line. For errors see `parsed`.
+
+    One that is not ``alone``, of which many runs are made, does without those that its choices do not take.
+    """
     problems: list[Problem] = []
     for _, path, node in parsed(overrides, command=command):
+        if not (alone or has_place(document, path)):
+            continue
         try:
             document = put(document, steps_of(path), node, HERE)
         except SpecError as error:
@@ -187,12 +194,28 @@ def takes(path: str, choice: Any, key: str) -> bool:
     >>> takes("optimizer", "adam", "momentum"), takes("optimizer", {"name": "sgd"}, "momentum")
     (False, True)
     """
+    if choice is None:
+        return False
     tag = _SHORT.get(path, "name")
     name = str(choice.get(tag) if isinstance(choice, dict) else choice)
     if path == "batch":
         return name in ("mini-batch", "None") or (name, key) in _OF_OTHER_MODES
     table: Mapping[str, Any] = _TABLES.get(path, {})
     return name not in table or key in {"groups", *MODEL_KEYS, *_keys_of([table[name]])}
+
+
+def has_place(document: Node, path: str) -> bool:
+    """Say whether a document can hold a key: always, but for one that the choice above it, if any, does not take.
+
+    >>> from gdcli.spec.document import read
+    >>> [has_place(read("optimizer: adam", "f"), path) for path in ("optimizer.lr", "optimizer.momentum", "epochs")]
+    [True, False, True]
+    """
+    above, *below = steps_of(path)
+    if above not in _TABLES or not below or below[0] == _SHORT[above]:
+        return True
+    choice = document.find((above,))
+    return takes(above, None if choice is None else choice.plain(), below[0])
 
 
 _TABLES: dict[str, Mapping[str, Any]] = {
@@ -223,8 +246,10 @@ def put(node: Node, path: Sequence[str], value: Node, key: Place) -> Node:
 
 
 def _chosen(key: str, node: Node) -> object:
-    """Return the name in a mapping of a choice and its settings."""
+    """Return the name in a mapping of a choice and its settings; a batch without one has the mode of its keys."""
     named = node.find((_SHORT[key],)) if key in _SHORT else None
+    if named is None and key == "batch" and isinstance(node.value, dict):
+        return mode_of(node.value)
     return _NONE if named is None else named.value
 
 

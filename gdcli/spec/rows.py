@@ -43,6 +43,25 @@ class PreparedRows:
     preprocessing: Preprocessing
     notes: tuple[Note, ...] = ()
     files: Mapping[str, HeldOutFile] = field(default_factory=dict)  # by key, where they are and their digests
+    places: Mapping[str, Rows | None] = field(default_factory=dict)  # in the source, of each part that was drawn
+
+    def sources(self, *, whole_rows: bool) -> list[Table]:
+        """Return the table that the rows are from, in its order, and those of other files: for checks, and messages.
+
+        Of one that was split the targets alone are put together again, unless ``whole_rows``.
+        """
+        if self.places.get("training") is None:
+            return [table for table in (self.training, self.validation, self.test) if table is not None]
+        drawn = [(table, at) for name, at in self.places.items() if (table := getattr(self, name)) and at is not None]
+        others = [each for name in PARTS if (each := getattr(self, name)) and self.places.get(name) is None]
+        n, first = sum(len(table.y) for table, _ in drawn), self.training
+        y = np.empty((n, *first.y.shape[1:]), first.y.dtype)
+        x = np.empty((n, *first.x.shape[1:])) if whole_rows else first.x
+        for table, at in drawn:
+            y[at] = table.y
+            if whole_rows:
+                x[at] = table.x
+        return [replace(first, x=x, y=y), *others]
 
 
 def wants_classes(spec: RunSpec) -> bool:
@@ -342,7 +361,8 @@ def _finished(
     tables = {name: replace(table, x=x, y=ys[name]) for name, x in parts.items()}
     if not data.standardize and rows["training"] is None and parts["training"] is table.x:
         tables["training"] = table  # the same for all runs
-    return PreparedRows(tables["training"], tables.get("validation"), tables.get("test"), fitted, tuple(notes))
+    held_out = tables.get("validation"), tables.get("test")
+    return PreparedRows(tables["training"], *held_out, fitted, tuple(notes), places=rows)
 
 
 def _standardized(

@@ -42,14 +42,16 @@ from gdcli.zoo.optimizers import OPTIMIZERS
 from gdcli.zoo.schedulers import SCHEDULERS
 
 
-def parse(document: Node, stem: str, changed: Collection[str] | None = None) -> RunSpec:
+def parse(document: Node, stem: str, *, alone: bool = True) -> RunSpec:
     """Check a document and return the spec; ``stem`` is its name when it gives none.
 
-    ``changed`` are the keys of one run of many that are its own, by dotted path. Raises SpecError with every problem
-    of every section, or, where there is none, with the keys that have no effect.
+    One that is not ``alone``, but of one run of many or what many are made of, may have keys that have their effect in
+    other runs, and no optimizer. Raises SpecError with every problem of every section, or, where there is none, with
+    the keys that have no effect.
     """
-    spec = _Reading(document, stem, document.plain()).spec()
-    require_effects(spec, changed)
+    spec = _Reading(document, stem, document.plain(), alone=alone).spec()
+    if alone:
+        require_effects(spec)
     return spec
 
 
@@ -65,8 +67,8 @@ def respecified_key(path: str) -> str:
 def respec(spec: RunSpec, document: Node, changed: Collection[str]) -> RunSpec:
     """Return the spec of a document that differs from the spec's own below keys of RESPECIFIED alone.
 
-    Only those are checked, in microseconds whatever the size of the rest; ``changed`` are whole paths. Raises SpecError
-    with every problem.
+    Only those are checked, in microseconds whatever the size of the rest; ``changed`` are whole paths. Keys without
+    effect are none of its problems. Raises SpecError with every problem.
     """
     keys = {respecified_key(path) for path in changed}
     path = {key: key.split(".") for key in keys}
@@ -81,16 +83,14 @@ def respec(spec: RunSpec, document: Node, changed: Collection[str]) -> RunSpec:
     if "optimizer" in keys:
         changes["optimizer"] = reading.optimizer()
     reading.end()
-    found = replace_fields(spec, **changes)
-    require_effects(found, changed)
-    return found
+    return replace_fields(spec, **changes)
 
 
 class _Reading:
     """One reading of a document: sections are checked one by one, complaints collected."""
 
-    def __init__(self, document: Node, stem: str, raw: dict[str, Any]) -> None:
-        self.document, self.stem, self.raw = document, stem, raw
+    def __init__(self, document: Node, stem: str, raw: dict[str, Any], *, alone: bool = False) -> None:
+        self.document, self.stem, self.raw, self.alone = document, stem, raw, alone
         self.complaints: list[Complaint] = []
 
     def complain(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> None:
@@ -388,7 +388,7 @@ class _Reading:
             elif not objective and "model" in self.raw and key not in self.raw:
                 self.complain((key,), "is required, unless the model is an objective")
         no_update = self.raw.get("epochs", 1) == 0 or "sweep" in self.raw or "compare" in self.raw
-        if "optimizer" not in self.raw and not no_update:
+        if self.alone and "optimizer" not in self.raw and not no_update:
             self.complain(("optimizer",), "is required, unless epochs is 0")
         batch = self.raw.get("batch")
         if objective and batch not in (None, "full", {"mode": "full"}):

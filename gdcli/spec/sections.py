@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
 from typing import Annotated, Any, Literal
@@ -26,6 +26,11 @@ Positive = Annotated[float, Gt(0)]
 Count = Annotated[Integer, Ge(1)]
 
 
+def mode_of(keys: Collection[str]) -> str:
+    """Return the mode of a batch that gives none, by its keys."""
+    return "mini-batch" if "size" in keys else "full"
+
+
 class Batch(Section):
     """How the rows of an epoch are cut into steps; a size without a mode means mini-batch."""
 
@@ -38,7 +43,7 @@ class Batch(Section):
     @model_validator(mode="before")
     @classmethod
     def _sized(cls, value: Any) -> Any:
-        return {"mode": "mini-batch", **value} if isinstance(value, dict) and "size" in value else value
+        return {"mode": mode_of(value), **value} if isinstance(value, dict) and "size" in value else value
 
     @property
     def shuffles(self) -> bool:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from gdcli import __version__
-from gdcli.errors import MachineError
+from gdcli.errors import MachineError, SpecError
 from gdcli.spec.load import Loaded
+from gdcli.spec.scalars import shown
 from gdcli.spec.signature import STRICT
 from gdcli.storage.files import existing, json_file, required
 
@@ -72,6 +74,17 @@ class CompareRequest(_BatchRequest):
 
 
 Request: TypeAlias = RunRequest | SweepRequest | CompareRequest
+Made = TypeVar("Made", RunRequest, SweepRequest, CompareRequest)
+
+
+def checked(kind: type[Made], asked: Mapping[str, Any]) -> Made:
+    """Return what is asked for. Raises SpecError for what is of another type or beyond its bounds."""
+    try:
+        return kind.model_validate(asked)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name, why = ".".join(map(str, first["loc"])), first["msg"]
+        raise SpecError(f"{name}: {why[:1].lower()}{why[1:]} (got {shown(str(first['input']))})") from None
 
 
 def text(request: Request, loaded: Loaded, config: str, base: Path) -> str:

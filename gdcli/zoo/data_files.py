@@ -41,19 +41,22 @@ class Moved:
     def find(self, file: Path) -> Path:
         """Return the file itself, or else one of that content whose path ends alike, below a folder around the record.
 
-        Of a project that was moved as a whole it is the one in the same place.
+        Of a project that was moved as a whole it is the one in the same place. Raises ArgumentError where all that
+        stand there have another content.
         """
         if os.path.lexists(file) or not self.sha256:
             return file
         parts = Path(os.path.normpath(file)).parts[1:]
         folders = [self.near, *self.near.parents]
-        candidates = (folder.joinpath(*parts[k:]) for k in range(len(parts)) for folder in folders)
-        return next((path for path in candidates if self._is(path)), file)
-
-    def _is(self, path: Path) -> bool:
-        with suppress(ArgumentError), opened(path) as stream:  # at most 512 MiB
-            return hashlib.sha256(stream.read()).hexdigest() == self.sha256
-        return False
+        others = []
+        for path in (folder.joinpath(*parts[k:]) for k in range(len(parts)) for folder in folders):
+            with suppress(ArgumentError), opened(path) as stream:  # at most 512 MiB
+                if hashlib.file_digest(stream, "sha256").hexdigest() == self.sha256:
+                    return path
+                others.append(path)
+        if others:
+            raise ArgumentError(("file",), f"the file has changed: {_shown(others[0])} has another content")
+        return file
 
 
 def read_columns(
@@ -100,12 +103,18 @@ def _length(columns: Mapping[str, Column]) -> int:
     return next(iter(lengths.values()))
 
 
+def _shown(path: Path) -> str:
+    """Return a path as messages show it, in ASCII; of a long one the end, which tells files apart."""
+    text = ascii(str(path))
+    return text if len(text) <= 150 else f"'...{text[-140:]}"
+
+
 def opened(path: Path) -> BufferedReader:
     """Open a file of data for reading: no link, no device, within bounds. Raises ArgumentError."""
     try:
         stream = open(path, "rb", opener=_open_plain)  # noqa: SIM115  the caller closes it
     except FileNotFoundError:
-        raise ArgumentError(("file",), f"there is no file {brief(str(path))}") from None
+        raise ArgumentError(("file",), f"there is no file {_shown(path)}") from None
     except (OSError, ValueError) as error:  # ValueError: NUL in the name
         is_link = isinstance(error, OSError) and error.errno == errno.ELOOP
         why = "it is a link" if is_link else getattr(error, "strerror", None) or str(error)

@@ -18,7 +18,7 @@ from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.expressions import CONSTANTS, Expression, ExpressionError, names
 from gdcli.zoo.naming import ArgumentError, OneOf, Width
 from gdcli.zoo.objectives import parse
-from gdcli.zoo.torch_layers import LAYERS, RECURRENT, RESIDUAL, has_two_modes, why_not
+from gdcli.zoo.torch_layers import LAYERS, RECURRENT, RESIDUAL, draws, has_two_modes, why_not
 
 ActivationName = Annotated[str, OneOf("activation", ACTIVATIONS)]
 
@@ -89,6 +89,16 @@ class Stack:
     layers: tuple[TorchLayer, ...]
     shape: tuple[int, ...] = ()  # of a row of the data; known once there are some
 
+    @property
+    def trains_otherwise(self) -> bool:
+        """Whether a pass in training differs from one in evaluation: dropout draws, a batch norm takes the batch's."""
+        return any(has_two_modes(layer.layer, layer.arguments) for layer in all_layers(self.layers))
+
+    @property
+    def draws(self) -> bool:
+        """Whether a pass in training draws numbers: dropout."""
+        return any(draws(layer.layer, layer.arguments) for layer in all_layers(self.layers))
+
 
 @dataclass(frozen=True, slots=True)
 class Objective:
@@ -112,12 +122,6 @@ def all_layers(layers: Iterable[TorchLayer]) -> Iterator[TorchLayer]:
     for layer in layers:
         yield layer
         yield from all_layers(layer.inside)
-
-
-def differs_in_training(model: Architecture) -> bool:
-    """Say whether a step's loss is not that of an evaluation of the same rows: dropout, batch norms."""
-    layers = all_layers(model.layers) if isinstance(model, Stack) else ()
-    return any(has_two_modes(layer.layer, layer.arguments) for layer in layers)
 
 
 def chain_of(model: Architecture) -> Chain | None:

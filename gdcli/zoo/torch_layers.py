@@ -170,7 +170,10 @@ KEEPING = ("Identity", "Flatten", "Unflatten")
 """The layers that pass numbers on as they are."""
 POOLS = tuple(name for name in _POOLS if not name.startswith("LPPool"))
 """The layers whose numbers lie between those that they take."""
-ANY_NUMBER = (*_AFFINE, *_NORMS, *_DROPOUTS, *_RECURRENT, *_EMBEDDINGS, *_ATTENTION, RESIDUAL)
+SAME_SIZE = (*KEEPING, *_NORMS, *_DROPOUTS, *_ACTIVATIONS)
+"""The layers that give no more numbers than they take."""
+DROPOUTS = tuple(_DROPOUTS)
+ANY_NUMBER = (*_AFFINE, *_NORMS, *_RECURRENT, *_EMBEDDINGS, *_ATTENTION, RESIDUAL)
 """The layers whose numbers may lie beyond 0 and 1."""
 
 _APART = tuple(name for name in LAYERS if "Dropout" in name or "BatchNorm" in name or name == "RReLU")
@@ -186,6 +189,15 @@ def has_two_modes(layer: str, arguments: Mapping[str, Any]) -> bool:
     if layer in _APART or (layer == "TransformerEncoderLayer" and arguments.get("dropout", 0.1)):
         return True
     return any(arguments.get(key) and layer.startswith(names) for key, names in _APART_BY.items())
+
+
+def draws(layer: str, arguments: Mapping[str, Any]) -> bool:
+    """Say whether a layer draws numbers in training: dropout, that of recurrent and attention layers too.
+
+    >>> draws("Dropout", {}), draws("BatchNorm1d", {}), draws("GRU", {"dropout": 0.5})
+    (True, False, True)
+    """
+    return has_two_modes(layer, arguments) and layer not in _NORMS
 
 
 _TWO_INPUTS = "It takes two inputs, a sequential model has one"

@@ -126,3 +126,14 @@ def test_catalog_as_json(gdcli: Call) -> None:
 def test_catalog_refuses_unknown_words(gdcli: Call) -> None:
     refused(gdcli("catalog", "optimizer", "adm"), "Did you mean 'adam'?")
     refused(gdcli("catalog", "a", "b", "c"), "catalog takes a kind and a name (got 3 words)")
+
+
+def test_a_loss_that_is_not_finite_at_the_start_values_is_told(gdcli) -> None:
+    """The logarithm has no value at -1, and goes to minus infinity at 0; at 1 its derivative is 1."""
+    spec = "{model: {type: objective, expression: log(x) + x, start: {x: -1}}, optimizer: sgd, epochs: 1}"
+    Path("logarithm.yaml").write_text(spec)
+    for start, loss in ((-1, "nan"), (0, "-inf")):
+        answer = gdcli("check", "logarithm.yaml", f"model.start.x={start}")
+        assert (answer.code, answer.out) == (1, "")
+        assert answer.err == f"logarithm: the loss is {loss} at the start values: no derivative can be checked there\n"
+    assert gdcli("check", "logarithm.yaml", "model.start.x=1").code == 0

@@ -288,3 +288,35 @@ def test_a_working_folder_that_was_removed(gdcli, tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(gone)
     gone.rmdir()
     assert gdcli(*words) == (3, "", "the working folder is no longer there: cd to another one\n")
+
+
+BLOCKS = {
+    "sweep: {parameters: {lr: [0.1, -1]}}": "sweep.parameters.lr: must be at least 0 (got -1)",
+    "sweep: {parameters: {nosuchkey: [1], other: [2]}}": "sweep.parameters.other: neither a parameter of the model nor",
+    "sweep: {parameters: {batch.size: [3, 0]}}": "sweep.parameters.batch.size: must be at least 1 (got 0)",
+    "sweep: {parameters: {lr: {values: [[1]]}}}": "sweep.parameters.lr: must be a number (got [1])",
+    "sweep: {parameters: {lr: [1], w: [1]}}": "a sweep is over parameters of the model or over keys",
+    "sweep: {parameters: {w: [1, a]}}": "sweep.parameters.w: a parameter of the model takes numbers",
+    "sweep: {parameters: {model.layers: [[2, 3]]}}": "sweep.parameters.model.layers: unknown key",
+    "compare: {optimizers: {sgd: {groups: {bas: {lr: 1}}}}}": "compare.optimizers.sgd.groups.bas: no parameter of that",
+    "compare: {batches: [full, full]}": "compare.batches[1]: stands there twice",
+}
+
+
+@pytest.mark.parametrize(("block", "told"), BLOCKS.items())
+def test_a_block_that_its_command_refuses_does_not_validate(gdcli, block: str, told: str) -> None:
+    spec = "{data: {x: [1, 2, 3], y: [2, 4, 6]}, model: linear, loss: mse, optimizer: sgd, %s}"
+    Path("s.yaml").write_text(spec % block)
+    for command in ("validate", block.partition(":")[0]):
+        answer = gdcli(command, "s.yaml")
+        assert answer.code == 2
+        assert told in answer.err
+    assert answer.out == ""
+
+
+def test_all_problems_of_all_specs_are_told_the_missing_ones_too(gdcli) -> None:
+    Path("s.yaml").write_text("{data: {x: [1], y: [2]}, model: linear, loss: mse, optimizer: {name: sgd, lr: -1}}")
+    answer = gdcli("validate", "missing.yaml", "s.yaml")
+    assert answer.code == 2
+    assert "cannot read 'missing.yaml'" in answer.err
+    assert "s.yaml:1:79: optimizer.lr: must be at least 0" in answer.err

@@ -97,6 +97,7 @@ def test_the_runs_of_a_comparison_are_those_below_its_folder(net) -> None:
     assert net("plot", str(folder)).code == 0
 
 
+LINE_OF_SEVEN = "data: {x: [1, 2, 3, 4, 5, 6, 7], y: [1, 2, 3, 4, 5, 6, 9]}\nmodel: {type: linear}\nloss: mse\n"
 ROOT = "model: {type: objective, expression: sqrt(x) + y * y, start: {x: 2, y: 1}}\ndtype: float64\nepochs: 5\n"
 
 
@@ -143,9 +144,32 @@ def test_runs_of_few_steps_are_drawn_with_what_their_last_update_did(gdcli, monk
     assert (x_label, many[0].at.tolist()) == ("step", [1, 2, 3, 4, 5, 6])
 
 
+def test_a_run_that_has_not_ended_is_not_drawn_as_one_that_diverged(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a.yaml").write_text(LINE_OF_SEVEN + "epochs: 2\noptimizer: {name: sgd, lr: 0.01}\n")
+    assert gdcli("run", "a.yaml", "-q", "--no-plot").code == 0
+    (folder,) = Path("runs").glob("a/*")
+    (folder / "summary.json").unlink()
+    drawn: list[Any] = []
+    monkeypatch.setattr(plots.comparison, "drawn", lambda form, curves, *rest: drawn.extend(curves) or b"x")
+    assert gdcli("plot", str(folder), "a.yaml").code == 0
+    assert [len(curve.loss) for curve in drawn] == [2, 3]
+    assert all(np.isfinite(curve.loss).all() for curve in drawn)
+
+
+def test_an_epoch_cut_short_is_no_point_of_a_comparison(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 7 rows 13 steps are 13 epochs, 6 of two batches and half of one, 1 of seven rows and 6 rows of the next."""
+    Path("a.yaml").write_text(LINE_OF_SEVEN + "epochs: 99\nstop: {max_steps: 13}\noptimizer: {name: sgd, lr: 0.01}\n")
+    drawn: list[Any] = []
+    monkeypatch.setattr(plots, "comparison", lambda curves, **settings: drawn.extend(curves) or b"x")
+    assert gdcli("compare", "a.yaml", "--batches", "full,mini-batch:4,stochastic", "-q").code == 0
+    assert [len(curve.loss) for curve in drawn] == [13, 6, 1]
+    assert gdcli("compare", "a.yaml", "--batches", "full,stochastic", "stop.max_steps=5", "-q").code == 0
+    assert [len(curve.loss) for curve in drawn[3:]] == [5, 1]  # the first epoch is all there is
+
+
 def test_runs_of_batches_are_drawn_by_epochs(net, monkeypatch: pytest.MonkeyPatch) -> None:
     """The third batch of three has one row of seven: its loss counts a third of the others'."""
-    data = "data: {x: [1, 2, 3, 4, 5, 6, 7], y: [1, 2, 3, 4, 5, 6, 9]}\nmodel: {type: linear}\nloss: mse\nepochs: 4\n"
+    data = LINE_OF_SEVEN + "epochs: 4\n"
     Path("a.yaml").write_text(data + "batch: {mode: mini-batch, size: 3}\noptimizer: {name: sgd, lr: 0.01}\n")
     Path("b.yaml").write_text(data + "optimizer: {name: sgd, lr: 0.02}\n")
     drawn: dict[str, Any] = {}

@@ -54,6 +54,30 @@ def started(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     return process
 
 
+def at_import(library: str, what: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run gdcli, where something happens as soon as a library is imported."""
+    code = (
+        "import os, sys\nclass Importer:\n    def find_spec(self, name, *more):\n"
+        f"        if name == {library!r}:\n            {what}\n"
+        "sys.meta_path.insert(0, Importer())\nfrom gdcli.cli import entry\nentry()\n"
+    )
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("library", ["typer", "numpy", "pydantic", "yaml", "torch"])
+@pytest.mark.parametrize(("number", "code"), [(2, 130), (15, 143)])
+def test_a_signal_while_libraries_are_imported_ends_without_a_word(library: str, number: int, code: int) -> None:
+    ended = at_import(library, f"os.kill(os.getpid(), {number})", "run", "backprop_2x2", "--no-plot")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", "")
+
+
+def test_a_library_that_finds_no_memory_when_it_is_imported_is_told_in_a_line() -> None:
+    """The words are those of the dynamic linker, as under `ulimit -v 400000`."""
+    what = "raise ImportError('libtorch_cpu.so: failed to map segment from shared object')"
+    ended = at_import("torch", what, "run", "backprop_2x2", "--no-plot")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (3, "", "there is not enough memory\n")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_in_order(tmp_path: Path, number: int, code: int) -> None:

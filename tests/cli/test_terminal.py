@@ -110,6 +110,23 @@ def test_a_pipe_gets_all_of_a_record(gdcli) -> None:
     assert "…" not in text
 
 
+@pytest.mark.parametrize("command", [("run", "backprop_2x2"), ("sweep", "--param", "w"), ("compare",)])
+@pytest.mark.parametrize("word", ["", "a b", "a\n"])
+def test_a_tag_is_one_word(gdcli, command: tuple[str, ...], word: str) -> None:
+    answer = gdcli(*command, "--tag", word)
+    assert (answer.code, answer.out) == (2, "")
+    assert "--tag takes a word without blanks" in answer.err
+    assert not Path("runs").exists()
+
+
+def test_a_record_that_is_enough_without_its_tag_says_so(gdcli) -> None:
+    words = ("run", "backprop_2x2", "--no-plot", "--needed", "--tag")
+    assert gdcli(*words, "one").code == 0
+    assert "finished already: " in gdcli(*words, "one").err
+    more = gdcli(*words, "two", "--tag", "three", "--tag", "one")
+    assert "finished already, without the tag two, three: " in more.err
+
+
 def test_a_duration_is_that_of_the_run_without_its_picture(gdcli) -> None:
     assert gdcli("run", "backprop_2x2", "-q").code == 0
     seconds = json.loads((only_folder(Path("runs")) / "timing.json").read_text())["seconds"]
@@ -125,6 +142,11 @@ def test_the_resolved_spec_is_the_config_of_its_run(gdcli) -> None:
     assert not Path("runs").exists()
     assert gdcli("run", *words, "--no-plot", "-q").code == 0
     assert (only_folder(Path("runs")) / "config.yaml").read_text() == text
+    for record in ("last", only_folder(Path("runs")).name, str(only_folder(Path("runs")))):
+        assert gdcli("show", record, "--resolved").out == text
+    words = ("last", "optimizer.lr=0.5", "--resolved")
+    assert gdcli("show", *words).out == text.replace("lr: 0.25", "lr: 0.5")
+    assert "there is no file 'nobody' and no bundled spec" in gdcli("show", "nobody", "--resolved").err
     answer = gdcli("show", "last", "mlp")
     assert (answer.code, answer.err) == (2, "'mlp': show takes one record; --resolved takes a spec and its overrides\n")
 
@@ -177,3 +199,14 @@ def test_a_slow_import_is_told_on_a_terminal_alone() -> None:
     assert text.startswith("importing torch ...\r")
     assert text.splitlines()[-1].split("\r")[-1] == "done"
     assert "importing" not in on_terminal(code=code.replace("1.3", "0.1"))[1]
+
+
+@pytest.mark.slow
+def test_a_signal_takes_what_is_told_of_a_slow_import_off_the_terminal() -> None:
+    code = (
+        "import os, time\nfrom gdcli.cli import signals\nwith signals.importing():\n    time.sleep(1.3)\n"
+        "    os.kill(os.getpid(), 2)\n"
+    )
+    ended, text = on_terminal(code=code)
+    told = "importing torch ..."
+    assert (ended, plain(text)) == (130, f"{told}\r{' ' * len(told)}\r")

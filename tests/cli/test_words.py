@@ -31,6 +31,9 @@ def test_help_and_version_in_every_way(gdcli) -> None:
     [
         (("train", "mlp"), "No such command 'train'. Did you mean 'run'? Try 'gdcli --help'."),
         (("list",), "No such command 'list'. Did you mean 'ls'? Try 'gdcli --help'."),
+        (("trian", "mlp"), "No such command 'trian'. Did you mean 'run'? Try 'gdcli --help'."),
+        (("sweep", "mlp", "--param"), "Option '--param' requires an argument. Try 'gdcli sweep --help'."),
+        (("run", "mlp", "--output"), "Option '--output' requires an argument. Try 'gdcli run --help'."),
         (("runn",), "No such command 'runn'. Did you mean 'run'? Try 'gdcli --help'."),
         (("run",), "Missing argument 'SPEC [KEY=VALUE]...'. Try 'gdcli run --help'."),
         (("sweep", "mlp", "--foo"), "No such option: --foo. Try 'gdcli sweep --help'."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -532,6 +533,34 @@ def test_seeds_that_one_row_does_not_use_are_told_of_it(gdcli) -> None:
     assert "±" in answer.out
 
 
+TWO_ROWS = """
+data: {x: [1, 2], y: [2, 4]}
+model: {type: linear, init: {weight: 0, bias: 0}}
+loss: mse
+optimizer: {name: sgd, lr: 0.1}
+batch: stochastic
+epochs: 3000
+"""
+
+
+@pytest.mark.parametrize("command", ["sweep --param seed=0,1", "compare --optimizers sgd --seeds 2"])
+def test_runs_that_meet_at_the_minimum_are_not_identical_where_their_orders_are_drawn(gdcli, command: str) -> None:
+    Path("two.yaml").write_text(TWO_ROWS)
+    answer = gdcli(*command.replace(" ", " two.yaml ", 1).split(), "--no-plot")
+    first, second = (path.read_text() for path in sorted(Path("runs").glob("*/*/*/steps.csv")))
+    assert first != second
+    table = table_of("runs")
+    columns = ["weights", "data", "order", "final_loss", "best_loss"]
+    assert len(table[columns].drop_duplicates()) == 1  # nothing in the table tells them apart
+    assert "identical" not in answer.out
+
+
+def test_runs_that_failed_are_not_called_identical(gdcli) -> None:
+    answer = gdcli("compare", "normed.yaml", "--batches", "stochastic", "--seeds", "2", "--no-plot")
+    assert "2 failed" in answer.out
+    assert "identical" not in answer.out
+
+
 def test_the_paths_of_all_optimizers_on_one_contour(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[plots.Trail] = []
 
@@ -547,6 +576,24 @@ def test_the_paths_of_all_optimizers_on_one_contour(gdcli, monkeypatch: pytest.M
     expected = np.stack([0.9 ** np.arange(8.0), 0.1 ** np.arange(8.0)], axis=1)
     np.testing.assert_allclose(drawn[0].points, expected, rtol=1e-6, atol=1e-9)
     assert (only_folder(Path("runs")) / "paths.png").read_bytes() == b"picture"
+
+
+# --- metrics ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_ends_within_its_first_epoch_has_no_best_validation_loss_yet(gdcli) -> None:
+    words = ("batch={mode: mini-batch, size: 5}", "data.validation=0.2", "stop.patience=2")
+    answer = gdcli("run", "line.yaml", *words, "stop.max_steps=1", "--no-plot", "--json")
+    metrics = answer.json["metrics"]
+    assert (metrics["best_validation_loss"], metrics["best_validation_epoch"]) == (None, None)
+    swept = ("--param", "stop.max_steps=1,5", "--output", "swept", "--no-plot")
+    assert gdcli("sweep", "line.yaml", *words, *swept).code == 0
+    first, second = csv.DictReader((next(Path("swept").glob("*/*")) / "results.csv").read_text().splitlines())
+    assert (first["best_validation_loss"], first["best_validation_epoch"]) == ("", "")
+    assert (float(second["best_validation_loss"]) > 0, second["best_validation_epoch"]) == (True, "1")
+    rows = ("--optimizers", "sgd", "--seeds", "2", "--output", "seeds", "--no-plot", "--json")
+    (row,) = gdcli("compare", "line.yaml", *words, "stop.max_steps=1", *rows).json["rows"]
+    assert (row["best_validation_loss"], row["best_validation_epoch"]) == (None, None)
 
 
 # --- runs that fail, and stops ----------------------------------------------------------------------------------------

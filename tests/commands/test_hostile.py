@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.test_ls import on_terminal
 from tests.hand_made import a_run, files
+from tests.terminals import on_terminal
 
 EVIL = (
     "\x1b[2J\x1b]0;owned\x07", "\x9b31m", "\x7f\x08\r", "[/red] [bold]x[/bold]", ":smiley: [link=http://x]y[/link]",
@@ -63,7 +63,8 @@ def test_no_text_of_a_record_reaches_the_terminal_as_it_is(gdcli, text: str) -> 
 def test_on_a_terminal_neither(tmp_path: Path, text: str) -> None:
     evil_run(tmp_path / "runs", text)
     for words in (["ls", "--sort-by", text], ["show", "last"]):
-        _, shown = on_terminal(*words, columns=250, folder=tmp_path)
+        code, shown = on_terminal(*words, columns=250, folder=tmp_path)
+        assert code == 0
         assert harmless(re.sub(r"\x1b\[[0-9;]*m|\r", "", shown)), words
     assert ("[bold]x[/bold]" in shown) == ("[bold]" in text)  # printed, not taken for markup
 

@@ -116,7 +116,7 @@ def test_a_log_is_printed_by_pieces_and_whole_letters(
     longest: list[int] = []
     say = output.say
     monkeypatch.setattr(output, "say", lambda piece: (longest.append(len(piece)), say(piece)))
-    output.print_log(tmp_path)
+    output.print_file(tmp_path / "log.txt")
     assert capfd.readouterr().out.encode() == text.encode()
     assert max(longest) <= 2**20
 

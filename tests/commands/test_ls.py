@@ -220,6 +220,40 @@ def test_on_a_terminal_it_fits_the_width_and_keeps_the_ids(tmp_path: Path) -> No
         assert "0.125" in lines[1]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [52, 54, 56, 80])
+def test_on_a_terminal_a_number_is_whole_or_not_there(tmp_path: Path, columns: int) -> None:
+    losses = [0.384648, 4.61581e19, 0.0125]
+    for day, loss in enumerate(losses):
+        a_run(tmp_path / "runs", f"2026010{day + 1}-120000", name="lin", lr=loss, loss=loss)
+    _, shown = on_terminal("ls", "--only-changed", columns=columns, folder=tmp_path)
+    head, *lines = plain(shown).split(" more column")[0].rstrip("0123456789").splitlines()
+    assert len(lines) == 3
+    names = [name for name in ("final loss", "best loss", "optimizer.lr") if name in head]
+    assert ("optimizer.lr" in head) == (columns == 80)
+    for line, loss in zip(lines, losses[::-1], strict=True):
+        assert line.split().count(f"{loss:.6g}") == len(names)
+    assert "finished" in lines[0]
+
+
+def test_what_is_resolved_in_one_record_and_auto_in_another_has_not_changed(gdcli) -> None:
+    for digest, lr, threads in (("aaaa0001", 0.1, "auto"), ("aaaa0002", 0.2, "1")):
+        folder = a_run(Path("runs"), "20260101-120000", digest=digest, lr=lr)
+        config = folder / "config.yaml"
+        config.write_text(f"{config.read_text()}threads: {threads}\n")
+    assert gdcli("ls", "--only-changed").out.splitlines()[0].split()[-1] == "optimizer.lr"
+    folder = a_run(Path("runs"), "20260101-120000", digest="aaaa0003")
+    config = folder / "config.yaml"
+    config.write_text(f"{config.read_text()}threads: 2\n")
+    assert gdcli("ls", "--only-changed").out.splitlines()[0].split()[-2:] == ["optimizer.lr", "threads"]
+
+
+def test_piped_a_name_of_64_letters_is_whole(gdcli) -> None:
+    a_run(Path("runs"), "20260101-120000", name="n" * 64)
+    assert "n" * 64 in gdcli("ls").out
+    assert "n" * 64 in gdcli("ls", "--md").out
+
+
 def test_piped_it_is_never_cut_whatever_the_width(tmp_path: Path) -> None:
     three(tmp_path / "runs")
     environment = {**os.environ, "COLUMNS": "20", "FORCE_COLOR": "1"}

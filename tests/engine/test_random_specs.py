@@ -124,8 +124,8 @@ def random_spec(seed: int) -> dict[str, Any]:
     if draw.random() < 0.25:
         spec["clip"] = {draw.choice(["norm", "value"]): draw.choice([1e-30, 1e-3, 0.1, 1.0, 1e10, 1e300])}
     spec["record"] = {"gradients": draw.choice(["values", "norms", "none"]), "every": draw.randint(1, 3)}
-    if spec["record"]["gradients"] == "none":  # then `every` has no effect
-        del spec["record"]["every"]
+    if spec["record"]["gradients"] == "none":
+        del spec["record"]["every"]  # of which there is nothing to leave out
     if draw.random() < 0.15:
         start = {"x": draw.choice([0.5, 2.0, -1.0]), "y": draw.choice([0.1, 3.0])}
         return spec | {"model": {"type": "objective", "expression": draw.choice(OBJECTIVES), "start": start}}
@@ -140,6 +140,8 @@ def random_spec(seed: int) -> dict[str, Any]:
     model = model_for(features, outputs, draw)
     if draw.random() < 0.25 and model != "identity":
         spec["penalty"] = settings_of(DEFINITIONS["penalty"], draw, 0.6)
+    if model == "identity":
+        spec["record"].pop("every", None)
     return spec | {"model": model}
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from gdcli.zoo.models import LAYERS, Stack, TorchLayer
 
 ROWS = {"x": [[0.1, 0.2, 0.3, 0.4], [0.5, 0.1, 0.2, 0.9], [1, 2, 3, 4]], "y": [[1.0], [0.0], [1.0]]}
 
@@ -83,13 +89,19 @@ NORM = [layer("BatchNorm1d", num_features=4), LINEAR]
 
 
 @pytest.mark.parametrize(
-    "batch", ["stochastic", {"mode": "mini-batch", "size": 2}, {"mode": "mini-batch", "size": 1}], ids=str
+    ("batch", "hint"),
+    [
+        ("stochastic", "Set batch: full, or a larger batch.size"),  # it takes no drop_last, which would leave nothing
+        ({"mode": "mini-batch", "size": 1}, "Set batch: full, or a larger batch.size"),
+        ({"mode": "mini-batch", "size": 2}, "batch.drop_last: true leaves it out"),
+    ],
+    ids=str,
 )
-def test_a_batch_norm_with_a_batch_of_one_row_is_told_by_validate(gdcli, batch: Any) -> None:
+def test_a_batch_norm_with_a_batch_of_one_row_is_told_by_validate(gdcli, batch: Any, hint: str) -> None:
     answer = gdcli("validate", written(NORM, batch=batch))
     assert answer.code == 2
     assert "model.layers[0]: BatchNorm1d takes no batch of one row" in answer.err
-    assert "batch.drop_last: true leaves it out" in answer.err
+    assert answer.err.rstrip().endswith(hint)
 
 
 @pytest.mark.parametrize(
@@ -162,3 +174,70 @@ def test_a_layer_that_raises_in_the_middle_of_a_run_is_told_with_step_and_record
     message, _, where = told.partition(". The record is ")
     assert where == str(folder)
     assert json.loads((folder / "summary.json").read_text()) == {"status": "failed", "message": message}
+
+
+# --- layers that train otherwise than they evaluate -------------------------------------------------------------------
+
+
+def test_the_layers_that_train_otherwise_than_they_evaluate_are_those_that_ask_in_torchs_source() -> None:
+    import torch
+
+    def asks(kind: str) -> bool:
+        bases = [base for base in getattr(torch.nn, kind).__mro__ if base not in (torch.nn.Module, object)]
+        return any("self.training" in inspect.getsource(base) for base in bases)
+
+    told = {kind for kind in LAYERS if Stack((TorchLayer("0", kind, {}, ()),)).trains_otherwise}
+    assert told == {kind for kind in LAYERS if asks(kind)}
+
+
+DROPPED = [
+    layer("Linear", in_features=4, out_features=8),
+    layer("Dropout", p=0.5),
+    layer("Linear", in_features=8, out_features=1),
+]
+
+
+@pytest.mark.parametrize("style", ["epoch", "layers"])
+@pytest.mark.parametrize("size", ["full", {"mode": "mini-batch", "size": 2}], ids=["full", "mini-batch"])
+def test_the_best_loss_is_evaluated_where_dropout_draws_other_losses_in_training(gdcli, size: Any, style: str) -> None:
+    spec = written(DROPPED, optimizer={"name": "sgd", "lr": 0}, epochs=30, batch=size, print={"style": style})
+    found = gdcli("run", spec, "--no-plot", "--json").json
+    assert found["best_loss"] == found["final_loss"]  # nothing moves
+
+
+def test_a_target_is_reached_by_the_evaluated_loss_where_dropout_draws_lower_ones_in_training(gdcli) -> None:
+    spec = written(DROPPED, epochs=30)
+    evaluated = gdcli("run", spec, "optimizer.lr=0", "--no-plot", "--json").json["final_loss"]
+    losses = next(Path("runs/s").iterdir()).joinpath("steps.csv").read_text().splitlines()[1:]
+    lowest = min(float(row.split(",")[3]) for row in losses)
+    target = (lowest + evaluated) / 2
+    assert lowest < target
+    answer = gdcli("compare", spec, "--optimizers", "sgd:lr=0,adam:lr=0", "--target", str(target), "--json")
+    assert [row["to_target"]["reached"] for row in answer.json["rows"]] == [0, 0]
+
+
+def test_layers_of_usual_sizes_are_tried_without_the_computer_algebra_that_torch_has(tmp_path: Path) -> None:
+    """torch imports sympy, 500 modules and a second of a command, where it works shapes out without numbers."""
+    channels = layer("Conv1d", in_channels=1, out_channels=2, kernel_size=3, padding=1)
+    model = [layer("Unflatten", dim=1, unflattened_size=[1, 4]), channels, "ReLU", layer("MaxPool1d", kernel_size=2)]
+    model += [
+        layer("ConvTranspose1d", in_channels=2, out_channels=2, kernel_size=3),
+        layer("AdaptiveAvgPool1d", output_size=4),
+        "Flatten",
+        layer("Linear", in_features=8, out_features=4),
+        layer("BatchNorm1d", num_features=4),
+        LINEAR,
+    ]
+    spec = {"data": ROWS, "model": {"type": "sequential", "layers": model}, "loss": "mse", "optimizer": "sgd"}
+    (tmp_path / "s.yaml").write_text(json.dumps(spec))
+    program = (
+        "import sys\n"
+        "from gdcli.cli import main\n"
+        "codes = main(['validate', 's.yaml']), main(['run', 's.yaml', '--no-plot', '-q'])\n"
+        "print(codes, 'torch' in sys.modules, 'sympy' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    answer = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.splitlines()[-1] == "(0, 0) True False", answer.stderr

@@ -435,6 +435,18 @@ def test_patience_counts_epochs_without_a_better_loss(patience: int, validation:
     assert kept == ([None, None] if validation is None else [pytest.approx(best), at])
 
 
+def test_patience_that_sees_no_finite_loss_says_so() -> None:
+    """The square of 1e30 is no float32: the losses of the validation rows are infinite, those of training are not."""
+    data = {"x": X, "y": Y, "validation": 0.3}
+    held_out = trained({**FULL, "data": data}).built.loaded.validation
+    rows = [
+        [1e30] * len(y) if any(np.array_equal(x, each) for each in held_out.x) else y for x, y in zip(X, Y, strict=True)
+    ]
+    run = trained({**FULL, "epochs": 9, "data": data | {"y": rows}, "stop": {"patience": 2}})
+    why = "no better validation loss in 2 epochs, at epoch 2: none was finite"
+    assert (run.outcome.status, run.outcome.message) == ("stopped", why)
+
+
 def test_max_seconds_ends_a_long_run() -> None:
     run = trained({**FULL, "epochs": 10**6, "stop": {"max_seconds": 0.05}})
     assert run.outcome.status == "stopped"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,8 @@ optimizer: {name: sgd, lr: 0.01, groups: {weight: {lr: 0.5}}}
 DRAWN = LINE.replace("{x: [1, 2, 3], y: [2, 4, 6]}", "{generate: {kind: linear, weights: [3], noise: 1, n: 8}}")
 
 
-def parsed(document: Node, *, changed: Collection[str] | None = None) -> RunSpec:
-    return parse(document, "stem", changed)
+def parsed(document: Node, *, alone: bool = True) -> RunSpec:
+    return parse(document, "stem", alone=alone)
 
 
 def loaded(spec: RunSpec) -> Loaded:
@@ -47,9 +47,9 @@ class Counted:
         self.base = loaded(parsed(self.document))
         self.specs = SpecFactory(self.document, self.base, self._parse, self._load)
 
-    def _parse(self, document: Node, *, changed: Collection[str] | None = None) -> RunSpec:
+    def _parse(self, document: Node, *, alone: bool) -> RunSpec:
         self.reads += 1
-        return parsed(document, changed=changed)
+        return parsed(document, alone=alone)
 
     def _load(self, spec: RunSpec) -> Loaded:
         self.loads += 1
@@ -61,7 +61,7 @@ def read_as_a_whole(document: Node, changes: Sequence[tuple[str, Any]]) -> RunSp
     for path, value in changes:
         document = put(document, steps_of(path), as_node(value, HERE), HERE)
     try:
-        return loaded(parsed(document, changed=[path for path, _ in changes])).spec
+        return loaded(parsed(document, alone=False)).spec
     except SpecError as error:
         return str(error)
 
@@ -111,7 +111,7 @@ def test_a_changed_spec_is_the_changed_document_read_as_a_whole(text: str, chang
     assert found.spec == expected
     changed = found.spec.document
     assert read_as_a_whole(changed, []) == expected  # the document is the changed one
-    again = loaded(parsed(changed))
+    again = loaded(parsed(changed, alone=False))
     assert found.training is not None
     assert again.training is not None
     assert found.training.x.tolist() == again.training.x.tolist()

@@ -55,6 +55,25 @@ def test_the_same_batch_twice_is_refused(gdcli) -> None:
     answer = gdcli("compare", written(compare={"batches": ["full", {"size": 2}, {"mode": "mini-batch", "size": 2}]}))
     assert answer.code == 2
     assert "compare.batches[2]: stands there twice" in answer.err
+    spec = written(compare={"batches": ["mini-batch", {"mode": "mini-batch", "size": 32}]})
+    assert "compare.batches[1]: stands there twice" in gdcli("compare", spec).err
+    answer = gdcli("compare", written(batch={"size": 2}), "--batches", "full,mini-batch,mini-batch:2")
+    assert answer.code == 2
+    assert "--batches: 'mini-batch:2' is the batch of 'mini-batch'" in answer.err
+
+
+@pytest.mark.parametrize("own", [{"size": 2, "shuffle": False}, {"mode": "mini-batch", "size": 2, "shuffle": False}])
+def test_the_mode_of_a_lone_size_keeps_the_settings_beside_it(gdcli, own: dict[str, Any]) -> None:
+    spec = written(batch=own)
+    config = Path(gdcli("run", spec, "batch=mini-batch", "--no-plot", "--json").json["folder"]) / "config.yaml"
+    batch = yaml.safe_load(config.read_text())["batch"]
+    assert (batch["size"], batch["shuffle"]) == (2, False)
+    sweep = ["sweep", spec, "--param", "batch=mini-batch,full,stochastic", "-o", "sweeps", "--no-plot", "--json"]
+    rows = gdcli(*sweep).json["runs"]
+    assert [row["steps"] for row in rows] == [10, 2, 18]
+    assert gdcli("compare", spec, "--batches", "mini-batch:3,mini-batch", "-o", "rows", "--no-plot").code == 0
+    configs = [yaml.safe_load(path.read_text()) for path in sorted(only_folder(Path("rows")).glob("*/config.yaml"))]
+    assert [(each["batch"]["size"], each["batch"]["shuffle"]) for each in configs] == [(3, False), (2, False)]
 
 
 @pytest.mark.parametrize("grid", ["0.1,0.1", "1,1.0", "0.5,0:1:0.1", "sgd,adam,sgd", "[1,2],[1, 2]", "null,~"])
@@ -63,6 +82,22 @@ def test_a_value_that_stands_twice_in_a_grid_is_refused(gdcli, grid: str) -> Non
     answer = gdcli("sweep", written(), "--param", f"{name}={grid}")
     assert answer.code == 2
     assert " twice" in answer.err
+
+
+def test_a_row_that_names_the_command_lines_lr_itself_has_it_from_the_spec(gdcli) -> None:
+    spec = written(compare={"optimizers": {"own": {"name": "sgd", "lr": 0.5}, "bare": {"name": "sgd"}}})
+    rows = rows_of(gdcli, "compare", spec, "lr=0.5")
+    assert [(row["label"], row["lr_from"]) for row in rows] == [("own", "spec"), ("bare", "given")]
+
+
+def test_the_points_of_a_dry_run_are_those_of_the_labels(gdcli) -> None:
+    words = ["momentum=0.5", "--param", "nesterov=true", "--param", "stop.loss=null,1", "--param", "data.x=[1,2],[2,3]"]
+    answer = gdcli("sweep", written(), "--dry-run", *words)
+    assert answer.out.splitlines()[:2] == [
+        "nesterov=true stop.loss=null data.x=[1,2]",
+        "nesterov=true stop.loss=null data.x=[2,3]",
+    ]
+    assert answer.out.splitlines()[2].startswith("nesterov=true stop.loss=1 ")
 
 
 # --- batch: every key has an effect, every order is drawn -------------------------------------------------------------

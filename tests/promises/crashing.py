@@ -16,9 +16,8 @@ from typing import Any
 
 import typer
 
-import gdcli.cli
 import gdcli.engine.loop
-from gdcli.cli import main
+from gdcli.cli import application, main
 from tests.timing import processor_seconds, wait_for
 
 SAME = (
@@ -114,7 +113,7 @@ def emptied() -> Iterator[Path]:
         yield Path(folder)
 
 
-COMMAND = typer.main.get_command(gdcli.cli.app())
+COMMAND = typer.main.get_command(application.app())
 """Made once: making it anew takes a child longer than a short run."""
 
 
@@ -180,7 +179,7 @@ def start(folder: Path, *arguments: str, within: AbstractContextManager[Any] | N
         for name, number in (("out", 1), ("err", 2)):
             os.dup2(os.open(f"{name}-{os.getpid()}", os.O_WRONLY | os.O_CREAT), number)
         sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
-        gdcli.cli.app, typer.main.get_command = typer.Typer, lambda app: COMMAND
+        application.app, typer.main.get_command = typer.Typer, lambda app: COMMAND
         with within or nullcontext():
             code = main(arguments)
         sys.stdout.flush()

@@ -112,8 +112,8 @@ def reasons(answer: Answer, raised: str) -> dict[int, str]:
 def test_twenty_runs_one_by_one(gdcli) -> None:
     answer = gdcli("sweep", "layers.yaml", *OF_LAYERS, "--jobs", "2", "--no-plot")
     refused = (  # at its place in the document that the worker was sent
-        "spec:14:7: model.layers[1]: BatchNorm1d takes no batch of one row, which an epoch ends with: Expected more "
-        "than 1 value per channel when training, got input size torch.Size([1, 3]). batch.drop_last: true leaves it out"
+        "spec:14:7: model.layers[1]: BatchNorm1d takes no batch of one row, which each is: Expected more than 1 value "
+        "per channel when training, got input size torch.Size([1, 3]). Set batch: full, or a larger batch.size"
     )
     labels = [f"lr={lr:g},batch.size={size}" for lr, size in zip(LRS, SIZES, strict=True)]
     record = assert_only_these_are_bad(answer, reasons(answer, refused), labels)

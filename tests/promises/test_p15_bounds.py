@@ -116,6 +116,14 @@ def test_one_more_than_the_limit_is_refused_with_the_number_and_the_option(name:
     assert "--no-limits allows it" in message
 
 
+def test_a_label_as_large_as_an_integer_is_refused_without_memory_for_its_classes(tmp_path: Path) -> None:
+    """2³¹ classes of one feature are 2³¹ weights and as many biases; 22 bytes of a file ask for them."""
+    file = tmp_path / "d.csv"
+    file.write_text("a,y\n1,0\n2,2147483647\n")
+    message = refused(f"data: {{file: {file}, target: y}}\nmodel: linear\nloss: cross_entropy\noptimizer: sgd\n")
+    assert "4,294,967,296 parameters, more than 1,000,000,000" in message
+
+
 @pytest.mark.parametrize("name", ["steps", "steps of batches", "parameters", "layers", "recorded gradients"])
 def test_the_option_that_is_named_allows_it(name: str) -> None:
     assert loaded(BOUNDS[name].refused, bounded=False) is None
@@ -294,8 +302,15 @@ ROOM = {
     "pool": ("{layer: AdaptiveAvgPool1d, output_size: 300000000}", 1, "300,000,000 numbers"),
     "padding": (f"{CHANNELS}out_channels: 1, kernel_size: 3, padding: 150000000}}", 2, "300,000,002 numbers"),
     "channels": (f"{CHANNELS}out_channels: 30000000, kernel_size: 1}}", 2, "120,000,000 numbers"),
+    "stride": (
+        f"{CHANNELS.replace('Conv1d', 'ConvTranspose1d')}out_channels: 1, kernel_size: 1, stride: 100000000}}",
+        2,
+        "300,000,001 numbers",
+    ),
+    "outputs": ("{layer: Linear, in_features: 4, out_features: 200000000, bias: false}", 1, "200,000,000 numbers"),
 }
-"""Layers for rows of four numbers, which of them is too large, and what it gives: 4 + 2 p - 2 with a padding of p."""
+"""Layers for rows of four numbers, which of them is too large, and what it gives: 4 + 2 p - 2 with a padding of p,
+(4 - 1) s + 1 with a transposed stride of s."""
 
 
 @pytest.mark.parametrize("name", ROOM)
@@ -308,8 +323,9 @@ def test_what_layers_of_torch_make_of_a_row_is_counted_before_it_is_made(name: s
         f"model: {{type: sequential, layers: [{layers}, Flatten]}}\n"
         "loss: mse\noptimizer: sgd\n"
     )
-    code = f"import resource, torch; from gdcli.cli import main; code = main(['validate', {str(spec)!r}]); "
-    code += "print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    code = f"import re, torch; from gdcli.cli import main; code = main(['validate', {str(spec)!r}]); "
+    # of this process alone: the system's other figure begins with that of the process that started it
+    code += "print(code, re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1])"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     refused, peak = map(int, ended.stdout.split())
     assert refused == 2

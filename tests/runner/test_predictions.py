@@ -91,9 +91,9 @@ def test_each_of_many_runs_by_the_rows_of_its_own(gdcli, fleet: str) -> None:
 @pytest.mark.parametrize("style", ["epoch", "tensor", "loss", "layers", "parameters", "gradient"])
 def test_a_style_without_a_place_for_it_has_it_on_standard_error(gdcli, style: str) -> None:
     answer = gdcli("run", "linear_manual", f"print.style={style}", "batch=full", "--no-plot")
-    (line,) = [line for line in answer.err.splitlines() if line.startswith("predict")]
+    lines = [line for line in answer.err.splitlines() if line.startswith("predict")]
     w = summary_in(only_folder(Path("runs")))["parameters"]["weight"][0][0]
-    assert line == f"predict (after training) 4 {4 * w!r}"
+    assert lines == ["predict (before training) 4 4.0", f"predict (after training) 4 {4 * w!r}"]  # w begins at 1
     assert "predict" not in answer.out
     assert "predict" not in gdcli("run", "linear_manual", f"print.style={style}", "batch=full", "-q", "--no-plot").err
 

@@ -233,6 +233,10 @@ def test_errors_of_zip(text: str, message: str) -> None:
         ({"min": 1, "max": 3, "distribution": "int_grid"}, [1, 2, 3]),
         ({"values": [[2, 4, 2], [2, 8, 2]]}, [[2, 4, 2], [2, 8, 2]]),
         ([None, "relu"], [None, "relu"]),
+        ('"a,b",c,"1"', ["a,b", "c", "1"]),
+        ("""'d, "e"',"don't",0:2""", ['d, "e"', "don't", 0, 1]),
+        ("{name: step, step_size: 1},null", [{"name": "step", "step_size": 1}, None]),
+        ('["a,b", c],{d: "e,f"}', [["a,b", "c"], {"d": "e,f"}]),
     ],
 )
 def test_grids_of_the_spec(value: Any, expected: list[Any]) -> None:
@@ -245,7 +249,7 @@ def test_grids_of_the_spec(value: Any, expected: list[Any]) -> None:
     ("value", "message"),
     [
         ([], "empty"),
-        ([{"a": 1}], "numbers, words"),
+        ([{"a": float("nan")}], "finite"),
         ([float("nan")], "finite"),
         ({"values": 3}, "takes a list"),
         ({"values": [1], "min": 0}, "no key beside"),
@@ -286,7 +290,7 @@ def test_the_array_of_a_range_has_the_values_to_the_bit(start: int, count: int, 
 DRAWS = {
     "uniform": lambda g: g.uniform(0.5, 8, 1000),
     "log_uniform_values": lambda g: np.exp(g.uniform(np.log(0.5), np.log(8), 1000)),
-    "int_uniform": lambda g: g.integers(1, 8, 1000, endpoint=True),
+    "int_uniform": lambda g: g.integers(1, 10**15, 1000, endpoint=True),
 }
 
 
@@ -294,7 +298,8 @@ DRAWS = {
 @pytest.mark.parametrize("seed", [0, 7])
 def test_draws_are_numpys_generators(name: str, seed: int) -> None:
     low = 1 if name == "int_uniform" else 0.5
-    value = {"min": low, "max": 8, "count": 1000, "distribution": name, **({"seed": seed} if seed else {})}
+    high = 10**15 if name == "int_uniform" else 8  # so far that none is drawn twice
+    value = {"min": low, "max": high, "count": 1000, "distribution": name, **({"seed": seed} if seed else {})}
     np.testing.assert_allclose(from_spec(value).values(), DRAWS[name](np.random.default_rng(seed)), rtol=1e-15)
     assert len(set(from_spec(value).values())) > 5  # not an even grid
 
@@ -307,11 +312,28 @@ def test_draws_are_numpys_generators(name: str, seed: int) -> None:
         ({"min": 0.5, "max": 2, "count": 2, "distribution": "int_uniform"}, "must be integers"),
         ({"min": 1, "max": 2, "distribution": "uniform"}, "'count' is missing"),
         ({"min": 1, "max": 2, "count": 2, "distribution": "uniform", "seed": -1}, "seed must be"),
+        ({"min": 1, "max": 1e19, "count": 2, "distribution": "int_uniform"}, "integers of 64 bits"),
+        ({"min": -(2**63) - 1, "max": 1, "count": 2, "distribution": "int_uniform"}, "integers of 64 bits"),
+        ({"min": 1, "max": 4, "count": 6, "distribution": "int_uniform"}, "only 4 integers.*int_grid"),
+        ({"min": -1.7e308, "max": 1.7e308, "count": 2, "distribution": "uniform"}, "further than a float64"),
     ],
 )
 def test_errors_of_draws(value: Any, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         from_spec(value)
+
+
+@pytest.mark.parametrize(("count", "most"), [(4, 4), (30, 40), (500, 500)])
+def test_no_integer_is_drawn_twice(count: int, most: int) -> None:
+    drawn = from_spec({"min": 1, "max": most, "count": count, "distribution": "int_uniform", "seed": 3}).values()
+    assert len(set(drawn)) == count
+    assert set(drawn) <= set(range(1, most + 1))
+    assert drawn != sorted(drawn)
+
+
+@pytest.mark.parametrize("end", [9007199254740993, 2**63 - 1, -(2**63), 0])
+def test_integers_are_drawn_between_their_exact_ends(end: int) -> None:
+    assert from_spec({"min": end, "max": end, "count": 1, "distribution": "int_uniform"}).values() == [end]
 
 
 def test_a_zip_in_yaml_is_that_of_the_command_line() -> None:

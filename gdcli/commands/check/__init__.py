@@ -8,11 +8,12 @@ are no further apart than that. Differences are central ones, of the float64 los
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 
 import torch
 from torch import Tensor
 
-from gdcli.commands.check.methods import CheckedModel, model_of, noise_of, slopes_at
+from gdcli.commands.check.methods import CheckedModel, model_of, noise_of, slopes_at, value_of
 from gdcli.commands.check.report import AUTOGRAD, DIFFERENCES, HAND, TOLERANCES, Dtype, Report, Row, Slopes, row_of
 from gdcli.engine.start_values import start_values
 from gdcli.errors import RunError
@@ -26,7 +27,8 @@ def check(loaded: Loaded, dtypes: Sequence[Dtype] = ("float64", "float32"), tole
     """Compare the gradients of the first step's batch at the start values in every way that the model has.
 
     Linear models, mlps and losses by themselves have three ways, sequential models and objectives two. Raises
-    SpecError for a model of which everything is frozen, RunError for a batch that torch's layers refuse.
+    SpecError for a model of which everything is frozen, RunError for a batch that torch's layers refuse, and for a loss
+    that is not finite there.
     """
     point = start_values(loaded, torch.float64 if loaded.spec.settings.dtype == "float64" else torch.float32)[0]
     try:
@@ -39,6 +41,11 @@ def check(loaded: Loaded, dtypes: Sequence[Dtype] = ("float64", "float32"), tole
 
 def _checked(loaded: Loaded, point: Mapping[str, Tensor], dtypes: Sequence[Dtype], tolerance: float | None) -> Report:
     exact = model_of(loaded, "float64", point)
+    here = float(exact.loss()) if isinstance(loaded.architecture, Stack) else value_of(exact.loss)
+    if not isfinite(here):
+        raise RunError(
+            f"{loaded.spec.name}: the loss is {here} at the start values: no derivative can be checked there"
+        )
     slopes = slopes_at(loaded, exact)
     tolerances = dict.fromkeys(TOLERANCES, tolerance) if tolerance is not None else TOLERANCES
     found = []

@@ -133,11 +133,12 @@ def noise_of(model: CheckedModel, dtype: Dtype) -> dict[str, Array]:
     gradient, eps = model.gradients[AUTOGRAD], float(np.finfo(dtype).eps)
     here = gradient()
     near = perturbed(model, 2 * eps, gradient)
-    return {
-        name: 4 * np.max([np.abs(each[name] - centre) for each in near], axis=0)
-        + 4 * eps * np.abs(centre).max(initial=0.0)
-        for name, centre in here.items()
-    }
+    with np.errstate(invalid="ignore"):
+        return {
+            name: 4 * np.max([np.abs(each[name] - centre) for each in near], axis=0)
+            + 4 * eps * np.abs(centre).max(initial=0.0)
+            for name, centre in here.items()
+        }
 
 
 # --- central differences of the loss, the best of a sweep over step sizes ---------------------------------------------
@@ -182,15 +183,15 @@ def _loss_noise(exact: CheckedModel) -> float:
 
 def _slopes_of(tensor: Tensor, entries: NDArray[np.int64], loss: Callable[[], Tensor], noise: float) -> Slopes:
     """Take the central difference of each entry at each step size h, and keep that which a smaller h changes least."""
-    here = _value(loss)
+    here = value_of(loss)
     width, above, below = (np.zeros((len(entries), len(STEPS))) for _ in range(3))
     for row, index in enumerate(entries.tolist()):
         centre = float(tensor[index])
         for k, h in enumerate((STEPS * max(1.0, abs(centre))).tolist()):
             tensor[index] = centre + h
-            above[row, k] = _value(loss)
+            above[row, k] = value_of(loss)
             tensor[index] = centre - h
-            below[row, k] = _value(loss)
+            below[row, k] = value_of(loss)
             width[row, k] = (centre + h) - (centre - h)  # what it is after rounding
         tensor[index] = centre
     with np.errstate(all="ignore"):
@@ -203,7 +204,7 @@ def _slopes_of(tensor: Tensor, entries: NDArray[np.int64], loss: Callable[[], Te
     return Slopes(entries, central[picked], doubt[row_of, best], width[picked] / 2, _kinks(bend, noise / (width / 2)))
 
 
-def _value(loss: Callable[[], Tensor]) -> float:
+def value_of(loss: Callable[[], Tensor]) -> float:
     """Return the loss; NaN where a step leaves what it is defined on. Synchronises with the device."""
     try:
         return float(loss())

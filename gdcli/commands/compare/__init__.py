@@ -27,12 +27,13 @@ def compare(request: CompareRequest, context: Context) -> ComparisonRun | Ended:
 
     Raises SpecError for rows that cannot be trained, MachineError for what the machine lacks.
     """
-    document, loaded = specs.read(context.source, request.overrides, "compare", request.name, cores=context.cores)
+    document = specs.document_of_many(context.source, request.overrides, "compare")
+    loaded = specs.of_many(context.source, document, request.name, context.cores)
     spec, block = loaded.spec, loaded.spec.compare or Compare()
     overrides = parsed(request.overrides)
     rows = plan.rows(document, spec, request.optimizers, request.batches, overrides)
     count, tries = request.seeds or block.seeds, block.tune if request.tune is None else request.tune
-    if tries and any(path == "optimizer.lr" for _, path, _ in overrides):
+    if tries and any(row.values[2] == "given" for row in rows):
         off = "compare.tune=null turns it off" if request.tune is None else "leave one of them out"
         raise SpecError(f"tuning chooses the learning rate of every row, lr has no effect: {off}")
     if request.redraw_data and not (spec.draws_data and (count > 1 or tries)):
@@ -42,8 +43,7 @@ def compare(request: CompareRequest, context: Context) -> ComparisonRun | Ended:
     seeds = plan.seeds(count, spec.settings.seed)
     grid = _grid(tries, request.tune_range, spec)
     factory = specs.factory(context.source, document, loaded, request.name)
-    for row in rows:  # before the engine is imported
-        specs.require_optimizer(factory.of(row).spec)
+    checked = specs.checked(factory, rows)  # before the engine is imported
     closed_form = block.closed_form if request.closed_form is None else request.closed_form
     target = block.target if request.target is None else request.target
     if closed_form and any(row.label == "closed_form" for row in rows):
@@ -52,7 +52,7 @@ def compare(request: CompareRequest, context: Context) -> ComparisonRun | Ended:
     if (reused := context.reused(loaded, name, request)) is not None:
         return reused
     context.frontend.engine()
-    for warning in loaded.warnings:
+    for warning in specs.warnings(checked):
         context.frontend.warning(warning)
     from gdcli.commands import batch
     from gdcli.commands.compare.run import ComparisonRun

@@ -15,7 +15,7 @@ from gdcli.commands import specs
 from gdcli.commands.compare import shown
 from gdcli.commands.compare.shown import CLOSED_FORM, Line
 from gdcli.commands.stats import interval
-from gdcli.engine.batches import effort_of
+from gdcli.engine.batches import draws_in_training, effort_of
 from gdcli.engine.closed_form import Solution, solve
 from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
@@ -152,9 +152,11 @@ class ComparisonRun:
         found = []
         for label, members in grouped.items():
             first = members[0]
-            effort = effort_of(runs[first.number].loaded) if first.number in runs else Effort(0, 1, 1)
+            loaded = runs[first.number].loaded if first.number in runs else None
+            effort = Effort(0, 1, 1) if loaded is None else effort_of(loaded)
             lr, lr_from = first.values[1], first.values[2] or "-"
-            found.append(Line(label, lr, lr_from, tuple(members), effort))
+            drawn = loaded is not None and draws_in_training(loaded)
+            found.append(Line(label, lr, lr_from, tuple(members), effort, drawn))
         return found
 
     def table(self) -> str:

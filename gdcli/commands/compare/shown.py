@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gdcli.commands.stats import Interval, are_identical, interval, paired, quantile, without_chance
 from gdcli.engine.grid import losses
 from gdcli.engine.problem import build
-from gdcli.records import Effort, Result, where_diverged
+from gdcli.records import Effort, Result, where_diverged, with_last
 from gdcli.report import plots, tables
 from gdcli.runner.run_picture import loss_label
 from gdcli.spec.load import Loaded
@@ -35,21 +35,26 @@ class Line:
     lr_from: str
     results: tuple[Result, ...]
     effort: Effort
+    drawn: bool = False  # whether the steps of its runs depend on their seed
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether its runs are the same for all seeds."""
+        return are_identical(self.results, drawn=self.drawn)
 
     def final(self) -> Interval:
         """Return mean and interval of the final loss; infinite when a run diverged, no interval without chance."""
         found = interval([result.rank for result in self.results])
-        return replace(found, low=nan, high=nan) if are_identical(self.results) else found
+        return replace(found, low=nan, high=nan) if self.is_certain else found
 
     def best(self) -> float:
         """Return the mean of the best losses."""
         return interval([result.best_loss if isfinite(result.best_loss) else inf for result in self.results]).mean
 
     def metric(self, name: str) -> float:
-        """Return the mean of a metric; nan where a run has none: it diverged or failed, or the rows have none."""
-        values = [result.metrics.get(name) for result in self.results]
-        known = [value for value in values if value is not None and not isnan(value)]
-        return interval(known).mean if len(known) == len(values) else nan
+        """Return the mean of a metric; nan where a run failed, diverged or has none, inf where one is infinite."""
+        values = [result.metrics.get(name, nan) for result in self.results]
+        return nan if any(map(isnan, values)) else interval(values).mean
 
     def reached(self) -> int:
         """Return how many runs reached the target."""
@@ -70,8 +75,7 @@ class Line:
         if not pairs or not all(map(isfinite, [*ours, *theirs])):
             return Interval(nan, nan, nan, len(pairs))
         found = paired(ours, theirs)
-        same = are_identical(self.results) and are_identical(first.results)
-        return replace(found, low=nan, high=nan) if same else found
+        return replace(found, low=nan, high=nan) if self.is_certain and first.is_certain else found
 
 
 def one_seed(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> str:
@@ -114,8 +118,9 @@ def several_seeds(lines: Sequence[Line], metrics: Sequence[str], *, target: bool
         row.append("" if line is lines[0] else _with_half(line.difference(lines[0])))
         endings = Counter(result.status for result in line.results)  # 8 finished, 2 diverged
         rows.append([*row, ", ".join(f"{count} {status}" for status, count in endings.items())])
-    drawn = [line for line in lines if line.label != CLOSED_FORM]
-    same = without_chance([line.label for line in drawn], [line.results for line in drawn])
+    trained = [line for line in lines if line.label != CLOSED_FORM]
+    certain = [line.label for line in trained if line.is_certain]
+    same = without_chance(certain, len(trained), len(lines[0].results))
     over = f"{folds} folds, which share rows, so that it is rather too short" if folds else "seeds"
     told = f"± is half the 95 % interval of the mean over the {over}\n" if "±" in str(rows) else ""
     return tables.aligned(names, rows) + told + same
@@ -188,8 +193,10 @@ def curves(lines: Sequence[Line], loaded: Loaded, x: X | None) -> bytes:
 def _curve(line: Line, x: X, *, last: bool) -> plots.Curve | None:
     """Return the mean over the seeds, with its interval; `last`: with the loss after the last update."""
     found = [(result, result.losses) for result in line.results if result.losses is not None]
-    runs = [np.append(losses, result.loss) if last else losses for result, losses in found]
     ends = [where_diverged(result.status, result.message) for result, _ in found]
+    runs = [losses for _, losses in found]
+    if last:
+        runs = [with_last(losses, r.loss, gone) for (r, losses), gone in zip(found, ends, strict=True)]
     if not runs:
         return None
     size = 1 if x == "steps" else line.effort.steps_per_epoch

@@ -197,8 +197,8 @@ def comparison(names: Names, outputs: Rows, loss: WorkedLoss, classes: Sequence[
         p = [chance.symbol for chance in chances]
         terms = [(chance - number(int(j == true))) ** TWO for j, chance in enumerate(p)]
         k = names.rows[b]
-        squared = quantity(Label(f"S{k}", f"S_{{{k}}}"), total(terms), key=f"squared{k}")
-        entropy = quantity(Label(f"H{k}", f"H_{{{k}}}"), -call("log", p[true]), key=f"entropy{k}")
+        squared = quantity(Label(f"S{k}", f"S_{{{k}}}"), total(terms))
+        entropy = quantity(Label(f"H{k}", f"H_{{{k}}}"), -call("log", p[true]))
         found += (squared, entropy)
         shown = ", ".join(repr(chance.value) for chance in chances)
         rows.append((str(k), shown, str(true), repr(squared.value), repr(entropy.value)))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from functools import partial as bound
 from itertools import chain
 from math import prod
+
+import numpy as np
 
 from gdcli.commands.explain import losses, updates
 from gdcli.commands.explain.activations import ELEMENTWISE, LAYERWISE
@@ -18,6 +21,7 @@ from gdcli.commands.explain.tree import Explanation, ExplanationSection, Group, 
 from gdcli.errors import Problem, SpecError, nearest
 from gdcli.spec.load import Loaded
 from gdcli.spec.models import match
+from gdcli.spec.preconditions import are_log_probabilities
 from gdcli.zoo.models import Chain, Objective, Stack
 
 MAX_SCALARS = 200
@@ -176,6 +180,11 @@ class Network:
         for b, targets in enumerate(work.targets):
             for j in range(len(targets)):
                 found |= self._of_loss(b, j)
+        if self._compares:
+            logarithms = work.loss_spec.name == "nll"
+            for b, row in enumerate(self.names.rows):
+                p = [self.names.of("p", j, b).text for j in range(len(work.targets[b]) if logarithms else 0)]
+                found |= {key: bound(self._compared, key) for key in (f"S{row}", f"H{row}", *p)}
         for scalar in self.scalars():
             name = scalar.symbol.name
             found[f"d{name.text}"] = scalar.gradient
@@ -205,6 +214,25 @@ class Network:
             found[f"d{self.names.of('o', j, b).text}"] = lambda: work.loss.slopes[b, j]
         return found
 
+    @property
+    def _compares(self) -> bool:
+        """Whether the outputs are scores of classes, or the logarithms of their probabilities."""
+        work, name = self.work, self.work.loss_spec.name
+        if work.classes is None or name not in ("cross_entropy", "nll"):
+            return False
+        if name == "cross_entropy" or self.layers:
+            return name == "cross_entropy" or self.layers[-1].affine.activation == "log_softmax"
+        return bool(np.all(are_log_probabilities(np.array([[one.value for one in row] for row in work.data]))))
+
+    @cached_property
+    def _comparison(self) -> ExplanationSection:
+        work = self.work
+        assert work.classes is not None
+        return losses.comparison(self.names, work.outputs, work.loss, work.classes)
+
+    def _compared(self, key: str) -> Quantity:
+        return next(one for group in self._comparison.groups for one in group.quantities if one.key == key)
+
     def _new(self, scalar: WorkedScalar) -> Quantity:
         (found,) = updates.updated(self.point.rules, [scalar], self.clip)
         return found.new
@@ -215,10 +243,7 @@ class Network:
         """Return the whole."""
         sections = [self._given(), *self._forward(), self._loss(), self._backward()]
         sections += updates.update_section(self.point, self.scalars(), self.clip)
-        work = self.work
-        if work.loss_spec.name not in ("cross_entropy", "nll") or work.classes is None:
-            return sections
-        return [*sections, losses.comparison(self.names, work.outputs, work.loss, work.classes)]
+        return [*sections, self._comparison] if self._compares else sections
 
     def _given(self) -> ExplanationSection:
         named = {scalar.symbol.name.text: (scalar.entry, scalar.symbol.value) for scalar in self.scalars()}

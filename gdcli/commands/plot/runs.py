@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gdcli.commands import specs
 from gdcli.errors import DamagedError, SpecError
-from gdcli.records import Result, where_diverged
+from gdcli.records import Result, where_diverged, with_last
 from gdcli.report import plots
 from gdcli.spec.load import Loaded
 from gdcli.spec.overrides import is_override
@@ -146,11 +146,12 @@ def few_steps(sources: Sequence[CurveSource], found: Sequence[plots.Curve]) -> l
     single = all(effort_of(source.loaded).steps_per_epoch == 1 for source in sources)
     if not single or max(len(curve.loss) for curve in found) > plots.FEW:
         return None
-    return [
-        replace(curve, at=np.arange(len(curve.loss) + 1.0), loss=np.append(curve.loss, curve.after))
-        if source.loaded.spec.settings.epochs else replace(curve, at=np.zeros(len(curve.loss)))
-        for source, curve in zip(sources, found, strict=True)
-    ]  # fmt: skip
+    curves = []
+    for source, curve in zip(sources, found, strict=True):
+        trains = source.loaded.spec.settings.epochs > 0
+        loss = with_last(curve.loss, curve.after, curve.diverged) if trains else curve.loss
+        curves.append(replace(curve, at=np.arange(float(len(loss))) * trains, loss=loss))
+    return curves
 
 
 def loss_of(source: CurveSource) -> str:

@@ -12,6 +12,8 @@ from gdcli.errors import SpecError
 from gdcli.plan import Axis, Trial
 from gdcli.spec import sizes
 from gdcli.spec.config import digest, filled_in
+from gdcli.spec.effects import require_effects
+from gdcli.spec.grids import as_text
 from gdcli.spec.load import Loaded
 from gdcli.spec.nodes import Node
 from gdcli.spec.overrides import parsed
@@ -46,7 +48,7 @@ def expanded(request: SweepRequest, context: Context) -> str:
     _, loaded, axes = _checked(request, context)
     folds = _folds(loaded, axes) if axes[0].kind == "key" else ()
     lines = [
-        " ".join(f"{axis.name}={value}" for axis, value in zip(axes, point, strict=True))
+        " ".join(f"{axis.name}={as_text(value)}" for axis, value in zip(axes, point, strict=True))
         for point in plan.product_of(axes)
     ]
     several = request.seeds > 1
@@ -61,36 +63,63 @@ def _folds(loaded: Loaded, axes: Sequence[Axis]) -> Sequence[int]:
 
 
 def _checked(request: SweepRequest, context: Context) -> tuple[Node, Loaded, list[Axis]]:
-    document, loaded = specs.read(context.source, request.overrides, "sweep", request.name, cores=context.cores)
+    document, loaded = _base(request, context)
     try:
         loaded = specs.tried(loaded, context.frontend)
     except SpecError as error:
         if not all(problem.path.startswith("model.layers") for problem in error.problems):
             raise  # a run that changes what the layers do not take may be good; one that is not is told in its turn
     axes = plan.axes(loaded, request.param)
-    kinds = {axis.kind for axis in axes}
-    if len(kinds) > 1:
-        raise SpecError("a sweep is over parameters of the model or over keys of the spec, not both")
-    of_parameters = kinds == {"parameter"}
-    for option in _of_runs(request, context) if of_parameters else ():
-        raise SpecError(f"{option} is for runs: a sweep over parameters of the model trains nothing")
+    of_parameters = axes[0].kind == "parameter"
+    if of_parameters:
+        require_effects(loaded.spec)
+        for option in _of_runs(request, context):
+            raise SpecError(f"{option} is for runs: a sweep over parameters of the model trains nothing")
     if request.trajectory and not (of_parameters and len(axes) == 2):
         raise SpecError("--trajectory draws on a surface: give two --param of the model")
-    limit = request.max_runs or (sizes.MAX_GRID if of_parameters else sizes.MAX_RUNS)
-    folds = max(len(_folds(loaded, axes)), 1) if not of_parameters else 1
-    plan.bounded(plan.points(axes) * request.seeds * folds, limit, "--max-runs", "points" if of_parameters else "runs")
+    _bounded(axes, request, len(_folds(loaded, axes)) if not of_parameters else 0)
     return document, loaded, axes
 
 
+def _bounded(axes: Sequence[Axis], request: SweepRequest, folds: int = 0) -> None:
+    what, most = ("points", sizes.MAX_GRID) if axes[0].kind == "parameter" else ("runs", sizes.MAX_RUNS)
+    plan.bounded(plan.points(axes) * request.seeds * max(folds, 1), request.max_runs or most, "--max-runs", what)
+
+
+def _base(request: SweepRequest, context: Context) -> tuple[Node, Loaded]:
+    """Return the document and the spec that the runs change; one that is no spec without them is that of the first."""
+    source = context.source
+    document = specs.document_of_many(source, request.overrides, "sweep")
+    try:
+        return document, specs.of_many(source, document, request.name, context.cores)
+    except SpecError as error:
+        try:
+            axes = plan.key_axes(document, request.param)
+            _bounded(axes, request)
+        except SpecError:
+            raise error from None
+    first = plan.with_overrides(plan.along(axes), parsed(request.overrides), document)[0]
+    document = first.put_into(document)
+    try:
+        return document, specs.of_many(source, document, request.name, context.cores)
+    except SpecError as error:
+        raise first.told(error) from None
+
+
+NOT_OF_A_LOSS = ("optimizer", "scheduler", "epochs", "batch", "stop", "print", "record", "checkpoint")
+"""The sections that the loss at given parameters does not depend on."""
+
+
 def _of_runs(request: SweepRequest, context: Context) -> list[str]:
-    """Return the options given that only a sweep of runs has."""
+    """Return the options and overrides given that only a sweep of runs has."""
     options = context.options
     given = {
         "--seeds": request.seeds > 1, "--fleet off": request.fleet == "off", "--fail-fast": request.fail_fast,
         "--keep-models": request.keep_models, "--jobs": options.jobs > 1, "--cluster": options.cluster,
         "--verify": options.verify,
     }  # fmt: skip
-    return [option for option, is_given in given.items() if is_given]
+    keys = [key for key, path, _ in parsed(request.overrides) if path.partition(".")[0] in NOT_OF_A_LOSS]
+    return [*(option for option, is_given in given.items() if is_given), *keys]
 
 
 def _trained(
@@ -99,11 +128,11 @@ def _trained(
     frontend = context.frontend
     factory = specs.factory(context.source, document, loaded, request.name)
     folds = _folds(loaded, axes)
-    trials = plan.in_folds(_points(axes, request.seeds, loaded.spec.settings.seed), folds, ",")
-    trials = plan.with_overrides(trials, parsed(request.overrides))
+    trials = plan.with_overrides(plan.along(axes), parsed(request.overrides), document)
+    trials = plan.in_folds(_with_seeds(trials, axes, request.seeds, loaded.spec.settings.seed), folds, ",")
     points = specs.checked(factory, trials)
     frontend.engine()
-    for warning in loaded.warnings:
+    for warning in specs.warnings(points):
         frontend.warning(warning)
     from gdcli.commands import batch
     from gdcli.commands.sweep.runs import TrainingSweep
@@ -123,8 +152,7 @@ def _trained(
     return batch.record(TrainingSweep(planned, len(folds)), request, context, digest, len(runs))
 
 
-def _points(axes: Sequence[Axis], seeds: int, base: int) -> list[Trial]:
-    points = plan.along(axes)
+def _with_seeds(points: list[Trial], axes: Sequence[Axis], seeds: int, base: int) -> list[Trial]:
     if seeds == 1:
         return points
     if any(axis.target == "seed" for axis in axes):

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from gdcli import records
-from gdcli.commands.stats import interval, without_chance
+from gdcli.commands.stats import are_identical, interval, without_chance
+from gdcli.engine.batches import draws_in_training
 from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
 from gdcli.records import Result
@@ -116,11 +117,13 @@ class TrainingSweep:
     def _without_chance(self) -> str:
         if "seed" not in (axes := self.plan.axes):
             return ""
+        drawn = {run.number: draws_in_training(run.loaded) for run in self.plan.runs}
         rows: dict[str, list[Result]] = {}
         for result in self.results:
             point = [f"{name}={value}" for name, value in zip(axes, result.values, strict=True) if name != "seed"]
             rows.setdefault(",".join(point), []).append(result)
-        return without_chance(list(rows), list(rows.values()))
+        certain = [label for label, runs in rows.items() if are_identical(runs, drawn=drawn[runs[0].number])]
+        return without_chance(certain, len(rows), max(map(len, rows.values()), default=0))
 
     def _row(self, result: Result, metrics: Sequence[str]) -> list[Any]:
         row = records.results_row(result)[1:]

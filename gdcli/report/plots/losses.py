@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcli.records import Effort
+from gdcli.records import Effort, with_last
 
 from .canvas import Picture, draw_band, draw_cross, draw_line, finish, fitted, new_axes, room_of, write_note
 from .look import CROSS, GREY, HEIGHT, INSIDE, MANY, NOTE, PALE, PALETTE, looks
@@ -69,10 +69,10 @@ def loss_curve(curve: Curve, title: str, loss_label: str, effort: Effort) -> Fig
 def _few_steps(curve: Curve, title: str, loss_label: str, effort: Effort) -> Figure:
     """The loss before each update and after the last, joined where both are of all rows."""
     steps = np.asarray(curve.at, np.float64)
-    loss, after = drawable(curve.loss), drawable(np.array([curve.after] if steps.any() else []))
-    ends = [f"after step {step:.0f}" for step in steps[-1:] if np.isfinite(after).any()]
+    y = drawable(with_last(curve.loss, curve.after, curve.diverged) if steps.any() else curve.loss)
+    at = np.append(steps, steps[-1:] + 1)[: len(y)]
+    ends = [f"after step {step:.0f}" for step in steps[-1:] if len(y) > len(steps)]
     axes = new_axes(title, "", loss_label, above=NOTE)
-    at, y = np.append(steps, steps[-1:] + 1)[: len(steps) + len(ends)], np.append(loss, after)[: len(steps) + len(ends)]
     set_scale(axes.yaxis, y, room=0.12)
     axes.set_xticks(at, labels=[*(f"before step {step:.0f}" if step else "no step" for step in steps), *ends])
     axes.set_xlim(*((at.min() - 0.5, at.max() + 0.5) if len(at) else (0, 1)))
@@ -85,7 +85,7 @@ def _few_steps(curve: Curve, title: str, loss_label: str, effort: Effort) -> Fig
         rises = k + 1 < joined and y[k + 1] > y[k]  # the number is where the line is not
         shift, down = ((7, -4), "top") if rises else ((7, 4), "bottom")
         axes.annotate(number(y[k], 6), (at[k], y[k]), shift, textcoords="offset points", fontsize=TEXT, va=down)
-    _draw_end(axes, curve, loss)
+    _draw_end(axes, replace(curve, at=at, loss=y), y)
     return finish(axes, "above")
 
 

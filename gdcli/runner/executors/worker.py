@@ -94,7 +94,7 @@ def _specs(source: SpecSource, cores: int) -> SpecFactory:
     parse = partial(schema.parse, stem=source.stem)
     loaded = partial(load, base=Path(source.base), cores=cores, moved=source.moved)
     document = read(source.text, "spec")
-    return SpecFactory(document, loaded(parse(document)), parse, loaded)
+    return SpecFactory(document, loaded(parse(document, alone=False)), parse, loaded)
 
 
 def run_task(task: Task) -> TaskResult:

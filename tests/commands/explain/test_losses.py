@@ -41,6 +41,33 @@ def test_the_two_losses_are_those_of_the_specs_own_rows(gdcli, loss: str, rows: 
     assert "0.6" not in section.split("row  ")[0]  # nobody else's numbers
 
 
+def test_what_the_comparison_shows_can_be_asked_for_alone(gdcli) -> None:
+    Path("soft.yaml").write_text(
+        SPEC.replace("ROWS", str(np.log([[0.2, 0.8], [0.5, 0.5]]).tolist()))
+        .replace("CLASSES", "[1, 0]")
+        .replace("LOSS", "nll")
+    )
+    answer = gdcli("explain", "soft.yaml", "--only", "p2[1],S1,H2")
+    found = dict(line.split(": ") for line in answer.out.splitlines())
+    assert {name: float(value) for name, value in found.items()} == pytest.approx(
+        {"p2[1]": 0.8, "S1": 0.2**2 + 0.2**2, "H2": -np.log(0.5)}
+    )
+    entropy = gdcli("explain", "why_cross_entropy", "--only", "H1").out
+    assert float(entropy.split(": ")[1]) == pytest.approx(-np.log(0.6))
+
+
+@pytest.mark.parametrize("loss", ["nll", "kl_div"])
+def test_outputs_that_are_no_logarithms_of_probabilities_are_told_and_not_compared(gdcli, loss: str) -> None:
+    classes = "[0]" if loss == "nll" else "[[1, 0, 0]]"
+    Path("soft.yaml").write_text(SPEC.replace("ROWS", "[[1, 2, 3]]").replace("CLASSES", classes).replace("LOSS", loss))
+    answer = gdcli("explain", "soft.yaml")
+    assert answer.code == 0
+    assert "Squared loss against cross-entropy" not in answer.out
+    told = gdcli("validate", "soft.yaml").err
+    assert f"data.x: {loss} takes logarithms of probabilities, those of row 1 do not sum to 1" in told
+    assert "there is no 'p3' here" in gdcli("explain", "soft.yaml", "--only", "p3").err
+
+
 def test_equal_chances_of_the_true_class_have_one_cross_entropy_and_two_squared_losses(gdcli) -> None:
     """0.2² + 0.2² + 0.4² = 0.24 and 0² + 0.4² + 0.4² = 0.32; −log 0.6 twice."""
     _, _, section = gdcli("explain", "why_cross_entropy").out.partition("Squared loss against cross-entropy")

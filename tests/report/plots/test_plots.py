@@ -160,6 +160,20 @@ def test_few_steps_have_their_losses_in_numbers_and_that_after_the_last_update()
     assert [text.get_text() for text in none.axes[0].get_xticklabels()] == ["no step"]
 
 
+def test_few_steps_have_the_cross_of_a_run_at_the_update_that_ended_it() -> None:
+    """`after step 2` is no step's loss; a run that has not ended, or diverged at a step, has none after it."""
+    loss = np.array([4.0, 2.0])
+    for said, ticks, at in (
+        ("diverged after step 2", ["before step 1", "before step 2", "after step 2"], 3),
+        ("diverged at step 2", ["before step 1", "before step 2"], 2),
+        ("", ["before step 1", "before step 2"], None),
+    ):
+        (axes,) = plots.loss_curve.figure(Curve("", STEPS[:2], loss, diverged=said), "", "loss", epochs_of(1)).axes
+        assert [text.get_text() for text in axes.get_xticklabels()] == ticks
+        crosses = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "x" and len(line.get_xdata())]
+        assert crosses == ([] if at is None else [at])
+
+
 @pytest.mark.parametrize("loss", [[0.3], [1e3, 1, 1e-3], [1, 400, np.inf], [5, 1, 5, 1, 5], [1, 1, 1, 1, 1], [-1e9, 2]])
 @pytest.mark.parametrize("rows", [1, 3])
 def test_nothing_overlaps_where_steps_are_few(loss: list[float], rows: int) -> None:

@@ -1,0 +1,40 @@
+"""The Typer application: the name of every command."""
+
+from __future__ import annotations
+
+import typer
+
+from gdcli.cli import models, records, specs, train
+
+
+def app() -> typer.Typer:
+    """Return the Typer application with every command."""
+    application = typer.Typer(
+        name="gdcli",
+        help="Gradient-descent and backpropagation experiments from one YAML file, exact to the digit.",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @application.callback(invoke_without_command=True)
+    def options(
+        context: typer.Context,
+        version: bool = typer.Option(False, "--version", "-V", help="Print the version and exit."),
+    ) -> None:
+        if version:
+            from gdcli import __version__
+
+            print(__version__)
+            raise typer.Exit
+        if context.invoked_subcommand is None:
+            print(context.get_help())
+
+    commands = (
+        train.run, train.sweep, train.compare, train.resume, train.verify, models.predict, models.evaluate,
+        specs.explain, specs.check, specs.plot, specs.ema, specs.catalog, records.ls, records.show, records.diff,
+        records.rm, records.export, specs.validate, specs.schema, specs.cp,
+    )  # fmt: skip
+    for command in commands:
+        application.command()(command)
+    return application

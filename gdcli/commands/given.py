@@ -1,0 +1,151 @@
+"""What callers from Python give, as the words of the command line; SpecError for what is none of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gdcli.commands.context import Context, ExecutionOptions, Frontend
+from gdcli.errors import SpecError
+from gdcli.spec import grids
+from gdcli.spec.bundled import Source, find
+from gdcli.spec.scalars import shown
+from gdcli.spec.writing import write
+from gdcli.storage.request import Made, checked
+
+Spec = str | os.PathLike[str] | Mapping[str, Any]
+"""A bundled name, the path of a YAML file, or a spec as a dict."""
+
+MOST_JOBS = 1024
+MOST_NESTED = 100  # collections: more than a spec has
+
+
+def source(spec: Spec) -> Source:
+    """Return where a spec is from; a dict is written as YAML."""
+    if not isinstance(spec, Mapping):
+        return find(path("spec", spec))
+    try:
+        text = write(plain(spec))
+    except ValueError as error:  # a number that is not finite
+        raise SpecError(f"the spec: {error}") from None
+    return Source(Path("experiment"), "<dict>", text.encode())
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """Return a value as YAML has it: arrays and tensors, their numbers, and tuples, as numbers and lists."""
+    if depth > MOST_NESTED:
+        raise SpecError(f"lists and dicts are nested deeper than {MOST_NESTED} levels")
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, depth + 1) for key, item in value.items()}
+    if callable(listed := getattr(value, "tolist", None)):  # of numpy, torch and pandas
+        return listed()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Iterable) and not isinstance(value, bytes):
+        return [plain(item, depth + 1) for item in value]
+    raise SpecError(f"a spec holds numbers, texts, lists and dicts (got {type(value).__name__})")
+
+
+def overrides(given: Mapping[str, Any] | None, keys: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return KEY=VALUE of each value."""
+    if given is not None and not isinstance(given, Mapping):
+        raise SpecError(f"overrides are a dict of keys and values (got {type(given).__name__})")
+    return tuple(f"{key}={_text(plain(value))}" for key, value in {**(given or {}), **keys}.items())
+
+
+def _text(value: Any) -> str:
+    """Return plain data as an override on the command line has it."""
+    if isinstance(value, float):
+        return repr(value).replace("inf", ".inf").replace("nan", ".nan")
+    return json.dumps(value, ensure_ascii=False)
+
+
+def params(axes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return NAME=GRID of each axis.
+
+    >>> params({"lr": [0.1, 1], "optimizer": "sgd,adam", "description": ["a,b", "1", None]})
+    ('lr=0.1,1', 'optimizer=sgd,adam', 'description="a,b","1",null')
+    """
+    if not isinstance(axes, Mapping):
+        raise SpecError(f"axes are a dict of names and values (got {type(axes).__name__})")
+    return tuple(f"{name}={_grid(str(name), values)}" for name, values in axes.items())
+
+
+def _grid(name: str, values: Any) -> str:
+    if isinstance(values, str):
+        return values
+    found = grids.from_spec(plain(values)).values() if isinstance(values, Mapping) else plain(values)
+    if not isinstance(found, list):
+        raise SpecError(f"{shown(name)}: an axis takes a list of values, or a grid's text (got {shown(str(found))})")
+    return ",".join(map(_word, found))
+
+
+def _word(value: Any) -> str:
+    """Return a value as a grid has it: plain where that means the same, else as JSON."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # the grid refuses it
+    if isinstance(value, str):
+        try:
+            if grids.parse(value).values() == [value]:
+                return value
+        except SpecError:
+            pass
+    return _text(value)
+
+
+def listed(name: str, values: Any) -> str | None:
+    """Return texts or numbers with commas between; a text as it is."""
+    if values is None or isinstance(values, str):
+        return values
+    found = plain(values)
+    if not isinstance(found, list) or not all(isinstance(item, str | int | float) for item in found):
+        raise SpecError(f"{name} takes a text or a list (got {shown(str(values))})")
+    return ",".join(map(str, found))
+
+
+def request(kind: type[Made], **asked: Any) -> Made:
+    """Return what is asked for, checked."""
+    return checked(kind, {key: each if isinstance(each, tuple) else plain(each) for key, each in asked.items()})
+
+
+def context(
+    command: str, source: Source, words: Sequence[str], output: str | os.PathLike[str] | None, jobs: int = 1
+) -> Context:
+    """Return the context of a command that tells its warnings, and nothing else."""
+
+    def warn(text: str) -> None:
+        warnings.warn(text, stacklevel=2)
+
+    count = plain(jobs)
+    if type(count) is not int or not 1 <= count <= MOST_JOBS:
+        raise SpecError(f"jobs takes an integer from 1 to {MOST_JOBS} (got {shown(str(jobs))})")
+    folder = None if output is None else Path(path("output", output))
+    arguments = (command, source.shown, *words)
+    return Context(source, Frontend(warning=warn), folder, arguments=arguments, options=ExecutionOptions(count))
+
+
+def path(name: str, given: Any) -> str:
+    """Return the text of a path."""
+    try:
+        return os.fsdecode(given)
+    except TypeError:
+        raise SpecError(f"{name}: this is no path (got {type(given).__name__})") from None
+
+
+def rows(x: ArrayLike) -> NDArray[np.float64]:
+    """Return rows of numbers [N, ...]; numbers [N] are rows of one."""
+    try:
+        found = np.asarray(x, np.float64)
+    except (TypeError, ValueError):
+        raise SpecError("predict takes rows of numbers, all of one length") from None
+    if found.ndim == 0:
+        raise SpecError("predict takes rows of numbers (got one number)")
+    return found[:, None] if found.ndim == 1 else found
