@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf, isfinite
+from math import inf, isfinite, isnan
 from typing import Any, Literal
 
 import numpy as np
@@ -196,9 +196,7 @@ class Outcomes:
 
     def of_run(self, run: int, as_parameters: Callable[[Floats], tuple[Parameter, ...]]) -> Outcome:
         """Return one run's outcome; ``as_parameters`` names the entries of its row of theta."""
-        metrics: dict[str, float] = {}
-        if self.status[run] != "diverged":  # whole numbers stay whole
-            metrics = {name: _plain(column[run]) for name, column in self.metrics.items()}
+        known = {} if self.status[run] == "diverged" else {name: column[run] for name, column in self.metrics.items()}
         return Outcome(
             status=self.status[run],
             message=self.message[run],
@@ -208,15 +206,11 @@ class Outcomes:
             best_loss=float(self.best_loss[run]),
             best_step=int(self.best_step[run]),
             parameters=as_parameters(self.values[run]),
-            metrics=metrics,
+            metrics={name: each.item() if isinstance(each, np.generic) else each for name, each in known.items()},
             prediction=self.predictions[run],
             buffers=self.buffers,
             last_loss=None if self.last_loss is None else float(self.last_loss[run]),
         )
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 Event = Start | StepBlock | Outcome
@@ -340,7 +334,7 @@ def results_row(result: Result, metrics: Sequence[str] = (), effort: Effort | No
     values = [value if value is None or isinstance(value, int | float | str) else str(value) for value in result.values]
     losses = [value if isfinite(value) else None for value in (result.loss, result.best_loss)]
     reached = [] if effort is None else list(effort.of(result.to_target))
-    numbers = [value if isfinite(value := result.metrics.get(name, inf)) else None for name in metrics]
+    numbers = [None if (value := result.metrics.get(name)) is None or isnan(value) else value for name in metrics]
     hashes = result.hashes or (None, None, None)
     return [result.number, *values, result.status, *losses, result.steps, result.epochs, *reached, *numbers, *hashes]
 

@@ -56,7 +56,8 @@ def summary(loaded: Loaded, frontend: Frontend) -> ModelSummary:
     found = [] if loaded.training is None else [SummaryRow("", "a row of the data", loaded.row_shape, None)]
     if isinstance(model, Stack):
         frontend.engine()
-        from gdcli.engine.layers import flattened, traced
+        from gdcli.engine.layers import flattened
+        from gdcli.engine.tracing import traced
 
         for layer in flattened(traced(loaded)):
             of_layer = _shared(loaded.spec, layer.shapes)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from gdcli.engine.layers import flattened, traced
+from gdcli.engine.layers import flattened
+from gdcli.engine.tracing import traced
 from gdcli.errors import SpecError
 from gdcli.spec.load import Loaded
 from gdcli.spec.sections import RunSpec

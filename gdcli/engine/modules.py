@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gdcli.engine.layers import empty_layers
 from gdcli.engine.prediction import tensors_of
+from gdcli.engine.tracing import empty_layers
 from gdcli.errors import SpecError
 from gdcli.spec.sections import RunSpec
 from gdcli.zoo.activations import ACTIVATIONS

@@ -16,8 +16,8 @@ from gdcli.engine.batches import aligned
 from gdcli.engine.kernels.autograd import on_module
 from gdcli.engine.kernels.base import Kernel
 from gdcli.engine.kernels.single import Single
-from gdcli.engine.layers import empty_layers
 from gdcli.engine.theta import Theta
+from gdcli.engine.tracing import empty_layers
 from gdcli.errors import SpecError
 from gdcli.records import Floats
 from gdcli.spec import sizes

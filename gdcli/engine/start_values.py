@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gdcli.engine.layers import assembled, default_dtype, first_line, through, traced
+from gdcli.engine.layers import assembled, default_dtype, first_line, through
+from gdcli.engine.tracing import traced
 from gdcli.errors import SpecError
 from gdcli.spec.load import Loaded
 from gdcli.spec.models import match, name_problems

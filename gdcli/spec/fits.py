@@ -1,6 +1,6 @@
 """Whether data, model and loss fit together: widths, labels, the shape of a row; what does not is told with what would.
 
-Torch's own layers are held against the data when they are traced, in `gdcli.engine.layers`.
+Torch's own layers are held against the data when they are traced, in `gdcli.engine.tracing`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from gdcli.commands.context import Frontend
 from gdcli.commands.summary import summary
-from gdcli.engine.layers import flattened, traced
+from gdcli.engine.layers import flattened
+from gdcli.engine.tracing import traced
 from gdcli.zoo.torch_layers import LAYERS, has_two_modes
 from tests.engine.plain_torch import batches, built, loaded, loop, same_bits, trained
 
