@@ -241,7 +241,7 @@ def _model(definitions: _Definitions) -> Schema:
 
 def _layer(definitions: _Definitions) -> Schema:
     """Return one of torch's layers: a name, a mapping, or a list of layers whose input is added."""
-    name = {"name": {"type": "string", "description": "Of the layer; its index when absent."}}
+    name = {"name": {"type": "string", "description": "The layer's own name; its place, from 0, when absent."}}
     inside = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/layer"}}
     one = {
         "type": "object",

@@ -188,7 +188,7 @@ def has_two_modes(layer: str, arguments: Mapping[str, Any]) -> bool:
     """
     if layer in _APART or (layer == "TransformerEncoderLayer" and arguments.get("dropout", 0.1)):
         return True
-    return any(arguments.get(key) and layer.startswith(names) for key, names in _APART_BY.items())
+    return any(arguments.get(key) and {layer, layer[:-2]} & {*names} for key, names in _APART_BY.items())
 
 
 def draws(layer: str, arguments: Mapping[str, Any]) -> bool:
