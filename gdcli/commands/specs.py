@@ -145,8 +145,9 @@ def checked(factory: SpecFactory, points: Sequence[Trial]) -> list[tuple[int, Tr
 
 
 def _of_pair(error: SpecError, point: Trial) -> SpecError:
-    """Return an error of a run that changes several keys, which may be good each: it names the run."""
-    if len(point.changes) < 2 or not error.problems or any(each.place != overrides.HERE for each in error.problems):
+    """Return an error of a run that names it: of several keys each may be good, or what does not fit is another one."""
+    at_the_value = all(each.place == overrides.HERE for each in error.problems)
+    if not error.problems or (at_the_value and len(point.changes) < 2):
         return error
     *before, last = error.problems
     hint = f"{last.hint}. " if last.hint else ""

@@ -110,8 +110,11 @@ class Numbers:
 
     def power(self, base: Setting, exponent: Setting) -> Setting:
         """Return base^exponent with the bits of Python's ``**``, from which numpy's differs in the last place."""
-        result: Setting = operator.pow(base, exponent)
-        return result
+        return _or_nan(operator.pow, base, exponent)
+
+    def quotient(self, a: Setting, b: Setting) -> Setting:
+        """Return a/b; NaN where b is 0."""
+        return _or_nan(operator.truediv, a, b)
 
     def each(self, function: Callable[..., float], *settings: Setting) -> Callable[[int], Setting]:
         """Return the t ↦ function(*settings, t) of every run, in Python's arithmetic."""
@@ -231,6 +234,10 @@ class Columns(Numbers):
         bases, exponents = np.broadcast_arrays(base, exponent)
         pairs = zip(bases.ravel().tolist(), exponents.ravel().tolist(), strict=True)
         return np.array([_or_nan(operator.pow, *pair) for pair in pairs]).reshape(bases.shape)
+
+    def quotient(self, a: Setting, b: Setting) -> Setting:
+        """Return a/b, run by run; NaN where b is 0."""
+        return np.divide(a, np.where(np.equal(b, 0), np.nan, b))
 
     def each(self, function: Callable[..., float], *settings: Setting) -> Callable[[int], Setting]:
         """Return t ↦ function(*settings, t), called once per combination of settings that occurs."""

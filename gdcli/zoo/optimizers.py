@@ -317,7 +317,7 @@ def asgd(
                 ax.add_(weigh())
             if some(first):
                 restart(first)
-            eta_cell[()] = lr / of.power(1 + lambd * lr * t, alpha)
+            eta_cell[()] = of.quotient(lr, of.power(1 + lambd * lr * t, alpha))
             mu_cell[()] = weight(t)
 
         return Bound(of.in_turn(*before, descend, average), {"eta": eta, "mu": mu, "ax": ax})

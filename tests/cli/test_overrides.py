@@ -203,6 +203,17 @@ def test_a_run_of_a_product_that_is_no_spec_is_named(gdcli) -> None:
     assert "So it is in the run optimizer=adam,momentum=0.5" in answer.err
 
 
+@pytest.mark.parametrize("values", ["sigmoid,none", "none,sigmoid"])
+def test_a_value_that_another_key_does_not_go_with_names_its_run(gdcli, values: str) -> None:
+    model = {"type": "mlp", "layers": [1, 1], "output_activation": "sigmoid"}
+    spec = {"data": {"x": [1, 2], "y": [[0], [1]]}, "model": model, "loss": "bce", "optimizer": "sgd", "epochs": 1}
+    Path("bce.yaml").write_text(json.dumps(spec))
+    answer = gdcli("sweep", "bce.yaml", "--param", f"output_activation={values}")
+    assert answer.code == 2
+    assert "loss: bce takes outputs from 0 to 1" in answer.err
+    assert "So it is in the run output_activation=none" in answer.err
+
+
 def test_the_warnings_are_those_of_the_runs_each_once(gdcli) -> None:
     words = ["sweep", "s.yaml", "--param", "seed=0,1", "--no-plot", "--param"]
     answer = gdcli(*words, "output_activation=none,softmax")

@@ -70,6 +70,22 @@ def test_runs_diverge_at_their_own_steps_in_any_block(block: int, dtype: str, mo
             assert not np.isfinite(row).all()
 
 
+@every_dtype
+@pytest.mark.parametrize("epochs", [1, 2, 4])
+def test_the_falling_steps_of_asgd_end_where_a_single_run_s_do_once_they_are_no_numbers(
+    epochs: int, dtype: str
+) -> None:
+    """(1 + κγt)^α overflows for a large α and is 0 for a negative one, a step before its quotient is used."""
+    spec = net(epochs=epochs, optimizer={"name": "asgd", "lr": 0.1, "lambd": 0.5, "alpha": 0.75}, dtype=dtype)
+    runs = varied(spec, [{"optimizer.alpha": alpha} for alpha in (0.75, 1e19, -1e19)])
+    fleet = together(runs, COLUMNS)
+    for k, run in enumerate(runs):
+        single = alone(run, COLUMNS)
+        assert fleet.ending(k) == ending(single.outcome)
+        np.testing.assert_allclose(fleet.parameters(k), flat(single.outcome.parameters), rtol=CLOSE[dtype])  # NaN alike
+    assert fleet.outcome.status == (("finished",) * 3 if epochs == 1 else ("finished", "diverged", "diverged"))
+
+
 @pytest.mark.parametrize("rule", ["sgd", "adam", "asgd"])
 def test_a_run_that_diverges_leaves_the_others_and_their_state_as_they_were(
     rule: str, monkeypatch: pytest.MonkeyPatch
