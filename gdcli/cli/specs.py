@@ -42,6 +42,8 @@ def explain(
 
     if names is not None:
         say(explaining.only(explaining.quantities(loaded, names, step), form))
+        if before := explaining.trained_before(loaded, step):
+            note(before)
     else:
         say(explaining.render(explaining.explain(loaded, step), form))
     return 0
