@@ -21,7 +21,7 @@ from gdcli.storage.files import json_text
 def explain(
     words: options.SpecArgument,
     step: Annotated[int, typer.Option(min=1, help="Which step of the run; the ones before are trained.")] = 1,
-    only: Annotated[str | None, typer.Option(metavar="NAMES", help="Some values: h1,o1,loss,dw5,db1,new_w5.")] = None,
+    only: Annotated[str | None, typer.Option(metavar="NAMES", help="Some values: h1,loss,dw5,db1,new_w5.")] = None,
     form: Annotated[
         Literal["text", "markdown", "latex"], typer.Option("--format", help="text, markdown or latex.")
     ] = "text",

@@ -104,10 +104,8 @@ def compare(
     words: Annotated[
         list[str] | None, typer.Argument(metavar="[SPEC] [KEY=VALUE]...", help="Default: the bundled optimizers_2x2.")
     ] = None,
-    optimizers: Annotated[
-        str | None, typer.Option(help="Labels or settings: sgd,adam or momentum=sgd:lr=1:momentum=0.5,adam.")
-    ] = None,
-    batches: Annotated[str | None, typer.Option(help="Batch modes: full,mini-batch:32,stochastic.")] = None,
+    optimizers: Annotated[str | None, typer.Option(help="Labels or settings: sgd,adam or m=sgd:momentum=0.9")] = None,
+    batches: Annotated[str | None, typer.Option(help="Batch modes: full,stochastic or mini-batch:32")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each row: weights and batch order anew.")] = None,
     redraw_data: Annotated[bool, typer.Option("--redraw-data", help="A seed draws the data anew too.")] = False,
     tune: Annotated[int | None, typer.Option(help="Learning rates to try for each row, on seeds of their own.")] = None,
@@ -117,7 +115,8 @@ def compare(
         bool | None, typer.Option("--closed-form/--no-closed-form", help="Add the least-squares solution.")
     ] = None,
     x: Annotated[
-        Literal["steps", "epochs", "evaluations"] | None, typer.Option("--x", help="The axis of the plot.")
+        Literal["steps", "epochs", "evaluations"] | None,
+        typer.Option("--x", metavar="AXIS", help="The axis of the plot: steps, epochs or evaluations."),
     ] = None,
     *,
     shared: options.ManyRuns,
