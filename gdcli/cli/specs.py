@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Annotated, Literal
 
 import typer
@@ -41,11 +43,12 @@ def explain(
     from gdcli.commands import explain as explaining
 
     if names is not None:
-        say(explaining.only(explaining.quantities(loaded, names, step), form))
+        say(explaining.only(explaining.quantities(loaded, names, step), form), wrap=form == "text")
         if before := explaining.trained_before(loaded, step):
             note(before)
     else:
-        say(explaining.render(explaining.explain(loaded, step), form))
+        width = get_terminal_size().columns if sys.stdout.isatty() else explaining.WIDTH
+        say(explaining.render(explaining.explain(loaded, step), form, width), wrap=form == "text")
     return 0
 
 
