@@ -177,6 +177,7 @@ def validate(
         options.spec_of(words)
     found: list[str] = []
     warnings: list[str] = []
+    valid: list[str] = []
     for name in names:
         try:
             source = bundled.find(name)
@@ -184,16 +185,17 @@ def validate(
             loaded = specs.tried(loaded, Frontend(importing=importing))
             warnings += loaded.warnings
             specs.require_blocks(source, node, loaded)
+            valid.append(name)
         except SpecError as error:
             found += str(error).splitlines()
     for warning in [] if json else warnings:
         warn(warning)
     if json:
         say(json_text({"valid": not found, "problems": found, "warnings": warnings}))
-    elif found:
-        raise SpecError("\n".join(found))
     else:
-        say("".join(f"{name}: valid\n" for name in names))
+        say("".join(f"{name}: valid\n" for name in valid))
+        if found:
+            raise SpecError("\n".join(found))
     return 2 if found else 0
 
 
