@@ -15,6 +15,7 @@ from gdcli.cli.output import Console, note, print_file, say
 from gdcli.commands.context import shown_path
 from gdcli.errors import SpecError
 from gdcli.spec.scalars import shown
+from gdcli.storage.files import in_folder, is_folder
 from gdcli.storage.find import find
 from gdcli.storage.record import MANY, read
 
@@ -315,7 +316,7 @@ def export(
         typer.Option("--format", "-f", help="What to write. Default: what the file's ending says, else csv."),
     ] = None,
     to: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--to",
             "-o",
@@ -339,7 +340,7 @@ def export(
     if kind == "tensorboard":
         if long:
             raise SpecError("--long is for csv and parquet; TensorBoard gets all steps of all runs anyway")
-        folder = to or Path("tensorboard")
+        folder = Path("tensorboard" if to is None else to)
         files = exporting.to_tensorboard(record, folder, force=force)
         return written(folder / record.id, f"{len(files):,} event file{'s' * (len(files) != 1)} in ", quiet=quiet)
     table = exporting.table_of(record, long=long)
@@ -347,7 +348,10 @@ def export(
         for piece in table.csv():
             say(piece.decode())
         return 0
-    path = to or Path(f"{record.id}.parquet")
+    name = f"{record.id}.{kind}"
+    path = Path(name) if to is None else in_folder(to, name)
+    if to is not None and is_folder(to):
+        path.parent.mkdir(parents=True, exist_ok=True)
     exporting.to_file(table, path, kind, force=force)
     return written(path, "", quiet=quiet)
 

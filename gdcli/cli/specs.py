@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from shutil import get_terminal_size
@@ -108,7 +109,7 @@ def plot(
     step: Annotated[int, typer.Option(min=1, help="network: before which step of the run.")] = 1,
     animate: Annotated[bool, typer.Option("--animate", help="curves, surface: a GIF that grows.")] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="png, svg or pdf; default: KIND.png.")
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="png, svg or pdf; default: KIND.png.")
     ] = None,
     force: options.ForceOption = False,
     quiet: options.QuietOption = False,
@@ -122,7 +123,7 @@ def plot(
     picture = plotting.PlotOptions(plotting.chosen(kind, words), smooth, names, step, animate)
     picture.check(words)
     path = plotting.target(output, picture, force=force)
-    Frontend(importing=importing).engine()
+    Frontend(importing=partial(importing, quiet=quiet)).engine()
     plotting.plot(words, picture, path)
     if not quiet:
         note(f"wrote {shown_path(path)}")
@@ -139,8 +140,8 @@ def ema(
         typer.Option(help="How much of the average before is kept, 0 to below 1; may be repeated. Default: 0.5, 0.9."),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the records, or a .csv file: the plot goes beside it.")
-    ] = Path("runs"),
+        str, typer.Option("--output", "-o", help="Folder for the records, or a .csv file: the plot goes beside it.")
+    ] = "runs",
     quiet: options.QuietOption = False,
     plot: options.PlotOption = True,
     json: options.JsonOption = False,
@@ -208,7 +209,7 @@ def schema() -> None:
 
 def cp(
     name: Annotated[str | None, typer.Argument(help="A bundled spec; without it, all of them, a line each.")] = None,
-    path: Annotated[Path | None, typer.Argument(help="Where to: a file or a folder. Default: here.")] = None,
+    path: Annotated[str | None, typer.Argument(help="Where to: a file, or a folder/. Default: here.")] = None,
     force: options.ForceOption = False,
 ) -> None:
     """Copy a bundled spec, with its data file and the JSON Schema that editors check it with, out of the package."""

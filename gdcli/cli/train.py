@@ -182,8 +182,11 @@ def resume(
     if json:
         say_ended(report.folder, json=True)
     more = ", --retry-failed runs again what failed" if report.status == "failed" else ""
-    console.note(f"nothing is left to do: {report.status}{more}. record: {shown_path(report.folder)}")
-    return int(report.status in ("diverged", "failed"))
+    where = "" if quiet else f". record: {shown_path(report.folder)}"
+    bad = report.status in ("diverged", "failed")
+    if bad or not quiet:
+        console.note(f"nothing is left to do: {report.status}{more}{where}")
+    return int(bad)
 
 
 def verify(
@@ -215,7 +218,9 @@ def tell(report: Report, console: Console, verify: int = 0) -> int:
     if isinstance(report, Ended):
         say_ended(report.folder, json=console.json)
         lacking = f", without the tag {', '.join(map(shown, report.lacking))}" if report.lacking else ""
-        console.note(f"not needed, it is finished already{lacking}: {shown_path(report.folder)}")
+        where = "" if console.quiet else f": {shown_path(report.folder)}"
+        if lacking or where:
+            console.note(f"not needed, it is finished already{lacking}{where}")
         return 0
     from gdcli.commands.loss_grid import LossGrid
     from gdcli.commands.run import RunReport

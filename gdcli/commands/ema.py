@@ -203,22 +203,22 @@ def _places(lines: Sequence[str], first: int) -> Iterator[tuple[int, int]]:
                 yield number, column + 1
 
 
-def record(found: Averages, output: Path, read: Path, *, plot: bool, warning: Callable[[str], None]) -> Path:
+def record(found: Averages, output: str, read: Path, *, plot: bool, warning: Callable[[str], None]) -> Path:
     """Write the CSV and its plot, into a folder of its own unless the output is a .csv; return the record's path.
 
     Raises SpecError where the output is the file that was read. What goes wrong in drawing is a warning.
     """
-    if output.suffix == ".csv":
-        if output.resolve() == read.resolve():
-            raise SpecError(f"--output is the file that is read: {shown_path(output)}")
-        files.replace(output, found.csv())
-        path = table = output
+    if Path(output).suffix == ".csv" and not files.is_folder(output):
+        path = table = Path(output)
+        if path.resolve() == read.resolve():
+            raise SpecError(f"--output is the file that is read: {shown_path(path)}")
+        files.replace(path, found.csv())
     else:
         series, text = found.series, found.csv()
         what = {"status": "finished", "file": series.name, "column": series.column, "betas": list(found.betas)}
         first = {"ema.csv": text, "summary.json": files.json_text({**what, "rows": len(series.values)})}
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-        path, lock = run_folder.claim(output, "ema", digest, time.localtime(), first)
+        path, lock = run_folder.claim(Path(output), "ema", digest, time.localtime(), first)
         lock.release()
         table = path / "ema.csv"
     if plot:
