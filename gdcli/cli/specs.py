@@ -124,7 +124,9 @@ def plot(
     picture.check(words)
     path = plotting.target(output, picture, force=force)
     Frontend(importing=partial(importing, quiet=quiet)).engine()
-    plotting.plot(words, picture, path)
+    told = plotting.plot(words, picture, path)
+    for line in told if not quiet else ():
+        note(line)
     if not quiet:
         note(f"wrote {shown_path(path)}")
     return 0

@@ -139,9 +139,9 @@ KINDS = {
 }
 
 
-def plot(words: Sequence[str], options: PlotOptions, path: Path) -> None:
-    """Draw a picture of records and specs, with overrides for these, into a file."""
-    from gdcli.commands.plot.runs import sources
+def plot(words: Sequence[str], options: PlotOptions, path: Path) -> list[str]:
+    """Draw a picture of records and specs, with overrides for these, into a file; return what is to be told."""
+    from gdcli.commands.plot.runs import left_out, sources
     from gdcli.storage import files
 
     forms: dict[str, Form] = {".svg": "svg", ".pdf": "pdf"}
@@ -150,6 +150,7 @@ def plot(words: Sequence[str], options: PlotOptions, path: Path) -> None:
     picture = kind.draw(sources(words, options.kind) if kind.of_runs else (), options, form)
     path.parent.mkdir(parents=True, exist_ok=True)  # `target` has refused one that is not there but by a slash
     files.replace(path, picture)
+    return left_out(words)
 
 
 def chosen(kind: str | None, words: Sequence[str]) -> str:
