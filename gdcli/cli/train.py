@@ -104,10 +104,8 @@ def compare(
     words: Annotated[
         list[str] | None, typer.Argument(metavar="[SPEC] [KEY=VALUE]...", help="Default: the bundled optimizers_2x2.")
     ] = None,
-    optimizers: Annotated[
-        str | None, typer.Option(help="Labels or settings: sgd,adam or momentum=sgd:lr=1:momentum=0.5,adam.")
-    ] = None,
-    batches: Annotated[str | None, typer.Option(help="Batch modes: full,mini-batch:32,stochastic.")] = None,
+    optimizers: Annotated[str | None, typer.Option(help="Labels or settings: sgd,adam or m=sgd:momentum=0.9")] = None,
+    batches: Annotated[str | None, typer.Option(help="Batch modes: full,stochastic or mini-batch:32")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each row: weights and batch order anew.")] = None,
     redraw_data: Annotated[bool, typer.Option("--redraw-data", help="A seed draws the data anew too.")] = False,
     tune: Annotated[int | None, typer.Option(help="Learning rates to try for each row, on seeds of their own.")] = None,
@@ -117,7 +115,8 @@ def compare(
         bool | None, typer.Option("--closed-form/--no-closed-form", help="Add the least-squares solution.")
     ] = None,
     x: Annotated[
-        Literal["steps", "epochs", "evaluations"] | None, typer.Option("--x", help="The axis of the plot.")
+        Literal["steps", "epochs", "evaluations"] | None,
+        typer.Option("--x", metavar="AXIS", help="The axis of the plot: steps, epochs or evaluations."),
     ] = None,
     *,
     shared: options.ManyRuns,
@@ -183,8 +182,11 @@ def resume(
     if json:
         say_ended(report.folder, json=True)
     more = ", --retry-failed runs again what failed" if report.status == "failed" else ""
-    console.note(f"nothing is left to do: {report.status}{more}. record: {shown_path(report.folder)}")
-    return int(report.status in ("diverged", "failed"))
+    where = "" if quiet else f". record: {shown_path(report.folder)}"
+    bad = report.status in ("diverged", "failed")
+    if bad or not quiet:
+        console.note(f"nothing is left to do: {report.status}{more}{where}")
+    return int(bad)
 
 
 def verify(
@@ -216,7 +218,9 @@ def tell(report: Report, console: Console, verify: int = 0) -> int:
     if isinstance(report, Ended):
         say_ended(report.folder, json=console.json)
         lacking = f", without the tag {', '.join(map(shown, report.lacking))}" if report.lacking else ""
-        console.note(f"not needed, it is finished already{lacking}: {shown_path(report.folder)}")
+        where = "" if console.quiet else f": {shown_path(report.folder)}"
+        if lacking or where:
+            console.note(f"not needed, it is finished already{lacking}{where}")
         return 0
     from gdcli.commands.loss_grid import LossGrid
     from gdcli.commands.run import RunReport

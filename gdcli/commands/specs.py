@@ -18,7 +18,7 @@ from gdcli.spec.json_schema import json_schema
 from gdcli.spec.load import Loaded, load
 from gdcli.spec.nodes import Node
 from gdcli.spec.sections import RunSpec, problems_at
-from gdcli.storage.files import json_text, replace
+from gdcli.storage.files import in_folder, is_folder, json_text, replace
 from gdcli.storage.find import find
 from gdcli.zoo.models import Stack
 
@@ -182,17 +182,17 @@ def lasting(word: str) -> str:
     return word if word in bundled.names() or not path.exists() else str(path.absolute())
 
 
-def copy(name: str, path: Path | None, *, force: bool) -> Iterator[Path]:
+def copy(name: str, path: str | None, *, force: bool) -> Iterator[Path]:
     """Copy a bundled spec, with its data file and the schema, to a file or into a folder; yield what is written.
 
-    A schema that is there stays. Raises SpecError for a name that there is not, and for a file that is there already,
-    unless by force.
+    A path that ends in a slash is a folder, made where it is missing. A schema that is there stays. Raises SpecError
+    for a name that there is not, and for a file that is there already, unless by force.
     """
     if name not in bundled.names():
         raise SpecError(f"there is no bundled spec '{name}'. {nearest(name, bundled.names())}")
     source = bundled.folder() / f"{name}.yaml"
-    target = path or Path()
-    target = target / source.name if target.is_dir() else target
+    path = path or "."
+    target = in_folder(f"{path}/" if Path(path).is_dir() else path, source.name)
     copies = {target: source}
     file = document.read(source.read_bytes(), source.name).find(("data", "file"))
     if file is not None and isinstance(file.value, str):
@@ -200,6 +200,8 @@ def copy(name: str, path: Path | None, *, force: bool) -> Iterator[Path]:
     for new in copies:
         if new.exists() and not force:
             raise SpecError(f"{new} is there already. --force overwrites it")
+    if is_folder(path):
+        target.parent.mkdir(parents=True, exist_ok=True)
     for new, old in copies.items():
         replace(new, old.read_bytes())
         yield new

@@ -190,18 +190,16 @@ def _header(text: TextIOWrapper, named: bool | None) -> tuple[list[str], int]:
     try:
         header = [cell.strip() for cell in next(reader, [])]
     except csv.Error as error:
-        raise ArgumentError(("file",), _other_separator(first) or f"line 1: {error}") from None
-    if len(header) == 1 and (why := _other_separator(first)):
-        raise ArgumentError(("file",), why)
+        raise ArgumentError(("file",), f"line 1: {other_separator(first) or error}") from None
+    if len(header) == 1 and (why := other_separator(first)):
+        raise ArgumentError(("file",), f"line 1: {why}")
     if len(header) > _MAX_COLUMNS:
         raise ArgumentError(("file",), f"{len(header):,} columns, more than {_MAX_COLUMNS:,}")
     if named is False:
         return [f"c{k + 1}" for k in range(len(header))], 0
-    if named is None and header and all(map(_is_number, header)):
-        what = "line 1 holds numbers, so that the file seems to have no names of columns"
-        raise ArgumentError(
-            ("file",), f"{what}. `header: false` names them c1, c2, ...; `header: true` takes the numbers"
-        )
+    if named is None and seems_nameless(header):
+        what = f"line 1 {NAMELESS}. `header: false` names them c1, c2, ...; `header: true` takes the numbers"
+        raise ArgumentError(("file",), what)
     last = {name: place for place, name in enumerate(header)}
     twice = [name for place, name in enumerate(header) if last[name] != place]
     if twice:
@@ -209,11 +207,23 @@ def _header(text: TextIOWrapper, named: bool | None) -> tuple[list[str], int]:
     return header, reader.line_num
 
 
-def _other_separator(line: str) -> str:
+def other_separator(line: str) -> str:
     """Return what is wrong with a header that other signs than commas part."""
     found = next((name for sign, name in ((";", "semicolons"), ("\t", "tabs")) if sign in line), "")
-    what = f"line 1: {found} seem to part the columns: write commas, and numbers with decimal points"
-    return what if found else ""
+    return f"{found} seem to part the columns: write commas, and numbers with decimal points" if found else ""
+
+
+NAMELESS = "holds numbers, so that the file seems to have no names of columns"
+
+
+def seems_nameless(header: Sequence[str]) -> bool:
+    """Say whether a file's first line holds numbers alone."""
+    return bool(header) and all(map(_is_number, header))
+
+
+def decimal_comma(cell: str) -> str:
+    """Return the question to ask where a cell is a number with a comma, else nothing."""
+    return "A decimal comma? Write a point" if re.fullmatch(r"\s*[-+]?[0-9]+,[0-9]+\s*", cell) else ""
 
 
 def _is_number(cell: str) -> bool:
@@ -256,8 +266,8 @@ def _cell(cell: str, line: int, column: str) -> float:
             if math.isfinite(value := float(cell)):
                 return value
             what = f"{brief(cell)} is not a finite number"
-    if re.fullmatch(r"\s*[-+]?[0-9]+,[0-9]+\s*", cell):
-        what += ": a decimal comma? Write a point"
+    if comma := decimal_comma(cell):
+        what += f". {comma}"
     raise ArgumentError(("file",), f"line {line}, column {brief(column)}: {what}")
 
 

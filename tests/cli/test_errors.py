@@ -281,6 +281,15 @@ def test_a_file_whose_path_has_an_equals_sign_is_a_spec_and_no_override(gdcli) -
     assert gdcli("run", "lr=0.1.yaml", "epochs=2", "--no-plot", "-q").code == 0
 
 
+def test_each_valid_spec_is_told_whatever_else_is_bad(gdcli) -> None:
+    Path("bad.yaml").write_text("epochs: many\n")
+    answer = gdcli("validate", "linear_manual", "bad.yaml", "nobody", "backprop_2x2")
+    assert (answer.code, answer.out) == (2, "linear_manual: valid\nbackprop_2x2: valid\n")
+    assert [line.split(":")[0] for line in answer.err.splitlines()][-1].startswith("there is no file 'nobody'")
+    assert "bad.yaml:1:9: epochs: must be an integer" in answer.err
+    assert gdcli("validate", "bad.yaml").out == ""
+
+
 @pytest.mark.parametrize("words", [["run", "linear_manual"], ["ls"], ["validate", "linear_manual"]])
 def test_a_working_folder_that_was_removed(gdcli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words) -> None:
     gone = tmp_path / "gone"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,24 @@ def test_the_runs_of_a_comparison_are_those_below_its_folder(net) -> None:
     (folder,) = Path("runs").glob("*/*")
     assert [run.label for run in sources([str(folder)], "curves")] == ["sgd", "adam"]
     assert net("plot", str(folder)).code == 0
+
+
+def test_of_an_experiment_the_runs_are_drawn_and_the_others_counted(net) -> None:
+    for rate in ("0.5", "0.1"):
+        assert net("run", "net.yaml", f"lr={rate}", "--no-plot", "-q").code == 0
+    for _ in range(2):
+        assert net("sweep", "net.yaml", "-p", "lr=0.1,0.2", "--no-plot", "-q").code == 0
+    assert net("compare", "net.yaml", "--optimizers", "sgd,adam", "--no-plot", "-q").code == 0
+    assert {run.label for run in sources(["runs/net"], "curves")} == {"lr=0.5", "lr=0.1"}
+    answer = net("plot", "runs/net")
+    told = "1 comparison and 2 sweeps in runs/net left out: name one to draw its runs"
+    assert (answer.code, answer.err.splitlines()) == (0, [told, "wrote curves.png"])
+    assert net("plot", "runs/net", "--force", "-q").err == ""
+    for folder in Path("runs/net").glob("*/steps.csv"):
+        shutil.rmtree(folder.parent)
+    answer = net("plot", "runs/net", "--force")
+    assert answer.code == 2
+    assert answer.err.endswith("nor in one below it. Name one of its records: 1 comparison and 2 sweeps\n")
 
 
 LINE_OF_SEVEN = "data: {x: [1, 2, 3, 4, 5, 6, 7], y: [1, 2, 3, 4, 5, 6, 9]}\nmodel: {type: linear}\nloss: mse\n"

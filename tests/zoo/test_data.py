@@ -283,7 +283,7 @@ def test_a_class_column_becomes_indices_and_several_probabilities(tmp_path: Path
         ("x,y\n1,2\n\n3,abc\n", None, "y", "line 4, column 'y': 'abc' is not a number"),
         ('x,y\n"1\n",2\n3,\n', None, "y", "line 4, column 'y': the cell is empty"),
         ("x,y\n1,2\nnan,3\n", None, "y", "line 3, column 'x': 'nan' is not a finite number"),
-        ('x,y\n1,2\n"7,4",3\n', None, "y", "line 3, column 'x': '7,4' is not a number: a decimal comma?"),
+        ('x,y\n1,2\n"7,4",3\n', None, "y", "line 3, column 'x': '7,4' is not a number. A decimal comma?"),
         ('"a";"y"\n1;2\n', None, "y", "line 1: semicolons seem to part the columns"),
         ("a;y\n7,4;2\n", None, "y", "line 1: semicolons seem to part the columns"),
         ("a\ty\n1\t2\n", None, "y", "line 1: tabs seem to part the columns"),

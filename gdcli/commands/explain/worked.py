@@ -15,7 +15,7 @@ from gdcli.commands.explain import losses, updates
 from gdcli.commands.explain.activations import ELEMENTWISE, LAYERWISE
 from gdcli.commands.explain.network import Pass, Thunk, WorkedScalar
 from gdcli.commands.explain.objective import WorkedFunction
-from gdcli.commands.explain.point import EvaluationPoint, point_of
+from gdcli.commands.explain.point import EvaluationPoint, point_of, trained_before
 from gdcli.commands.explain.tree import Explanation, ExplanationSection, Group, Quantity, WorkedTable, partial, quantity
 from gdcli.errors import Problem, SpecError, nearest
 from gdcli.spec.load import Loaded
@@ -39,8 +39,10 @@ def explain(loaded: Loaded, step: int = 1) -> Explanation:
     _possible(loaded)
     _readable(loaded)
     point = point_of(loaded, step)
-    sections = tuple(subject_of(loaded, point).sections())
-    return Explanation(_heading(loaded, point), loaded.spec.settings.description or "", sections)
+    given, *sections = subject_of(loaded, point).sections()
+    if note := trained_before(loaded, step):
+        given = replace(given, groups=(Group(notes=(note,)), *given.groups))
+    return Explanation(_heading(loaded, point), loaded.spec.settings.description or "", (given, *sections))
 
 
 def quantities(loaded: Loaded, names: Sequence[str], step: int = 1) -> list[Quantity]:

@@ -54,6 +54,16 @@ def test_lines_of_text_are_short(name: str) -> None:
         assert len(line) <= WIDTH or " = " not in line, line
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+@pytest.mark.parametrize("name", READABLE)
+def test_a_narrow_text_has_the_same_words_and_breaks_no_number(name: str, width: int) -> None:
+    found = explain(bundled_of(name))
+    text = render(found, width=width)
+    assert text.replace("=", " ").split() == render(found).replace("=", " ").split()
+    for line in text.splitlines():
+        assert len(line) <= width or " = " not in line or width == 40, line
+
+
 @pytest.mark.parametrize("name", READABLE)
 def test_every_product_in_the_text_gives_the_value_printed_below_it(name: str) -> None:
     """Read back from the text alone: the line of numbers before a value, its continuations joined."""
