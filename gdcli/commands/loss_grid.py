@@ -95,11 +95,8 @@ def evaluate(loaded: Loaded, axes: Sequence[Axis]) -> LossGrid:
     torch.set_num_threads(resolve_threads(loaded))
     built = build(loaded)
     points = grid_points(axes)  # [R, k]
-    names = {name for parameter in built.theta.parameters() for name in parameter.scalars}
-    targets = [axis.target for axis in axes]  # any index of a bias that its layer shares means its one entry
-    scalars = [target if target in names else f"{target.partition('[')[0]}[0]" for target in targets]
-    spec = loaded.spec
-    return LossGrid(axes, points, losses(built, scalars, points), spec.loss.name if spec.loss else "loss")
+    found = losses(built, [axis.target for axis in axes], points)
+    return LossGrid(axes, points, found, loaded.spec.loss.name if loaded.spec.loss else "loss")
 
 
 def trails(wanted: Sequence[str], axes: Sequence[Axis]) -> list[plots.Trail]:

@@ -21,7 +21,7 @@ from gdcli.errors import Problem, SpecError
 from gdcli.report.styles import STYLES
 from gdcli.spec import preconditions, sizes
 from gdcli.spec.document import MAX_PROBLEMS
-from gdcli.spec.models import constant_error, group_problems, layer_problems, name_problems
+from gdcli.spec.models import constant_error, group_problems, layer_problems, name_problems, start_shapes
 from gdcli.spec.sections import RunSpec
 from gdcli.spec.signature import Path as KeyPath
 from gdcli.zoo import data as sources
@@ -50,8 +50,13 @@ class Loaded:
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]] | None:
-        """The shape of each parameter by its full name; None for torch's own layers that have not been built."""
-        return self.layer_shapes if isinstance(self.architecture, Stack) else self.architecture.shapes
+        """The shape of each parameter by its full name; None for torch's own layers that have not been built.
+
+        A bias that its layer's units share has the shape [1].
+        """
+        if isinstance(self.architecture, Stack):
+            return self.layer_shapes
+        return start_shapes(self.architecture.shapes, self.spec.model.init)
 
     def prepared(self, x: Floats) -> Floats:
         """Return rows [..., D] as the model takes them: standardized as the training rows are."""

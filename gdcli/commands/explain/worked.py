@@ -124,7 +124,7 @@ def _rows(loaded: Loaded) -> int:
 def _readable(loaded: Loaded) -> None:
     model = loaded.architecture
     assert not isinstance(model, Stack)
-    scalars, rows = sum(map(prod, model.shapes.values())), _rows(loaded)
+    scalars, rows = sum(map(prod, (loaded.shapes or {}).values())), _rows(loaded)
     named = "Name what you want to see: --only loss,dw1"
     if scalars > MAX_SCALARS:
         what = f"the model has {scalars:,} parameters, more than the {MAX_SCALARS} of a readable text"
