@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gdcli.spec.bundled import Source
 
 RecordArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="A record: its folder, its id, a prefix, a name, last.")
+    str, typer.Argument(metavar="RUN", help="A record: folder, id or its prefix, whole name, last.")
 ]
 
 
