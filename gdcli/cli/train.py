@@ -112,7 +112,10 @@ def compare(
     redraw_data: Annotated[bool, typer.Option("--redraw-data", help="A seed draws the data anew too.")] = False,
     tune: Annotated[int | None, typer.Option(help="Learning rates to try for each row, on seeds of their own.")] = None,
     tune_range: Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="Of --tune. Default: 1e-4,1e1.")] = None,
-    target: Annotated[float | None, typer.Option(help="Count steps, epochs and evaluations to this loss.")] = None,
+    target: Annotated[
+        float | None,
+        typer.Option(help="Count steps, epochs and evaluations to this loss, looked at at the end of each epoch."),
+    ] = None,
     closed_form: Annotated[
         bool | None, typer.Option("--closed-form/--no-closed-form", help="Add the least-squares solution.")
     ] = None,
