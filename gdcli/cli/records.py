@@ -195,6 +195,7 @@ def show(
 def _print_config(spec: str, overrides: tuple[str, ...], output: Path, console: Console) -> None:
     """Print the config.yaml that a run of a spec would have, or that of a record where there is no such spec."""
     from gdcli.commands.show import resolved
+    from gdcli.commands.specs import choices
     from gdcli.spec import bundled
 
     try:
@@ -210,6 +211,8 @@ def _print_config(spec: str, overrides: tuple[str, ...], output: Path, console: 
             print_file(config)
             return
         spec = str(config)
+    for line in choices([spec], output):
+        note(line)
     say(resolved(spec, overrides, console.frontend()))
 
 

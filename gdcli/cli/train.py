@@ -80,7 +80,7 @@ def sweep(
     Examples: gdcli sweep --param w · gdcli sweep backprop_2x2 --param lr=0.1,0.5,1 · gdcli sweep SPEC -p "w=0:4.1:0.1"
     """
     from gdcli.commands import sweep as commands
-    from gdcli.commands.specs import lasting
+    from gdcli.commands.specs import choices, lasting
     from gdcli.spec import bundled
     from gdcli.storage.request import SweepRequest
 
@@ -95,6 +95,8 @@ def sweep(
     if dry_run:
         console.text(commands.expanded(request, context))
         return 0
+    for line in choices(trajectory or ()) if not shared.quiet else ():
+        console.note(line)
     return tell(commands.sweep(request, context), console, shared.verify)
 
 
