@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 RunArgument = Annotated[
     str,
-    typer.Argument(metavar="RUN", help="A record: its folder, its id, a prefix, a spec's name, last, last~1, ..."),
+    typer.Argument(metavar="RUN", help="A record: folder, id or its prefix, whole name, last, last~1, ..."),
 ]
 DISPENSABLE = ("when", "duration", "best_loss", "kind", "steps")
 """Columns that a terminal too narrow for all does without, in this order; the id has the time in it.
@@ -176,7 +176,8 @@ def show(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN|SPEC [KEY=VALUE]...", help="A record: its folder, its id, a prefix, a name, last, last~1, ..."
+            metavar="RUN|SPEC [KEY=VALUE]...",
+            help="A record: folder, id or its prefix, whole name, last, last~1, ...",
         ),
     ],
     output: options.OutputOption = Path("runs"),
@@ -225,6 +226,7 @@ def show(
 def _print_config(spec: str, overrides: tuple[str, ...], output: Path, console: Console) -> None:
     """Print the config.yaml that a run of a spec would have, or that of a record where there is no such spec."""
     from gdcli.commands.show import resolved
+    from gdcli.commands.specs import choices
     from gdcli.spec import bundled
 
     try:
@@ -240,11 +242,15 @@ def _print_config(spec: str, overrides: tuple[str, ...], output: Path, console: 
             print_file(config)
             return
         spec = str(config)
+    for line in choices([spec], output):
+        note(line)
     say(resolved(spec, overrides, console.frontend()))
 
 
 def diff(
-    a: Annotated[str, typer.Argument(metavar="A", help="A record: its folder, its id, a prefix, last, last~1, ...")],
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="A record: folder, id or its prefix, whole name, last, last~1, ...")
+    ],
     b: Annotated[str, typer.Argument(metavar="B", help="Another.")],
     output: options.OutputOption = Path("runs"),
     json: options.JsonOption = False,

@@ -123,6 +123,10 @@ def plot(
     picture = plotting.PlotOptions(plotting.chosen(kind, words), smooth, names, step, animate)
     picture.check(words)
     path = plotting.target(output, picture, force=force)
+    from gdcli.commands import specs
+
+    for line in specs.choices(words) if not quiet else ():
+        note(line)
     Frontend(importing=partial(importing, quiet=quiet)).engine()
     told = plotting.plot(words, picture, path)
     for line in told if not quiet else ():

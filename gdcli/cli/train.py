@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gdcli.spec.bundled import Source
 
 RecordArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="A record: its folder, its id, a prefix, a name, last.")
+    str, typer.Argument(metavar="RUN", help="A record: folder, id or its prefix, whole name, last.")
 ]
 
 
@@ -80,7 +80,7 @@ def sweep(
     Examples: gdcli sweep --param w · gdcli sweep backprop_2x2 --param lr=0.1,0.5,1 · gdcli sweep SPEC -p "w=0:4.1:0.1"
     """
     from gdcli.commands import sweep as commands
-    from gdcli.commands.specs import lasting
+    from gdcli.commands.specs import choices, lasting
     from gdcli.spec import bundled
     from gdcli.storage.request import SweepRequest
 
@@ -95,6 +95,8 @@ def sweep(
     if dry_run:
         console.text(commands.expanded(request, context))
         return 0
+    for line in choices(trajectory or ()) if not shared.quiet else ():
+        console.note(line)
     return tell(commands.sweep(request, context), console, shared.verify)
 
 
@@ -110,7 +112,10 @@ def compare(
     redraw_data: Annotated[bool, typer.Option("--redraw-data", help="A seed draws the data anew too.")] = False,
     tune: Annotated[int | None, typer.Option(help="Learning rates to try for each row, on seeds of their own.")] = None,
     tune_range: Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="Of --tune. Default: 1e-4,1e1.")] = None,
-    target: Annotated[float | None, typer.Option(help="Count steps, epochs and evaluations to this loss.")] = None,
+    target: Annotated[
+        float | None,
+        typer.Option(help="Count steps, epochs and evaluations to this loss, looked at at the end of each epoch."),
+    ] = None,
     closed_form: Annotated[
         bool | None, typer.Option("--closed-form/--no-closed-form", help="Add the least-squares solution.")
     ] = None,

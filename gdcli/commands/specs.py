@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace as replace_fields
 from functools import partial
 from pathlib import Path
 
 from gdcli import plan
-from gdcli.commands.context import Frontend
+from gdcli.commands.context import Frontend, shown_path
 from gdcli.errors import Problem, SpecError, nearest
 from gdcli.plan import SpecFactory, Trial
 from gdcli.spec import bundled, document, overrides, schema, sizes
@@ -174,6 +175,15 @@ def record_or_spec(word: str) -> str:
         return str(find(word, Path("runs")))
     except SpecError:
         return word
+
+
+def choices(words: Iterable[str], root: Path = Path("runs")) -> Iterator[str]:
+    """Yield a line for each word that means a spec and is the name of a record's experiment too."""
+    for word in words:
+        if not overrides.is_override(word) and (Path(word).is_file() or word in bundled.names()):
+            with suppress(SpecError):
+                newest = shown_path(find(f"{word}~0", root))
+                yield f"{word} is taken for the spec; {word}~0 is its newest record, {newest}"
 
 
 def lasting(word: str) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 from gdcli.errors import SpecError
 from gdcli.spec import sizes
 from gdcli.spec.load import Loaded, require_activations
-from gdcli.spec.models import match, name_problems
+from gdcli.spec.models import match, name_problems, start_shapes
 from gdcli.spec.sections import RunSpec
 from gdcli.zoo.models import Affine, Chain, Objective, Stack, TorchLayer
 
@@ -74,10 +74,7 @@ def with_layers(loaded: Loaded) -> Loaded:
 
 def bias_entries(loaded: Loaded, layer: Affine) -> int:
     """Return how many entries a layer's bias has: 0 without one, 1 where the spec's list of one number is for all."""
-    name = f"{layer.name}bias"
-    given = [value for pattern, value in loaded.spec.model.init.items() if match(pattern, {name: 0})]
-    lists = [value for value in given if isinstance(value, list)]
-    return (len(lists[-1]) if lists else layer.outputs) if layer.bias else 0
+    return start_shapes(layer.shapes, loaded.spec.model.init).get(f"{layer.name}bias", (0,))[0]
 
 
 def _module(loaded: Loaded, model: Stack, dtype: torch.dtype) -> torch.nn.Module:

@@ -21,8 +21,9 @@ from gdcli.errors import Problem, SpecError
 from gdcli.report.styles import STYLES
 from gdcli.spec import preconditions, sizes
 from gdcli.spec.document import MAX_PROBLEMS
-from gdcli.spec.models import constant_error, group_problems, layer_problems, name_problems
-from gdcli.spec.sections import RunSpec
+from gdcli.spec.models import constant_error, group_problems, layer_problems, name_problems, start_shapes
+from gdcli.spec.sections import RunSpec, problems_at
+from gdcli.spec.signature import Complaint
 from gdcli.spec.signature import Path as KeyPath
 from gdcli.zoo import data as sources
 from gdcli.zoo.data_files import Moved, read_file
@@ -50,8 +51,13 @@ class Loaded:
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]] | None:
-        """The shape of each parameter by its full name; None for torch's own layers that have not been built."""
-        return self.layer_shapes if isinstance(self.architecture, Stack) else self.architecture.shapes
+        """The shape of each parameter by its full name; None for torch's own layers that have not been built.
+
+        A bias that its layer's units share has the shape [1].
+        """
+        if isinstance(self.architecture, Stack):
+            return self.layer_shapes
+        return start_shapes(self.architecture.shapes, self.spec.model.init)
 
     def prepared(self, x: Floats) -> Floats:
         """Return rows [..., D] as the model takes them: standardized as the training rows are."""
@@ -153,7 +159,7 @@ def _table(spec: RunSpec, file: Path | None, moved: Moved | None) -> Table | Non
         with np.errstate(all="ignore"):  # what overflows is refused below
             table = _read(spec, file, moved)
     except ArgumentError as error:
-        raise SpecError(spec.problem((*prefix, *error.path), error.message)) from None
+        raise SpecError(_problems(spec, prefix, error)) from None
     except (ValueError, OverflowError) as error:  # a generator's: 'x: uniform needs low <= high', or numpy's
         key, _, what = str(error).partition(": ")
         named = key in spec.data.arguments
@@ -161,6 +167,12 @@ def _table(spec: RunSpec, file: Path | None, moved: Moved | None) -> Table | Non
     if not np.isfinite(table.x).all() or not np.isfinite(table.y).all():
         raise SpecError(spec.problem(prefix, "the data hold values that are not finite"))
     return as_numbers(table) if table.y.ndim == 1 and not _wants_classes(spec) else table
+
+
+def _problems(spec: RunSpec, prefix: KeyPath, error: ArgumentError) -> list[Problem]:
+    """Return what is wrong below a section, in the order of the file."""
+    errors = (error, *error.others)
+    return problems_at(spec.document, [Complaint((*prefix, *each.path), each.message, each.hint) for each in errors])
 
 
 def _read(spec: RunSpec, file: Path | None, moved: Moved | None) -> Table:
@@ -246,7 +258,7 @@ def _architecture(spec: RunSpec, training: Table | None, problems: list[Problem]
     try:
         return MODELS[spec.model.name](sizes, **spec.model.arguments)
     except ArgumentError as error:
-        problems.append(spec.problem(("model", *error.path), error.message, error.hint))
+        problems += _problems(spec, ("model",), error)
     return None
 
 

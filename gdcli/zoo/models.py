@@ -16,7 +16,7 @@ from annotated_types import Len
 from gdcli.errors import nearest
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.expressions import CONSTANTS, Expression, ExpressionError, names
-from gdcli.zoo.naming import ArgumentError, OneOf, Width
+from gdcli.zoo.naming import MAX_ERRORS, MAX_HINTS, ArgumentError, OneOf, Width
 from gdcli.zoo.objectives import parse
 
 ActivationName = Annotated[str, OneOf("activation", ACTIVATIONS)]
@@ -178,13 +178,21 @@ def sequential(data: Sizes, *, layers: Annotated[list[Any], Len(1, 1000)]) -> St
     A layer without a name is named by its index. Raises ArgumentError for an unknown class or a repeated name.
     Source: torch.nn.Sequential.
     """
-    built: list[TorchLayer] = []
+    built: dict[str, TorchLayer] = {}
+    errors: list[ArgumentError] = []
     for index, entry in enumerate(layers):
-        layer = _torch_layer(index, entry)
-        if any(layer.name == other.name for other in built):
-            raise ArgumentError(("layers", index), f"a second layer named '{layer.name}'")
-        built.append(layer)
-    return Stack(tuple(built))
+        try:
+            layer = _torch_layer(index, entry)
+            if layer.name in built:
+                raise ArgumentError(("layers", index), f"a second layer named '{layer.name}'")
+            built[layer.name] = layer
+        except ArgumentError as error:
+            errors.append(error)
+        if len(errors) > MAX_ERRORS:
+            break
+    if errors:
+        raise ArgumentError.of(errors)
+    return Stack(tuple(built.values()))
 
 
 def _torch_layer(index: int, entry: Any) -> TorchLayer:
@@ -216,19 +224,26 @@ def objective(
         parsed = parse(expression)
     except ExpressionError as error:
         raise ArgumentError(("expression",), f"{error}, at character {error.column}") from None
-    used = names(parsed)
-    for name in sorted(used - set(start) - set(constants) - set(CONSTANTS)):
-        raise ArgumentError(
-            ("expression",), f"'{name}' is neither in start nor in constants", nearest(name, {*start, *constants})
-        )
-    for name in start:
-        if name in constants:
-            raise ArgumentError(("constants", name), f"'{name}' is a variable of start already")
-        if name not in used:
-            raise ArgumentError(("start", name), f"'{name}' does not occur in the expression")
-    for name in constants:
-        if name not in used:
-            raise ArgumentError(("constants", name), f"'{name}' does not occur in the expression")
+    used, given = names(parsed), {*start, *constants}
+    unknown = "'{}' is neither in start nor in constants"
+    errors = [
+        ArgumentError(("expression",), unknown.format(name), nearest(name, given) if k < MAX_HINTS else "")
+        for k, name in enumerate(sorted(used - given - set(CONSTANTS)))
+    ]
+    unused = "'{}' does not occur in the expression"
+    errors = errors or [
+        ArgumentError((key, name), unused.format(name))
+        for key, values in (("start", start), ("constants", constants))
+        for name in values
+        if name not in used
+    ]
+    errors += [
+        ArgumentError(("constants", name), f"'{name}' is a variable of start already")
+        for name in start
+        if name in constants
+    ]
+    if errors:
+        raise ArgumentError.of(errors)
     return Objective(parsed, start, constants)
 
 

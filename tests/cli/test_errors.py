@@ -101,6 +101,17 @@ SWEEPS = [
         ["backprop_2x2", "--param", "lr=0,1", "--param", "linear1.bias[0]=0,1"],
         "a sweep is over parameters of the model or over keys of the spec, not both",
     ),
+    *(
+        (
+            ["backprop_2x2", "--param", "linear1.bias[0]=0,1", "--param", f"{name}=0,1"],
+            f"--param {name}: neither a parameter of the model nor a key of the spec. Did you mean 'linear1.bias[0]'?",
+        )
+        for name in ("linear1.bias", "linear1.bias[1]")  # the spec's bias is one number for both units
+    ),
+    (
+        ["mlp_digits", "--param", "param:linear1.bias[64]=0,1"],  # units 0 to 63
+        "--param linear1.bias[64]: the model has no such parameter. Did you mean 'linear1.bias[6",
+    ),
     (["backprop_2x2", "--param", "lr=-1,0.1"], "command line:1:1: optimizer.lr: must be at least 0 (got -1)"),
 ]
 

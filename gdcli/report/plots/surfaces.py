@@ -39,9 +39,13 @@ class Plane:
 
 @Picture
 def surface(
-    names: tuple[str, str], x: Array, y: Array, loss: Array, title: str, loss_label: str, trails: Sequence[Trail] = ()
-) -> Figure:
-    """The loss [len(y), len(x)] over two parameters as a heat map with contours, its minimum marked."""
+    names: tuple[str, str], x: Array, y: Array, loss: Array, title: str, loss_label: str, trails: Sequence[Trail] = (),
+    note: str = "",
+) -> Figure:  # fmt: skip
+    """The loss [len(y), len(x)] over two parameters as a heat map with contours, its minimum marked.
+
+    A note on the paths has a row of its own above.
+    """
     from matplotlib import colormaps
 
     grid, legend = _grid(x, y, loss), entries(trails)
@@ -51,7 +55,8 @@ def surface(
         text = f"minimum {number(grid.best[2])} at {fit(names[0], TEXT, most)} = {number(grid.best[0])}, "
         text += f"{fit(names[1], TEXT, most)} = {number(grid.best[1])}{edge}"
     key = width_of(MARKS + GONE, TEXT) if trails else 0.0  # at the right, above the minimum where both have no room
-    rows = 1 + (bool(trails) and 40 + width_of(text, TEXT) + key > 0.7 * WIDTH + BAR)
+    below = bool(trails) and 40 + width_of(text, TEXT) + key > 0.7 * WIDTH + BAR
+    rows = 1 + below + bool(note)
     tip = _beyond_top(grid)
     above = NOTE * rows + legend.height + tip
     axes = new_axes(title, *names, above=above, right=BAR)
@@ -61,7 +66,8 @@ def surface(
         axes.plot(*grid.best[:2], label=label, **(_UNDER_ENDS if trails else STAR))
     if trails:
         said = draw_trails(axes, trails, legend, above)
-        write_note(axes, said, lift=4 + NOTE * (rows - 1) + tip, beyond=beyond)
+        write_note(axes, said, lift=4 + NOTE * below + tip, beyond=beyond)
+        write_note(axes, note, lift=4 + NOTE * (rows - 1) + tip, beyond=beyond)
     return finish(axes, "above", lift=tip)
 
 
