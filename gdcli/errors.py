@@ -72,13 +72,19 @@ MAX_KNOWN = 40
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a sentence with the known name nearest to a misspelled one, else the list of them.
 
+    An index that is not there is told by one that is.
+
     >>> nearest("adm", ["sgd", "adam"])
     "Did you mean 'adam'?"
     >>> nearest("qqq", ["sgd", "adam"])
     'Known: adam, sgd'
+    >>> nearest("a[1]", ["a[0]", "b[1]"])
+    "Did you mean 'a[0]'?"
     """
     names: Sequence[str] = sorted(set(known))
-    close = get_close_matches(name, names, n=1, cutoff=0.6) or get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    entries = [each for each in names if "[" in each and each.partition("[")[0] == name.partition("[")[0]]
+    close = get_close_matches(name, entries, n=1, cutoff=0.0) or get_close_matches(name, names, n=1, cutoff=0.6)
+    close = close or get_close_matches(name.lower(), names, n=1, cutoff=0.6)
     if close:
         return f"Did you mean '{close[0]}'?"
     more = f" and {len(names) - MAX_KNOWN:,} more" if len(names) > MAX_KNOWN else ""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gdcli.spec.bundled import Source
 
 RecordArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="A record: its folder, its id, a prefix, a name, last.")
+    str, typer.Argument(metavar="RUN", help="A record: folder, id or its prefix, whole name, last.")
 ]
 
 
@@ -80,7 +80,7 @@ def sweep(
     Examples: gdcli sweep --param w · gdcli sweep backprop_2x2 --param lr=0.1,0.5,1 · gdcli sweep SPEC -p "w=0:4.1:0.1"
     """
     from gdcli.commands import sweep as commands
-    from gdcli.commands.specs import lasting
+    from gdcli.commands.specs import choices, lasting
     from gdcli.spec import bundled
     from gdcli.storage.request import SweepRequest
 
@@ -95,6 +95,8 @@ def sweep(
     if dry_run:
         console.text(commands.expanded(request, context))
         return 0
+    for line in choices(trajectory or ()) if not shared.quiet else ():
+        console.note(line)
     return tell(commands.sweep(request, context), console, shared.verify)
 
 
@@ -104,20 +106,22 @@ def compare(
     words: Annotated[
         list[str] | None, typer.Argument(metavar="[SPEC] [KEY=VALUE]...", help="Default: the bundled optimizers_2x2.")
     ] = None,
-    optimizers: Annotated[
-        str | None, typer.Option(help="Labels or settings: sgd,adam or momentum=sgd:lr=1:momentum=0.5,adam.")
-    ] = None,
-    batches: Annotated[str | None, typer.Option(help="Batch modes: full,mini-batch:32,stochastic.")] = None,
+    optimizers: Annotated[str | None, typer.Option(help="Labels or settings: sgd,adam or m=sgd:momentum=0.9")] = None,
+    batches: Annotated[str | None, typer.Option(help="Batch modes: full,stochastic or mini-batch:32")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each row: weights and batch order anew.")] = None,
     redraw_data: Annotated[bool, typer.Option("--redraw-data", help="A seed draws the data anew too.")] = False,
     tune: Annotated[int | None, typer.Option(help="Learning rates to try for each row, on seeds of their own.")] = None,
     tune_range: Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="Of --tune. Default: 1e-4,1e1.")] = None,
-    target: Annotated[float | None, typer.Option(help="Count steps, epochs and evaluations to this loss.")] = None,
+    target: Annotated[
+        float | None,
+        typer.Option(help="Count steps, epochs and evaluations to this loss, looked at at the end of each epoch."),
+    ] = None,
     closed_form: Annotated[
         bool | None, typer.Option("--closed-form/--no-closed-form", help="Add the least-squares solution.")
     ] = None,
     x: Annotated[
-        Literal["steps", "epochs", "evaluations"] | None, typer.Option("--x", help="The axis of the plot.")
+        Literal["steps", "epochs", "evaluations"] | None,
+        typer.Option("--x", metavar="AXIS", help="The axis of the plot: steps, epochs or evaluations."),
     ] = None,
     *,
     shared: options.ManyRuns,
@@ -184,8 +188,11 @@ def resume(
     if json:
         say_ended(report.folder, json=True)
     more = ", --retry-failed runs again what failed" if report.status == "failed" else ""
-    console.note(f"nothing is left to do: {report.status}{more}. record: {shown_path(report.folder)}")
-    return int(report.status in ("diverged", "failed"))
+    where = "" if quiet else f". record: {shown_path(report.folder)}"
+    bad = report.status in ("diverged", "failed")
+    if bad or not quiet:
+        console.note(f"nothing is left to do: {report.status}{more}{where}")
+    return int(bad)
 
 
 def verify(
@@ -217,7 +224,9 @@ def tell(report: Report, console: Console, verify: int = 0) -> int:
     if isinstance(report, Ended):
         say_ended(report.folder, json=console.json)
         lacking = f", without the tag {', '.join(map(shown, report.lacking))}" if report.lacking else ""
-        console.note(f"not needed, it is finished already{lacking}: {shown_path(report.folder)}")
+        where = "" if console.quiet else f": {shown_path(report.folder)}"
+        if lacking or where:
+            console.note(f"not needed, it is finished already{lacking}{where}")
         return 0
     from gdcli.commands.loss_grid import LossGrid
     from gdcli.commands.run import RunReport

@@ -91,12 +91,8 @@ def with_layers(loaded: Loaded) -> Loaded:
 
 def bias_entries(loaded: Loaded, layer: Affine) -> int:
     """Return how many entries a layer's bias has: 0 without one, 1 where the spec's list of one number is for all."""
-    name = f"{layer.name}bias"
-    given = [value for pattern, value in loaded.spec.model.init.items() if match(pattern, {name: 0})]
-    lists = [value for value in given if isinstance(value, list)]
-    stored = loaded.weights.header.tensors.get(name) if loaded.weights is not None else None
-    entries = layer.outputs if stored is None or stored.shape != (1,) else 1
-    return (len(lists[-1]) if lists else entries) if layer.bias else 0
+    assert loaded.shapes is not None
+    return loaded.shapes.get(f"{layer.name}bias", (0,))[0]
 
 
 def _module(loaded: Loaded, model: Stack, dtype: torch.dtype) -> torch.nn.Module:

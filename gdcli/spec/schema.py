@@ -34,7 +34,7 @@ from gdcli.spec.sections import (
     is_glob,
     problems_at,
 )
-from gdcli.spec.signature import Checked, Complaint, Path, Section, arguments, check, got
+from gdcli.spec.signature import Checked, Complaint, Path, Section, arguments, check, got, wrong_in_all
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS
@@ -185,6 +185,7 @@ class _Reading:
             path = (*path, tag)
             if tag not in value:
                 self.complain(path, f"is required: the name of {_a(key)}", at_key=True)
+                self.below(path[:-1], wrong_in_all(table, value))
                 return None
             name, rest = value[tag], {k: v for k, v in value.items() if k != tag}
         elif not isinstance(value, str):
@@ -192,6 +193,7 @@ class _Reading:
             return None
         if not isinstance(name, str) or name not in table:
             self.complain(path, f"unknown {key} {got(name)}", nearest(str(name), table))
+            self.below(path[:-1], wrong_in_all(table, rest))
             return None
         return name, rest
 
@@ -232,6 +234,7 @@ class _Reading:
                 at_key = "kind" not in inner
                 message = "is required: what to generate" if at_key else f"unknown generator {got(kind)}"
                 self.complain(("data", "generate", "kind"), message, nearest(str(kind), GENERATORS), at_key=at_key)
+                self.below(("data", "generate"), wrong_in_all(GENERATORS, inner))
                 return source, None
             settings = {k: v for k, v in inner.items() if k != "kind"}
             values = self.arguments(GENERATORS[kind], settings, ("data", "generate"), ["kind"])
@@ -368,6 +371,7 @@ class _Reading:
             if not isinstance(name, str) or name not in OPTIMIZERS:
                 given, where = ("name" in settings), (*path, "name") if "name" in settings else path
                 self.complain(where, f"unknown optimizer {got(name)}", nearest(str(name), OPTIMIZERS), at_key=not given)
+                self.below(path, wrong_in_all(OPTIMIZERS, settings))
             else:
                 rest = {key: value for key, value in settings.items() if key not in ("name", "groups")}
                 self.rule(name, rest, path)

@@ -173,6 +173,14 @@ def arguments(
     return {name: getattr(checked, name) for name in names if not partial or name in values}, complaints
 
 
+def wrong_in_all(functions: Mapping[str, Callable[..., Any]], values: Mapping[str, Any]) -> list[Complaint]:
+    """Return what is wrong with the values whichever of the functions is meant: of the keys that all of them take."""
+    keys = set(values).intersection(*(arguments_model(each).model_fields for each in functions.values()))
+    given = {key: values[key] for key in keys}
+    first, *others = (arguments(each, given)[1] for each in functions.values())
+    return [one for one in first if not one.at_key and all(one in complaints for complaints in others)]
+
+
 _MISSING = "is required"
 
 # pydantic's error types in our words; {…} are filled from the error's context
