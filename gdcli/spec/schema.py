@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace as replace_fields
 from typing import Any
 
-from gdcli.errors import SpecError, nearest
+from gdcli.errors import SpecError, nearest, nearest_or_own
 from gdcli.spec import grids
 from gdcli.spec.data_sections import DATA_KEYS, SOURCES, Data, DataCommon
 from gdcli.spec.document import MAX_KEY, MAX_PROBLEMS
@@ -191,7 +191,8 @@ class _Reading:
             self.complain(path, f"must be the name of {_a(key)}, or a mapping with '{tag}' {got(value)}")
             return None
         if not isinstance(name, str) or name not in table:
-            self.complain(path, f"unknown {key} {got(name)}", nearest(str(name), table))
+            hint = (nearest if key == "scheduler" else nearest_or_own)(str(name), table)
+            self.complain(path, f"unknown {key} {got(name)}", hint)
             return None
         return name, rest
 
@@ -229,9 +230,9 @@ class _Reading:
                 return source, None
             kind = inner.get("kind")
             if not isinstance(kind, str) or kind not in GENERATORS:
-                at_key = "kind" not in inner
+                at_key, hint = "kind" not in inner, nearest_or_own(str(kind), GENERATORS)
                 message = "is required: what to generate" if at_key else f"unknown generator {got(kind)}"
-                self.complain(("data", "generate", "kind"), message, nearest(str(kind), GENERATORS), at_key=at_key)
+                self.complain(("data", "generate", "kind"), message, hint, at_key=at_key)
                 return source, None
             settings = {k: v for k, v in inner.items() if k != "kind"}
             values = self.arguments(GENERATORS[kind], settings, ("data", "generate"), ["kind"])
@@ -367,10 +368,10 @@ class _Reading:
             name = settings.get("name", label)
             if not isinstance(name, str) or name not in OPTIMIZERS:
                 given, where = ("name" in settings), (*path, "name") if "name" in settings else path
-                self.complain(where, f"unknown optimizer {got(name)}", nearest(str(name), OPTIMIZERS), at_key=not given)
+                hint = nearest_or_own(str(name), OPTIMIZERS)
+                self.complain(where, f"unknown optimizer {got(name)}", hint, at_key=not given)
             else:
-                rest = {key: value for key, value in settings.items() if key not in ("name", "groups")}
-                self.rule(name, rest, path)
+                self.rule(name, {key: settings[key] for key in settings if key not in ("name", "groups")}, path)
         for index, value in enumerate(cuts) if isinstance(cuts, list) else ():
             path = ("compare", "batches", index)
             if isinstance(value, str | dict):

@@ -22,6 +22,15 @@ MAX_BYTES = 2**20
 DONE = ("finished", "stopped")
 
 
+class RecordedPlugin(BaseModel):
+    """A plugin that a command line named: its file or package by name, and the sha256 of its source."""
+
+    model_config = STRICT
+
+    name: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
 class _Request(BaseModel):
     model_config = STRICT
 
@@ -32,6 +41,7 @@ class _Request(BaseModel):
     config_sha256: str = ""
     data_sha256: str = ""  # of a data file
     plot: bool = True
+    plugins: tuple[RecordedPlugin, ...] = ()
     sha256: str = ""  # of all this, by which an edited file is known
 
 
@@ -110,11 +120,11 @@ def _sha256(request: Request) -> str:
 
 def _json(request: Request, indent: int | None = None) -> str:
     """Return a request as JSON, without fields that are newer than the first records and at their defaults."""
-    newer = {name for name in NEWER if getattr(request, name, False) is False}
+    newer = {name for name in NEWER if not getattr(request, name, False)}
     return request.model_dump_json(indent=indent, exclude=newer)
 
 
-NEWER = ("keep_models",)
+NEWER = ("keep_models", "plugins")
 
 
 def digest(config: str) -> str:
