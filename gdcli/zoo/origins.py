@@ -40,7 +40,7 @@ class Origin:
     module: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.name}"
+        return f"{self.file}:{self.line}" + (f": {self.name}" if self.name else "")
 
     def misuse(self, what: str) -> SpecError:
         """Return the error for an ingredient that cannot be registered."""

@@ -7,6 +7,7 @@ derivatives are autograd's, and they see one run at a time, so that runs with th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -156,7 +157,7 @@ def rule(kind: Callable[..., Any], origin: Origin, keys: Keys) -> Rule:
         entries = [_Entry(name, value, origin) for name, value in _first_state(make, origin, p, keys).items()]
         optimizer = make([parameter], **keys)
         step, state, (group,) = guarded(optimizer.step, origin), optimizer.state, optimizer.param_groups
-        parameter.grad = gradient
+        parameter.grad, made_with = gradient, deepcopy(dict(state))
         names = {entry.name for entry in entries}
 
         def update(lr: Any, t: int) -> None:
@@ -165,6 +166,8 @@ def rule(kind: Callable[..., Any], origin: Origin, keys: Keys) -> Rule:
             state.clear()
             if t > 1:
                 state[parameter] = {entry.name: entry.value() for entry in entries}
+            elif made_with:
+                state[parameter] = deepcopy(next(iter(made_with.values())))
             step()
             found = state[parameter]
             if found.keys() != names:

@@ -114,7 +114,7 @@ def _file(path: Path) -> _Found:
         module.__file__ = source
         sys.modules[name] = module  # where dataclasses and typing look for its names
         try:
-            exec(compile(content, str(path), "exec"), module.__dict__)
+            exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
         except BaseException:
             del sys.modules[name]
             raise
@@ -123,14 +123,14 @@ def _file(path: Path) -> _Found:
 
 
 def _folder(path: Path) -> _Found:
-    start = path / "__init__.py"
-    if not start.is_file():
+    if not (path / "__init__.py").is_file():
         raise SpecError(f"--plugin {visible(str(path))}: a folder that is no package: it has no __init__.py")
-    digest, source = _digest(path), str(path.absolute())
+    path = path.absolute()  # Python keeps what it finds by a path, whatever the working folder is then
+    digest, source = _digest(path), str(path)
 
     def run() -> None:
-        name = f"gdcli_plugin_{path.absolute().name}_{digest[:16]}"
-        spec = importlib.util.spec_from_file_location(name, start, submodule_search_locations=[str(path)])
+        name = f"gdcli_plugin_{path.name}_{digest[:16]}"
+        spec = importlib.util.spec_from_file_location(name, path / "__init__.py", submodule_search_locations=[source])
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -141,7 +141,7 @@ def _folder(path: Path) -> _Found:
             del sys.modules[name]
             raise
 
-    return _Found(Plugin(path.absolute().name, digest, source), (source,), run)
+    return _Found(Plugin(path.name, digest, source), (source,), run)
 
 
 def _installed(word: str) -> _Found:

@@ -176,7 +176,7 @@ ROWS = ("training_", "validation_", "test_", "best_")
 
 def _registered(function: Own, kind: str, ingredients: Ingredients) -> Own:
     """Put a function or class into its kind's table, by its name. Raises SpecError for one that cannot be there."""
-    origin = _origin(getattr(function, "__name__", ""))
+    origin, a = _origin(getattr(function, "__name__", "")), "an" if kind[0] in "aeiou" else "a"
     if not callable(function) or not origin.name.isidentifier():
         raise origin.misuse(f"@gdcli.{kind} stands before a function or a class")
     if kind == "metric" and (origin.name == "loss" or origin.name.startswith(ROWS)):
@@ -185,9 +185,9 @@ def _registered(function: Own, kind: str, ingredients: Ingredients) -> Own:
     if before is not None:
         other: Origin | None = getattr(before, "origin", None)
         if other is None:
-            raise origin.misuse(f"gdcli has a {kind} of that name: give it another")
+            raise origin.misuse(f"gdcli has {a} {kind} of that name: give it another")
         if other.module != origin.module:
-            raise origin.misuse(f"{other.file}:{other.line} has a {kind} of that name: give it another")
+            raise origin.misuse(f"{other.file}:{other.line} has {a} {kind} of that name: give it another")
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError) as error:
@@ -198,7 +198,7 @@ def _registered(function: Own, kind: str, ingredients: Ingredients) -> Own:
         more = ", and its keys behind a *" if ingredients.has_keys else ""
         raise origin.misuse(f"{ingredients.takes}{more} (got {', '.join(positional) or 'nothing'})")
     if keys and not ingredients.has_keys:
-        raise origin.misuse(f"a spec knows a {kind} by its name alone: it has no keys (got {', '.join(keys)})")
+        raise origin.misuse(f"a spec knows {a} {kind} by its name alone: it has no keys (got {', '.join(keys)})")
     if kind == "optimizer" and "lr" not in keys:
         raise origin.misuse("an optimizer has the key lr, its learning rate: lr: float = 0.01")
     _check_names(keys, ingredients, origin)
