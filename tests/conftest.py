@@ -61,9 +61,7 @@ def without_plugins() -> Iterator[None]:
 
 
 @pytest.fixture
-def gdcli(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], without_plugins: None
-):
+def gdcli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], without_plugins: None):
     """The command line in an empty folder, within this process."""
     monkeypatch.chdir(tmp_path)
 

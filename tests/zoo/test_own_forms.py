@@ -1,4 +1,4 @@
-"""What a plugin writes with torch and numpy, as the tables of the zoo hold it: against closed forms and torch itself."""
+"""What a plugin writes with torch and numpy, as the tables of the zoo hold it: against closed forms and torch."""
 
 from __future__ import annotations
 

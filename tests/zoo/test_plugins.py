@@ -125,7 +125,7 @@ def test_an_entry_point_is_not_looked_at_unless_it_is_named(installed: Path) -> 
 
 
 def test_a_near_name_of_an_entry_point_is_told(installed: Path) -> None:
-    with pytest.raises(SpecError, match="no package of that name is installed. Did you mean 'offered'?"):
+    with pytest.raises(SpecError, match=r"no package of that name is installed\. Did you mean 'offered'\?"):
         plugins.load(["ofered"])
 
 
