@@ -47,8 +47,7 @@ def run(
     """
     from gdcli.commands import run as commands
     from gdcli.spec import bundled
-    from gdcli.storage.recorded_plugins import recorded
-    from gdcli.storage.request import RunRequest
+    from gdcli.storage.request import RunRequest, recorded
 
     name, overrides = options.spec_of(words, seed=seed, device=device)
     source, plugins = bundled.find(name), options.load(plugin)
@@ -88,8 +87,7 @@ def sweep(
     from gdcli.commands import sweep as commands
     from gdcli.commands.specs import lasting
     from gdcli.spec import bundled
-    from gdcli.storage.recorded_plugins import recorded
-    from gdcli.storage.request import SweepRequest
+    from gdcli.storage.request import SweepRequest, recorded
 
     name, overrides = options.spec_of(words or [], "linear_sweep", seed=shared.seed, device=shared.device)
     source, plugins = bundled.find(name), options.load(shared.plugin)
@@ -135,8 +133,7 @@ def compare(
     """
     from gdcli.commands import compare as commands
     from gdcli.spec import bundled
-    from gdcli.storage.recorded_plugins import recorded
-    from gdcli.storage.request import CompareRequest
+    from gdcli.storage.request import CompareRequest, recorded
 
     name, overrides = options.spec_of(words or [], "optimizers_2x2", seed=shared.seed, device=shared.device)
     source, plugins = bundled.find(name), options.load(shared.plugin)

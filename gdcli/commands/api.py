@@ -29,8 +29,8 @@ from gdcli.spec.bundled import find
 from gdcli.storage import config_reader, models, record
 from gdcli.storage.csv_reader import MixedColumns, NumberColumns
 from gdcli.storage.find import find as find_record
-from gdcli.storage.recorded_plugins import recorded, require_plugins
-from gdcli.storage.request import CompareRequest, RunRequest, SweepRequest
+from gdcli.storage.recorded_plugins import require_plugins
+from gdcli.storage.request import CompareRequest, RunRequest, SweepRequest, recorded
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -30,7 +30,9 @@ from gdcli.spec.writing import write
 from gdcli.storage import models
 from gdcli.storage.files import json_text
 from gdcli.zoo.data import generator
-from gdcli.zoo.plugins import Plugin
+
+if TYPE_CHECKING:
+    from gdcli.zoo.plugins import Plugin
 
 FirstFiles = tuple[str, dict[str, bytes | str]]
 """The text of config.yaml, and the first files of a record: the specs, as given and resolved, the environment."""

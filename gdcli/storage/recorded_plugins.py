@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from gdcli.errors import MachineError, SpecError
 from gdcli.spec.scalars import shown
 from gdcli.storage import request as requests
-from gdcli.storage.request import RecordedPlugin
-from gdcli.zoo.plugins import Plugin, loaded
-
-
-def recorded(plugins: Iterable[Plugin]) -> tuple[RecordedPlugin, ...]:
-    """Return plugins as a record has them."""
-    return tuple(RecordedPlugin(name=plugin.name, sha256=plugin.sha256) for plugin in plugins)
+from gdcli.zoo.plugins import loaded
 
 
 def require_plugins(folder: Path, *, force: bool = False) -> None:

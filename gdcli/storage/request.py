@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
@@ -16,6 +16,9 @@ from gdcli.spec.load import Loaded
 from gdcli.spec.scalars import shown
 from gdcli.spec.signature import STRICT
 from gdcli.storage.files import existing, json_file, required
+
+if TYPE_CHECKING:
+    from gdcli.zoo.plugins import Plugin
 
 NAME = "request.json"
 MAX_BYTES = 2**20
@@ -85,6 +88,11 @@ class CompareRequest(_BatchRequest):
 
 Request: TypeAlias = RunRequest | SweepRequest | CompareRequest
 Made = TypeVar("Made", RunRequest, SweepRequest, CompareRequest)
+
+
+def recorded(plugins: Iterable[Plugin]) -> tuple[RecordedPlugin, ...]:
+    """Return plugins as a record has them."""
+    return tuple(RecordedPlugin(name=plugin.name, sha256=plugin.sha256) for plugin in plugins)
 
 
 def checked(kind: type[Made], asked: Mapping[str, Any]) -> Made:
