@@ -55,6 +55,10 @@ class RunError(GdcliError):
     """A run that started and failed."""
 
 
+class PluginError(RunError):
+    """What a plugin raised, with the line of the plugin that it came from."""
+
+
 class MachineError(GdcliError):
     """What the machine lacks: room on the disk, a right to write, an optional package."""
 
@@ -89,6 +93,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return f"Did you mean '{close[0]}'?"
     more = f" and {len(names) - MAX_KNOWN:,} more" if len(names) > MAX_KNOWN else ""
     return f"Known: {', '.join(names[:MAX_KNOWN])}{more}" if names else ""
+
+
+def nearest_or_own(name: str, known: Iterable[str]) -> str:
+    """Return :func:`nearest` for a name that a plugin may have, and how a command gets to know the plugin's.
+
+    >>> nearest_or_own("adm", ["sgd", "adam"])
+    "Did you mean 'adam'? One of your own: --plugin FILE.py"
+    """
+    hint, own = nearest(name, known), "One of your own: --plugin FILE.py"
+    return f"{hint} {own}" if hint.endswith("?") else f"{hint}. {own}" if hint else own
 
 
 _BLANK = frozenset("\u115f\u1160\u3164\uffa0")  # letters by category, yet nothing is seen

@@ -193,6 +193,7 @@ def show(
         str | None, typer.Option(help="Print the run in this style; one that is not recorded is trained again for it.")
     ] = None,
     json: options.JsonOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Show a record: how it ended, its spec, results, files and machine.
 
@@ -202,6 +203,7 @@ def show(
         raise SpecError("--log, --style, --json and --resolved exclude each other")
     from gdcli.commands import show as commands
 
+    options.load(plugin)
     if resolved:
         _print_config(*options.spec_of(words), output, Console(ctx.obj))
         return 0
@@ -335,6 +337,7 @@ def export(
     long: Annotated[bool, typer.Option("--long", help="Of many runs: all steps of each.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
     quiet: options.QuietOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Write all numbers of a record as one table, CSV or Parquet, or its losses as TensorBoard's event files.
 
@@ -344,6 +347,7 @@ def export(
     """
     from gdcli.commands import export as exporting
 
+    options.load(plugin)
     kind = exporting.form_of(form, to)
     record = read(find(run, output))
     if kind == "tensorboard":

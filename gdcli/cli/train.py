@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gdcli.commands.batch import BatchRun
     from gdcli.commands.run import RunReport
     from gdcli.spec.bundled import Source
+    from gdcli.zoo.plugins import Plugin
 
 RecordArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A record: folder, id or its prefix, whole name, last.")
@@ -38,6 +39,7 @@ def run(
     needed: options.NeededOption = False,
     no_limits: options.NoLimitsOption = False,
     tag: options.TagOption = None,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Train one experiment: print its style, write its run folder.
 
@@ -45,15 +47,18 @@ def run(
     """
     from gdcli.commands import run as commands
     from gdcli.spec import bundled
-    from gdcli.storage.request import RunRequest
+    from gdcli.storage.request import RunRequest, recorded
 
     name, overrides = options.spec_of(words, seed=seed, device=device)
-    source = bundled.find(name)
-    request = RunRequest(name=source.name, overrides=overrides, plot=plot, no_limits=no_limits)
+    source, plugins = bundled.find(name), options.load(plugin)
+    request = RunRequest(
+        name=source.name, overrides=overrides, plot=plot, no_limits=no_limits, plugins=recorded(plugins)
+    )
     console = Console(ctx.obj, quiet=quiet, json=json)
     context = Context(
-        source, console.frontend(), output, needed=needed, arguments=arguments(), tags=options.tags_of(tag)
-    )
+        source, console.frontend(), output, needed=needed, arguments=arguments(), tags=options.tags_of(tag),
+        plugins=plugins,
+    )  # fmt: skip
     return tell(commands.run(request, context), console)
 
 
@@ -82,16 +87,16 @@ def sweep(
     from gdcli.commands import sweep as commands
     from gdcli.commands.specs import choices, lasting
     from gdcli.spec import bundled
-    from gdcli.storage.request import SweepRequest
+    from gdcli.storage.request import SweepRequest, recorded
 
     name, overrides = options.spec_of(words or [], "linear_sweep", seed=shared.seed, device=shared.device)
-    source = bundled.find(name)
+    source, plugins = bundled.find(name), options.load(shared.plugin)
     request = SweepRequest(
         name=source.name, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
         fleet=shared.fleet, fail_fast=shared.fail_fast, keep_models=shared.keep_models, param=tuple(param or ()),
-        seeds=seeds, trajectory=tuple(map(lasting, trajectory or ())),
+        seeds=seeds, trajectory=tuple(map(lasting, trajectory or ())), plugins=recorded(plugins),
     )  # fmt: skip
-    console, context = _many(ctx, source, shared)
+    console, context = _many(ctx, source, shared, plugins)
     if dry_run:
         console.text(commands.expanded(request, context))
         return 0
@@ -132,23 +137,25 @@ def compare(
     """
     from gdcli.commands import compare as commands
     from gdcli.spec import bundled
-    from gdcli.storage.request import CompareRequest
+    from gdcli.storage.request import CompareRequest, recorded
 
     name, overrides = options.spec_of(words or [], "optimizers_2x2", seed=shared.seed, device=shared.device)
-    source = bundled.find(name)
+    source, plugins = bundled.find(name), options.load(shared.plugin)
     if target is not None and not isfinite(target):
         raise SpecError(f"--target takes a loss (got {target:g})")
     request = CompareRequest(
         name=source.name, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
         fleet=shared.fleet, fail_fast=shared.fail_fast, keep_models=shared.keep_models, optimizers=optimizers,
         batches=batches, seeds=seeds, redraw_data=redraw_data, tune=tune, tune_range=tune_range,
-        target=target, closed_form=closed_form, x=x,
+        target=target, closed_form=closed_form, x=x, plugins=recorded(plugins),
     )  # fmt: skip
-    console, context = _many(ctx, source, shared)
+    console, context = _many(ctx, source, shared, plugins)
     return tell(commands.compare(request, context), console, shared.verify)
 
 
-def _many(ctx: typer.Context, source: Source, shared: options.ManyRuns) -> tuple[Console, Context]:
+def _many(
+    ctx: typer.Context, source: Source, shared: options.ManyRuns, plugins: tuple[Plugin, ...]
+) -> tuple[Console, Context]:
     console = Console(ctx.obj, quiet=shared.quiet, json=shared.json)
     frontend, execution = console.frontend(), ExecutionOptions(shared.jobs, shared.cluster, shared.verify)
     return console, Context(
@@ -159,6 +166,7 @@ def _many(ctx: typer.Context, source: Source, shared: options.ManyRuns) -> tuple
         arguments=arguments(),
         options=execution,
         tags=options.tags_of(shared.tag),
+        plugins=plugins,
     )
 
 
@@ -169,9 +177,12 @@ def resume(
     jobs: options.JobsOption = 1,
     cluster: options.ClusterOption = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run again what failed, too.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Go on though the machine or the versions differ.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on though the machine, the versions or a plugin differ.")
+    ] = False,
     quiet: options.QuietOption = False,
     json: options.JsonOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Go on where a record was stopped or killed: the same bytes in the end as if it never had been.
 
@@ -179,6 +190,7 @@ def resume(
     """
     from gdcli.commands import again
 
+    options.load(plugin)
     console = Console(ctx.obj, quiet=quiet, json=json)
     execution, frontend = ExecutionOptions(jobs, cluster), console.frontend()
     folder = find(run, output)
@@ -201,6 +213,7 @@ def verify(
     output: options.OutputOption = Path("runs"),
     quiet: options.QuietOption = False,
     json: options.JsonOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Run a record again, and say 'bit-identical' or where it first differs; exit 1 if it does.
 
@@ -208,6 +221,7 @@ def verify(
     """
     from gdcli.commands import again
 
+    options.load(plugin)
     console = Console(ctx.obj, quiet=quiet, json=json)
     found = again.verify(find(run, output), console.frontend(), arguments())
     if found is None:

@@ -33,6 +33,7 @@ from gdcli.runner.provenance import batch_head
 from gdcli.runner.shards import run_in_memory
 from gdcli.spec.load import Loaded
 from gdcli.storage import csv_writer, files
+from gdcli.storage.recorded_plugins import require_plugins
 from gdcli.storage.request import SweepRequest
 from gdcli.storage.run_folder import Timing
 
@@ -159,6 +160,7 @@ def _specs(text: str) -> list[tuple[str, str]]:
     folder = Path(specs.record_or_spec(text))
     if not folder.is_dir():
         return [(Path(text).stem, text)]
+    require_plugins(folder)
     below = sorted(folder.glob("*/config.yaml"))
     if below:
         return [(path.parent.name.partition("-")[2] or path.parent.name, str(path)) for path in below]

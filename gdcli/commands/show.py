@@ -200,7 +200,9 @@ def trained_again(record: Record, style: str, frontend: Frontend) -> str | None:
     if record.status in ("stopped", "interrupted") and record.steps:
         overrides.append(f"stop.max_steps={record.steps}")
     from gdcli.commands import specs
+    from gdcli.storage.recorded_plugins import require_plugins
 
+    require_plugins(record.folder)
     loaded = specs.loaded(str(record.folder / "config.yaml"), overrides, "run", trained=True)
     frontend.engine()
     from gdcli.runner import provenance, record_run

@@ -20,6 +20,7 @@ from gdcli.storage import request as requests
 from gdcli.storage.files import required
 from gdcli.storage.models import ModelSides
 from gdcli.storage.record import is_linked, read
+from gdcli.storage.recorded_plugins import require_plugins
 from gdcli.zoo.csv_dialect import CsvFormat
 from gdcli.zoo.losses import TARGETS
 from gdcli.zoo.models import MODELS, Architecture, Chain, Sizes, Stack
@@ -85,6 +86,7 @@ def trained_record(folder: Path, frontend: Frontend) -> TrainedRecord:
         raise MachineError(f"{shown_path(folder)} has no {models.NAME}: {_why(found.status, found.summary)}")
     if (folder / requests.NAME).is_file():
         requests.require_config(requests.read(folder), folder)
+    require_plugins(folder)
     path = folder / "config.yaml"
     spec = schema.parse(document.read(required(path, MAX_BYTES), str(path)), found.name)
     sides = ModelSides.of(models.header(folder / models.NAME).about)

@@ -171,7 +171,8 @@ def _too_large_data(spec: RunSpec) -> Iterator[Problem]:
 
 
 def _too_deep(spec: RunSpec) -> Iterator[Problem]:
-    count = len(spec.model.arguments.get("layers", ())) - 1  # the first is the input's width
+    given = spec.model.arguments.get("layers", ())  # a plugin's model may have something else of that name
+    count = len(given) - 1 if isinstance(given, list) else 0  # the first is the input's width
     if count > sizes.MAX_LAYERS:
         what = f"{count:,} layers, more than {sizes.MAX_LAYERS:,}"
         yield spec.problem(("model", "layers"), what, sizes.RAISE)

@@ -83,21 +83,36 @@ class TorchLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnModule:
+    """A plugin's module of torch: how it is made, and called with rows; what it raises is told by the plugin's line."""
+
+    name: str
+    make: Callable[[], Any]
+    call: Callable[[Any, Any], Any]  # (module, x [B, ...]) -> output [B, O]
+
+
+@dataclass(frozen=True, slots=True)
 class Stack:
-    """Torch's own layers one after the other, as nn.Sequential runs them."""
+    """Torch's own layers one after the other, as nn.Sequential runs them; or a module of a plugin in place of them."""
 
     layers: tuple[TorchLayer, ...]
     shape: tuple[int, ...] = ()  # of a row of the data; known once there are some
+    own: OwnModule | None = None
 
     @property
     def trains_otherwise(self) -> bool:
-        """Whether a pass in training differs from one in evaluation: dropout draws, a batch norm takes the batch's."""
-        return any(has_two_modes(layer.layer, layer.arguments) for layer in all_layers(self.layers))
+        """Whether a pass in training differs from one in evaluation: dropout draws, a batch norm takes the batch's.
+
+        Of a plugin's module it may.
+        """
+        return self.own is not None or any(
+            has_two_modes(layer.layer, layer.arguments) for layer in all_layers(self.layers)
+        )
 
     @property
     def draws(self) -> bool:
-        """Whether a pass in training draws numbers: dropout."""
-        return any(draws(layer.layer, layer.arguments) for layer in all_layers(self.layers))
+        """Whether a pass in training draws numbers: dropout. A plugin's module may."""
+        return self.own is not None or any(draws(layer.layer, layer.arguments) for layer in all_layers(self.layers))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from gdcli.engine.start_values import start_values
 from gdcli.errors import RunError
 from gdcli.spec.load import Loaded
 from gdcli.zoo.models import Stack
+from gdcli.zoo.origins import blamed
 
 __all__ = ["AUTOGRAD", "DIFFERENCES", "HAND", "Dtype", "Report", "check"]
 
@@ -34,6 +35,8 @@ def check(loaded: Loaded, dtypes: Sequence[Dtype] = ("float64", "float32"), tole
     try:
         return _checked(loaded, point, dtypes, tolerance)
     except (RuntimeError, ValueError, IndexError) as error:
+        if (of_plugin := blamed(error)) is not None:
+            raise of_plugin from None
         if not isinstance(loaded.architecture, Stack):  # else what torch's own layers say of this batch
             raise
         raise RunError(f"{loaded.spec.name}: torch refuses the step: {str(error).splitlines()[0]}") from error

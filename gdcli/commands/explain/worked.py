@@ -109,6 +109,8 @@ def _possible(loaded: Loaded) -> None:
     model, spec = loaded.architecture, loaded.spec
     if isinstance(model, Stack):
         what = "a sequential model's own layers cannot be written out by hand"
+        if model.own is not None:
+            what = f"the plugin's module {model.own.name} cannot be written out by hand"
         raise SpecError(spec.problem(("model",), what, "Explain takes linear, mlp, identity and objective"))
     if isinstance(model, Chain):
         products = _rows(loaded) * sum(layer.inputs * layer.outputs for layer in model.layers)

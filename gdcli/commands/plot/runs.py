@@ -20,6 +20,7 @@ from gdcli.storage.csv_reader import NumberColumns
 from gdcli.storage.files import json_file, lenient
 from gdcli.storage.find import folders_in
 from gdcli.storage.record import MANY, STAMP, is_record, number, read
+from gdcli.storage.recorded_plugins import require_plugins
 
 Floats = NDArray[np.float64]
 
@@ -82,6 +83,7 @@ def _records(folder: Path) -> list[CurveSource]:
 def _record(folder: Path, label: str) -> CurveSource:
     if not (folder / "config.yaml").is_file():
         raise SpecError(f"{folder}: no config.yaml in this folder")
+    require_plugins(folder)
     loaded = specs.loaded(str(folder / "config.yaml"), [], "plot", trained=False)
     return CurveSource(label or loaded.spec.name, loaded, folder)
 
