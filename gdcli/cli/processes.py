@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from gdcli.cli.output import Console, note
-from gdcli.cli.signals import Signals, importing
+from gdcli.cli.signals import Signals
 from gdcli.errors import GdcliError, SpecError
 from gdcli.spec.world import counted, world_of
 
@@ -44,8 +44,9 @@ def together(signals: Signals, *, quiet: bool, json: bool) -> Iterator[tuple[Con
     if world.size == 1:
         yield console, None
         return
-    with importing():
-        from gdcli.engine.process_group import joined
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a lost connection is told in a line, not by torch's stacks
+    console.frontend().engine()
+    from gdcli.engine.process_group import joined
 
     def leave(why: str) -> NoReturn:
         console.clear()

@@ -179,19 +179,19 @@ class ProcessGroup:
     def _leave_with(self, what: str, store: Store | None = None) -> NoReturn:
         """End this process, and tell why, unless another one tells it: rank 0 repeats what others said."""
         reason, until = None, time.monotonic() + REASON_SECONDS
-        while reason is None and time.monotonic() < until:
-            reason = self._reason(store or self._store)
-            time.sleep(0.05)
+        with suppress(RuntimeError):  # the store may be gone too
+            while reason is None and time.monotonic() < until:
+                reason = self._reason(store or self._store)
+                time.sleep(0.05)
         if reason is not None and not self.is_first:
             self._leave("")
         what = what if reason is None else f"rank {reason[0]} ended: {reason[1]}"
         self._leave(f"{what}. gdcli resume goes on from the last checkpoint, with as many processes")
 
     def _reason(self, store: Store) -> tuple[int, str] | None:
-        with suppress(RuntimeError):
-            for rank in range(self.size):
-                if rank != self.rank and store.check([f"ended/{rank}"]):
-                    return rank, store.get(f"ended/{rank}").decode()
+        for rank in range(self.size):
+            if rank != self.rank and store.check([f"ended/{rank}"]):
+                return rank, store.get(f"ended/{rank}").decode()
         return None
 
     def _watch_others(self, store: Store) -> None:

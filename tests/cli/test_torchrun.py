@@ -241,6 +241,7 @@ def test_each_process_draws_its_own_dropout(tmp_path: Path) -> None:
 # --- one voice --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_config_yaml_has_the_world_size_and_trains_with_as_many_only(tmp_path: Path) -> None:
     assert together(tmp_path, 2, "run", written(tmp_path, a_spec()), "--no-plot", "-q")[0].code == 0
     record = only_folder(tmp_path / "runs")
@@ -264,6 +265,7 @@ def again_in(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_record_is_resumed_and_verified_with_its_own_world_size(tmp_path: Path) -> None:
     two = together(tmp_path, 2, "run", written(tmp_path, a_spec()), "stop.max_steps=5", "--no-plot", "-q")
     assert two[0].code == 0, two[0].err
@@ -364,6 +366,7 @@ def apart(folder: Path, *specs: Spec | None) -> list[Ended]:
         return [child.wait() for child in children]
 
 
+@pytest.mark.slow
 def test_a_spec_that_one_process_has_not_is_told_by_it(tmp_path: Path) -> None:
     first, second = apart(tmp_path, a_spec(), None)
     assert second.code == 2
@@ -388,13 +391,17 @@ def has_checkpoint(folder: Path) -> bool:
     return any(folder.glob("runs/t/*/checkpoint.json"))
 
 
-def test_a_killed_process_ends_the_other_with_a_message(tmp_path: Path) -> None:
-    with launched([tmp_path] * 2, "run", written(tmp_path, a_spec()), *ENDLESS) as (first, second):
-        assert wait_for(lambda: has_checkpoint(tmp_path), first.is_over)
-        assert second.kill().code == -signal.SIGKILL
-        assert first.wait().code == 3
-    assert re.search(r"^rank 1 of this run is gone .*gdcli resume goes on", first.wait().err, re.M), first.wait().err
-    assert "Traceback" not in first.wait().err
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_killed_process_ends_the_other_with_a_message(tmp_path: Path, killed: int) -> None:
+    with launched([tmp_path] * 2, "run", written(tmp_path, a_spec()), *ENDLESS) as children:
+        assert wait_for(lambda: has_checkpoint(tmp_path), children[0].is_over)
+        assert children[killed].kill().code == -signal.SIGKILL
+        other = children[1 - killed].wait()
+    assert other.code == 3
+    message = f"rank {killed} of this run is gone .*gdcli resume goes on"
+    assert re.search(f"^{'rank 1: ' * (killed == 0)}{message}", other.err, re.M), other.err
+    assert "Traceback" not in other.err
 
 
 @pytest.mark.slow
