@@ -87,7 +87,9 @@ def _ended(error: BaseException, argv: Sequence[str]) -> int:
             return _told(str(of_plugin), of_plugin.exit_code)
         if not hasattr(error, "format_message"):  # Typer's usage errors have it; anything else is a bug of ours
             return _bug()
-        return _told(_usage(error, argv), 2)
+        from gdcli.spec.world import world_of
+
+        return 2 if world_of(os.environ).rank else _told(_usage(error, argv), 2)  # the first of several tells it
 
 
 _SYNONYMS = {"train": "run", "fit": "run", "list": "ls", "delete": "rm", "tune": "compare", "init": "cp", "copy": "cp"}
