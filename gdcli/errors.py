@@ -74,11 +74,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     >>> nearest("adm", ["sgd", "adam"])
     "Did you mean 'adam'?"
+    >>> nearest("Relu", ["ReLU", "RReLU"])
+    "Did you mean 'ReLU'?"
     >>> nearest("qqq", ["sgd", "adam"])
     'Known: adam, sgd'
     """
     names: Sequence[str] = sorted(set(known))
-    close = get_close_matches(name, names, n=1, cutoff=0.6) or get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    in_small = {known.lower(): known for known in reversed(names)}
+    close = get_close_matches(name, names, n=1, cutoff=0.6) if name.lower() not in in_small else []
+    close = close or [in_small[each] for each in get_close_matches(name.lower(), in_small, n=1, cutoff=0.6)]
     if close:
         return f"Did you mean '{close[0]}'?"
     more = f" and {len(names) - MAX_KNOWN:,} more" if len(names) > MAX_KNOWN else ""

@@ -25,6 +25,8 @@ def filled_in(spec: RunSpec) -> dict[str, Any]:
     found["model"] = _named(spec.model, "type", init=spec.model.init, freeze=spec.model.freeze, **start)
     if spec.loss is not None:
         found["loss"] = _named(spec.loss)
+        if not found["loss"].get("label_smoothing", True):  # newer than records that have no such key
+            del found["loss"]["label_smoothing"]
     if spec.optimizer is not None:
         found["optimizer"] = _named(spec.optimizer, groups=spec.optimizer.groups)
     if spec.scheduler is not None:
