@@ -30,7 +30,8 @@ def state_dict(folder: Path, frontend: Frontend) -> bytes:
 def onnx_graph(record: Path, frontend: Frontend) -> bytes:
     """Return the model as an ONNX graph from ``x``, rows of ``data.shape`` or [rows, D], to ``output``.
 
-    Its rows are prepared as preprocessing.json says. Raises MachineError without the extra, and what :func:`gdcli.commands.trained.trained_record` raises.
+    Its rows are prepared as preprocessing.json says. Raises MachineError without the extra, and what
+    :func:`gdcli.commands.trained.trained_record` raises.
     """
     found = trained_record(record, frontend)
     import torch

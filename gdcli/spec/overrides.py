@@ -10,7 +10,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from gdcli.errors import Place, Problem, SpecError, nearest
-from gdcli.spec.data_sections import DATA_KEYS
+from gdcli.spec.data_sections import DATA_KEYS, IdxFiles
 from gdcli.spec.document import read_value
 from gdcli.spec.nodes import Entry, Node
 from gdcli.spec.scalars import shown, with_point
@@ -41,6 +41,7 @@ def schema_keys() -> tuple[str, ...]:
     for section, names in {
         **sections,
         "data": DATA_KEYS,
+        "data.idx": IdxFiles.model_fields,
         "data.generate": {"kind", *_keys_of(GENERATORS.values())},
         "model": {"type", *MODEL_KEYS, *_keys_of(MODELS.values())},
         "loss": {"name", *_keys_of(LOSSES.values())},
