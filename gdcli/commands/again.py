@@ -20,7 +20,7 @@ from gdcli.errors import MachineError, RunError, SpecError
 from gdcli.spec.bundled import Source
 from gdcli.spec.document import MAX_BYTES
 from gdcli.spec.scalars import shown
-from gdcli.storage import config_reader, files, models
+from gdcli.storage import config_reader, files, gradient_file, models
 from gdcli.storage import request as requests
 from gdcli.storage.files import existing, json_file, json_text, lines_of, required
 from gdcli.storage.find import folders_in
@@ -124,7 +124,8 @@ def machine_differences(recorded: Mapping[str, Any]) -> list[str]:
 # --- beside the record ------------------------------------------------------------------------------------------------
 
 SAME = (
-    "log.txt", "steps.csv", "gradients.csv", "epochs.csv", "results.csv", "tuning.csv", "summary.json", "config.yaml",
+    "log.txt", "steps.csv", gradient_file.CSV, gradient_file.PARQUET, "parameters.csv", "layers.csv", "epochs.csv",
+    "results.csv", "tuning.csv", "summary.json", "config.yaml",
     models.PREPROCESSING, models.NAME, models.BEST, models.ALL,
 )  # fmt: skip
 """Files whose bytes are promised. Times stand in timing.json, the machine in environment.json."""
@@ -289,6 +290,11 @@ def _of_file(recorded: Path, again: Path, run: str, by_time: bool) -> Difference
     if recorded.suffix == ".safetensors":
         found = models.first_difference(recorded, again)
         return None if found is None else Difference(run, name, *found)
+    if recorded.suffix == ".parquet":
+        if models.digest(recorded) == models.digest(again):
+            return None
+        lines = (gradient_file.lines_of_csv(gradient_file.ParquetColumns(path)) for path in (recorded, again))
+        return _of_table(run, name, *lines) or Difference(run, name, "its bytes", "others", "others")
     with existing(recorded) as ours, existing(again) as theirs:
         difference = _of_lines(run, name, _text(ours), _in_words(_text(theirs), by_time))
         if difference is not None and name.endswith(".csv"):

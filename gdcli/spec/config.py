@@ -47,7 +47,8 @@ def filled_in(spec: RunSpec) -> dict[str, Any]:
     if stop := _given(spec.stop.model_dump(exclude_defaults=True)):
         found["stop"] = stop
     found["print"] = _given({"style": spec.style, "predict": spec.print.predict})
-    found["record"] = spec.record.model_dump()
+    newer = spec.record.model_dump(exclude_defaults=True, exclude={"gradients", "every"})
+    found["record"] = {"gradients": spec.record.gradients, "every": spec.record.every, **newer}
     found["checkpoint"] = spec.checkpoint.model_dump()
     for key, section in (("sweep", spec.sweep), ("compare", spec.compare)):
         if section is not None:

@@ -56,6 +56,8 @@ _BELOW = (
     "data.generate.x.",
 )  # fmt: skip
 """Whole paths below these are taken as they are; a name without its path never means one of them."""
+_BY_PATH_ALONE = ("record.layers",)
+"""Keys whose last part means another one, which had it before."""
 
 
 def resolve(name: str) -> str:
@@ -67,7 +69,7 @@ def resolve(name: str) -> str:
     keys = schema_keys()
     if name in keys or name.startswith(_BELOW):
         return name
-    found = [key for key in keys if key.endswith(f".{name}")]
+    found = [key for key in keys if key.endswith(f".{name}") and key not in _BY_PATH_ALONE]
     if len(found) == 1:
         return found[0]
     if found:
