@@ -55,6 +55,10 @@ class RunError(GdcliError):
     """A run that started and failed."""
 
 
+class PluginError(RunError):
+    """What a plugin raised, with the line of the plugin that it came from."""
+
+
 class MachineError(GdcliError):
     """What the machine lacks: room on the disk, a right to write, an optional package."""
 
@@ -72,21 +76,38 @@ MAX_KNOWN = 40
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a sentence with the known name nearest to a misspelled one, else the list of them.
 
+    An index that is not there is told by one that is.
+
     >>> nearest("adm", ["sgd", "adam"])
     "Did you mean 'adam'?"
     >>> nearest("Relu", ["ReLU", "RReLU"])
     "Did you mean 'ReLU'?"
     >>> nearest("qqq", ["sgd", "adam"])
     'Known: adam, sgd'
+    >>> nearest("a[1]", ["a[0]", "b[1]"])
+    "Did you mean 'a[0]'?"
     """
     names: Sequence[str] = sorted(set(known))
+    entries = [each for each in names if "[" in each and each.partition("[")[0] == name.partition("[")[0]]
     in_small = {known.lower(): known for known in reversed(names)}
-    close = get_close_matches(name, names, n=1, cutoff=0.6) if name.lower() not in in_small else []
+    close = get_close_matches(name, entries, n=1, cutoff=0.0)
+    if not close and name.lower() not in in_small:
+        close = get_close_matches(name, names, n=1, cutoff=0.6)
     close = close or [in_small[each] for each in get_close_matches(name.lower(), in_small, n=1, cutoff=0.6)]
     if close:
         return f"Did you mean '{close[0]}'?"
     more = f" and {len(names) - MAX_KNOWN:,} more" if len(names) > MAX_KNOWN else ""
     return f"Known: {', '.join(names[:MAX_KNOWN])}{more}" if names else ""
+
+
+def nearest_or_own(name: str, known: Iterable[str]) -> str:
+    """Return :func:`nearest` for a name that a plugin may have, and how a command gets to know the plugin's.
+
+    >>> nearest_or_own("adm", ["sgd", "adam"])
+    "Did you mean 'adam'? One of your own: --plugin FILE.py"
+    """
+    hint, own = nearest(name, known), "One of your own: --plugin FILE.py"
+    return f"{hint} {own}" if hint.endswith("?") else f"{hint}. {own}" if hint else own
 
 
 _BLANK = frozenset("\u115f\u1160\u3164\uffa0")  # letters by category, yet nothing is seen

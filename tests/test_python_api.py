@@ -314,7 +314,7 @@ REFUSED: dict[str, Any] = {
     "name: this is no path": lambda: WRONG.load(3),
     "predict takes rows of numbers": lambda: gdcli.run(LINE).predict(["a"]),
     "predict takes rows of numbers, all": lambda: gdcli.run(LINE).predict([[1], [1, 2]]),
-    "predict takes rows of shape": lambda: gdcli.run(LINE).predict(3),
+    "predict takes rows of numbers (got one number)": lambda: gdcli.run(LINE).predict(3),
     "got object": lambda: gdcli.run(LINE, lr=object()),
 }
 

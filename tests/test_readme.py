@@ -20,6 +20,8 @@ def commands(block: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("block", BLOCKS)
 def test_console_block(gdcli, block: str) -> None:
     assert commands(block)
+    (plugin,) = re.findall(r"^```python\n((?:(?!```|>>>).*\n)*?.*@gdcli\.(?:(?!```).*\n)*)```", README, re.M)
+    Path("mine.py").write_text(plugin)
     for command, shown in commands(block):
         answer = gdcli(*shlex.split(command))
         assert answer.code == 0, answer.err

@@ -65,6 +65,7 @@ def _ended(error: BaseException, argv: Sequence[str]) -> int:
 
     from gdcli.cli.output import no_more_output
     from gdcli.errors import GdcliError
+    from gdcli.zoo.origins import blamed
 
     try:
         raise error
@@ -82,6 +83,8 @@ def _ended(error: BaseException, argv: Sequence[str]) -> int:
     except MemoryError:
         return _told("there is not enough memory", 3)
     except Exception as error:
+        if (of_plugin := blamed(error)) is not None:
+            return _told(str(of_plugin), of_plugin.exit_code)
         if not hasattr(error, "format_message"):  # Typer's usage errors have it; anything else is a bug of ours
             return _bug()
         return _told(_usage(error, argv), 2)

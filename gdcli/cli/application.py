@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from shutil import get_terminal_size
+
 import typer
 
 from gdcli.cli import models, records, specs, train
+
+BOXED = 80
+"""Columns of a terminal from which on help stands in boxes; they would cut words on a narrower one."""
 
 
 def app() -> typer.Typer:
@@ -14,6 +19,7 @@ def app() -> typer.Typer:
         help="Gradient-descent and backpropagation experiments from one YAML file, exact to the digit.",
         add_completion=False,
         pretty_exceptions_enable=False,
+        rich_markup_mode="rich" if get_terminal_size().columns >= BOXED else None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
@@ -36,5 +42,6 @@ def app() -> typer.Typer:
         records.rm, records.export, specs.validate, specs.schema, specs.cp,
     )  # fmt: skip
     for command in commands:
-        application.command()(command)
+        summary = (command.__doc__ or "").partition("\n")[0]  # else Typer cuts it to a line of a plain list
+        application.command(short_help=summary)(command)
     return application

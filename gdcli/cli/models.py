@@ -40,6 +40,7 @@ def predict(
     output: Annotated[Path, typer.Option("--output", help="Folder of the records.")] = Path("runs"),
     force: options.ForceOption = False,
     quiet: options.QuietOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Predict with a run's model: a CSV with a row for each row of a table, in its order.
 
@@ -52,6 +53,7 @@ def predict(
     from gdcli.storage.files import replace
     from gdcli.storage.table_stream import opened
 
+    options.load(plugin)
     frontend, folder = Console(ctx.obj, quiet=quiet).frontend(), find(run, output)
     if to is not None:
         require_free(to, force=force)
@@ -76,6 +78,7 @@ def evaluate(
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the records.")] = Path("runs"),
     json: options.JsonOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Evaluate a run's model on another table: its loss and metrics on all rows, targets included.
 
@@ -84,6 +87,7 @@ def evaluate(
     from gdcli.commands import evaluate as commands
     from gdcli.storage.table_stream import opened
 
+    options.load(plugin)
     console = Console(ctx.obj, json=json)
     if file == "-":
         raise SpecError("evaluate takes a file; predict reads standard input too")

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from shutil import get_terminal_size
@@ -110,7 +111,8 @@ class Console:
     def frontend(self) -> Frontend:
         """Return what a command tells this console."""
         text = None if self.json else self.text
-        return Frontend(text, self.note, self.warn, self._progress, importing, self.signals.interruptible)
+        engine = partial(importing, quiet=self.quiet)
+        return Frontend(text, self.note, self.warn, self._progress, engine, self.signals.interruptible)
 
     def text(self, text: str) -> None:
         """Print a part of the product as it is."""

@@ -15,18 +15,22 @@ from gdcli.cli.output import Console, note, print_file, say
 from gdcli.commands.context import shown_path
 from gdcli.errors import SpecError
 from gdcli.spec.scalars import shown
+from gdcli.storage.files import in_folder, is_folder
 from gdcli.storage.find import find
-from gdcli.storage.record import read
+from gdcli.storage.record import MANY, read
 
 if TYPE_CHECKING:
     from gdcli.commands.list import Listing
 
 RunArgument = Annotated[
     str,
-    typer.Argument(metavar="RUN", help="A record: its folder, its id, a prefix, a spec's name, last, last~1, ..."),
+    typer.Argument(metavar="RUN", help="A record: folder, id or its prefix, whole name, last, last~1, ..."),
 ]
 DISPENSABLE = ("when", "duration", "best_loss", "kind", "steps")
-"""Columns that a terminal too narrow for all does without, in this order; the id has the time in it."""
+"""Columns that a terminal too narrow for all does without, in this order; the id has the time in it.
+
+Without a column of its own, the best loss of a sweep or a comparison stands where a run has its final one.
+"""
 WIDE = 160
 """Letters of a terminal from which on it shows what each spec says of itself."""
 NAME = 8
@@ -89,7 +93,7 @@ def ls(
 
 
 def _on_terminal(found: Listing) -> None:
-    """Print a table as wide as the terminal at most; texts of records are never markup."""
+    """Print a table as wide as the terminal at most, and tell what has no room; texts of records are never markup."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -98,29 +102,56 @@ def _on_terminal(found: Listing) -> None:
     from gdcli.report.tables import number
 
     console = Console(highlight=False, markup=False, emoji=False)
-    lines = [found.header(), *[[number(value) for value in row] for row in found.cells()]]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    columns, cells = found.columns, found.cells()
+    lines = [found.header(), *[[number(value) for value in row] for row in cells]]
+    merged, told = _with_best_losses(found, lines)
+    widths = [max(map(len, column)) for column in zip(*merged, strict=True)]
     keys = range(len(COLUMNS), len(widths))
     for k in keys if len(keys) > 1 else ():
         widths[k] = min(widths[k], max(len(lines[0][k]), CELL))
-    kept = _fitting(found.columns, widths, console.width)
-    name = found.columns.index("name")
-    free = console.width - sum(widths[k] + 2 for k in kept if found.columns[k] not in ("name", "description"))
-    widths[name] = min(widths[name], max(NAME, free))
+    kept = _fitting(columns, widths, console.width)
+    if columns.index("best_loss") in kept or columns.index("final_loss") not in kept:
+        merged, told = lines, []
+    _fit_names(columns, widths, kept, console.width)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for k in kept:
-        numbers = all(not isinstance(row[k], str) for row in found.cells())
-        width = None if found.columns[k] == "description" else widths[k]  # the last takes what is left
+        numbers = all(not isinstance(row[k], str) for row in cells)
         table.add_column(
-            Text(lines[0][k], style="bold"), justify="right" if numbers else "left",
-            no_wrap=True, min_width=width, max_width=width,
+            Text(merged[0][k], style="bold"), justify="right" if numbers else "left",
+            no_wrap=True, min_width=widths[k], max_width=widths[k],
         )  # fmt: skip
-    status = found.columns.index("status")
-    for line in lines[1:]:
+    status = columns.index("status")
+    for line in merged[1:]:
         table.add_row(*(Text(line[k], style=COLOURS[line[k]] if k == status else "") for k in kept))
     console.print(table)
-    if gone := sum(k not in kept for k in keys):
-        note(f"{gone} more column{'s' * (gone > 1)}: --csv prints all")
+    if gone := len(columns) - len(kept):
+        told.append(f"{gone} more column{'s' * (gone > 1)}: --csv prints all")
+    if told:
+        note("; ".join(told))
+
+
+def _with_best_losses(found: Listing, lines: list[list[str]]) -> tuple[list[list[str]], list[str]]:
+    """Return a table's lines with the best loss of sweeps and comparisons as their final one, and what is told then."""
+    loss, best = found.columns.index("final_loss"), found.columns.index("best_loss")
+    if all(record.kind not in MANY for record in found.records):
+        return lines, []
+    merged = [[*line] for line in lines]
+    merged[0][loss] = "loss"
+    for line, record in zip(merged[1:], found.records, strict=True):
+        line[loss] = line[best] if record.kind in MANY else line[loss]
+    return merged, ["loss is the final one of a run, the best one of a sweep or comparison"]
+
+
+def _fit_names(columns: tuple[str, ...], widths: list[int], kept: list[int], room: int) -> None:
+    """Give the names what the other columns leave, and the description what they leave, if that is enough for one."""
+    name = columns.index("name")
+    last = columns.index("description") if "description" in columns else None
+    free = room - sum(widths[k] + 2 for k in kept if k not in (name, last))
+    widths[name] = min(widths[name], max(NAME, free))
+    if last is not None and last in kept:
+        widths[last] = min(widths[last], free - widths[name] - 2)
+        if widths[last] < NAME:
+            kept.remove(last)
 
 
 def _fitting(columns: tuple[str, ...], widths: list[int], room: int) -> list[int]:
@@ -145,7 +176,8 @@ def show(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN|SPEC [KEY=VALUE]...", help="A record: its folder, its id, a prefix, a name, last, last~1, ..."
+            metavar="RUN|SPEC [KEY=VALUE]...",
+            help="A record: folder, id or its prefix, whole name, last, last~1, ...",
         ),
     ],
     output: options.OutputOption = Path("runs"),
@@ -161,6 +193,7 @@ def show(
         str | None, typer.Option(help="Print the run in this style; one that is not recorded is trained again for it.")
     ] = None,
     json: options.JsonOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Show a record: how it ended, its spec, results, files and machine.
 
@@ -170,6 +203,7 @@ def show(
         raise SpecError("--log, --style, --json and --resolved exclude each other")
     from gdcli.commands import show as commands
 
+    options.load(plugin)
     if resolved:
         _print_config(*options.spec_of(words), output, Console(ctx.obj))
         return 0
@@ -182,7 +216,7 @@ def show(
         return 0
     console = Console(ctx.obj, json=json)
     if style is None:
-        overview = commands.RunOverview(record, top, *((100, 40) if sys.stdout.isatty() else ()))
+        overview = commands.RunOverview(record, top)
         console.report(overview.json() if json else overview.text())
         return 0
     stopped = commands.trained_again(record, style, console.frontend())
@@ -194,6 +228,7 @@ def show(
 def _print_config(spec: str, overrides: tuple[str, ...], output: Path, console: Console) -> None:
     """Print the config.yaml that a run of a spec would have, or that of a record where there is no such spec."""
     from gdcli.commands.show import resolved
+    from gdcli.commands.specs import choices
     from gdcli.spec import bundled
 
     try:
@@ -209,11 +244,15 @@ def _print_config(spec: str, overrides: tuple[str, ...], output: Path, console: 
             print_file(config)
             return
         spec = str(config)
+    for line in choices([spec], output):
+        note(line)
     say(resolved(spec, overrides, console.frontend()))
 
 
 def diff(
-    a: Annotated[str, typer.Argument(metavar="A", help="A record: its folder, its id, a prefix, last, last~1, ...")],
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="A record: folder, id or its prefix, whole name, last, last~1, ...")
+    ],
     b: Annotated[str, typer.Argument(metavar="B", help="Another.")],
     output: options.OutputOption = Path("runs"),
     json: options.JsonOption = False,
@@ -286,7 +325,7 @@ def export(
         typer.Option("--format", "-f", help="What to write. Default: what the file's ending says, else csv."),
     ] = None,
     to: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--to",
             "-o",
@@ -298,6 +337,7 @@ def export(
     long: Annotated[bool, typer.Option("--long", help="Of many runs: all steps of each.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
     quiet: options.QuietOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Write all numbers of a record as one table, CSV or Parquet, or its losses as TensorBoard's event files.
 
@@ -307,18 +347,19 @@ def export(
     """
     from gdcli.commands import export as exporting
 
+    options.load(plugin)
     kind = exporting.form_of(form, to)
     record = read(find(run, output))
     if kind == "tensorboard":
         if long:
             raise SpecError("--long is for csv and parquet; TensorBoard gets all steps of all runs anyway")
-        folder = to or Path("tensorboard")
+        folder = Path("tensorboard" if to is None else to)
         files = exporting.to_tensorboard(record, folder, force=force)
         return written(folder / record.id, f"{len(files):,} event file{'s' * (len(files) != 1)} in ", quiet=quiet)
     if kind in ("state_dict", "onnx"):
         if long:
             raise SpecError(f"--long is for csv and parquet, {kind} is a run's model")
-        path = to or Path(f"{record.id}{exporting.ENDINGS[kind][0]}")
+        path = _file_of(to, f"{record.id}{exporting.ENDINGS[kind][0]}")
         exporting.require_free(path, force=force)
         from gdcli.commands import export_model
         from gdcli.storage.files import replace
@@ -331,9 +372,17 @@ def export(
         for piece in table.csv():
             say(piece.decode())
         return 0
-    path = to or Path(f"{record.id}.parquet")
+    path = _file_of(to, f"{record.id}.{kind}")
     exporting.to_file(table, path, kind, force=force)
     return written(path, "", quiet=quiet)
+
+
+def _file_of(to: str | None, name: str) -> Path:
+    """Return the file that is asked for: of a folder, which is made, the one of this name."""
+    path = Path(name) if to is None else in_folder(to, name)
+    if to is not None and is_folder(to):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def written(path: Path, what: str, *, quiet: bool) -> int:

@@ -77,10 +77,10 @@ class Signals:
 
 
 @contextlib.contextmanager
-def importing() -> Iterator[None]:
+def importing(*, quiet: bool = False) -> Iterator[None]:
     """Import torch faster, and let a signal end the process on the spot meanwhile, before anything is written.
 
-    On a terminal it is told when that takes over a second.
+    On a terminal it is told when that takes over a second, unless quiet.
 
     Modules in C do not expect an exception in the middle: some abort, others make it look like a bug. Garbage
     collection would look again and again at a million objects that all stay: without it, and with them set aside for
@@ -98,7 +98,7 @@ def importing() -> Iterator[None]:
 
     late = threading.Timer(1.0, show, [IMPORTING])
     late.daemon = True
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not quiet:
         late.start()
 
     def clear() -> None:

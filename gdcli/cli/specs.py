@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
+from functools import partial
 from math import isfinite
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Annotated, Literal
 
 import typer
@@ -21,11 +24,12 @@ from gdcli.storage.files import json_text
 def explain(
     words: options.SpecArgument,
     step: Annotated[int, typer.Option(min=1, help="Which step of the run; the ones before are trained.")] = 1,
-    only: Annotated[str | None, typer.Option(metavar="NAMES", help="Some values: h1,o1,loss,dw5,db1,new_w5.")] = None,
+    only: Annotated[str | None, typer.Option(metavar="NAMES", help="Some values: h1,loss,dw5,db1,new_w5.")] = None,
     form: Annotated[
         Literal["text", "markdown", "latex"], typer.Option("--format", help="text, markdown or latex.")
     ] = "text",
     seed: options.SeedOption = None,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Write out one training step with its numbers: forward, loss, every derivative by the chain rule, update.
 
@@ -33,6 +37,7 @@ def explain(
     """
     from gdcli.commands import specs
 
+    options.load(plugin)
     loaded = specs.loaded(*options.spec_of(words, seed=seed), "explain")
     names = None if only is None else [part.strip() for part in only.split(",")]
     if names is not None and "" in names:
@@ -41,9 +46,12 @@ def explain(
     from gdcli.commands import explain as explaining
 
     if names is not None:
-        say(explaining.only(explaining.quantities(loaded, names, step), form))
+        say(explaining.only(explaining.quantities(loaded, names, step), form), wrap=form == "text")
+        if before := explaining.trained_before(loaded, step):
+            note(before)
     else:
-        say(explaining.render(explaining.explain(loaded, step), form))
+        width = get_terminal_size().columns if sys.stdout.isatty() else explaining.WIDTH
+        say(explaining.render(explaining.explain(loaded, step), form, width), wrap=form == "text")
     return 0
 
 
@@ -63,6 +71,7 @@ def check(
     seed: options.SeedOption = None,
     device: options.DeviceOption = None,
     json: options.JsonOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Check the gradients of step 1: by hand, by autograd, by differences. Exit 1 above the tolerance.
 
@@ -72,6 +81,7 @@ def check(
         raise SpecError(f"--tolerance takes a number of at least 0 (got {tolerance})")
     from gdcli.commands import specs
 
+    options.load(plugin)
     loaded = specs.loaded(*options.spec_of(words, seed=seed, device=device), "check")
     Frontend(importing=importing).engine()
     import torch
@@ -103,22 +113,30 @@ def plot(
     step: Annotated[int, typer.Option(min=1, help="network: before which step of the run.")] = 1,
     animate: Annotated[bool, typer.Option("--animate", help="curves, surface: a GIF that grows.")] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="png, svg or pdf; default: KIND.png.")
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="png, svg or pdf; default: KIND.png.")
     ] = None,
     force: options.ForceOption = False,
     quiet: options.QuietOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Draw a picture: loss curves, activations, losses, gradients by layer, a surface with paths, a network.
 
     Examples: gdcli plot runs/a runs/b --smooth 0.9 · gdcli plot --kind activations · gdcli plot adam_2x2 -k surface
     """
+    options.load(plugin)
     words = words or []
     names = [part.strip() for part in name.split(",")] if name is not None else []
     picture = plotting.PlotOptions(plotting.chosen(kind, words), smooth, names, step, animate)
     picture.check(words)
     path = plotting.target(output, picture, force=force)
-    Frontend(importing=importing).engine()
-    plotting.plot(words, picture, path)
+    from gdcli.commands import specs
+
+    for line in specs.choices(words) if not quiet else ():
+        note(line)
+    Frontend(importing=partial(importing, quiet=quiet)).engine()
+    told = plotting.plot(words, picture, path)
+    for line in told if not quiet else ():
+        note(line)
     if not quiet:
         note(f"wrote {shown_path(path)}")
     return 0
@@ -134,8 +152,8 @@ def ema(
         typer.Option(help="How much of the average before is kept, 0 to below 1; may be repeated. Default: 0.5, 0.9."),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the records, or a .csv file: the plot goes beside it.")
-    ] = Path("runs"),
+        str, typer.Option("--output", "-o", help="Folder for the records, or a .csv file: the plot goes beside it.")
+    ] = "runs",
     quiet: options.QuietOption = False,
     plot: options.PlotOption = True,
     json: options.JsonOption = False,
@@ -163,6 +181,7 @@ def validate(
     ] = False,
     json: options.JsonOption = False,
     no_limits: options.NoLimitsOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Check specs without running them: every problem with file, line and column. Exit 2 if there is one."""
     from gdcli.commands import specs
@@ -170,6 +189,7 @@ def validate(
     from gdcli.spec import bundled
     from gdcli.spec.overrides import is_override
 
+    options.load(plugin)
     overrides = [word for word in words if is_override(word)]
     names = [word for word in words if word not in overrides]
     if not names:
@@ -178,6 +198,7 @@ def validate(
     warnings: list[str] = []
     models: dict[str, summaries.ModelSummary] = {}
     frontend = Frontend(importing=importing)
+    valid: list[str] = []
     for name in names:
         try:
             source = bundled.find(name)
@@ -187,6 +208,7 @@ def validate(
             specs.require_blocks(source, node, loaded)
             if summary:
                 models[name] = summaries.summary(loaded, frontend)
+            valid.append(name)
         except SpecError as error:
             found += str(error).splitlines()
     for warning in [] if json else warnings:
@@ -194,23 +216,24 @@ def validate(
     if json:
         layers = {"summary": {name: model.plain() for name, model in models.items()}} if summary else {}
         say(json_text({"valid": not found, "problems": found, "warnings": warnings, **layers}))
-    elif found:
-        raise SpecError("\n".join(found))
     else:
-        say("".join(f"{name}: valid\n{models[name].text() if summary else ''}" for name in names))
+        say("".join(f"{name}: valid\n{models[name].text() if summary else ''}" for name in valid))
+        if found:
+            raise SpecError("\n".join(found))
     return 2 if found else 0
 
 
-def schema() -> None:
+def schema(plugin: options.PluginOption = None) -> None:
     """Print the JSON Schema of a spec, for editors: gdcli schema > gdcli.schema.json."""
     from gdcli.spec.json_schema import json_schema
 
+    options.load(plugin)
     say(json_text(json_schema()))
 
 
 def cp(
     name: Annotated[str | None, typer.Argument(help="A bundled spec; without it, all of them, a line each.")] = None,
-    path: Annotated[Path | None, typer.Argument(help="Where to: a file or a folder. Default: here.")] = None,
+    path: Annotated[str | None, typer.Argument(help="Where to: a file, or a folder/. Default: here.")] = None,
     force: options.ForceOption = False,
 ) -> None:
     """Copy a bundled spec, with its data file and the JSON Schema that editors check it with, out of the package."""
@@ -234,6 +257,7 @@ def catalog(
         ),
     ] = None,
     json: options.JsonOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """List every model, loss, activation, optimizer, scheduler, data generator, style, data set and layer of torch.
 
@@ -243,6 +267,7 @@ def catalog(
     """
     from gdcli.commands import catalog as ingredients
 
+    options.load(plugin)
     words = words or []
     if len(words) > 2:
         raise SpecError(f"catalog takes a kind and a name (got {len(words)} words)")

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from gdcli.commands.batch import BatchRun
     from gdcli.commands.run import RunReport
     from gdcli.spec.bundled import Source
+    from gdcli.zoo.plugins import Plugin
 
 RecordArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="A record: its folder, its id, a prefix, a name, last.")
+    str, typer.Argument(metavar="RUN", help="A record: folder, id or its prefix, whole name, last.")
 ]
 
 
@@ -38,6 +39,7 @@ def run(
     needed: options.NeededOption = False,
     no_limits: options.NoLimitsOption = False,
     tag: options.TagOption = None,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Train one experiment: print its style, write its run folder.
 
@@ -45,15 +47,18 @@ def run(
     """
     from gdcli.commands import run as commands
     from gdcli.spec import bundled
-    from gdcli.storage.request import RunRequest
+    from gdcli.storage.request import RunRequest, recorded
 
     name, overrides = options.spec_of(words, seed=seed, device=device)
-    source = bundled.find(name)
-    request = RunRequest(name=source.name, overrides=overrides, plot=plot, no_limits=no_limits)
+    source, plugins = bundled.find(name), options.load(plugin)
+    request = RunRequest(
+        name=source.name, overrides=overrides, plot=plot, no_limits=no_limits, plugins=recorded(plugins)
+    )
     console = Console(ctx.obj, quiet=quiet, json=json)
     context = Context(
-        source, console.frontend(), output, needed=needed, arguments=arguments(), tags=options.tags_of(tag)
-    )
+        source, console.frontend(), output, needed=needed, arguments=arguments(), tags=options.tags_of(tag),
+        plugins=plugins,
+    )  # fmt: skip
     return tell(commands.run(request, context), console)
 
 
@@ -80,21 +85,23 @@ def sweep(
     Examples: gdcli sweep --param w · gdcli sweep backprop_2x2 --param lr=0.1,0.5,1 · gdcli sweep SPEC -p "w=0:4.1:0.1"
     """
     from gdcli.commands import sweep as commands
-    from gdcli.commands.specs import lasting
+    from gdcli.commands.specs import choices, lasting
     from gdcli.spec import bundled
-    from gdcli.storage.request import SweepRequest
+    from gdcli.storage.request import SweepRequest, recorded
 
     name, overrides = options.spec_of(words or [], "linear_sweep", seed=shared.seed, device=shared.device)
-    source = bundled.find(name)
+    source, plugins = bundled.find(name), options.load(shared.plugin)
     request = SweepRequest(
         name=source.name, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
         fleet=shared.fleet, fail_fast=shared.fail_fast, keep_models=shared.keep_models, param=tuple(param or ()),
-        seeds=seeds, trajectory=tuple(map(lasting, trajectory or ())),
+        seeds=seeds, trajectory=tuple(map(lasting, trajectory or ())), plugins=recorded(plugins),
     )  # fmt: skip
-    console, context = _many(ctx, source, shared)
+    console, context = _many(ctx, source, shared, plugins)
     if dry_run:
         console.text(commands.expanded(request, context))
         return 0
+    for line in choices(trajectory or ()) if not shared.quiet else ():
+        console.note(line)
     return tell(commands.sweep(request, context), console, shared.verify)
 
 
@@ -104,20 +111,22 @@ def compare(
     words: Annotated[
         list[str] | None, typer.Argument(metavar="[SPEC] [KEY=VALUE]...", help="Default: the bundled optimizers_2x2.")
     ] = None,
-    optimizers: Annotated[
-        str | None, typer.Option(help="Labels or settings: sgd,adam or momentum=sgd:lr=1:momentum=0.5,adam.")
-    ] = None,
-    batches: Annotated[str | None, typer.Option(help="Batch modes: full,mini-batch:32,stochastic.")] = None,
+    optimizers: Annotated[str | None, typer.Option(help="Labels or settings: sgd,adam or m=sgd:momentum=0.9")] = None,
+    batches: Annotated[str | None, typer.Option(help="Batch modes: full,stochastic or mini-batch:32")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each row: weights and batch order anew.")] = None,
     redraw_data: Annotated[bool, typer.Option("--redraw-data", help="A seed draws the data anew too.")] = False,
     tune: Annotated[int | None, typer.Option(help="Learning rates to try for each row, on seeds of their own.")] = None,
     tune_range: Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="Of --tune. Default: 1e-4,1e1.")] = None,
-    target: Annotated[float | None, typer.Option(help="Count steps, epochs and evaluations to this loss.")] = None,
+    target: Annotated[
+        float | None,
+        typer.Option(help="Count steps, epochs and evaluations to this loss, looked at at the end of each epoch."),
+    ] = None,
     closed_form: Annotated[
         bool | None, typer.Option("--closed-form/--no-closed-form", help="Add the least-squares solution.")
     ] = None,
     x: Annotated[
-        Literal["steps", "epochs", "evaluations"] | None, typer.Option("--x", help="The axis of the plot.")
+        Literal["steps", "epochs", "evaluations"] | None,
+        typer.Option("--x", metavar="AXIS", help="The axis of the plot: steps, epochs or evaluations."),
     ] = None,
     *,
     shared: options.ManyRuns,
@@ -128,23 +137,25 @@ def compare(
     """
     from gdcli.commands import compare as commands
     from gdcli.spec import bundled
-    from gdcli.storage.request import CompareRequest
+    from gdcli.storage.request import CompareRequest, recorded
 
     name, overrides = options.spec_of(words or [], "optimizers_2x2", seed=shared.seed, device=shared.device)
-    source = bundled.find(name)
+    source, plugins = bundled.find(name), options.load(shared.plugin)
     if target is not None and not isfinite(target):
         raise SpecError(f"--target takes a loss (got {target:g})")
     request = CompareRequest(
         name=source.name, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
         fleet=shared.fleet, fail_fast=shared.fail_fast, keep_models=shared.keep_models, optimizers=optimizers,
         batches=batches, seeds=seeds, redraw_data=redraw_data, tune=tune, tune_range=tune_range,
-        target=target, closed_form=closed_form, x=x,
+        target=target, closed_form=closed_form, x=x, plugins=recorded(plugins),
     )  # fmt: skip
-    console, context = _many(ctx, source, shared)
+    console, context = _many(ctx, source, shared, plugins)
     return tell(commands.compare(request, context), console, shared.verify)
 
 
-def _many(ctx: typer.Context, source: Source, shared: options.ManyRuns) -> tuple[Console, Context]:
+def _many(
+    ctx: typer.Context, source: Source, shared: options.ManyRuns, plugins: tuple[Plugin, ...]
+) -> tuple[Console, Context]:
     console = Console(ctx.obj, quiet=shared.quiet, json=shared.json)
     frontend, execution = console.frontend(), ExecutionOptions(shared.jobs, shared.cluster, shared.verify)
     return console, Context(
@@ -155,6 +166,7 @@ def _many(ctx: typer.Context, source: Source, shared: options.ManyRuns) -> tuple
         arguments=arguments(),
         options=execution,
         tags=options.tags_of(shared.tag),
+        plugins=plugins,
     )
 
 
@@ -165,9 +177,12 @@ def resume(
     jobs: options.JobsOption = 1,
     cluster: options.ClusterOption = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run again what failed, too.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Go on though the machine or the versions differ.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on though the machine, the versions or a plugin differ.")
+    ] = False,
     quiet: options.QuietOption = False,
     json: options.JsonOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Go on where a record was stopped or killed: the same bytes in the end as if it never had been.
 
@@ -175,6 +190,7 @@ def resume(
     """
     from gdcli.commands import again
 
+    options.load(plugin)
     console = Console(ctx.obj, quiet=quiet, json=json)
     execution, frontend = ExecutionOptions(jobs, cluster), console.frontend()
     folder = find(run, output)
@@ -184,8 +200,11 @@ def resume(
     if json:
         say_ended(report.folder, json=True)
     more = ", --retry-failed runs again what failed" if report.status == "failed" else ""
-    console.note(f"nothing is left to do: {report.status}{more}. record: {shown_path(report.folder)}")
-    return int(report.status in ("diverged", "failed"))
+    where = "" if quiet else f". record: {shown_path(report.folder)}"
+    bad = report.status in ("diverged", "failed")
+    if bad or not quiet:
+        console.note(f"nothing is left to do: {report.status}{more}{where}")
+    return int(bad)
 
 
 def verify(
@@ -194,6 +213,7 @@ def verify(
     output: options.OutputOption = Path("runs"),
     quiet: options.QuietOption = False,
     json: options.JsonOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Run a record again, and say 'bit-identical' or where it first differs; exit 1 if it does.
 
@@ -201,6 +221,7 @@ def verify(
     """
     from gdcli.commands import again
 
+    options.load(plugin)
     console = Console(ctx.obj, quiet=quiet, json=json)
     found = again.verify(find(run, output), console.frontend(), arguments())
     if found is None:
@@ -217,7 +238,9 @@ def tell(report: Report, console: Console, verify: int = 0) -> int:
     if isinstance(report, Ended):
         say_ended(report.folder, json=console.json)
         lacking = f", without the tag {', '.join(map(shown, report.lacking))}" if report.lacking else ""
-        console.note(f"not needed, it is finished already{lacking}: {shown_path(report.folder)}")
+        where = "" if console.quiet else f": {shown_path(report.folder)}"
+        if lacking or where:
+            console.note(f"not needed, it is finished already{lacking}{where}")
         return 0
     from gdcli.commands.loss_grid import LossGrid
     from gdcli.commands.run import RunReport

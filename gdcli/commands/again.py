@@ -25,6 +25,7 @@ from gdcli.storage import request as requests
 from gdcli.storage.files import existing, json_file, json_text, lines_of, required
 from gdcli.storage.find import folders_in
 from gdcli.storage.record import is_linked, status_of
+from gdcli.storage.recorded_plugins import require_plugins
 from gdcli.storage.request import Request, RunRequest, SweepRequest
 from gdcli.storage.run_folder import Lock, scratch
 from gdcli.zoo.data_files import Moved
@@ -44,7 +45,7 @@ def resume(
     """Go on where a record was stopped or killed: the same bytes in the end as if it never had been.
 
     ``retry_failed`` also runs again what failed. Raises SpecError for a record that is not to be gone on with by
-    itself, MachineError for one that was changed or begun elsewhere; ``force`` allows another machine.
+    itself, MachineError for one that was changed or begun elsewhere; ``force`` allows another machine or plugin.
     """
     left = (None, "interrupted", "failed") if retry_failed else (None, "interrupted")
     with opened(folder, frontend) as (request, status):
@@ -55,6 +56,7 @@ def resume(
             )
         if status not in left:
             return Ended(folder, str(status))
+        require_plugins(folder, force=force)
         requests.require_config(request, folder)
         if not force:
             _require_same_machine(folder, frontend)
@@ -191,6 +193,7 @@ def verify(folder: Path, frontend: Frontend, arguments: tuple[str, ...] = ()) ->
     with opened(folder, frontend) as (request, status):
         if status in (None, "interrupted"):
             raise SpecError(f"{shown_path(folder)} has not ended: gdcli resume goes on with it")
+        require_plugins(folder)
         requests.require_config(request, folder)
         _require_comparable(folder, request)
         with scratch("verify") as again:

@@ -28,6 +28,7 @@ from gdcli.spec.writing import write
 from gdcli.storage import files, models
 from gdcli.storage.request import CompareRequest, SweepRequest
 from gdcli.storage.run_folder import Timing
+from gdcli.zoo import plugins
 
 if TYPE_CHECKING:
     from gdcli.commands.compare.run import ComparisonRun
@@ -55,7 +56,8 @@ def plan_of(
 
 def _source(node: Node, loaded: Loaded, context: Context) -> SpecSource:
     source = context.source
-    return SpecSource(write(node.plain()), loaded.spec.name, str(source.path.parent), source.moved)
+    text, base = write(node.plain()), str(source.path.parent)
+    return SpecSource(text, loaded.spec.name, base, source.moved, plugins.loaded())
 
 
 BatchRun: TypeAlias = "TrainingSweep | ComparisonRun"

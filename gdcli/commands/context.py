@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gdcli.spec.bundled import Source
     from gdcli.spec.load import Loaded
     from gdcli.storage.request import Request
+    from gdcli.zoo.plugins import Plugin
 
 Tell = Callable[[str], None]
 Show = Callable[[float, float, float], None]
@@ -90,13 +91,14 @@ class Context:
     recorded: Request | None = None  # what the record to go on with, or to verify, was asked for
     arguments: tuple[str, ...] = ()  # the command line, for the record
     tags: tuple[str, ...] = ()  # to find the record by
+    plugins: tuple[Plugin, ...] = ()  # that the command line names
     options: ExecutionOptions = ExecutionOptions()
 
     def provenance(self) -> Provenance:
         """Return where a run comes from."""
         from gdcli.runner.provenance import Provenance
 
-        return Provenance(self.source.text, self.arguments, self.tags)
+        return Provenance(self.source.text, self.arguments, self.tags, self.plugins)
 
     def reused(self, loaded: Loaded, digest: str, request: Request) -> Ended | None:
         """Return the finished record of the same request, spec and version, if that is enough and there is one."""

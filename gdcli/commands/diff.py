@@ -12,12 +12,13 @@ from typing import Any
 from gdcli.errors import DamagedError
 from gdcli.report.tables import aligned
 from gdcli.storage import config_reader
+from gdcli.storage.config_reader import WHOLE, word
 from gdcli.storage.csv_reader import MixedColumns, NumberColumns
 from gdcli.storage.files import json_file, json_text, lenient
 from gdcli.storage.record import Record
 
 Pair = tuple[Any, Any]
-WIDE = 100  # letters of a value
+COLUMN = 40  # letters, at most, to which a value is filled up; a longer one stands out
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +48,14 @@ class Differences:
     def text(self) -> str:
         """Return the differences for people, all digits."""
         names = [("A", self.a), ("B", self.b)]
-        text = "".join(f"{letter}  {config_reader.word(str(record.folder), 1000)}\n" for letter, record in names)
+        text = "".join(f"{letter}  {word(str(record.folder), WHOLE)}\n" for letter, record in names)
         results = dict(self.results)
         if self.first is not None:
             results[f"first loss that differs: {self.first.where} {self.first.number:,}"] = self.first.losses
         for title, pairs in {"spec": self.spec, "results": results, "environment": self.environment}.items():
             rows = [[_exact(key), *map(_exact, pair)] for key, pair in pairs.items()]
-            text += aligned([title, "A", "B"], rows) if rows else f"{title}: the same\n"
-        return text + "".join(f"not compared: {config_reader.word(problem, 1000)}\n" for problem in self.problems)
+            text += aligned([title, "A", "B"], rows, COLUMN) if rows else f"{title}: the same\n"
+        return text + "".join(f"not compared: {word(problem, WHOLE)}\n" for problem in self.problems)
 
     def json(self) -> str:
         """Return them as one JSON document, pairs as lists."""
@@ -67,7 +68,7 @@ class Differences:
 
 def _exact(value: Any) -> str:
     """Return a value as text with all its digits: six of them would make what differs look the same."""
-    found = config_reader.word(value, WIDE)
+    found = word(value, WHOLE)
     return "-" if found is None else found if isinstance(found, str) else repr(found)
 
 

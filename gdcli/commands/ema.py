@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -95,7 +96,8 @@ def read(file: str, column: str | None) -> Series:
     """Read a CSV file, or the bundled one of that name; without a column its last one.
 
     Raises SpecError, with line and column in the file where it is about a place in it: no such file or column, a row
-    of another length, a cell of the column that is not a finite number.
+    of another length, a cell of the column that is not a finite number; semicolons, decimal commas, or numbers in place
+    of names, as the likely cause.
     """
     path = _found(file)
     source = file if path == Path(file) else path.name
@@ -103,11 +105,20 @@ def read(file: str, column: str | None) -> Series:
     def problem(place: tuple[int, int], what: str, hint: str = "") -> SpecError:
         return SpecError(Problem(Place(source, *place), "", what, hint))
 
-    lines = _lines(_text(path, file), problem)
+    text = _text(path, file)
+    lines = _lines(text, problem)
     cells, places = next(lines, (None, []))
     if cells is None:
         raise problem((1, 1), "the file is empty")
     header = tuple(cell.strip() for cell in cells)
+    if len(header) == 1 and (why := _other_separator(text.partition("\n")[0])):
+        raise problem(places[0], why)
+    if all(_number(cell) is not None for cell in header) and column not in header:
+        raise problem(
+            places[0],
+            "line 1 holds numbers, so that the file seems to have no names of columns",
+            "Write a line of names above them",
+        )
     for k, name in enumerate(header):
         if name in header[:k]:
             raise problem(places[k], f"the column '{shown(name, 60)}' stands twice in the header")
@@ -126,7 +137,8 @@ def read(file: str, column: str | None) -> Series:
     for cells, places in rows:
         number = _number(cells[k])
         if number is None:
-            raise problem(places[k], f"{shown(name, 60)}: must be a number (got '{shown(cells[k], 60)}')")
+            what = f"{shown(name, 60)}: must be a number (got '{shown(cells[k], 60)}')"
+            raise problem(places[k], what, _decimal_comma(cells[k]))
         values.append(number)
     return Series(path.stem, header, tuple(cells for cells, _ in rows), name, tuple(values))
 
@@ -155,6 +167,17 @@ def _text(path: Path, file: str) -> str:
         raise SpecError(f"'{name}' is not UTF-8 text") from None
     except OSError as error:
         raise SpecError(f"cannot read '{name}': {error.strerror}") from None
+
+
+def _other_separator(line: str) -> str:
+    """Return what is wrong with a header that other signs than commas part."""
+    found = next((name for sign, name in ((";", "semicolons"), ("\t", "tabs")) if sign in line), "")
+    return f"{found} seem to part the columns: write commas, and numbers with decimal points" if found else ""
+
+
+def _decimal_comma(cell: str) -> str:
+    """Return the question to ask where a cell is a number with a comma, else nothing."""
+    return "A decimal comma? Write a point" if re.fullmatch(r"\s*[-+]?[0-9]+,[0-9]+\s*", cell) else ""
 
 
 def _number(cell: str) -> float | None:
@@ -196,22 +219,22 @@ def _places(lines: Sequence[str], first: int) -> Iterator[tuple[int, int]]:
                 yield number, column + 1
 
 
-def record(found: Averages, output: Path, read: Path, *, plot: bool, warning: Callable[[str], None]) -> Path:
+def record(found: Averages, output: str, read: Path, *, plot: bool, warning: Callable[[str], None]) -> Path:
     """Write the CSV and its plot, into a folder of its own unless the output is a .csv; return the record's path.
 
     Raises SpecError where the output is the file that was read. What goes wrong in drawing is a warning.
     """
-    if output.suffix == ".csv":
-        if output.resolve() == read.resolve():
-            raise SpecError(f"--output is the file that is read: {shown_path(output)}")
-        files.replace(output, found.csv())
-        path = table = output
+    if Path(output).suffix == ".csv" and not files.is_folder(output):
+        path = table = Path(output)
+        if path.resolve() == read.resolve():
+            raise SpecError(f"--output is the file that is read: {shown_path(path)}")
+        files.replace(path, found.csv())
     else:
         series, text = found.series, found.csv()
         what = {"status": "finished", "file": series.name, "column": series.column, "betas": list(found.betas)}
         first = {"ema.csv": text, "summary.json": files.json_text({**what, "rows": len(series.values)})}
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-        path, lock = run_folder.claim(output, "ema", digest, time.localtime(), first)
+        path, lock = run_folder.claim(Path(output), "ema", digest, time.localtime(), first)
         lock.release()
         table = path / "ema.csv"
     if plot:

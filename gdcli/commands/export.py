@@ -15,7 +15,7 @@ from gdcli.spec.scalars import shown
 from gdcli.storage import config_reader
 from gdcli.storage.csv_reader import MixedColumns, NumberColumns
 from gdcli.storage.csv_writer import cell, csv_rows
-from gdcli.storage.files import naming, replace
+from gdcli.storage.files import is_folder, naming, replace
 from gdcli.storage.find import run_number, runs_of
 from gdcli.storage.gradient_file import gradients_of
 from gdcli.storage.record import Record, read
@@ -124,9 +124,9 @@ ENDINGS = {
 }  # fmt: skip
 
 
-def form_of(asked: str | None, path: Path | None) -> str:
+def form_of(asked: str | None, path: str | None) -> str:
     """Return the format that is asked for, by name or by a file's ending. Raises SpecError where these differ."""
-    ending = "" if path is None else path.suffix.lower()
+    ending = "" if path is None or is_folder(path) else Path(path).suffix.lower()
     if asked == "tensorboard" or not ending:
         return asked or "csv"
     found = next((form for form, endings in ENDINGS.items() if ending in endings), None)

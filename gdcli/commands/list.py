@@ -24,7 +24,7 @@ from gdcli.zoo.metrics import highest_first
 
 COLUMNS = ("id", "kind", "name", "status", "final_loss", "best_loss", "steps", "when", "duration")
 ALIASES = {"loss": "final_loss", "final": "final_loss", "best": "best_loss", "time": "when"}
-NAME_LETTERS = 200
+CELL_LETTERS = 60
 _MARKS = re.compile(r"[\\`*|\[\]~]")  # of Markdown
 
 _OF_MANY = re.compile(r"^(?:sweep|compare|scheduler)\.|\.groups\.")
@@ -45,20 +45,19 @@ class Listing:
 
     def cells(self) -> list[list[Any]]:
         """Return the rows with texts that are safe to print, and durations that read at a glance."""
-        most = [NAME_LETTERS if name in ("id", "name") else 60 for name in self.columns]
-        found = [[config_reader.word(value, n) for value, n in zip(row, most, strict=True)] for row in self.rows]
+        found = [[config_reader.word(value, config_reader.WHOLE) for value in row] for row in self.rows]
         k = self.columns.index("duration")
         for row in found:
             row[k] = None if row[k] is None else span(row[k])
         return found
 
     def text(self) -> str:
-        """Return aligned text."""
-        return aligned(self.header(), self.cells())
+        """Return aligned text; a cell of more letters than most have stands out."""
+        return aligned(self.header(), self.cells(), CELL_LETTERS)
 
     def csv(self) -> str:
         """Return a CSV: all digits, durations in seconds."""
-        rows = [[config_reader.word(value, 10_000) for value in row] for row in self.rows]
+        rows = [[config_reader.word(value, config_reader.WHOLE) for value in row] for row in self.rows]
         return csv_rows([[shown(name, 200) for name in self.columns], *rows])
 
     def markdown(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,6 +24,7 @@ from gdcli.records import Result
 from gdcli.report import plots, tables
 from gdcli.report.plots.look import AT_EDGE
 from gdcli.report.plots.scales import at_edge
+from gdcli.report.plots.text import number
 from gdcli.report.styles import sweep_point
 from gdcli.runner import run_picture
 from gdcli.runner.batch import end_batch
@@ -31,6 +33,7 @@ from gdcli.runner.provenance import batch_head
 from gdcli.runner.shards import run_in_memory
 from gdcli.spec.load import Loaded
 from gdcli.storage import csv_writer, files
+from gdcli.storage.recorded_plugins import require_plugins
 from gdcli.storage.request import SweepRequest
 from gdcli.storage.run_folder import Timing
 
@@ -44,6 +47,7 @@ class LossGrid:
     loss: NDArray[np.float64]
     loss_name: str  # the loss's name in the spec
     folder: Path | None = None  # of the record
+    held: str = ""  # of paths that leave the surface: what has to be said
     interrupted: ClassVar[bool] = False
     results: ClassVar[Sequence[Result]] = ()  # nothing is trained
 
@@ -56,8 +60,8 @@ class LossGrid:
         return f"{self.minimum()}\n"
 
     def note(self) -> str | None:
-        """Return what the document's lines do not tell: that a lower loss may lie beyond the range."""
-        return self.minimum() if len(self.axes) == 1 and at_edge(self.points, self.loss) else None
+        """Return what the text does not tell: that a lower loss may lie beyond the range, or paths leave it."""
+        return self.minimum() if len(self.axes) == 1 and at_edge(self.points, self.loss) else self.held or None
 
     def minimum(self) -> str:
         """Return where the loss is lowest."""
@@ -95,28 +99,60 @@ def evaluate(loaded: Loaded, axes: Sequence[Axis]) -> LossGrid:
     torch.set_num_threads(resolve_threads(loaded))
     built = build(loaded)
     points = grid_points(axes)  # [R, k]
-    names = {name for parameter in built.theta.parameters() for name in parameter.scalars}
-    targets = [axis.target for axis in axes]  # any index of a bias that its layer shares means its one entry
-    scalars = [target if target in names else f"{target.partition('[')[0]}[0]" for target in targets]
-    spec = loaded.spec
-    return LossGrid(axes, points, losses(built, scalars, points), spec.loss.name if spec.loss else "loss")
+    found = losses(built, [axis.target for axis in axes], points)
+    return LossGrid(axes, points, found, loaded.spec.loss.name if loaded.spec.loss else "loss")
 
 
-def trails(wanted: Sequence[str], axes: Sequence[Axis]) -> list[plots.Trail]:
-    """Return the path of each run over two parameters; a folder of many runs gives one each.
+@dataclass(frozen=True, slots=True)
+class TrainedPath:
+    """A run whose path is drawn on a surface."""
+
+    label: str
+    names: Sequence[str]  # [P] of its parameters
+    points: NDArray[np.float64]  # [steps + 1, P]; a row of NaN at the end if it diverged
+    loss: float  # of the whole training set at the end; NaN if it diverged
+
+    def over(self, targets: Sequence[str]) -> NDArray[np.float64]:
+        """Return the path [steps + 1, len(targets)] over some of the parameters."""
+        return self.points[:, [self.names.index(target) for target in targets]]
+
+
+def trained_paths(wanted: Sequence[str], axes: Sequence[Axis]) -> list[TrainedPath]:
+    """Return the path of each run; a folder of many runs gives one each.
 
     The runs are trained again from their records or specs, which gives the same steps, of several to rounding. Raises
-    SpecError for a model without these parameters.
+    SpecError for a model without the axes' parameters.
     """
     named = [(label, spec) for text in wanted for label, spec in _specs(text)]
     found = [(label, specs.loaded(spec, [], "sweep", trained=True)) for label, spec in named]
-    columns = [_columns(label, loaded, [axis.target for axis in axes]) for label, loaded in found]
-    paths = [result.path for result in trained(found, Capture(path=True), "--trajectory ")]
+    names = [_names(label, loaded, [axis.target for axis in axes]) for label, loaded in found]
+    results = trained(found, Capture(path=True), "--trajectory ")
     return [
-        plots.Trail(label, path[:, at])
-        for (label, _), path, at in zip(found, paths, columns, strict=True)
-        if path is not None
+        TrainedPath(label, each, result.path, result.loss)
+        for (label, _), each, result in zip(found, names, results, strict=True)
+        if result.path is not None
     ]
+
+
+def held(loaded: Loaded, axes: Sequence[Axis], paths: Sequence[TrainedPath]) -> str:
+    """Say that the surface has the other parameters at their start values, and what it makes of the loss at the end.
+
+    Nothing where these do not move, or are none. Of several runs it is the largest difference.
+    """
+    torch.set_num_threads(resolve_threads(loaded))
+    built, targets = build(loaded), [axis.target for axis in axes]
+    parameters = built.theta.parameters()
+    start = {name: value for each in parameters for name, value in zip(each.scalars, each.values.flat, strict=True)}
+    gaps = []
+    for path in paths:
+        others = [k for k, name in enumerate(path.names) if name not in targets]
+        if (path.points[:, others] != [start.get(path.names[k], np.nan) for k in others]).any():
+            gaps.append(float(losses(built, targets, path.over(targets)[-1:])[0]) - path.loss)
+    if not gaps:
+        return ""
+    gap = max(filter(isfinite, gaps), key=abs, default=None)
+    end = "" if gap is None else f": surface − true loss {number(gap, 3)} at the end"
+    return f"parameters not on the axes stay at their start values{end}"
 
 
 def _specs(text: str) -> list[tuple[str, str]]:
@@ -124,6 +160,7 @@ def _specs(text: str) -> list[tuple[str, str]]:
     folder = Path(specs.record_or_spec(text))
     if not folder.is_dir():
         return [(Path(text).stem, text)]
+    require_plugins(folder)
     below = sorted(folder.glob("*/config.yaml"))
     if below:
         return [(path.parent.name.partition("-")[2] or path.parent.name, str(path)) for path in below]
@@ -132,12 +169,12 @@ def _specs(text: str) -> list[tuple[str, str]]:
     return [(folder.parent.name, str(folder / "config.yaml"))]
 
 
-def _columns(label: str, loaded: Loaded, targets: Sequence[str]) -> list[int]:
+def _names(label: str, loaded: Loaded, targets: Sequence[str]) -> list[str]:
     names = [name for parameter in build(loaded).theta.parameters() for name in parameter.scalars]
     for target in targets:
         if target not in names:
             raise SpecError(f"--trajectory {label}: the model has no parameter {target}")
-    return [names.index(target) for target in targets]
+    return names
 
 
 def trained(named: Sequence[tuple[str, Loaded]], capture: Capture, where: str = "") -> list[Result]:
@@ -155,8 +192,8 @@ def trained(named: Sequence[tuple[str, Loaded]], capture: Capture, where: str = 
 
 def record(loaded: Loaded, axes: Sequence[Axis], digest: str, request: SweepRequest, context: Context) -> LossGrid:
     """Evaluate the loss over a grid, and write it into a record: results.csv, sweep.png, log.txt, summary.json."""
-    paths = trails(request.trajectory, axes)
-    grid = evaluate(loaded, axes)
+    paths = trained_paths(request.trajectory, axes)
+    grid = replace(evaluate(loaded, axes), held=held(loaded, axes, paths) if paths else "")
     with context.folder(request, loaded, digest, batch_head(loaded, context.provenance())) as folder:
         timing = Timing()
         files.replace(folder / "results.csv", grid.csv())
@@ -171,7 +208,7 @@ def record(loaded: Loaded, axes: Sequence[Axis], digest: str, request: SweepRequ
     return replace(grid, folder=folder)
 
 
-def _grid_picture(grid: LossGrid, loaded: Loaded, trails: Sequence[plots.Trail]) -> bytes:
+def _grid_picture(grid: LossGrid, loaded: Loaded, paths: Sequence[TrainedPath]) -> bytes:
     label, title = run_picture.loss_label(loaded), loaded.spec.name
     names = [axis.name for axis in grid.axes]
     if len({axis.factor for axis in grid.axes}) == 1:  # one axis, or a zip: a line through the plane
@@ -183,4 +220,7 @@ def _grid_picture(grid: LossGrid, loaded: Loaded, trails: Sequence[plots.Trail])
     values = grid.loss.reshape(lengths).T  # [second, first]
     order = [np.argsort(axis.grid.array()) for axis in grid.axes]
     turned = values[np.ix_(order[1], order[0])]
-    return plots.surface((names[0], names[1]), first, second, turned, title=title, loss_label=label, trails=trails)
+    trails = [plots.Trail(path.label, path.over([axis.target for axis in grid.axes])) for path in paths]
+    return plots.surface(
+        (names[0], names[1]), first, second, turned, title=title, loss_label=label, trails=trails, note=grid.held
+    )

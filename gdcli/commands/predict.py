@@ -16,6 +16,7 @@ from gdcli.errors import SpecError
 from gdcli.records import Floats
 from gdcli.spec.sections import RunSpec
 from gdcli.storage.csv_writer import csv_rows
+from gdcli.zoo.losses import SCORES, TARGETS
 
 
 def predict(folder: Path, stream: IO[bytes], name: str, frontend: Frontend) -> Iterator[str]:
@@ -58,7 +59,7 @@ class PredictionForm:
 
     def header(self, outputs: int) -> list[str]:
         """Return the names of the columns, of a model of so many outputs."""
-        if self.loss in ("cross_entropy", "nll"):
+        if TARGETS.get(self.loss) == "classes":
             return ["prediction", *(f"p_{name}" for name in self._classes(outputs))]
         if self.loss in ("bce", "bce_with_logits"):
             named = self.encoding.fitted.classes
@@ -80,7 +81,7 @@ class PredictionForm:
         """
         shares = probabilities(self.loss, self.encoding.fitted.in_units(output))
         numbers: list[list[Any]] = shares.astype(np.float64).tolist()
-        if self.loss in ("cross_entropy", "nll"):
+        if TARGETS.get(self.loss) == "classes":
             chosen, names = output.argmax(axis=1).tolist(), self._classes(output.shape[1])
             return [[names[k], *row] for k, row in zip(chosen, numbers, strict=True)]
         if self.loss in ("bce", "bce_with_logits"):
@@ -94,12 +95,12 @@ class PredictionForm:
 def probabilities(loss: str, output: Floats) -> Floats:
     """Return the probabilities that outputs [N, O] stand for under a loss of probabilities; others as they are.
 
-    cross_entropy: softmax(o); nll and kl_div: exp(o); bce_with_logits: 1 / (1 + exp(−o)); bce: o.
+    cross_entropy and a plugin's loss of classes: softmax(o); nll, kl_div: exp(o); bce_with_logits: 1 / (1 + exp(−o)).
     """
     import torch
 
     o = torch.from_numpy(output)
-    if loss == "cross_entropy":
+    if loss in SCORES:
         return torch.softmax(o, 1).numpy()
     if loss in ("nll", "kl_div"):
         return torch.exp(o).numpy()

@@ -14,33 +14,29 @@ from gdcli.commands.list import COLUMNS, span
 from gdcli.errors import SpecError, nearest
 from gdcli.report.tables import aligned, number, section
 from gdcli.storage import config_reader
-from gdcli.storage.config_reader import word
+from gdcli.storage.config_reader import WHOLE, word
 from gdcli.storage.csv_reader import MixedColumns
 from gdcli.storage.files import json_file, json_text, lenient
 from gdcli.storage.find import runs_of
-from gdcli.storage.record import Record
+from gdcli.storage.record import MANY, Record
 from gdcli.zoo.metrics import highest_first
 
 ESSENTIALS = (
     "data", "model", "loss", "optimizer", "scheduler", "epochs", "batch", "penalty", "clip", "metrics", "metric",
     "stop", "device", "dtype", "seed", "engine", "sweep", "compare",
 )  # fmt: skip
-WHOLE = 10_000
-"""Letters of a value that is not cut, which is one of at most so many."""
 HINTS = {
     "unfinished": "it was killed: gdcli resume goes on with it",
     "interrupted": "gdcli resume goes on with it",
     "running": "a process is writing it",
 }
-MANY = ("sweep", "grid", "compare")
 
 
 class RunOverview:
     """What is shown of a record; a file that cannot be read is told, the rest is shown."""
 
-    def __init__(self, record: Record, top: int, wide: int = WHOLE, narrow: int = WHOLE) -> None:
-        """A value is cut to ``wide`` letters, one of several on a line to ``narrow``."""
-        self.record, self._wide, self._narrow = record, wide, narrow
+    def __init__(self, record: Record, top: int) -> None:
+        self.record = record
         self.problems = list(record.problems)
         told = self.problems.append
         self.spec = lenient(told, config_reader.read, record.folder) or {}
@@ -61,15 +57,16 @@ class RunOverview:
         record = self.record
         best = f"best {len(self.best):,} of {self.rows:,}\n" if self.rows else ""
         header = [word(name.replace("_", " ")) for name in self.header]
+        rows = [[word(value, WHOLE) for value in row] for row in self.best]
         parts = [
-            f"{record.kind} {word(record.name, 200)} {word(record.id, 200)}\n",
+            f"{record.kind} {word(record.name, WHOLE)} {word(record.id, WHOLE)}\n",
             section("record", self._head()),
             section("spec", [(key, self._essential(self.spec[key])) for key in ESSENTIALS if key in self.spec]),
             section("results", self._results()),
-            best + (indent(aligned(header, [[word(v) for v in row] for row in self.best]), "  ") if self.best else ""),
-            section("files", [(word(name, 200), size(count)) for name, count in files(record.folder).items()]),
+            best + (indent(aligned(header, rows), "  ") if rows else ""),
+            section("files", [(word(name, WHOLE), size(count)) for name, count in files(record.folder).items()]),
             section("environment", self._environment()),
-            section("damaged", [(word(problem, 1000), "") for problem in self.problems]),
+            section("damaged", [(word(problem, WHOLE), "") for problem in self.problems]),
         ]
         return "\n".join(part for part in parts if part)
 
@@ -80,13 +77,13 @@ class RunOverview:
             message += f"; {HINTS['interrupted']}"
         command = self.environment.get("command")
         pairs = [
-            ("folder", word(str(record.folder), 1000)),
-            ("status", record.status + (f": {word(message, 300)}" if message else "")),
-            ("description", word(self.spec.get("description"), 300)),
-            ("tags", word(" ".join(record.tags), 300) if record.tags else None),
+            ("folder", word(str(record.folder), WHOLE)),
+            ("status", record.status + (f": {word(message, WHOLE)}" if message else "")),
+            ("description", word(self.spec.get("description"), WHOLE)),
+            ("tags", word(" ".join(record.tags), WHOLE) if record.tags else None),
             ("started", word(record.when)),
             ("took", None if record.duration is None else span(record.duration)),
-            ("command", word(" ".join(map(str, command)), 1000) if isinstance(command, list) else None),
+            ("command", word(" ".join(map(str, command)), WHOLE) if isinstance(command, list) else None),
         ]
         return [pair for pair in pairs if pair[1] is not None]
 
@@ -95,11 +92,11 @@ class RunOverview:
         found = {key: value for key, value in self.record.summary.items() if key not in hidden}
         if not self.record.summary:
             found = {key: self.record.checkpoint[key] for key in ("steps", "epochs") if key in self.record.checkpoint}
-        pairs = [(word(key.replace("_", " ")), word(value, self._wide)) for key, value in config_reader.flat(found)]
+        pairs = [(word(key.replace("_", " ")), word(value, WHOLE)) for key, value in config_reader.flat(found)]
         pairs += [(word(name), value) for name, value in self.record.metrics.items()]
         parameters = self.record.summary.get("parameters")
         if isinstance(parameters, dict):
-            pairs += [(word(name), word(_rounded(value), self._wide)) for name, value in parameters.items()]
+            pairs += [(word(name), word(_rounded(value), WHOLE)) for name, value in parameters.items()]
         return pairs
 
     def _environment(self) -> list[tuple[str, Any]]:
@@ -110,18 +107,18 @@ class RunOverview:
         git = found.get("git")
         if isinstance(git, dict):
             kept["git"] = f"{git.get('commit')}{' (dirty)' if git.get('dirty') else ''}"
-        return [(name.replace("_", " "), word(value, self._wide)) for name, value in kept.items()]
+        return [(name.replace("_", " "), word(value, WHOLE)) for name, value in kept.items()]
 
     def _essential(self, value: Any) -> Any:
         """Return a part of a spec on one line, what it is first: sgd lr=0.5 nesterov=false."""
         if not isinstance(value, Mapping):
-            return word(value, self._wide)
-        words, narrow = [], self._narrow
+            return word(value, WHOLE)
+        words = []
         for key, item in value.items():
             nested = isinstance(item, Mapping)
-            text = " ".join(f"{k}={word(v, narrow)}" for k, v in item.items()) if nested else word(item, narrow)
+            text = " ".join(f"{k}={word(v, WHOLE)}" for k, v in item.items()) if nested else word(item, WHOLE)
             words.append(str(text) if key in ("name", "type", "mode") else f"{key}={text}")
-        return word(" ".join(words), self._wide)
+        return word(" ".join(words), WHOLE)
 
     def json(self) -> str:
         """Return all of it as one JSON document."""
@@ -203,7 +200,9 @@ def trained_again(record: Record, style: str, frontend: Frontend) -> str | None:
     if record.status in ("stopped", "interrupted") and record.steps:
         overrides.append(f"stop.max_steps={record.steps}")
     from gdcli.commands import specs
+    from gdcli.storage.recorded_plugins import require_plugins
 
+    require_plugins(record.folder)
     loaded = specs.loaded(str(record.folder / "config.yaml"), overrides, "run", trained=True)
     frontend.engine()
     from gdcli.runner import provenance, record_run

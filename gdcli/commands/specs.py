@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace as replace_fields
 from functools import partial
 from pathlib import Path
 
 from gdcli import plan
-from gdcli.commands.context import Frontend
+from gdcli.commands.context import Frontend, shown_path
 from gdcli.commands.inherited import completed
 from gdcli.errors import Problem, SpecError, nearest
 from gdcli.plan import SpecFactory, Trial
@@ -19,7 +20,7 @@ from gdcli.spec.json_schema import json_schema
 from gdcli.spec.load import Loaded, load
 from gdcli.spec.nodes import Node
 from gdcli.spec.sections import RunSpec, problems_at
-from gdcli.storage.files import json_text, replace
+from gdcli.storage.files import in_folder, is_folder, json_text, replace
 from gdcli.storage.find import find
 from gdcli.zoo.models import Stack
 
@@ -179,23 +180,32 @@ def record_or_spec(word: str) -> str:
         return word
 
 
+def choices(words: Iterable[str], root: Path = Path("runs")) -> Iterator[str]:
+    """Yield a line for each word that means a spec and is the name of a record's experiment too."""
+    for word in words:
+        if not overrides.is_override(word) and (Path(word).is_file() or word in bundled.names()):
+            with suppress(SpecError):
+                newest = shown_path(find(f"{word}~0", root))
+                yield f"{word} is taken for the spec; {word}~0 is its newest record, {newest}"
+
+
 def lasting(word: str) -> str:
     """Return what names the same record or spec from any folder, later too: a whole path, or a bundled name."""
     path = Path(record_or_spec(word))
     return word if word in bundled.names() or not path.exists() else str(path.absolute())
 
 
-def copy(name: str, path: Path | None, *, force: bool) -> Iterator[Path]:
+def copy(name: str, path: str | None, *, force: bool) -> Iterator[Path]:
     """Copy a bundled spec, with its data file and the schema, to a file or into a folder; yield what is written.
 
-    A schema that is there stays. Raises SpecError for a name that there is not, and for a file that is there already,
-    unless by force.
+    A path that ends in a slash is a folder, made where it is missing. A schema that is there stays. Raises SpecError
+    for a name that there is not, and for a file that is there already, unless by force.
     """
     if name not in bundled.names():
         raise SpecError(f"there is no bundled spec '{name}'. {nearest(name, bundled.names())}")
     source = bundled.folder() / f"{name}.yaml"
-    target = path or Path()
-    target = target / source.name if target.is_dir() else target
+    path = path or "."
+    target = in_folder(f"{path}/" if Path(path).is_dir() else path, source.name)
     copies = {target: source}
     file = document.read(source.read_bytes(), source.name).find(("data", "file"))
     if file is not None and isinstance(file.value, str):
@@ -203,6 +213,8 @@ def copy(name: str, path: Path | None, *, force: bool) -> Iterator[Path]:
     for new in copies:
         if new.exists() and not force:
             raise SpecError(f"{new} is there already. --force overwrites it")
+    if is_folder(path):
+        target.parent.mkdir(parents=True, exist_ok=True)
     for new, old in copies.items():
         replace(new, old.read_bytes())
         yield new

@@ -21,6 +21,7 @@ from gdcli.storage.column_chunks import ColumnChunk, column_chunks
 from gdcli.storage.files import required
 from gdcli.storage.models import ModelSides
 from gdcli.storage.record import is_linked, read
+from gdcli.storage.recorded_plugins import require_plugins
 from gdcli.storage.table_stream import TableChunk, chunks
 from gdcli.zoo.csv_dialect import CsvFormat
 from gdcli.zoo.losses import TARGETS
@@ -87,6 +88,7 @@ def trained_record(folder: Path, frontend: Frontend) -> TrainedRecord:
         raise MachineError(f"{shown_path(folder)} has no {models.NAME}: {_why(found.status, found.summary)}")
     if (folder / requests.NAME).is_file():
         requests.require_config(requests.read(folder), folder)
+    require_plugins(folder)
     path = folder / "config.yaml"
     spec = schema.parse(document.read(required(path, MAX_BYTES), str(path)), found.name)
     sides = ModelSides.of(models.header(folder / models.NAME).about)

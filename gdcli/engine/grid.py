@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gdcli.engine.grouping import seeing_one_run
 from gdcli.engine.kernels.base import FleetChain
 from gdcli.engine.kernels.elementwise import ELEMENTWISE, WIDTH, is_tiny
 from gdcli.engine.penalty import penalty_of
@@ -32,7 +33,8 @@ def losses(built: TrainingProblem, scalars: Sequence[str], points: NDArray[np.fl
     order = built.theta.model_order
     columns = [order[names.index(name)] for name in scalars]
     model = built.loaded.architecture
-    if isinstance(model, Chain) and is_tiny(model, built.batches.y.ndim == 1) and built.loss is not None:
+    many = isinstance(model, Chain) and is_tiny(model, built.batches.y.ndim == 1) and not seeing_one_run(built.loaded)
+    if many and isinstance(model, Chain) and built.loss is not None:
         return _elementwise(built, model, built.loss, columns, points)
     units = [layer.outputs for layer in model.layers] if isinstance(model, Chain) else []
     width = max(len(built.batches.x), 1) * max([1, *units])
@@ -102,6 +104,8 @@ def _chain(built: TrainingProblem, model: Chain, theta: Tensor) -> Tensor:
     assert built.loss is not None
     if a.ndim == 2:  # no layers: every point has the same output
         a = a.expand(len(theta), *a.shape)
+    if seeing_one_run(built.loaded):
+        return torch.stack([built.loss.value(each, built.batches.y) for each in a])
     return torch.vmap(built.loss.value, in_dims=(0, None))(a, built.batches.y)  # [R]
 
 

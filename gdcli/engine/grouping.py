@@ -13,7 +13,10 @@ from gdcli.engine.start_values import hashable
 from gdcli.spec.class_weights import weights_of
 from gdcli.spec.load import Loaded
 from gdcli.spec.sections import RunSpec
+from gdcli.zoo.activations import ACTIVATIONS
+from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import Chain, Objective, Stack, chain_of
+from gdcli.zoo.optimizers import OPTIMIZERS
 
 CHUNK_SCALARS = 2**18
 """Numbers that one step of a chunk touches: they stay in the processor's cache."""
@@ -44,7 +47,18 @@ def why_alone(loaded: Loaded) -> str:
         return "torch's own layers round by the runs beside them"
     if isinstance(model, Chain) and not model.layers:
         return "there are no parameters"
+    if own := seeing_one_run(loaded):
+        return f"the plugin's {own} is written for one run"
     return ""
+
+
+def seeing_one_run(loaded: Loaded) -> str:
+    """Return the loss, the optimizer or the activation of a plugin that sees one run at a time; nothing for none."""
+    spec, model = loaded.spec, loaded.architecture
+    used: list[tuple[Mapping[str, Any], str]] = [(LOSSES, spec.loss.name)] if spec.loss is not None else []
+    used += [(OPTIMIZERS, spec.optimizer.name)] if spec.optimizer is not None else []
+    used += [(ACTIVATIONS, layer.activation) for layer in model.layers] if isinstance(model, Chain) else []
+    return next((name for table, name in used if getattr(table[name], "trains_alone", False)), "")
 
 
 def _follows_loss(spec: RunSpec) -> bool:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gdcli.engine.own_module import filled
 from gdcli.engine.prediction import tensors_of
 from gdcli.engine.tracing import empty_layers
 from gdcli.errors import SpecError
@@ -24,7 +25,8 @@ _CLASSES = {name: layer for layer, name in ACTIVATION_LAYERS.items()}
 def module_of(spec: RunSpec, model: Architecture, arrays: Mapping[str, NDArray[Any]]) -> nn.Module:
     """Return the model in evaluation mode; its state dict has the names of the record's parameters and buffers.
 
-    A linear model is an nn.Linear, any other an nn.Sequential. Raises SpecError for an objective.
+    A linear model is an nn.Linear, a plugin's module itself, any other an nn.Sequential. Raises SpecError for an
+    objective.
 
     >>> from gdcli.spec.document import read
     >>> from gdcli.spec.schema import parse
@@ -36,8 +38,11 @@ def module_of(spec: RunSpec, model: Architecture, arrays: Mapping[str, NDArray[A
     """
     if isinstance(model, Objective):
         raise SpecError(f"{spec.name}: an objective is no module: it has no inputs")
+    state = state_of(spec, model, arrays)
+    if isinstance(model, Stack) and model.own is not None:
+        return filled(spec, model, state).eval()
     module = empty_layers(spec, model) if isinstance(model, Stack) else _chain(model)
-    module.load_state_dict(state_of(spec, model, arrays), assign=True)
+    module.load_state_dict(state, assign=True)
     return module.eval()
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gdcli.engine import own_module
 from gdcli.engine.batches import aligned
 from gdcli.engine.kernels.autograd import on_module
 from gdcli.engine.kernels.base import Kernel
@@ -44,7 +45,7 @@ def tensors_of(spec: RunSpec, model: Architecture) -> Wanted:
     """
     own = np.dtype(spec.settings.dtype)
     if isinstance(model, Stack):
-        named = empty_layers(spec, model).state_dict()
+        named = own_module.tensors(empty_layers(spec, model))
         found = {name: (_numpy(tensor.dtype), tuple(tensor.shape)) for name, tensor in named.items()}
     else:
         found = {name: (own, shape) for name, shape in model.shapes.items()}
@@ -96,6 +97,10 @@ def trained_model(
     like = torch.empty(0, dtype=dtype_of(spec), device=device)
     if not isinstance(model, Stack):
         return TrainedModel(spec, Single(Theta(tensors, like=like), model, loss), device, None)
+    if model.own is not None:
+        module = own_module.filled(spec, model, tensors)
+        theta = Theta({name: tensors[name] for name, _ in module.named_parameters()}, like=like)
+        return TrainedModel(spec, on_module(theta, module, loss, model.own), device, module, model.shape)
     module = empty_layers(spec, model)
     theta = Theta({name: tensors[name] for name, _ in module.named_parameters()}, like=like)
     module.load_state_dict(tensors, assign=True)

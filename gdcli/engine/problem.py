@@ -205,7 +205,9 @@ def _theta(
         values, module = start_values(members[positions[0]], dtype)
         moved = {name: value.to(device) for name, value in values.items()}
         if theta is None:
-            frozen = [name for pattern in members[0].spec.model.freeze for name in match(pattern, values)]
+            frozen = {name for pattern in members[0].spec.model.freeze for name in match(pattern, values)}
+            named = () if module is None else module.named_parameters()
+            frozen |= {name for name, parameter in named if not parameter.requires_grad}  # by a plugin's module
             theta = Theta(moved, frozen, runs=len(members), innermost=innermost, like=like)
         else:
             theta.fill(positions, moved)
@@ -222,7 +224,7 @@ def _kernel(name: str, loaded: Loaded, theta: Theta, loss: Loss | None, module: 
         assert isinstance(model, Chain)
         return Single(theta, model, loss)
     if name == "autograd":
-        return on_chain(theta, model, loss) if isinstance(model, Chain) else on_module(theta, module, loss)
+        return on_chain(theta, model, loss) if isinstance(model, Chain) else on_module(theta, module, loss, model.own)
     chain = chain_of(model)
     assert chain is not None
     return FleetChain(theta, chain, loss, ELEMENTWISE if name == "elementwise" else BATCHED)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gdcli.engine import own_module
 from gdcli.engine.layers import assembled, default_dtype, first_line, through
 from gdcli.engine.tracing import traced
 from gdcli.errors import SpecError
@@ -20,6 +21,7 @@ from gdcli.spec.models import match, name_problems
 from gdcli.spec.sections import RunSpec
 from gdcli.zoo.models import Affine, Chain, Objective, Stack
 from gdcli.zoo.naming import ArgumentError
+from gdcli.zoo.origins import blamed
 from gdcli.zoo.weight_files import Weights
 
 
@@ -91,18 +93,18 @@ def with_layers(loaded: Loaded) -> Loaded:
 
 def bias_entries(loaded: Loaded, layer: Affine) -> int:
     """Return how many entries a layer's bias has: 0 without one, 1 where the spec's list of one number is for all."""
-    name = f"{layer.name}bias"
-    given = [value for pattern, value in loaded.spec.model.init.items() if match(pattern, {name: 0})]
-    lists = [value for value in given if isinstance(value, list)]
-    stored = loaded.weights.header.tensors.get(name) if loaded.weights is not None else None
-    entries = layer.outputs if stored is None or stored.shape != (1,) else 1
-    return (len(lists[-1]) if lists else entries) if layer.bias else 0
+    assert loaded.shapes is not None
+    return loaded.shapes.get(f"{layer.name}bias", (0,))[0]
 
 
 def _module(loaded: Loaded, model: Stack, dtype: torch.dtype) -> torch.nn.Module:
     """Build torch's layers; first without memory, to learn their sizes."""
     layers = traced(loaded)
     torch.manual_seed(loaded.spec.settings.seed)
+    if model.own is not None:
+        module = own_module.made(loaded.spec, model.own)
+        _dry_run(loaded, model, module, dtype)
+        return module
     with default_dtype(dtype):
         module = assembled(loaded.spec, layers)
         _dry_run(loaded, model, module, dtype)
@@ -115,10 +117,16 @@ def _dry_run(loaded: Loaded, model: Stack, module: torch.nn.Module, dtype: torch
     spec, table = loaded.spec, loaded.training
     x = torch.as_tensor(table.x[:2], dtype=dtype).reshape(-1, *model.shape)
     module.eval()
-    through(spec, model.layers, module, x, "does not fit")
+    if model.own is None:
+        through(spec, model.layers, module, x, "does not fit")
+    else:
+        with torch.no_grad():
+            model.own.call(module, x)
     if isinstance(spec.print.predict, int | float | list):
         _try_prediction(loaded, module, dtype)
     module.train()
+    if model.own is not None:
+        return
     if spec.settings.epochs and _smallest_batch(spec, loaded.samples) == 1:  # batch norms take no single row
         with torch.random.fork_rng([]):  # of dropout
             alone = spec.batch.pass_rows(loaded.samples) == 1
@@ -136,6 +144,8 @@ def _try_prediction(loaded: Loaded, module: torch.nn.Module, dtype: torch.dtype)
         with torch.no_grad(), warnings.catch_warnings(action="ignore"):
             module(torch.as_tensor(row, dtype=dtype))
     except Exception as error:  # whatever torch's layers raise
+        if (of_plugin := blamed(error)) is not None:
+            raise of_plugin from None
         what = f"the layers do not take it: {first_line(error)}"
         raise SpecError(loaded.spec.problem(("print", "predict"), what)) from None
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gdcli.engine import own_module
 from gdcli.engine.layers import Arguments, Shape, TracedLayer, assembled, default_dtype, made, no_tensor, refused
 from gdcli.errors import SpecError
 from gdcli.spec import sizes
@@ -33,6 +34,8 @@ def traced(loaded: Loaded) -> tuple[TracedLayer, ...]:
     """
     model, dtype = loaded.architecture, getattr(torch, loaded.spec.settings.dtype)
     assert isinstance(model, Stack)
+    if model.own is not None:
+        return own_module.traced(loaded, model.own, model.shape)
     trace = _Trace(loaded)
     with default_dtype(dtype), torch.device("meta"), torch.no_grad(), warnings.catch_warnings(action="ignore"):
         x, found = trace.through(model.layers, torch.empty((2, *model.shape), dtype=dtype), "")
@@ -41,11 +44,13 @@ def traced(loaded: Loaded) -> tuple[TracedLayer, ...]:
     return found
 
 
-def empty_layers(spec: RunSpec, model: Stack) -> torch.nn.Sequential:
+def empty_layers(spec: RunSpec, model: Stack) -> torch.nn.Module:
     """Return a sequential model without its data, on the meta device: names, shapes and dtypes, no memory.
 
-    Raises SpecError.
+    A plugin's module too, if it can be made there. Raises SpecError.
     """
+    if model.own is not None:
+        return own_module.empty(spec, model.own)
     layers = traced(Loaded(spec, None, None, model))
     with default_dtype(getattr(torch, spec.settings.dtype)), torch.device("meta"):
         return assembled(spec, layers)

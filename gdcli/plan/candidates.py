@@ -13,7 +13,7 @@ from itertools import product
 from math import inf
 from typing import Any, Literal
 
-from gdcli.errors import SpecError, nearest
+from gdcli.errors import SpecError, nearest, nearest_or_own
 from gdcli.plan.trials import ChangeOrigin, Trial, with_overrides
 from gdcli.spec import grids
 from gdcli.spec.data_sections import MAX_SEED
@@ -47,7 +47,8 @@ def optimizers(text: str, spec: RunSpec) -> dict[str, tuple[dict[str, Any], str]
         found[label] = _of_block(name or label, entry, _settings(label, settings))
         chosen = found[label][0]["name"]
         if chosen not in OPTIMIZERS:
-            raise SpecError(f"--optimizers: unknown optimizer '{chosen}'. {nearest(chosen, {*OPTIMIZERS, *block})}")
+            hint = nearest_or_own(chosen, {*OPTIMIZERS, *block})
+            raise SpecError(f"--optimizers: unknown optimizer '{chosen}'. {hint}")
     return found
 
 

@@ -9,8 +9,10 @@ from typing import Any
 from gdcli.errors import visible
 
 
-def aligned(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def aligned(header: Sequence[str], rows: Sequence[Sequence[Any]], widest: int | None = None) -> str:
     """Return rows as text, numbers to the right and words to the left, two spaces between the columns.
+
+    With ``widest`` no column is wider than so many letters: a longer text moves what follows it on its line.
 
     >>> print(aligned(["optimizer", "loss"], [["sgd", 0.5], ["adam", 12.0]]), end="")
     optimizer  loss
@@ -19,6 +21,7 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """
     cells = [[visible(name) for name in header], *[[number(value) for value in row] for row in rows]]
     widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
+    widths = widths if widest is None else [min(width, widest) for width in widths]
     right = [bool(rows) and all(not isinstance(row[k], str) for row in rows) for k in range(len(header))]
     lines = []
     for row in cells:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -31,6 +31,9 @@ from gdcli.storage import models
 from gdcli.storage.files import json_text
 from gdcli.zoo.data import generator
 
+if TYPE_CHECKING:
+    from gdcli.zoo.plugins import Plugin
+
 FirstFiles = tuple[str, dict[str, bytes | str]]
 """The text of config.yaml, and the first files of a record: the specs, as given and resolved, the environment."""
 
@@ -43,11 +46,12 @@ _ENGINES = {"elementwise": "by_hand", "batched": "by_hand", "objective": "autogr
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a run came from: the spec's text as given, and the command line."""
+    """Where a run came from: the spec's text as given, the command line, and the plugins that it named."""
 
     text: bytes
     arguments: tuple[str, ...]
     tags: tuple[str, ...] = ()  # to find it by
+    plugins: tuple[Plugin, ...] = ()
 
 
 def prepared(loaded: Loaded) -> TrainingProblem:
@@ -89,6 +93,9 @@ def _first_files(text: str, origin: Provenance, device: torch.device, threads: i
 
 def environment(origin: Provenance, device: torch.device, threads: int) -> dict[str, Any]:
     """Return what a result may depend on besides the spec."""
+    more: dict[str, Any] = {"tags": list(origin.tags)} if origin.tags else {}
+    if origin.plugins:
+        more["plugins"] = [{"source": each.source, "sha256": each.sha256} for each in origin.plugins]
     loaded = {"torch": torch, "numpy": np, "pydantic": pydantic, "PyYAML": yaml, "orjson": orjson}
     return {
         "versions": {"gdcli": __version__, "python": platform.python_version()}
@@ -100,7 +107,7 @@ def environment(origin: Provenance, device: torch.device, threads: int) -> dict[
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "command": ["gdcli", *origin.arguments],
         "git": _git(Path.cwd()),
-    } | ({"tags": list(origin.tags)} if origin.tags else {})
+    } | more
 
 
 @cache

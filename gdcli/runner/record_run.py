@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from traceback import walk_tb
 from typing import Any
 
 import numpy as np
@@ -15,18 +14,18 @@ from gdcli.engine import checkpoint_state
 from gdcli.engine.batches import effort_of
 from gdcli.engine.evaluation import starts_of
 from gdcli.engine.gradient_log import keep_of
-from gdcli.engine.layers import first_line
 from gdcli.engine.loop import Interrupt, Loop, columns_of_best
 from gdcli.engine.problem import TrainingProblem
-from gdcli.errors import DamagedError, GdcliError, MachineError, RunError
+from gdcli.errors import DamagedError, MachineError
 from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Prediction, Start, State, StepBlock
 from gdcli.report.styles import STYLES
 from gdcli.runner import kept_files, run_picture, step_files
 from gdcli.runner.epoch_rows import FILE, EpochRows
+from gdcli.runner.failures import failure_of, written
 from gdcli.runner.step_files import StepFile
 from gdcli.spec.metrics import chosen_by
 from gdcli.spec.sections import RunSpec
-from gdcli.storage import csv_reader, files, gradient_file
+from gdcli.storage import csv_reader, gradient_file
 from gdcli.storage.checkpoints import Checkpoints, Logs
 from gdcli.storage.csv_writer import STEPS_HEADER, step_rows
 from gdcli.storage.run_folder import Log, RecordFolder, Timing, write_end
@@ -173,7 +172,7 @@ class Training:
     ) -> Outcomes:
         """Train to the end, from the last checkpoint where there is one, and write all files but the marks of the end.
 
-        Raises RunError for a step that torch's own layers refuse.
+        Raises RunError for a step that torch's own layers refuse, and PluginError for what a plugin raises.
         """
         problem = self.loop.problem
         try:
@@ -182,26 +181,13 @@ class Training:
                 outcomes = self._trained(after_block)
                 for k, recorder in enumerate(self.recorders):
                     self.finished.append(recorder.finish(outcomes.of_run(k, problem.theta.as_parameters)))
-        except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
-            if isinstance(error, GdcliError) or problem.module is None:
+        except Exception as error:
+            if (failure := failure_of(error, self.loop)) is None:
                 raise
-            raise self._refused(error) from None
+            alone = len(self.recorders) == 1 and not self.lists  # the runs of a fleet are tried again one by one
+            raise written(failure, self.recorders[0].record if alone else None) from None
         timing.steps = int(outcomes.steps.sum())
         return outcomes
-
-    def _refused(self, error: Exception) -> RunError:
-        """Return what torch's own layers refuse in the middle of a run, by layer, step and record."""
-        module, step = self.loop.problem.module, self.loop.t
-        layers = {id(part): name for name, part in module.named_children()} if module is not None else {}
-        frames = (frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__))
-        name = next((layers[id(owner)] for owner in frames if id(owner) in layers), "")
-        where = f"layer {name} at step {step}" if name else f"step {step}"
-        message = f"torch refused {where}: {first_line(error)}. 'gdcli validate' tries the layers on rows of the data"
-        if (record := self.recorders[0].record) is not None:
-            summary = files.json_text({"status": "failed", "message": message})
-            files.replace(record.folder / "summary.json", summary)
-            message += f". The record is {record.folder}"
-        return RunError(message)
 
     def _open(self, timing: Timing, warning: Warn) -> None:
         """Open the files, to resume from the last checkpoint if there is one."""

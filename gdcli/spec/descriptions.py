@@ -145,7 +145,7 @@ DESCRIPTIONS = {
     "batches": "The rows: batch modes, or batches in full.",
     "seeds": "Runs of each row, which differ in weights and batch order alone.",
     "closed_form": "Whether the least-squares solution is one more row.",
-    "compare.target": "A loss; the table tells when each row reached it.",
+    "compare.target": "A loss; the table tells after how many steps each row had reached it at the end of an epoch.",
     "tune": "Learning rates that are tried for each optimizer.",
     "tune_range": "The lowest and the highest of them.",
 }  # fmt: skip

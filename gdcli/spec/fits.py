@@ -52,7 +52,9 @@ def problems(spec: RunSpec, training: Table | None, tables: Sequence[Table], mod
 def _outputs(spec: RunSpec, tables: Sequence[Table], outputs: int) -> Iterator[Problem]:
     """Yield where the outputs are not as many as the targets, or fewer than the classes of any row."""
     last: dict[str, Path] = {"linear": ("model", "out_features"), "identity": ("data", "y")}
-    path = last.get(spec.model.name, ("model", "layers", len(spec.model.arguments.get("layers", ())) - 1))
+    path = last.get(spec.model.name, ("model",))
+    if spec.model.name == "mlp":
+        path = ("model", "layers", len(spec.model.arguments["layers"]) - 1)
     features = tables[0].x.shape[1]
     if tables[0].y.ndim == 1:
         highest = max(int(table.y.max()) for table in tables)
@@ -70,5 +72,5 @@ def _fitting(spec: RunSpec, features: int, outputs: int) -> str:
     """Return what gives a model so many outputs."""
     if spec.model.name == "linear":
         return f"out_features: {outputs} fits"
-    layers = spec.model.arguments.get("layers", ())
+    layers = spec.model.arguments["layers"] if spec.model.name == "mlp" else ()
     return f"layers: {[features, *layers[1:-1], outputs]} fits" if 0 < len(layers) < 10 else ""

@@ -22,7 +22,7 @@ from gdcli.report.styles import STYLES
 from gdcli.spec import fits, metrics, preconditions, sizes, starting
 from gdcli.spec.data_sections import HeldOutFile
 from gdcli.spec.document import MAX_PROBLEMS
-from gdcli.spec.models import constant_error, group_problems, layer_problems, name_problems
+from gdcli.spec.models import constant_error, group_problems, layer_problems, name_problems, start_shapes
 from gdcli.spec.rows import rows_of
 from gdcli.spec.sections import RunSpec
 from gdcli.spec.signature import Path as KeyPath
@@ -61,8 +61,16 @@ class Loaded:
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]] | None:
-        """The shape of each parameter by its full name; None for torch's own layers that have not been built."""
-        return self.layer_shapes if isinstance(self.architecture, Stack) else self.architecture.shapes
+        """The shape of each parameter by its full name; None for torch's own layers that have not been built.
+
+        A bias that its layer's units share has the shape [1].
+        """
+        if isinstance(self.architecture, Stack):
+            return self.layer_shapes
+        shapes, stored = self.architecture.shapes, {} if self.weights is None else self.weights.header.tensors
+        biases = self.architecture.biases if isinstance(self.architecture, Chain) else ()
+        shared = {name: (1,) for name in biases if name in stored and stored[name].shape == (1,)}
+        return start_shapes({**shapes, **shared}, self.spec.model.init)
 
     def prepared(self, x: Floats) -> Floats:
         """Return rows [..., D] as the model takes them: standardized as the training rows are, in the data's shape."""
@@ -166,7 +174,8 @@ def _too_large_data(spec: RunSpec) -> Iterator[Problem]:
 
 
 def _too_deep(spec: RunSpec) -> Iterator[Problem]:
-    count = len(spec.model.arguments.get("layers", ())) - 1  # the first is the input's width
+    given = spec.model.arguments.get("layers", ())  # a plugin's model may have something else of that name
+    count = len(given) - 1 if isinstance(given, list) else 0  # the first is the input's width
     if count > sizes.MAX_LAYERS:
         what = f"{count:,} layers, more than {sizes.MAX_LAYERS:,}"
         yield spec.problem(("model", "layers"), what, sizes.RAISE)
@@ -183,7 +192,7 @@ def _architecture(spec: RunSpec, training: Table | None, problems: list[Problem]
     try:
         model = MODELS[spec.model.name](sizes, **spec.model.arguments)
     except ArgumentError as error:
-        problems.append(spec.problem(("model", *error.path), error.message, error.hint))
+        problems += spec.problems_below(("model",), error)
         return None
     return fits.shaped(spec, model, training, problems)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gdcli.errors import Problem, nearest
+from gdcli.errors import Problem, nearest_or_own
 from gdcli.records import Ranking
 from gdcli.spec.sections import RunSpec
 from gdcli.spec.signature import Path, got
@@ -115,7 +115,7 @@ def problems(spec: RunSpec, training: Table | None, *, held_out: bool) -> Iterat
         elif metric not in ("loss", *METRICS):
             known = ("loss", *(name for name in METRICS if name not in MATRICES))
             names = [*known, *(f"{rows}_{name}" for rows in ("training", "validation") for name in known)]
-            yield spec.problem(path, f"unknown metric {got(given)}", nearest(given, names))
+            yield spec.problem(path, f"unknown metric {got(given)}", nearest_or_own(given, names))
         elif metric != "loss":
             yield from _unfit(spec, path, metric, loss, training)
 

@@ -48,7 +48,8 @@ def _penalty_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> I
 def _style_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Problem]:
     if spec.style in ("manual", "autograd"):
         frozen = {name for pattern in spec.model.freeze for name in match(pattern, shapes)}
-        count = sum(prod(shape) for name, shape in shapes.items() if name not in frozen)
+        scalars = {name: prod(shape) for name, shape in start_shapes(shapes, spec.model.init).items()}
+        count = sum(scalars[name] for name in scalars if name not in frozen)
         if count != 1:
             what = f"the style {spec.style} prints one gradient, the model has {count}"
             yield spec.problem(("print", "style"), what)
@@ -119,6 +120,19 @@ def match(pattern: str, names: Mapping[str, Any]) -> list[str]:
     if not is_glob(pattern):
         return [pattern] if pattern in names else []
     return [name for name in names if name == pattern or fnmatchcase(name, pattern)]
+
+
+def start_shapes(shapes: Mapping[str, tuple[int, ...]], init: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return each parameter's shape once it has its start value: [1] where a list of one number is for all entries.
+
+    >>> start_shapes({"weight": (2, 3), "bias": (2,)}, {"*": 0, "bias": [0.5]})
+    {'weight': (2, 3), 'bias': (1,)}
+    """
+    found = dict(shapes)
+    for pattern, value in init.items():
+        if isinstance(value, list):
+            found |= {name: (len(value),) for name in match(pattern, shapes) if len(shapes[name]) == 1}
+    return found
 
 
 def init_problem(value: Any, shape: tuple[int, ...], dtype: str) -> str:

@@ -33,19 +33,28 @@ def _keys_of(functions: Iterable[Any]) -> set[str]:
     return {name for function in functions for name in inspect.getfullargspec(function).kwonlyargs}
 
 
-@cache
 def schema_keys() -> tuple[str, ...]:
     """Return the dotted path of every key of the spec, those under groups, sweep and compare not counted."""
+    return _keys_with(*(tuple(table.values()) for table in (GENERATORS, MODELS, LOSSES, OPTIMIZERS)))
+
+
+_Functions = tuple[Any, ...]
+
+
+@cache
+def _keys_with(
+    generators: _Functions, models: _Functions, losses: _Functions, optimizers: _Functions
+) -> tuple[str, ...]:
     sections = {key: kind.model_fields for key, kind in SECTIONS.items() if key not in ("sweep", "compare")}
     paths = {*Settings.model_fields, *INGREDIENTS, *sections}
     for section, names in {
         **sections,
         "data": DATA_KEYS,
         "data.idx": IdxFiles.model_fields,
-        "data.generate": {"kind", *_keys_of(GENERATORS.values())},
-        "model": {"type", *MODEL_KEYS, *_keys_of(MODELS.values())},
-        "loss": {"name", *_keys_of(LOSSES.values())},
-        "optimizer": {"name", "groups", *_keys_of(OPTIMIZERS.values())},
+        "data.generate": {"kind", *_keys_of(generators)},
+        "model": {"type", *MODEL_KEYS, *_keys_of(models)},
+        "loss": {"name", *_keys_of(losses)},
+        "optimizer": {"name", "groups", *_keys_of(optimizers)},
     }.items():
         paths |= {f"{section}.{name}" for name in names}
     return tuple(sorted(paths))

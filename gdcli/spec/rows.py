@@ -58,7 +58,7 @@ def rows_of(spec: RunSpec, base: Path, moved: Moved | None) -> PreparedRows:
     except BadCellsError as error:
         raise SpecError([spec.problem(("data", *error.path), what) for what in error.messages]) from None
     except ArgumentError as error:
-        raise SpecError(spec.problem((*prefix, *error.path), error.message, error.hint)) from None
+        raise SpecError(spec.problems_below(prefix, error)) from None
     except (ValueError, OverflowError) as error:  # a generator's: 'x: uniform needs low <= high', or numpy's
         key, _, what = str(error).partition(": ")
         named = key in data.arguments

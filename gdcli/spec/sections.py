@@ -17,7 +17,7 @@ from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.nodes import Node
 from gdcli.spec.signature import Complaint, Integer, Path, Section, entries, one_of
 from gdcli.zoo.metrics import METRICS
-from gdcli.zoo.naming import OneOf
+from gdcli.zoo.naming import ArgumentError, OneOf
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 MAX_GLOBS = 100  # in one place
@@ -280,6 +280,12 @@ class RunSpec:
     def problem(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> Problem:
         """Return a problem at the place of a key, or of the nearest key above it that the document has."""
         return problem_at(self.document, Complaint(path, message, hint, at_key))
+
+    def problems_below(self, prefix: Path, error: ArgumentError) -> list[Problem]:
+        """Return what is wrong below a section, in the order of the file."""
+        errors = (error, *error.others)
+        complaints = [Complaint((*prefix, *each.path), each.message, each.hint) for each in errors]
+        return problems_at(self.document, complaints)
 
 
 def is_glob(pattern: str) -> bool:

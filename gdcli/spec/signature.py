@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, create_model
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from gdcli.errors import nearest
+from gdcli.errors import nearest, nearest_or_own
 from gdcli.spec.scalars import shown, with_point
 from gdcli.zoo.naming import OneOf
 
@@ -94,7 +94,17 @@ def one_of(marked: OneOf) -> tuple[Any, ...]:
             raise PydanticCustomError("unknown_name", "{kind}", {"kind": marked.kind, "names": sorted(marked.names)})
         return value
 
-    return BeforeValidator(known), WithJsonSchema({"type": "string", "enum": sorted(marked.names)})
+    return BeforeValidator(known), _NamesSchema(marked.names)
+
+
+class _NamesSchema:
+    """The JSON Schema of a name, of those that there are when it is asked for: a plugin may have added some."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = names
+
+    def __get_pydantic_json_schema__(self, core: object, handler: object) -> dict[str, Any]:
+        return {"type": "string", "enum": sorted(self._names)}
 
 
 def adapt(annotation: Any) -> Any:
@@ -173,7 +183,18 @@ def arguments(
     return {name: getattr(checked, name) for name in names if not partial or name in values}, complaints
 
 
+def wrong_in_all(functions: Mapping[str, Callable[..., Any]], values: Mapping[str, Any]) -> list[Complaint]:
+    """Return what is wrong with the values whichever of the functions is meant: of the keys that all of them take."""
+    keys = set(values).intersection(*(arguments_model(each).model_fields for each in functions.values()))
+    given = {key: values[key] for key in keys}
+    first, *others = (arguments(each, given)[1] for each in functions.values())
+    return [one for one in first if not one.at_key and all(one in complaints for complaints in others)]
+
+
 _MISSING = "is required"
+
+OWN = ("activation", "metric")
+"""The kinds of named ingredients that plugins add to."""
 
 # pydantic's error types in our words; {…} are filled from the error's context
 _WORDS = {
@@ -212,7 +233,8 @@ def _complaint(detail: ErrorDetails, values: Mapping[str, Any], known: Iterable[
         expected = str(context.get("expected", "")).replace(" or ", ",").split(",")
         names = context.get("names") or [name.strip("' ") for name in expected]
         what = f"unknown {context['kind']}" if "kind" in context else "unknown name"
-        return Complaint(path, what + given, nearest(str(detail["input"]), names), at_key="[key]" in detail["loc"])
+        hint = (nearest_or_own if context.get("kind") in OWN else nearest)(str(detail["input"]), names)
+        return Complaint(path, what + given, hint, at_key="[key]" in detail["loc"])
     context["entries"] = "entry" if 1 in (context.get("min_length"), context.get("max_length")) else "entries"
     message = _WORDS[kind].format(**context) if kind in _WORDS else detail["msg"].removeprefix("Value error, ")
     if kind == "float_type" and (number := with_point(detail["input"])):

@@ -18,6 +18,8 @@ from gdcli.spec.scalars import UnreadableError, resolve, shown
 from gdcli.storage.files import content
 
 MAX_BYTES, MAX_DEPTH, MAX_VALUES = 256 * 1024, 32, 20_000
+WHOLE = 10_000
+"""Letters up to which a value is shown whole where it is not one of many."""
 
 _LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 

@@ -20,7 +20,7 @@ from typing import IO, Any, BinaryIO, ParamSpec, TypeVar
 
 import orjson
 
-from gdcli.errors import DamagedError, MachineError
+from gdcli.errors import DamagedError, MachineError, SpecError
 
 MOST_JSON = 2**24  # bytes: orjson takes thirty times as many
 MOST_LINE = 2**26
@@ -235,6 +235,21 @@ def replace(path: Path, content: Content, *, previous: Path | None = None) -> No
             temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def is_folder(text: str) -> bool:
+    """Say whether a path as it is written means a folder: it ends in a slash."""
+    return text.endswith(("/", os.sep))
+
+
+def in_folder(text: str, name: str) -> Path:
+    """Return the path of a file as it is written: of one that ends in a slash, the file of this name in that folder.
+
+    Raises SpecError where a file has the folder's name.
+    """
+    if is_folder(text) and Path(text).exists() and not Path(text).is_dir():
+        raise SpecError(f"{text} is there already, and no folder")
+    return Path(text) / name if is_folder(text) else Path(text)
 
 
 def draw(path: Path, picture: Callable[[], bytes], warn: Callable[[str], None]) -> None:

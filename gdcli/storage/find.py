@@ -1,4 +1,4 @@
-"""Which record is meant: by its path, its id, a prefix, the experiment's name, or how long ago it was."""
+"""Which record is meant: by its path, its id or a prefix of it, the experiment's name, or how long ago it was."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def find(text: str, root: Path) -> Path:
     """Return the folder of the record that is meant; ``root`` is where ids and names are looked up.
 
     ``last`` and ``last~1`` count from the newest; then a path; ``name~1``, from the newest of an experiment; an id; an
-    experiment's name, whose newest record it is; a prefix of any of them, or of the 8 hex digits of an id. Raises
-    SpecError, with the nearest, for anything else.
+    experiment's whole name, whose newest record it is; a prefix of an id, or of its 8 hex digits.
+    Raises SpecError, with the nearest, for anything else.
     """
     records = [] if is_record(Path(text)) and not _LAST.fullmatch(text) else below(root)
     if match := _LAST.fullmatch(text):
@@ -95,10 +95,8 @@ def _ago(count: int, records: list[Path], root: Path) -> Path:
 _WHERE = ". --output says where the records are"
 
 
-def _by_prefix(text: str, root: Path, records: list[Path], newest: dict[str, Path]) -> Path:
-    begins = [folder for folder in records if text and (folder.name.startswith(text) or _digest(folder, text))]
-    begins += [folder for name, folder in newest.items() if text and name.startswith(text)]
-    found = list(dict.fromkeys(begins))
+def _by_prefix(text: str, root: Path, records: list[Path], experiments: Iterable[str]) -> Path:
+    found = [folder for folder in records if text and (folder.name.startswith(text) or _digest(folder, text))]
     if len(found) == 1:
         return found[0]
     if found:
@@ -107,7 +105,7 @@ def _by_prefix(text: str, root: Path, records: list[Path], newest: dict[str, Pat
         raise SpecError(f"'{shown(text)}' could be any of {len(found):,} records:{_lines(listed + rest)}")
     if Path(text).is_dir():
         raise SpecError(f"'{shown(text, 200)}' is no record: it has no spec.yaml and config.yaml")
-    hint = _nearest(text, [folder.name for folder in records], newest) if records else _WHERE[2:]
+    hint = _nearest(text, [folder.name for folder in records], experiments) if records else _WHERE[2:]
     raise SpecError(f"there is no record '{shown(text, 200)}' in {shown(str(root), 200)}. {hint}")
 
 
@@ -118,6 +116,9 @@ def _lines(text: str) -> str:
 def _nearest(text: str, ids: list[str], names: Iterable[str]) -> str:
     """Name the nearest of the newest ids and the experiments' names; if none is near, the experiments."""
     names = [shown(name, 300) for name in names]
+    longer = [name for name in names if text and name.startswith(text)]
+    if len(longer) == 1:
+        return f"Did you mean '{longer[0]}'?"
     hint = nearest(shown(text), [*(shown(each, 300) for each in ids[:1000]), *names])
     return hint if hint.startswith("Did you mean") else nearest(shown(text), names)
 

@@ -21,6 +21,8 @@ STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)-([0-9a-f]{8})(?:-(\d
 
 ENDED = ("finished", "stopped", "diverged", "interrupted", "failed")
 STATUSES = (*ENDED, "running", "unfinished", "damaged")
+MANY = ("sweep", "grid", "compare")
+"""Kinds of records of many runs or points; a grid is the loss over parameters, without training."""
 
 Plain = Mapping[str, Any]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
@@ -17,9 +17,21 @@ from gdcli.spec.scalars import shown
 from gdcli.spec.signature import STRICT
 from gdcli.storage.files import existing, json_file, required
 
+if TYPE_CHECKING:
+    from gdcli.zoo.plugins import Plugin
+
 NAME = "request.json"
 MAX_BYTES = 2**20
 DONE = ("finished", "stopped")
+
+
+class RecordedPlugin(BaseModel):
+    """A plugin that a command line named: its file or package by name, and the sha256 of its source."""
+
+    model_config = STRICT
+
+    name: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class _Request(BaseModel):
@@ -32,6 +44,7 @@ class _Request(BaseModel):
     config_sha256: str = ""
     data_sha256: str = ""  # of a data file
     plot: bool = True
+    plugins: tuple[RecordedPlugin, ...] = ()
     sha256: str = ""  # of all this, by which an edited file is known
 
 
@@ -77,6 +90,11 @@ Request: TypeAlias = RunRequest | SweepRequest | CompareRequest
 Made = TypeVar("Made", RunRequest, SweepRequest, CompareRequest)
 
 
+def recorded(plugins: Iterable[Plugin]) -> tuple[RecordedPlugin, ...]:
+    """Return plugins as a record has them."""
+    return tuple(RecordedPlugin(name=plugin.name, sha256=plugin.sha256) for plugin in plugins)
+
+
 def checked(kind: type[Made], asked: Mapping[str, Any]) -> Made:
     """Return what is asked for. Raises SpecError for what is of another type or beyond its bounds."""
     try:
@@ -110,11 +128,11 @@ def _sha256(request: Request) -> str:
 
 def _json(request: Request, indent: int | None = None) -> str:
     """Return a request as JSON, without fields that are newer than the first records and at their defaults."""
-    newer = {name for name in NEWER if getattr(request, name, False) is False}
+    newer = {name for name in NEWER if not getattr(request, name, False)}
     return request.model_dump_json(indent=indent, exclude=newer)
 
 
-NEWER = ("keep_models",)
+NEWER = ("keep_models", "plugins")
 
 
 def digest(config: str) -> str:

@@ -222,13 +222,15 @@ def points(kind: str, arguments: Mapping[str, Any]) -> int:
     """Return how many scalars a generator makes at most, by arithmetic on its arguments; nothing is allocated.
 
     n rows of as many columns as there are weights or ``features`` (two where neither is an argument), and a target;
-    for blobs the centres too.
+    for blobs the centres too. Of a plugin's generator with n, two columns are counted.
 
     >>> points("linear", {"n": 1000, "weights": [2, -3.4]})
     3000
     """
     parameters = inspect.signature(GENERATORS[kind]).parameters
     settings = {name: parameter.default for name, parameter in parameters.items()} | dict(arguments)
+    if hasattr(GENERATORS[kind], "origin"):  # its other keys mean what it likes
+        return 3 * settings["n"] if isinstance(settings.get("n"), int) else 0
     columns = len(settings["weights"]) if "weights" in settings else settings.get("features", 2)
     centres = settings["classes"] * columns if "features" in settings else 0
     return int(settings["n"] * (columns + 1) + centres)

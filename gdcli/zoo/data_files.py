@@ -34,10 +34,11 @@ from gdcli.zoo.columns import (
 )
 from gdcli.zoo.csv_dialect import CsvFormat, Kinds
 from gdcli.zoo.csv_table import Choose, read_csv
-from gdcli.zoo.naming import ArgumentError
+from gdcli.zoo.naming import MAX_HINTS, ArgumentError
 from gdcli.zoo.table import brief
 
 MAX_FILE_BYTES = 512 * 1024**2
+_COMPARED = 1_000  # of a file's columns with which a misspelled one is compared
 
 _Read: TypeAlias = tuple[dict[str, Any], tuple[str, ...]]  # columns by name, and what should be known
 
@@ -159,14 +160,18 @@ def _chosen(known: list[str], features: Sequence[str] | None, targets: Sequence[
         if "" in features:
             what = f"column {known.index('') + 1} has no name, like the index that pandas writes beside a table"
             raise ArgumentError(("file",), f"{what}. List the columns to take as features, or name it")
-    for key, wanted in (("target", targets), ("features", features)):
+    missing: list[ArgumentError] = []
+    for key, wanted in (("features", features), ("target", targets)):
         if not wanted:
             raise ArgumentError((key,), "no column is left for it")
         for place, name in enumerate(wanted):
             if name not in present:
                 path = (key, place) if len(wanted) > 1 or key == "features" else (key,)
-                hint = "".join(c if c.isprintable() else "?" for c in nearest(name, known))[:500]
-                raise ArgumentError(path, f"the file has no column {brief(name)}. {hint}")
+                hint = nearest(name, known[:_COMPARED]) if len(missing) < MAX_HINTS else ""
+                hint = "".join(c if c.isprintable() else "?" for c in hint)[:500]
+                missing.append(ArgumentError(path, f"the file has no column {brief(name)}", hint))
+    if missing:
+        raise ArgumentError.of(missing)
     return list(dict.fromkeys([*features, *targets]))
 
 

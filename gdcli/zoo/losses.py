@@ -352,3 +352,6 @@ TARGETS: dict[str, Targets] = {
     "bce_with_logits": "probabilities",
     "kl_div": "probabilities",
 }
+
+SCORES = {"cross_entropy"}
+"""The losses of classes whose outputs are scores, of which the softmax are probabilities; those of others are logs."""

@@ -13,7 +13,7 @@ from math import nan
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gdcli.errors import MachineError
-from gdcli.zoo.losses import TARGETS
+from gdcli.zoo.losses import SCORES, TARGETS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -180,7 +180,7 @@ def _of_classes(extra: Extra, loss: str, output: Tensor, true: Tensor) -> float:
     if output.shape[1] == 1:
         return float(_told(extra, "Binary", output[:, 0].sigmoid() if "logits" in loss else output[:, 0], true, {}))
     settings = {"num_classes": output.shape[1]} | ({"average": "macro"} if extra.macro else {})
-    shares = output.softmax(1) if loss == "cross_entropy" else output.exp()
+    shares = output.softmax(1) if loss in SCORES else output.exp()
     return float(_told(extra, "Multiclass", shares, true, settings))
 
 
@@ -209,7 +209,7 @@ METRICS: dict[str, Callable[[str, Table | None], Metric | None]] = {
 MATRICES = frozenset({"confusion"})
 """Metrics that are no number, and so neither a column nor what runs are ranked by."""
 
-HIGHER_IS_BETTER = frozenset({"accuracy", "r2", *EXTRAS} - {"mape"})
+HIGHER_IS_BETTER = {"accuracy", "r2", *EXTRAS} - {"mape"}
 """The metrics of which more is better; of a loss and of errors less is."""
 
 

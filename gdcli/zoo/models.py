@@ -16,7 +16,7 @@ from annotated_types import Len
 from gdcli.errors import nearest
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.expressions import CONSTANTS, Expression, ExpressionError, names
-from gdcli.zoo.naming import ArgumentError, OneOf, Width
+from gdcli.zoo.naming import MAX_ERRORS, MAX_HINTS, ArgumentError, OneOf, Width
 from gdcli.zoo.objectives import parse
 from gdcli.zoo.torch_layers import LAYERS, RECURRENT, RESIDUAL, draws, has_two_modes, why_not
 
@@ -83,21 +83,36 @@ class TorchLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnModule:
+    """A plugin's module of torch: how it is made, and called with rows; what it raises is told by the plugin's line."""
+
+    name: str
+    make: Callable[[], Any]
+    call: Callable[[Any, Any], Any]  # (module, x [B, ...]) -> output [B, O]
+
+
+@dataclass(frozen=True, slots=True)
 class Stack:
-    """Torch's own layers one after the other, as nn.Sequential runs them."""
+    """Torch's own layers one after the other, as nn.Sequential runs them; or a module of a plugin in place of them."""
 
     layers: tuple[TorchLayer, ...]
     shape: tuple[int, ...] = ()  # of a row of the data; known once there are some
+    own: OwnModule | None = None
 
     @property
     def trains_otherwise(self) -> bool:
-        """Whether a pass in training differs from one in evaluation: dropout draws, a batch norm takes the batch's."""
-        return any(has_two_modes(layer.layer, layer.arguments) for layer in all_layers(self.layers))
+        """Whether a pass in training differs from one in evaluation: dropout draws, a batch norm takes the batch's.
+
+        Of a plugin's module it may.
+        """
+        return self.own is not None or any(
+            has_two_modes(layer.layer, layer.arguments) for layer in all_layers(self.layers)
+        )
 
     @property
     def draws(self) -> bool:
-        """Whether a pass in training draws numbers: dropout."""
-        return any(draws(layer.layer, layer.arguments) for layer in all_layers(self.layers))
+        """Whether a pass in training draws numbers: dropout. A plugin's module may."""
+        return self.own is not None or any(draws(layer.layer, layer.arguments) for layer in all_layers(self.layers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,29 +209,40 @@ def sequential(data: Sizes, *, layers: Annotated[list[Any], Len(1, MAX_STACK)]) 
     num_features, ...) is found. {residual: [...]} adds the input of its layers to what they give. Raises ArgumentError
     for an unknown class or a repeated name. Source: torch.nn.Sequential.
     """
-    built = _torch_layers(layers, ("layers",))
+    errors: list[ArgumentError] = []
+    built = _torch_layers(layers, ("layers",), errors)
+    if errors:
+        raise ArgumentError.of(errors)
     if (count := sum(1 for _ in all_layers(built))) > MAX_STACK:
         raise ArgumentError(("layers",), f"{count:,} layers with those of residual ones, more than {MAX_STACK:,}")
     return Stack(built)
 
 
-def _torch_layers(entries: list[Any], path: tuple[str | int, ...]) -> tuple[TorchLayer, ...]:
+def _torch_layers(
+    entries: list[Any], path: tuple[str | int, ...], errors: list[ArgumentError]
+) -> tuple[TorchLayer, ...]:
+    """Return layers; what is wrong with the others is added to ``errors``."""
     built: dict[str, TorchLayer] = {}
     for index, entry in enumerate(entries):
-        layer = _torch_layer(entry, index, (*path, index))
-        if layer.name in built:
-            raise ArgumentError((*path, index), f"a second layer named '{layer.name}'")
-        built[layer.name] = layer
+        try:
+            layer = _torch_layer(entry, index, (*path, index), errors)
+            if layer.name in built:
+                raise ArgumentError((*path, index), f"a second layer named '{layer.name}'")
+            built[layer.name] = layer
+        except ArgumentError as error:
+            errors.append(error)
+        if len(errors) > MAX_ERRORS:
+            break
     return tuple(built.values())
 
 
-def _torch_layer(entry: Any, index: int, path: tuple[str | int, ...]) -> TorchLayer:
+def _torch_layer(entry: Any, index: int, path: tuple[str | int, ...], errors: list[ArgumentError]) -> TorchLayer:
     arguments = {"layer": entry} if isinstance(entry, str) else dict(entry) if isinstance(entry, dict) else {}
     name = arguments.pop("name", str(index))
     if not isinstance(name, str) or not name.replace("_", "a").isalnum():
         raise ArgumentError((*path, "name"), "a layer's name has letters, digits and _ only")
     if RESIDUAL in arguments and "layer" not in arguments:
-        return _residual(name, arguments, path)
+        return _residual(name, arguments, path, errors)
     kind = arguments.pop("layer", None)
     if not isinstance(kind, str):
         raise ArgumentError(path, "must be the name of a torch layer, or a mapping with 'layer' or 'residual'")
@@ -230,14 +256,16 @@ def _torch_layer(entry: Any, index: int, path: tuple[str | int, ...]) -> TorchLa
     return TorchLayer(name, kind, arguments, path, last)
 
 
-def _residual(name: str, arguments: Mapping[str, Any], path: tuple[str | int, ...]) -> TorchLayer:
+def _residual(
+    name: str, arguments: Mapping[str, Any], path: tuple[str | int, ...], errors: list[ArgumentError]
+) -> TorchLayer:
     inside = arguments[RESIDUAL]
     for key in arguments:
         if key != RESIDUAL:
             raise ArgumentError((*path, key), "unknown key", "Beside residual there is name")
     if not isinstance(inside, list) or not inside:
         raise ArgumentError((*path, RESIDUAL), "must be a list of at least one layer")
-    return TorchLayer(name, RESIDUAL, {}, path, inside=_torch_layers(inside, (*path, RESIDUAL)))
+    return TorchLayer(name, RESIDUAL, {}, path, inside=_torch_layers(inside, (*path, RESIDUAL), errors))
 
 
 def objective(
@@ -256,19 +284,26 @@ def objective(
         parsed = parse(expression)
     except ExpressionError as error:
         raise ArgumentError(("expression",), f"{error}, at character {error.column}") from None
-    used = names(parsed)
-    for name in sorted(used - set(start) - set(constants) - set(CONSTANTS)):
-        raise ArgumentError(
-            ("expression",), f"'{name}' is neither in start nor in constants", nearest(name, {*start, *constants})
-        )
-    for name in start:
-        if name in constants:
-            raise ArgumentError(("constants", name), f"'{name}' is a variable of start already")
-        if name not in used:
-            raise ArgumentError(("start", name), f"'{name}' does not occur in the expression")
-    for name in constants:
-        if name not in used:
-            raise ArgumentError(("constants", name), f"'{name}' does not occur in the expression")
+    used, given = names(parsed), {*start, *constants}
+    unknown = "'{}' is neither in start nor in constants"
+    errors = [
+        ArgumentError(("expression",), unknown.format(name), nearest(name, given) if k < MAX_HINTS else "")
+        for k, name in enumerate(sorted(used - given - set(CONSTANTS)))
+    ]
+    unused = "'{}' does not occur in the expression"
+    errors = errors or [
+        ArgumentError((key, name), unused.format(name))
+        for key, values in (("start", start), ("constants", constants))
+        for name in values
+        if name not in used
+    ]
+    errors += [
+        ArgumentError(("constants", name), f"'{name}' is a variable of start already")
+        for name in start
+        if name in constants
+    ]
+    if errors:
+        raise ArgumentError.of(errors)
     return Objective(parsed, start, constants)
 
 

@@ -30,6 +30,7 @@ def test_check_prints_a_table_and_ends_with_0(gdcli: Call) -> None:
     assert lines[0].startswith("backprop_2x2: gradients at the start values, 1 row of step 1")
     assert lines[1].split()[:3] == ["dtype", "parameter", "scalars"]
     assert len([line for line in lines if line.startswith(("float64", "float32"))]) == 10
+    assert lines[-3].endswith("of the spec's dtype, float32, in float64 too")
     assert "worst: linear1.weight[0," in lines[-2]
     assert lines[-1] == "passed"
     assert not list(Path().iterdir())
@@ -40,7 +41,7 @@ def test_check_above_the_tolerance_ends_with_1_and_names_the_entry(gdcli: Call) 
     assert answer.code == 1
     assert "failed: " in answer.out
     assert "above the tolerance of 1e-14, the worst linear1." in answer.out
-    assert "float32" not in answer.out
+    assert "\nfloat32" not in answer.out
 
 
 def test_check_takes_overrides_and_gives_json(gdcli: Call) -> None:

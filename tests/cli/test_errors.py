@@ -101,6 +101,17 @@ SWEEPS = [
         ["backprop_2x2", "--param", "lr=0,1", "--param", "linear1.bias[0]=0,1"],
         "a sweep is over parameters of the model or over keys of the spec, not both",
     ),
+    *(
+        (
+            ["backprop_2x2", "--param", "linear1.bias[0]=0,1", "--param", f"{name}=0,1"],
+            f"--param {name}: neither a parameter of the model nor a key of the spec. Did you mean 'linear1.bias[0]'?",
+        )
+        for name in ("linear1.bias", "linear1.bias[1]")  # the spec's bias is one number for both units
+    ),
+    (
+        ["mlp_digits", "--param", "param:linear1.bias[64]=0,1"],  # units 0 to 63
+        "--param linear1.bias[64]: the model has no such parameter. Did you mean 'linear1.bias[6",
+    ),
     (["backprop_2x2", "--param", "lr=-1,0.1"], "command line:1:1: optimizer.lr: must be at least 0 (got -1)"),
 ]
 
@@ -279,6 +290,15 @@ def test_a_file_whose_path_has_an_equals_sign_is_a_spec_and_no_override(gdcli) -
     gdcli("cp", "backprop_2x2", "lr=0.1.yaml")
     assert gdcli("validate", "lr=0.1.yaml").out == "lr=0.1.yaml: valid\n"
     assert gdcli("run", "lr=0.1.yaml", "epochs=2", "--no-plot", "-q").code == 0
+
+
+def test_each_valid_spec_is_told_whatever_else_is_bad(gdcli) -> None:
+    Path("bad.yaml").write_text("epochs: many\n")
+    answer = gdcli("validate", "linear_manual", "bad.yaml", "nobody", "backprop_2x2")
+    assert (answer.code, answer.out) == (2, "linear_manual: valid\nbackprop_2x2: valid\n")
+    assert [line.split(":")[0] for line in answer.err.splitlines()][-1].startswith("there is no file 'nobody'")
+    assert "bad.yaml:1:9: epochs: must be an integer" in answer.err
+    assert gdcli("validate", "bad.yaml").out == ""
 
 
 @pytest.mark.parametrize("words", [["run", "linear_manual"], ["ls"], ["validate", "linear_manual"]])

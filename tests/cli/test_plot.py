@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,24 @@ def test_the_runs_of_a_comparison_are_those_below_its_folder(net) -> None:
     (folder,) = Path("runs").glob("*/*")
     assert [run.label for run in sources([str(folder)], "curves")] == ["sgd", "adam"]
     assert net("plot", str(folder)).code == 0
+
+
+def test_of_an_experiment_the_runs_are_drawn_and_the_others_counted(net) -> None:
+    for rate in ("0.5", "0.1"):
+        assert net("run", "net.yaml", f"lr={rate}", "--no-plot", "-q").code == 0
+    for _ in range(2):
+        assert net("sweep", "net.yaml", "-p", "lr=0.1,0.2", "--no-plot", "-q").code == 0
+    assert net("compare", "net.yaml", "--optimizers", "sgd,adam", "--no-plot", "-q").code == 0
+    assert {run.label for run in sources(["runs/net"], "curves")} == {"lr=0.5", "lr=0.1"}
+    answer = net("plot", "runs/net")
+    told = "1 comparison and 2 sweeps in runs/net left out: name one to draw its runs"
+    assert (answer.code, answer.err.splitlines()) == (0, [told, "wrote curves.png"])
+    assert net("plot", "runs/net", "--force", "-q").err == ""
+    for folder in Path("runs/net").glob("*/steps.csv"):
+        shutil.rmtree(folder.parent)
+    answer = net("plot", "runs/net", "--force")
+    assert answer.code == 2
+    assert answer.err.endswith("nor in one below it. Name one of its records: 1 comparison and 2 sweeps\n")
 
 
 LINE_OF_SEVEN = "data: {x: [1, 2, 3, 4, 5, 6, 7], y: [1, 2, 3, 4, 5, 6, 9]}\nmodel: {type: linear}\nloss: mse\n"
@@ -357,3 +376,25 @@ def test_an_animation_without_pillow_says_what_to_install(net, monkeypatch: pyte
     assert answer.code == 3
     assert "needs Pillow" in answer.err
     assert not Path("curves.gif").exists()
+
+
+def test_a_name_of_a_spec_and_of_a_record_is_the_spec_and_the_command_says_so(gdcli) -> None:
+    assert gdcli("run", "backprop_2x2", "epochs=7", "print.style=tensor", "--no-plot", "-q").code == 0
+    (record,) = Path("runs/backprop_2x2").iterdir()
+    told = f"backprop_2x2 is taken for the spec; backprop_2x2~0 is its newest record, {record}\n"
+    plot = ("plot", "backprop_2x2", "--force")
+    assert gdcli(*plot).err == told + "wrote curves.png\n"
+    assert gdcli(*plot, "--quiet").err == ""
+    assert gdcli("plot", "backprop_2x2~0", "--force").err == "wrote curves.png\n"
+    spec, newest = (gdcli("show", word, "--resolved") for word in ("backprop_2x2", "backprop_2x2~0"))
+    assert (spec.err, newest.err) == (told, "")
+    assert ("\nepochs: 1\n" in spec.out, "\nepochs: 7\n" in newest.out) == (True, True)
+
+
+def test_a_path_on_a_surface_is_of_the_spec_before_the_record(gdcli) -> None:
+    assert gdcli("run", "rosenbrock", "epochs=2", "--no-plot", "-q").code == 0
+    surface = ("sweep", "rosenbrock", "-p", "x=0:2:1", "-p", "y=0:2:1", "-o", "s", "--no-plot", "--trajectory")
+    told = "rosenbrock is taken for the spec; rosenbrock~0 is its newest record, runs/rosenbrock/"
+    assert gdcli(*surface, "rosenbrock").err.startswith(told)
+    assert told not in gdcli(*surface, "rosenbrock~0").err
+    assert gdcli(*surface, "rosenbrock", "--quiet").err == ""

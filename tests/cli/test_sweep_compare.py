@@ -17,6 +17,12 @@ loss: mse
 optimizer: {name: sgd, lr: 0.01}
 epochs: 5
 """
+SHARED = """
+data: {x: [1, 2], y: [[-1, 1], [2, 6]]}
+model: {type: linear, init: {weight: 0, bias: [0]}}
+loss: mse
+optimizer: {name: sgd, lr: 0.01}
+"""
 
 
 def test_dry_run_prints_the_points_and_writes_nothing(gdcli) -> None:
@@ -34,6 +40,31 @@ def test_surface_of_a_line_is_the_closed_form(gdcli) -> None:
     expected = [np.mean((w * x + b - y) ** 2) for w, b in zip(table["w"], table["b"], strict=True)]
     np.testing.assert_allclose(table["loss"], expected, rtol=2e-6)  # float32
     assert (only_folder(Path("runs")) / "sweep.png").is_file()
+
+
+def test_a_bias_that_two_outputs_share_is_one_parameter(gdcli) -> None:
+    """With weights 0 both outputs are b: the loss is the mean of (b − y)² over all targets, -1, 1, 2, 6."""
+    Path("shared.yaml").write_text(SHARED)
+    assert gdcli("sweep", "shared.yaml", "-p", "bias[0]=0,2", "--no-plot").code == 0
+    table = pd.read_csv(only_folder(Path("runs")) / "results.csv")
+    assert table.to_dict("list") == {"bias[0]": [0.0, 2.0], "loss": [(1 + 1 + 4 + 36) / 4, (9 + 1 + 0 + 16) / 4]}
+    answer = gdcli("sweep", "shared.yaml", "-p", "bias[0]=0,1", "-p", "bias[1]=0,1", "--no-plot")
+    assert (answer.code, answer.err.partition(". ")[2]) == (2, "Did you mean 'bias[0]'?\n")
+
+
+def test_a_comparison_with_a_closed_form_has_a_column_for_each_parameter_there_is(gdcli) -> None:
+    Path("shared.yaml").write_text(SHARED)
+    answer = gdcli("compare", "shared.yaml", "--optimizers", "sgd", "--closed-form", "--no-plot", "--json")
+    columns = [name for name in answer.json["rows"][0] if name.startswith(("weight[", "bias["))]
+    assert columns == ["weight[0,0]", "weight[1,0]", "bias[0]"]
+
+
+def test_a_shared_bias_alone_is_the_one_gradient_that_a_style_prints(gdcli) -> None:
+    """SGD with one row a step: dL/db of b = 0 is the sum over both outputs of 2 (0 − y)/2 = 1 − 2 = -1."""
+    Path("shared.yaml").write_text(SHARED)
+    words = ["model.freeze=[weight]", "print.style=autograd", "data.x=[1]", "data.y=[[-1, 2]]", "batch=stochastic"]
+    answer = gdcli("run", "shared.yaml", *words, "--no-plot")
+    assert (answer.code, answer.out.splitlines()[0]) == (0, "\t grad: 1.0 -1.0 2.0 -1.0")
 
 
 @pytest.mark.parametrize("spec", ["rosenbrock", "himmelblau"])

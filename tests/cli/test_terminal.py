@@ -44,7 +44,7 @@ def test_no_line_is_wider_than_the_terminal_and_ids_are_whole(records, columns: 
 
 BROAD = (
     ("compare", "optimizers_2x2", "epochs=3", "--no-plot"), ("show", "linear_manual"), ("catalog", "optimizer"),
-    ("cp",), ("check", "backprop_2x2"), ("diff", "linear_manual", "backprop_2x2"),
+    ("cp",), ("check", "backprop_2x2"), ("explain", "why_cross_entropy"), ("diff", "linear_manual", "backprop_2x2"),
     ("run", "linear_manual", "optimizer.learning_rate=1"), ("sweep", "linear_manual", "-p", "x=1"),
 )  # fmt: skip
 
@@ -54,7 +54,7 @@ BROAD = (
 def test_lines_break_between_words_on_a_terminal_and_nowhere_else(records, gdcli, words: tuple[str, ...]) -> None:
     text = shown(60, *words)
     assert not [line for line in text.splitlines() if len(line) > 60 and len(line.split()) > 2]
-    if words[0] not in ("compare", "check", "show"):  # times, and the end of long values, differ
+    if words[0] not in ("compare", "check", "explain"):  # a record has a name of its own, an import may be slow
         piped = gdcli(*words)
         assert text.split() == (piped.out + piped.err).split()
         assert any(len(line) > 60 for line in (piped.out + piped.err).splitlines())
@@ -69,13 +69,55 @@ def test_keys_that_do_not_fit_are_counted(records, gdcli) -> None:
     keys = [name for name in header if "." in name or name in ("epochs", "loss", "dtype", "seed")]
     kept = [key for key in keys if key in text.splitlines()[0].split()]
     assert kept
-    assert int(told[1]) + len(kept) == len(header) - 9  # the columns that are always there
+    always = text.splitlines()[0].replace("final loss", "loss").split()[: -len(kept)]
+    assert int(told[1]) + len(kept) + len(always) == len(header)
 
 
 @pytest.mark.slow
 def test_a_wide_terminal_has_the_descriptions(records) -> None:
     assert "Three ways to take a gradient step" in shown(160, "ls")
     assert "description" not in shown(100, "ls")
+    (line,) = [line for line in shown(160, "ls").splitlines() if " backprop_2x2 " in line]
+    said = "One step" + line.partition("One step")[2].rstrip()
+    assert said.endswith("…")
+    assert "One step of backpropagation through a 2-2-2 network".startswith(said[:-1])
+
+
+@pytest.fixture
+def many(gdcli) -> None:
+    """A comparison, a sweep, a grid and a run."""
+    assert gdcli("compare", "optimizers_2x2", "epochs=3", "--no-plot", "-q").code == 0
+    assert gdcli("sweep", "backprop_2x2", "-p", "lr=0.1,0.2", "--no-plot", "-q").code == 0
+    assert gdcli("sweep", "linear_sweep", "-p", "w=0:4.1:0.3", "--no-plot", "-q").code == 0
+    assert gdcli("run", "linear_manual", "--no-plot", "-q").code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_sweep_and_a_comparison_have_their_loss_on_a_narrow_terminal(many, gdcli, columns: int) -> None:
+    text = shown(columns, "ls")
+    found = gdcli("ls", "--json").json
+    assert {each["kind"] for each in found} == {"run", "sweep", "grid", "compare"}
+    for each in found:
+        (line,) = [line for line in text.splitlines() if line.startswith(each["id"])]
+        loss = each["final_loss"] if each["kind"] == "run" else each["best_loss"]
+        assert f"{loss:.6g}" in line.split()
+    told = " ".join(text.splitlines()[5:]).split()
+    assert " ".join(told).startswith("loss is the final one of a run, the best one of a sweep or comparison; ")
+    left = len(found[0]) - 1 - len(text.splitlines()[0].split())  # without the folder
+    assert " ".join(told).endswith(f"; {left} more columns: --csv prints all")
+    assert " more columns: --csv prints all" in shown(columns, "ls", "linear_manual")
+    assert "final loss" in shown(columns, "ls", "linear_manual")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [60, 160])
+@pytest.mark.parametrize("words", [("show", "optimizers_2x2"), ("diff", "optimizers_2x2", "linear_manual")])
+def test_no_value_is_cut_on_a_terminal_nor_in_a_pipe(many, gdcli, words: tuple[str, ...], columns: int) -> None:
+    whole = gdcli(*words).out
+    assert "…" not in whole
+    assert max(map(len, whole.splitlines())) > 160
+    assert shown(columns, *words).split() == whole.split()
 
 
 def test_records_are_found_by_their_tags(records, gdcli) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 import gdcli as package
+from gdcli.cli.application import app
 from gdcli.spec import bundled
 
 
@@ -17,6 +20,24 @@ def test_alone_it_prints_its_help(gdcli) -> None:
     assert (answer.code, answer.err) == (0, "")
     assert answer.out == gdcli("--help").out
     assert "sweep" in answer.out
+
+
+@pytest.mark.parametrize("columns", [60, 79, 80, 100])
+def test_no_word_of_any_help_is_cut_or_broken(gdcli, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    group: Any = typer.main.get_command(app())
+    texts = {"": [command.short_help for command in group.commands.values()]}
+    for name, command in group.commands.items():
+        texts[name] = [command.help, *(each.help for each in command.params if each.help)]
+        texts[name] += [
+            word for each in command.params for word in (*each.opts, *each.secondary_opts)[:1] if "-" in word
+        ]
+    for name, said in texts.items():
+        out = gdcli(name, "--help").out if name else gdcli("--help").out
+        assert "…" not in out
+        assert all(len(line) <= columns for line in out.splitlines())
+        words = {word for text in said for word in re.split(r"\s|(?<=[a-z])-(?=[a-z])", text)}
+        assert [word for word in words if word not in out] == []
 
 
 def test_help_and_version_in_every_way(gdcli) -> None:
@@ -47,7 +68,7 @@ def test_help_and_version_in_every_way(gdcli) -> None:
         ),
         (("run", "mlp", "learning_rate=0.1"), "unknown key 'learning_rate'. Did you mean 'optimizer.lr'?"),
         (("run", "mlp", "lr=0,01"), "gdcli sweep --param lr=0,01 runs each. A number has a point: lr=0.01"),
-        (("export", "last", "-o", "model.pt"), "the ending '.pt' is not that of a format: csv (.csv .txt), parquet"),
+        (("export", "last", "-o", "model.zip"), "the ending '.zip' is not that of a format: csv (.csv .txt), parquet"),
         (("export", "last", "-f", "parquet", "-o", "a.csv"), "the ending '.csv' is not that of parquet: csv (.csv"),
     ],
 )  # fmt: skip
@@ -134,9 +155,9 @@ def test_the_catalog_has_data_sets_and_layers(gdcli) -> None:
         rows, features = getattr(datasets, f"load_{name}")().data.shape
         assert f"{rows:,} rows, {features} features" in title
     assert len(found) == 5
-    assert "torch.nn.Conv2d" in gdcli("catalog", "layer").out
-    assert "torch.nn.Conv2d" in gdcli("catalog", "Conv2d").out
-    assert "torch.nn.Conv2d" not in gdcli("catalog").out
+    assert "Conv2d" in gdcli("catalog", "layer").out
+    assert "torch's class" in gdcli("catalog", "Conv2d").out
+    assert "Conv2d" not in gdcli("catalog").out
 
 
 def test_a_list_that_is_cut_says_so(gdcli) -> None:

@@ -67,16 +67,39 @@ WRONG = [
     ("", "b", "{0}:1:1: the file is empty"),
     ('a,b\n1,"2\n', "b", "{0}:2:1: unexpected end of data"),
     ("a,b\n1,1_0\n", "b", "{0}:2:3: b: must be a number (got '1_0')"),
+    ("a;b\n1;2\n", "b", "{0}:1:1: semicolons seem to part the columns: write commas, and numbers with decimal points"),
+    (
+        "a;b\n1,5;2\n",
+        None,
+        "{0}:1:1: semicolons seem to part the columns: write commas, and numbers with decimal points",
+    ),
+    ("a\tb\n1\t2\n", "b", "{0}:1:1: tabs seem to part the columns: write commas, and numbers with decimal points"),
+    ('a,b\n1,"2,5"\n', "b", "{0}:2:3: b: must be a number (got '2,5'). A decimal comma? Write a point"),
+    *(
+        (
+            "1,2\n3,4\n",
+            column,
+            "{0}:1:1: line 1 holds numbers, so that the file seems to have no names of columns. "
+            "Write a line of names above them",
+        )
+        for column in (None, "c2")
+    ),
 ]
 
 
 @pytest.mark.parametrize(("text", "column", "message"), WRONG)
-def test_what_is_wrong_has_its_place(tmp_path: Path, text: str, column: str, message: str) -> None:
+def test_what_is_wrong_has_its_place(tmp_path: Path, text: str, column: str | None, message: str) -> None:
     file = tmp_path / "w.csv"
     file.write_text(text)
     with pytest.raises(SpecError) as caught:
         read(str(file), column)
     assert str(caught.value) == message.format(file)
+
+
+def test_a_column_whose_name_is_a_number_is_taken_by_it(tmp_path: Path) -> None:
+    file = tmp_path / "years.csv"
+    file.write_text("2024,2025\n1,2\n3,4\n")
+    assert read(str(file), "2025").values == (2.0, 4.0)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

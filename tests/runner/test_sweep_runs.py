@@ -451,6 +451,34 @@ def test_the_paths_of_a_comparison(gdcli, drawn: list[plots.Trail]) -> None:
     assert [trail.label for trail in drawn] == ["sgd", "adam"]
 
 
+PLANE = """
+data: {x: [[1, 0], [0, 2], [3, 1]], y: [5, 3, 4]}
+model: {type: linear, init: {weight: [[1, -1]], bias: 0.5}}
+loss: mse
+optimizer: {name: sgd, lr: 0.05}
+epochs: 20
+dtype: float64
+"""
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_surface_that_a_path_leaves_says_how_far(gdcli, drawn: list[plots.Trail], frozen: bool) -> None:
+    """Its other parameter is at its start value: the loss there, at the path's end, is worked out by numpy."""
+    Path("plane.yaml").write_text(PLANE)
+    rest = ["model.freeze=[bias]"] if frozen else []
+    run = gdcli("run", "plane.yaml", *rest, "--json", "--no-plot", "-o", "r")
+    (w,) = run.json["parameters"]["weight"]
+    record = run.json["folder"]
+    surface = ("sweep", "plane.yaml", "-p", "weight[0,0]=0:4:1", "-p", "weight[0,1]=-2:2:1", "--trajectory", record)
+    answer = gdcli(*surface, "-o", "s")
+    assert drawn[0].points[-1].tolist() == w
+    output = np.array([[1, 0], [0, 2], [3, 1]]) @ w + 0.5
+    gap = np.mean((output - [5, 3, 4]) ** 2) - run.json["final_loss"]
+    told = f"parameters not on the axes stay at their start values: surface − true loss {gap:.3g} at the end\n"
+    assert (answer.code, told.replace("-", "−") in answer.err.replace("-", "−")) == (0, not frozen)
+    assert gdcli(*surface, "-q", "--no-plot", "-o", "s").err == ""
+
+
 @pytest.mark.parametrize("spec", ["backprop_2x2", "loss_mse", "himmelblau"])
 def test_a_path_of_another_model(gdcli, spec: str) -> None:
     expected = {"himmelblau": 0}.get(spec, 2)  # himmelblau has x and y too

@@ -24,7 +24,6 @@ from tests.hand_made import a_run, three
         ("bbcc0003", 2),
         ("line", 2),  # the newest of the experiment
         ("curve", 1),
-        ("cur", 1),
     ],
 )
 def test_what_a_word_means(tmp_path: Path, text: str, which: int) -> None:
@@ -47,6 +46,18 @@ def test_a_prefix_of_several_lists_them(tmp_path: Path, text: str) -> None:
     assert "curve/20260102-120000-bbbb0002" in str(caught.value)
     assert "line/20260103-120000-bbcc0003" in str(caught.value)
     assert ("line/20260101-120000-aaaa0001" in str(caught.value)) == (text == "2026")
+
+
+def test_a_name_is_given_whole(tmp_path: Path) -> None:
+    """A spec may be called as another's name begins: the record of the other is not its own."""
+    folder = a_run(tmp_path, "20260101-120000", name="line_2")
+    with pytest.raises(SpecError, match=r"there is no record 'line' in .*Did you mean 'line_2'"):
+        find("line", tmp_path)
+    for text in ("line_", "line~0", ""):
+        with pytest.raises(SpecError):
+            find(text, tmp_path)
+    own = a_run(tmp_path, "20250101-120000", name="line")
+    assert (find("line", tmp_path), find("line_2", tmp_path)) == (own, folder)
 
 
 def test_the_nearest_is_named(tmp_path: Path) -> None:
@@ -81,7 +92,8 @@ def test_hidden_folders_links_and_other_folders_are_no_records(tmp_path: Path) -
 
 def test_every_command_refuses_an_unknown_record_with_2(gdcli) -> None:
     three(Path("runs"))
-    for command in (["show"], ["rm", "--yes"], ["export"], ["ls"], ["diff", "last"]):
-        answer = gdcli(*command, "lime")
-        assert (answer.code, answer.out) == (2, "")
-        assert answer.err == "there is no record 'lime' in runs. Did you mean 'line'?\n"
+    for command in (["show"], ["rm", "--yes"], ["export"], ["ls"], ["diff", "last"], ["resume"], ["verify"]):
+        for word in ("lime", "lin"):
+            answer = gdcli(*command, word)
+            assert (answer.code, answer.out) == (2, "")
+            assert answer.err == f"there is no record '{word}' in runs. Did you mean 'line'?\n"

@@ -330,6 +330,18 @@ def test_a_csv_file_that_cannot_be_used_says_where(
     assert str(caught.value).isprintable()
 
 
+def test_of_many_missing_columns_all_are_told_and_the_first_are_compared(tmp_path: Path) -> None:
+    """Comparing takes a millisecond per column of the file: with 9,000 it would be an hour."""
+    wanted = [f"c_{k}" for k in range(9_000)]
+    path = csv_file(tmp_path, ",".join(name.replace("_", "") for name in [*wanted, "y"]) + "\n" + "1," * 9_000 + "2\n")
+    with pytest.raises(ArgumentError) as caught:
+        read_file(path, wanted, "why", classes=False)
+    errors = [caught.value, *caught.value.others]
+    assert [error.path for error in errors] == [*(("features", k) for k in range(9_000)), ("target",)]
+    assert [error.hint for error in errors[:5]] == [f"Did you mean 'c{k}'?" for k in range(5)]
+    assert {error.hint for error in errors[5:]} == {""}
+
+
 @pytest.mark.parametrize("label", ["1.5", "-1", "1e300"])
 def test_a_label_that_is_no_class_index_is_refused(tmp_path: Path, label: str) -> None:
     with pytest.raises(ArgumentError, match="row 2, column 'k': a class index") as caught:

@@ -19,6 +19,7 @@ from gdcli.engine.start_values import start_values
 from gdcli.errors import RunError
 from gdcli.spec.load import Loaded
 from gdcli.zoo.models import Stack
+from gdcli.zoo.origins import blamed
 
 __all__ = ["AUTOGRAD", "DIFFERENCES", "HAND", "Dtype", "Report", "check"]
 
@@ -34,6 +35,8 @@ def check(loaded: Loaded, dtypes: Sequence[Dtype] = ("float64", "float32"), tole
     try:
         return _checked(loaded, point, dtypes, tolerance)
     except (RuntimeError, ValueError, IndexError) as error:
+        if (of_plugin := blamed(error)) is not None:
+            raise of_plugin from None
         if not isinstance(loaded.architecture, Stack):  # else what torch's own layers say of this batch
             raise
         raise RunError(f"{loaded.spec.name}: torch refuses the step: {str(error).splitlines()[0]}") from error
@@ -55,7 +58,7 @@ def _checked(loaded: Loaded, point: Mapping[str, Tensor], dtypes: Sequence[Dtype
         for name, shape in model.shapes.items():
             ways = {way: gradient[name] for way, gradient in gradients.items()}
             found.append(row_of(dtype, name, shape, ways, slopes.get(name), noise[name], tolerances))
-    notes = (*_not_compared(loaded, exact, slopes), *_left_out(found))
+    notes = (*_not_compared(loaded, exact, slopes), *_left_out(found), *_rounded(loaded, dtypes))
     return Report(loaded.spec.name, exact.samples, tuple(found), tolerances, notes)
 
 
@@ -83,3 +86,9 @@ def _left_out(found: Sequence[Row]) -> Iterator[str]:
             yield f"too small beside the loss's rounding for differences to judge, in {dtype}: {count:,}"
     if kinks := sum(each.kinks for each in found if each.dtype == found[0].dtype):
         yield f"at a kink of the loss, as relu has one at 0, where it has no derivative: {kinks:,}"
+
+
+def _rounded(loaded: Loaded, dtypes: Sequence[Dtype]) -> Iterator[str]:
+    """Say where start values of float32 are taken for float64 too."""
+    if "float64" in dtypes and loaded.spec.settings.dtype == "float32" and loaded.spec.model.name != "identity":
+        yield "the start values are those of a run, of the spec's dtype, float32, in float64 too"

@@ -6,8 +6,9 @@ them as text, Markdown or LaTeX. All arithmetic is Python's own on float64, in t
 
 from __future__ import annotations
 
-from gdcli.commands.explain.formats import only, render
+from gdcli.commands.explain.formats import WIDTH, only, render
+from gdcli.commands.explain.point import trained_before
 from gdcli.commands.explain.tree import Explanation, Quantity
 from gdcli.commands.explain.worked import explain, quantities
 
-__all__ = ["Explanation", "Quantity", "explain", "only", "quantities", "render"]
+__all__ = ["WIDTH", "Explanation", "Quantity", "explain", "only", "quantities", "render", "trained_before"]

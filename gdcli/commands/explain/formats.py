@@ -14,16 +14,20 @@ from gdcli.commands.explain.tree import Explanation, Group, Quantity
 from gdcli.report.tables import aligned
 
 WIDTH = 100
-"""Columns of a line of text, wherever its parts are shorter."""
+"""Columns of a line of text, wherever its parts are shorter and a terminal has them."""
+
+NARROWEST = 40
 
 Format = Literal["text", "markdown", "latex"]
 
 Line = list[list[str]]  # the terms of a sum, each in factors
 
 
-def render(explanation: Explanation, form: Format = "text") -> str:
-    """Return the explanation in a format, ending in a newline."""
-    return {"text": _text, "markdown": _markdown, "latex": _latex}[form](explanation)
+def render(explanation: Explanation, form: Format = "text", width: int = WIDTH) -> str:
+    """Return the explanation in a format, ending in a newline; lines of text have so many columns, at most `WIDTH`."""
+    if form == "text":
+        return _text(explanation, max(NARROWEST, min(WIDTH, width)))
+    return {"markdown": _markdown, "latex": _latex}[form](explanation)
 
 
 def only(quantities: Iterable[Quantity], form: Format = "text") -> str:
@@ -54,45 +58,50 @@ def _joined(side: Line) -> str:
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
-def _text(explanation: Explanation) -> str:
-    lines = [explanation.title, "=" * len(explanation.title)]
+def _text(explanation: Explanation, most: int) -> str:
+    lines = [explanation.title, "=" * min(len(explanation.title), most)]
     if explanation.description:
         lines += [explanation.description]
     for section in explanation.sections:
         lines += ["", section.title, "-" * len(section.title)]
         for k, group in enumerate(section.groups):
-            lines += ([""] if k else []) + _text_group(group)
+            lines += ([""] if k else []) + _text_group(group, most)
     return "\n".join(lines) + "\n"
 
 
-def _text_group(group: Group) -> list[str]:
+def _text_group(group: Group, most: int) -> list[str]:
     lines = [f"{group.title}:"] if group.title else []
-    lines += [line for note in group.notes for line in textwrap.wrap(note, WIDTH)]
+    lines += [line for note in group.notes for line in _lines(note, most)]
     if group.table is not None:
         lines += aligned(group.table.header, group.table.rows).splitlines()
     width = max((len(one.name.text) for one in group.quantities), default=0)
-    blocks = [_text_quantity(one, min(width, 24)) for one in group.quantities]
+    blocks = [_text_quantity(one, min(width, 24), most) for one in group.quantities]
     for k, block in enumerate(blocks):
         apart = k > 0 and max(len(block), len(blocks[k - 1])) > 2
         lines += ([""] if apart else []) + block
     return lines
 
 
-def _text_quantity(quantity: Quantity, width: int) -> list[str]:
+def _text_quantity(quantity: Quantity, width: int, most: int) -> list[str]:
     name = quantity.name.text.ljust(width)
     note = f"   ({quantity.note})" if quantity.note else ""
     found = [terms(*side) for side in _sides(quantity)]
     line = f"{name} = " + " = ".join(map(_joined, found)) + note
-    if len(line) <= WIDTH:
+    if len(line) <= most:
         return [line]
     margin, lines = " " * (len(name) + 1), list[str]()
     for k, side in enumerate(found):
         head = f"{name} = " if not k else f"{margin}= "
-        wrapped = _wrapped(side, WIDTH - len(margin))
+        wrapped = _wrapped(side, most - len(margin))
         lines += [head + wrapped[0], *(margin + rest for rest in wrapped[1:])]
-    if len(lines[-1]) + len(note) <= WIDTH:
+    if len(lines[-1]) + len(note) <= most:
         return [*lines[:-1], lines[-1] + note]
-    return lines + [f"{margin}  {part}" for part in textwrap.wrap(note.strip(), WIDTH - len(margin) - 2)]
+    return lines + [f"{margin}  {part}" for part in _lines(note.strip(), most - len(margin) - 2)]
+
+
+def _lines(sentence: str, width: int) -> list[str]:
+    """Break a sentence between its words."""
+    return textwrap.wrap(sentence, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _wrapped(side: Line, width: int) -> list[str]:

@@ -103,11 +103,12 @@ _OTHER_THAN_MEAN: dict[str, Callable[[Expression, Expression], Expression]] = {
     "half_sse": lambda terms, n: HALF * terms,
 }
 
-TITLES = dict.fromkeys(("mse", "half_mse", "sse", "half_sse"), "MSE Loss") | {
+TITLES = {
+    "mse": "MSE Loss", "half_mse": "Half MSE Loss", "sse": "SSE Loss", "half_sse": "Half SSE Loss",
     "mae": "MAE Loss", "smooth_l1": "Smooth L1 Loss", "huber": "Huber Loss", "bce": "BCE Loss",
     "bce_with_logits": "BCE Loss", "cross_entropy": "Cross-Entropy Loss", "nll": "NLL Loss", "kl_div": "KL Loss",
 }  # fmt: skip
-"""What ``--only loss`` prints before the value."""
+"""What ``--only loss`` prints before the value; half the sum of two squares is their mean, and is called so."""
 
 
 def worked_loss(
@@ -140,7 +141,8 @@ def _elementwise(name: str, arguments: Mapping[str, Any], names: Names, outputs:
             slopes[b, j] = _slope(names, b, j, *slope)
     notes = ", ".join(dict.fromkeys(filter(None, cases))) if len(terms) <= 4 else ""
     whole = _OTHER_THAN_MEAN[name](total(terms), count) if name in _OTHER_THAN_MEAN else total(terms) / count
-    return WorkedLoss((), _loss(name, whole, notes), slopes)
+    called = "mse" if name == "half_sse" and count.value == 2 else name
+    return WorkedLoss((), _loss(called, whole, notes), slopes)
 
 
 def _loss(name: str, formula: Expression, note: str = "") -> Quantity:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import cached_property
 from functools import partial as bound
 from itertools import chain
@@ -15,7 +17,7 @@ from gdcli.commands.explain import losses, updates
 from gdcli.commands.explain.activations import ELEMENTWISE, LAYERWISE
 from gdcli.commands.explain.network import Pass, Thunk, WorkedScalar
 from gdcli.commands.explain.objective import WorkedFunction
-from gdcli.commands.explain.point import EvaluationPoint, point_of
+from gdcli.commands.explain.point import EvaluationPoint, point_of, trained_before
 from gdcli.commands.explain.shaping import clip_of
 from gdcli.commands.explain.tree import Explanation, ExplanationSection, Group, Quantity, WorkedTable, partial, quantity
 from gdcli.errors import Problem, SpecError, nearest
@@ -28,6 +30,8 @@ MAX_SCALARS = 200
 """Parameters up to which a whole explanation is written."""
 MAX_LINES = 2_000
 """Parameters or neurons, times rows, up to which it is."""
+MAX_ROWS = 20
+"""Rows of a batch that are listed where another one is asked for."""
 MAX_PRODUCTS = 10**6
 """Multiply-adds of one forward pass up to which single quantities are worked out."""
 
@@ -40,8 +44,10 @@ def explain(loaded: Loaded, step: int = 1) -> Explanation:
     _possible(loaded)
     _readable(loaded)
     point = point_of(loaded, step)
-    sections = tuple(subject_of(loaded, point).sections())
-    return Explanation(_heading(loaded, point), loaded.spec.settings.description or "", sections)
+    given, *sections = subject_of(loaded, point).sections()
+    if note := trained_before(loaded, step):
+        given = replace(given, groups=(Group(notes=(note,)), *given.groups))
+    return Explanation(_heading(loaded, point), loaded.spec.settings.description or "", (given, *sections))
 
 
 def quantities(loaded: Loaded, names: Sequence[str], step: int = 1) -> list[Quantity]:
@@ -70,12 +76,28 @@ def _told(found: Quantity, parameter: str) -> Quantity:
     return replace(found, title=f"{found.key} ({parameter} is frozen)", note=f"{parameter} is frozen")
 
 
+_ROW = re.compile(r"\[(\d+)\]")
+
+
 def _hint(name: str, known: Mapping[str, Thunk], frozen: Mapping[str, str]) -> str:
     """Return why there is no such name, and the nearest; of a value that each row has, the one of the first row."""
+    there = f"there is no '{name}' here"
     if parameter := frozen.get(name.removeprefix("new_")):
-        return f"there is no '{name}' here: {parameter} is frozen"
-    of_rows = next((one for one in known if one.startswith(f"{name}[")), "")
-    return f"there is no '{name}' here. " + (f"Each row has its own: '{of_rows}'" if of_rows else nearest(name, known))
+        return f"{there}: {parameter} is frozen"
+    named: dict[str, list[str]] = {}  # of every row, by the name without
+    for one in known:
+        named.setdefault(_ROW.sub("", one), []).append(one)
+    bare = _ROW.sub("", name)
+    found = named.get(bare) or named.get(re.sub(r"h(?=\d+$)", "h1_", bare))  # of several hidden layers the first
+    if found is None:
+        near = get_close_matches(bare, named, n=1)
+        firsts = [each[0] for each in named.values()]
+        return f"{there}. " + (f"Did you mean '{named[near[0]][0]}'?" if near else nearest(name, firsts))
+    rows = [number[1] for one in found if (number := _ROW.search(one))]
+    if not rows or bare == name:
+        return f"{there}. " + (f"Each row has its own: '{found[0]}'" if rows else f"Did you mean '{found[0]}'?")
+    listed = ", ".join(rows[:MAX_ROWS]) + (", ..." if len(rows) > MAX_ROWS else "")
+    return f"{there}. Did you mean '{found[0]}'? The batch has the rows {listed}"
 
 
 def subject_of(loaded: Loaded, point: EvaluationPoint) -> Network | WorkedFunction:
@@ -87,6 +109,8 @@ def _possible(loaded: Loaded) -> None:
     model, spec = loaded.architecture, loaded.spec
     if isinstance(model, Stack):
         what = "a sequential model's own layers cannot be written out by hand"
+        if model.own is not None:
+            what = f"the plugin's module {model.own.name} cannot be written out by hand"
         raise SpecError(spec.problem(("model",), what, "Explain takes linear, mlp, identity and objective"))
     if isinstance(model, Chain):
         products = _rows(loaded) * sum(layer.inputs * layer.outputs for layer in model.layers)
@@ -125,7 +149,7 @@ def _rows(loaded: Loaded) -> int:
 def _readable(loaded: Loaded) -> None:
     model = loaded.architecture
     assert not isinstance(model, Stack)
-    scalars, rows = sum(map(prod, model.shapes.values())), _rows(loaded)
+    scalars, rows = sum(map(prod, (loaded.shapes or {}).values())), _rows(loaded)
     named = "Name what you want to see: --only loss,dw1"
     if scalars > MAX_SCALARS:
         what = f"the model has {scalars:,} parameters, more than the {MAX_SCALARS} of a readable text"

@@ -154,15 +154,18 @@ KINDS = {
 }
 
 
-def plot(words: Sequence[str], options: PlotOptions, path: Path) -> None:
-    """Draw a picture of records and specs, with overrides for these, into a file."""
-    from gdcli.commands.plot.runs import sources
+def plot(words: Sequence[str], options: PlotOptions, path: Path) -> list[str]:
+    """Draw a picture of records and specs, with overrides for these, into a file; return what is to be told."""
+    from gdcli.commands.plot.runs import left_out, sources
     from gdcli.storage import files
 
     forms: dict[str, Form] = {".svg": "svg", ".pdf": "pdf"}
     form = forms.get(path.suffix.lower(), "png")  # for a GIF too, whose frames are pixels
     kind = KINDS[options.kind]
-    files.replace(path, kind.draw(sources(words, options.kind) if kind.of_runs else (), options, form))
+    picture = kind.draw(sources(words, options.kind) if kind.of_runs else (), options, form)
+    path.parent.mkdir(parents=True, exist_ok=True)  # `target` has refused one that is not there but by a slash
+    files.replace(path, picture)
+    return left_out(words)
 
 
 def chosen(kind: str | None, words: Sequence[str]) -> str:
@@ -174,14 +177,20 @@ def chosen(kind: str | None, words: Sequence[str]) -> str:
     return kind or "curves"
 
 
-def target(output: Path | None, options: PlotOptions, *, force: bool) -> Path:
-    """Return the file to write. Raises SpecError for an ending that is no format, or a file that is there."""
+def target(output: str | None, options: PlotOptions, *, force: bool) -> Path:
+    """Return the file to write, KIND.png in a folder that ends in a slash.
+
+    Raises SpecError for an ending that is no format, or a file that is there.
+    """
+    from gdcli.storage.files import in_folder, is_folder
+
     forms = ("gif",) if options.animate else FORMS
-    path = output or Path(f"{options.kind}.{forms[0]}")
+    name = f"{options.kind}.{forms[0]}"
+    path = Path(name) if output is None else in_folder(output, name)
     if path.suffix[1:].lower() not in forms:
         raise SpecError(f"--output takes a file that ends in .{', .'.join(forms)} (got '{path}')")
     if path.is_dir() or (path.exists() and not force):
         raise SpecError(f"{path} is there already. {'It is a folder' if path.is_dir() else '--force overwrites it'}")
-    if not path.parent.is_dir():
+    if not path.parent.is_dir() and not is_folder(output or ""):
         raise SpecError(f"there is no folder '{path.parent}'")
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +18,10 @@ from gdcli.spec.load import Loaded
 from gdcli.spec.overrides import is_override
 from gdcli.storage.csv_reader import NumberColumns
 from gdcli.storage.files import json_file, lenient
+from gdcli.storage.find import folders_in
 from gdcli.storage.gradient_file import CSV, PARQUET, ParquetColumns, gradients_of
-from gdcli.storage.record import number
+from gdcli.storage.record import MANY, STAMP, is_record, number, read
+from gdcli.storage.recorded_plugins import require_plugins
 
 Floats = NDArray[np.float64]
 
@@ -49,19 +52,39 @@ def sources(words: Sequence[str], kind: str) -> list[CurveSource]:
     return _labelled(found)
 
 
+def left_out(words: Sequence[str]) -> list[str]:
+    """Say of each word that is a folder of records how many of them are no runs: sweeps and comparisons."""
+    folders = [folder for folder in map(Path, map(specs.record_or_spec, words)) if folder.is_dir()]
+    found = [(folder, _of_many(folder)) for folder in dict.fromkeys(folders)]
+    return [f"{text} in {folder} left out: name one to draw its runs" for folder, text in found if text]
+
+
+def _of_many(folder: Path) -> str:
+    """Count the sweeps and comparisons among the records in a folder."""
+    kinds = [read(each).kind for each in folders_in(folder) if is_record(each)]
+    counts = Counter("comparison" if kind == "compare" else "sweep" for kind in kinds if kind in MANY)
+    return " and ".join(f"{count:,} {kind}{'s' * (count > 1)}" for kind, count in sorted(counts.items()))
+
+
 def _records(folder: Path) -> list[CurveSource]:
-    """Return the run of a folder, or those below the folder of a sweep or a comparison."""
+    """Return the run of a folder, or those below the folder of a sweep, a comparison or an experiment."""
     if (folder / "steps.csv").is_file():
         return [_record(folder, folder.absolute().parent.name)]
     below = sorted(path.parent for path in folder.glob("*/steps.csv"))
     if not below:
-        raise SpecError(f"{folder}: no steps.csv in this folder, nor in one below it")
-    return [_record(path, path.name.partition("-")[2] or path.name) for path in below]
+        hint = f". Name one of its records: {text}" if (text := _of_many(folder)) else ""
+        raise SpecError(f"{folder}: no steps.csv in this folder, nor in one below it{hint}")
+    # a run of a sweep has its label in its name, one of an experiment the name of that
+    return [
+        _record(path, folder.absolute().name if STAMP.fullmatch(path.name) else path.name.partition("-")[2])
+        for path in below
+    ]
 
 
 def _record(folder: Path, label: str) -> CurveSource:
     if not (folder / "config.yaml").is_file():
         raise SpecError(f"{folder}: no config.yaml in this folder")
+    require_plugins(folder)
     loaded = specs.loaded(str(folder / "config.yaml"), [], "plot", trained=False)
     return CurveSource(label or loaded.spec.name, loaded, folder)
 

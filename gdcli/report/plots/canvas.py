@@ -137,7 +137,7 @@ def finish(axes: Axes, legend: str, *, lift: float = 0, beside: float = 0, headi
 
     figure = axes.get_figure(root=True)
     assert figure is not None
-    top = 1.02 + lift / (axes.get_position().height * HEIGHT)
+    rise = lift / (axes.get_position().height * HEIGHT)
     handles = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
     curves = [np.asarray(line.get_ydata(), np.float64) for line in axes.lines if line.get_marker() != "x"]
     if not any(np.isfinite(curve).any() for curve in curves) and not axes.patches:
@@ -147,11 +147,16 @@ def finish(axes: Axes, legend: str, *, lift: float = 0, beside: float = 0, headi
             "best": {"loc": "best"},
             "outside": {
                 "loc": "upper left",
-                "bbox_to_anchor": (1.01 + beside / (axes.get_position().width * WIDTH), top),
+                "bbox_to_anchor": (1.01 + beside / (axes.get_position().width * WIDTH), 1.02 + rise),
                 "frameon": False,
                 "labelspacing": 0.12,
             },
-            "above": {"loc": "lower left", "bbox_to_anchor": (-0.01, 0.99), "frameon": False, "ncols": len(handles)},
+            "above": {
+                "loc": "lower left",
+                "bbox_to_anchor": (-0.01, 0.99 + rise),
+                "frameon": False,
+                "ncols": len(handles),
+            },
         }
         patterned = any(line.get_linestyle() not in ("-", "None") for line in axes.lines)
         look: dict[str, Any] = {"fontsize": TEXT, "handlelength": HANDLE if patterned else 2.0, "borderaxespad": 0.3}

@@ -10,11 +10,11 @@ import numpy as np
 
 from .canvas import Picture, new_figure
 from .look import GREY, HEIGHT, SMALL, WIDTH
-from .text import TEXT, Array, fit, number
+from .text import TEXT, Array, fit, number, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
 LABELLED = 12  # edges up to which each has its numbers
@@ -49,25 +49,29 @@ class Neuron:
 def network(layers: Sequence[DrawnLayer], neurons: Sequence[Sequence[Neuron]], title: str) -> Figure:
     """The net from left to right; numbers on each edge where there is room, else one net each for both numbers."""
     if sum(layer.weight.size for layer in layers) <= LABELLED and max(map(len, neurons)) <= 4:
-        figure = new_figure(title)
-        axes = _plane(figure, (10, 6, WIDTH - 116, HEIGHT - 36))
-        shades = _draw_net(axes, neurons, [layer.weight for layer in layers], RADIUS)
+        figure, weights = new_figure(title), [layer.weight for layer in layers]
+        shades = _shades(weights)
+        right = max(84.0, _bar_width(shades) + TEXT + 12)
+        axes = _plane(figure, (10, 6, WIDTH - 32 - right, HEIGHT - 36))
+        _draw_net(axes, neurons, weights, RADIUS, shades)
         _write_edges(axes, neurons, layers)
         if _readable(figure, axes):
-            _bar(figure, shades, WIDTH - 84, 40, HEIGHT - 110, "line: weight, ∂: dL/dw")
+            _bar(figure, shades, WIDTH - right, 40, HEIGHT - 110, "line: weight, ∂: dL/dw")
             return figure
     return _two_nets_figure(layers, neurons, title)
 
 
 def _two_nets_figure(layers: Sequence[DrawnLayer], neurons: Sequence[Sequence[Neuron]], title: str) -> Figure:
     figure, half = new_figure(title), (WIDTH - 20) / 2
-    room = min((HEIGHT - 74) / max(map(len, neurons)), (half - 96) / len(neurons))
-    for k, what in enumerate(("weights", "gradients dL/dw")):
-        axes = _plane(figure, (10 + k * half, 6, half - 72, HEIGHT - 58))
+    both = [layer.weight for layer in layers], [layer.gradient for layer in layers]
+    right = max(66.0, *(_bar_width(_shades(values)) + 6 for values in both))
+    room = min((HEIGHT - 74) / max(map(len, neurons)), (half - 30 - right) / len(neurons))
+    for k, (what, values) in enumerate(zip(("weights", "gradients dL/dw"), both, strict=True)):
+        axes = _plane(figure, (10 + k * half, 6, half - 6 - right, HEIGHT - 58))
         axes.set_title(what, fontsize=TEXT + 1, pad=2)
-        values = [layer.weight if k == 0 else layer.gradient for layer in layers]
-        shades = _draw_net(axes, neurons, values, min(14.0, room / 2 - 1))
-        _bar(figure, shades, 10 + k * half + half - 66, 40, HEIGHT - 110)
+        shades = _shades(values)
+        _draw_net(axes, neurons, values, min(14.0, room / 2 - 1), shades)
+        _bar(figure, shades, 10 + (k + 1) * half - right, 40, HEIGHT - 110)
     return figure
 
 
@@ -100,15 +104,20 @@ def _places(axes: Axes, neurons: Sequence[Sequence[Neuron]], radius: float) -> l
     return found
 
 
-def _draw_net(axes: Axes, neurons: Sequence[Sequence[Neuron]], values: Sequence[Array], radius: float) -> Any:
-    """Lines by their value, then the circles; the scale of the colours."""
+def _shades(values: Sequence[Array]) -> ScalarMappable:
+    """The scale of the colours of values."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap, Normalize
 
     largest = max([float(np.abs(part[np.isfinite(part)]).max(initial=0.0)) for part in values]) or 1.0
-    scale: Colormap = LinearSegmentedColormap.from_list("signed", _SIGNED)
-    shades = ScalarMappable(Normalize(-largest, largest), scale)
-    places = _places(axes, neurons, radius)
+    return ScalarMappable(Normalize(-largest, largest), LinearSegmentedColormap.from_list("signed", _SIGNED))
+
+
+def _draw_net(
+    axes: Axes, neurons: Sequence[Sequence[Neuron]], values: Sequence[Array], radius: float, shades: ScalarMappable
+) -> None:
+    """Lines by their value, then the circles."""
+    largest, scale, places = shades.get_clim()[1], shades.cmap, _places(axes, neurons, radius)
     for before, after, part in zip(places, places[1:], values, strict=False):
         for (j, i), value in np.ndenumerate(part):
             wide = LEAST + (MOST - LEAST) * min(1.0, abs(value) / largest) if np.isfinite(value) else LEAST
@@ -118,7 +127,6 @@ def _draw_net(axes: Axes, neurons: Sequence[Sequence[Neuron]], values: Sequence[
     for layer, spots in zip(neurons, places, strict=True):
         for neuron, spot in zip(layer, spots, strict=True):
             _draw_neuron(axes, neuron, spot, radius)
-    return shades
 
 
 def _draw_neuron(axes: Axes, neuron: Neuron, spot: Array, radius: float) -> None:
@@ -151,17 +159,28 @@ def _write_edges(axes: Axes, neurons: Sequence[Sequence[Neuron]], layers: Sequen
 
 
 def _write_biases(axes: Axes, spots: Array, bias: Array, gradient: Array) -> None:
-    """Each neuron's bias below its circle; one that the layer shares, below the lowest."""
+    """Each neuron's bias below its circle, within the axes; one that the layer shares, below the lowest."""
     shown: dict[str, Any] = {"fontsize": SMALL, "ha": "center", "va": "top", "linespacing": 1.05, "zorder": 4}
     shared = len(bias) == 1 and len(spots) > 1
     for spot, value, slope in zip(spots[-1:] if shared else spots, bias, gradient, strict=True):
-        text = f"bias {number(value)}{' (shared)' if shared else ''}\n∂ {number(slope, 3)}"
-        axes.text(spot[0], spot[1] - RADIUS - 3, text, color="#333333", **shown)
+        first = f"bias {number(value)}{' (shared)' if shared else ''}"
+        most = axes.get_xlim()[1] + 10 - width_of(first, SMALL) / 2  # half of the gap before the bar
+        text = f"{first}\n∂ {number(slope, 3)}"
+        axes.text(min(spot[0], most), spot[1] - RADIUS - 3, text, color="#333333", **shown)
 
 
-def _bar(figure: Figure, shades: Any, left: float, bottom: float, high: float, label: str = "") -> None:
+def _bar_width(shades: ScalarMappable) -> float:
+    """How far the bar of a scale reaches with its numbers, in points."""
+    return 12 + 7 + max(width_of(text, TEXT) for text in _ticks(shades).values())
+
+
+def _ticks(shades: ScalarMappable) -> dict[float, str]:
+    top = shades.get_clim()[1]
+    return {top * k: number(top * k, 3) for k in (-1.0, -0.5, 0.0, 0.5, 1.0)}
+
+
+def _bar(figure: Figure, shades: ScalarMappable, left: float, bottom: float, high: float, label: str = "") -> None:
     """The scale of the colours, in points from the lower left corner."""
     bar = figure.colorbar(shades, cax=figure.add_axes((left / WIDTH, bottom / HEIGHT, 12 / WIDTH, high / HEIGHT)))
-    low, top = shades.norm.vmin, shades.norm.vmax
-    bar.set_ticks([low, low / 2, 0.0, top / 2, top], labels=[number(top * k, 3) for k in (-1, -0.5, 0, 0.5, 1)])
+    bar.set_ticks([*_ticks(shades)], labels=[*_ticks(shades).values()])
     bar.set_label(label, fontsize=TEXT, color=GREY)

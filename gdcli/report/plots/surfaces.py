@@ -39,9 +39,13 @@ class Plane:
 
 @Picture
 def surface(
-    names: tuple[str, str], x: Array, y: Array, loss: Array, title: str, loss_label: str, trails: Sequence[Trail] = ()
-) -> Figure:
-    """The loss [len(y), len(x)] over two parameters as a heat map with contours, its minimum marked."""
+    names: tuple[str, str], x: Array, y: Array, loss: Array, title: str, loss_label: str, trails: Sequence[Trail] = (),
+    note: str = "",
+) -> Figure:  # fmt: skip
+    """The loss [len(y), len(x)] over two parameters as a heat map with contours, its minimum marked.
+
+    A note on the paths has a row of its own above.
+    """
     from matplotlib import colormaps
 
     grid, legend = _grid(x, y, loss), entries(trails)
@@ -51,15 +55,20 @@ def surface(
         text = f"minimum {number(grid.best[2])} at {fit(names[0], TEXT, most)} = {number(grid.best[0])}, "
         text += f"{fit(names[1], TEXT, most)} = {number(grid.best[1])}{edge}"
     key = width_of(MARKS + GONE, TEXT) if trails else 0.0  # at the right, above the minimum where both have no room
-    rows = 1 + (bool(trails) and 40 + width_of(text, TEXT) + key > 0.7 * WIDTH + BAR)
-    axes = new_axes(title, *names, above=NOTE * rows + legend.height, right=BAR)
+    below = bool(trails) and 40 + width_of(text, TEXT) + key > 0.7 * WIDTH + BAR
+    rows = 1 + below + bool(note)
+    tip = _beyond_top(grid)
+    above = NOTE * rows + legend.height + tip
+    axes = new_axes(title, *names, above=above, right=BAR)
     beyond = _draw_grid(axes, grid, loss_label, colormaps["viridis"], "white")
     if grid.best:
-        axes.plot(*grid.best[:2], label=fit(text, TEXT, axes.get_position().width * WIDTH + beyond - 30), **STAR)
+        label = fit(text, TEXT, axes.get_position().width * WIDTH + beyond - 30)
+        axes.plot(*grid.best[:2], label=label, **(_UNDER_ENDS if trails else STAR))
     if trails:
-        said = draw_trails(axes, trails, legend, NOTE * rows + legend.height)
-        write_note(axes, said, lift=4 + NOTE * (rows - 1), beyond=beyond)
-    return finish(axes, "above")
+        said = draw_trails(axes, trails, legend, above)
+        write_note(axes, said, lift=4 + NOTE * below + tip, beyond=beyond)
+        write_note(axes, note, lift=4 + NOTE * (rows - 1) + tip, beyond=beyond)
+    return finish(axes, "above", lift=tip)
 
 
 @Picture
@@ -69,21 +78,24 @@ def plane(shown: Plane, title: str, loss_label: str) -> Figure:
 
     grid, legend = _grid(shown.x, shown.y, shown.loss), entries(shown.trails)
     rows = 2 if shown.note and grid.at_edge else 1  # one has no room for both
-    axes = new_axes(title, *shown.names, above=NOTE * rows + legend.height, right=BAR)
+    tip = _beyond_top(grid)
+    above = NOTE * rows + legend.height + tip
+    axes = new_axes(title, *shown.names, above=above, right=BAR)
     pale = LinearSegmentedColormap.from_list("pale", ["#ffffff", "#b4bac2"])  # low is light, and no colour of a path
     beyond = _draw_grid(axes, grid, loss_label, pale, "#8c939c")
-    said = [shown.note, draw_trails(axes, shown.trails, legend, NOTE * rows + legend.height)]
+    said = [shown.note, draw_trails(axes, shown.trails, legend, above)]
     if grid.best:
         axes.plot(*grid.best[:2], **_MINIMUM)
         where = " of the grid" if not shown.note else ""  # beside a note there is no room for more
         said.append(f"☆ lowest{AT_EDGE if grid.at_edge else where}")
     if rows == 2:
-        write_note(axes, said.pop(0), lift=4 + NOTE, beyond=beyond)
-    write_note(axes, " · ".join(filter(None, said)), beyond=beyond)
+        write_note(axes, said.pop(0), lift=4 + NOTE + tip, beyond=beyond)
+    write_note(axes, " · ".join(filter(None, said)), lift=4 + tip, beyond=beyond)
     return finish(axes, "above")
 
 
-_MINIMUM: dict[str, Any] = STAR | {"color": "white", "markeredgecolor": "black", "zorder": 3.5}
+_UNDER_ENDS: dict[str, Any] = STAR | {"markersize": 19, "zorder": 3.3}  # of a path: a circle in it leaves its points
+_MINIMUM: dict[str, Any] = _UNDER_ENDS | {"color": "white", "markeredgecolor": "black"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +122,15 @@ def _grid(x: Array, y: Array, loss: Array) -> _Grid:
     edge = at_edge(np.stack([mesh.ravel() for mesh in np.meshgrid(x, y)], axis=1), z.ravel())
     keep = spread(len(y), CELLS, int(row)), spread(len(x), CELLS, int(column))
     return _Grid(x[keep[1]], y[keep[0]], np.ma.masked_invalid(z[np.ix_(*keep)]), logs, best, edge)
+
+
+def _beyond_top(grid: _Grid) -> float:
+    """How far the star at the least loss reaches above the axes, in points; they are 200 high or less."""
+    if grid.best is None:
+        return 0.0
+    low, *_, top = _edges(grid.y, grid.logs[1])
+    place = np.log if grid.logs[1] else np.asarray
+    return max(0.0, 10 - 200 * float((place(top) - place(grid.best[1])) / (place(top) - place(low))))
 
 
 def _draw_grid(axes: Axes, grid: _Grid, loss_label: str, shades: Colormap, ink: str) -> float:

@@ -38,6 +38,27 @@ def test_the_document_s_numbers_by_hand() -> None:
     assert text == (GOLDEN / "backprop_2x2_by_hand.txt").read_text()
 
 
+@pytest.mark.parametrize(
+    ("y", "loss", "line"),
+    [
+        ("[3, 0, 4]", "mse", "MSE Loss: 8.333333333333334"),
+        ("[3, 0, 4]", "half_mse", "Half MSE Loss: 4.166666666666667"),
+        ("[3, 0, 4]", "sse", "SSE Loss: 25.0"),
+        ("[3, 0, 4]", "half_sse", "Half SSE Loss: 12.5"),
+        ("[3, 4]", "half_sse", "MSE Loss: 12.5"),  # of two errors it is their mean, as the document calls it
+        ("[3, 4]", "half_mse", "Half MSE Loss: 6.25"),
+        ("[3]", "half_sse", "Half SSE Loss: 4.5"),
+        ("[3, 4]", "mae", "MAE Loss: 3.5"),
+    ],
+)
+def test_a_loss_is_called_what_it_is(tmp_path: Path, y: str, loss: str, line: str) -> None:
+    """Outputs 0, so that the errors are the targets: of 3, 0 and 4 the squares have the sum 25."""
+    x, spec = [1] * len(y.split(",")), tmp_path / "loss.yaml"
+    model = "{type: linear, init: {'*': 0}}"
+    spec.write_text(f"data: {{x: {x}, y: {y}}}\nmodel: {model}\nloss: {loss}\noptimizer: sgd\n")
+    assert run(str(spec), "--only", "loss") == f"{line}\n"
+
+
 def test_a_derivative_is_chain_then_symbols_then_numbers_then_value() -> None:
     lines = render(explain(bundled_of("backprop_2x2"))).splitlines()
     first = lines.index("dL/dw5 = dL/do1 · do1/dnet_o1 · dnet_o1/dw5")
@@ -52,6 +73,16 @@ def test_a_derivative_is_chain_then_symbols_then_numbers_then_value() -> None:
 def test_lines_of_text_are_short(name: str) -> None:
     for line in render(explain(bundled_of(name))).splitlines():
         assert len(line) <= WIDTH or " = " not in line, line
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+@pytest.mark.parametrize("name", READABLE)
+def test_a_narrow_text_has_the_same_words_and_breaks_no_number(name: str, width: int) -> None:
+    found = explain(bundled_of(name))
+    text = render(found, width=width)
+    assert text.replace("=", " ").split() == render(found).replace("=", " ").split()
+    for line in text.splitlines():
+        assert len(line) <= width or " = " not in line or width == 40, line
 
 
 @pytest.mark.parametrize("name", READABLE)

@@ -143,6 +143,35 @@ def test_a_large_net_is_refused_whole_and_explained_by_name() -> None:
         quantities(loaded, ["o1"])
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("h1_1[3]", "Did you mean 'h1_1[5]'? The batch has the rows 5, 6, 7, 8"),
+        ("h2_1[56]", "Did you mean 'h2_1[5]'? The batch has the rows 5, 6, 7, 8"),
+        ("h1[6]", "Did you mean 'h1_1[5]'? The batch has the rows 5, 6, 7, 8"),
+        ("dh2", "Each row has its own: 'dh1_2[5]'"),
+        ("net_h1", "Each row has its own: 'net_h1_1[5]'"),
+        ("h1_9", "Did you mean 'h1_3[5]'?"),
+        ("b1[5]", "Did you mean 'b1'?"),
+    ],
+)
+def test_a_row_is_that_of_the_data_and_another_is_told_by_the_same_name(name: str, hint: str) -> None:
+    """The second batch of four, in the order of the data, has rows 5 to 8."""
+    from gdcli.errors import SpecError
+
+    x = np.random.default_rng(1).normal(size=(12, 2)).round(2)
+    batch = {"mode": "mini-batch", "size": 4, "shuffle": False}
+    loaded = loaded_of({
+        "data": {"x": x.tolist(), "y": [1] * 12}, "loss": "mse", "optimizer": {"name": "sgd", "lr": 0}, "batch": batch,
+        "model": {"type": "mlp", "layers": [2, 3, 2, 1], "activation": "tanh", "init": {"*": 1}}, "dtype": "float64",
+    })  # fmt: skip
+    (found,) = quantities(loaded, ["h1_2[6]"], step=2)
+    assert found.value == pytest.approx(np.tanh(x[5].sum() + 1), rel=1e-14)
+    with pytest.raises(SpecError) as caught:
+        quantities(loaded, [name], step=2)
+    assert str(caught.value) == f"--only: there is no '{name}' here. {hint}"
+
+
 def test_a_later_step_has_the_engines_rows_parameters_and_gradient() -> None:
     from itertools import chain, islice
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from gdcli.commands.explain import explain
+from gdcli.commands.explain import explain, quantities, render
 from gdcli.commands.explain.expression import text
 from gdcli.commands.explain.point import point_of
 from gdcli.commands.explain.updates import RULES, updated
@@ -94,3 +94,13 @@ def test_a_step_that_the_run_has_not_is_refused(step: int) -> None:
 
     with pytest.raises(SpecError, match="from 1 to 12"):
         explain(loaded_of(spec(SETTINGS[0])), step)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_later_step_says_in_which_dtype_the_ones_before_were_trained(dtype: str) -> None:
+    loaded = loaded_of(spec(SETTINGS[0]) | {"dtype": dtype})
+    after, before = quantities(loaded, ["new_w1"], 1)[0].value, quantities(loaded, ["w1"], 2)[0].value
+    assert before == (torch.tensor(after, dtype=getattr(torch, dtype)).item())
+    assert (before == after) == (dtype == "float64")
+    assert f"trained in {dtype}, the spec's dtype" in render(explain(loaded, 2))
+    assert "dtype" not in render(explain(loaded, 1))

@@ -219,6 +219,7 @@ def test_axes_take_most_of_the_picture_with_any_trails(count: int) -> None:
     for figure in (
         plots.plane.figure(Plane(("weight[0,0]", "bias[0]"), X, Y, VALLEY, ways), "t", "loss (cross_entropy)"),
         plots.surface.figure(("weight[0,0]", "bias[0]"), X, Y, VALLEY, "t", "loss (cross_entropy)", ways),
+        plots.surface.figure(("w" * 40, "b" * 40), X, Y, VALLEY, "t", "loss (mse)", ways, "note " * bool(count) * 40),
     ):
         canvas.render(figure)
         assert figure.axes[0].get_position().width >= 0.7
@@ -226,6 +227,7 @@ def test_axes_take_most_of_the_picture_with_any_trails(count: int) -> None:
         boxes = [text.get_window_extent() for text in figure.axes[0].texts]
         shown = figure.axes[0].get_legend()
         boxes += [shown.get_window_extent()] if shown else []
+        boxes += [each.get_window_extent() for each in figure.legends]
         assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
 
 
