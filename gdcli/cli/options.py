@@ -63,9 +63,9 @@ class ManyRuns:
     jobs: JobsOption = 1
     cluster: ClusterOption = None
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False
-    keep_models: Annotated[
-        bool, typer.Option("--keep-models", help="Write the models of all runs into one models.safetensors.")
-    ] = False
+    keep_models: Annotated[bool, typer.Option("--keep-models", help="Write the models of all runs into one file.")] = (
+        False
+    )
     output: OutputOption = Path("runs")
     seed: SeedOption = None
     device: DeviceOption = None
