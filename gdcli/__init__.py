@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gdcli.errors import GdcliError, MachineError, PluginError, RunError, SpecError
     from gdcli.zoo.registering import activation, data, loss, metric, model, optimizer
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "Comparison",

@@ -80,6 +80,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     >>> nearest("adm", ["sgd", "adam"])
     "Did you mean 'adam'?"
+    >>> nearest("Relu", ["ReLU", "RReLU"])
+    "Did you mean 'ReLU'?"
     >>> nearest("qqq", ["sgd", "adam"])
     'Known: adam, sgd'
     >>> nearest("a[1]", ["a[0]", "b[1]"])
@@ -87,8 +89,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """
     names: Sequence[str] = sorted(set(known))
     entries = [each for each in names if "[" in each and each.partition("[")[0] == name.partition("[")[0]]
-    close = get_close_matches(name, entries, n=1, cutoff=0.0) or get_close_matches(name, names, n=1, cutoff=0.6)
-    close = close or get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    in_small = {known.lower(): known for known in reversed(names)}
+    close = get_close_matches(name, entries, n=1, cutoff=0.0)
+    if not close and name.lower() not in in_small:
+        close = get_close_matches(name, names, n=1, cutoff=0.6)
+    close = close or [in_small[each] for each in get_close_matches(name.lower(), in_small, n=1, cutoff=0.6)]
     if close:
         return f"Did you mean '{close[0]}'?"
     more = f" and {len(names) - MAX_KNOWN:,} more" if len(names) > MAX_KNOWN else ""

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.int64]
+LAYER_COLUMNS = ("weight_norm", "gradient_norm", "update_ratio", "gradient_zeros")
+"""‖w‖ and ‖g‖ before a step, ‖Δw‖ / ‖w‖ of its update, and the share of zeros in g, of each trained parameter."""
 Status = Literal["finished", "stopped", "diverged", "interrupted", "failed"]
 
 
@@ -69,10 +71,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class StepBlock:
-    """K optimizer steps as columns. Steps, epochs and batches count from 1; row 0 is an evaluation without update.
-
-    A column that no one asked for is None.
-    """
+    """K optimizer steps as columns, None where no one asked; counts begin at 1, row 0 is an evaluation, no update."""
 
     step: Integers  # [K]
     epoch: Integers  # [K]
@@ -89,6 +88,7 @@ class StepBlock:
     sample: tuple[Floats, Floats] | None = None  # x [K, D] and y [K, O] of batches of one row, as the spec has them
     output: tuple[Floats, ...] | None = None  # K arrays [B, O] in the run's dtype, before the update
     parameters: Floats | None = None  # [K, P + frozen] all scalars in the model's order, after the update
+    layers: Floats | None = None  # [K, N, 4] of each trained parameter, see LAYER_COLUMNS
     evaluated: tuple[Integers, Floats] | None = None  # positions of epochs' last steps [E], and after them [E, M]
     diverged: bool = False  # whether the last of these steps was not finite, and so has no update
 
@@ -136,6 +136,7 @@ class Block:
     sample: tuple[Floats, Floats] | None = None  # x [K, D] and y [K, O]: the same rows for all runs
     output: tuple[Floats, ...] | None = None  # K arrays [R, B, O]
     parameters: Floats | None = None  # [K, R, P + frozen]
+    layers: Floats | None = None  # [K, R, N, 4]
     evaluated: tuple[Integers, Floats] | None = None  # positions of epochs' last steps [E], and after them [E, M, R]
     diverged: NDArray[np.bool_] | None = None  # [R] runs whose last step here was not finite
 
@@ -166,6 +167,7 @@ class Block:
             sample=None if self.sample is None else (self.sample[0][:count], self.sample[1][:count]),
             output=None if self.output is None else tuple(output[run] for output in self.output[:count]),
             parameters=part(self.parameters),
+            layers=part(self.layers),
             evaluated=self._evaluated(run, count),
             diverged=self.diverged is not None and bool(self.diverged[run]),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,10 @@ from gdcli.spec.scalars import shown
 from gdcli.storage.find import find
 
 TableArgument = Annotated[
-    str, typer.Argument(metavar="FILE", help="A CSV with the columns of the training data, in any order.")
+    str,
+    typer.Argument(
+        metavar="FILE", help="A table with the columns of the training data, in any order: CSV, TSV, Parquet, NPZ, IDX."
+    ),
 ]
 
 
@@ -24,7 +28,11 @@ def predict(
     ctx: typer.Context,
     run: RunArgument,
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A CSV with the features' columns; - reads standard input.")
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="A table with the features' columns: CSV, TSV, Parquet, NPZ, IDX; - reads a CSV from standard input.",
+        ),
     ],
     to: Annotated[
         Path | None, typer.Option("--to", "-o", metavar="PATH", help="A CSV file. Default: standard output.")
@@ -64,6 +72,10 @@ def evaluate(
     ctx: typer.Context,
     run: RunArgument,
     file: TableArgument,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", metavar="PATH", help="An IDX file of labels, where FILE is one of images."),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the records.")] = Path("runs"),
     json: options.JsonOption = False,
     plugin: options.PluginOption = None,
@@ -79,7 +91,9 @@ def evaluate(
     console = Console(ctx.obj, json=json)
     if file == "-":
         raise SpecError("evaluate takes a file; predict reads standard input too")
-    with opened(Path(file), sys.stdin.buffer) as stream:
-        found = commands.evaluate(find(run, output), stream, shown(file, 200), console.frontend())
+    with ExitStack() as stack:
+        stream = stack.enter_context(opened(Path(file), sys.stdin.buffer))
+        beside = None if labels is None else stack.enter_context(opened(labels, sys.stdin.buffer))
+        found = commands.evaluate(find(run, output), stream, shown(file, 200), console.frontend(), beside)
     console.report(found.json() if json else found.text())
     return 0

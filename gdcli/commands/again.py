@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gdcli import __version__
+from gdcli.commands import older_records
 from gdcli.commands.compare import compare
 from gdcli.commands.context import Context, Ended, ExecutionOptions, Frontend, shown_path
 from gdcli.commands.run import run
@@ -21,7 +22,7 @@ from gdcli.spec.bundled import Source
 from gdcli.spec.document import MAX_BYTES
 from gdcli.spec.scalars import shown
 from gdcli.spec.world import command_for, counted
-from gdcli.storage import config_reader, files, models
+from gdcli.storage import config_reader, gradient_file, models
 from gdcli.storage import request as requests
 from gdcli.storage.files import existing, json_file, json_text, lines_of, required
 from gdcli.storage.find import folders_in
@@ -148,7 +149,8 @@ def machine_differences(recorded: Mapping[str, Any]) -> list[str]:
 # --- beside the record ------------------------------------------------------------------------------------------------
 
 SAME = (
-    "log.txt", "steps.csv", "gradients.csv", "epochs.csv", "results.csv", "tuning.csv", "summary.json", "config.yaml",
+    "log.txt", "steps.csv", gradient_file.CSV, gradient_file.PARQUET, "parameters.csv", "layers.csv", "epochs.csv",
+    "results.csv", "tuning.csv", "summary.json", "config.yaml",
     models.PREPROCESSING, models.NAME, models.BEST, models.ALL,
 )  # fmt: skip
 """Files whose bytes are promised. Times stand in timing.json, the machine in environment.json."""
@@ -186,6 +188,7 @@ class Verification:
     folder: Path
     differences: Sequence[Difference]
     machine: Sequence[str]
+    changes: Sequence[str] = ()  # since the version of the record, that explain the differences
 
     def text(self) -> str:
         """Return it for people."""
@@ -194,6 +197,7 @@ class Verification:
         lines = [shown(str(difference), limit=500) for difference in self.differences[:SHOWN]]
         if len(self.differences) > SHOWN:
             lines.append(f"and {len(self.differences) - SHOWN:,} more files")
+        lines += [f"changed since 0.1: {change}" for change in self.changes]
         lines.append("the machine: " + ("; ".join(self.machine) or "the same versions and processor"))
         return "".join(f"{line}\n" for line in lines)
 
@@ -202,6 +206,7 @@ class Verification:
         names = ("run", "file", "where", "recorded", "again")
         listed = [{name: getattr(found, name) for name in names} for found in self.differences]
         found = {"folder": str(self.folder), "identical": not listed, "differences": listed}
+        found |= {"changes": list(self.changes)} if self.changes else {}
         return json_text({**found, "machine": list(self.machine)})
 
 
@@ -229,10 +234,15 @@ def verify(
             if _interrupted(folder, request, again, frontend, arguments, group):
                 return None
             (new,) = (path for name in again.iterdir() for path in name.iterdir())
-            _as_before(folder, new)
+            changes: list[str] = []
+            if is_older := older_records.is_of_0_1(folder):
+                older_records.leave_out_newer(folder, new)
             found = differences(folder, new, by_time=_ended_by_time(folder))
+            if is_older and found:
+                text = source_of(folder, request).text
+                changes = older_records.changes({each.file for each in found}, request, text, status)
             machine = machine_differences(json_file(folder / "environment.json") or {})
-            return Verification(folder, found, machine)
+            return Verification(folder, found, machine, changes)
 
 
 def _interrupted(
@@ -249,7 +259,7 @@ def _interrupted(
     context = Context(
         source_of(folder, request), silent, into,
         cores=None if request.command == "run" else _cores_of(folder),
-        recorded=None if by_time else request,  # with more it is another config.yaml
+        recorded=None if by_time or older_records.is_of_0_1(folder) else request,  # else another config.yaml
         arguments=arguments, group=group,
     )  # fmt: skip
     try:
@@ -289,15 +299,6 @@ def _cores_of(folder: Path) -> int | None:
     return max((threads for threads in found if type(threads) is int), default=None)
 
 
-def _as_before(recorded: Path, again: Path) -> None:
-    """Take from what was done again what the runs of 0.1 have not: their models, and the digests in their summaries."""
-    for folder in ("", *(path.name for path in folders_in(recorded))):
-        before, now = (json_file(root / folder / "summary.json") or {} for root in (recorded, again))
-        if "sha256" in now and "sha256" not in before and not (recorded / folder / models.NAME).exists():
-            (again / folder / models.NAME).unlink(missing_ok=True)
-            files.replace(again / folder / "summary.json", json_text({k: v for k, v in now.items() if k != "sha256"}))
-
-
 def differences(recorded: Path, again: Path, *, by_time: bool = False) -> list[Difference]:
     """Return the first difference of each file, those of the earliest steps first; none where all bytes are equal.
 
@@ -325,6 +326,11 @@ def _of_file(recorded: Path, again: Path, run: str, by_time: bool) -> Difference
     if recorded.suffix == ".safetensors":
         found = models.first_difference(recorded, again)
         return None if found is None else Difference(run, name, *found)
+    if recorded.suffix == ".parquet":
+        if models.digest(recorded) == models.digest(again):
+            return None
+        lines = (gradient_file.lines_of_csv(gradient_file.ParquetColumns(path)) for path in (recorded, again))
+        return _of_table(run, name, *lines) or Difference(run, name, "its bytes", "others", "others")
     with existing(recorded) as ours, existing(again) as theirs:
         difference = _of_lines(run, name, _text(ours), _in_words(_text(theirs), by_time))
         if difference is not None and name.endswith(".csv"):

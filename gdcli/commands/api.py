@@ -27,8 +27,9 @@ from gdcli.errors import DamagedError, MachineError, SpecError
 from gdcli.records import Floats, Parameter, Result, StepBlock
 from gdcli.spec.bundled import find
 from gdcli.storage import config_reader, models, record
-from gdcli.storage.csv_reader import MixedColumns, NumberColumns
+from gdcli.storage.csv_reader import MixedColumns
 from gdcli.storage.find import find as find_record
+from gdcli.storage.gradient_file import gradients_of
 from gdcli.storage.recorded_plugins import require_plugins
 from gdcli.storage.request import CompareRequest, RunRequest, SweepRequest, recorded
 
@@ -326,10 +327,10 @@ def _split(rows: Floats64, parameters: Sequence[Parameter]) -> dict[str, Floats6
 
 
 def _recorded_gradients(folder: Path) -> dict[str, Floats64]:
-    """Return gradients.csv by parameter: ``weight[0,1]`` is the place of a number in its parameter."""
-    if not (folder / "gradients.csv").is_file():
+    """Return the table of gradients by parameter: ``weight[0,1]`` is the place of a number in its parameter."""
+    columns = gradients_of(folder)
+    if columns is None:
         return {}
-    columns = NumberColumns(folder / "gradients.csv")
     numbers = columns.numbers()[:, 1:]
     shapes: dict[str, tuple[int, ...]] = {}
     for column in columns.header[1:]:  # the last index of each is the largest

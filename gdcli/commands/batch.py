@@ -114,7 +114,8 @@ def _run(work: BatchRun, interrupt: Interrupt, callbacks: BatchCallbacks, *, plo
     summary = {"status": status, "runs": len(work.results), **batch.counts(work.results), **work.summary()}
     if left_out := batch.models_left_out(work.plan):
         summary["models"] = left_out
-        callbacks.note(f"models: {left_out}; --keep-models writes one file of all")
+        where = f"{models.ALL} has all" if work.plan.capture.models else "--keep-models writes one file of all"
+        callbacks.note(f"models: {left_out}; {where}")
     if work.plan.capture.models and not interrupt.requested:
         summary["sha256"] = {models.ALL: models.digest(work.folder / models.ALL)}
     batch.end_batch(work.folder, timing, summary)

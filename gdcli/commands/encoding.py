@@ -8,9 +8,10 @@ import numpy as np
 import orjson
 
 from gdcli.errors import DamagedError
+from gdcli.storage.column_chunks import ColumnChunk
 from gdcli.storage.models import ModelSides
 from gdcli.storage.table_stream import TableChunk
-from gdcli.zoo.columns import is_missing, not_a_number, numbers_of, words_of
+from gdcli.zoo.columns import is_missing
 from gdcli.zoo.naming import ArgumentError
 from gdcli.zoo.preprocessing import Feature, Preprocessing
 from gdcli.zoo.table import Floats, Indices, brief
@@ -32,33 +33,33 @@ class ColumnEncoding:
         names = [(each.name,) if each.categories is not None else each.columns for each in self.fitted.features]
         return tuple(name for several in names for name in several)
 
-    def encode(self, chunk: TableChunk) -> Floats:
+    def encode(self, chunk: TableChunk | ColumnChunk) -> Floats:
         """Return rows [n, D] as the model takes them.
 
         Raises ArgumentError for a cell that cannot be used, with its line and column.
         """
         columns = {
-            feature.name: words_of(chunk.cells[feature.name])
+            feature.name: chunk.words(feature.name)
             if feature.categories is not None
-            else np.stack([_numbers(chunk, name) for name in feature.columns], axis=1)
+            else np.stack([chunk.numbers(name) for name in feature.columns], axis=1)
             for feature in self.fitted.features
         }
         return self.fitted.encode(columns, chunk.where)
 
-    def encode_targets(self, chunk: TableChunk) -> Floats | Indices:
+    def encode_targets(self, chunk: TableChunk | ColumnChunk) -> Floats | Indices:
         """Return targets as the model learns them: class indices [n], or numbers [n, k].
 
         Raises ArgumentError as :meth:`encode` does, and for a class that the model has not.
         """
         classes = self.fitted.classes
-        columns = {name: words_of(chunk.cells[name]) if classes else _numbers(chunk, name) for name in self.targets}
+        columns = {name: chunk.words(name) if classes else chunk.numbers(name) for name in self.targets}
         for name, column in columns.items():
             if (missing := is_missing(column)).any():
                 raise _at(chunk, name, int(missing.argmax()), "the cell is missing")
         y = targets_of(columns, self.targets, self.kind, maps=False, classes=classes, where=chunk.where).y
         if y.ndim == 1 and y.max() >= self.count:
             (name,), row = self.targets, int(y.argmax())
-            what = f"{brief(chunk.cells[name][row])} is none of the {self.count} classes of the model"
+            what = f"'{y[row]}' is none of the {self.count} classes of the model"
             raise _at(chunk, name, row, what)
         return self.fitted.target_scaled(y)
 
@@ -86,12 +87,5 @@ def encoding_of(sides: ModelSides, kind: str, preprocessing: bytes | None, where
     return ColumnEncoding(fitted, sides.targets, sides.classes, kind)
 
 
-def _numbers(chunk: TableChunk, name: str) -> Floats:
-    found, bad = numbers_of(chunk.cells[name], chunk.decimal)
-    if bad is not None:
-        raise _at(chunk, name, bad, not_a_number(chunk.cells[name][bad], chunk.decimal))
-    return found
-
-
-def _at(chunk: TableChunk, name: str, row: int, what: str) -> ArgumentError:
+def _at(chunk: TableChunk | ColumnChunk, name: str, row: int, what: str) -> ArgumentError:
     return ArgumentError((), f"{chunk.where(row)}, column {brief(name)}: {what}")

@@ -9,11 +9,10 @@ from typing import IO, Any
 import numpy as np
 
 from gdcli.commands.context import Frontend
-from gdcli.commands.trained import TrainedRecord, format_of, told_of, trained_record
+from gdcli.commands.trained import TrainedRecord, chunks_of, told_of, trained_record
 from gdcli.errors import SpecError
 from gdcli.spec.metrics import metrics_on
 from gdcli.storage.files import json_text
-from gdcli.storage.table_stream import chunks
 from gdcli.zoo.table import Floats, Table
 
 MAX_NUMBERS = 2**29
@@ -39,11 +38,14 @@ class EvaluationReport:
         return json_text({"rows": self.rows, "loss": self.loss, "metrics": self.metrics})
 
 
-def evaluate(folder: Path, stream: IO[bytes], name: str, frontend: Frontend) -> EvaluationReport:
+def evaluate(
+    folder: Path, stream: IO[bytes], name: str, frontend: Frontend, labels: IO[bytes] | None = None
+) -> EvaluationReport:
     """Return loss and metrics of a record's model on all rows of a table with the columns of the training data.
 
-    They are worked out in one pass over all rows, as those of the validation rows are in training. Raises SpecError for
-    a table, or a record, that cannot be used, DamagedError for a record whose files were changed.
+    ``labels`` is an IDX file beside one of images. They are worked out in one pass over all rows, as those of the
+    validation rows are in training. Raises SpecError for a table, or a record, that cannot be used, DamagedError for a
+    record whose files were changed.
     """
     record = trained_record(folder, frontend)
     if record.spec.loss is None:
@@ -55,7 +57,7 @@ def evaluate(folder: Path, stream: IO[bytes], name: str, frontend: Frontend) -> 
     from gdcli.engine.prediction import dtype_of
 
     torch.set_num_threads(record.threads)
-    table, model = table_of(record, stream, name), record.model(frontend.warning)
+    table, model = table_of(record, stream, name, labels), record.model(frontend.warning)
     loss = record.spec.loss.name
     ((x, y),) = as_tensors([table], loss, dtype_of(record.spec), model.device, record.row_shape)
     output = model.kernel.forward(x)
@@ -68,16 +70,14 @@ def evaluate(folder: Path, stream: IO[bytes], name: str, frontend: Frontend) -> 
     return EvaluationReport(len(table.x), value, found)
 
 
-def table_of(record: TrainedRecord, stream: IO[bytes], name: str) -> Table:
+def table_of(record: TrainedRecord, stream: IO[bytes], name: str, labels: IO[bytes] | None = None) -> Table:
     """Return all rows of a table with their targets. Raises SpecError."""
-    from gdcli.engine.prediction import CHUNK
-
     encoding, sides = record.encoding, record.sides
     wanted = list(dict.fromkeys((*encoding.columns, *encoding.targets)))
     xs: list[Floats] = []
     ys: list[Any] = []
     count = 0
-    for chunk in chunks(stream, name, wanted, CHUNK, format_of(record)):
+    for chunk in chunks_of(record, stream, name, wanted, labels):
         with told_of(name):
             xs.append(encoding.encode(chunk))
             ys.append(encoding.encode_targets(chunk))

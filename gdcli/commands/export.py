@@ -17,6 +17,7 @@ from gdcli.storage.csv_reader import MixedColumns, NumberColumns
 from gdcli.storage.csv_writer import cell, csv_rows
 from gdcli.storage.files import is_folder, naming, replace
 from gdcli.storage.find import run_number, runs_of
+from gdcli.storage.gradient_file import gradients_of
 from gdcli.storage.record import Record, read
 
 COUNTS = ("run", "step", "epoch", "batch")
@@ -85,8 +86,7 @@ class _Steps:
 
     def __init__(self, folder: Path) -> None:
         self._steps = NumberColumns(folder / "steps.csv")
-        recorded = os.path.lexists(folder / "gradients.csv")
-        self._gradients = NumberColumns(folder / "gradients.csv") if recorded else None
+        self._gradients = gradients_of(folder)
         names = self._gradients.header[1:] if self._gradients is not None else []
         self.columns = (*self._steps.header, *(f"gradient.{name}" for name in names))
         self._missing = b"," * len(names)

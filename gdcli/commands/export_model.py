@@ -28,9 +28,10 @@ def state_dict(folder: Path, frontend: Frontend) -> bytes:
 
 
 def onnx_graph(record: Path, frontend: Frontend) -> bytes:
-    """Return the model as an ONNX graph from ``x`` [rows, D], prepared as its preprocessing.json says, to ``output``.
+    """Return the model as an ONNX graph from ``x``, rows of ``data.shape`` or [rows, D], to ``output``.
 
-    Raises MachineError without the extra, and what :func:`gdcli.commands.trained.trained_record` raises.
+    Its rows are prepared as preprocessing.json says. Raises MachineError without the extra, and what
+    :func:`gdcli.commands.trained.trained_record` raises.
     """
     found = trained_record(record, frontend)
     import torch
@@ -39,7 +40,7 @@ def onnx_graph(record: Path, frontend: Frontend) -> bytes:
     from gdcli.engine.prediction import dtype_of
 
     module = module_of(found.spec, found.architecture, found.arrays)
-    rows = torch.zeros((2, len(found.sides.features)), dtype=dtype_of(found.spec))
+    rows = torch.zeros((2, *found.row_shape), dtype=dtype_of(found.spec))
     try:
         import onnx  # type: ignore[import-not-found]  # noqa: F401  an extra
 

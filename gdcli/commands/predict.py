@@ -11,12 +11,11 @@ import numpy as np
 
 from gdcli.commands.context import Frontend
 from gdcli.commands.encoding import ColumnEncoding
-from gdcli.commands.trained import format_of, told_of, trained_record
+from gdcli.commands.trained import chunks_of, told_of, trained_record
 from gdcli.errors import SpecError
 from gdcli.records import Floats
 from gdcli.spec.sections import RunSpec
 from gdcli.storage.csv_writer import csv_rows
-from gdcli.storage.table_stream import chunks
 from gdcli.zoo.losses import SCORES, TARGETS
 
 
@@ -29,13 +28,11 @@ def predict(folder: Path, stream: IO[bytes], name: str, frontend: Frontend) -> I
     record = trained_record(folder, frontend)
     import torch
 
-    from gdcli.engine.prediction import CHUNK
-
     torch.set_num_threads(record.threads)
     model, encoding = record.model(frontend.warning), record.encoding
     form = PredictionForm.of(record.spec, encoding)
     header_is_told = False  # with the first rows: not before a table that is refused
-    for chunk in chunks(stream, name, encoding.columns, CHUNK, format_of(record)):
+    for chunk in chunks_of(record, stream, name, encoding.columns):
         with told_of(name):
             x = encoding.encode(chunk)
         output = model.predict(x)

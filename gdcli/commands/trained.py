@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from gdcli.commands.context import Frontend, shown_path
 from gdcli.commands.encoding import ColumnEncoding, encoding_of
@@ -17,10 +17,12 @@ from gdcli.spec.models import layer_problems
 from gdcli.spec.sections import RunSpec
 from gdcli.storage import models
 from gdcli.storage import request as requests
+from gdcli.storage.column_chunks import ColumnChunk, column_chunks
 from gdcli.storage.files import required
 from gdcli.storage.models import ModelSides
 from gdcli.storage.record import is_linked, read
 from gdcli.storage.recorded_plugins import require_plugins
+from gdcli.storage.table_stream import TableChunk, chunks
 from gdcli.zoo.csv_dialect import CsvFormat
 from gdcli.zoo.losses import TARGETS
 from gdcli.zoo.models import MODELS, Architecture, Chain, Sizes, Stack
@@ -148,7 +150,18 @@ def told_of(name: str) -> Iterator[None]:
         raise SpecError(f"{name}: {error.message}{f'. {error.hint}' if error.hint else ''}") from None
 
 
-def format_of(record: TrainedRecord) -> CsvFormat:
-    """Return what the spec says of how tables like the training data are written."""
+def chunks_of(
+    record: TrainedRecord, stream: IO[bytes], name: str, wanted: Sequence[str], labels: IO[bytes] | None = None
+) -> Iterator[TableChunk | ColumnChunk]:
+    """Yield the wanted columns of a table like the training data, as many rows at a time as are evaluated at once.
+
+    ``labels`` is an IDX file beside one of images. Raises SpecError for a file that is no such table.
+    """
+    from gdcli.engine.prediction import CHUNK
+
     given = record.spec.data.arguments if record.spec.data is not None else {}
-    return CsvFormat(given.get("header"), given.get("separator"), given.get("decimal"))
+    form = CsvFormat(given.get("header"), given.get("separator"), given.get("decimal"))
+    found = column_chunks(stream, name, wanted, CHUNK, labels)
+    if found is None and labels is not None:
+        raise SpecError(f"{name}: is no IDX file of images, to which the labels could belong")
+    return chunks(stream, name, wanted, CHUNK, form) if found is None else found

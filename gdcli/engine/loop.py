@@ -90,7 +90,7 @@ class Loop:
         interrupt: Interrupt | None = None,
     ) -> None:
         columns = frozenset(columns)
-        self.problem, self.columns, self.interrupt = problem, columns - {"epochs"}, interrupt or Interrupt()
+        self.problem, self.columns, self.interrupt = problem, columns - {"epochs", "layers"}, interrupt or Interrupt()
         self.theta, self.runs = problem.theta, problem.runs
         self.spec = problem.loaded.spec
         self.stop, self.per_epoch = self.spec.stop, problem.batches.per_epoch
@@ -103,7 +103,7 @@ class Loop:
         self.ends = EpochEnds(problem, rows="epochs" in columns, full_loss=self.per_epoch_loss)
         self.stops = bool(self.stop.model_dump(exclude_defaults=True)) or self.schedules.follow_loss
         keep = "values" if "gradients" in columns else keep or keep_of(problem)
-        self.log = GradientLog(problem, keep)
+        self.log = GradientLog(problem, keep, layers="layers" in columns)
         numbers = self.log.width + (self.theta.values.shape[1] if "parameters" in columns else 0)  # a step and run
         most = BLOCK_SCALARS // (len(self.theta.values) * max(numbers, 1))
         self.capacity = max(1, min(MAX_BLOCK_STEPS, most, self.all_steps))
@@ -257,7 +257,7 @@ class Loop:
         """
         made = len(rows.steps)
         count = np.minimum(count, made)
-        kept = self.log.columns(made)
+        kept, layers = self.log.columns(made), self.log.layers(made)
         losses = self.problem.kernel.losses(rows.losses)[:, : self.runs].cpu().numpy().astype(np.float64)
         finite = np.isfinite(losses)  # [K, R]
         if not self.log.are_finite(made):  # as a rule they are, and that is all there is to see
@@ -278,7 +278,7 @@ class Loop:
             self.state.interrupted(self.t)
         ended = ~self.state.open | (self.t >= self.all_steps)
         norms = None if self.log.kind == "largest" else block.norms
-        return replace(block, count=count, ended=ended, norms=norms, diverged=diverged)
+        return replace(block, count=count, ended=ended, norms=norms, layers=layers, diverged=diverged)
 
     def mend_norms(
         self, norms: Floats, rows: GrowingBlock, first: int, counted: NDArray[np.bool_], restore: Callable[[], None]

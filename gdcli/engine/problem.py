@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from gdcli.records import Floats, Parameter
 from gdcli.spec.load import Loaded
 from gdcli.spec.models import match
 from gdcli.spec.sections import RunSpec
+from gdcli.spec.sizes import too_many_recorded
 from gdcli.zoo.expressions import ExpressionError, Name
 from gdcli.zoo.losses import TARGETS, Loss
 from gdcli.zoo.models import Chain, Objective, chain_of
@@ -162,6 +164,8 @@ def _build(members: Sequence[Loaded], name: str, group: ProcessGroup | None = No
     innermost = name in ("elementwise", "objective")
     padded = _padded(members, innermost) if is_fleet else list(members)
     theta, module = _theta(padded, dtype, device, innermost=innermost)
+    if first.bounded and (found := list(too_many_recorded(spec, sum(prod(slot.shape) for slot in theta.slots)))):
+        raise SpecError(found)
     module = None if is_fleet else module
     kernel = _kernel(name, first, theta, loss, module)
     if loss is not None and spec.batch.accumulate > 1 and spec.settings.epochs:

@@ -18,21 +18,22 @@ from gdcli.engine.problem import TrainingProblem
 from gdcli.errors import DamagedError, MachineError
 from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Prediction, Start, State, StepBlock
 from gdcli.report.styles import STYLES
-from gdcli.runner import kept_files, run_picture
+from gdcli.runner import kept_files, run_picture, step_files
 from gdcli.runner.epoch_rows import FILE, EpochRows
 from gdcli.runner.failures import failure_of, written
 from gdcli.runner.shared_checkpoints import SharedCheckpoints
+from gdcli.runner.step_files import StepFile
 from gdcli.spec.metrics import chosen_by
 from gdcli.spec.sections import RunSpec
-from gdcli.storage import csv_reader
+from gdcli.storage import csv_reader, gradient_file
 from gdcli.storage.checkpoints import Checkpoints, Logs
-from gdcli.storage.csv_writer import STEPS_HEADER, cell, float_rows, step_rows
+from gdcli.storage.csv_writer import STEPS_HEADER, step_rows
 from gdcli.storage.run_folder import Log, RecordFolder, Timing, write_end
 
 SUMMARY_SCALARS = 100
 """Parameters stand in summary.json up to this many scalars."""
 
-LOGS = 4
+LOGS = 6
 """Files of a run that are open while it is trained."""
 
 Warn = Callable[[str], None]
@@ -128,7 +129,10 @@ def alone(
 ) -> Training:
     """Return one run in training, as `run` trains it; one of which other columns are captured is not resumed."""
     spec, keep, (start,) = built.loaded.spec, keep_of(built), starts_of(built)
-    loop = Loop(built, STYLES[spec.style].columns | columns | columns_of_best(built) | {"epochs"}, keep, interrupt)
+    columns_wanted = STYLES[spec.style].columns | columns | columns_of_best(built) | {"epochs"}
+    if record is not None:
+        columns_wanted |= step_files.columns_for(spec.record)
+    loop = Loop(built, columns_wanted, keep, interrupt)
     own, group = None, built.group
     epochs = EpochRows(loop.ends.columns, effort_of(built.loaded)) if record or not group else None  # rank 0 tells them
     if record is not None and not columns:
@@ -196,13 +200,14 @@ class Training:
             for recorder in self.recorders:
                 recorder.open()
             return
-        state, logs = found
+        (state, logs), problem = found, self.loop.problem
         checkpoint_state.restore(self.loop, state)
         timing.phases["train"] = self.loop.now() - self.loop.begun
         for name, entries in self.lists.items():
             entries[:] = state.numbers[name]
         for k, recorder in enumerate(self.recorders):
-            recorder.open(state.arrays.get(f"{LOSSES}{k}"), state.steps, logs)
+            values = problem.values_of(k)[problem.theta.model_order]
+            recorder.open(state.arrays.get(f"{LOSSES}{k}"), state.steps, logs, values)
 
     def _fit(self, state: State) -> None:
         """Raise DamagedError for a state that is not of these runs, or whose folders are not theirs."""
@@ -250,11 +255,15 @@ class Training:
         """Write a run's model, and the mark of its end, which has the digests of the files that a prediction needs."""
         if (record := self.recorders[k].record) is not None:
             finished, loaded, loop = self.finished[k], self.loop.problem.members[k], self.loop
+            if finished.outcome.status != "interrupted":
+                step_files.complete(record.folder, self.recorders[k].tables)
             summary, best = finished.summary(), loop.ends.best_arrays(loop.state, k)
             if loop.spec.settings.metric is not None:
                 summary["ranked_by"] = chosen_by(loop.problem.loaded).ranking.name
             digests = kept_files.write(record.folder, loaded, finished.outcome, best, model=self.keeps_models)
             write_end(record.folder, timing, summary | digests)
+            if finished.outcome.status != "interrupted":
+                gradient_file.remove_rows(record.folder)
 
     def remove_checkpoints(self, warning: Warn = ignored) -> None:
         """Remove the checkpoints, unless the runs are to be resumed; that of one run that diverged is kept."""
@@ -284,22 +293,26 @@ class RunRecorder:
     ) -> None:
         self.record, self._start, self._keep, self._above = record, start, keep, above
         self._style, self._predicts = STYLES[spec.style].text, STYLES[spec.style].predicts
-        self._every, self._say, self._told, self._epochs = spec.record.every, text, block, epochs
+        self._recording, self._say, self._told, self._epochs = spec.record, text, block, epochs
+        self.tables: list[StepFile] = []
         self._losses: list[NDArray[np.float64]] = []
         self._logs: dict[str, Log] = {}
 
-    def open(self, losses: NDArray[np.float64] | None = None, steps: int = 0, logs: Logs | None = None) -> None:
-        """Open the files; to resume after so many steps with these losses, they are cut to the lengths in ``logs``."""
+    def open(
+        self, losses: NDArray[np.float64] | None = None, steps: int = 0, logs: Logs | None = None,
+        values: Floats | None = None,
+    ) -> None:  # fmt: skip
+        """Open the files; to resume after so many steps with these losses, they are cut to the lengths in ``logs``.
+
+        ``values`` are the parameters' scalars then.
+        """
         if self.record is not None:
             folder = self.record.folder
             self.record.prepare(again=logs is not None)
-            trained = [parameter for parameter in self._start.parameters if parameter.trained]
-            columns = [c for p in trained for c in (p.scalars if self._keep == "values" else (p.name,))]
-            headers = {"log.txt": "", "steps.csv": STEPS_HEADER}
+            self.tables = step_files.files_for(self._recording, self._start, self._keep, values)
+            headers = {"log.txt": "", "steps.csv": STEPS_HEADER, **{each.name: each.header for each in self.tables}}
             if self._epochs is not None:
                 headers[FILE] = self._epochs.header
-            if self._keep != "none" and trained:
-                headers["gradients.csv"] = ",".join(["step", *map(cell, columns)]) + "\n"
             for name, header in headers.items():
                 length, _ = (logs or {}).get(self._above + name, (0, ""))
                 self._logs[name] = log = Log(folder / name, length)
@@ -332,11 +345,8 @@ class RunRecorder:
         self._losses.append(block.loss.astype(np.float64))
         if self._logs:
             self._logs["steps.csv"].write(step_rows(block))
-            if "gradients.csv" in self._logs:
-                found = block.gradients if self._keep == "values" else _norms(block, self._start)
-                assert found is not None
-                chosen = block.kept(self._every)
-                self._logs["gradients.csv"].write(float_rows(block.step[chosen], found[chosen]))
+            for table in self.tables:
+                self._logs[table.name].write(table.rows(block))
             if self._epochs is not None:
                 self._logs[FILE].write(self._epochs.of(block))
             for log in self._logs.values():
@@ -372,12 +382,3 @@ class RunRecorder:
         """Flush and close the files."""
         for log in self._logs.values():
             log.close()
-
-
-def _norms(block: StepBlock, start: Start) -> Floats | None:
-    """Return the norms of a block's gradients, worked out where the style asked for the gradients themselves."""
-    if block.norms is not None or block.gradients is None:
-        return block.norms
-    sizes = np.cumsum([p.values.size for p in start.parameters if p.trained])[:-1]
-    parts = np.split(block.gradients.astype(np.float64), sizes, axis=1)
-    return np.stack([np.sqrt(np.add.reduce(part * part, axis=1)) for part in parts], axis=1)

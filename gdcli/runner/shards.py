@@ -25,6 +25,7 @@ from gdcli.runner.epoch_rows import EpochRows
 from gdcli.runner.jobs import CALL, Advance, Capture, Collector, Layout, PlannedRun, Shard, failed_run, save_partial
 from gdcli.runner.provenance import Provenance
 from gdcli.runner.record_run import LOGS, RunRecorder, Training, alone, ignored
+from gdcli.runner.step_files import columns_for
 from gdcli.spec.world_size import require_world
 from gdcli.storage.checkpoints import Checkpoints
 from gdcli.storage.files import json_file, lenient
@@ -176,7 +177,7 @@ def _training(shard: Shard, layout: Layout, collector: Collector, interrupt: Int
     keep: Keep = "none"
     if folders[0] is not None:
         keep = "norms" if spec.record.gradients == "auto" else spec.record.gradients
-        columns = columns | STYLES[spec.style].columns | {"epochs"}
+        columns = columns | STYLES[spec.style].columns | columns_for(spec.record) | {"epochs"}
     loop = Loop(problem, columns | columns_of_best(problem), keep, interrupt)
     recorders, checkpoints = [], None
     for k, start in enumerate(starts_of(problem) if folders[0] is not None or capture.curve or capture.path else ()):

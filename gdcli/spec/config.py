@@ -25,6 +25,8 @@ def filled_in(spec: RunSpec) -> dict[str, Any]:
     found["model"] = _named(spec.model, "type", init=spec.model.init, freeze=spec.model.freeze, **start)
     if spec.loss is not None:
         found["loss"] = _named(spec.loss)
+        if not found["loss"].get("label_smoothing", True):  # newer than records that have no such key
+            del found["loss"]["label_smoothing"]
     if spec.optimizer is not None:
         found["optimizer"] = _named(spec.optimizer, groups=spec.optimizer.groups)
     if spec.scheduler is not None:
@@ -45,7 +47,8 @@ def filled_in(spec: RunSpec) -> dict[str, Any]:
     if stop := _given(spec.stop.model_dump(exclude_defaults=True)):
         found["stop"] = stop
     found["print"] = _given({"style": spec.style, "predict": spec.print.predict})
-    found["record"] = spec.record.model_dump()
+    newer = spec.record.model_dump(exclude_defaults=True, exclude={"gradients", "every"})
+    found["record"] = {"gradients": spec.record.gradients, "every": spec.record.every, **newer}
     found["checkpoint"] = spec.checkpoint.model_dump()
     for key, section in (("sweep", spec.sweep), ("compare", spec.compare)):
         if section is not None:

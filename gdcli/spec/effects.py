@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from gdcli.errors import SpecError
-from gdcli.spec.sections import Batch, Ingredient, RunSpec, problems_at
+from gdcli.spec.sections import Batch, Ingredient, Recording, RunSpec, problems_at
 from gdcli.spec.signature import Complaint, Path, arguments_model
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.data_files import TEXT_FILES
@@ -147,7 +147,13 @@ def _batch(path: Path, batch: Batch) -> Iterator[tuple[Path, str]]:
 
 
 def _record(spec: RunSpec) -> Iterator[tuple[Path, str]]:
-    if spec.record.every > 1 and spec.model.name == "identity":
-        yield ("record", "every"), "it is for gradients of parameters, and the model identity has none"
-    elif spec.record.every > 1 and spec.record.gradients == "none":
-        yield ("record", "every"), "it is for gradients, and record.gradients is none"
+    record = spec.record
+    if spec.model.name == "identity":
+        for key in ("every", "format", "parameters", "layers"):
+            if getattr(record, key) != Recording.model_fields[key].default:
+                yield ("record", key), "it is for parameters, and the model identity has none"
+    elif record.gradients == "none":
+        if record.format != "csv":
+            yield ("record", "format"), "it is for gradients, and record.gradients is none"
+        if record.every > 1 and not (record.parameters or record.layers):
+            yield ("record", "every"), "it is for gradients, and record.gradients is none"

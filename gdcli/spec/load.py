@@ -30,6 +30,7 @@ from gdcli.zoo import data as sources
 from gdcli.zoo.data_files import Moved
 from gdcli.zoo.models import MODELS, Architecture, Chain, Objective, Sizes, Stack
 from gdcli.zoo.naming import ArgumentError
+from gdcli.zoo.parquet_file import require_pyarrow
 from gdcli.zoo.preprocessing import Preprocessing
 from gdcli.zoo.table import Floats, Table
 from gdcli.zoo.weight_files import Weights
@@ -132,6 +133,8 @@ def load(
         problems += name_problems(spec, architecture.shapes)
     problems += [*_engine(loaded), *_style(loaded)]
     problems += metrics.problems(spec, training, held_out=loaded.validation is not None)
+    if spec.record.format == "parquet":
+        require_pyarrow("record.format: parquet")
     if bounded:
         problems += [*_too_large(loaded), *_too_long(loaded)]
     _refuse(problems)
@@ -244,6 +247,7 @@ def _too_large(loaded: Loaded) -> Iterator[Problem]:
         yield spec.problem(key, what, sizes.RAISE)
     else:
         yield from sizes.too_much_memory(spec, key, f"a run of {count:,} parameters takes", memory(loaded))
+    yield from sizes.too_many_recorded(spec, count)
 
 
 def memory(loaded: Loaded, runs: int = 1) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path as FilePath
 from typing import Any, get_args, get_origin, get_type_hints
 
 from gdcli.errors import Place, Problem, SpecError, nearest
-from gdcli.spec.data_sections import DATA_KEYS, SOURCES, DataCommon
+from gdcli.spec.data_sections import DATA_KEYS, SOURCES, DataCommon, IdxFiles
 from gdcli.spec.document import read_value
 from gdcli.spec.nodes import Entry, Node
 from gdcli.spec.scalars import shown, with_point
@@ -50,6 +50,7 @@ def _keys_with(
     for section, names in {
         **sections,
         "data": DATA_KEYS,
+        "data.idx": IdxFiles.model_fields,
         "data.generate": {"kind", *_keys_of(generators)},
         "model": {"type", *MODEL_KEYS, *_keys_of(models)},
         "loss": {"name", *_keys_of(losses)},
@@ -64,6 +65,8 @@ _BELOW = (
     "data.generate.x.",
 )  # fmt: skip
 """Whole paths below these are taken as they are; a name without its path never means one of them."""
+_BY_PATH_ALONE = ("record.layers",)
+"""Keys whose last part means another one, which had it before."""
 
 
 def resolve(name: str, document: Node | None = None) -> str:
@@ -77,7 +80,7 @@ def resolve(name: str, document: Node | None = None) -> str:
     keys, document = schema_keys(), document or Node(HERE, {})
     if name in keys or name.startswith(_BELOW):
         return name
-    found = [key for key in keys if key.endswith(f".{name}")]
+    found = [key for key in keys if key.endswith(f".{name}") and key not in _BY_PATH_ALONE]
     if len(found) == 1:
         return found[0]
     numbers = _numbers(name, document)

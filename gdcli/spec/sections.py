@@ -124,10 +124,13 @@ class Print(Section):
 
 
 class Recording(Section):
-    """What gradients.csv holds, and every how many steps."""
+    """What is recorded of the gradients, and besides them, every how many steps."""
 
     gradients: Literal["auto", "values", "norms", "none"] = "auto"
     every: Count = 1
+    format: Literal["csv", "parquet"] = "csv"  # of the gradients
+    parameters: bool = False
+    layers: bool = False
 
 
 class Checkpoint(Section):

@@ -110,10 +110,10 @@ def header_bytes(tensors: Wanted, about: str = "") -> bytes:
 def megabytes(count: int) -> str:
     """Return bytes as people read them.
 
-    >>> megabytes(123_456_789)
-    '123.5 MB'
+    >>> megabytes(123_456_789), megabytes(1_234)
+    ('123.5 MB', '1.2 kB')
     """
-    return f"{count / 10**6:,.1f} MB"
+    return f"{count / 10**6:,.1f} MB" if count >= 10**5 else f"{count / 10**3:,.1f} kB"
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

@@ -14,8 +14,10 @@ from typing import IO
 from gdcli.errors import SpecError, nearest
 from gdcli.spec.scalars import shown
 from gdcli.storage import files
+from gdcli.zoo.columns import Words, not_a_number, numbers_of, words_of
 from gdcli.zoo.csv_dialect import SAMPLE, CsvFormat, dialect_of, encoding_of
 from gdcli.zoo.naming import ArgumentError
+from gdcli.zoo.table import Floats, brief
 
 MAX_LINE = 2**24  # characters; a header of 10,000 columns has a hundredth of it
 
@@ -31,6 +33,18 @@ class TableChunk:
     def where(self, row: int) -> str:
         """Return where a row stands in the file."""
         return f"line {self.lines[row]}"
+
+    def words(self, name: str) -> Words:
+        """Return a column as words."""
+        return words_of(self.cells[name])
+
+    def numbers(self, name: str) -> Floats:
+        """Return a column of numbers [n], NaN for missing cells. Raises ArgumentError for a cell that is none."""
+        found, bad = numbers_of(self.cells[name], self.decimal)
+        if bad is not None:
+            what = not_a_number(self.cells[name][bad], self.decimal)
+            raise ArgumentError((), f"{self.where(bad)}, column {brief(name)}: {what}")
+        return found
 
 
 @contextmanager
@@ -89,7 +103,7 @@ def _chunks(text: TextIOWrapper, name: str, wanted: Sequence[str], rows: int, gi
         names = [f"c{k + 1}" for k in range(len(first))] if given.header is False else first
         if given.header is False:  # the first line is a row
             reader = dialect.reader(_lines(text, sample, name))
-        places = _places(names, wanted, name)
+        places = places_of(names, wanted, name)
         while True:
             found: list[list[str]] = []
             numbers: list[int] = []
@@ -136,7 +150,8 @@ def _bounded(line: str, number: int, name: str) -> str:
     return line
 
 
-def _places(names: Sequence[str], wanted: Sequence[str], name: str) -> dict[str, int]:
+def places_of(names: Sequence[str], wanted: Sequence[str], name: str) -> dict[str, int]:
+    """Return where each wanted column stands among the names. Raises SpecError for one that is not there, or twice."""
     missing = [column for column in wanted if column not in names]
     if missing:
         told = ", ".join(repr(shown(column, 60)) for column in missing[:10])

@@ -18,13 +18,24 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gdcli.errors import nearest
-from gdcli.zoo.columns import Column, RawTable
+from gdcli.zoo.columns import (
+    MAX_WORDS,
+    Column,
+    RawTable,
+    Words,
+    by_number,
+    not_a_word,
+    number_of,
+    too_many,
+    words_of,
+)
 from gdcli.zoo.csv_dialect import CsvFormat, Kinds
 from gdcli.zoo.csv_table import Choose, read_csv
 from gdcli.zoo.naming import MAX_HINTS, ArgumentError
-from gdcli.zoo.table import Floats, brief
+from gdcli.zoo.table import brief
 
 MAX_FILE_BYTES = 512 * 1024**2
 _COMPARED = 1_000  # of a file's columns with which a misspelled one is compared
@@ -93,6 +104,11 @@ def read_columns(
     if x != y:
         raise ArgumentError(("target",), f"the features have {x} rows and the target has {y}")
     return RawTable(columns, tuple(chosen), tuple(targets), sha256, notes)
+
+
+def read_open(stream: BufferedReader, ending: str, choose: Choose) -> dict[str, Any]:
+    """Return the columns of an open NPZ or Parquet file that ``choose`` picks of all names. For errors see above."""
+    return _READERS[ending](stream, choose, CsvFormat(), Kinds())[0]
 
 
 def _length(columns: Mapping[str, Column]) -> int:
@@ -187,7 +203,7 @@ def _read_npz(stream: BufferedReader, choose: Choose, given: CsvFormat, kinds: K
             arrays = {name: _Array.of(archive, members[name], name) for name in choose(list(members))}
             if 8 * sum(array.count for array in arrays.values()) > MAX_FILE_BYTES:
                 raise ArgumentError(("file",), f"the arrays have more than {MAX_FILE_BYTES:,} bytes")
-            return {name: array.read(archive) for name, array in arrays.items()}, ()
+            return {name: array.read(archive, name) for name, array in arrays.items()}, ()
     except ArgumentError:
         raise
     except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise nearly anything
@@ -227,23 +243,27 @@ class _Array:
             raise ArgumentError(("file",), f"the array {brief(name)} has no description that can be read")
         descr, order, *sizes, more = match.groups()
         kind = descr.decode("latin-1").strip("'")
-        if not re.fullmatch(r"[<>=|]?[iuf][0-9]{1,2}", kind):
+        of_words = re.fullmatch(r"[<>=|]?U[0-9]{1,4}", kind) is not None
+        if not of_words and not re.fullmatch(r"[<>=|]?[iuf][0-9]{1,2}", kind):
             what = "object, which would be a pickle" if kind == "|O" else brief(kind)
-            raise ArgumentError(("file",), f"the array {brief(name)} holds {what}, not real numbers")
+            raise ArgumentError(("file",), f"the array {brief(name)} holds {what}, not real numbers or text")
         shape = tuple(int(size) for size in sizes if size)
         if more or not shape or 0 in shape:
             text = (b", ".join(size for size in sizes if size) + more).decode("latin-1")
             raise ArgumentError(("file",), f"the array {brief(name)} has shape {brief(text)}, not [n] or [n, d]")
+        if of_words and len(shape) > 1:
+            raise ArgumentError(("file",), f"the array {brief(name)} of text has shape {shape}, not [n]")
         array = cls(info, np.dtype(kind), order == b"True", shape, len(head) + length)
         # zipfile reads no more than the stated size, and we allocate by the description: both are bounded, and agree.
         if array.count * array.dtype.itemsize > info.file_size - array.start:
             raise ArgumentError(("file",), f"the array {brief(name)} of shape {shape} is larger than the file may hold")
-        if 8 * array.count > MAX_FILE_BYTES:
-            what = f"the array {brief(name)} of shape {shape} takes {8 * array.count:,} bytes in float64"
+        if (size := array.count * max(8, array.dtype.itemsize)) > MAX_FILE_BYTES:
+            unit = "as text" if of_words else "in float64"
+            what = f"the array {brief(name)} of shape {shape} takes {size:,} bytes {unit}"
             raise ArgumentError(("file",), f"{what}, more than {MAX_FILE_BYTES:,}")
         return array
 
-    def read(self, archive: zipfile.ZipFile) -> Floats:
+    def read(self, archive: zipfile.ZipFile, name: str) -> Column:
         content = memoryview(bytearray(self.count * self.dtype.itemsize))
         with archive.open(self.info) as stream:
             stream.read(self.start)
@@ -251,7 +271,22 @@ class _Array:
                 end = min(place + _PIECE, len(content))
                 content[place:end] = stream.read(end - place)  # ValueError where the file holds less than it states
         numbers = np.frombuffer(content, self.dtype)
+        if self.dtype.kind == "U":
+            return _words(numbers, name)
         return numbers.reshape(self.shape, order="F" if self.fortran_order else "C").astype(np.float64, order="C")
+
+
+def _words(texts: NDArray[Any], name: str) -> Words:
+    """Return an array of text [n] as words. Raises ArgumentError for too many, and for what is no word."""
+    values, codes = np.unique(texts, return_inverse=True)
+    if len(values) > MAX_WORDS:
+        raise too_many(name, len(values))
+    words = words_of(values.tolist())
+    for place, value in enumerate(words.values):
+        if number_of(value) is None and (what := not_a_word(value)):
+            row = int((words.codes[codes] == place).argmax())
+            raise ArgumentError(("file",), f"{by_number(row)}, column {brief(name)}: {what}")
+    return Words(words.codes[codes], words.values)
 
 
 def _read_tsv(stream: BufferedReader, choose: Choose, given: CsvFormat, kinds: Kinds) -> _Read:

@@ -24,6 +24,8 @@ from gdcli.zoo.table import brief
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _AXES = 8
 _PIECE = 1024**2
+IMAGES, LABELS = "pixel", "label"
+"""The names of their columns."""
 
 
 def read_idx(images: Path, labels: Path) -> RawTable:
@@ -41,7 +43,7 @@ def read_idx(images: Path, labels: Path) -> RawTable:
         raise ArgumentError(("idx", "labels"), f"there are {len(x):,} images and {len(y):,} labels")
     sha256 = hashlib.sha256(f"{digest} {other}".encode()).hexdigest()
     pixels = x.reshape(len(x), -1).astype(np.float64)
-    return RawTable({"pixel": pixels, "label": y.astype(np.float64)}, ("pixel",), ("label",), sha256)
+    return RawTable({IMAGES: pixels, LABELS: y.astype(np.float64)}, (IMAGES,), (LABELS,), sha256)
 
 
 def _read(path: Path, key: str) -> tuple[NDArray[Any], str]:
@@ -49,13 +51,19 @@ def _read(path: Path, key: str) -> tuple[NDArray[Any], str]:
         with opened(path) as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
             stream.seek(0)
-            packed = stream.read(2) == b"\x1f\x8b"
-            stream.seek(0)
-            return _array(cast("IO[bytes]", gzip.GzipFile(fileobj=stream)) if packed else stream), digest
+            return read_array(stream), digest
     except ArgumentError as error:
         raise ArgumentError(("idx", key), error.message) from None
+
+
+def read_array(stream: IO[bytes]) -> NDArray[Any]:
+    """Return the array of an IDX file, gzipped or not. Raises ArgumentError for what is none or above 512 MiB."""
+    head = stream.read(2)
+    stream.seek(0)
+    try:
+        return _array(cast("IO[bytes]", gzip.GzipFile(fileobj=stream)) if head == b"\x1f\x8b" else stream)
     except (OSError, EOFError, zlib.error) as error:
-        raise ArgumentError(("idx", key), f"{brief(path.name)} is damaged ({type(error).__name__})") from None
+        raise ArgumentError((), f"the file is damaged ({type(error).__name__})") from None
 
 
 def _array(stream: IO[bytes]) -> NDArray[Any]:

@@ -16,18 +16,25 @@ from gdcli.zoo.table import brief
 _BATCH = 65_536  # rows
 
 
+def require_pyarrow(what: str) -> None:
+    """Raise MachineError where pyarrow is not installed."""
+    try:
+        import pyarrow  # type: ignore[import-untyped]  # noqa: F401  it ships no types
+    except ImportError:
+        command = "pip install 'gradient-descent-cli[parquet]'"
+        raise MachineError(f"{what} needs pyarrow, which is not installed: {command}") from None
+
+
 def read_parquet(stream: BufferedReader, choose: Choose, most_bytes: int) -> dict[str, Column]:
     """Return the columns that ``choose`` picks: numbers and booleans as float64, text as words; null is missing.
 
     Raises ArgumentError for a damaged file, one that states more than ``most_bytes`` or holds more rows than it
     states, and for columns of another type; MachineError without pyarrow.
     """
-    try:
-        import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
-        from pyarrow import parquet
-    except ImportError:
-        command = 'pip install "gradient-descent-cli[parquet]"'
-        raise MachineError(f"Parquet files need pyarrow: {command}") from None
+    require_pyarrow("the Parquet file")
+    import pyarrow as pa
+    from pyarrow import parquet
+
     try:
         file = parquet.ParquetFile(stream, memory_map=False, pre_buffer=False, page_checksum_verification=True)
         known = file.schema_arrow.names

@@ -15,6 +15,13 @@ def test_lenet_digits_gets_over_97_of_100_held_out_digits_right() -> None:
     assert gdcli.run("lenet_digits").metrics["validation_accuracy"] > 0.97
 
 
+def test_iris_is_told_apart_with_the_weights_of_its_best_epoch() -> None:
+    run = gdcli.run("iris")
+    assert min(run.metrics["validation_accuracy"], run.metrics["test_accuracy"]) > 0.9
+    assert run.metrics["validation_loss"] == run.metrics["best_validation_loss"]
+    assert run.summary["last_loss"] != run.summary["final_loss"]
+
+
 @pytest.mark.slow
 def test_gru_sine_goes_on_with_a_sine_of_which_it_saw_no_window() -> None:
     """Windows between those of the series, which begin at whole steps: it gives the next value of each."""

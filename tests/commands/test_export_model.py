@@ -22,13 +22,28 @@ MODELS: dict[str, Any] = {
     "sign": {"type": "mlp", "layers": [3, 4, 2], "activation": "sign_ste"},
     "layers": {"type": "sequential", "layers": LAYERS},
     "identity": {"type": "identity"},
+    "sequence": {
+        "type": "sequential",
+        "layers": [{"layer": "GRU", "hidden_size": 4, "last": True}, {"layer": "Linear", "out_features": 2}],
+    },
+    "image": {
+        "type": "sequential",
+        "layers": [{"layer": "Conv2d", "out_channels": 2, "kernel_size": [1, 2]}, "BatchNorm2d", "Flatten"],
+    },
 }
+SHAPES = {"sequence": [3, 1], "image": [1, 1, 3]}
+"""Of a row, as the model takes it."""
 
 
 def spec_of(name: str) -> dict[str, Any]:
-    y = X if name == "identity" else X if name == "layers" else X[:, :1] if name == "linear" else X[:, :2]
-    found = {"name": "t", "data": {"x": X.tolist(), "y": y.tolist()}, "model": MODELS[name], "loss": "mse"}
+    y = np.hstack([X, X])[:, : {"identity": 3, "layers": 3, "image": 4, "linear": 1}.get(name, 2)]
+    data = {"x": X.tolist(), "y": y.tolist(), **({"shape": SHAPES[name]} if name in SHAPES else {})}
+    found = {"name": "t", "data": data, "model": MODELS[name], "loss": "mse"}
     return {**found, "optimizer": "sgd", "epochs": 2, "batch": {"size": 10}}
+
+
+def shaped(name: str) -> Any:
+    return X.reshape(-1, *SHAPES.get(name, [3]))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -44,7 +59,7 @@ def test_torch_loads_the_state_dict_and_the_module_predicts_the_same(gdcli: Any,
         module.load_state_dict(state)  # the names and shapes are the module's own
         assert not module.training
         with torch.no_grad():
-            output = module(torch.tensor(X, dtype=torch.float32)).numpy()
+            output = module(torch.tensor(shaped(name), dtype=torch.float32)).numpy()
         np.testing.assert_allclose(output, record.predict(X), rtol=0, atol=1e-6)
     np.testing.assert_array_equal(run.predict(X), record.predict(X))
 
@@ -70,7 +85,7 @@ def test_the_graph_computes_what_the_model_does(gdcli: Any, name: str) -> None:
     assert gdcli("run", "t.yaml", "--no-plot", "-q").code == 0
     answer = gdcli("export", "last", "--format", "onnx", "-o", "m.onnx", "-q")
     assert answer.code == 0, answer.err
-    (output,) = runtime.InferenceSession("m.onnx").run(None, {"x": X.astype(np.float32)})
+    (output,) = runtime.InferenceSession("m.onnx").run(None, {"x": shaped(name).astype(np.float32)})
     np.testing.assert_allclose(output, package.load("last").predict(X), rtol=0, atol=1e-5)
 
 

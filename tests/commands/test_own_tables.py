@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -65,23 +67,59 @@ def test_gradient_descent_on_a_table_ends_at_linear_regression(table: pd.DataFra
     assert np.abs(x @ weight[0] + bias - reference).max() < 1e-4 * np.abs(reference).max()
 
 
-def test_softmax_regression_on_a_table_is_logistic_regression(table: pd.DataFrame) -> None:
-    """A penalty of l2 Σw² is a weight decay of 2 l2 on the weights: C = 1 / (2 l2 n)."""
-    decay, x = 0.02, encoded(table)
-    optimizer = {
-        "name": "sgd",
-        "lr": 0.3,
-        "momentum": 0.9,
-        "weight_decay": decay,
-        "groups": {"bias": {"weight_decay": 0}},
-    }
-    run = gdcli.run(spec(DATA, loss="cross_entropy", optimizer=optimizer, epochs=2000))
-    reference = LogisticRegression(C=1 / (decay * len(table)), tol=1e-10, max_iter=10_000).fit(x, table.y)
+@pytest.mark.parametrize("kind", ["penalty", "weight decay"])
+def test_softmax_regression_on_a_table_is_logistic_regression(table: pd.DataFrame, kind: str) -> None:
+    """C = 1 / (2 l2 n) for a penalty of l2 Σw², whose gradient is that of a weight decay of 2 l2."""
+    l2, x = 0.01, encoded(table)
+    optimizer: dict[str, Any] = {"name": "sgd", "lr": 0.3, "momentum": 0.9}
+    more: dict[str, Any] = {"penalty": {"l2": l2}}
+    if kind == "weight decay":
+        optimizer |= {"weight_decay": 2 * l2, "groups": {"bias": {"weight_decay": 0}}}
+        more = {}
+    run = gdcli.run(spec(DATA, loss="cross_entropy", optimizer=optimizer, epochs=2000, **more))
+    reference = LogisticRegression(C=1 / (2 * l2 * len(table)), tol=1e-10, max_iter=10_000).fit(x, table.y)
     scores = x @ run.parameters["weight"].T + run.parameters["bias"]
     probabilities = np.exp(scores - scores.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     assert np.abs(probabilities - reference.predict_proba(x)).max() < 1e-3
     assert run.trained().built.loaded.preprocessing.classes == tuple(reference.classes_)  # type: ignore[union-attr]
+
+
+def test_the_closed_form_of_a_table_is_linear_regression(table: pd.DataFrame, gdcli: Any) -> None:
+    spec({**DATA, "target": "price"}, loss="mse", optimizer="sgd", epochs=1)
+    answer = gdcli("compare", "t.yaml", "--optimizers", "sgd", "--closed-form", "--no-plot", "--json")
+    (row,) = (row for row in json.loads(answer.out)["rows"] if row["label"] == "closed_form")
+    x = encoded(table)
+    residual = LinearRegression().fit(x, table.price).predict(x) - table.price
+    assert row["final_loss"]["mean"] == pytest.approx(np.mean(residual**2), rel=1e-10)
+
+
+@pytest.mark.slow
+def test_a_network_on_a_table_is_as_good_as_scikit_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same layers, optimizer and batches, other random numbers: within one of a hundred held out rows."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(11)
+    rows = 12_000
+    found = pd.DataFrame(rng.normal(size=(rows, 3)), columns=["a", "b", "c"]).round(3)
+    found["town"] = rng.choice(["Bonn", "Ulm"], rows)
+    score = found.a + found.b**2 / 2 - found.c + (found.town == "Ulm") + rng.logistic(scale=0.1, size=rows)
+    found["y"] = np.select([score < 0.5, score < 1.7], ["low", "middle"], "top")
+    found.iloc[:6000].to_csv("train.csv", index=False, sep=";", decimal=",")
+    found.iloc[6000:].to_csv("held_out.csv", index=False, sep=";", decimal=",")
+    data = {"file": "train.csv", "target": "y", "standardize": True, "validation": "held_out.csv"}
+    layers = {"type": "mlp", "layers": [5, 32, 3], "activation": "relu"}
+    more = {"model": layers, "optimizer": {"name": "adam", "lr": 0.005}, "batch": {"size": 200}, "epochs": 100}
+    ours = gdcli.run({"name": "t", "data": data, "loss": "cross_entropy", **more}).metrics["validation_accuracy"]
+    numbers, words = ["a", "b", "c"], ["town"]
+    encode = ColumnTransformer([("n", StandardScaler(), numbers), ("w", OneHotEncoder(sparse_output=False), words)])
+    network = MLPClassifier(
+        [32], alpha=0, learning_rate_init=0.005, batch_size=200, max_iter=100, n_iter_no_change=100, random_state=0
+    )
+    theirs = make_pipeline(encode, network)
+    with pytest.warns(ConvergenceWarning):
+        theirs.fit(found.iloc[:6000], found.y.iloc[:6000])
+    assert abs(ours - theirs.score(found.iloc[6000:], found.y.iloc[6000:])) < 0.01
+    assert ours > 0.92
 
 
 def test_a_standardized_target_is_predicted_in_its_own_units(table: pd.DataFrame) -> None:

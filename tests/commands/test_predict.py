@@ -206,6 +206,23 @@ def test_the_validation_rows_evaluate_to_the_recorded_validation_loss(gdcli: Any
     assert found["metrics"]["accuracy"] == metrics["validation_accuracy"]
 
 
+@pytest.mark.parametrize("case", ["mlp", "batch norm and dropout", "linear"])
+def test_the_weights_that_patience_restores_evaluate_to_the_recorded_validation_loss(
+    gdcli: Any, recorded: Any, case: str
+) -> None:
+    rows = RNG.normal(3, 2, (300, 3))
+    y = (rows[:, 0] > 3).astype(int) + (rows[:, 1] > 4) if case != "linear" else rows @ [1.0, -2.0, 0.5]
+    write(Path("held_out.csv"), {"b": rows[:, 1], "a": rows[:, 0], "c": rows[:, 2], "y": y})
+    data = {"file": "rows.csv", "target": "y", "standardize": True, "validation": "held_out.csv"}
+    fast = {"optimizer": {"name": "adam", "lr": 0.5}, "epochs": 100}  # so that later epochs are worse
+    folder = recorded(case, data=data, stop={"patience": 2, "restore": True}, **fast)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["status"] == "stopped"
+    assert summary["metrics"]["best_validation_epoch"] == summary["epochs"] - 2
+    found = gdcli("evaluate", "last", "held_out.csv", "--json").json
+    assert found["loss"] == summary["metrics"]["validation_loss"] == summary["metrics"]["best_validation_loss"]
+
+
 def test_a_class_that_the_model_has_not_is_told(gdcli: Any, recorded: Any) -> None:
     recorded("mlp")
     Path("bad.csv").write_text("a,b,c,y\n1,2,3,1.0\n1,2,3,7\n")

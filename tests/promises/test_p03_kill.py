@@ -61,6 +61,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "tensor": ("rows", "print.style=tensor", "batch=full", "epochs=300"),
     "norms": ("rows", "record={gradients: norms}"),
     "no gradients": ("rows", "record={gradients: none}"),
+    "parameters, layers, parquet": ("rows", "record={parameters: true, layers: true, format: parquet, every: 2}"),
     "every third": ("rows", "record={every: 3}", "epochs=57"),
     "diverges": ("line", "optimizer.lr=0.3", "epochs=700", "print.style=epoch"),
 }

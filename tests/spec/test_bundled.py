@@ -24,7 +24,7 @@ NAMES = {
     "linear_sweep", "linear_manual", "linear_autograd", "linear_regression", "linear_regression_nn", "house_price",
     "softmax_regression", "mlp", "mlp_digits", "gd_variants", "nn_linear", "loss_mae", "loss_mse", "loss_smooth_l1",
     "loss_cross_entropy", "loss_bce", "why_cross_entropy", "sign_ste", "vanishing_gradient", "momentum_average",
-    "titanic_small", "lenet_digits", "gru_sine", *NETWORKS, *OBJECTIVES,
+    "iris", "titanic_small", "lenet_digits", "gru_sine", *NETWORKS, *OBJECTIVES,
 }  # fmt: skip
 
 
@@ -245,6 +245,13 @@ def test_the_series_is_a_sine_whose_windows_begin_a_step_later_each() -> None:
     steps = np.arange(200)[:, None] + np.arange(17)  # [row, step]
     wave = np.sin(2 * np.pi * steps / 25)
     assert np.abs(np.stack([*map(np.asarray, first.values())], axis=1) - wave).max() < 5.1e-5  # four decimals
+
+
+def test_iris_has_as_many_of_each_kind_in_every_part() -> None:
+    experiment = loaded("iris")
+    for part, of_each in ((experiment.training, 30), (experiment.validation, 10), (experiment.test, 10)):
+        assert part is not None
+        assert np.bincount(part.y.astype(int)).tolist() == [of_each] * 3
 
 
 def test_the_digits_are_images_of_one_channel() -> None:

@@ -279,6 +279,7 @@ ELSEWHERE = {
     "checkpoint.every_seconds": "below",
     "sweep.parameters": "below",
     "record.every": "below",
+    **{f"record.{key}": "files beside, runner/test_step_files.py" for key in ("format", "parameters", "layers")},
     **{
         f"compare.{key}": "below"
         for key in ("batches", "closed_form", "optimizers", "seeds", "target", "tune", "tune_range")
@@ -479,6 +480,14 @@ WITHOUT: list[tuple[Spec, str]] = [
     (
         a_spec(model="identity", loss="sse", data={"x": [1], "y": [2]}, record={"every": 2}),
         "record.every: has no effect",
+    ),
+    (
+        a_spec(model="identity", loss="sse", data={"x": [1], "y": [2]}, record={"parameters": True}),
+        "record.parameters: has no effect: it is for parameters",
+    ),
+    (
+        a_spec(record={"gradients": "none", "format": "parquet"}),
+        "record.format: has no effect: it is for gradients, and record.gradients is none",
     ),
     (at(COMPARED, "compare.optimizers.sgd.dampening", 0.5), "compare.optimizers.sgd.dampening: has no effect"),
 ]

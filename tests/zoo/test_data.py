@@ -442,7 +442,7 @@ def test_npz_arrays_are_columns_or_matrices(tmp_path: Path) -> None:
         ({"x": np.ones(3), "y": np.ones(2)}, "the features have 3 rows"),
         ({"x": np.ones(3), "a": np.ones(2), "y": np.ones(3)}, "columns of different length"),
         ({"x": np.array([print, None, 1], dtype=object), "y": np.ones(3)}, "holds object"),
-        ({"x": np.array(["a"]), "y": np.ones(1)}, "not real numbers"),
+        ({"x": np.array([["a"]]), "y": np.ones(1)}, "of text has shape (1, 1), not [n]"),
         ({"x": np.ones(3) * 1j, "y": np.ones(3)}, "not real numbers"),
         ({"x": np.ones((2, 2, 2)), "y": np.ones(2)}, "not [n] or [n, d]"),
         ({"x": np.ones((0, 2)), "y": np.ones(0)}, "not [n] or [n, d]"),
