@@ -44,12 +44,15 @@ BEST = "best_loss is of all rows at the end of each epoch, whatever is printed"
 FEW = "the picture of few steps has their losses in numbers, and that after the last update"
 MEAN = "the short last batch of an epoch weighs less in its mean"
 KEPT = "means and deviations are kept"
+NOTES = "explain of a later step and check say which numbers are of the spec's dtype"
 NOTHING = "--fleet off of a sweep that trains nothing is refused"
 EXPECTED: tuple[tuple[str, str, str, str], ...] = (
     ("*", "*", "*config.yaml", WITHOUT_EFFECT),
     ("*", "*, show last", "stdout", WHOLE),
     ("*", "compare *--optimizers sgd,adam*", "*", REACHES),
     ("gd_variants", "compare*", "*", REACHES),
+    ("*", "explain --step 3*", "stdout", NOTES),
+    ("*", "check*", "stdout", NOTES),
     ("*", "sweep*", "*/sweep.png", EDGE),
     ("linear_autograd", "*", "*spec.yaml", ORDER),
     ("linear_manual", "*", "*spec.yaml", ORDER),

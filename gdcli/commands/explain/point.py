@@ -65,10 +65,11 @@ def point_of(loaded: Loaded, step: int) -> EvaluationPoint:
 
 def trained_before(loaded: Loaded, step: int) -> str:
     """Return what is to be known of the numbers of a step; nothing of the first, which begins at the spec's own."""
-    if step == 1:
+    dtype = loaded.spec.settings.dtype
+    if step == 1 or dtype == "float64":
         return ""
     before = "Step 1 was" if step == 2 else "The steps before were"
-    return f"{before} trained in {loaded.spec.settings.dtype}, the spec's dtype; this one is in float64 from there."
+    return f"{before} trained in {dtype}, the spec's dtype; this one is in float64 from there."
 
 
 def _advance(built: TrainingProblem, rates: LrSchedules, step: int) -> tuple[int, ...]:
