@@ -51,7 +51,7 @@ def test_the_options_it_names_are_those_of_the_commands(gdcli, monkeypatch: pyte
     )  # fmt: skip
     known = {command: options(gdcli, command) for command in commands}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README))
-    assert named <= set().union(*known.values()) | {"--help"}
+    assert named <= set().union(*known.values()) | {"--help", "--nproc-per-node"}  # torchrun's
     common = {"--output", "--seed", "--device", "--quiet", "--plot", "--help"}  # of every command that runs anything
     assert (known["sweep"] | known["compare"]) - common <= named
 

@@ -87,7 +87,9 @@ def _ended(error: BaseException, argv: Sequence[str]) -> int:
             return _told(str(of_plugin), of_plugin.exit_code)
         if not hasattr(error, "format_message"):  # Typer's usage errors have it; anything else is a bug of ours
             return _bug()
-        return _told(_usage(error, argv), 2)
+        from gdcli.spec.world import world_of
+
+        return 2 if world_of(os.environ).rank else _told(_usage(error, argv), 2)  # the first of several tells it
 
 
 _SYNONYMS = {"train": "run", "fit": "run", "list": "ls", "delete": "rm", "tune": "compare", "init": "cp", "copy": "cp"}
@@ -100,6 +102,8 @@ def _usage(error: Any, argv: Sequence[str]) -> str:
 
     context = getattr(error, "ctx", None)
     words = error.format_message().replace("Value error, ", "").rstrip(".")
+    if wanted := _number_wanted(error):
+        words = words.partition(": Input should be")[0] + f": {wanted}"
     option = getattr(error, "option_name", "")
     name = words.partition("No such command '")[2].partition("'")[0]
     if context is not None and name and (close := get_close_matches(name, [*context.command.commands, *_SYNONYMS], 1)):
@@ -113,6 +117,19 @@ def _usage(error: Any, argv: Sequence[str]) -> str:
     # where an option lacks its value, the error does not know its command
     path = context.command_path if context is not None else " ".join(["gdcli", *argv[:1]])
     return f"{words}{ends} Try '{path} --help'."
+
+
+def _number_wanted(error: Any) -> str:
+    """Return what an option was given where it takes a number; nothing for other errors."""
+    from gdcli.spec.scalars import shown, with_point
+
+    kinds = {"float_parsing": "a number", "int_parsing": "an integer"}
+    for each in error.__cause__.errors() if hasattr(error.__cause__, "errors") else ():  # pydantic's, which Typer asks
+        if (kind := each["type"]) in kinds:
+            point = with_point(each["input"]) if kind == "float_parsing" else ""
+            hint = f". A number has a point: {point}" if point else ""
+            return f"must be {kinds[kind]} (got '{shown(str(each['input']))}'){hint}"
+    return ""
 
 
 def _is_somewhere() -> bool:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from gdcli.cli import options
-from gdcli.cli.output import Console, arguments, say_ended
+from gdcli.cli.output import Console, arguments
+from gdcli.cli.processes import together
 from gdcli.commands.context import Context, Ended, ExecutionOptions, shown_path
 from gdcli.errors import SpecError
 from gdcli.spec.scalars import shown
@@ -49,17 +50,18 @@ def run(
     from gdcli.spec import bundled
     from gdcli.storage.request import RunRequest, recorded
 
-    name, overrides = options.spec_of(words, seed=seed, device=device)
-    source, plugins = bundled.find(name), options.load(plugin)
-    request = RunRequest(
-        name=source.name, overrides=overrides, plot=plot, no_limits=no_limits, plugins=recorded(plugins)
-    )
-    console = Console(ctx.obj, quiet=quiet, json=json)
-    context = Context(
-        source, console.frontend(), output, needed=needed, arguments=arguments(), tags=options.tags_of(tag),
-        plugins=plugins,
-    )  # fmt: skip
-    return tell(commands.run(request, context), console)
+    with together(ctx.obj, quiet=quiet, json=json) as (console, group):
+        name, overrides = options.spec_of(words, seed=seed, device=device)
+        source, plugins = bundled.find(name), options.load(plugin)
+        request = RunRequest(
+            name=source.name, overrides=overrides, plot=plot, no_limits=no_limits, plugins=recorded(plugins)
+        )
+        context = Context(
+            source, console.frontend(), None if console.silent else output, needed=needed, arguments=arguments(),
+            tags=options.tags_of(tag), plugins=plugins, group=group,
+        )  # fmt: skip
+        report = commands.run(request, context)
+    return tell(report, console)
 
 
 @options.spread
@@ -190,15 +192,16 @@ def resume(
     """
     from gdcli.commands import again
 
-    options.load(plugin)
-    console = Console(ctx.obj, quiet=quiet, json=json)
-    execution, frontend = ExecutionOptions(jobs, cluster), console.frontend()
-    folder = find(run, output)
-    report = again.resume(folder, execution, frontend, force=force, retry_failed=retry_failed, arguments=arguments())
+    with together(ctx.obj, quiet=quiet, json=json) as (console, group):
+        options.load(plugin)
+        report = again.resume(
+            find(run, output), ExecutionOptions(jobs, cluster), console.frontend(), force=force,
+            retry_failed=retry_failed, arguments=arguments(), group=group,
+        )  # fmt: skip
     if not isinstance(report, Ended):
         return tell(report, console)
     if json:
-        say_ended(report.folder, json=True)
+        console.ended(report.folder)
     more = ", --retry-failed runs again what failed" if report.status == "failed" else ""
     where = "" if quiet else f". record: {shown_path(report.folder)}"
     bad = report.status in ("diverged", "failed")
@@ -221,9 +224,9 @@ def verify(
     """
     from gdcli.commands import again
 
-    options.load(plugin)
-    console = Console(ctx.obj, quiet=quiet, json=json)
-    found = again.verify(find(run, output), console.frontend(), arguments())
+    with together(ctx.obj, quiet=quiet, json=json) as (console, group):
+        options.load(plugin)
+        found = again.verify(find(run, output), console.frontend(), arguments(), group)
     if found is None:
         return console.signals.code
     console.report(found.json() if json else found.text())
@@ -236,7 +239,7 @@ def verify(
 def tell(report: Report, console: Console, verify: int = 0) -> int:
     """Print what a report has to say; of runs of fleets so many are verified. Return the exit code."""
     if isinstance(report, Ended):
-        say_ended(report.folder, json=console.json)
+        console.ended(report.folder)
         lacking = f", without the tag {', '.join(map(shown, report.lacking))}" if report.lacking else ""
         where = "" if console.quiet else f": {shown_path(report.folder)}"
         if lacking or where:

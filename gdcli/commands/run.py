@@ -12,6 +12,7 @@ from gdcli.commands import specs
 from gdcli.commands.context import Context, Ended, ignore
 from gdcli.commands.list import span
 from gdcli.spec.config import digest, filled_in
+from gdcli.spec.world_size import require_world
 from gdcli.storage.files import json_text
 from gdcli.storage.request import RunRequest
 
@@ -87,6 +88,7 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
     """
     bounded = not request.no_limits
     _, loaded = specs.read(context.source, request.overrides, "run", request.name, trained=True, bounded=bounded)
+    require_world(loaded, context.processes)
     name = digest(filled_in(loaded.spec))
     if (reused := context.reused(loaded, name, request)) is not None:
         return reused
@@ -106,7 +108,7 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
             keep(block)
 
         with timing.phase("build"):
-            built = provenance.prepared(loaded)
+            built = provenance.prepared(loaded, context.group)
         with ExitStack() as stack:
             record = None
             if context.output is not None:

@@ -186,9 +186,10 @@ def resolved(spec: str, overrides: Sequence[str], frontend: Frontend) -> str:
 
     loaded = specs.loaded(spec, overrides, "run", trained=True)
     frontend.engine()
+    from gdcli.engine.problem import build
     from gdcli.runner import provenance
 
-    return provenance.head(provenance.prepared(loaded), provenance.Provenance(b"", ()))[0]
+    return provenance.head(build(loaded), provenance.Provenance(b"", ()))[0]
 
 
 def trained_again(record: Record, style: str, frontend: Frontend) -> str | None:

@@ -20,6 +20,7 @@ from gdcli.spec.json_schema import json_schema
 from gdcli.spec.load import Loaded, load
 from gdcli.spec.nodes import Node
 from gdcli.spec.sections import RunSpec, problems_at
+from gdcli.spec.world_size import require_world
 from gdcli.storage.files import in_folder, is_folder, json_text, replace
 from gdcli.storage.find import find
 from gdcli.zoo.models import Stack
@@ -135,6 +136,7 @@ def checked(factory: SpecFactory, points: Sequence[Trial]) -> list[tuple[int, Tr
         try:
             loaded = factory.of(point)
             require_optimizer(loaded.spec)
+            require_world(loaded, 1)
         except SpecError as error:
             raise _of_pair(error, point) from None
         found.append((number, point, loaded))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -23,21 +22,21 @@ def capture(loop: Loop) -> State:
     numbers = {
         "steps": loop.t,
         "epochs": loop.t // loop.per_epoch,
-        "seconds": time.perf_counter() - loop.begun,
+        "seconds": loop.now() - loop.begun,
         "status": list(loop.state.status),
         "message": list(loop.state.message),
         "shuffle": loop.problem.batches.state(loop.t),
     }
     if loop.schedules.follow_loss:
         numbers["schedules"] = loop.schedules.state()
-    arrays, runs = _arrays(loop), loop.state
+    arrays, runs = _arrays(loop, loop.problem.all_generators()), loop.state
     for prefix, found in ((ENDED, runs.ended), (KEPT, runs.kept), (BUFFERS, runs.kept_buffers)):
         arrays |= {f"{prefix}{key}": array for key, array in found.items()}
     return State(loop.t, numbers, arrays)
 
 
-def _arrays(loop: Loop) -> dict[str, NDArray[Any]]:
-    tensors = loop.problem.tensors() | loop.problem.generators()
+def _arrays(loop: Loop, generators: dict[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
+    tensors = loop.problem.tensors() | generators
     found = {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
     return found | {f"runs.{name}": getattr(loop.state, name).copy() for name in COLUMNS}
 
@@ -45,7 +44,10 @@ def _arrays(loop: Loop) -> dict[str, NDArray[Any]]:
 def fits(loop: Loop, state: State) -> None:
     """Raise DamagedError for a state that is not one of these runs."""
     found = {name: array for name, array in state.arrays.items() if not name.startswith((ENDED, KEPT, BUFFERS))}
-    if _kinds(_arrays(loop)) != _kinds(found):
+    generators, group = loop.problem.generators(), loop.problem.group
+    if group is not None:
+        generators = {name: own.expand(group.size, -1) for name, own in generators.items()}
+    if _kinds(_arrays(loop, generators)) != _kinds(found):
         raise DamagedError("its tensors are not those of this run")
     numbers, runs = state.numbers, loop.runs
     ended, kept, buffers = (_named(state, prefix) for prefix in (ENDED, KEPT, BUFFERS))
@@ -94,7 +96,10 @@ def _try_generators(loop: Loop, state: State) -> None:
 
 def _set_generators(loop: Loop, state: State) -> None:
     loop.problem.batches.restore(state.numbers.get("shuffle"))
-    loop.problem.set_generators({name: torch.from_numpy(state.arrays[name]) for name in loop.problem.generators()})
+    found = {name: torch.from_numpy(state.arrays[name]) for name in loop.problem.generators()}
+    if (group := loop.problem.group) is not None:  # torch crashes with a state that is part of another tensor
+        found = {name: rows[group.rank].clone() for name, rows in found.items()}
+    loop.problem.set_generators(found)
 
 
 def restore(loop: Loop, state: State) -> None:
@@ -114,11 +119,12 @@ def restore(loop: Loop, state: State) -> None:
         runs.status[run], runs.message[run] = numbers["status"][run], numbers["message"][run]
     if loop.schedules.follow_loss:
         loop.schedules.restore(numbers["schedules"])
-    loop.t, loop.begun = state.steps, time.perf_counter() - numbers["seconds"]
+    loop.t, loop.begun = state.steps, loop.now() - numbers["seconds"]
 
 
 def size(loop: Loop) -> int:
     """Return the bytes of a state's arrays at most, those of runs that have ended included."""
-    tensors = [*loop.problem.tensors().values(), *loop.problem.generators().values(), loop.theta.stored]
+    processes = 1 if loop.problem.group is None else loop.problem.group.size
+    tensors = [*loop.problem.tensors().values(), *[*loop.problem.generators().values()] * processes, loop.theta.stored]
     tensors += [*loop.problem.tensors().values()] if loop.ends.watched is not None else []
     return sum(int(tensor.nbytes) for tensor in tensors) + 8 * loop.runs * len(COLUMNS)

@@ -18,11 +18,16 @@ THREADS_FROM = 10**7
 PHYSICAL_CORES = torch.get_num_threads()
 
 
-def resolve_device(spec: RunSpec) -> torch.device:
-    """Return the device, ``auto`` resolved to the first accelerator that is there. Raises SpecError if it is not."""
+def resolve_device(spec: RunSpec, local_rank: int | None = None) -> torch.device:
+    """Return the device, ``auto`` resolved to the first accelerator that is there. Raises SpecError if it is not.
+
+    Of several processes of a machine the one of ``local_rank`` has the CUDA device of that number.
+    """
     wanted = spec.settings.device
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if wanted == "cuda" and local_rank is not None:
+        wanted = f"cuda:{local_rank}"
     device = torch.device(wanted)
     cuda = torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
     if not {"cpu": True, "cuda": cuda, "mps": torch.backends.mps.is_available()}[device.type]:

@@ -113,7 +113,10 @@ class Loop:
         self.curvatures: divergence.Known = {}
         self.t = 0
         self.interrupted = False
-        self.begun = time.perf_counter()
+        self.now: Callable[[], float] = time.perf_counter
+        if problem.group is not None:
+            self.now, self.interrupt = problem.group.now, problem.group.shared(self.interrupt)
+        self.begun = self.now()
 
     @property
     def is_open(self) -> bool:
@@ -174,7 +177,8 @@ class Loop:
         by_run = problem.kernel.by_run if "output" in self.columns else None
         add_step, add_loss = rows.steps.append, rows.losses.append
         seconds = BLOCK_SECONDS if self.t else min(FIRST_SECONDS, BLOCK_SECONDS)
-        until, t = time.perf_counter() + seconds, self.t
+        now, t = self.now, self.t
+        until = now() + seconds
         for k, step in enumerate(islice(steps, self.capacity)):
             self.t = t = t + 1
             if rates is not None:
@@ -192,7 +196,7 @@ class Loop:
             if interrupt.requested:
                 self.interrupted = True
                 break
-            if time.perf_counter() > until:
+            if now() > until:
                 break
         return self.judged(rows, first, count, restore) if rows.steps else None
 
@@ -213,7 +217,7 @@ class Loop:
         stop = self.stop
         if stop.max_steps is not None and self.t >= stop.max_steps:
             self.end(self.state.open, lambda run: f"max_steps reached at step {self.t}", rows, count)
-        elif stop.max_seconds is not None and time.perf_counter() - self.begun > stop.max_seconds:
+        elif stop.max_seconds is not None and self.now() - self.begun > stop.max_seconds:
             self.end(self.state.open, lambda run: f"max_seconds reached at step {self.t}", rows, count)
 
     def end_of_epoch(self, epoch: int, rows: GrowingBlock, count: NDArray[np.int64]) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from gdcli.engine.batches import Batches, Rows, as_tensors
 from gdcli.engine.clipping import Clipping, after_clipping
 from gdcli.engine.device import resolve_device, resolve_threads
+from gdcli.engine.distributed import Distributed, draw_apart
 from gdcli.engine.kernels.accumulated import Accumulated
 from gdcli.engine.kernels.autograd import on_chain, on_module, on_objective
 from gdcli.engine.kernels.base import FleetChain, Kernel
@@ -23,6 +24,7 @@ from gdcli.engine.kernels.single import Single
 from gdcli.engine.loss_for import loss_for
 from gdcli.engine.param_groups import GroupUpdate, param_groups
 from gdcli.engine.penalty import Penalized
+from gdcli.engine.process_group import ProcessGroup
 from gdcli.engine.start_values import start_key, start_values
 from gdcli.engine.theta import Theta
 from gdcli.errors import SpecError
@@ -58,6 +60,7 @@ class TrainingProblem:
     test: Rows | None
     module: torch.nn.Module | None  # torch's layers of a sequential model
     penalized: Penalized | None  # the kernel, where there is a penalty
+    group: ProcessGroup | None = None  # the processes that share its batches
 
     @property
     def loaded(self) -> Loaded:
@@ -91,6 +94,10 @@ class TrainingProblem:
         if self.device.type == "cuda":
             found["random.cuda"] = torch.cuda.get_rng_state(self.device)
         return found
+
+    def all_generators(self) -> dict[str, Tensor]:
+        """Return the same of all processes, a row each where there are several: all of them call it."""
+        return self.generators() if self.group is None else self.group.gathered(self.generators())
 
     def set_generators(self, states: Mapping[str, Tensor]) -> None:
         """Put states that :meth:`generators` gave back."""
@@ -134,10 +141,13 @@ class TrainingProblem:
 FLEET_KERNELS = ("elementwise", "batched", "objective")
 
 
-def build(loaded: Loaded) -> TrainingProblem:
-    """Make every tensor of a run, as `run` trains it. Raises SpecError for what only torch can know."""
+def build(loaded: Loaded, group: ProcessGroup | None = None) -> TrainingProblem:
+    """Make every tensor of a run, as `run` trains it, alone or with the other processes of a group.
+
+    Raises SpecError for what only torch can know.
+    """
     by_hand = isinstance(loaded.architecture, Chain) and loaded.spec.settings.engine != "autograd"
-    return _build([loaded], "by_hand" if by_hand else "autograd")
+    return _build([loaded], "by_hand" if by_hand else "autograd", group)
 
 
 def build_fleet(members: Sequence[Loaded]) -> TrainingProblem:
@@ -146,9 +156,9 @@ def build_fleet(members: Sequence[Loaded]) -> TrainingProblem:
     return _build(members, kernel_name(members[0]))
 
 
-def _build(members: Sequence[Loaded], name: str) -> TrainingProblem:
+def _build(members: Sequence[Loaded], name: str, group: ProcessGroup | None = None) -> TrainingProblem:
     first, spec = members[0], members[0].spec
-    device = resolve_device(spec)
+    device = resolve_device(spec, None if group is None else group.local_rank)
     dtype = torch.float64 if spec.settings.dtype == "float64" else torch.float32
     is_fleet, loss = name in FLEET_KERNELS, loss_for(first)
     innermost = name in ("elementwise", "objective")
@@ -160,10 +170,15 @@ def _build(members: Sequence[Loaded], name: str) -> TrainingProblem:
     kernel = _kernel(name, first, theta, loss, module)
     if loss is not None and spec.batch.accumulate > 1 and spec.settings.epochs:
         kernel = Accumulated(kernel, theta, loss, spec.batch.pass_rows(first.samples))
+    of = spec.loss.name if spec.loss else "", dtype, device, first.row_shape
+    tables = as_tensors([loaded.training for loaded in padded], *of)
+    if group is not None and loss is not None:
+        x, y = tables[0]
+        kernel = Distributed(kernel, theta, loss, group, (x[:1], y[:1]))
+        draw_apart(spec.settings.seed, group.rank)
     penalized = Penalized(kernel, theta, spec.penalty) if spec.penalty.is_on else None
     kernel = penalized or kernel
-    of = spec.loss.name if spec.loss else "", dtype, device, first.row_shape
-    batches = Batches(kernel, as_tensors([loaded.training for loaded in padded], *of), padded)
+    batches = Batches(kernel, tables, padded)
     if isinstance(kernel, FleetChain) and not batches.shuffle:  # a shuffled epoch would draw its order
         kernel.prepare(next(iter(batches.epoch())).x)
     validation, test = (
@@ -174,7 +189,7 @@ def _build(members: Sequence[Loaded], name: str) -> TrainingProblem:
     updates = _updates(padded, theta) if spec.settings.epochs and spec.optimizer is not None else ()
     return TrainingProblem(
         tuple(members), device, dtype, theta, kernel, name, loss, updates, batches, validation, test, module,
-        penalized,
+        penalized, group,
     )  # fmt: skip
 
 

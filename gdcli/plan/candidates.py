@@ -20,6 +20,7 @@ from gdcli.spec.data_sections import MAX_SEED
 from gdcli.spec.document import read_value
 from gdcli.spec.nodes import Node
 from gdcli.spec.overrides import COMMAND_LINE
+from gdcli.spec.scalars import with_point
 from gdcli.spec.sections import Batch, RunSpec, mode_of
 from gdcli.spec.signature import arguments
 from gdcli.zoo.optimizers import OPTIMIZERS
@@ -35,9 +36,12 @@ def optimizers(text: str, spec: RunSpec) -> dict[str, tuple[dict[str, Any], str]
     block = spec.compare.optimizers if spec.compare else {}
     own = _chosen(spec, "optimizer")
     found: dict[str, tuple[dict[str, Any], str]] = {}
-    for part in text.split(","):
+    parts = text.split(",")
+    for k, part in enumerate(parts):
         label, *settings = part.strip().split(":")
         label, equals, name = label.partition("=")
+        if k and (point := with_point(parts[k - 1].rpartition("=")[2] + f",{part}")):
+            raise SpecError(f"--optimizers {parts[k - 1]},{part}: a number has a point: {point}")
         if label in found:
             raise SpecError(
                 f"--optimizers: the label '{label}' is given twice. A label of your own: {label}2={name or label}"

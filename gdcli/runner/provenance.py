@@ -24,8 +24,10 @@ from gdcli import __version__
 from gdcli.engine.device import resolve_threads
 from gdcli.engine.gradient_log import keep_of
 from gdcli.engine.problem import TrainingProblem, build
+from gdcli.engine.process_group import ProcessGroup
 from gdcli.spec import config
 from gdcli.spec.load import Loaded
+from gdcli.spec.world_size import require_world
 from gdcli.spec.writing import write
 from gdcli.storage import models
 from gdcli.storage.files import json_text
@@ -54,10 +56,19 @@ class Provenance:
     plugins: tuple[Plugin, ...] = ()
 
 
-def prepared(loaded: Loaded) -> TrainingProblem:
-    """Set the number of threads that a run has, and build it."""
+def prepared(loaded: Loaded, group: ProcessGroup | None = None) -> TrainingProblem:
+    """Set the number of threads that a run has, and build it; one of several processes connects it to the others.
+
+    Raises SpecError for a spec of another number of processes, MachineError where the others have another one.
+    """
+    require_world(loaded, 1 if group is None else group.size)
     torch.set_num_threads(resolve_threads(loaded))
-    return build(loaded)
+    problem = build(loaded, group)
+    if group is not None:
+        group.connect(problem.device)
+        spec, (hashes,) = config.digest(config.filled_in(loaded.spec)), hashes_of(problem)
+        group.require_same("spec, start values or data", " ".join((spec, *hashes)))
+    return problem
 
 
 # --- the first files --------------------------------------------------------------------------------------------------
@@ -67,7 +78,8 @@ def head(problem: TrainingProblem, origin: Provenance, run: int = 0, keep: str |
     """Return the first files of a run of a problem; ``keep`` is what it keeps of its gradients, as one of many."""
     loaded, engine = problem.members[run], _ENGINES.get(problem.kernel_name, problem.kernel_name)
     device, threads, keep = problem.device, resolve_threads(loaded), keep or keep_of(problem)
-    resolved = config.resolved(loaded, device=str(device), threads=threads, engine=engine, keep=keep)
+    name, size = (str(device), 1) if problem.group is None else (device.type, problem.group.size)  # each its own CUDA
+    resolved = config.resolved(loaded, device=name, threads=threads, engine=engine, keep=keep, world_size=size)
     text, found = _first_files(write(resolved), origin, device, threads)
     fitted = preprocessing(loaded)
     return text, found if fitted is None else {models.PREPROCESSING: fitted, **found}

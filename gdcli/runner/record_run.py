@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +21,7 @@ from gdcli.report.styles import STYLES
 from gdcli.runner import kept_files, run_picture, step_files
 from gdcli.runner.epoch_rows import FILE, EpochRows
 from gdcli.runner.failures import failure_of, written
+from gdcli.runner.shared_checkpoints import SharedCheckpoints
 from gdcli.runner.step_files import StepFile
 from gdcli.spec.metrics import chosen_by
 from gdcli.spec.sections import RunSpec
@@ -133,10 +133,11 @@ def alone(
     if record is not None:
         columns_wanted |= step_files.columns_for(spec.record)
     loop = Loop(built, columns_wanted, keep, interrupt)
-    epochs = EpochRows(loop.ends.columns, effort_of(built.loaded))
-    checkpoints = None
+    own, group = None, built.group
+    epochs = EpochRows(loop.ends.columns, effort_of(built.loaded)) if record or not group else None  # rank 0 tells them
     if record is not None and not columns:
-        checkpoints = Checkpoints(record.folder, record.config, spec.checkpoint.every_seconds)
+        own = Checkpoints(record.folder, record.config, spec.checkpoint.every_seconds)
+    checkpoints = own if group is None else SharedCheckpoints(own, group)
     recorder = RunRecorder(spec, start, record, keep, text=text, block=block, epochs=epochs)
     return Training(loop, [recorder], checkpoints, keeps_models=keeps_model)
 
@@ -158,7 +159,7 @@ class Training:
         self,
         loop: Loop,
         recorders: Sequence[RunRecorder],
-        checkpoints: Checkpoints | None,
+        checkpoints: Checkpoints | SharedCheckpoints | None,
         lists: Mapping[str, list[Any]] | None = None,
         *,
         keeps_models: bool = True,
@@ -201,7 +202,7 @@ class Training:
             return
         (state, logs), problem = found, self.loop.problem
         checkpoint_state.restore(self.loop, state)
-        timing.phases["train"] = time.perf_counter() - self.loop.begun
+        timing.phases["train"] = self.loop.now() - self.loop.begun
         for name, entries in self.lists.items():
             entries[:] = state.numbers[name]
         for k, recorder in enumerate(self.recorders):
@@ -242,7 +243,7 @@ class Training:
             raise
         raise AssertionError("the loop ends with the outcomes")
 
-    def _write_checkpoint(self, checkpoints: Checkpoints) -> None:
+    def _write_checkpoint(self, checkpoints: Checkpoints | SharedCheckpoints) -> None:
         state = checkpoint_state.capture(self.loop)
         if self.lists:
             losses = {f"{LOSSES}{k}": recorder.losses() for k, recorder in enumerate(self.recorders)}

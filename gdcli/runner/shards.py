@@ -26,6 +26,7 @@ from gdcli.runner.jobs import CALL, Advance, Capture, Collector, Layout, Planned
 from gdcli.runner.provenance import Provenance
 from gdcli.runner.record_run import LOGS, RunRecorder, Training, alone, ignored
 from gdcli.runner.step_files import columns_for
+from gdcli.spec.world_size import require_world
 from gdcli.storage.checkpoints import Checkpoints
 from gdcli.storage.files import json_file, lenient
 from gdcli.storage.run_folder import RecordFolder, Timing, clear, most_logs
@@ -171,6 +172,7 @@ def _training(shard: Shard, layout: Layout, collector: Collector, interrupt: Int
         built = provenance.prepared(runs[0].loaded)
         record = None if folders[0] is None else RecordFolder(folders[0], *provenance.head(built, layout.origin))
         return alone(built, record, interrupt, columns, keeps_model=layout.models)
+    require_world(runs[0].loaded, 1)
     problem = build_fleet([run.loaded for run in runs])
     keep: Keep = "none"
     if folders[0] is not None:

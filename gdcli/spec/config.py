@@ -69,9 +69,12 @@ def _leave_out(found: dict[str, Any], path: Path) -> None:
     found.pop(str(last), None)
 
 
-def resolved(loaded: Loaded, *, device: str, threads: int, engine: str, keep: str) -> dict[str, Any]:
+def resolved(
+    loaded: Loaded, *, device: str, threads: int, engine: str, keep: str, world_size: int = 1
+) -> dict[str, Any]:
     """Return :func:`filled_in` with every ``auto`` resolved; a data file by its whole path and digest."""
-    found = filled_in(loaded.spec) | {"device": device, "threads": threads, "engine": engine}
+    spec = loaded.spec if world_size == 1 else loaded.spec.with_settings(world_size=world_size)
+    found = filled_in(spec) | {"device": device, "threads": threads, "engine": engine}
     found["record"] = {**found["record"], "gradients": keep}
     loss, training = loaded.spec.loss, loaded.training
     if loss is not None and (weights := for_outputs(loss, training, loaded.architecture)) is not None:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from gdcli.errors import Place, Problem, SpecError, nearest
-from gdcli.spec.data_sections import DATA_KEYS, IdxFiles
+from gdcli.spec.data_sections import DATA_KEYS, SOURCES, DataCommon, IdxFiles
 from gdcli.spec.document import read_value
 from gdcli.spec.nodes import Entry, Node
 from gdcli.spec.scalars import shown, with_point
@@ -69,28 +69,62 @@ _BY_PATH_ALONE = ("record.layers",)
 """Keys whose last part means another one, which had it before."""
 
 
-def resolve(name: str) -> str:
-    """Return the full path of a key: exact, or the only one that ends in the name. Raises SpecError (text only).
+def resolve(name: str, document: Node | None = None) -> str:
+    """Return the full path of a key: exact, or the only one that ends in the name.
+
+    Raises SpecError (text only), which suggests what the document can take.
 
     >>> resolve("lr"), resolve("optimizer.lr"), resolve("epochs")
     ('optimizer.lr', 'optimizer.lr', 'epochs')
     """
-    keys = schema_keys()
+    keys, document = schema_keys(), document or Node(HERE, {})
     if name in keys or name.startswith(_BELOW):
         return name
     found = [key for key in keys if key.endswith(f".{name}") and key not in _BY_PATH_ALONE]
     if len(found) == 1:
         return found[0]
+    numbers = _numbers(name, document)
     if found:
-        raise SpecError(f"'{name}' could be {' or '.join(found)}. Write the whole path")
+        raise SpecError(f"'{name}' could be {' or '.join([*found, *numbers])}. Write the whole path")
     if name.lower() in SYNONYMS:
         raise SpecError(f"unknown key '{shown(name)}'. Did you mean '{SYNONYMS[name.lower()]}'?")
     if name in _keys_of(SCHEDULERS.values()):
         raise SpecError(f"unknown key '{name}'. Did you mean 'scheduler.{name}'?")
-    hint = nearest(name, {*keys, *(key.rsplit(".", 1)[-1] for key in keys)})
-    if not hint.startswith("Did"):
-        hint = nearest(name, [key for key in keys if "." not in key])
+    if not numbers and f".{name}".endswith((".weight", ".bias")):
+        numbers = [f"model.init.{shown(name)}"]
+    hint = f"Did you mean '{numbers[0]}'?" if numbers else _nearest_key(name, document)
     raise SpecError(f"unknown key '{shown(name)}'. {hint}")
+
+
+def _numbers(name: str, document: Node) -> list[str]:
+    """Return the paths of the model's start values and constants that a name may mean, whole or its last part."""
+    found = []
+    for key in ("init", "start", "constants"):
+        node = document.find(("model", key))
+        given = node.value if node is not None and isinstance(node.value, dict) else {}
+        found += [f"model.{key}.{one}" for one in given if f".{one}".endswith(f".{name}")]
+    return found[:MAX_SUGGESTED]
+
+
+MAX_SUGGESTED = 5
+
+
+def _nearest_key(name: str, document: Node) -> str:
+    """Return the nearest key: of those that the document's choices take, then of all but those of another source."""
+    of_data = [key for key in schema_keys() if _is_of_source(document, key)]
+    for keys in ([key for key in of_data if has_place(document, key)], of_data):
+        hint = nearest(name, {*keys, *(key.rsplit(".", 1)[-1] for key in keys)})
+        if hint.startswith("Did"):
+            return hint
+    return nearest(name, [key for key in of_data if "." not in key])
+
+
+def _is_of_source(document: Node, key: str) -> bool:
+    """Say whether a key is none of the data, or one that the source which the document has can take, if it has any."""
+    section, _, name = key.partition(".")
+    given = [kind for source, kind in SOURCES.items() if document.find(("data", source)) is not None]
+    taken = {*DataCommon.model_fields, *(field for kind in given for field in kind.model_fields)}
+    return section != "data" or not given or not name or name.partition(".")[0] in taken
 
 
 SYNONYMS = {
@@ -144,23 +178,27 @@ def split_override(text: str) -> tuple[str, str]:
     return key.strip(), value
 
 
-def parsed(overrides: Sequence[str], *, command: str = "run") -> list[tuple[str, str, Node]]:
+def parsed(
+    overrides: Sequence[str], *, command: str = "run", document: Node | None = None
+) -> list[tuple[str, str, Node]]:
     """Return key, whole path and value of each ``key=value``, choices before the values below them.
 
     So `lr=0.1 optimizer=adam` is `optimizer=adam lr=0.1`. Raises SpecError with all problems of the overrides: an
-    unknown or ambiguous key, a value that is no YAML, and a comma-separated list of values, which is a sweep.
+    unknown or ambiguous key, a value that is no YAML, and a comma-separated list of values, which is a sweep, or lacks
+    the brackets of a list. What is suggested is what the document can take.
     """
     problems: list[Problem] = []
     found: list[tuple[str, str, Node]] = []
     for text in overrides:
         key, value = split_override(text)
         try:
-            path = resolve(key)
+            path = resolve(key, document)
             node = read_value(value, COMMAND_LINE, column=len(text) - len(value) + 1)
             if _is_list_of_values(path, value):
                 point = f". A number has a point: {key}={with_point(value)}" if with_point(value) else ""
-                what = f"{key} has several values: gdcli {command} takes one. gdcli sweep --param {text} runs each"
-                raise SpecError(what + point)
+                written = f"A list is written {key}=[{value}]"
+                hint = written if _takes_list(path) else f"gdcli sweep --param {text} runs each"
+                raise SpecError(f"{key} has several values: gdcli {command} takes one. {hint}{point}")
             found.append((key, path, node))
         except SpecError as error:
             problems += [replace(each, path=_below(key, each.path)) for each in error.problems]
@@ -176,7 +214,7 @@ def apply(document: Node, overrides: Sequence[str], *, command: str = "run", alo
     One that is not ``alone``, of which many runs are made, does without those that its choices do not take.
     """
     problems: list[Problem] = []
-    for _, path, node in parsed(overrides, command=command):
+    for _, path, node in parsed(overrides, command=command, document=document):
         if not (alone or has_place(document, path)):
             continue
         try:
@@ -198,6 +236,28 @@ def _is_list_of_values(path: str, value: str) -> bool:
 
 _OF_OTHER_MODES = {("full", "shuffle"), ("stochastic", "shuffle"), ("stochastic", "accumulate")}
 _TEXTS = ("description", "model.expression", "data.file")
+
+
+@cache
+def _lists() -> frozenset[str]:
+    """Return the paths of the keys that take a list."""
+    tables = {"data.generate": GENERATORS, **_TABLES}
+    hints = [(above, get_type_hints(each)) for above, table in tables.items() for each in table.values()]
+    found = {
+        f"{above}.{name}"
+        for above, types in hints
+        for name, kind in types.items()
+        if name != "return" and _is_list(kind)
+    }
+    return frozenset({"data.x", "data.y", "data.features", "data.target", "model.freeze", "print.predict", *found})
+
+
+def _is_list(kind: Any) -> bool:
+    return get_origin(kind) in (list, tuple) or any(map(_is_list, get_args(kind)))
+
+
+def _takes_list(path: str) -> bool:
+    return path in _lists() or path.startswith("model.init.")
 
 
 def takes(path: str, choice: Any, key: str) -> bool:

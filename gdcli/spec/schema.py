@@ -130,14 +130,16 @@ class _Reading(SectionReader):
             return None
         common = self.checked(DataCommon, {k: value[k] for k in DataCommon.model_fields if k in value}, ("data",))
         rest = {k: v for k, v in value.items() if k not in DataCommon.model_fields}
-        sources = [key for key in SOURCES if key in rest]
+        sources = [key for key in rest if key in SOURCES]  # those of the command line come last
         if len(sources) != 1:
-            what = "has more than one source: " + ", ".join(sources) if sources else "has no source"
             hint = "Give one of x and y, file, idx, generate, dataset"
+            for key in sources[1:]:
+                self.complain(("data", key), f"a second source of data, beside {sources[0]}", hint, at_key=True)
             for key in rest if not sources else ():
                 if key not in DATA_KEYS:
                     self.complain(("data", key), "unknown key", nearest(key, DATA_KEYS), at_key=True)
-            self.complain(("data",), what, hint, at_key=True)
+            if not sources:
+                self.complain(("data",), "has no source", hint, at_key=True)
             return None
         if common is not None:
             for path, what in common.contradictions():
@@ -295,7 +297,10 @@ class _Reading(SectionReader):
         objective = isinstance(model, dict) and model.get("type") == "objective"
         for key in ("data", "loss"):
             if objective and key in self.raw:
-                self.complain((key,), f"an objective has no {key}: its value is the loss", at_key=True)
+                given = self.raw[key] if isinstance(self.raw[key], dict) else {}
+                near = [name for name in given if self.document.find(("model", "start", name)) is not None]
+                hint = f"Did you mean 'model.start.{near[0]}'?" if near else ""
+                self.complain((key,), f"an objective has no {key}: its value is the loss", hint, at_key=True)
             elif not objective and "model" in self.raw and key not in self.raw:
                 self.complain((key,), "is required, unless the model is an objective")
         no_update = self.raw.get("epochs", 1) == 0 or "sweep" in self.raw or "compare" in self.raw

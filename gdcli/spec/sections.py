@@ -220,6 +220,7 @@ class Settings(Section):
     engine: Literal["auto", "by_hand", "autograd"] = "auto"
     metrics: list[Annotated[str, *one_of(OneOf("metric", METRICS))]] | None = None
     metric: str | None = None
+    world_size: Annotated[Integer, Ge(1), Le(1024)] | None = None  # processes of torchrun; None: as many as there are
 
 
 @dataclass(frozen=True, slots=True)

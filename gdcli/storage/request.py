@@ -15,6 +15,7 @@ from gdcli.errors import MachineError, SpecError
 from gdcli.spec.load import Loaded
 from gdcli.spec.scalars import shown
 from gdcli.spec.signature import STRICT
+from gdcli.storage import config_reader
 from gdcli.storage.files import existing, json_file, required
 
 if TYPE_CHECKING:
@@ -175,25 +176,26 @@ def require_same(recorded: Request, folder: Path, loaded: Loaded, config: str) -
 # --- what has been done already ---------------------------------------------------------------------------------------
 
 
-def finished(parent: Path, digest: str, request: Request, data_sha256: str) -> Path | None:
+def finished(parent: Path, digest: str, request: Request, data_sha256: str, processes: int = 1) -> Path | None:
     """Return the newest finished record of the same, below an experiment's folder; None where there is none.
 
     The same: the digest of the spec with all defaults, the request, the bytes of a data file, the versions of gdcli
-    and torch. Whether figures were drawn does not count. A sweep of which one run failed is not finished.
+    and torch, the number of processes. Whether figures were drawn does not count. A sweep of which one run failed is
+    not finished.
     """
     if not parent.is_dir():
         return None
     wanted = _essence(request, data_sha256)
     for folder in sorted(parent.iterdir(), reverse=True):
-        if digest in folder.name and not folder.name.startswith(".") and _is_same(folder, wanted):
+        if digest in folder.name and not folder.name.startswith(".") and _is_same(folder, wanted, processes):
             return folder
     return None
 
 
-def _is_same(folder: Path, wanted: Request) -> bool:
+def _is_same(folder: Path, wanted: Request, processes: int) -> bool:
     try:
         summary, environment = (json_file(folder / f"{name}.json") or {} for name in ("summary", "environment"))
-        found = read(folder)
+        found, spec = read(folder), config_reader.read(folder)
         existing(folder / "log.txt").close()
     except MachineError:
         return False
@@ -206,6 +208,7 @@ def _is_same(folder: Path, wanted: Request) -> bool:
         and {name: str(versions.get(name)).partition("+")[0] for name in known}
         == {name: version.partition("+")[0] for name, version in known.items()}
         and _essence(found, found.data_sha256) == wanted
+        and spec.get("world_size", 1) == processes
     )
 
 

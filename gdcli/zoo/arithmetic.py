@@ -110,11 +110,15 @@ class Numbers:
 
     def power(self, base: Setting, exponent: Setting) -> Setting:
         """Return base^exponent with the bits of Python's ``**``, from which numpy's differs in the last place."""
-        return _or_nan(operator.pow, base, exponent)
+        result: Setting = operator.pow(base, exponent)
+        return result
 
     def quotient(self, a: Setting, b: Setting) -> Setting:
-        """Return a/b; NaN where b is 0."""
-        return _or_nan(operator.truediv, a, b)
+        """Return a/b. Raises ZeroDivisionError where b is 0."""
+        return a / b
+
+    def spread_nan(self, setting: Setting) -> None:
+        """Put NaN into p where a setting is none: a single run has raised before."""
 
     def each(self, function: Callable[..., float], *settings: Setting) -> Callable[[int], Setting]:
         """Return the t ↦ function(*settings, t) of every run, in Python's arithmetic."""
@@ -238,6 +242,13 @@ class Columns(Numbers):
     def quotient(self, a: Setting, b: Setting) -> Setting:
         """Return a/b, run by run; NaN where b is 0."""
         return np.divide(a, np.where(np.equal(b, 0), np.nan, b))
+
+    def spread_nan(self, setting: Setting) -> None:
+        """Put NaN into p for the runs of which a setting is NaN."""
+        import torch
+
+        if (lost := np.isnan(setting)).any():
+            self._p.add_(torch.from_numpy(np.where(lost, np.nan, 0.0)).to(self._p))
 
     def each(self, function: Callable[..., float], *settings: Setting) -> Callable[[int], Setting]:
         """Return t ↦ function(*settings, t), called once per combination of settings that occurs."""

@@ -22,15 +22,15 @@ from gdcli.zoo.table import MAX_INDEX, Floats, Indices, Table, brief, numbered
 
 # --- random numbers -------------------------------------------------------------------------------------------------
 
-Purpose: TypeAlias = Literal["data", "noise", "shuffle", "split"]
-_TAGS: dict[Purpose, int] = {"data": 1, "noise": 2, "shuffle": 3, "split": 4}
+Purpose: TypeAlias = Literal["data", "noise", "shuffle", "split", "ranks"]
+_TAGS: dict[Purpose, int] = {"data": 1, "noise": 2, "shuffle": 3, "split": 4, "ranks": 5}
 
 
 def generator(seed: int, purpose: Purpose) -> Generator:
     """Return the generator of one purpose: PCG64 seeded by ``SeedSequence([seed, tag])``.
 
-    Tags: data 1, noise 2, shuffle 3, split 4. So the purposes do not disturb each other, nor torch's generator, which
-    draws the weights.
+    Tags: data 1, noise 2, shuffle 3, split 4, ranks 5 (the seeds of dropout in processes beside the first). So the
+    purposes do not disturb each other, nor torch's generator, which draws the weights.
 
     >>> int(generator(0, "data").integers(100)), int(generator(0, "noise").integers(100))
     (52, 97)

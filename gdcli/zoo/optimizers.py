@@ -318,6 +318,7 @@ def asgd(
             if some(first):
                 restart(first)
             eta_cell[()] = of.quotient(lr, of.power(1 + lambd * lr * t, alpha))
+            of.spread_nan(read_eta())
             mu_cell[()] = weight(t)
 
         return Bound(of.in_turn(*before, descend, average), {"eta": eta, "mu": mu, "ax": ax})

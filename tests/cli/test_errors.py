@@ -40,7 +40,17 @@ OVERRIDES = [
     ("optimizer.lrr=1", "command line:1:1: unknown key 'optimizer.lrr'. Did you mean 'optimizer.lr'?"),
     ("epoch=1", "command line:1:1: unknown key 'epoch'. Did you mean 'epochs'?"),
     ("qqq=1", "command line:1:1: unknown key 'qqq'. Known: batch, checkpoint, clip, data, description, device"),
-    ("bias=true", "command line:1:1: 'bias' could be data.generate.bias or model.bias. Write the whole path"),
+    (
+        "bias=true",
+        "command line:1:1: 'bias' could be data.generate.bias or model.bias or model.init.linear1.bias or "
+        "model.init.linear2.bias. Write the whole path",
+    ),
+    ("weight=3", "command line:1:1: unknown key 'weight'. Did you mean 'model.init.linear1.weight'?"),
+    ("linear2.bias=3", "command line:1:1: unknown key 'linear2.bias'. Did you mean 'model.init.linear2.bias'?"),
+    ("linear3.bias=3", "command line:1:1: unknown key 'linear3.bias'. Did you mean 'model.init.linear3.bias'?"),
+    ("wieghts=3", "command line:1:1: unknown key 'wieghts'. Did you mean 'class_weights'?"),  # not data.generate's
+    ("weights=3", "command line:1:1: data.generate: a second source of data, beside x. Give one of x and y, file"),
+    ("data.dataset=iris", "command line:1:1: data.dataset: a second source of data, beside x. Give one of x and y"),
     ("hello", "an override is key=value (got 'hello')"),
     ("=1", "an override is key=value (got '=1')"),
     ("epochs=-1", "command line:1:8: epochs: must be at least 0 (got -1)"),
@@ -52,6 +62,21 @@ OVERRIDES = [
     ("optimizer=sdg", "command line:1:11: optimizer: unknown optimizer (got 'sdg'). Did you mean 'sgd'?"),
     ("lr=&a 1", "command line:1:4: lr: anchors are refused (got &a)"),
     ("epochs.x=1", "command line:1:1: unknown key 'epochs.x'"),
+    *(
+        (
+            f"{key}={value}",
+            f"command line:1:1: {key} has several values: gdcli run takes one. A list is written {key}=[{value}]",
+        )
+        for key, value in (
+            ("print.predict", "0.05,0.1"),
+            ("layers", "2,3,2"),
+            ("freeze", "linear1.*,linear2.bias"),
+            ("data.generate.weights", "2,3"),
+            ("optimizer.betas", "0.9,0.99"),
+            ("scheduler.milestones", "2,4"),
+            ("model.init.linear1.bias", "0.1,0.2"),
+        )
+    ),
     (
         "lr=0.1,0.01",
         "command line:1:1: lr has several values: gdcli run takes one. gdcli sweep --param lr=0.1,0.01 runs each",
@@ -129,6 +154,7 @@ COMPARISONS = [
     (["--optimizers", "fast=adm"], "--optimizers: unknown optimizer 'adm'. Did you mean 'adam'?"),
     (["--optimizers", "sgd:lr"], "--optimizers sgd: a setting is :KEY=VALUE (got 'lr')"),
     (["--optimizers", "sgd:lr=[1"], "--optimizers sgd: lr: the bracket that opens here is not closed"),
+    (["--optimizers", "adam,sgd:lr=0,1"], "--optimizers sgd:lr=0,1: a number has a point: 0.1"),
     (["--optimizers", "sgd:lr=-1"], "command line:1:1: optimizer.lr: must be at least 0 (got -1)"),
     (["--optimizers", "sgd:lrr=1"], "command line:1:1: optimizer.lrr: unknown key. Did you mean 'lr'?"),
     (["--optimizers", ""], "--optimizers: unknown optimizer ''. Known: adadelta"),

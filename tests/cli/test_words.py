@@ -68,6 +68,19 @@ def test_help_and_version_in_every_way(gdcli) -> None:
         ),
         (("run", "mlp", "learning_rate=0.1"), "unknown key 'learning_rate'. Did you mean 'optimizer.lr'?"),
         (("run", "mlp", "lr=0,01"), "gdcli sweep --param lr=0,01 runs each. A number has a point: lr=0.01"),
+        (("run", "rosenbrock", "x=1"), "'x' could be data.generate.x or data.x or model.start.x. Write the whole path"),
+        (("run", "rosenbrock", "y=1"), "has no data: its value is the loss. Did you mean 'model.start.y'?"),
+        *(
+            (words, f"'{words[-2]}': must be {kind} (got '{words[-1]}'). {hint}Try 'gdcli {words[0]} --help'.")
+            for words, kind, hint in (
+                (("compare", "--target", "0,1"), "a number", "A number has a point: 0.1. "),
+                (("compare", "--target", "low"), "a number", ""),
+                (("plot", "mlp", "--smooth", "-0,5"), "a number", "A number has a point: -0.5. "),
+                (("check", "mlp", "--tolerance", "0,01"), "a number", "A number has a point: 0.01. "),
+                (("ema", "--beta", "0,5"), "a number", "A number has a point: 0.5. "),
+                (("run", "mlp", "--seed", "1,5"), "an integer", ""),
+            )
+        ),
         (("export", "last", "-o", "model.zip"), "the ending '.zip' is not that of a format: csv (.csv .txt), parquet"),
         (("export", "last", "-f", "parquet", "-o", "a.csv"), "the ending '.csv' is not that of parquet: csv (.csv"),
     ],

@@ -704,6 +704,10 @@ REFUSED = [
     (["--tune", "3", "--tune-range", "0,1"], "--tune-range takes two learning rates above 0 (got 0,1)"),
     (["--tune", "3", "--tune-range", "nan,1"], "--tune-range takes two learning rates above 0 (got nan,1)"),
     (["--tune", "3", "--tune-range", "1,0.1"], "--tune-range takes the lower learning rate first (got 1,0.1)"),
+    (
+        ["--tune", "3", "--tune-range", "0,1,1"],
+        "--tune-range takes two numbers, LOW,HIGH (got '0,1,1'). A number has a",
+    ),
     (["--tune", "3", "--tune-range", "1"], "--tune-range takes two numbers, LOW,HIGH (got '1')"),
     (["--tune-range", "0.1,1"], "--tune-range is the range of --tune N, which is not given"),
     (["--tune", "1000000000"], "2,000,000,002 runs are more than 10,000. --max-runs raises it"),

@@ -274,6 +274,7 @@ ELSEWHERE = {
     "engine": "by hand and autograd agree to the bit",
     "device": "another machine's",
     "threads": "the bits of large models",
+    "world_size": "the number of processes that may train it, in tests/cli/test_torchrun.py",
     "optimizer.asgd.t0": "the average that a checkpoint holds, below",
     "checkpoint.every_seconds": "below",
     "sweep.parameters": "below",

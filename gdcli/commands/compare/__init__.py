@@ -100,5 +100,6 @@ def _grid(count: int | None, tune_range: str | None, spec: RunSpec) -> list[floa
         if tune_range is not None:
             low, high = map(float, tune_range.split(","))
     except ValueError:
-        raise SpecError(f"--tune-range takes two numbers, LOW,HIGH (got {tune_range!r})") from None
+        hint = ". A number has a point: 0.1,1" if tune_range and tune_range.count(",") > 1 else ""
+        raise SpecError(f"--tune-range takes two numbers, LOW,HIGH (got {tune_range!r}){hint}") from None
     return plan.tuning_grid(count, low, high)
