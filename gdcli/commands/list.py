@@ -23,6 +23,8 @@ from gdcli.storage.record import STATUSES, Record, is_record, read
 from gdcli.zoo.metrics import highest_first
 
 COLUMNS = ("id", "kind", "name", "status", "final_loss", "best_loss", "steps", "when", "duration")
+HELD_OUT = ("validation_loss", "validation_accuracy", "validation_r2")
+"""Columns where one of the records has them, as that of a metric that a record is ranked by."""
 ALIASES = {"loss": "final_loss", "final": "final_loss", "best": "best_loss", "time": "when"}
 CELL_LETTERS = 60
 _MARKS = re.compile(r"[\\`*|\[\]~]")  # of Markdown
@@ -113,7 +115,8 @@ def listing(
     if tag is not None:
         records = [record for record in records if tag in record.tags]
         columns["tags"] = lambda record: " ".join(record.tags)
-    for name in dict.fromkeys(found for record in records if (found := record.ranked_by) is not None):
+    held_out = [name for name in HELD_OUT if any(name in record.metrics for record in records)]
+    for name in dict.fromkeys([*held_out, *(found for record in records if (found := record.ranked_by) is not None)]):
         columns[name] = _metric(name)
     if sort_by == "metric":
         records = _ordered(records, _by_own_metric, reverse=reverse)
