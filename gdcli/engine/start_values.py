@@ -93,8 +93,9 @@ def with_layers(loaded: Loaded) -> Loaded:
 
 def bias_entries(loaded: Loaded, layer: Affine) -> int:
     """Return how many entries a layer's bias has: 0 without one, 1 where the spec's list of one number is for all."""
-    assert loaded.shapes is not None
-    return loaded.shapes.get(f"{layer.name}bias", (0,))[0]
+    shapes = loaded.shapes if isinstance(loaded.architecture, Chain) else layer.shapes  # torch's own share none
+    assert shapes is not None
+    return shapes.get(f"{layer.name}bias", (0,))[0]
 
 
 def _module(loaded: Loaded, model: Stack, dtype: torch.dtype) -> torch.nn.Module:
