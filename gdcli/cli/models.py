@@ -11,7 +11,7 @@ import typer
 
 from gdcli.cli import options
 from gdcli.cli.output import Console, say
-from gdcli.cli.records import RunArgument, written
+from gdcli.cli.records import RunArgument, file_of, written
 from gdcli.errors import SpecError
 from gdcli.spec.scalars import shown
 from gdcli.storage.find import find
@@ -35,7 +35,10 @@ def predict(
         ),
     ],
     to: Annotated[
-        Path | None, typer.Option("--to", "-o", metavar="PATH", help="A CSV file. Default: standard output.")
+        str | None,
+        typer.Option(
+            "--to", "-o", metavar="PATH", help="A CSV file; in a folder predictions.csv. Default: standard output."
+        ),
     ] = None,
     output: Annotated[Path, typer.Option("--output", help="Folder of the records.")] = Path("runs"),
     force: options.ForceOption = False,
@@ -55,17 +58,18 @@ def predict(
 
     options.load(plugin)
     frontend, folder = Console(ctx.obj, quiet=quiet).frontend(), find(run, output)
-    if to is not None:
-        require_free(to, force=force)
+    path = None if to is None else file_of(to, "predictions.csv")
+    if path is not None:
+        require_free(path, force=force)
     with opened(None if file == "-" else Path(file), sys.stdin.buffer) as stream:
         name = "standard input" if file == "-" else shown(file, 200)
         pieces = commands.predict(folder, stream, name, frontend)
-        if to is None:
+        if path is None:
             for piece in pieces:
                 say(piece)
             return 0
-        replace(to, lambda stream: stream.writelines(piece.encode() for piece in pieces))
-    return written(to, "", quiet=quiet)
+        replace(path, lambda stream: stream.writelines(piece.encode() for piece in pieces))
+    return written(path, "", quiet=quiet)
 
 
 def evaluate(

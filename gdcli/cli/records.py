@@ -359,7 +359,7 @@ def export(
     if kind in ("state_dict", "onnx"):
         if long:
             raise SpecError(f"--long is for csv and parquet, {kind} is a run's model")
-        path = _file_of(to, f"{record.id}{exporting.ENDINGS[kind][0]}")
+        path = file_of(to, f"{record.id}{exporting.ENDINGS[kind][0]}")
         exporting.require_free(path, force=force)
         from gdcli.commands import export_model
         from gdcli.storage.files import replace
@@ -372,12 +372,12 @@ def export(
         for piece in table.csv():
             say(piece.decode())
         return 0
-    path = _file_of(to, f"{record.id}.{kind}")
+    path = file_of(to, f"{record.id}.{kind}")
     exporting.to_file(table, path, kind, force=force)
     return written(path, "", quiet=quiet)
 
 
-def _file_of(to: str | None, name: str) -> Path:
+def file_of(to: str | None, name: str) -> Path:
     """Return the file that is asked for: of a folder, which is made, the one of this name."""
     path = Path(name) if to is None else in_folder(to, name)
     if to is not None and is_folder(to):

@@ -193,7 +193,11 @@ def parsed(
         key, value = split_override(text)
         try:
             path = resolve(key, document)
-            node = read_value(value, COMMAND_LINE, column=len(text) - len(value) + 1)
+            column = len(text) - len(value) + 1
+            if path in _SIGNS and len(value) == 1 and value != "~":  # , and | mean something else in YAML
+                found.append((key, path, Node(Place(COMMAND_LINE, 1, column), value, value)))
+                continue
+            node = read_value(value, COMMAND_LINE, column=column)
             if _is_list_of_values(path, value):
                 point = f". A number has a point: {key}={with_point(value)}" if with_point(value) else ""
                 written = f"A list is written {key}=[{value}]"
@@ -235,6 +239,7 @@ def _is_list_of_values(path: str, value: str) -> bool:
 
 
 _OF_OTHER_MODES = {("full", "shuffle"), ("stochastic", "shuffle"), ("stochastic", "accumulate")}
+_SIGNS = ("data.separator", "data.decimal")
 _TEXTS = ("description", "model.expression", "data.file")
 
 

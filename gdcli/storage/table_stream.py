@@ -11,7 +11,7 @@ from io import BufferedReader, BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import IO
 
-from gdcli.errors import SpecError, nearest
+from gdcli.errors import MAX_KNOWN, SpecError, nearest
 from gdcli.spec.scalars import shown
 from gdcli.storage import files
 from gdcli.zoo.columns import Words, not_a_number, numbers_of, words_of
@@ -150,15 +150,20 @@ def _bounded(line: str, number: int, name: str) -> str:
     return line
 
 
+def _listed(names: Sequence[str]) -> str:
+    """Return the first of many names, and how many more there are."""
+    return ", ".join(names[:MAX_KNOWN]) + (f" and {len(names) - MAX_KNOWN:,} more" if len(names) > MAX_KNOWN else "")
+
+
 def places_of(names: Sequence[str], wanted: Sequence[str], name: str) -> dict[str, int]:
     """Return where each wanted column stands among the names. Raises SpecError for one that is not there, or twice."""
     missing = [column for column in wanted if column not in names]
     if missing:
-        told = ", ".join(repr(shown(column, 60)) for column in missing[:10])
-        more = f" and {len(missing) - 10:,} more" if len(missing) > 10 else ""
-        others = [shown(column, 60) for column in names if column not in wanted]
-        hint = nearest(shown(missing[0], 60), others) or "It has no other column"
-        raise SpecError(f"{name}: has no column {told}{more}, which the model takes. {hint}")
+        told = _listed([repr(shown(column, 60)) for column in missing])
+        first, others = shown(missing[0], 60), [shown(column, 60) for column in names if column not in wanted]
+        hint = nearest(first, others)  # a column that is taken already is no misspelled one
+        hint = hint if hint.startswith("Did") else f"Its columns: {_listed([shown(column, 60) for column in names])}"
+        raise SpecError(f"{name}: has no column {told}, which the model takes. {hint}")
     for column in wanted:
         if names.count(column) > 1:
             raise SpecError(f"{name}: the column {shown(column, 60)!r} stands twice in the first line")
