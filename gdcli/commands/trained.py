@@ -23,7 +23,7 @@ from gdcli.storage.models import ModelSides
 from gdcli.storage.record import is_linked, read
 from gdcli.storage.recorded_plugins import require_plugins
 from gdcli.storage.table_stream import TableChunk, chunks
-from gdcli.zoo.csv_dialect import CsvFormat
+from gdcli.zoo.csv_dialect import CsvFormat, Dialect
 from gdcli.zoo.losses import TARGETS
 from gdcli.zoo.models import MODELS, Architecture, Chain, Sizes, Stack
 from gdcli.zoo.naming import ArgumentError
@@ -164,4 +164,8 @@ def chunks_of(
     found = column_chunks(stream, name, wanted, CHUNK, labels)
     if found is None and labels is not None:
         raise SpecError(f"{name}: is no IDX file of images, to which the labels could belong")
-    return chunks(stream, name, wanted, CHUNK, form) if found is None else found
+    if found is not None:
+        return found
+    fitted, targets = record.encoding.fitted, record.encoding.targets
+    like = Dialect(form.separator or fitted.separator, form.decimal or fitted.decimal)
+    return chunks(stream, name, wanted, CHUNK, form, like, {*fitted.words, *(targets if fitted.classes else ())})

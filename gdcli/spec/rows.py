@@ -17,7 +17,7 @@ from gdcli.spec.sections import RunSpec
 from gdcli.spec.signature import Path as KeyPath
 from gdcli.zoo import data as sources
 from gdcli.zoo.columns import BadCellsError, RawTable, Rows, is_missing, taken
-from gdcli.zoo.csv_dialect import CsvFormat, Kinds
+from gdcli.zoo.csv_dialect import CsvFormat, Dialect, Kinds
 from gdcli.zoo.data_files import Moved, read_columns
 from gdcli.zoo.idx_files import read_idx
 from gdcli.zoo.losses import TARGETS
@@ -175,7 +175,7 @@ def _prepared(asked: _Asked) -> PreparedRows:
         notes.append((("data", "target") if data.source == "file" else ("data", "idx"), targets.note))
     rows = _split(data, len(raw), asked.seed, _labels(targets, asked.kind))
     fitted = _fitted(data, raw, rows["training"], names)
-    fitted = replace(fitted, classes=targets.classes)
+    fitted = replace(fitted, classes=targets.classes, separator=raw.separator, decimal=raw.decimal)
     whole = Table(np.empty((0, 0)), targets.y, fitted.columns, targets.names, targets.count, raw.sha256)
     _require_memory(len(raw), fitted.width)
 
@@ -193,22 +193,24 @@ def _words(data: Data) -> tuple[str, ...]:
     return tuple(data.arguments.get("categories") or ())
 
 
-def _raw(asked: _Asked, key: str, kinds: Kinds, features: tuple[str, ...] | None = None) -> RawTable:
+def _raw(
+    asked: _Asked, key: str, kinds: Kinds, features: tuple[str, ...] | None = None, like: Dialect | None = None
+) -> RawTable:
     given, files = asked.data.arguments, dict(asked.files)
     targets = given["target"]
     form = CsvFormat(given["header"], given["separator"], given["decimal"])
     features = features or (None if given["features"] is None else tuple(given["features"]))
     names = (targets,) if isinstance(targets, str) else tuple(targets)
-    return _read(files[key], asked.stamps[list(files).index(key)], features, names, form, kinds)
+    return _read(files[key], asked.stamps[list(files).index(key)], features, names, form, kinds, like)
 
 
 @lru_cache(maxsize=2)
 def _read(
     path: Path, stamp: tuple[int, ...], features: tuple[str, ...] | None, targets: tuple[str, ...], form: CsvFormat,
-    kinds: Kinds,
+    kinds: Kinds, like: Dialect | None,
 ) -> RawTable:  # fmt: skip
     """Read a file; the stamp only tells files apart."""
-    return read_columns(path, features, targets, form, kinds)
+    return read_columns(path, features, targets, form, kinds, like)
 
 
 def _complete(raw: RawTable, missing: str | None, notes: list[Note]) -> RawTable:
@@ -270,8 +272,9 @@ def _with_file(asked: _Asked, prepared: PreparedRows, raw: RawTable, targets: Ta
     fitted, notes = prepared.preprocessing, list(prepared.notes)
     words = {*fitted.words, *(targets.names if targets.classes else ())}
     kinds = Kinds(tuple(sorted(words)), tuple(name for name in (*raw.features, *raw.targets) if name not in words))
+    like = Dialect(raw.separator, raw.decimal)
     try:
-        held_out = _complete(_raw(asked, key, kinds, raw.features), asked.data.arguments["missing"], notes)
+        held_out = _complete(_raw(asked, key, kinds, raw.features, like), asked.data.arguments["missing"], notes)
         found = targets_of(held_out.columns, held_out.targets, asked.kind, maps=asked.maps, classes=targets.classes)
         if asked.maps and found.count > targets.count:
             raise ArgumentError((), f"class {found.count - 1} is none of the training rows' {targets.count} classes")

@@ -94,7 +94,7 @@ class Record:
 
     @property
     def best_loss(self) -> float | None:
-        """The lowest loss of a run's epochs, a grid's points or a comparison's rows; the final one of a sweep's best run."""
+        """The lowest loss of a run's epochs, a grid's points, a comparison's rows; the final one of a sweep's best."""
         if self.kind == "compare":
             means = [_mean(row) for row in _rows(self.summary)]
             return min((mean for mean in means if mean is not None), default=None)

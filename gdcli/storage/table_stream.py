@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BufferedReader, BytesIO, StringIO, TextIOWrapper
@@ -14,8 +14,8 @@ from typing import IO
 from gdcli.errors import MAX_KNOWN, SpecError, nearest
 from gdcli.spec.scalars import shown
 from gdcli.storage import files
-from gdcli.zoo.columns import Words, not_a_number, numbers_of, words_of
-from gdcli.zoo.csv_dialect import SAMPLE, CsvFormat, dialect_of, encoding_of
+from gdcli.zoo.columns import Words, as_words, not_a_number, numbers_of, words_of
+from gdcli.zoo.csv_dialect import SAMPLE, CsvFormat, Dialect, dialect_of, encoding_of
 from gdcli.zoo.naming import ArgumentError
 from gdcli.zoo.table import Floats, brief
 
@@ -35,14 +35,15 @@ class TableChunk:
         return f"line {self.lines[row]}"
 
     def words(self, name: str) -> Words:
-        """Return a column as words."""
-        return words_of(self.cells[name])
+        """Return a column as words, those that are numbers by the file's decimal sign as training has them."""
+        words = words_of(self.cells[name])
+        return words if self.decimal == "." else as_words(words, name, self.decimal)
 
     def numbers(self, name: str) -> Floats:
         """Return a column of numbers [n], NaN for missing cells. Raises ArgumentError for a cell that is none."""
         found, bad = numbers_of(self.cells[name], self.decimal)
         if bad is not None:
-            what = not_a_number(self.cells[name][bad], self.decimal)
+            what = not_a_number(self.cells[name][bad], self.decimal, "This table is read with decimal points")
             raise ArgumentError((), f"{self.where(bad)}, column {brief(name)}: {what}")
         return found
 
@@ -63,18 +64,21 @@ def opened(path: Path | None, other: IO[bytes]) -> Iterator[IO[bytes]]:
 
 
 def chunks(
-    stream: IO[bytes], name: str, wanted: Sequence[str], rows: int, given: CsvFormat | None = None
-) -> Iterator[TableChunk]:
+    stream: IO[bytes], name: str, wanted: Sequence[str], rows: int, given: CsvFormat | None = None,
+    like: Dialect | None = None, of_words: Collection[str] = (),
+) -> Iterator[TableChunk]:  # fmt: skip
     """Yield the wanted columns of a CSV, so many rows at a time.
 
     Encoding, separator, decimal sign and quotes are found out as those of training data are, or are as ``given``; of a
-    pipe the encoding is UTF-8, or UTF-16 by its mark. Columns are found by their names in the first line, in any order,
-    others are passed over; where it has no names they are c1, c2, .... ``name`` is the file's for messages. Raises
-    SpecError for a file that is no such table.
+    pipe the encoding is UTF-8, or UTF-16 by its mark. A table that does not show its signs has those of the one that it
+    is ``like``; the wanted columns show them, but for those ``of_words``. Columns are found by their names in the first
+    line, in any order, others are passed over; where it has no names they are c1, c2, .... ``name`` is the file's for
+    messages. Raises SpecError for a file that is no such table.
     """
     try:
         with TextIOWrapper(stream, _encoding(stream), newline="") as text:
-            yield from _chunks(text, name, wanted, rows, given or CsvFormat())
+            numbers = {column for column in wanted if column not in of_words}
+            yield from _chunks(text, name, wanted, rows, given or CsvFormat(), like or Dialect(), numbers)
     except ArgumentError as error:
         raise SpecError(f"{name}: {error.message}") from None
     except UnicodeError:
@@ -90,13 +94,15 @@ def _encoding(stream: IO[bytes]) -> str:
     return "utf-16" if head.startswith(marks) else "utf-8-sig"
 
 
-def _chunks(text: TextIOWrapper, name: str, wanted: Sequence[str], rows: int, given: CsvFormat) -> Iterator[TableChunk]:
+def _chunks(
+    text: TextIOWrapper, name: str, wanted: Sequence[str], rows: int, given: CsvFormat, like: Dialect, shows: set[str]
+) -> Iterator[TableChunk]:
     sample = text.read(SAMPLE)
     while sample.endswith("\r") and (more := text.read(1)):  # a line may end with two characters
         sample += more
     if not sample.partition("\n")[0].strip():
         raise SpecError(f"{name}: is empty, or begins with an empty line: the first line names the columns")
-    dialect = dialect_of(sample, _fitting(given, sample), tabs=name.lower().endswith(".tsv"))
+    dialect = dialect_of(sample, _fitting(given, sample), shows.__contains__, like, tabs=name.lower().endswith(".tsv"))
     reader = dialect.reader(_lines(text, sample, name))
     try:
         first = [cell.strip() for cell in next(reader)]

@@ -67,6 +67,8 @@ class RawTable:
     targets: tuple[str, ...]
     sha256: str = ""
     notes: tuple[str, ...] = ()  # what was found out and should be known
+    separator: str = ","  # of a CSV file
+    decimal: str = "."
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -133,16 +135,18 @@ def number_of(cell: str, decimal: str = ".") -> float | None:
     return value if math.isfinite(value) else None
 
 
-def not_a_number(cell: str, decimal: str = ".") -> str:
-    """Return what is wrong with a cell of a column of numbers."""
+def not_a_number(cell: str, decimal: str = ".", way: str = "Set data.decimal: ','") -> str:
+    """Return what is wrong with a cell of a column of numbers, and the ``way`` out of a decimal comma."""
     what = f"{brief(cell)} is not a number"
+    if decimal == ",":
+        return what if number_of(cell) is None else f"{what}: the decimal sign is a comma here"
     try:
         float(cell)
-        if cell.isascii() and "_" not in cell and decimal == ".":
+        if cell.isascii() and "_" not in cell:
             return f"{brief(cell)} is not a finite number"
     except ValueError:
-        if decimal == "." and re.fullmatch(r"\s*[-+]?[0-9]+,[0-9]+\s*", cell):
-            what += ": a decimal comma? Set data.decimal: ','"
+        if re.fullmatch(r"\s*[-+]?[0-9]+,[0-9]+\s*", cell):
+            what += f": a decimal comma? {way}"
     return what
 
 
@@ -221,10 +225,10 @@ def is_missing(column: Column) -> NDArray[np.bool_]:
     return np.asarray(np.isnan(column.reshape(len(column), -1)).any(axis=1))
 
 
-def as_words(column: Column, name: str) -> Words:
-    """Return a column as words, numbers by :func:`word_of`. Raises ArgumentError for an array [n, d]."""
+def as_words(column: Column, name: str, decimal: str = ".") -> Words:
+    """Return a column as words, numbers by :func:`word_of`, 1.0 as 1. Raises ArgumentError for an array [n, d]."""
     if isinstance(column, Words):
-        texts = [value if (number := number_of(value)) is None else word_of(number) for value in column.values]
+        texts = [value if (number := number_of(value, decimal)) is None else word_of(number) for value in column.values]
         distinct = {text: code for code, text in enumerate(dict.fromkeys(texts))}
         if len(distinct) == len(texts):
             return Words(column.codes, tuple(texts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from io import BufferedReader, TextIOWrapper
 from typing import Any
@@ -114,17 +114,21 @@ def _decodes(stream: BufferedReader, encoding: str) -> bool:
     return True
 
 
-def dialect_of(sample: str, given: CsvFormat, *, tabs: bool = False) -> Dialect:
+def dialect_of(
+    sample: str, given: CsvFormat, votes: Callable[[str], bool] = lambda name: True, like: Dialect | None = None,
+    *, tabs: bool = False,
+) -> Dialect:  # fmt: skip
     """Return how a file is written of which these are the first characters; what is given is taken as it is.
 
     The separator is the one that parts the first lines into the same number of columns, at least two; of several, the
     one that gives most. The decimal sign is a comma where the separator is none and cells such as 7,4 stand there
-    without any such as 7.4. Raises ArgumentError where 1,234 could be a thousand or a bit more than one.
+    without any such as 7.4 in the columns that have a vote. A file that does not show them has the signs of the one
+    that it is ``like``. Raises ArgumentError where there is none, and 1,234 could be a thousand or a bit more than one.
     """
     first = sample.lstrip("\ufeff").lstrip()[:1]
     quote = "'" if first == "'" and '"' not in sample else '"'
-    separator = given.separator or ("\t" if tabs else _separator(sample, quote))
-    decimal = given.decimal or _decimal(sample, separator, quote)
+    separator = given.separator or ("\t" if tabs else _separator(sample, quote, like))
+    decimal = given.decimal or _decimal(_voting(sample, Dialect(separator, quote=quote), given, votes), separator, like)
     return Dialect(separator, decimal, quote)
 
 
@@ -143,28 +147,44 @@ def rows_of_sample(sample: str, dialect: Dialect) -> list[list[str]]:
     return rows
 
 
-def _separator(sample: str, quote: str) -> str:
+def _separator(sample: str, quote: str, like: Dialect | None) -> str:
     found: dict[str, int] = {}
-    for separator in SEPARATORS:
+    signs = SEPARATORS if like is None else tuple(dict.fromkeys((like.separator, *SEPARATORS)))
+    for separator in signs:
         counts = [len(row) for row in rows_of_sample(sample, Dialect(separator, quote=quote))]
         if counts and counts[0] > 1 and len(set(counts)) == 1:
             found[separator] = counts[0]
+    if like is not None and like.separator in found:
+        return like.separator
     if found:
         return max(found, key=lambda separator: found[separator])  # the first of equals
     line = next(iter(sample.splitlines()), "")
-    return max(SEPARATORS, key=line.count)
+    return max(signs, key=line.count)
 
 
 _COMMA = re.compile(r"\s*[-+]?[0-9]*,[0-9]+([eE][-+]?[0-9]+)?\s*")
 _THOUSANDS = re.compile(r"\s*[-+]?[1-9][0-9]{0,2},[0-9]{3}\s*")
 
 
-def _decimal(sample: str, separator: str, quote: str) -> str:
+def _voting(sample: str, dialect: Dialect, given: CsvFormat, votes: Callable[[str], bool]) -> list[str]:
+    """Return the cells of the first lines whose columns have a vote on the decimal sign."""
+    rows = rows_of_sample(sample, dialect)
+    first = rows[0] if rows else []
+    names = [f"c{k + 1}" for k in range(len(first))] if given.header is False else [cell.strip() for cell in first]
+    places = [place for place, name in enumerate(names) if votes(name)]
+    return [row[place] for row in rows for place in places if place < len(row)]
+
+
+def _decimal(cells: list[str], separator: str, like: Dialect | None) -> str:
     if separator == ",":
         return "."
-    cells = [cell for row in rows_of_sample(sample, Dialect(separator, quote=quote)) for cell in row]
     with_comma = [cell for cell in cells if _COMMA.fullmatch(cell)]
-    if not with_comma or any("." in cell and number_of(cell) is not None for cell in cells):
+    with_point = [cell for cell in cells if "." in cell and number_of(cell) is not None]
+    if like is not None:  # 1.000 and 1,000 show neither sign
+        if not all(_THOUSANDS.fullmatch(cell.replace(".", ",")) for cell in with_point):
+            return "."
+        return like.decimal if all(map(_THOUSANDS.fullmatch, with_comma)) else ","
+    if not with_comma or with_point:
         return "."
     if all(map(_THOUSANDS.fullmatch, with_comma)):
         what = f"{brief(with_comma[0])} could be a thousand or a bit more than one"

@@ -21,6 +21,7 @@ from gdcli.zoo.columns import (
     BadCells,
     Column,
     Words,
+    as_words,
     not_a_number,
     not_a_word,
     number_of,
@@ -47,10 +48,12 @@ Choose: TypeAlias = Callable[[list[str]], list[str]]
 
 
 def read_csv(
-    stream: BufferedReader, choose: Choose, given: CsvFormat, kinds: Kinds, *, tabs: bool = False
-) -> tuple[dict[str, Column], tuple[str, ...]]:
-    """Return the columns that ``choose`` picks from the header, and what should be known of how they were read.
+    stream: BufferedReader, choose: Choose, given: CsvFormat, kinds: Kinds, like: Dialect | None = None,
+    *, tabs: bool = False,
+) -> tuple[dict[str, Column], tuple[str, ...], Dialect]:  # fmt: skip
+    """Return the columns that ``choose`` picks, what should be known of how they were read, and the file's signs.
 
+    A file that does not show its signs has those of the one that it is ``like``; columns of words show none.
     Raises ArgumentError for a file that cannot be used, BadCellsError for cells that do not belong in their columns.
     """
     size = os.fstat(stream.fileno()).st_size
@@ -58,11 +61,15 @@ def read_csv(
     with TextIOWrapper(stream, encoding, newline="") as text:
         sample = text.read(SAMPLE)
         text.seek(0)
-        dialect = dialect_of(sample, given, tabs=tabs)
+        dialect = dialect_of(sample, given, lambda name: name not in kinds.words, like, tabs=tabs)
         names, above, offset = _header(text, dialect, given.header)
         wanted = {name: names.index(name) for name in choose(names)}
         layout = CsvLayout(dialect, encoding, len(names), wanted, above, offset + 3 * sample.startswith("\ufeff"))
-        return _columns(text, layout, kinds, sample, size), (note,) if note else ()
+        columns = _columns(text, layout, kinds, sample, size)
+    for name in kinds.words:  # 1,0 is 1 where the comma is the decimal sign, as 1.0 is elsewhere
+        if dialect.decimal == "," and name in columns:
+            columns[name] = as_words(columns[name], name, ",")
+    return columns, (note,) if note else (), dialect
 
 
 def _columns(text: TextIOWrapper, layout: CsvLayout, kinds: Kinds, sample: str, size: int) -> dict[str, Column]:

@@ -32,7 +32,7 @@ from gdcli.zoo.columns import (
     too_many,
     words_of,
 )
-from gdcli.zoo.csv_dialect import CsvFormat, Kinds
+from gdcli.zoo.csv_dialect import CsvFormat, Dialect, Kinds
 from gdcli.zoo.csv_table import Choose, read_csv
 from gdcli.zoo.naming import MAX_HINTS, ArgumentError
 from gdcli.zoo.table import brief
@@ -40,7 +40,7 @@ from gdcli.zoo.table import brief
 MAX_FILE_BYTES = 512 * 1024**2
 _COMPARED = 1_000  # of a file's columns with which a misspelled one is compared
 
-_Read: TypeAlias = tuple[dict[str, Any], tuple[str, ...]]  # columns by name, and what should be known
+_Read: TypeAlias = tuple[dict[str, Any], tuple[str, ...], Dialect]  # columns by name, what should be known, the signs
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +77,14 @@ def read_columns(
     targets: Sequence[str],
     given: CsvFormat | None = None,
     kinds: Kinds | None = None,
+    like: Dialect | None = None,
 ) -> RawTable:
     """Read columns of a CSV, TSV or Parquet file, or the named arrays of an NPZ file.
 
     Without ``features`` every column but the targets is one. An array of an NPZ file is ``[n]`` or ``[n, d]``. What is
     not ``given`` of a CSV file is found out; its first line names the columns, unless ``header`` is false: then they
-    are c1, c2, ... . ``kinds`` says which columns are words or numbers whatever their cells look like.
+    are c1, c2, ... . ``kinds`` says which columns are words or numbers whatever their cells look like, ``like`` which
+    signs a CSV file has that does not show them.
 
     Raises:
         ArgumentError: no such file, a link or a device instead of a file, more than 512 MiB or 10,000 columns, a
@@ -96,19 +98,19 @@ def read_columns(
     with opened(path) as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         stream.seek(0)
-        columns, notes = read(
-            stream, lambda known: _chosen(known, features, targets), given or CsvFormat(), kinds or Kinds()
+        columns, notes, dialect = read(
+            stream, lambda known: _chosen(known, features, targets), given or CsvFormat(), kinds or Kinds(), like
         )
     chosen = [name for name in columns if name not in targets] if features is None else features
     x, y = (_length({name: columns[name] for name in names}) for names in (chosen, targets))
     if x != y:
         raise ArgumentError(("target",), f"the features have {x} rows and the target has {y}")
-    return RawTable(columns, tuple(chosen), tuple(targets), sha256, notes)
+    return RawTable(columns, tuple(chosen), tuple(targets), sha256, notes, dialect.separator, dialect.decimal)
 
 
 def read_open(stream: BufferedReader, ending: str, choose: Choose) -> dict[str, Any]:
     """Return the columns of an open NPZ or Parquet file that ``choose`` picks of all names. For errors see above."""
-    return _READERS[ending](stream, choose, CsvFormat(), Kinds())[0]
+    return _READERS[ending](stream, choose, CsvFormat(), Kinds(), None)[0]
 
 
 def _length(columns: Mapping[str, Column]) -> int:
@@ -196,14 +198,14 @@ class _InPieces:
         return content
 
 
-def _read_npz(stream: BufferedReader, choose: Choose, given: CsvFormat, kinds: Kinds) -> _Read:
+def _read_npz(stream: BufferedReader, choose: Choose, given: CsvFormat, kinds: Kinds, like: Dialect | None) -> _Read:
     try:
         with zipfile.ZipFile(_InPieces(stream)) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             arrays = {name: _Array.of(archive, members[name], name) for name in choose(list(members))}
             if 8 * sum(array.count for array in arrays.values()) > MAX_FILE_BYTES:
                 raise ArgumentError(("file",), f"the arrays have more than {MAX_FILE_BYTES:,} bytes")
-            return {name: array.read(archive, name) for name, array in arrays.items()}, ()
+            return {name: array.read(archive, name) for name, array in arrays.items()}, (), Dialect()
     except ArgumentError:
         raise
     except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise nearly anything
@@ -289,17 +291,19 @@ def _words(texts: NDArray[Any], name: str) -> Words:
     return Words(words.codes[codes], words.values)
 
 
-def _read_tsv(stream: BufferedReader, choose: Choose, given: CsvFormat, kinds: Kinds) -> _Read:
-    return read_csv(stream, choose, given, kinds, tabs=True)
+def _read_tsv(stream: BufferedReader, choose: Choose, given: CsvFormat, kinds: Kinds, like: Dialect | None) -> _Read:
+    return read_csv(stream, choose, given, kinds, like, tabs=True)
 
 
-def _read_parquet(stream: BufferedReader, choose: Choose, given: CsvFormat, kinds: Kinds) -> _Read:
+def _read_parquet(
+    stream: BufferedReader, choose: Choose, given: CsvFormat, kinds: Kinds, like: Dialect | None
+) -> _Read:
     from gdcli.zoo.parquet_file import read_parquet
 
-    return read_parquet(stream, choose, MAX_FILE_BYTES), ()
+    return read_parquet(stream, choose, MAX_FILE_BYTES), (), Dialect()
 
 
-_READERS: dict[str, Callable[[BufferedReader, Choose, CsvFormat, Kinds], _Read]] = {
+_READERS: dict[str, Callable[[BufferedReader, Choose, CsvFormat, Kinds, Dialect | None], _Read]] = {
     ".csv": read_csv,
     ".tsv": _read_tsv,
     ".npz": _read_npz,

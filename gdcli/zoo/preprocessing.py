@@ -69,6 +69,8 @@ class Preprocessing:
     classes: tuple[str, ...] = ()  # names of the classes, where they are not 0, 1, 2, ...
     target_means: Floats | None = None  # [K]
     target_deviations: Floats | None = None  # [K]
+    separator: str = ","  # of the training file, for a CSV that does not show its own
+    decimal: str = "."
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -204,6 +206,7 @@ class Preprocessing:
             found["unknown"] = self.unknown
         if self.classes:
             found["classes"] = self.classes
+        found |= {key: getattr(self, key) for key, usual in _SIGNS.items() if getattr(self, key) != usual}
         return found
 
     @classmethod
@@ -213,7 +216,7 @@ class Preprocessing:
         Raises ArgumentError for what :meth:`to_json` does not make: other keys, types or lengths, numbers that are not
         finite, deviations that are not above 0, more than 10,000 categories of a column.
         """
-        known = {"columns", *_ARRAYS, "features", "unknown", "classes"}
+        known = {"columns", *_ARRAYS, *_SIGNS, "features", "unknown", "classes"}
         _require(isinstance(value, dict) and set(value) <= known, "other keys than it has")
         columns = _texts(value.get("columns"), "columns", MAX_COLUMNS)
         given = value.get("features", [{"name": name} for name in columns])
@@ -223,14 +226,17 @@ class Preprocessing:
         _require(width == len(columns), "columns are not those of the features")
         unknown = value.get("unknown", "error")
         _require(unknown in ("error", "zero"), "unknown is neither error nor zero")
-        arrays = {key: _floats(value[key], key) for key in _ARRAYS if key in value}
+        arrays: dict[str, Any] = {key: _floats(value[key], key) for key in _ARRAYS if key in value}
         for mean, deviation, length in (("means", "deviations", width), ("target_means", "target_deviations", None)):
             _require((mean in arrays) == (deviation in arrays), f"{mean} and {deviation} do not belong together")
             if mean in arrays:
                 sizes = {len(arrays[mean]), len(arrays[deviation]), length or len(arrays[mean])}
                 _require(len(sizes) == 1 and bool((arrays[deviation] > 0).all()), f"{deviation} do not fit")
         classes = _texts(value.get("classes", []), "classes", MAX_WORDS)
-        found = cls(features, unknown, classes=classes, **arrays)
+        signs = {key: value.get(key, sign) for key, sign in _SIGNS.items()}
+        _require(all(isinstance(sign, str) and len(sign) == 1 for sign in signs.values()), "a sign is none")
+        _require(signs["decimal"] in ".,", "decimal is neither a point nor a comma")
+        found = cls(features, unknown, classes=classes, **signs, **arrays)
         _require(found.columns == columns, "columns are not those of the features")
         return found
 
@@ -313,6 +319,7 @@ def _lacking(feature: Feature, missing: NDArray[np.bool_], where: Where) -> Argu
 
 # --- plain data -------------------------------------------------------------------------------------------------------
 
+_SIGNS = {"separator": ",", "decimal": "."}
 _ARRAYS = ("means", "deviations", "target_means", "target_deviations")
 
 
