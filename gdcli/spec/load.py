@@ -139,6 +139,8 @@ def load(
         problems += [*_too_large(loaded), *_too_long(loaded)]
     _refuse(problems)
     notes = [] if rows is None else [spec.problem(path, what) for path, what in rows.notes]
+    if loaded.weights is not None:
+        notes += starting.prepared_otherwise(spec, loaded.weights, loaded.preprocessing)
     return replace(loaded, warnings=tuple(dict.fromkeys(map(str, (*notes, *_warnings(loaded, checked))))))
 
 

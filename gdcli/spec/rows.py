@@ -170,7 +170,7 @@ def _prepared(asked: _Asked) -> PreparedRows:
             )
     notes: list[Note] = [(("data", "file"), note) for note in raw.notes]
     raw = _complete(raw, given.get("missing"), notes)
-    targets = targets_of(raw.columns, raw.targets, asked.kind, maps=asked.maps)
+    targets = targets_of(raw.columns, raw.targets, asked.kind, maps=asked.maps, where=raw.where)
     if targets.note:
         notes.append((("data", "target") if data.source == "file" else ("data", "idx"), targets.note))
     rows = _split(data, len(raw), asked.seed, _labels(targets, asked.kind))
@@ -180,7 +180,10 @@ def _prepared(asked: _Asked) -> PreparedRows:
     _require_memory(len(raw), fitted.width)
 
     def encoded(part: Rows | None) -> Floats:
-        return fitted.encoded({name: taken(raw.columns[name], part) for name in raw.features})
+        def where(row: int) -> str:
+            return raw.where(row if part is None else int(part[row]))
+
+        return fitted.encoded({name: taken(raw.columns[name], part) for name in raw.features}, where)
 
     prepared = _finished(data, fitted, targets, whole, rows, encoded, notes)
     for key in ("validation", "test"):
@@ -225,7 +228,7 @@ def _complete(raw: RawTable, missing: str | None, notes: list[Note]) -> RawTable
     if not lacking:
         return raw
     if missing != "drop":
-        each = [f"{brief(name)} {n:,} (the first in row {int(is_missing(raw.columns[name]).argmax()) + 1:,})"
+        each = [f"{brief(name)} {n:,} (the first in {raw.where(int(is_missing(raw.columns[name]).argmax()))})"
                 for name, n in lacking.items()]  # fmt: skip
         what = f"missing cells: {', '.join(each[:20])}{', ...' if len(each) > 20 else ''}"
         of_features = any(name not in raw.targets for name in lacking)
@@ -236,7 +239,7 @@ def _complete(raw: RawTable, missing: str | None, notes: list[Note]) -> RawTable
         raise ArgumentError(("missing",), "every row has a missing cell")
     what = f"{len(raw) - len(keep):,} of {len(raw):,} rows have a missing cell and are left out"
     notes.append((("data", "missing"), what))
-    return replace(raw, columns={name: taken(column, keep) for name, column in raw.columns.items()})
+    return replace(raw, columns={name: taken(column, keep) for name, column in raw.columns.items()}, kept=keep)
 
 
 def _labels(targets: Targets, kind: str) -> Labels | None:
@@ -275,10 +278,11 @@ def _with_file(asked: _Asked, prepared: PreparedRows, raw: RawTable, targets: Ta
     like = Dialect(raw.separator, raw.decimal)
     try:
         held_out = _complete(_raw(asked, key, kinds, raw.features, like), asked.data.arguments["missing"], notes)
-        found = targets_of(held_out.columns, held_out.targets, asked.kind, maps=asked.maps, classes=targets.classes)
+        found = targets_of(held_out.columns, held_out.targets, asked.kind, maps=asked.maps, classes=targets.classes,
+                           where=held_out.where)  # fmt: skip
         if asked.maps and found.count > targets.count:
             raise ArgumentError((), f"class {found.count - 1} is none of the training rows' {targets.count} classes")
-        x = fitted.encode(held_out.columns)
+        x = fitted.encode(held_out.columns, held_out.where)
     except BadCellsError as error:
         raise BadCellsError([f"{brief(dict(asked.files)[key].name)}: {what}" for what in error.messages]) from None
     except ArgumentError as error:

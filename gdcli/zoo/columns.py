@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -69,9 +69,17 @@ class RawTable:
     notes: tuple[str, ...] = ()  # what was found out and should be known
     separator: str = ","  # of a CSV file
     decimal: str = "."
+    lines: Callable[[Collection[int]], Mapping[int, int]] | None = None  # of some rows, where it has any
+    kept: Rows | None = None  # of the file's rows, where some are left out
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
+
+    def where(self, row: int) -> str:
+        """Return where a row stands in the file: its line, or its number. A CSV file is read again for it."""
+        row = row if self.kept is None else int(self.kept[row])
+        line = None if self.lines is None else self.lines({row}).get(row)
+        return by_number(row) if line is None else f"line {line:,}"
 
 
 class BadCellsError(ArgumentError):

@@ -50,8 +50,8 @@ Choose: TypeAlias = Callable[[list[str]], list[str]]
 def read_csv(
     stream: BufferedReader, choose: Choose, given: CsvFormat, kinds: Kinds, like: Dialect | None = None,
     *, tabs: bool = False,
-) -> tuple[dict[str, Column], tuple[str, ...], Dialect]:  # fmt: skip
-    """Return the columns that ``choose`` picks, what should be known of how they were read, and the file's signs.
+) -> tuple[dict[str, Column], tuple[str, ...], CsvLayout]:  # fmt: skip
+    """Return the columns that ``choose`` picks, what should be known of how they were read, and the file's form.
 
     A file that does not show its signs has those of the one that it is ``like``; columns of words show none.
     Raises ArgumentError for a file that cannot be used, BadCellsError for cells that do not belong in their columns.
@@ -69,7 +69,7 @@ def read_csv(
     for name in kinds.words:  # 1,0 is 1 where the comma is the decimal sign, as 1.0 is elsewhere
         if dialect.decimal == "," and name in columns:
             columns[name] = as_words(columns[name], name, ",")
-    return columns, (note,) if note else (), dialect
+    return columns, (note,) if note else (), layout
 
 
 def _columns(text: TextIOWrapper, layout: CsvLayout, kinds: Kinds, sample: str, size: int) -> dict[str, Column]:

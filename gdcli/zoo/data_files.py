@@ -9,10 +9,11 @@ import os
 import re
 import stat
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from io import BufferedReader
+from dataclasses import dataclass, replace
+from functools import partial
+from io import BufferedReader, TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -32,7 +33,7 @@ from gdcli.zoo.columns import (
     too_many,
     words_of,
 )
-from gdcli.zoo.csv_dialect import CsvFormat, Dialect, Kinds
+from gdcli.zoo.csv_dialect import CsvFormat, CsvLayout, Dialect, Kinds
 from gdcli.zoo.csv_table import Choose, read_csv
 from gdcli.zoo.naming import MAX_HINTS, ArgumentError
 from gdcli.zoo.table import brief
@@ -40,7 +41,7 @@ from gdcli.zoo.table import brief
 MAX_FILE_BYTES = 512 * 1024**2
 _COMPARED = 1_000  # of a file's columns with which a misspelled one is compared
 
-_Read: TypeAlias = tuple[dict[str, Any], tuple[str, ...], Dialect]  # columns by name, what should be known, the signs
+_Read: TypeAlias = tuple[dict[str, Any], tuple[str, ...], CsvLayout | None]  # by name, what should be known, of a CSV
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +99,23 @@ def read_columns(
     with opened(path) as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         stream.seek(0)
-        columns, notes, dialect = read(
+        columns, notes, layout = read(
             stream, lambda known: _chosen(known, features, targets), given or CsvFormat(), kinds or Kinds(), like
         )
     chosen = [name for name in columns if name not in targets] if features is None else features
     x, y = (_length({name: columns[name] for name in names}) for names in (chosen, targets))
     if x != y:
         raise ArgumentError(("target",), f"the features have {x} rows and the target has {y}")
-    return RawTable(columns, tuple(chosen), tuple(targets), sha256, notes, dialect.separator, dialect.decimal)
+    raw = RawTable(columns, tuple(chosen), tuple(targets), sha256, notes)
+    if layout is None:
+        return raw
+    signs = layout.dialect
+    return replace(raw, separator=signs.separator, decimal=signs.decimal, lines=partial(_lines_of, path, layout))
+
+
+def _lines_of(path: Path, layout: CsvLayout, rows: Collection[int]) -> dict[int, int]:
+    with opened(path) as stream, TextIOWrapper(stream, layout.encoding, newline="") as text:
+        return layout.lines_of(text, rows)
 
 
 def read_open(stream: BufferedReader, ending: str, choose: Choose) -> dict[str, Any]:
@@ -205,7 +215,7 @@ def _read_npz(stream: BufferedReader, choose: Choose, given: CsvFormat, kinds: K
             arrays = {name: _Array.of(archive, members[name], name) for name in choose(list(members))}
             if 8 * sum(array.count for array in arrays.values()) > MAX_FILE_BYTES:
                 raise ArgumentError(("file",), f"the arrays have more than {MAX_FILE_BYTES:,} bytes")
-            return {name: array.read(archive, name) for name, array in arrays.items()}, (), Dialect()
+            return {name: array.read(archive, name) for name, array in arrays.items()}, (), None
     except ArgumentError:
         raise
     except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise nearly anything
@@ -300,7 +310,7 @@ def _read_parquet(
 ) -> _Read:
     from gdcli.zoo.parquet_file import read_parquet
 
-    return read_parquet(stream, choose, MAX_FILE_BYTES), (), Dialect()
+    return read_parquet(stream, choose, MAX_FILE_BYTES), (), None
 
 
 _READERS: dict[str, Callable[[BufferedReader, Choose, CsvFormat, Kinds, Dialect | None], _Read]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +110,8 @@ def test_validation_may_be_a_file_and_its_config_runs_again(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("y,town,a\nno,Rom,5\n", "data.validation: row 1, column 'town': no training row has 'Rom'"),
-        ("y,town,a\nmaybe,Ulm,5\n", "data.validation: row 1, column 'y': 'maybe' is none of the classes 'no', 'yes'"),
+        ("y,town,a\nno,Rom,5\n", "data.validation: line 2, column 'town': no training row has 'Rom'"),
+        ("y,town,a\nmaybe,Ulm,5\n", "data.validation: line 2, column 'y': 'maybe' is none of the classes 'no', 'yes'"),
         ("y,a\nno,5\n", "the file has no column 'town'"),
         ("y,town,a\nno,Ulm,x\n", "v.csv': line 2, column 'a': 'x' is not a number"),
         ("y,town,a\nno,Ulm,\n", "data.validation: missing cells: 'a' 1"),
@@ -167,7 +168,7 @@ def test_a_data_set_has_the_names_of_its_classes() -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({}, "missing cells: 'a' 1 (the first in row 3). Set data.missing: drop, mean, median or most_frequent"),
+        ({}, "missing cells: 'a' 1 (the first in line 4). Set data.missing: drop, mean, median or most_frequent"),
         ({"missing": "drop", "standardize": ["town"]}, "data.standardize[0]: 'town' is text"),
         (
             {"missing": "drop", "standardize": ["aa"]},
@@ -194,7 +195,7 @@ def test_keys_that_do_not_fit_the_table_are_told(tmp_path: Path, keys: dict[str,
 def test_no_target_is_filled_in(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,y\n1,0\n2,\n3,1\n")
     message = refused({"file": "t.csv", "target": "y", "missing": "mean"}, tmp_path)
-    assert "missing cells: 'y' 1 (the first in row 2). Set data.missing: drop; no target is filled in" in message
+    assert "missing cells: 'y' 1 (the first in line 3). Set data.missing: drop; no target is filled in" in message
 
 
 def test_constant_columns_are_told(tmp_path: Path) -> None:
@@ -233,3 +234,18 @@ def test_a_shape_of_other_numbers_is_refused() -> None:
     model = {"type": "sequential", "layers": ["Flatten"]}
     message = refused({"dataset": "digits", "shape": [1, 8, 9]}, model=model)
     assert "data.shape: [1, 8, 9] makes 72 numbers, a row of the data has 64" in message
+
+
+def test_rows_are_told_by_their_lines_in_the_file(tmp_path: Path) -> None:
+    """A header of two lines, an empty line, rows that are left out, and rows that were drawn do not shift them."""
+    (tmp_path / "t.csv").write_text('"a\nb",y\n1,0\n\n,1\n')
+    assert "(the first in line 5)" in refused({"file": "t.csv", "target": "y"}, tmp_path)
+    (tmp_path / "t.csv").write_text("town,a,y\nUlm,1,0\nBonn,2,1\n")
+    (tmp_path / "v.csv").write_text("town,a,y\nUlm,,0\nUlm,1,0\nRom,2,1\n")
+    given = {"file": "t.csv", "target": "y", "missing": "drop", "validation": {"file": "v.csv"}}
+    assert "line 4, column 'town': no training row has 'Rom'" in refused(given, tmp_path)
+    (tmp_path / "t.csv").write_text("town,y\n" + "".join(f"t{row},{row % 2}\n" for row in range(20)))
+    message = refused({"file": "t.csv", "target": "y", "validation": 0.2}, tmp_path)
+    found = re.search(r"line ([0-9]+), column 'town': no training row has 't([0-9]+)'", message)
+    assert found is not None
+    assert int(found[1]) == int(found[2]) + 2
