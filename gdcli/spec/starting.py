@@ -20,6 +20,8 @@ from gdcli.zoo.preprocessing import Feature, Preprocessing
 from gdcli.zoo.table import brief
 from gdcli.zoo.weight_files import MODEL, Weights, weights_of
 
+RECORDED = (MODEL, "best.safetensors")
+"""The files of weights that stand beside the preprocessing of a record."""
 SHOWN = 5
 """Names of columns or classes that a warning tells."""
 
@@ -52,21 +54,28 @@ def prepared_otherwise(spec: RunSpec, weights: Weights, fitted: Preprocessing | 
     """
     if fitted is None:
         return []
+    path = weights.path.with_name("preprocessing.json")
+    is_told = weights.path.name in RECORDED and os.path.lexists(path)
     try:
-        before = _prepared(weights.path.with_name("preprocessing.json"), weights)
+        before = _prepared(path) if is_told else _named(weights)
     except ValueError as error:  # also what from_json and orjson raise
         what = f"cannot tell how the rows of {brief(str(weights.path.parent))} were prepared: {error}"
         return [spec.problem(("model", "from"), what)]
+    if not is_told and not os.path.lexists(weights.path.with_name("summary.json")):  # the header has columns alone
+        fitted = Preprocessing(fitted.features)
     lines = [] if before is None else list(_differences(before, fitted))
     what = "the weights were trained on rows that were prepared otherwise"
     return [spec.problem(("model", "from"), f"{what}: {'; '.join(lines)}")] if lines else []
 
 
-def _prepared(path: Path, weights: Weights) -> Preprocessing | None:
-    """Return how rows were prepared for weights; None for a file that does not say it. Raises ValueError."""
-    if weights.path.name == MODEL and os.path.lexists(path):
-        with opened(path) as stream:
-            return Preprocessing.from_json(orjson.loads(stream.read()))
+def _prepared(path: Path) -> Preprocessing:
+    """Return how a record's rows were prepared. Raises ValueError."""
+    with opened(path) as stream:
+        return Preprocessing.from_json(orjson.loads(stream.read()))
+
+
+def _named(weights: Weights) -> Preprocessing | None:
+    """Return the columns that weights name in their header, of which nothing was learned; None where there are none."""
     names = weights.header.about.get("features")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None
