@@ -228,9 +228,12 @@ def _complete(raw: RawTable, missing: str | None, notes: list[Note]) -> RawTable
     if not lacking:
         return raw
     if missing != "drop":
-        each = [f"{brief(name)} {n:,} (the first in {raw.where(int(is_missing(raw.columns[name]).argmax()))})"
-                for name, n in lacking.items()]  # fmt: skip
-        what = f"missing cells: {', '.join(each[:20])}{', ...' if len(each) > 20 else ''}"
+        names = list(lacking)[:20]
+        places = raw.places([int(is_missing(raw.columns[name]).argmax()) for name in names])
+        each = [
+            f"{brief(name)} {lacking[name]:,} (the first in {place})" for name, place in zip(names, places, strict=True)
+        ]
+        what = f"missing cells: {', '.join(each)}{', ...' if len(lacking) > 20 else ''}"
         of_features = any(name not in raw.targets for name in lacking)
         ways = "drop, mean, median or most_frequent" if of_features else "drop; no target is filled in"
         raise ArgumentError(("file",), what, f"Set data.missing: {ways}")

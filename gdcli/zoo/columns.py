@@ -76,10 +76,14 @@ class RawTable:
         return len(next(iter(self.columns.values())))
 
     def where(self, row: int) -> str:
-        """Return where a row stands in the file: its line, or its number. A CSV file is read again for it."""
-        row = row if self.kept is None else int(self.kept[row])
-        line = None if self.lines is None else self.lines({row}).get(row)
-        return by_number(row) if line is None else f"line {line:,}"
+        """Return where a row stands in the file: its line, or its number."""
+        return self.places([row])[0]
+
+    def places(self, rows: Sequence[int]) -> list[str]:
+        """Return where rows stand in the file: a CSV is read again for their lines."""
+        rows = rows if self.kept is None else [int(self.kept[row]) for row in rows]
+        lines = {} if self.lines is None else self.lines(set(rows))
+        return [f"line {lines[row]:,}" if row in lines else by_number(row) for row in rows]
 
 
 class BadCellsError(ArgumentError):
