@@ -82,7 +82,7 @@ def _ended(error: BaseException, argv: Sequence[str]) -> int:
         return _told(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), 3)
     except MemoryError:
         return _told("there is not enough memory", 3)
-    except Exception as error:
+    except BaseException as error:  # a plugin's may be no Exception
         if (of_plugin := blamed(error)) is not None:
             return _told(str(of_plugin), of_plugin.exit_code)
         if not hasattr(error, "format_message"):  # Typer's usage errors have it; anything else is a bug of ours

@@ -60,7 +60,9 @@ def guarded(call: Callable[Given, Returned], origin: Origin) -> Callable[Given, 
             return call(*given, **keys)
         except (GdcliError, ArgumentError, MemoryError):  # an ArgumentError has its place in the spec
             raise
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise blamed(error) or origin.failure(_said(error)) from None
 
     return calling

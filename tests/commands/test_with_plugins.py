@@ -386,6 +386,15 @@ def odd(output, target):
 @gdcli.data
 def none(rng):
     raise SystemExit(0)
+
+
+class Own(BaseException):
+    pass
+
+
+@gdcli.loss
+def ended(output, target):
+    raise Own("hey")
 """
 PLAIN = "data: {x: [1, 2], y: [2, 4]}\nmodel: linear\nloss: mse\noptimizer: {name: sgd, lr: 0.01}\nepochs: 4\n"
 RAISING = [
@@ -396,6 +405,7 @@ RAISING = [
     (("model={type: Late, backward: true}",), "broken.py:32: Doubled.backward: OSError: in the backward pass"),
     (("metrics=[odd]",), "broken.py:50: odd: AttributeError: 'Tensor' object has no attribute 'no_such_name'"),
     (("data={generate: {kind: none}}",), "broken.py:55: none: SystemExit: 0"),
+    (("loss=ended",), "broken.py:64: ended: Own: hey, at step 1. The record is runs"),
 ]  # fmt: skip
 
 
