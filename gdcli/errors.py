@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -65,8 +66,24 @@ class MachineError(GdcliError):
     exit_code = 3
 
 
+class NoMemoryError(MachineError):
+    """A run for which the machine has not enough memory; others of a sweep may have."""
+
+
 class DamagedError(MachineError):
     """A file that is not what was written, or does not hold what such a file holds."""
+
+
+_NO_MEMORY = re.compile("can't allocate memory|annot allocate memory|not enough memory: you tried|out of memory")
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Say whether an exception is Python's, numpy's or torch's for memory that the machine does not have.
+
+    >>> lacks_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."))
+    True
+    """
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(str(error))))
 
 
 MAX_KNOWN = 40

@@ -80,7 +80,8 @@ def encoding_of(sides: ModelSides, kind: str, preprocessing: bytes | None, where
             fitted = Preprocessing.from_json(orjson.loads(preprocessing))
             outputs = len(sides.targets) if fitted.target_means is None else len(fitted.target_means)
             names = len(fitted.classes) in (0, 2 if kind == "probabilities" else sides.classes)
-            if fitted.columns != sides.features or outputs != len(sides.targets) or not names:
+            of_values = fitted.target_means is None or (kind == "values" and not fitted.classes and not sides.classes)
+            if fitted.columns != sides.features or outputs != len(sides.targets) or not names or not of_values:
                 raise ValueError
         except ValueError:  # also what from_json and orjson raise
             raise DamagedError(f"{where}: does not say how the columns of this model were prepared") from None

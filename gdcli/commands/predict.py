@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gdcli.commands.context import Frontend
 from gdcli.commands.encoding import ColumnEncoding
@@ -31,16 +32,20 @@ def predict(folder: Path, stream: IO[bytes], name: str, frontend: Frontend) -> I
     torch.set_num_threads(record.threads)
     model, encoding = record.model(frontend.warning), record.encoding
     form = PredictionForm.of(record.spec, encoding)
+    not_finite = 0
     header_is_told = False  # with the first rows: not before a table that is refused
     for chunk in chunks_of(record, stream, name, encoding.columns):
         with told_of(name):
             x = encoding.encode(chunk)
         output = model.predict(x)
+        not_finite += int((~_is_finite(output)).sum())
         header = [] if header_is_told else [form.header(output.shape[1])]
         yield csv_rows([*header, *form.rows(output)])
         header_is_told = True
     if not header_is_told:
         yield csv_rows([form.header(encoding.count)])
+    if not_finite:
+        frontend.warning(f"{name}: the outputs of {not_finite:,} row{'s' * (not_finite != 1)} are not finite")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +82,33 @@ class PredictionForm:
     def rows(self, output: Floats) -> list[list[Any]]:
         """Return a row of cells for each output [N, O]: softmax or sigmoid where the loss has it inside.
 
-        Values are in the targets' own units.
+        Values are in the targets' own units. A row whose outputs are not finite has no class: the cell is empty.
         """
+        decided: list[list[Any]]
         shares = probabilities(self.loss, self.encoding.fitted.in_units(output))
         numbers: list[list[Any]] = shares.astype(np.float64).tolist()
         if TARGETS.get(self.loss) == "classes":
             chosen, names = output.argmax(axis=1).tolist(), self._classes(output.shape[1])
-            return [[names[k], *row] for k, row in zip(chosen, numbers, strict=True)]
+            decided = [[names[k]] for k in chosen]
+            return [[*yes, *row] for yes, row in zip(_or_none(decided, output), numbers, strict=True)]
         if self.loss in ("bce", "bce_with_logits"):
-            decided: list[list[Any]] = (output > (0.5 if self.loss == "bce" else 0)).astype(np.int64).tolist()
+            decided = (output > (0.5 if self.loss == "bce" else 0)).astype(np.int64).tolist()
             if named := self.encoding.fitted.classes:
                 decided = [[named[k] for k in row] for row in decided]
-            return [[*yes, *row] for yes, row in zip(decided, numbers, strict=True)]
+            return [[*yes, *row] for yes, row in zip(_or_none(decided, output), numbers, strict=True)]
         return numbers
+
+
+def _or_none(decided: list[list[Any]], output: Floats) -> list[list[Any]]:
+    """Return what is decided of each row, empty cells where an output [N, O] of the row is not finite."""
+    return [
+        row if finite else [""] * len(row) for row, finite in zip(decided, _is_finite(output).tolist(), strict=True)
+    ]
+
+
+def _is_finite(output: Floats) -> NDArray[np.bool_]:
+    """Say of each row [N] of outputs [N, O] whether all are finite."""
+    return np.asarray(np.isfinite(output).all(axis=1))
 
 
 def probabilities(loss: str, output: Floats) -> Floats:

@@ -94,11 +94,16 @@ def trained_record(folder: Path, frontend: Frontend) -> TrainedRecord:
     sides = ModelSides.of(models.header(folder / models.NAME).about)
     if sides is None:
         raise DamagedError(f"{folder / models.NAME}: does not say which columns the model takes")
-    architecture = _architecture(spec, sides, path)
-    arrays = _arrays(folder, spec, architecture, digest, frontend)
     fitted = models.checked_text(folder, models.PREPROCESSING, models.recorded(found.summary, models.PREPROCESSING))
     kind = TARGETS.get(spec.loss.name, "values") if spec.loss is not None else "values"
     encoding = encoding_of(sides, kind, fitted, str(folder / models.PREPROCESSING))
+    try:
+        architecture = _architecture(spec, sides, path)
+        arrays = _arrays(folder, spec, architecture, digest, frontend)
+    except SpecError:
+        if max(sides.classes, len(sides.features)) <= models.header(folder / models.NAME).size:
+            raise
+        raise DamagedError(f"{folder / models.NAME}: names more columns or classes than its tensors have") from None
     return TrainedRecord(folder, spec, architecture, sides, encoding, arrays)
 
 

@@ -6,7 +6,7 @@ from traceback import walk_tb
 
 from gdcli.engine.layers import first_line
 from gdcli.engine.loop import Loop
-from gdcli.errors import GdcliError, PluginError, RunError
+from gdcli.errors import GdcliError, NoMemoryError, PluginError, RunError, lacks_memory
 from gdcli.storage import files
 from gdcli.storage.run_folder import RecordFolder
 from gdcli.zoo.origins import blamed
@@ -15,8 +15,15 @@ REFUSALS = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError)
 """What torch's layers raise for a step that they refuse."""
 
 
-def failure_of(error: Exception, loop: Loop) -> RunError | None:
-    """Return what a plugin raised, or torch's own layers refuse, with the step; None for every other exception."""
+def failure_of(error: BaseException, loop: Loop) -> RunError | NoMemoryError | None:
+    """Return what a plugin raised, torch's own layers refuse or the machine has no memory for, with the step.
+
+    None for every other exception.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return None
+    if lacks_memory(error):
+        return NoMemoryError(f"there is not enough memory for step {loop.t}")
     of_plugin = error if isinstance(error, PluginError) else blamed(error)
     if of_plugin is not None:
         return PluginError(f"{of_plugin}, at step {loop.t}")
@@ -32,7 +39,7 @@ def failure_of(error: Exception, loop: Loop) -> RunError | None:
     )
 
 
-def written(error: RunError, record: RecordFolder | None) -> RunError:
+def written(error: RunError | NoMemoryError, record: RecordFolder | None) -> RunError | NoMemoryError:
     """Write into a run's record, if it has one, that it failed, and return the error with the record's path."""
     if record is None:
         return error

@@ -182,7 +182,7 @@ class Training:
                 outcomes = self._trained(after_block)
                 for k, recorder in enumerate(self.recorders):
                     self.finished.append(recorder.finish(outcomes.of_run(k, problem.theta.as_parameters)))
-        except Exception as error:
+        except BaseException as error:  # a plugin's may be no Exception
             if (failure := failure_of(error, self.loop)) is None:
                 raise
             alone = len(self.recorders) == 1 and not self.lists  # the runs of a fleet are tried again one by one

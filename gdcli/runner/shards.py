@@ -17,7 +17,7 @@ from gdcli.engine.gradient_log import Keep
 from gdcli.engine.grouping import chunk_of, structure, why_alone
 from gdcli.engine.loop import Interrupt, Loop, columns_of_best
 from gdcli.engine.problem import TrainingProblem, build, build_fleet
-from gdcli.errors import MachineError
+from gdcli.errors import MachineError, NoMemoryError
 from gdcli.records import Block, Result
 from gdcli.report.styles import STYLES
 from gdcli.runner import provenance
@@ -115,9 +115,9 @@ def run_shard(
     try:
         yield from train_shard(shard, layout, capture, interrupt, advance)
         return
-    except MachineError:
-        raise
     except CALL as error:
+        if isinstance(error, MachineError) and not isinstance(error, NoMemoryError):
+            raise
         if len(shard.runs) == 1:
             yield failed_run(shard.runs[0], error)
             return

@@ -280,7 +280,8 @@ def in_order(values: Iterable[str]) -> tuple[str, ...]:
 def too_many(name: str, count: int) -> ArgumentError:
     """Return the error of a column of words with too many values."""
     what = f"column {brief(name)} has {count:,} different values, more than {MAX_WORDS:,}"
-    return ArgumentError(("file",), f"{what} of a column of text: leave it out of data.features")
+    advice = f"leave a feature out of data.features; a target has at most {MAX_WORDS:,} classes"
+    return ArgumentError(("file",), f"{what} of a column of text: {advice}")
 
 
 def inferred(words: Words, decimal: str) -> tuple[Column, dict[int, str]]:

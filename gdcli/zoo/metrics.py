@@ -25,15 +25,23 @@ Metric = Callable[["Tensor", "Tensor"], Any]
 
 
 def by_class(output: Tensor, y: Tensor) -> float:
-    """Return the share of rows [B] whose largest output [B, C] is that of their class [B]."""
-    return float((output.argmax(1) == y).double().mean())
+    """Return the share of rows [B] whose largest output [B, C] is that of their class [B].
+
+    A row with an output that is not finite counts as wrong.
+    """
+    return float(((output.argmax(1) == y) & output.isfinite().all(1)).double().mean())
+
+
+def _by_border(output: Tensor, y: Tensor, border: float) -> float:
+    """Return the share of outputs [B, K] on their target's side of the border; one that is not finite is wrong."""
+    return float((((output > border) == (y > 0.5)) & output.isfinite()).double().mean())
 
 
 ACCURACY: dict[str, Metric] = {
     "cross_entropy": by_class,
     "nll": by_class,
-    "bce": lambda output, y: float(((output > 0.5) == (y > 0.5)).double().mean()),
-    "bce_with_logits": lambda output, y: float(((output > 0) == (y > 0.5)).double().mean()),
+    "bce": lambda output, y: _by_border(output, y, 0.5),
+    "bce_with_logits": lambda output, y: _by_border(output, y, 0.0),
 }
 """Accuracy by the loss's name."""
 

@@ -9,7 +9,7 @@ from functools import wraps
 from traceback import walk_tb
 from typing import ParamSpec, TypeVar
 
-from gdcli.errors import GdcliError, PluginError, SpecError
+from gdcli.errors import GdcliError, PluginError, SpecError, lacks_memory
 from gdcli.zoo.naming import ArgumentError
 
 Given = ParamSpec("Given")
@@ -60,7 +60,11 @@ def guarded(call: Callable[Given, Returned], origin: Origin) -> Callable[Given, 
             return call(*given, **keys)
         except (GdcliError, ArgumentError, MemoryError):  # an ArgumentError has its place in the spec
             raise
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            if lacks_memory(error):
+                raise
             raise blamed(error) or origin.failure(_said(error)) from None
 
     return calling

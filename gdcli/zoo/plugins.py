@@ -11,6 +11,8 @@ import hashlib
 import importlib
 import importlib.machinery
 import importlib.util
+import os
+import stat
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -73,10 +75,10 @@ def _run(word: str, found: _Found) -> None:
     writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is left beside the user's files
     try:
         found.run()
-    except (SpecError, PluginError, MemoryError):
+    except (SpecError, PluginError, MemoryError, KeyboardInterrupt):
         registering.forget(found.places)
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         registering.forget(found.places)
         text = next(iter(str(error).splitlines()), "")
         raise blamed(error) or PluginError(f"--plugin {word}: {type(error).__name__}: {text}") from None
@@ -96,7 +98,7 @@ def _find(word: str) -> _Found:
             raise ValueError("it names no file and no package")
         if path.is_dir():
             return _folder(path)
-        if path.suffix == ".py" or path.is_file():
+        if path.suffix == ".py" or path.exists():
             return _file(path)
     except (OSError, ValueError) as error:
         what = getattr(error, "strerror", None) or error
@@ -105,7 +107,7 @@ def _find(word: str) -> _Found:
 
 
 def _file(path: Path) -> _Found:
-    content = path.read_bytes()
+    content = _content(path)
     digest, source = hashlib.sha256(content).hexdigest(), str(path.absolute())
 
     def run() -> None:
@@ -161,10 +163,22 @@ def _installed(word: str) -> _Found:
         (folder, *_) = spec.submodule_search_locations
         digest, place = _digest(Path(folder)), str(folder)
     elif spec.origin is not None and spec.origin.endswith(".py"):
-        digest, place = hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest(), spec.origin
+        digest, place = hashlib.sha256(_content(Path(spec.origin))).hexdigest(), spec.origin
     else:
         raise SpecError(f"--plugin {visible(word)}: is not written in Python")
     return _Found(Plugin(word, digest, word), (place,), lambda: importlib.import_module(module))
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of a file. Raises ValueError for a pipe or a device, which would be waited for, OSError."""
+    with open(path, "rb", opener=_open_at_once) as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise ValueError(f"{visible(path.name)} is not a regular file")
+        return stream.read()
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _digest(folder: Path) -> str:
@@ -172,5 +186,5 @@ def _digest(folder: Path) -> str:
     found = hashlib.sha256()
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.py")}
     for name in sorted(files):
-        found.update(f"{name}\0{hashlib.sha256(files[name].read_bytes()).hexdigest()}\n".encode())
+        found.update(f"{name}\0{hashlib.sha256(_content(files[name])).hexdigest()}\n".encode())
     return found.hexdigest()

@@ -131,7 +131,10 @@ class Preprocessing:
 
     def scaled(self, x: Floats) -> Floats:
         """Return encoded rows [..., D] as the model takes them: standardized."""
-        return x if self.means is None or self.deviations is None else (x - self.means) / self.deviations
+        if self.means is None or self.deviations is None:
+            return x
+        with np.errstate(all="ignore"):  # of a row beyond all training rows: infinite, as IEEE 754 has it
+            return (x - self.means) / self.deviations
 
     def unscaled(self, x: Floats) -> Floats:
         """Return standardized rows [..., D] in the units of the data."""
@@ -182,7 +185,8 @@ class Preprocessing:
         """Return outputs [..., K] of a model of values in the units of the data, in their own dtype."""
         if self.target_means is None or self.target_deviations is None:
             return outputs
-        return (outputs * self.target_deviations + self.target_means).astype(outputs.dtype)
+        with np.errstate(all="ignore"):
+            return (outputs * self.target_deviations + self.target_means).astype(outputs.dtype)
 
     def loss_unit(self, loss: str) -> float | None:
         """Return what a loss of standardized targets is to be multiplied by, to be that of targets in their own units.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -278,3 +279,45 @@ def test_the_confusion_matrix_has_the_names_of_the_classes(trained: Any, gdcli: 
     assert gdcli("plot", "last", "--kind", "confusion", "-o", "confusion.svg").code == 0
     text = Path("confusion.svg").read_text()
     assert all(f"<!-- {name} -->" in text for name in ("low", "middle", "top"))
+
+
+def with_content(record: Path, name: str, content: bytes) -> None:
+    (record / name).write_bytes(content)
+    summary = json.loads((record / "summary.json").read_text())
+    summary["sha256"][name] = hashlib.sha256(content).hexdigest()
+    (record / "summary.json").write_text(json.dumps(summary))
+
+
+def test_a_preprocessing_that_is_not_of_the_targets_is_damaged(trained: Any, gdcli: Any) -> None:
+    record = trained(CLASSES)
+    kept = json.loads((record / "preprocessing.json").read_text())
+    scale = {"target_means": [1.0], "target_deviations": [2.0]}
+    with_content(record, "preprocessing.json", json.dumps(kept | scale).encode())
+    answer = gdcli("predict", "last", "t.csv")
+    assert (answer.code, "preprocessing.json: does not say how" in answer.err) == (3, True)
+
+
+def test_a_model_of_other_sizes_than_the_preprocessing_is_damaged(trained: Any, gdcli: Any) -> None:
+    record = trained(CLASSES)
+    content = (record / "model.safetensors").read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    about = json.loads(header["__metadata__"]["gdcli"]) | {"classes": 2**52}
+    header["__metadata__"]["gdcli"] = json.dumps(about)
+    text = json.dumps(header).encode()
+    with_content(record, "model.safetensors", len(text).to_bytes(8, "little") + text + content[8 + length :])
+    answer = gdcli("predict", "last", "t.csv")
+    assert (answer.code, "preprocessing.json: does not say how" in answer.err) == (3, True)
+
+
+def test_a_row_whose_outputs_are_not_finite_has_no_class_and_is_wrong(trained: Any, gdcli: Any) -> None:
+    record = trained(CLASSES)
+    content = (record / "model.safetensors").read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    with_content(record, "model.safetensors", content[:start] + b"\xff" * (len(content) - start))  # NaN
+    answer = gdcli("predict", "last", "t.csv")
+    rows = answer.out.splitlines()[1:]
+    assert (answer.code, len(rows) > 0, all(row.startswith(",nan") for row in rows)) == (0, True, True)
+    assert f"t.csv: the outputs of {len(rows):,} rows are not finite" in answer.err
+    found = gdcli("evaluate", "last", "t.csv", "--json")
+    assert json.loads(found.out)["metrics"]["accuracy"] == 0

@@ -386,6 +386,15 @@ def odd(output, target):
 @gdcli.data
 def none(rng):
     raise SystemExit(0)
+
+
+class Own(BaseException):
+    pass
+
+
+@gdcli.loss
+def ended(output, target):
+    raise Own("hey")
 """
 PLAIN = "data: {x: [1, 2], y: [2, 4]}\nmodel: linear\nloss: mse\noptimizer: {name: sgd, lr: 0.01}\nepochs: 4\n"
 RAISING = [
@@ -396,6 +405,7 @@ RAISING = [
     (("model={type: Late, backward: true}",), "broken.py:32: Doubled.backward: OSError: in the backward pass"),
     (("metrics=[odd]",), "broken.py:50: odd: AttributeError: 'Tensor' object has no attribute 'no_such_name'"),
     (("data={generate: {kind: none}}",), "broken.py:55: none: SystemExit: 0"),
+    (("loss=ended",), "broken.py:64: ended: Own: hey, at step 1. The record is runs"),
 ]  # fmt: skip
 
 
@@ -497,3 +507,17 @@ def test_python_may_register_without_a_file(gdcli: Any) -> None:
     spec = {"data": {"x": [1, 2], "y": [2, 5]}, "model": {"type": "linear", "init": {"*": 0}}, "loss": "cubic"}
     run = package.run({**spec, "optimizer": "sgd", "dtype": "float64"})
     assert run.losses.tolist() == [(8 + 125) / 2]
+
+
+@pytest.mark.parametrize("raised", ['RuntimeError("DefaultCPUAllocator: can\'t allocate memory")', "MemoryError"])
+def test_a_step_without_enough_memory_is_a_lack_of_the_machine(raised: str, gdcli: Any) -> None:
+    text = f"import gdcli\n@gdcli.loss\ndef large(output, target):\n    raise {raised}\n"
+    Path("large.py").write_text(text)
+    Path("plain.yaml").write_text(PLAIN)
+    answer = gdcli("run", "plain.yaml", "loss=large", "--plugin", "large.py", *QUIET)
+    assert (answer.code, answer.err.count("\n")) == (3, 1)
+    assert answer.err.startswith("there is not enough memory for step 1. The record is runs")
+    assert json.loads((only_folder(Path("runs")) / "summary.json").read_text())["status"] == "failed"
+    answer = gdcli("sweep", "plain.yaml", "--param", "loss=mse,large", "--plugin", "large.py", "--no-plot")
+    assert answer.code == 1
+    assert "1 of 2 runs failed" in answer.err

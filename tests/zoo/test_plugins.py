@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,6 +164,8 @@ def test_what_is_no_plugin_is_told(word: str, what: str) -> None:
         ("import json\njson.loads('{')\n", "mine.py:2: JSONDecodeError: Expecting property name"),
         ("import sys\n\nsys.exit('enough')\n", "mine.py:3: SystemExit: enough"),
         ("raise ValueError('one\\ntwo')\n", "mine.py:1: ValueError: one"),
+        ("class Own(BaseException): ...\nraise Own('hey')\n", "mine.py:2: Own: hey"),
+        ("raise GeneratorExit\n", "mine.py:1: GeneratorExit"),
     ],
 )
 def test_a_plugin_that_raises_is_told_by_its_own_line_and_leaves_nothing(text: str, told: str) -> None:
@@ -173,6 +176,24 @@ def test_a_plugin_that_raises_is_told_by_its_own_line_and_leaves_nothing(text: s
     assert str(error.value).startswith(told)
     assert "\n" not in str(error.value)
     assert (before, plugins.loaded()) == (LOSSES, ())
+
+
+def test_a_signal_that_comes_while_a_plugin_is_loaded_stays_one() -> None:
+    Path("mine.py").write_text(ONE.format("one", 1) + "raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        plugins.load(["mine.py"])
+    assert "one" not in METRICS
+
+
+@pytest.mark.parametrize("place", ["pipe.py", "pipe", "own/part.py"])
+def test_a_pipe_is_refused_and_not_waited_for(place: str) -> None:
+    Path("own").mkdir()
+    Path("own/__init__.py").write_text(ONE.format("one", 1))
+    os.mkfifo(place)
+    with pytest.raises(SpecError, match="is not a regular file"):
+        plugins.load([place.split("/")[0]])
+    with pytest.raises(SpecError, match="null is not a regular file"):
+        plugins.load([os.devnull])
 
 
 def test_what_a_plugin_has_registered_before_it_raises_goes_again() -> None:

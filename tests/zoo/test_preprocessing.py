@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from gdcli.spec.load import Loaded, load
 from gdcli.spec.schema import parse
 from gdcli.zoo.data_files import read_columns
 from gdcli.zoo.naming import ArgumentError
-from gdcli.zoo.preprocessing import Preprocessing
+from gdcli.zoo.preprocessing import Feature, Preprocessing
 
 KINDS = ["rot", "grün", "blau"]
 
@@ -236,3 +237,11 @@ def test_a_description_that_is_none_says_why(fitted: Preprocessing, changes: Any
 def test_what_is_no_mapping_of_columns_is_refused(value: Any) -> None:
     with pytest.raises(ArgumentError, match="not a description of a preprocessing"):
         Preprocessing.from_json(value)
+
+
+def test_a_row_beyond_all_training_rows_is_infinite_without_a_warning() -> None:
+    fitted = Preprocessing((Feature("a"),), means=np.zeros(1), deviations=np.array([5e-324]))
+    in_units = Preprocessing((Feature("a"),), target_means=np.zeros(1), target_deviations=np.array([1e300]))
+    with warnings.catch_warnings(action="error"):
+        assert fitted.scaled(np.ones((1, 1))).tolist() == [[np.inf]]
+        assert in_units.in_units(np.full((1, 1), 3e38, np.float32)).tolist() == [[np.inf]]
