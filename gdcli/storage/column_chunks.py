@@ -66,9 +66,11 @@ def column_chunks(
 
 def _of_file(stream: BufferedReader, name: str, ending: str, wanted: Sequence[str], rows: int) -> Iterator[ColumnChunk]:
     def choose(known: list[str]) -> list[str]:
-        found = [each for each in known if any(column == each or column.startswith(f"{each}[") for column in wanted)]
+        arrays = {column: column.rpartition("[")[0] for column in wanted if column not in known}  # x of x[0]
+        there = [column for column, array in arrays.items() if array in known]
         try:
-            return found or [*places_of(known, wanted, name)]
+            places_of([*known, *there], wanted, name)  # before a row is read
+            return [each for each in known if each in wanted or any(arrays[column] == each for column in there)]
         except SpecError as error:
             raise ArgumentError((), str(error).removeprefix(f"{name}: ")) from None
 

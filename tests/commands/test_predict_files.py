@@ -15,6 +15,8 @@ import pandas as pd
 import pytest
 
 import gdcli as package
+from gdcli.errors import SpecError
+from gdcli.storage.column_chunks import column_chunks
 from tests.conftest import only_folder
 
 RNG = np.random.default_rng(8)
@@ -147,3 +149,15 @@ def test_text_of_an_npz_array_is_read_within_bounds(gdcli: Any) -> None:
         answer = gdcli("validate", "t.yaml")
         assert answer.code == 2
         assert told in answer.err
+
+
+def test_the_names_of_a_parquet_file_are_checked_before_its_rows_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pyarrow = pytest.importorskip("pyarrow")
+    path = tmp_path / "t.parquet"
+    parquet.write_table(pyarrow.table({"a": [1.0, 2.0], "other": [1.0, 2.0]}), path)
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", lambda *given, **keys: pytest.fail("rows are read"))
+    with path.open("rb") as stream, pytest.raises(SpecError, match="b"):
+        list(column_chunks(stream, "t.parquet", ["a", "b"], 10) or ())
