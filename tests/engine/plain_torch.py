@@ -95,8 +95,9 @@ class Plain:
 
 
 def straight_through_sign(z: Tensor) -> Tensor:
-    """sign forward, hard tanh backward; the two differ from each other at -1 and 1 alone."""
-    return torch.sign(z).detach() + (F.hardtanh(z) - F.hardtanh(z).detach())
+    """sign forward, hard tanh backward; the two differ from each other at -1 and 1 alone. torch's sign of NaN is 0."""
+    through = F.hardtanh(z)
+    return torch.sign(z).detach() + (through - through.detach()).nan_to_num(0.0)
 
 
 TORCHS_ACTIVATIONS: dict[str, Call | None] = {
