@@ -54,6 +54,9 @@ pictures: $(STAMP)  ## the README's pictures, one of each kind
 	$(PLOT) --kind activations -o $(PICTURES)/activations.png
 	$(PLOT) momentum_2x2 adam_2x2 rmsprop_2x2 adagrad_2x2 --kind surface -o $(PICTURES)/surface.png
 	$(PLOT) backprop_2x2 --kind network -o $(PICTURES)/network.png
+	$(PLOT) mlp data.dataset=null "data.generate={kind: moons, n: 200, noise: 0.2}" "layers=[2,16,16,2]" epochs=200 lr=0.2 --kind fit -o $(PICTURES)/fit.png
+	$(PLOT) lenet_digits --kind confusion -o $(PICTURES)/confusion.png
+	$(PLOT) lenet_digits --kind metrics -o $(PICTURES)/metrics.png
 	$(PLOT) rosenbrock --kind surface --animate -o $(PICTURES)/animation.gif
 	rm -rf $(MADE)
 

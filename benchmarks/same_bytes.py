@@ -69,8 +69,6 @@ EXPECTED: tuple[tuple[str, str, str, str], ...] = (
     ("mlp*", "run*", "*/loss.png", MEAN),
     ("softmax_regression", "run*", "*/loss.png", MEAN),
     ("softmax_regression", "*", "*/preprocessing.json", KEPT),
-    ("vanishing_gradient", "*", "*/preprocessing.json", KEPT),
-    ("rosenbrock_optimizers", "compare*", "*/paths.png", "the star of the minimum lies under the ends of the paths"),
     (
         "mlp_digits",
         "compare*",

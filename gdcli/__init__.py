@@ -12,27 +12,36 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gdcli.commands.api import Comparison, Run, Sweep, compare, load, run, sweep
-    from gdcli.errors import GdcliError, MachineError, RunError, SpecError
+    from gdcli.errors import GdcliError, MachineError, PluginError, RunError, SpecError
+    from gdcli.zoo.registering import activation, data, loss, metric, model, optimizer
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "Comparison",
     "GdcliError",
     "MachineError",
+    "PluginError",
     "Run",
     "RunError",
     "SpecError",
     "Sweep",
+    "activation",
     "compare",
+    "data",
     "load",
+    "loss",
+    "metric",
+    "model",
+    "optimizer",
     "run",
     "sweep",
 ]  # fmt: skip
 
 _MODULES = {
     "gdcli.commands.api": ("Comparison", "Run", "Sweep", "compare", "load", "run", "sweep"),
-    "gdcli.errors": ("GdcliError", "MachineError", "RunError", "SpecError"),
+    "gdcli.errors": ("GdcliError", "MachineError", "PluginError", "RunError", "SpecError"),
+    "gdcli.zoo.registering": ("activation", "data", "loss", "metric", "model", "optimizer"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -55,14 +56,34 @@ class RunError(GdcliError):
     """A run that started and failed."""
 
 
+class PluginError(RunError):
+    """What a plugin raised, with the line of the plugin that it came from."""
+
+
 class MachineError(GdcliError):
     """What the machine lacks: room on the disk, a right to write, an optional package."""
 
     exit_code = 3
 
 
+class NoMemoryError(MachineError):
+    """A run for which the machine has not enough memory; others of a sweep may have."""
+
+
 class DamagedError(MachineError):
     """A file that is not what was written, or does not hold what such a file holds."""
+
+
+_NO_MEMORY = re.compile("can't allocate memory|annot allocate memory|not enough memory: you tried|out of memory")
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Say whether an exception is Python's, numpy's or torch's for memory that the machine does not have.
+
+    >>> lacks_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."))
+    True
+    """
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(str(error))))
 
 
 MAX_KNOWN = 40
@@ -76,6 +97,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     >>> nearest("adm", ["sgd", "adam"])
     "Did you mean 'adam'?"
+    >>> nearest("Relu", ["ReLU", "RReLU"])
+    "Did you mean 'ReLU'?"
     >>> nearest("qqq", ["sgd", "adam"])
     'Known: adam, sgd'
     >>> nearest("a[1]", ["a[0]", "b[1]"])
@@ -83,12 +106,25 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """
     names: Sequence[str] = sorted(set(known))
     entries = [each for each in names if "[" in each and each.partition("[")[0] == name.partition("[")[0]]
-    close = get_close_matches(name, entries, n=1, cutoff=0.0) or get_close_matches(name, names, n=1, cutoff=0.6)
-    close = close or get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    in_small = {known.lower(): known for known in reversed(names)}
+    close = get_close_matches(name, entries, n=1, cutoff=0.0)
+    if not close and name.lower() not in in_small:
+        close = get_close_matches(name, names, n=1, cutoff=0.6)
+    close = close or [in_small[each] for each in get_close_matches(name.lower(), in_small, n=1, cutoff=0.6)]
     if close:
         return f"Did you mean '{close[0]}'?"
     more = f" and {len(names) - MAX_KNOWN:,} more" if len(names) > MAX_KNOWN else ""
     return f"Known: {', '.join(names[:MAX_KNOWN])}{more}" if names else ""
+
+
+def nearest_or_own(name: str, known: Iterable[str]) -> str:
+    """Return :func:`nearest` for a name that a plugin may have, and how a command gets to know the plugin's.
+
+    >>> nearest_or_own("adm", ["sgd", "adam"])
+    "Did you mean 'adam'? One of your own: --plugin FILE.py"
+    """
+    hint, own = nearest(name, known), "One of your own: --plugin FILE.py"
+    return f"{hint} {own}" if hint.endswith("?") else f"{hint}. {own}" if hint else own
 
 
 _BLANK = frozenset("\u115f\u1160\u3164\uffa0")  # letters by category, yet nothing is seen

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.int64]
+LAYER_COLUMNS = ("weight_norm", "gradient_norm", "update_ratio", "gradient_zeros")
+"""‖w‖ and ‖g‖ before a step, ‖Δw‖ / ‖w‖ of its update, and the share of zeros in g, of each trained parameter."""
 Status = Literal["finished", "stopped", "diverged", "interrupted", "failed"]
 
 
@@ -69,10 +71,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class StepBlock:
-    """K optimizer steps as columns. Steps, epochs and batches count from 1; row 0 is an evaluation without update.
-
-    A column that no one asked for is None.
-    """
+    """K optimizer steps as columns, None where no one asked; counts begin at 1, row 0 is an evaluation, no update."""
 
     step: Integers  # [K]
     epoch: Integers  # [K]
@@ -89,6 +88,9 @@ class StepBlock:
     sample: tuple[Floats, Floats] | None = None  # x [K, D] and y [K, O] of batches of one row, as the spec has them
     output: tuple[Floats, ...] | None = None  # K arrays [B, O] in the run's dtype, before the update
     parameters: Floats | None = None  # [K, P + frozen] all scalars in the model's order, after the update
+    layers: Floats | None = None  # [K, N, 4] of each trained parameter, see LAYER_COLUMNS
+    evaluated: tuple[Integers, Floats] | None = None  # positions of epochs' last steps [E], and after them [E, M]
+    diverged: bool = False  # whether the last of these steps was not finite, and so has no update
 
     def kept(self, every: int) -> NDArray[np.bool_]:
         """Return the steps [K] whose gradients `record.every` keeps: every N-th from the first on, and the last."""
@@ -109,8 +111,10 @@ class Outcome:
     best_loss: float
     best_step: int
     parameters: tuple[Parameter, ...]  # in the model's order, after training
-    metrics: Mapping[str, float] = field(default_factory=dict)  # accuracy, validation_loss, ...
+    metrics: Mapping[str, Any] = field(default_factory=dict)  # accuracy, validation_loss, ...; of a matrix its rows
     prediction: Prediction | None = None
+    buffers: tuple[Parameter, ...] = ()  # of torch's own layers, such as the means of a batch norm
+    last_loss: float | None = None  # that of the last epoch, where those of the best one are restored
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,9 @@ class Block:
     sample: tuple[Floats, Floats] | None = None  # x [K, D] and y [K, O]: the same rows for all runs
     output: tuple[Floats, ...] | None = None  # K arrays [R, B, O]
     parameters: Floats | None = None  # [K, R, P + frozen]
+    layers: Floats | None = None  # [K, R, N, 4]
+    evaluated: tuple[Integers, Floats] | None = None  # positions of epochs' last steps [E], and after them [E, M, R]
+    diverged: NDArray[np.bool_] | None = None  # [R] runs whose last step here was not finite
 
     def of_run(self, run: int) -> StepBlock | None:
         """Return one run's block; None where it made no step."""
@@ -160,7 +167,16 @@ class Block:
             sample=None if self.sample is None else (self.sample[0][:count], self.sample[1][:count]),
             output=None if self.output is None else tuple(output[run] for output in self.output[:count]),
             parameters=part(self.parameters),
+            layers=part(self.layers),
+            evaluated=self._evaluated(run, count),
+            diverged=self.diverged is not None and bool(self.diverged[run]),
         )
+
+    def _evaluated(self, run: int, count: int) -> tuple[Integers, Floats] | None:
+        if self.evaluated is None:
+            return None
+        places, values = self.evaluated
+        return places[places < count], values[places < count, :, run]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,14 +191,14 @@ class Outcomes:
     best_loss: Floats  # [R]
     best_step: Integers  # [R]
     values: Floats  # [R, P] rows of theta, see Theta.as_parameters
-    metrics: Mapping[str, Floats | Integers]  # [R] each
+    metrics: Mapping[str, Any]  # [R] each, of a matrix a list of its rows
     predictions: tuple[Prediction | None, ...]
+    buffers: tuple[Parameter, ...] = ()  # of torch's own layers, which are one run's
+    last_loss: Floats | None = None  # [R]
 
     def of_run(self, run: int, as_parameters: Callable[[Floats], tuple[Parameter, ...]]) -> Outcome:
         """Return one run's outcome; ``as_parameters`` names the entries of its row of theta."""
-        metrics: dict[str, float] = {}
-        if self.status[run] != "diverged":  # whole numbers stay whole
-            metrics = {name: column[run : run + 1].tolist()[0] for name, column in self.metrics.items()}
+        known = {} if self.status[run] == "diverged" else {name: column[run] for name, column in self.metrics.items()}
         return Outcome(
             status=self.status[run],
             message=self.message[run],
@@ -192,8 +208,10 @@ class Outcomes:
             best_loss=float(self.best_loss[run]),
             best_step=int(self.best_step[run]),
             parameters=as_parameters(self.values[run]),
-            metrics=metrics,
+            metrics={name: each.item() if isinstance(each, np.generic) else each for name, each in known.items()},
             prediction=self.predictions[run],
+            buffers=self.buffers,
+            last_loss=None if self.last_loss is None else float(self.last_loss[run]),
         )
 
 
@@ -280,6 +298,30 @@ class Result:
     def rank(self) -> float:
         """The final loss to rank by: infinite where it is not finite, since NaN compares with nothing."""
         return self.loss if isfinite(self.loss) else inf
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What runs are ranked by: their final loss, or a metric; of some the highest comes first.
+
+    >>> run = Result(1, "", (), "finished", loss=0.5, metrics={"accuracy": 0.75})
+    >>> Ranking().key(run), Ranking("accuracy", highest_first=True).key(run), Ranking("validation_r2").key(run)
+    (0.5, -0.75, inf)
+    """
+
+    name: str = "final_loss"
+    highest_first: bool = False
+
+    def value(self, result: Result) -> float:
+        """Return a run's value; NaN where it has none: it diverged or failed, or the rows leave it undefined."""
+        if self.name == "final_loss" or result.status in ("diverged", "failed"):
+            return result.loss if self.name == "final_loss" else float("nan")
+        return float(result.metrics.get(self.name, float("nan")))
+
+    def key(self, result: Result) -> float:
+        """Return what the best run has the least of; infinite where there is no value, which comes last."""
+        value = self.value(result)
+        return (-value if self.highest_first else value) if isfinite(value) else inf
 
 
 def results_header(axes: Sequence[str], metrics: Sequence[str] = (), *, target: bool = False) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from gdcli.cli import main
+from tests import own_plugins
 
 settings.register_profile(
     "gdcli", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
@@ -52,7 +54,14 @@ class Answer(NamedTuple):
 
 
 @pytest.fixture
-def gdcli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+def without_plugins() -> Iterator[None]:
+    """Plugins of a test are forgotten at its end."""
+    yield
+    own_plugins.forget()
+
+
+@pytest.fixture
+def gdcli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], without_plugins: None):
     """The command line in an empty folder, within this process."""
     monkeypatch.chdir(tmp_path)
 

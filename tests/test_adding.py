@@ -103,7 +103,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "activation": {"model": {**SPEC["model"], "activation": "new"}},
     "model": {"model": {"type": "new", "width": 2}},
     "data": {"data": {"generate": {"kind": "new", "n": 5}}, "model": {"type": "mlp", "layers": [1, 3, 1]}},
-    "metric": {},
+    "metric": {"metrics": ["new"]},
     "style": {"print": {"style": "new"}},
 }
 

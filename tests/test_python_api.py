@@ -79,7 +79,8 @@ def test_the_numbers_are_those_of_the_command_to_the_bit(gdcli: Any, name: str) 
     for column in run.steps.dtype.names or ():
         expected = np.array([float(row[column] or "nan") for row in rows])
         np.testing.assert_array_equal(run.steps[column], expected, err_msg=column)
-    assert json.loads(json_text(run.summary)) == json.loads((record / "summary.json").read_text())
+    summary = json.loads((record / "summary.json").read_text())
+    assert json.loads(json_text(run.summary)) == {key: summary[key] for key in summary if key != "sha256"}  # of files
     assert run.folder is None
 
     back = package.load("last")
@@ -258,6 +259,7 @@ def test_what_the_readme_shows() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in bundled.names() if name != "linear_sweep"])  # it has no optimizer
+@pytest.mark.filterwarnings("ignore:.*constant in the training rows:UserWarning")  # pixels at the border
 def test_every_bundled_spec_runs(name: str) -> None:
     whole = gdcli.run(name, {"stop.max_steps": 3})
     assert len(whole.losses) == len(whole.steps) > 0
@@ -312,7 +314,7 @@ REFUSED: dict[str, Any] = {
     "name: this is no path": lambda: WRONG.load(3),
     "predict takes rows of numbers": lambda: gdcli.run(LINE).predict(["a"]),
     "predict takes rows of numbers, all": lambda: gdcli.run(LINE).predict([[1], [1, 2]]),
-    "predict takes rows of shape": lambda: gdcli.run(LINE).predict(3),
+    "predict takes rows of numbers (got one number)": lambda: gdcli.run(LINE).predict(3),
     "got object": lambda: gdcli.run(LINE, lr=object()),
 }
 

@@ -20,6 +20,8 @@ def commands(block: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("block", BLOCKS)
 def test_console_block(gdcli, block: str) -> None:
     assert commands(block)
+    (plugin,) = re.findall(r"^```python\n((?:(?!```|>>>).*\n)*?.*@gdcli\.(?:(?!```).*\n)*)```", README, re.M)
+    Path("mine.py").write_text(plugin)
     for command, shown in commands(block):
         answer = gdcli(*shlex.split(command))
         assert answer.code == 0, answer.err
@@ -27,10 +29,11 @@ def test_console_block(gdcli, block: str) -> None:
             assert answer.out == shown
 
 
-def test_the_spec_shown_is_valid(gdcli) -> None:
-    (spec,) = re.findall(r"^```yaml\n(.*?)^```", README, re.S | re.M)
-    Path("line.yaml").write_text(spec)
-    assert gdcli("validate", "line.yaml").out == "line.yaml: valid\n"
+@pytest.mark.parametrize("spec", re.findall(r"^```yaml\n(.*?)^```", README, re.S | re.M))
+def test_a_spec_shown_is_valid(gdcli, spec: str) -> None:
+    Path("shown.yaml").write_text(spec)
+    assert gdcli("cp", "titanic_small").code == 0  # with its table
+    assert gdcli("validate", "shown.yaml").out == "shown.yaml: valid\n"
 
 
 def options(gdcli, command: str) -> set[str]:
@@ -44,11 +47,11 @@ def test_the_options_it_names_are_those_of_the_commands(gdcli, monkeypatch: pyte
     monkeypatch.setenv("COLUMNS", "200")
     commands = (
         "run", "sweep", "compare", "explain", "check", "plot", "ema", "catalog", "cp", "validate", "schema",
-        "ls", "show", "diff", "rm", "export", "resume", "verify",
+        "ls", "show", "diff", "rm", "export", "resume", "verify", "predict", "evaluate",
     )  # fmt: skip
     known = {command: options(gdcli, command) for command in commands}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README))
-    assert named <= set().union(*known.values()) | {"--help"}
+    assert named <= set().union(*known.values()) | {"--help", "--nproc-per-node"}  # torchrun's
     common = {"--output", "--seed", "--device", "--quiet", "--plot", "--help"}  # of every command that runs anything
     assert (known["sweep"] | known["compare"]) - common <= named
 

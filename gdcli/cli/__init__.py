@@ -64,7 +64,8 @@ def _ended(error: BaseException, argv: Sequence[str]) -> int:
     import typer
 
     from gdcli.cli.output import no_more_output
-    from gdcli.errors import GdcliError
+    from gdcli.errors import GdcliError, lacks_memory
+    from gdcli.zoo.origins import blamed
 
     try:
         raise error
@@ -79,12 +80,16 @@ def _ended(error: BaseException, argv: Sequence[str]) -> int:
         return _told(str(error), error.exit_code)
     except OSError as error:
         return _told(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), 3)
-    except MemoryError:
-        return _told("there is not enough memory", 3)
-    except Exception as error:
+    except BaseException as error:  # a plugin's may be no Exception
+        if lacks_memory(error):
+            return _told("there is not enough memory", 3)
+        if (of_plugin := blamed(error)) is not None:
+            return _told(str(of_plugin), of_plugin.exit_code)
         if not hasattr(error, "format_message"):  # Typer's usage errors have it; anything else is a bug of ours
             return _bug()
-        return _told(_usage(error, argv), 2)
+        from gdcli.spec.world import world_of
+
+        return 2 if world_of(os.environ).rank else _told(_usage(error, argv), 2)  # the first of several tells it
 
 
 _SYNONYMS = {"train": "run", "fit": "run", "list": "ls", "delete": "rm", "tune": "compare", "init": "cp", "copy": "cp"}

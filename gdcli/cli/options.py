@@ -7,12 +7,16 @@ from dataclasses import dataclass, fields
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from gdcli.cli.signals import importing
 from gdcli.errors import SpecError
 from gdcli.spec.scalars import shown
+
+if TYPE_CHECKING:
+    from gdcli.zoo.plugins import Plugin
 
 SpecArgument = Annotated[
     list[str], typer.Argument(metavar="SPEC [KEY=VALUE]...", help="A YAML file or a bundled name, and overrides.")
@@ -34,6 +38,13 @@ ClusterOption = Annotated[
 ]
 
 
+PluginOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin", metavar="FILE.py|PACKAGE", help="Python code of your own that adds models, losses, ...; repeatable."
+    ),
+]
+
 TagOption = Annotated[
     list[str] | None,
     typer.Option("--tag", metavar="WORD", help="A word to find the record by: gdcli ls --tag WORD; repeatable."),
@@ -52,6 +63,9 @@ class ManyRuns:
     jobs: JobsOption = 1
     cluster: ClusterOption = None
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False
+    keep_models: Annotated[bool, typer.Option("--keep-models", help="Write the models of all runs into one file.")] = (
+        False
+    )
     output: OutputOption = Path("runs")
     seed: SeedOption = None
     device: DeviceOption = None
@@ -60,6 +74,7 @@ class ManyRuns:
     json: JsonOption = False
     needed: NeededOption = False
     tag: TagOption = None
+    plugin: PluginOption = None
 
 
 def spread(command: Callable[..., int]) -> Callable[..., int]:
@@ -77,6 +92,16 @@ def spread(command: Callable[..., int]) -> Callable[..., int]:
 
     spreading.__signature__ = own.replace(parameters=[*given, *more])  # type: ignore[attr-defined]  # that inspect reads
     return spreading
+
+
+def load(words: Sequence[str] | None) -> tuple[Plugin, ...]:
+    """Load the plugins that the options of a command name. Raises what :func:`gdcli.zoo.plugins.load` raises."""
+    if not words:
+        return ()
+    from gdcli.zoo import plugins
+
+    with importing():  # which most do with torch
+        return plugins.load(words)
 
 
 def tags_of(words: Sequence[str] | None) -> tuple[str, ...]:

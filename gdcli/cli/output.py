@@ -104,30 +104,34 @@ def bar(total: int) -> Any:
 class Console:
     """A command's text, notes, warnings and its bar, one not in the way of the other."""
 
-    def __init__(self, signals: Signals, *, quiet: bool = False, json: bool = False) -> None:
-        self.signals, self.quiet, self.json = signals, quiet, json
+    def __init__(self, signals: Signals, *, quiet: bool = False, json: bool = False, silent: bool = False) -> None:
+        """``silent`` is that of a process beside the one that prints."""
+        self.signals, self.quiet, self.json, self.silent = signals, quiet or silent, json, silent
         self._bar: Any = None  # on a terminal, while it is shown
 
     def frontend(self) -> Frontend:
         """Return what a command tells this console."""
-        text = None if self.json else self.text
+        text = None if self.json or self.silent else self.text
         engine = partial(importing, quiet=self.quiet)
         return Frontend(text, self.note, self.warn, self._progress, engine, self.signals.interruptible)
 
     def text(self, text: str) -> None:
         """Print a part of the product as it is."""
-        self._hide()
-        say(text)
+        self.clear()
+        if not self.silent:
+            say(text)
 
     def report(self, text: str) -> None:
         """Print JSON, or text that a terminal may break between words."""
-        self._hide()
-        say(text, wrap=not self.json)
+        self.clear()
+        if not self.silent:
+            say(text, wrap=not self.json)
 
     def note(self, text: str) -> None:
         """Print a line to standard error."""
-        self._hide()
-        note(text)
+        self.clear()
+        if not self.silent:
+            note(text)
 
     def warn(self, text: str) -> None:
         """Print a warning to standard error."""
@@ -159,18 +163,19 @@ class Console:
         try:
             yield show
         finally:
-            self._hide()
+            self.clear()
             self._bar = None
 
-    def _hide(self) -> None:
+    def ended(self, folder: Path) -> None:
+        """Print the text of a record that has ended, or its summary as JSON."""
+        if self.silent:
+            return
+        if self.json:
+            say(json_text({"folder": str(folder), **(json_file(folder / "summary.json") or {})}))
+        else:
+            print_file(folder / "log.txt")
+
+    def clear(self) -> None:
         """Take the bar off the screen, for text or for good; what is shown next brings it back."""
         if self._bar is not None and self._bar.live.is_started:
             self._bar.stop()
-
-
-def say_ended(folder: Path, *, json: bool) -> None:
-    """Print the text of a record that has ended, or its summary as JSON."""
-    if json:
-        say(json_text({"folder": str(folder), **(json_file(folder / "summary.json") or {})}))
-    else:
-        print_file(folder / "log.txt")

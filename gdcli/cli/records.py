@@ -193,6 +193,7 @@ def show(
         str | None, typer.Option(help="Print the run in this style; one that is not recorded is trained again for it.")
     ] = None,
     json: options.JsonOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Show a record: how it ended, its spec, results, files and machine.
 
@@ -202,6 +203,7 @@ def show(
         raise SpecError("--log, --style, --json and --resolved exclude each other")
     from gdcli.commands import show as commands
 
+    options.load(plugin)
     if resolved:
         _print_config(*options.spec_of(words), output, Console(ctx.obj))
         return 0
@@ -316,9 +318,10 @@ def agreed(folders: Sequence[Path]) -> bool:
 
 
 def export(
+    ctx: typer.Context,
     run: RunArgument,
     form: Annotated[
-        Literal["csv", "parquet", "tensorboard"] | None,
+        Literal["csv", "parquet", "tensorboard", "state_dict", "onnx"] | None,
         typer.Option("--format", "-f", help="What to write. Default: what the file's ending says, else csv."),
     ] = None,
     to: Annotated[
@@ -327,20 +330,24 @@ def export(
             "--to",
             "-o",
             metavar="PATH",
-            help="A file; a folder for tensorboard. Default: standard output, ID.parquet, tensorboard/.",
+            help="A file; a folder for tensorboard. Default: standard output, ID.parquet, ID.pt, tensorboard/.",
         ),
     ] = None,
     output: Annotated[Path, typer.Option("--output", help="Folder of the records.")] = Path("runs"),
     long: Annotated[bool, typer.Option("--long", help="Of many runs: all steps of each.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
     quiet: options.QuietOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Write all numbers of a record as one table, CSV or Parquet, or its losses as TensorBoard's event files.
+
+    state_dict is a run's model for torch.load, onnx the same as a graph, for rows as its preprocessing.json makes them.
 
     Example: gdcli export last --format parquet -o last.parquet
     """
     from gdcli.commands import export as exporting
 
+    options.load(plugin)
     kind = exporting.form_of(form, to)
     record = read(find(run, output))
     if kind == "tensorboard":
@@ -349,17 +356,33 @@ def export(
         folder = Path("tensorboard" if to is None else to)
         files = exporting.to_tensorboard(record, folder, force=force)
         return written(folder / record.id, f"{len(files):,} event file{'s' * (len(files) != 1)} in ", quiet=quiet)
+    if kind in ("state_dict", "onnx"):
+        if long:
+            raise SpecError(f"--long is for csv and parquet, {kind} is a run's model")
+        path = file_of(to, f"{record.id}{exporting.ENDINGS[kind][0]}")
+        exporting.require_free(path, force=force)
+        from gdcli.commands import export_model
+        from gdcli.storage.files import replace
+
+        made = export_model.state_dict if kind == "state_dict" else export_model.onnx_graph
+        replace(path, made(record.folder, Console(ctx.obj, quiet=quiet).frontend()))
+        return written(path, "", quiet=quiet)
     table = exporting.table_of(record, long=long)
     if kind == "csv" and to is None:
         for piece in table.csv():
             say(piece.decode())
         return 0
-    name = f"{record.id}.{kind}"
+    path = file_of(to, f"{record.id}.{kind}")
+    exporting.to_file(table, path, kind, force=force)
+    return written(path, "", quiet=quiet)
+
+
+def file_of(to: str | None, name: str) -> Path:
+    """Return the file that is asked for: of a folder, which is made, the one of this name."""
     path = Path(name) if to is None else in_folder(to, name)
     if to is not None and is_folder(to):
         path.parent.mkdir(parents=True, exist_ok=True)
-    exporting.to_file(table, path, kind, force=force)
-    return written(path, "", quiet=quiet)
+    return path
 
 
 def written(path: Path, what: str, *, quiet: bool) -> int:

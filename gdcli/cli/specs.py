@@ -29,6 +29,7 @@ def explain(
         Literal["text", "markdown", "latex"], typer.Option("--format", help="text, markdown or latex.")
     ] = "text",
     seed: options.SeedOption = None,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Write out one training step with its numbers: forward, loss, every derivative by the chain rule, update.
 
@@ -36,6 +37,7 @@ def explain(
     """
     from gdcli.commands import specs
 
+    options.load(plugin)
     loaded = specs.loaded(*options.spec_of(words, seed=seed), "explain")
     names = None if only is None else [part.strip() for part in only.split(",")]
     if names is not None and "" in names:
@@ -69,6 +71,7 @@ def check(
     seed: options.SeedOption = None,
     device: options.DeviceOption = None,
     json: options.JsonOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Check the gradients of step 1: by hand, by autograd, by differences. Exit 1 above the tolerance.
 
@@ -78,6 +81,7 @@ def check(
         raise SpecError(f"--tolerance takes a number of at least 0 (got {tolerance})")
     from gdcli.commands import specs
 
+    options.load(plugin)
     loaded = specs.loaded(*options.spec_of(words, seed=seed, device=device), "check")
     Frontend(importing=importing).engine()
     import torch
@@ -113,11 +117,13 @@ def plot(
     ] = None,
     force: options.ForceOption = False,
     quiet: options.QuietOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Draw a picture: loss curves, activations, losses, gradients by layer, a surface with paths, a network.
 
     Examples: gdcli plot runs/a runs/b --smooth 0.9 · gdcli plot --kind activations · gdcli plot adam_2x2 -k surface
     """
+    options.load(plugin)
     words = words or []
     names = [part.strip() for part in name.split(",")] if name is not None else []
     picture = plotting.PlotOptions(plotting.chosen(kind, words), smooth, names, step, animate)
@@ -170,46 +176,58 @@ def validate(
     words: Annotated[
         list[str], typer.Argument(metavar="SPEC... [KEY=VALUE]...", help="Specs, and overrides for them.")
     ],
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Print each layer, what it gives of a row, and its parameters.")
+    ] = False,
     json: options.JsonOption = False,
     no_limits: options.NoLimitsOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Check specs without running them: every problem with file, line and column. Exit 2 if there is one."""
     from gdcli.commands import specs
+    from gdcli.commands import summary as summaries
     from gdcli.spec import bundled
     from gdcli.spec.overrides import is_override
 
+    options.load(plugin)
     overrides = [word for word in words if is_override(word)]
     names = [word for word in words if word not in overrides]
     if not names:
         options.spec_of(words)
     found: list[str] = []
     warnings: list[str] = []
+    models: dict[str, summaries.ModelSummary] = {}
+    frontend = Frontend(importing=importing)
     valid: list[str] = []
     for name in names:
         try:
             source = bundled.find(name)
             node, loaded = specs.read(source, overrides, "run", bounded=not no_limits)
-            loaded = specs.tried(loaded, Frontend(importing=importing))
+            loaded = specs.tried(loaded, frontend)
             warnings += loaded.warnings
             specs.require_blocks(source, node, loaded)
+            if summary:
+                models[name] = summaries.summary(loaded, frontend)
             valid.append(name)
         except SpecError as error:
             found += str(error).splitlines()
     for warning in [] if json else warnings:
         warn(warning)
     if json:
-        say(json_text({"valid": not found, "problems": found, "warnings": warnings}))
+        layers = {"summary": {name: model.plain() for name, model in models.items()}} if summary else {}
+        say(json_text({"valid": not found, "problems": found, "warnings": warnings, **layers}))
     else:
-        say("".join(f"{name}: valid\n" for name in valid))
+        say("".join(f"{name}: valid\n{models[name].text() if summary else ''}" for name in valid))
         if found:
             raise SpecError("\n".join(found))
     return 2 if found else 0
 
 
-def schema() -> None:
+def schema(plugin: options.PluginOption = None) -> None:
     """Print the JSON Schema of a spec, for editors: gdcli schema > gdcli.schema.json."""
     from gdcli.spec.json_schema import json_schema
 
+    options.load(plugin)
     say(json_text(json_schema()))
 
 
@@ -239,6 +257,7 @@ def catalog(
         ),
     ] = None,
     json: options.JsonOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """List every model, loss, activation, optimizer, scheduler, data generator, style, data set and layer of torch.
 
@@ -248,6 +267,7 @@ def catalog(
     """
     from gdcli.commands import catalog as ingredients
 
+    options.load(plugin)
     words = words or []
     if len(words) > 2:
         raise SpecError(f"catalog takes a kind and a name (got {len(words)} words)")

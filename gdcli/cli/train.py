@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from gdcli.cli import options
-from gdcli.cli.output import Console, arguments, say_ended
+from gdcli.cli.output import Console, arguments
+from gdcli.cli.processes import together
 from gdcli.commands.context import Context, Ended, ExecutionOptions, shown_path
 from gdcli.errors import SpecError
 from gdcli.spec.scalars import shown
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from gdcli.commands.batch import BatchRun
     from gdcli.commands.run import RunReport
     from gdcli.spec.bundled import Source
+    from gdcli.zoo.plugins import Plugin
 
 RecordArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A record: folder, id or its prefix, whole name, last.")
@@ -38,6 +40,7 @@ def run(
     needed: options.NeededOption = False,
     no_limits: options.NoLimitsOption = False,
     tag: options.TagOption = None,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Train one experiment: print its style, write its run folder.
 
@@ -45,16 +48,20 @@ def run(
     """
     from gdcli.commands import run as commands
     from gdcli.spec import bundled
-    from gdcli.storage.request import RunRequest
+    from gdcli.storage.request import RunRequest, recorded
 
-    name, overrides = options.spec_of(words, seed=seed, device=device)
-    source = bundled.find(name)
-    request = RunRequest(name=source.name, overrides=overrides, plot=plot, no_limits=no_limits)
-    console = Console(ctx.obj, quiet=quiet, json=json)
-    context = Context(
-        source, console.frontend(), output, needed=needed, arguments=arguments(), tags=options.tags_of(tag)
-    )
-    return tell(commands.run(request, context), console)
+    with together(ctx.obj, quiet=quiet, json=json) as (console, group):
+        name, overrides = options.spec_of(words, seed=seed, device=device)
+        source, plugins = bundled.find(name), options.load(plugin)
+        request = RunRequest(
+            name=source.name, overrides=overrides, plot=plot, no_limits=no_limits, plugins=recorded(plugins)
+        )
+        context = Context(
+            source, console.frontend(), None if console.silent else output, needed=needed, arguments=arguments(),
+            tags=options.tags_of(tag), plugins=plugins, group=group,
+        )  # fmt: skip
+        report = commands.run(request, context)
+    return tell(report, console)
 
 
 @options.spread
@@ -82,16 +89,16 @@ def sweep(
     from gdcli.commands import sweep as commands
     from gdcli.commands.specs import choices, lasting
     from gdcli.spec import bundled
-    from gdcli.storage.request import SweepRequest
+    from gdcli.storage.request import SweepRequest, recorded
 
     name, overrides = options.spec_of(words or [], "linear_sweep", seed=shared.seed, device=shared.device)
-    source = bundled.find(name)
+    source, plugins = bundled.find(name), options.load(shared.plugin)
     request = SweepRequest(
         name=source.name, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
-        fleet=shared.fleet, fail_fast=shared.fail_fast, param=tuple(param or ()), seeds=seeds,
-        trajectory=tuple(map(lasting, trajectory or ())),
+        fleet=shared.fleet, fail_fast=shared.fail_fast, keep_models=shared.keep_models, param=tuple(param or ()),
+        seeds=seeds, trajectory=tuple(map(lasting, trajectory or ())), plugins=recorded(plugins),
     )  # fmt: skip
-    console, context = _many(ctx, source, shared)
+    console, context = _many(ctx, source, shared, plugins)
     if dry_run:
         console.text(commands.expanded(request, context))
         return 0
@@ -132,22 +139,25 @@ def compare(
     """
     from gdcli.commands import compare as commands
     from gdcli.spec import bundled
-    from gdcli.storage.request import CompareRequest
+    from gdcli.storage.request import CompareRequest, recorded
 
     name, overrides = options.spec_of(words or [], "optimizers_2x2", seed=shared.seed, device=shared.device)
-    source = bundled.find(name)
+    source, plugins = bundled.find(name), options.load(shared.plugin)
     if target is not None and not isfinite(target):
         raise SpecError(f"--target takes a loss (got {target:g})")
     request = CompareRequest(
         name=source.name, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
-        fleet=shared.fleet, fail_fast=shared.fail_fast, optimizers=optimizers, batches=batches, seeds=seeds,
-        redraw_data=redraw_data, tune=tune, tune_range=tune_range, target=target, closed_form=closed_form, x=x,
+        fleet=shared.fleet, fail_fast=shared.fail_fast, keep_models=shared.keep_models, optimizers=optimizers,
+        batches=batches, seeds=seeds, redraw_data=redraw_data, tune=tune, tune_range=tune_range,
+        target=target, closed_form=closed_form, x=x, plugins=recorded(plugins),
     )  # fmt: skip
-    console, context = _many(ctx, source, shared)
+    console, context = _many(ctx, source, shared, plugins)
     return tell(commands.compare(request, context), console, shared.verify)
 
 
-def _many(ctx: typer.Context, source: Source, shared: options.ManyRuns) -> tuple[Console, Context]:
+def _many(
+    ctx: typer.Context, source: Source, shared: options.ManyRuns, plugins: tuple[Plugin, ...]
+) -> tuple[Console, Context]:
     console = Console(ctx.obj, quiet=shared.quiet, json=shared.json)
     frontend, execution = console.frontend(), ExecutionOptions(shared.jobs, shared.cluster, shared.verify)
     return console, Context(
@@ -158,6 +168,7 @@ def _many(ctx: typer.Context, source: Source, shared: options.ManyRuns) -> tuple
         arguments=arguments(),
         options=execution,
         tags=options.tags_of(shared.tag),
+        plugins=plugins,
     )
 
 
@@ -168,9 +179,12 @@ def resume(
     jobs: options.JobsOption = 1,
     cluster: options.ClusterOption = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run again what failed, too.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Go on though the machine or the versions differ.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on though the machine, the versions or a plugin differ.")
+    ] = False,
     quiet: options.QuietOption = False,
     json: options.JsonOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Go on where a record was stopped or killed: the same bytes in the end as if it never had been.
 
@@ -178,14 +192,16 @@ def resume(
     """
     from gdcli.commands import again
 
-    console = Console(ctx.obj, quiet=quiet, json=json)
-    execution, frontend = ExecutionOptions(jobs, cluster), console.frontend()
-    folder = find(run, output)
-    report = again.resume(folder, execution, frontend, force=force, retry_failed=retry_failed, arguments=arguments())
+    with together(ctx.obj, quiet=quiet, json=json) as (console, group):
+        options.load(plugin)
+        report = again.resume(
+            find(run, output), ExecutionOptions(jobs, cluster), console.frontend(), force=force,
+            retry_failed=retry_failed, arguments=arguments(), group=group,
+        )  # fmt: skip
     if not isinstance(report, Ended):
         return tell(report, console)
     if json:
-        say_ended(report.folder, json=True)
+        console.ended(report.folder)
     more = ", --retry-failed runs again what failed" if report.status == "failed" else ""
     where = "" if quiet else f". record: {shown_path(report.folder)}"
     bad = report.status in ("diverged", "failed")
@@ -200,6 +216,7 @@ def verify(
     output: options.OutputOption = Path("runs"),
     quiet: options.QuietOption = False,
     json: options.JsonOption = False,
+    plugin: options.PluginOption = None,
 ) -> int:
     """Run a record again, and say 'bit-identical' or where it first differs; exit 1 if it does.
 
@@ -207,8 +224,9 @@ def verify(
     """
     from gdcli.commands import again
 
-    console = Console(ctx.obj, quiet=quiet, json=json)
-    found = again.verify(find(run, output), console.frontend(), arguments())
+    with together(ctx.obj, quiet=quiet, json=json) as (console, group):
+        options.load(plugin)
+        found = again.verify(find(run, output), console.frontend(), arguments(), group)
     if found is None:
         return console.signals.code
     console.report(found.json() if json else found.text())
@@ -221,7 +239,7 @@ def verify(
 def tell(report: Report, console: Console, verify: int = 0) -> int:
     """Print what a report has to say; of runs of fleets so many are verified. Return the exit code."""
     if isinstance(report, Ended):
-        say_ended(report.folder, json=console.json)
+        console.ended(report.folder)
         lacking = f", without the tag {', '.join(map(shown, report.lacking))}" if report.lacking else ""
         where = "" if console.quiet else f": {shown_path(report.folder)}"
         if lacking or where:
@@ -250,7 +268,11 @@ def _run(report: RunReport, console: Console) -> int:
             console.note(line)
     if outcome.status in ("diverged", "interrupted") or (outcome.status == "stopped" and not console.quiet):
         console.note(outcome.message)
+    for line in () if console.quiet else report.told():
+        console.note(line)
     _where(report.folder, console, interrupted=report.interrupted)
+    if report.picture is not None and not console.quiet:
+        console.note(f"picture: {shown_path(report.picture)}")
     return {"diverged": 1, "interrupted": console.signals.code}.get(outcome.status, 0)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gdcli import __version__
+from gdcli.commands import older_records
 from gdcli.commands.compare import compare
 from gdcli.commands.context import Context, Ended, ExecutionOptions, Frontend, shown_path
 from gdcli.commands.run import run
@@ -20,11 +21,13 @@ from gdcli.errors import MachineError, RunError, SpecError
 from gdcli.spec.bundled import Source
 from gdcli.spec.document import MAX_BYTES
 from gdcli.spec.scalars import shown
-from gdcli.storage import config_reader
+from gdcli.spec.world import command_for, counted
+from gdcli.storage import config_reader, gradient_file, models
 from gdcli.storage import request as requests
 from gdcli.storage.files import existing, json_file, json_text, lines_of, required
 from gdcli.storage.find import folders_in
 from gdcli.storage.record import is_linked, status_of
+from gdcli.storage.recorded_plugins import require_plugins
 from gdcli.storage.request import Request, RunRequest, SweepRequest
 from gdcli.storage.run_folder import Lock, scratch
 from gdcli.zoo.data_files import Moved
@@ -33,21 +36,23 @@ if TYPE_CHECKING:
     from gdcli.commands.batch import BatchRun
     from gdcli.commands.loss_grid import LossGrid
     from gdcli.commands.run import RunReport
+    from gdcli.engine.process_group import ProcessGroup
 
     Report = RunReport | BatchRun | LossGrid | Ended
 
 
 def resume(
     folder: Path, options: ExecutionOptions, frontend: Frontend, *, force: bool, retry_failed: bool = False,
-    arguments: tuple[str, ...] = (),
+    arguments: tuple[str, ...] = (), group: ProcessGroup | None = None,
 ) -> Report:  # fmt: skip
     """Go on where a record was stopped or killed: the same bytes in the end as if it never had been.
 
-    ``retry_failed`` also runs again what failed. Raises SpecError for a record that is not to be gone on with by
-    itself, MachineError for one that was changed or begun elsewhere; ``force`` allows another machine.
+    ``retry_failed`` also runs again what failed; ``group`` are the processes of a run that has several. Raises
+    SpecError for a record that is not to be gone on with by itself, MachineError for one that was changed or begun
+    elsewhere; ``force`` allows another machine or plugin.
     """
     left = (None, "interrupted", "failed") if retry_failed else (None, "interrupted")
-    with opened(folder, frontend) as (request, status):
+    with opened(folder, frontend, group) as (request, status):
         if isinstance(request, RunRequest) and (options.jobs > 1 or options.cluster is not None):
             option = "--cluster" if options.cluster is not None else "--jobs"
             raise SpecError(
@@ -55,17 +60,23 @@ def resume(
             )
         if status not in left:
             return Ended(folder, str(status))
+        require_plugins(folder, force=force)
         requests.require_config(request, folder)
+        _require_same_world(folder, request, "resume", group)
         if not force:
             _require_same_machine(folder, frontend)
         source = source_of(folder, request)
-        context = Context(source, frontend, again=folder, recorded=request, arguments=arguments, options=options)
+        context = Context(
+            source, frontend, again=folder, recorded=request, arguments=arguments, options=options, group=group
+        )
+        if group is not None and not group.is_first:
+            context = Context(source, frontend, None, group=group)
         return execute(request, context)
 
 
 @contextmanager
-def opened(folder: Path, frontend: Frontend) -> Iterator[tuple[Request, str | None]]:
-    """Yield what a record was asked for and how it ended; it is locked meanwhile.
+def opened(folder: Path, frontend: Frontend, group: ProcessGroup | None = None) -> Iterator[tuple[Request, str | None]]:
+    """Yield what a record was asked for and how it ended; it is locked meanwhile, by rank 0 of several processes.
 
     Raises SpecError for one run of many, its record is that of all, and for a folder that a link leads to.
     """
@@ -74,11 +85,15 @@ def opened(folder: Path, frontend: Frontend) -> Iterator[tuple[Request, str | No
     if not (folder / "request.json").is_file() and (folder.absolute().parent / "request.json").is_file():
         above = shown_path(folder.absolute().parent)
         raise SpecError(f"{shown_path(folder)} is one of many runs: name the record of all, {above}")
-    lock = Lock(folder)
+    lock = Lock(folder) if group is None or group.is_first else None
     try:
-        yield requests.read(folder), status_of(folder, frontend.warning)
+        request, status = requests.read(folder), status_of(folder, frontend.warning)
+        if group is not None:  # once rank 0 goes on with it
+            status = group.said("status", status or "") or None
+        yield request, status
     finally:
-        lock.release()
+        if lock is not None:
+            lock.release()
 
 
 def execute(request: Request, context: Context, more: tuple[str, ...] = ()) -> Report:
@@ -94,6 +109,16 @@ def source_of(folder: Path, request: Request) -> Source:
     text = required(folder / name, MAX_BYTES)
     base = folder if request.base is None or request.command == "run" else Path(request.base)
     return Source(base / name, str(folder / name), text, Moved(folder.absolute(), request.data_sha256))
+
+
+def _require_same_world(folder: Path, request: Request, command: str, group: ProcessGroup | None) -> None:
+    """Refuse to do again what another number of processes did: the bits would differ."""
+    size, recorded = 1 if group is None else group.size, config_reader.read(folder).get("world_size", 1)
+    if not isinstance(request, RunRequest):
+        recorded = 1
+    if recorded != size and type(recorded) is int:
+        started = command_for(recorded, f"{command} {shown_path(folder)}")
+        raise SpecError(f"{shown_path(folder)} is a run of {counted(recorded)}, and here there is {size:,}: {started}")
 
 
 def _require_same_machine(folder: Path, frontend: Frontend) -> None:
@@ -123,7 +148,11 @@ def machine_differences(recorded: Mapping[str, Any]) -> list[str]:
 
 # --- beside the record ------------------------------------------------------------------------------------------------
 
-SAME = ("log.txt", "steps.csv", "gradients.csv", "results.csv", "tuning.csv", "summary.json", "config.yaml")
+SAME = (
+    "log.txt", "steps.csv", gradient_file.CSV, gradient_file.PARQUET, "parameters.csv", "layers.csv", "epochs.csv",
+    "results.csv", "tuning.csv", "summary.json", "config.yaml",
+    models.PREPROCESSING, models.NAME, models.BEST, models.ALL,
+)  # fmt: skip
 """Files whose bytes are promised. Times stand in timing.json, the machine in environment.json."""
 
 
@@ -159,6 +188,7 @@ class Verification:
     folder: Path
     differences: Sequence[Difference]
     machine: Sequence[str]
+    changes: Sequence[str] = ()  # since the version of the record, that explain the differences
 
     def text(self) -> str:
         """Return it for people."""
@@ -167,6 +197,7 @@ class Verification:
         lines = [shown(str(difference), limit=500) for difference in self.differences[:SHOWN]]
         if len(self.differences) > SHOWN:
             lines.append(f"and {len(self.differences) - SHOWN:,} more files")
+        lines += [f"changed since 0.1: {change}" for change in self.changes]
         lines.append("the machine: " + ("; ".join(self.machine) or "the same versions and processor"))
         return "".join(f"{line}\n" for line in lines)
 
@@ -175,31 +206,50 @@ class Verification:
         names = ("run", "file", "where", "recorded", "again")
         listed = [{name: getattr(found, name) for name in names} for found in self.differences]
         found = {"folder": str(self.folder), "identical": not listed, "differences": listed}
+        found |= {"changes": list(self.changes)} if self.changes else {}
         return json_text({**found, "machine": list(self.machine)})
 
 
-def verify(folder: Path, frontend: Frontend, arguments: tuple[str, ...] = ()) -> Verification | None:
+def verify(
+    folder: Path, frontend: Frontend, arguments: tuple[str, ...] = (), group: ProcessGroup | None = None
+) -> Verification | None:
     """Run a record again, silently, and return where the two differ; None where a signal ended it.
+
+    Of several processes rank 0 compares, and the others find no difference.
 
     Raises SpecError for a record that has not ended, or that cannot be run again by itself; MachineError for a changed
     one.
     """
-    with opened(folder, frontend) as (request, status):
+    with opened(folder, frontend, group) as (request, status):
         if status in (None, "interrupted"):
             raise SpecError(f"{shown_path(folder)} has not ended: gdcli resume goes on with it")
+        require_plugins(folder)
         requests.require_config(request, folder)
+        _require_same_world(folder, request, "verify", group)
         _require_comparable(folder, request)
+        if group is not None and not group.is_first:
+            stopped = _interrupted(folder, request, None, frontend, arguments, group)
+            return None if stopped else Verification(folder, (), ())
         with scratch("verify") as again:
-            if _interrupted(folder, request, again, frontend, arguments):
+            if _interrupted(folder, request, again, frontend, arguments, group):
                 return None
             (new,) = (path for name in again.iterdir() for path in name.iterdir())
+            changes: list[str] = []
+            if is_older := older_records.is_of_0_1(folder):
+                older_records.leave_out_newer(folder, new)
             found = differences(folder, new, by_time=_ended_by_time(folder))
+            if is_older and found:
+                text = source_of(folder, request).text
+                changes = older_records.changes({each.file for each in found}, request, text, status)
             machine = machine_differences(json_file(folder / "environment.json") or {})
-            return Verification(folder, found, machine)
+            return Verification(folder, found, machine, changes)
 
 
-def _interrupted(folder: Path, request: Request, into: Path, frontend: Frontend, arguments: tuple[str, ...]) -> bool:
-    """Do what a record's request asks for in another folder; say whether a signal ended it."""
+def _interrupted(
+    folder: Path, request: Request, into: Path | None, frontend: Frontend, arguments: tuple[str, ...],
+    group: ProcessGroup | None = None,
+) -> bool:  # fmt: skip
+    """Do what a record's request asks for in another folder, or in none; say whether a signal ended it."""
     left_out: dict[str, Any] = {"plot": False}
     if request.command == "sweep":
         left_out["trajectory"] = ()  # it is for the picture
@@ -209,8 +259,8 @@ def _interrupted(folder: Path, request: Request, into: Path, frontend: Frontend,
     context = Context(
         source_of(folder, request), silent, into,
         cores=None if request.command == "run" else _cores_of(folder),
-        recorded=None if by_time else request,  # with more it is another config.yaml
-        arguments=arguments,
+        recorded=None if by_time or older_records.is_of_0_1(folder) else request,  # else another config.yaml
+        arguments=arguments, group=group,
     )  # fmt: skip
     try:
         report = execute(request.model_copy(update=left_out), context, more)
@@ -273,6 +323,14 @@ def _of_file(recorded: Path, again: Path, run: str, by_time: bool) -> Difference
     if not all(there):
         a, b = ("there" if each else "missing" for each in there)
         return Difference(run, name, "the file", a, b) if any(there) else None
+    if recorded.suffix == ".safetensors":
+        found = models.first_difference(recorded, again)
+        return None if found is None else Difference(run, name, *found)
+    if recorded.suffix == ".parquet":
+        if models.digest(recorded) == models.digest(again):
+            return None
+        lines = (gradient_file.lines_of_csv(gradient_file.ParquetColumns(path)) for path in (recorded, again))
+        return _of_table(run, name, *lines) or Difference(run, name, "its bytes", "others", "others")
     with existing(recorded) as ours, existing(again) as theirs:
         difference = _of_lines(run, name, _text(ours), _in_words(_text(theirs), by_time))
         if difference is not None and name.endswith(".csv"):

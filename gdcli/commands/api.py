@@ -19,19 +19,23 @@ from numpy.typing import ArrayLike, NDArray
 from gdcli.commands import given
 from gdcli.commands.compare import compare as compare_command
 from gdcli.commands.context import Context, Ended
+from gdcli.commands.predictors import Predictor, of_record, of_run
 from gdcli.commands.run import RunReport
 from gdcli.commands.run import run as run_command
 from gdcli.commands.sweep import sweep as sweep_command
 from gdcli.errors import DamagedError, MachineError, SpecError
 from gdcli.records import Floats, Parameter, Result, StepBlock
 from gdcli.spec.bundled import find
-from gdcli.storage import config_reader, record
-from gdcli.storage.csv_reader import MixedColumns, NumberColumns
+from gdcli.storage import config_reader, models, record
+from gdcli.storage.csv_reader import MixedColumns
 from gdcli.storage.find import find as find_record
-from gdcli.storage.request import CompareRequest, RunRequest, SweepRequest
+from gdcli.storage.gradient_file import gradients_of
+from gdcli.storage.recorded_plugins import require_plugins
+from gdcli.storage.request import CompareRequest, RunRequest, SweepRequest, recorded
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
+    import torch
 
 Floats64 = NDArray[np.float64]
 
@@ -63,6 +67,8 @@ class Run:
     folder: Path | None  # of the record; None where nothing was written
     trained: Callable[[], RunReport] = field(repr=False)
     """Returns the run with its model; a record's is trained again, which gives the same bits."""
+    predictor: Callable[[], Predictor] = field(repr=False)
+    """Returns the trained model: of a record by its file."""
     kept: Mapping[str, Floats] | None = field(default=None, repr=False)  # the parameters that a record has
 
     @property
@@ -77,26 +83,26 @@ class Run:
             return self.kept
         return {parameter.name: parameter.values for parameter in self.trained().finished.outcome.parameters}
 
+    @cached_property
+    def model(self) -> torch.nn.Module:
+        """The trained model as torch's own module, in evaluation mode; its input is standardized as the data were.
+
+        Its state dict has the names of ``parameters``. Raises SpecError for an objective.
+        """
+        return self.predictor().module()
+
     def predict(self, x: ArrayLike) -> Floats:
         """Return the trained model's output [N, O] for rows x [N, D], or numbers [N] where D is 1.
 
-        Rows are as the data are; the model gets them standardized where the spec says so.
+        Rows are as the data are, text as columns of 0 and 1; the model gets them standardized where the spec says so,
+        4,096 at a time, and outputs are in the units of the targets. A record's model is read from its file.
         Raises SpecError for a model without inputs, such as an objective, and for rows that do not fit.
 
         >>> import gdcli
         >>> gdcli.run("backprop_2x2").predict([[0.05, 0.10]]).round(3).astype(float).round(3).tolist()
         [[0.732, 0.766]]
         """
-        import torch
-
-        built = self.trained().built
-        if built.loaded.training is None:
-            raise SpecError(f"{self.name}: an objective has no inputs to predict from")
-        found = given.rows(x, tuple(built.batches.x.shape[1:]), self.name)
-        rows = torch.as_tensor(built.loaded.prepared(found)).to(built.device, built.dtype)
-        with torch.no_grad():
-            output: Floats = built.kernel.forward(rows).cpu().numpy()
-        return output
+        return self.predictor().outputs(given.rows(x))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the steps as a table. Raises MachineError without pandas."""
@@ -160,23 +166,25 @@ def _torch_as_it_was() -> Iterator[None]:
 @_torch_as_it_was()
 def run(
     spec: given.Spec, overrides: Mapping[str, Any] | None = None, /, *, output: str | os.PathLike[str] | None = None,
-    plot: bool = True, **keys: Any,
+    plot: bool = True, plugins: given.Plugins = (), **keys: Any,
 ) -> Run:  # fmt: skip
     """Train one experiment, as `gdcli run` does, with the same numbers to the bit.
 
     ``overrides`` and the other keywords put values into the spec, by dotted or unique names: ``{"optimizer.lr": 0.1}``
-    or ``lr=0.1``. With ``output`` a record is written below that folder, with its picture if ``plot``; else nothing is.
-    A run that diverges is returned, its status says so. Raises SpecError with all problems of the spec, RunError for a
-    step that torch refuses, MachineError for what the machine lacks.
+    or ``lr=0.1``. ``plugins`` are files or packages, as --plugin takes them. With ``output`` a record is written below
+    that folder, with its picture if ``plot``; else nothing is. A run that diverges is returned, its status says so.
+    Raises SpecError with all problems of the spec, RunError for a step that torch refuses or a plugin, MachineError for
+    what the machine lacks.
 
     >>> import gdcli
     >>> run = gdcli.run("rosenbrock", {"optimizer.lr": 1e-3}, epochs=100)
     >>> run.losses.shape, run.message
     ((100,), 'all 100 epochs')
     """
+    own = given.loaded(plugins)
     source, changed = given.source(spec), given.overrides(overrides, keys)
-    request = given.request(RunRequest, name=source.name, overrides=changed, plot=plot)
-    context = given.context("run", source, changed, output)
+    request = given.request(RunRequest, name=source.name, overrides=changed, plot=plot, plugins=recorded(own))
+    context = given.context("run", source, changed, output, own=own)
     blocks: list[StepBlock] = []
     report = run_command(request, context, blocks.append)
     assert not isinstance(report, Ended)
@@ -186,12 +194,13 @@ def run(
 @_torch_as_it_was()
 def sweep(
     spec: given.Spec, axes: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, /, *, seeds: int = 1,
-    jobs: int = 1, output: str | os.PathLike[str] | None = None, plot: bool = True, **keys: Any,
+    jobs: int = 1, output: str | os.PathLike[str] | None = None, plot: bool = True, plugins: given.Plugins = (),
+    **keys: Any,
 ) -> Sweep:  # fmt: skip
     """Train one run per value of a key, or evaluate the loss over parameters of the model, as `gdcli sweep` does.
 
     ``axes`` has the values of each: a list, or a grid as the command takes it, such as ``"0:4.1:0.1"``; several give
-    their product. For ``overrides``, ``output`` and what is raised see :func:`run`.
+    their product. For ``overrides``, ``output``, ``plugins`` and what is raised see :func:`run`.
 
     >>> import gdcli
     >>> [row["status"] for row in gdcli.sweep("backprop_2x2", {"lr": [0.1, 0.5]}).rows]
@@ -199,13 +208,15 @@ def sweep(
     >>> gdcli.sweep("linear_sweep", {"w": "0:3:1"}).rows[2]
     {'w': 2.0, 'loss': 0.0}
     """
+    own = given.loaded(plugins)
     source, changed = given.source(spec), given.overrides(overrides, keys)
     param = given.params(axes)
     request = given.request(
-        SweepRequest, name=source.name, overrides=changed, plot=_drawn(plot, output), param=param, seeds=seeds
-    )
+        SweepRequest, name=source.name, overrides=changed, plot=_drawn(plot, output), param=param, seeds=seeds,
+        plugins=recorded(own),
+    )  # fmt: skip
     words = (*(f"--param={each}" for each in param), *changed)
-    report = sweep_command(request, given.context("sweep", source, words, output, jobs))
+    report = sweep_command(request, given.context("sweep", source, words, output, jobs, own))
     assert not isinstance(report, Ended)
     return Sweep(report.rows(), tuple(report.results), None if output is None else report.folder)
 
@@ -217,26 +228,27 @@ def compare(
     seeds: int | None = None, redraw_data: bool = False, tune: int | None = None,
     tune_range: tuple[float, float] | None = None, target: float | None = None, closed_form: bool | None = None,
     x: Literal["steps", "epochs", "evaluations"] | None = None, jobs: int = 1,
-    output: str | os.PathLike[str] | None = None, plot: bool = True, **keys: Any,
+    output: str | os.PathLike[str] | None = None, plot: bool = True, plugins: given.Plugins = (), **keys: Any,
 ) -> Comparison:  # fmt: skip
     """Train the runs of each optimizer or batch mode on the same data and start values, as `gdcli compare` does.
 
     The arguments are the command's options; what is None is as the spec's ``compare`` block has it. For
-    ``overrides``, ``output`` and what is raised see :func:`run`.
+    ``overrides``, ``output``, ``plugins`` and what is raised see :func:`run`.
 
     >>> import gdcli
     >>> found = gdcli.compare("backprop_2x2", optimizers=["sgd", "adam"], epochs=2)
     >>> [row["label"] for row in found.rows], found.table.split()[0]
     (['sgd', 'adam'], 'optimizer')
     """
+    own = given.loaded(plugins)
     source, changed = given.source(spec), given.overrides(overrides, keys)
     request = given.request(
         CompareRequest, name=source.name, overrides=changed, plot=_drawn(plot, output),
         optimizers=given.listed("optimizers", optimizers), batches=given.listed("batches", batches), seeds=seeds,
         redraw_data=redraw_data, tune=tune, tune_range=given.listed("tune_range", tune_range), target=target,
-        closed_form=closed_form, x=x,
+        closed_form=closed_form, x=x, plugins=recorded(own),
     )  # fmt: skip
-    report = compare_command(request, given.context("compare", source, changed, output, jobs))
+    report = compare_command(request, given.context("compare", source, changed, output, jobs, own))
     assert not isinstance(report, Ended)
     results, folder = tuple(report.results), None if output is None else report.folder
     return Comparison(report.table(), report.data(), results, folder)
@@ -247,30 +259,35 @@ def _drawn(plot: object, output: object) -> object:
     return False if plot is True and output is None else plot
 
 
-def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs") -> Run:
+def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs", *, plugins: given.Plugins = ()) -> Run:
     """Return a record of a run, read back, by the names that `gdcli show` takes: ``last``, an id, a folder.
 
-    ``output`` is the folder of the records. Raises SpecError for a name that means no record, or one that is not of a
-    run; DamagedError, a MachineError, for a file that is not as it was written.
+    ``output`` is the folder of the records, ``plugins`` are those that it was made with, for its model. Raises
+    SpecError for a name that means no record, or one that is not of a run; DamagedError, a MachineError, for a file
+    that is not as it was written.
     """
+    given.loaded(plugins)
     folder = find_record(given.path("name", name), Path(given.path("output", output)))
     found = record.read(folder)
     if found.kind != "run":
         raise SpecError(f"{folder} is a record of {found.kind}: name one of a run, such as a folder in it")
     config, summary = config_reader.read(folder), found.summary
-    recorded = config.get("record")
+    record_section = config.get("record")
     rows = MixedColumns(folder / "steps.csv")
     try:
         steps = np.fromiter((tuple(np.nan if cell is None else cell for cell in row) for row in rows), STEP_COLUMNS)
     except (TypeError, ValueError):
         raise DamagedError(f"{rows.path}: is no table of steps") from None
-    keeps_values = isinstance(recorded, Mapping) and recorded.get("gradients") == "values"
+    keeps_values = isinstance(record_section, Mapping) and record_section.get("gradients") == "values"
     gradients = _recorded_gradients(folder) if keeps_values else {}
     kept, dtype = summary.get("parameters"), np.dtype(str(config.get("dtype", "float32")))
     parameters = {key: np.array(value, dtype) for key, value in kept.items()} if isinstance(kept, dict) else None
     message, trained = str(summary.get("message", "")), _again(folder, found.steps)
+    has_model = models.recorded(summary, models.NAME) is not None
+    predictor = cache(lambda: of_record(folder) if has_model else of_run(trained()))
     return Run(
-        found.name, found.status, message, steps, gradients, found.metrics, summary, folder, trained, parameters
+        found.name, found.status, message, steps, gradients, found.metrics, summary, folder, trained, predictor,
+        parameters,
     )  # fmt: skip
 
 
@@ -286,13 +303,13 @@ def _run(report: RunReport, blocks: Sequence[StepBlock]) -> Run:
     gradients = _gradients(report, blocks)
     return Run(
         spec.name, outcome.status, outcome.message, steps, gradients, outcome.metrics, finished.summary(),
-        report.folder, lambda: report,
+        report.folder, lambda: report, lambda: of_run(report),
     )  # fmt: skip
 
 
 def _gradients(report: RunReport, blocks: Sequence[StepBlock]) -> dict[str, Floats64]:
     """Return what `record.gradients` keeps: of every N-th step, each trained parameter's."""
-    from gdcli.engine.loop import keep_of
+    from gdcli.engine.gradient_log import keep_of
 
     every = report.built.loaded.spec.record.every
     if keep_of(report.built) != "values":
@@ -310,10 +327,10 @@ def _split(rows: Floats64, parameters: Sequence[Parameter]) -> dict[str, Floats6
 
 
 def _recorded_gradients(folder: Path) -> dict[str, Floats64]:
-    """Return gradients.csv by parameter: ``weight[0,1]`` is the place of a number in its parameter."""
-    if not (folder / "gradients.csv").is_file():
+    """Return the table of gradients by parameter: ``weight[0,1]`` is the place of a number in its parameter."""
+    columns = gradients_of(folder)
+    if columns is None:
         return {}
-    columns = NumberColumns(folder / "gradients.csv")
     numbers = columns.numbers()[:, 1:]
     shapes: dict[str, tuple[int, ...]] = {}
     for column in columns.header[1:]:  # the last index of each is the largest
@@ -328,6 +345,7 @@ def _again(folder: Path, steps: int | None) -> Callable[[], RunReport]:
     @cache
     @_torch_as_it_was()
     def trained() -> RunReport:
+        require_plugins(folder)
         source = find(str(folder / "config.yaml"))
         overrides = (f"stop.max_steps={steps}", "stop.max_seconds=1e9") if steps else ()
         request = RunRequest(name=source.name, overrides=overrides)

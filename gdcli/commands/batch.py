@@ -25,9 +25,10 @@ from gdcli.runner.shards import matches_single, shards_of
 from gdcli.spec.load import Loaded, require_memory
 from gdcli.spec.nodes import Node
 from gdcli.spec.writing import write
-from gdcli.storage import files
+from gdcli.storage import files, models
 from gdcli.storage.request import CompareRequest, SweepRequest
 from gdcli.storage.run_folder import Timing
+from gdcli.zoo import plugins
 
 if TYPE_CHECKING:
     from gdcli.commands.compare.run import ComparisonRun
@@ -55,7 +56,8 @@ def plan_of(
 
 def _source(node: Node, loaded: Loaded, context: Context) -> SpecSource:
     source = context.source
-    return SpecSource(write(node.plain()), loaded.spec.name, str(source.path.parent), source.moved)
+    text, base = write(node.plain()), str(source.path.parent)
+    return SpecSource(text, loaded.spec.name, base, source.moved, plugins.loaded())
 
 
 BatchRun: TypeAlias = "TrainingSweep | ComparisonRun"
@@ -69,12 +71,12 @@ def record(work: Work, request: SweepRequest | CompareRequest, context: Context,
 
     Meanwhile it is told how many of the total are done, the best so far, and failures as they come.
     """
-    loaded, frontend, best = work.plan.loaded, context.frontend, inf
+    loaded, frontend, ranking, best = work.plan.loaded, context.frontend, work.plan.ranking, inf
     _require_same_threads(context, loaded)
 
     def result(result: Result) -> None:
         nonlocal best
-        best = min(best, result.rank)
+        best = min(best, ranking.key(result))
         if result.status == "failed":
             frontend.note(f"{result.label}: failed: {result.message}")
 
@@ -84,7 +86,8 @@ def record(work: Work, request: SweepRequest | CompareRequest, context: Context,
         frontend.progress("run", total) as show,
     ):
         work.folder, work.again = folder, context.again is not None
-        callbacks = BatchCallbacks(result, frontend.warning, lambda done: show(done, best, done))
+        sign = -1 if ranking.highest_first else 1
+        callbacks = BatchCallbacks(result, frontend.warning, lambda done: show(done, sign * best, done), frontend.note)
         _run(work, interrupt, callbacks, plot=request.plot)
     return work
 
@@ -92,6 +95,8 @@ def record(work: Work, request: SweepRequest | CompareRequest, context: Context,
 def _run(work: BatchRun, interrupt: Interrupt, callbacks: BatchCallbacks, *, plot: bool) -> None:
     timing = Timing()
     work.prepare(timing, interrupt, callbacks)
+    if work.plan.capture.models and work.plan.runs:
+        callbacks.note(f"{models.ALL} will have {models.megabytes(batch.models_size(work.plan))}")
     rows = ResultRows(work.folder / "results.csv", work.plan, again=work.again)
     try:
         with timing.phase("runs"):
@@ -107,6 +112,12 @@ def _run(work: BatchRun, interrupt: Interrupt, callbacks: BatchCallbacks, *, plo
     failed = any(result.status == "failed" for result in work.trained)
     status = "interrupted" if not ended else "failed" if failed else "finished"
     summary = {"status": status, "runs": len(work.results), **batch.counts(work.results), **work.summary()}
+    if left_out := batch.models_left_out(work.plan):
+        summary["models"] = left_out
+        where = f"{models.ALL} has all" if work.plan.capture.models else "--keep-models writes one file of all"
+        callbacks.note(f"models: {left_out}; {where}")
+    if work.plan.capture.models and not interrupt.requested:
+        summary["sha256"] = {models.ALL: models.digest(work.folder / models.ALL)}
     batch.end_batch(work.folder, timing, summary)
     work.interrupted = interrupt.requested
 

@@ -17,8 +17,9 @@ from gdcli.report import tables
 from gdcli.report.styles import STYLES
 from gdcli.spec.scalars import shown
 from gdcli.zoo.data import DATASETS
-from gdcli.zoo.models import LAYERS
+from gdcli.zoo.metrics import METRICS
 from gdcli.zoo.naming import MAX_WIDTH, Needs, OneOf
+from gdcli.zoo.torch_layers import LAYERS, RECURRENT, RESIDUAL
 
 Ingredients = Mapping[str, Callable[..., Any]]
 
@@ -31,8 +32,8 @@ PLACES = {
     "data": ("data", "GENERATORS", "data: {{generate: {{kind: {0}{1}}}}}"),
 }
 """Each kind's module of the zoo, its table, and how a spec names one; ``style`` comes on top."""
-STYLE, DATASET, LAYER = "style", "dataset", "layer"
-KINDS = (*PLACES, STYLE, DATASET, LAYER)
+METRIC, STYLE, DATASET, LAYER = "metric", "style", "dataset", "layer"
+KINDS = (*PLACES, METRIC, STYLE, DATASET, LAYER)
 _PLURALS = {"losses": "loss"}
 
 
@@ -70,12 +71,15 @@ class CatalogEntry:
 
 def entries(kind: str) -> tuple[CatalogEntry, ...]:
     """Return all ingredients of a kind."""
+    if kind == METRIC:
+        said = {name: described(metric) for name, metric in METRICS.items()}
+        return tuple(CatalogEntry(kind, name, *text, (), f"metrics: [{name}]") for name, text in said.items())
     if kind == STYLE:
         return tuple(_style(name) for name in STYLES)
     if kind == DATASET:
         return tuple(CatalogEntry(kind, name, t, "", (), f"data: {{dataset: {name}}}") for name, t in DATASETS.items())
     if kind == LAYER:
-        return tuple(_layer(name) for name in sorted(LAYERS))
+        return (*map(_layer, LAYERS), _residual())
     module, table, usage = PLACES[kind]
     found: Ingredients = getattr(import_module(f"gdcli.zoo.{module}"), table)
     return tuple(_entry(kind, name, function, usage) for name, function in found.items())
@@ -132,8 +136,21 @@ def _style(name: str) -> CatalogEntry:
 
 def _layer(name: str) -> CatalogEntry:
     usage = f"model: {{type: sequential, layers: [{{layer: {name}, ...}}]}}"
-    what = "Its arguments are keys beside layer; without any the bare name serves."
-    return CatalogEntry(LAYER, name, f"The class torch.nn.{name}.", what, (), usage)
+    kind = LAYERS[name]
+    parts = ["The arguments of torch's class are keys beside layer; without any the bare name serves."]
+    if kind.takes:
+        parts.append(f"A row is {kind.takes}; data.shape gives rows a shape.")
+    if kind.found:
+        parts.append(f"{kind.found} may be left out: it is found.")
+    if name in RECURRENT:
+        parts.append("last: true gives the last step of the sequence alone.")
+    return CatalogEntry(LAYER, name, kind.title, " ".join(parts), (), usage)
+
+
+def _residual() -> CatalogEntry:
+    what = "They must give the shape that they take. Beside residual there is name."
+    usage = f"model: {{type: sequential, layers: [..., {{{RESIDUAL}: [...]}}, ...]}}"
+    return CatalogEntry(LAYER, RESIDUAL, "Layers whose input is added to what they give.", what, (), usage)
 
 
 _RAISES = re.compile(r"\s*\bRaises [^.]*\.")

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gdcli.engine.loop import Interrupt
+    from gdcli.engine.process_group import ProcessGroup
     from gdcli.runner.provenance import Provenance
     from gdcli.spec.bundled import Source
     from gdcli.spec.load import Loaded
     from gdcli.storage.request import Request
+    from gdcli.zoo.plugins import Plugin
 
 Tell = Callable[[str], None]
 Show = Callable[[float, float, float], None]
@@ -90,22 +92,35 @@ class Context:
     recorded: Request | None = None  # what the record to go on with, or to verify, was asked for
     arguments: tuple[str, ...] = ()  # the command line, for the record
     tags: tuple[str, ...] = ()  # to find the record by
+    plugins: tuple[Plugin, ...] = ()  # that the command line names
     options: ExecutionOptions = ExecutionOptions()
+    group: ProcessGroup | None = None  # the processes that train one run together
+
+    @property
+    def processes(self) -> int:
+        """How many processes train a run."""
+        return 1 if self.group is None else self.group.size
 
     def provenance(self) -> Provenance:
         """Return where a run comes from."""
         from gdcli.runner.provenance import Provenance
 
-        return Provenance(self.source.text, self.arguments, self.tags)
+        return Provenance(self.source.text, self.arguments, self.tags, self.plugins)
 
     def reused(self, loaded: Loaded, digest: str, request: Request) -> Ended | None:
         """Return the finished record of the same request, spec and version, if that is enough and there is one."""
-        if not self.needed or self.again is not None or self.output is None:
+        if not self.needed or self.again is not None:
             return None
         from gdcli.storage.record import read
         from gdcli.storage.request import finished
 
-        folder = finished(self.output / loaded.spec.name, digest, request, loaded.data_sha256)
+        folder = None
+        if self.output is not None:
+            parent = self.output / loaded.spec.name
+            folder = finished(parent, digest, request, loaded.data_sha256, self.processes)
+        if self.group is not None:  # rank 0 has looked
+            told = self.group.said("finished", os.fspath(folder or ""))
+            folder = Path(told) if told else None
         if folder is None:
             return None
         known = read(folder).tags

@@ -103,8 +103,8 @@ def _spec(record: Record) -> dict[str, Any]:
 
 
 def _results(record: Record) -> dict[str, Any]:
-    """Return what the summary says besides the parameters, which differ as the loss does."""
-    kept = {key: value for key, value in record.summary.items() if key not in ("parameters", "status")}
+    """Return what the summary says besides the parameters and the model's digest, which differ as the loss does."""
+    kept = {key: value for key, value in record.summary.items() if key not in ("parameters", "sha256", "status")}
     found = {key: value for key, value in config_reader.flat(kept) if value != {}}
     return {"kind": record.kind, "status": record.status, **found}
 

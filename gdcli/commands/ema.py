@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from gdcli.errors import Place, Problem, SpecError, nearest
 from gdcli.spec.bundled import folder
 from gdcli.spec.scalars import shown
 from gdcli.storage import csv_writer, files, run_folder
-from gdcli.zoo.data_files import MAX_FILE_BYTES, NAMELESS, decimal_comma, other_separator, seems_nameless
+from gdcli.zoo.data_files import MAX_FILE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +111,14 @@ def read(file: str, column: str | None) -> Series:
     if cells is None:
         raise problem((1, 1), "the file is empty")
     header = tuple(cell.strip() for cell in cells)
-    if len(header) == 1 and (why := other_separator(text.partition("\n")[0])):
+    if len(header) == 1 and (why := _other_separator(text.partition("\n")[0])):
         raise problem(places[0], why)
-    if seems_nameless(header) and column not in header:
-        raise problem(places[0], f"line 1 {NAMELESS}", "Write a line of names above them")
+    if all(_number(cell) is not None for cell in header) and column not in header:
+        raise problem(
+            places[0],
+            "line 1 holds numbers, so that the file seems to have no names of columns",
+            "Write a line of names above them",
+        )
     for k, name in enumerate(header):
         if name in header[:k]:
             raise problem(places[k], f"the column '{shown(name, 60)}' stands twice in the header")
@@ -133,7 +138,7 @@ def read(file: str, column: str | None) -> Series:
         number = _number(cells[k])
         if number is None:
             what = f"{shown(name, 60)}: must be a number (got '{shown(cells[k], 60)}')"
-            raise problem(places[k], what, decimal_comma(cells[k]))
+            raise problem(places[k], what, _decimal_comma(cells[k]))
         values.append(number)
     return Series(path.stem, header, tuple(cells for cells, _ in rows), name, tuple(values))
 
@@ -162,6 +167,17 @@ def _text(path: Path, file: str) -> str:
         raise SpecError(f"'{name}' is not UTF-8 text") from None
     except OSError as error:
         raise SpecError(f"cannot read '{name}': {error.strerror}") from None
+
+
+def _other_separator(line: str) -> str:
+    """Return what is wrong with a header that other signs than commas part."""
+    found = next((name for sign, name in ((";", "semicolons"), ("\t", "tabs")) if sign in line), "")
+    return f"{found} seem to part the columns: write commas, and numbers with decimal points" if found else ""
+
+
+def _decimal_comma(cell: str) -> str:
+    """Return the question to ask where a cell is a number with a comma, else nothing."""
+    return "A decimal comma? Write a point" if re.fullmatch(r"\s*[-+]?[0-9]+,[0-9]+\s*", cell) else ""
 
 
 def _number(cell: str) -> float | None:

@@ -17,6 +17,7 @@ from gdcli.storage.csv_reader import MixedColumns, NumberColumns
 from gdcli.storage.csv_writer import cell, csv_rows
 from gdcli.storage.files import is_folder, naming, replace
 from gdcli.storage.find import run_number, runs_of
+from gdcli.storage.gradient_file import gradients_of
 from gdcli.storage.record import Record, read
 
 COUNTS = ("run", "step", "epoch", "batch")
@@ -85,8 +86,7 @@ class _Steps:
 
     def __init__(self, folder: Path) -> None:
         self._steps = NumberColumns(folder / "steps.csv")
-        recorded = os.path.lexists(folder / "gradients.csv")
-        self._gradients = NumberColumns(folder / "gradients.csv") if recorded else None
+        self._gradients = gradients_of(folder)
         names = self._gradients.header[1:] if self._gradients is not None else []
         self.columns = (*self._steps.header, *(f"gradient.{name}" for name in names))
         self._missing = b"," * len(names)
@@ -119,7 +119,9 @@ def _all_steps(runs: Sequence[Path]) -> ExportTable:
     return ExportTable(("run", *columns), lines())
 
 
-ENDINGS = {"csv": (".csv", ".txt"), "parquet": (".parquet", ".pq")}
+ENDINGS = {
+    "csv": (".csv", ".txt"), "parquet": (".parquet", ".pq"), "state_dict": (".pt", ".pth"), "onnx": (".onnx",),
+}  # fmt: skip
 
 
 def form_of(asked: str | None, path: str | None) -> str:
@@ -142,11 +144,11 @@ def to_file(found: ExportTable, path: Path, form: str, *, force: bool) -> None:
 
     Raises SpecError for one that is there, MachineError for what the file system refuses.
     """
-    _refuse(path, force=force)
+    require_free(path, force=force)
     replace(path, lambda stream: stream.writelines(found.csv()) if form == "csv" else to_parquet(found, stream))
 
 
-def _refuse(path: Path, *, force: bool) -> None:
+def require_free(path: Path, *, force: bool) -> None:
     """Raise SpecError where a file must not be written: a folder, no folder for it, or a file that is there."""
     if path.is_dir():
         raise SpecError(f"{path} is a folder")
@@ -212,9 +214,9 @@ def to_tensorboard(record: Record, folder: Path, *, force: bool) -> list[Path]:
     for file in files:
         with naming(file):
             file.parent.mkdir(parents=True, exist_ok=True)
-        _refuse(file, force=force)
+        require_free(file, force=force)
     for run, file in zip(runs, files, strict=True):
-        _refuse(file, force=force)
+        require_free(file, force=force)
         replace(file, lambda stream, run=run: _events(read(run), stream))  # type: ignore[misc]  # bound now
     return files
 

@@ -20,9 +20,14 @@ from gdcli.spec.bundled import Source, find
 from gdcli.spec.scalars import shown
 from gdcli.spec.writing import write
 from gdcli.storage.request import Made, checked
+from gdcli.zoo import plugins
+from gdcli.zoo.plugins import Plugin
 
 Spec = str | os.PathLike[str] | Mapping[str, Any]
 """A bundled name, the path of a YAML file, or a spec as a dict."""
+
+Plugins = Sequence[str | os.PathLike[str]] | str | os.PathLike[str]
+"""Files and packages, as --plugin takes them."""
 
 MOST_JOBS = 1024
 MOST_NESTED = 100  # collections: more than a spec has
@@ -117,8 +122,9 @@ def request(kind: type[Made], **asked: Any) -> Made:
 
 
 def context(
-    command: str, source: Source, words: Sequence[str], output: str | os.PathLike[str] | None, jobs: int = 1
-) -> Context:
+    command: str, source: Source, words: Sequence[str], output: str | os.PathLike[str] | None, jobs: int = 1,
+    own: Sequence[Plugin] = (),
+) -> Context:  # fmt: skip
     """Return the context of a command that tells its warnings, and nothing else."""
 
     def warn(text: str) -> None:
@@ -129,7 +135,14 @@ def context(
         raise SpecError(f"jobs takes an integer from 1 to {MOST_JOBS} (got {shown(str(jobs))})")
     folder = None if output is None else Path(path("output", output))
     arguments = (command, source.shown, *words)
-    return Context(source, Frontend(warning=warn), folder, arguments=arguments, options=ExecutionOptions(count))
+    execution = ExecutionOptions(count)
+    return Context(source, Frontend(warning=warn), folder, arguments=arguments, plugins=tuple(own), options=execution)
+
+
+def loaded(given: Plugins) -> tuple[Plugin, ...]:
+    """Return plugins by their files or packages, loaded. Raises what :func:`gdcli.zoo.plugins.load` raises."""
+    words = [given] if isinstance(given, str | os.PathLike) else given
+    return plugins.load([path("plugins", each) for each in words])
 
 
 def path(name: str, given: Any) -> str:
@@ -140,13 +153,12 @@ def path(name: str, given: Any) -> str:
         raise SpecError(f"{name}: this is no path (got {type(given).__name__})") from None
 
 
-def rows(x: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:
-    """Return rows of numbers [N, *shape]; numbers [N] are rows of one."""
+def rows(x: ArrayLike) -> NDArray[np.float64]:
+    """Return rows of numbers [N, ...]; numbers [N] are rows of one."""
     try:
         found = np.asarray(x, np.float64)
     except (TypeError, ValueError):
-        raise SpecError(f"{name}: predict takes rows of numbers, all of one length") from None
-    found = found[:, None] if found.ndim == 1 else found
-    if found.ndim == 0 or found.shape[1:] != shape:
-        raise SpecError(f"{name}: predict takes rows of shape {shape} (got {found.shape[1:]})")
-    return found
+        raise SpecError("predict takes rows of numbers, all of one length") from None
+    if found.ndim == 0:
+        raise SpecError("predict takes rows of numbers (got one number)")
+    return found[:, None] if found.ndim == 1 else found

@@ -20,9 +20,11 @@ from gdcli.storage.csv_writer import csv_rows
 from gdcli.storage.files import json_text, lenient
 from gdcli.storage.find import below, find, runs_of
 from gdcli.storage.record import STATUSES, Record, is_record, read
-from gdcli.zoo.metrics import HIGHER_IS_BETTER
+from gdcli.zoo.metrics import highest_first
 
 COLUMNS = ("id", "kind", "name", "status", "final_loss", "best_loss", "steps", "when", "duration")
+HELD_OUT = ("validation_loss", "validation_accuracy", "validation_r2")
+"""Columns where one of the records has them, as that of a metric that a record is ranked by."""
 ALIASES = {"loss": "final_loss", "final": "final_loss", "best": "best_loss", "time": "when"}
 CELL_LETTERS = 60
 _MARKS = re.compile(r"[\\`*|\[\]~]")  # of Markdown
@@ -98,7 +100,8 @@ def listing(
 ) -> Listing:  # fmt: skip
     """Return the records of folders, which come newest first: those of a status or a tag, in another order, the first.
 
-    A metric of which more is better is ordered from the highest. With ``only_changed`` the keys of the spec that are
+    A metric of which more is better is ordered from the highest; ``sort_by`` metric takes the one that each record's
+    spec names, whose column is there anyway. With ``only_changed`` the keys of the spec that are
     not the same in all are columns too, with ``described`` what their specs say of themselves. Raises SpecError for a
     status or a column that there is not.
     """
@@ -112,11 +115,15 @@ def listing(
     if tag is not None:
         records = [record for record in records if tag in record.tags]
         columns["tags"] = lambda record: " ".join(record.tags)
-    if sort_by is not None:
+    held_out = [name for name in HELD_OUT if any(name in record.metrics for record in records)]
+    for name in dict.fromkeys([*held_out, *(found for record in records if (found := record.ranked_by) is not None)]):
+        columns[name] = _metric(name)
+    if sort_by == "metric":
+        records = _ordered(records, _by_own_metric, reverse=reverse)
+    elif sort_by is not None:
         name, getter = _column(sort_by, records, spec)
         columns.setdefault(name, getter)
-        highest_first = name.removeprefix("validation_") in HIGHER_IS_BETTER
-        records = _ordered(records, columns[name], reverse=reverse != highest_first)
+        records = _ordered(records, columns[name], reverse=reverse != highest_first(name))
     elif reverse:
         records.reverse()
     records = records[:top]
@@ -143,6 +150,18 @@ def folders_of(name: str | None, output: Path) -> list[Path]:
             return below(folder)
     record = find(name, output)
     return runs_of(record) or [record]
+
+
+def _metric(name: str) -> Getter:
+    return lambda record: record.metrics.get(name)
+
+
+def _by_own_metric(record: Record) -> float | None:
+    """Return what the best record has the least of, by the metric that it is ranked by, else its final loss."""
+    name = record.ranked_by
+    if name is None:
+        return record.final_loss
+    return -record.metrics[name] if highest_first(name) else record.metrics[name]
 
 
 def _key(key: str, spec: Spec) -> Getter:
@@ -173,7 +192,7 @@ def _column(name: str, records: Sequence[Record], spec: Spec) -> tuple[str, Gett
         return column, attrgetter(column)
     metrics = {metric for record in records for metric in record.metrics}
     if name in metrics:
-        return name, lambda record: record.metrics.get(name)
+        return name, _metric(name)
     counts = Counter(key for record in records for key in spec(record.folder))
     ends = [key for key in counts if key.endswith(f".{name}") and not _OF_MANY.search(key)]
     keys = [name] if name in counts else ends

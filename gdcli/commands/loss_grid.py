@@ -26,13 +26,14 @@ from gdcli.report.plots.look import AT_EDGE
 from gdcli.report.plots.scales import at_edge
 from gdcli.report.plots.text import number
 from gdcli.report.styles import sweep_point
-from gdcli.runner import record_run
+from gdcli.runner import run_picture
 from gdcli.runner.batch import end_batch
 from gdcli.runner.jobs import Capture, PlannedRun
 from gdcli.runner.provenance import batch_head
 from gdcli.runner.shards import run_in_memory
 from gdcli.spec.load import Loaded
 from gdcli.storage import csv_writer, files
+from gdcli.storage.recorded_plugins import require_plugins
 from gdcli.storage.request import SweepRequest
 from gdcli.storage.run_folder import Timing
 
@@ -159,6 +160,7 @@ def _specs(text: str) -> list[tuple[str, str]]:
     folder = Path(specs.record_or_spec(text))
     if not folder.is_dir():
         return [(Path(text).stem, text)]
+    require_plugins(folder)
     below = sorted(folder.glob("*/config.yaml"))
     if below:
         return [(path.parent.name.partition("-")[2] or path.parent.name, str(path)) for path in below]
@@ -207,7 +209,7 @@ def record(loaded: Loaded, axes: Sequence[Axis], digest: str, request: SweepRequ
 
 
 def _grid_picture(grid: LossGrid, loaded: Loaded, paths: Sequence[TrainedPath]) -> bytes:
-    label, title = record_run.loss_label(loaded), loaded.spec.name
+    label, title = run_picture.loss_label(loaded), loaded.spec.name
     names = [axis.name for axis in grid.axes]
     if len({axis.factor for axis in grid.axes}) == 1:  # one axis, or a zip: a line through the plane
         return plots.sweep_curve(names[0], grid.points[:, 0].tolist(), grid.loss, title=title, loss_label=label)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from gdcli.commands import specs
 from gdcli.commands.context import Context, Ended, ignore
+from gdcli.commands.list import span
 from gdcli.spec.config import digest, filled_in
+from gdcli.spec.world_size import require_world
 from gdcli.storage.files import json_text
 from gdcli.storage.request import RunRequest
 
@@ -20,6 +22,15 @@ if TYPE_CHECKING:
     from gdcli.runner.record_run import Finished
 
 
+HELD_OUT = ("validation", "test")
+"""Rows that are not trained on, by the words before their metrics' names."""
+
+
+def _on_all_rows(name: str, metrics: Mapping[str, float]) -> str:
+    held_out = ", ".join(f"{rows} {metrics[f'{rows}_{name}']:.4g}" for rows in HELD_OUT if f"{rows}_{name}" in metrics)
+    return f"{name} {metrics[name]:.4g}" + (f" ({held_out})" if held_out else "")
+
+
 @dataclass(frozen=True, slots=True)
 class RunReport:
     """A run that ended, and its model as it is then."""
@@ -27,11 +38,42 @@ class RunReport:
     finished: Finished
     built: TrainingProblem
     folder: Path | None  # its record, if it has one
+    seconds: float = 0.0  # of training
 
     @property
     def interrupted(self) -> bool:
         """Whether a signal ended it."""
         return self.finished.outcome.status == "interrupted"
+
+    @property
+    def picture(self) -> Path | None:
+        """Its picture, if it has one: that of a run that was interrupted is drawn by the one that resumes it."""
+        path = None if self.folder is None else self.folder / "loss.png"
+        return path if path is not None and path.is_file() and not self.interrupted else None
+
+    def told(self) -> list[str]:
+        """Return what people want to know at the end: epochs and seconds, losses, metrics, on all rows there are."""
+        outcome, optimised = self.finished.outcome, self.built.loaded.spec.loss is not None
+        if outcome.status in ("interrupted", "failed"):
+            return []
+        epochs = f"{outcome.epochs:,} epoch{'' if outcome.epochs == 1 else 's'} in {span(self.seconds)}"
+        metrics = {name: value for name, value in outcome.metrics.items() if isinstance(value, int | float)}
+        losses = {"training loss" if optimised else "objective": outcome.loss}
+        losses |= {f"{rows} loss": metrics[f"{rows}_loss"] for rows in HELD_OUT if f"{rows}_loss" in metrics}
+        best = self._best(metrics)
+        names = [name for name in metrics if not name.startswith(("best_", *(f"{rows}_" for rows in HELD_OUT)))]
+        lines = [epochs, f"{', '.join(f'{name} {value:.6g}' for name, value in losses.items())}{best}"]
+        return [*lines, ", ".join(_on_all_rows(name, metrics) for name in names)] if names else lines
+
+    def _best(self, metrics: Mapping[str, float]) -> str:
+        """Say which epoch was the best, where one was looked for, and where its weights are."""
+        outcome = self.finished.outcome
+        name = next((name for name in metrics if name.startswith("best_") and not name.endswith("_epoch")), None)
+        if name is None or outcome.status == "diverged":
+            return ""
+        epoch = next(int(value) for key, value in metrics.items() if key.startswith("best_") and key.endswith("_epoch"))
+        what = f"{name.removeprefix('best_').replace('_', ' ')} {metrics[name]:.6g} at epoch {epoch:,}"
+        return f" (best: {what}{', whose weights these are' if outcome.last_loss is not None else ''})"
 
     def json(self) -> str:
         """Return the summary as one JSON document."""
@@ -46,6 +88,7 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
     """
     bounded = not request.no_limits
     _, loaded = specs.read(context.source, request.overrides, "run", request.name, trained=True, bounded=bounded)
+    require_world(loaded, context.processes)
     name = digest(filled_in(loaded.spec))
     if (reused := context.reused(loaded, name, request)) is not None:
         return reused
@@ -65,7 +108,7 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
             keep(block)
 
         with timing.phase("build"):
-            built = provenance.prepared(loaded)
+            built = provenance.prepared(loaded, context.group)
         with ExitStack() as stack:
             record = None
             if context.output is not None:
@@ -75,4 +118,5 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
                 built, record, text=frontend.text, block=block, warning=frontend.warning,
                 interrupt=stack.enter_context(frontend.interruptible()), plot=request.plot, timing=timing,
             )  # fmt: skip
-        return RunReport(finished, built, None if record is None else record.folder)
+        seconds = timing.phases.get("train", 0.0)
+        return RunReport(finished, built, None if record is None else record.folder, seconds)

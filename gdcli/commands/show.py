@@ -19,10 +19,11 @@ from gdcli.storage.csv_reader import MixedColumns
 from gdcli.storage.files import json_file, json_text, lenient
 from gdcli.storage.find import runs_of
 from gdcli.storage.record import MANY, Record
+from gdcli.zoo.metrics import highest_first
 
 ESSENTIALS = (
-    "data", "model", "loss", "optimizer", "scheduler", "epochs", "batch", "stop", "device", "dtype", "seed", "engine",
-    "sweep", "compare",
+    "data", "model", "loss", "optimizer", "scheduler", "epochs", "batch", "penalty", "clip", "metrics", "metric",
+    "stop", "device", "dtype", "seed", "engine", "sweep", "compare",
 )  # fmt: skip
 HINTS = {
     "unfinished": "it was killed: gdcli resume goes on with it",
@@ -45,7 +46,10 @@ class RunOverview:
         self.best: list[list[Any]] = []
         self.rows = 0
         if record.kind in MANY and (record.folder / "results.csv").is_file():
-            found = lenient(told, _best, record.folder / "results.csv", top)
+            by = record.summary.get("ranked_by")
+            found = lenient(
+                told, _best, record.folder / "results.csv", top, by if isinstance(by, str) else "final_loss"
+            )
             self.header, self.best, self.rows = found or ([], [], 0)
 
     def text(self) -> str:
@@ -84,7 +88,7 @@ class RunOverview:
         return [pair for pair in pairs if pair[1] is not None]
 
     def _results(self) -> list[tuple[str, Any]]:
-        hidden = ("status", "message", "parameters", "rows", "metrics")
+        hidden = ("status", "message", "parameters", "rows", "metrics", "sha256")
         found = {key: value for key, value in self.record.summary.items() if key not in hidden}
         if not self.record.summary:
             found = {key: self.record.checkpoint[key] for key in ("steps", "epochs") if key in self.record.checkpoint}
@@ -126,10 +130,10 @@ class RunOverview:
         return json_text(found | {"problems": self.problems}, ascii_only=True)
 
 
-def _best(path: Path, top: int) -> tuple[list[str], list[list[Any]], int]:
+def _best(path: Path, top: int, by: str) -> tuple[list[str], list[list[Any]], int]:
     """Return the header, the best rows and the number of all."""
     columns = MixedColumns(path)
-    best = columns.best(top)
+    best = columns.best(top, by, highest_first=highest_first(by))
     return columns.header, best, columns.count
 
 
@@ -182,9 +186,10 @@ def resolved(spec: str, overrides: Sequence[str], frontend: Frontend) -> str:
 
     loaded = specs.loaded(spec, overrides, "run", trained=True)
     frontend.engine()
+    from gdcli.engine.problem import build
     from gdcli.runner import provenance
 
-    return provenance.head(provenance.prepared(loaded), provenance.Provenance(b"", ()))[0]
+    return provenance.head(build(loaded), provenance.Provenance(b"", ()))[0]
 
 
 def trained_again(record: Record, style: str, frontend: Frontend) -> str | None:
@@ -196,7 +201,9 @@ def trained_again(record: Record, style: str, frontend: Frontend) -> str | None:
     if record.status in ("stopped", "interrupted") and record.steps:
         overrides.append(f"stop.max_steps={record.steps}")
     from gdcli.commands import specs
+    from gdcli.storage.recorded_plugins import require_plugins
 
+    require_plugins(record.folder)
     loaded = specs.loaded(str(record.folder / "config.yaml"), overrides, "run", trained=True)
     frontend.engine()
     from gdcli.runner import provenance, record_run

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gdcli import plan
 from gdcli.commands.context import Frontend, shown_path
+from gdcli.commands.inherited import completed
 from gdcli.errors import Problem, SpecError, nearest
 from gdcli.plan import SpecFactory, Trial
 from gdcli.spec import bundled, document, overrides, schema, sizes
@@ -19,6 +20,7 @@ from gdcli.spec.json_schema import json_schema
 from gdcli.spec.load import Loaded, load
 from gdcli.spec.nodes import Node
 from gdcli.spec.sections import RunSpec, problems_at
+from gdcli.spec.world_size import require_world
 from gdcli.storage.files import in_folder, is_folder, json_text, replace
 from gdcli.storage.find import find
 from gdcli.zoo.models import Stack
@@ -35,6 +37,7 @@ def read(
     """
     _require_overrides(words)
     node = overrides.apply(document.read(source.text, source.shown), words, command=command)
+    node = completed(node, source.path.parent)
     spec = schema.parse(node, source.name if name is None else name)
     if trained:
         require_optimizer(spec)
@@ -44,7 +47,8 @@ def read(
 def document_of_many(source: Source, words: Sequence[str], command: str) -> Node:
     """Return a spec's document with the overrides that it takes; runs that change it may take the others."""
     _require_overrides(words)
-    return overrides.apply(document.read(source.text, source.shown), words, command=command, alone=False)
+    node = overrides.apply(document.read(source.text, source.shown), words, command=command, alone=False)
+    return completed(node, source.path.parent)
 
 
 def of_many(source: Source, node: Node, name: str, cores: int | None) -> Loaded:
@@ -132,6 +136,7 @@ def checked(factory: SpecFactory, points: Sequence[Trial]) -> list[tuple[int, Tr
         try:
             loaded = factory.of(point)
             require_optimizer(loaded.spec)
+            require_world(loaded, 1)
         except SpecError as error:
             raise _of_pair(error, point) from None
         found.append((number, point, loaded))

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 class Rows(NamedTuple):
     """One step's rows of the training data, as the kernel takes them."""
 
-    x: Tensor  # [B, D]; a kernel of several runs has an axis for them
+    x: Tensor  # [B, D], or [B, *data.shape]; a kernel of several runs has an axis for them
     y: Tensor  # [B, O] or [B]
-    index: Any  # where they stand in the data: a slice, or positions [B] or [R, B]
+    index: Any  # where they stand in the data: a slice, or positions [B] or [R, B]; None: held out
 
 
 def aligned(tensor: Tensor) -> Tensor:
@@ -39,9 +39,9 @@ def aligned(tensor: Tensor) -> Tensor:
 
 
 def as_tensors(
-    tables: Sequence[Table | None], loss: str, dtype: torch.dtype, device: torch.device
+    tables: Sequence[Table | None], loss: str, dtype: torch.dtype, device: torch.device, shape: Sequence[int]
 ) -> list[tuple[Tensor, Tensor]]:
-    """Return each table's x [N, D] and y [N, O], or [N] for classes: the same object for the same table.
+    """Return each table's x [N, *shape] and y [N, O], or [N] for classes: the same object for the same table.
 
     Those of an objective, which has no table, are empty.
     """
@@ -51,7 +51,7 @@ def as_tensors(
             of_y = torch.int64 if TARGETS.get(loss) == "classes" and table.y.ndim == 1 else dtype
             x = torch.as_tensor(np.ascontiguousarray(table.x)).to(device, dtype)
             y = torch.as_tensor(np.ascontiguousarray(table.y)).to(device, of_y)
-            made[table] = aligned(x), aligned(y)
+            made[table] = aligned(x.view(-1, *shape)), aligned(y)
     return [made[table] for table in tables]
 
 

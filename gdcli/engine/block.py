@@ -13,7 +13,7 @@ from torch import Tensor
 from gdcli.engine.batches import Rows
 from gdcli.engine.param_groups import GroupStep
 from gdcli.engine.problem import TrainingProblem
-from gdcli.records import Block, Floats
+from gdcli.records import Block, Floats, Integers
 
 
 @dataclass(slots=True)
@@ -26,6 +26,7 @@ class GrowingBlock:
     parameters: list[Tensor] = field(default_factory=list)  # [R, P] each, after the update
     loss_after: list[Floats] = field(default_factory=list)  # [R] each
     full_loss: list[Floats] = field(default_factory=list)  # [R] each
+    evaluated: list[tuple[int, Floats]] = field(default_factory=list)  # position of an epoch's last step, [M, R]
     rates: list[list[GroupStep]] = field(default_factory=list)  # where there is a schedule
 
     def on_host(
@@ -51,10 +52,17 @@ class GrowingBlock:
             norms=kept if kind != "values" else None,
             loss_after=np.array(self.loss_after) if self.loss_after else None,
             full_loss=np.array(self.full_loss) if self.full_loss else None,
+            evaluated=self._evaluated(),
             sample=self._samples(problem) if "sample" in wanted else None,
             output=tuple(output.cpu().numpy() for output in self.outputs) if self.outputs else None,
             parameters=torch.stack(self.parameters).cpu().numpy()[:, :, order] if self.parameters else None,
         )
+
+    def _evaluated(self) -> tuple[Integers, Floats] | None:
+        """Return the positions of the epochs' last steps [E], and what was worked out after them [E, M, R]."""
+        if not self.evaluated:
+            return None
+        return np.array([k for k, _ in self.evaluated]), np.array([values for _, values in self.evaluated])
 
     def _samples(self, problem: TrainingProblem) -> tuple[Floats, Floats]:
         """Return the rows of x and y as the spec has them, unrounded: of steps whose rows are the same for all runs."""

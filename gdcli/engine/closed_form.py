@@ -52,6 +52,8 @@ def why_not(loaded: Loaded) -> str:
     if spec.loss is None or spec.loss.name not in SQUARED:
         name = "an objective" if spec.loss is None else spec.loss.name
         return f"the closed form needs a squared loss ({', '.join(SQUARED)}), not {name}"
+    if spec.penalty.is_on:
+        return "the closed form is that of the loss without a penalty"
     if not isinstance(model, Chain) or len(model.layers) != 1:
         return "the closed form needs a linear model: one layer of weights"
     if model.layers[0].activation != "none":

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from gdcli.engine.layers import flattened
+from gdcli.engine.tracing import traced
 from gdcli.errors import SpecError
 from gdcli.spec.load import Loaded
 from gdcli.spec.sections import RunSpec
-from gdcli.zoo.models import Affine, Objective, TorchLayer
+from gdcli.zoo.models import Chain, Objective
 
 # A multiply-add is one weight seen by one row; below this a second thread costs more than it brings.
 THREADS_FROM = 10**7
@@ -16,11 +18,16 @@ THREADS_FROM = 10**7
 PHYSICAL_CORES = torch.get_num_threads()
 
 
-def resolve_device(spec: RunSpec) -> torch.device:
-    """Return the device, ``auto`` resolved to the first accelerator that is there. Raises SpecError if it is not."""
+def resolve_device(spec: RunSpec, local_rank: int | None = None) -> torch.device:
+    """Return the device, ``auto`` resolved to the first accelerator that is there. Raises SpecError if it is not.
+
+    Of several processes of a machine the one of ``local_rank`` has the CUDA device of that number.
+    """
     wanted = spec.settings.device
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if wanted == "cuda" and local_rank is not None:
+        wanted = f"cuda:{local_rank}"
     device = torch.device(wanted)
     cuda = torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
     if not {"cpu": True, "cuda": cuda, "mps": torch.backends.mps.is_available()}[device.type]:
@@ -45,14 +52,12 @@ def resolve_threads(loaded: Loaded) -> int:
 
 def multiply_adds(loaded: Loaded) -> int:
     """Return the multiply-adds of a step of a run; 0 for an objective."""
-    model = loaded.architecture
+    model, rows = loaded.architecture, loaded.spec.batch.rows(loaded.samples)
     if isinstance(model, Objective) or loaded.training is None:
         return 0
-    return loaded.spec.batch.rows(loaded.samples) * sum(map(_weights, model.layers))
-
-
-def _weights(layer: Affine | TorchLayer) -> int:
-    if isinstance(layer, Affine):
-        return layer.inputs * layer.outputs
-    sizes = [value for value in layer.arguments.values() if type(value) is int]
-    return sizes[0] * sizes[1] if len(sizes) > 1 else 0
+    if isinstance(model, Chain):
+        return rows * sum(layer.inputs * layer.outputs for layer in model.layers)
+    try:
+        return rows * sum(layer.multiply_adds for layer in flattened(traced(loaded)))
+    except SpecError:  # told when it is built; the other runs of a sweep may be sound
+        return 0

@@ -114,6 +114,8 @@ def _may_leave_0_to_1(loaded: Loaded) -> bool:
 
 
 def _of_quadratic(loaded: Loaded, known: Known) -> str:
+    if loaded.spec.penalty.is_on:  # which bends the loss too
+        return ""
     found = _curvature(loaded, known)
     if found is None:
         return ""
@@ -142,7 +144,13 @@ def _descent(loaded: Loaded) -> Extremes | None:
     """Return lr and momentum of gradient descent on all rows, None for anything else, which has another bound."""
     spec, samples = loaded.spec, loaded.samples
     optimizer = spec.optimizer
-    if optimizer is None or optimizer.name != "sgd" or optimizer.groups or spec.scheduler is not None:
+    if (
+        optimizer is None
+        or optimizer.name != "sgd"
+        or optimizer.groups
+        or spec.scheduler is not None
+        or spec.clip.is_on
+    ):
         return None
     given = optimizer.arguments
     if any(given.get(name) for name in ("dampening", "weight_decay", "nesterov", "maximize")):

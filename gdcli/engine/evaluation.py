@@ -3,66 +3,110 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import nan
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from gdcli.engine.batches import Rows
 from gdcli.engine.problem import TrainingProblem
-from gdcli.records import Floats, Integers, Prediction, Start
+from gdcli.records import Floats, Prediction, Start
 from gdcli.spec.load import Loaded
+from gdcli.spec.metrics import metrics_of, watched_of
 from gdcli.zoo.activations import ACTIVATIONS
-from gdcli.zoo.metrics import Metric, metrics_of
+from gdcli.zoo.metrics import MATRICES, Metric
 from gdcli.zoo.models import Chain
+from gdcli.zoo.preprocessing import Preprocessing
 
-BEST = ("best_validation_loss", "best_validation_epoch")
-"""The lowest loss on the validation rows at the end of an epoch, and that epoch, where patience watches it."""
+HELD_OUT = ("validation", "test")
+IN_UNITS = "loss_in_units"
+"""The loss as it is of targets in their own units, where those are standardized; without the penalty."""
 
 
 def metric_names(loaded: Loaded) -> list[str]:
-    """Return the metrics that a spec's outcome has, without running it."""
-    names = [*_metrics_of(loaded)]
-    held_out = [] if loaded.validation is None else ["validation_loss", *(f"validation_{name}" for name in names)]
-    return names + held_out + ([*BEST] if held_out and loaded.spec.stop.patience is not None else [])
+    """Return the numbers that a spec's outcome has as metrics, without running it."""
+    names, watched = [name for name in metrics_of(loaded) if name not in MATRICES], watched_of(loaded)
+    names += [] if unit_of(loaded) is None else [IN_UNITS]
+    held_out = [part for part in HELD_OUT if getattr(loaded, part) is not None]
+    found = names + [f"{part}_{name}" for part in held_out for name in ("loss", *names)]
+    return found + ([*watched.best_names] if watched is not None else [])
 
 
-def _metrics_of(loaded: Loaded) -> dict[str, Metric]:
-    return metrics_of(loaded.spec.loss.name if loaded.spec.loss else "", loaded.training)
+def unit_of(loaded: Loaded) -> float | None:
+    """Return what a loss is to be multiplied by to be that of targets in their own units, where those are scaled."""
+    spec, fitted = loaded.spec, loaded.preprocessing
+    return None if spec.loss is None or fitted is None else fitted.loss_unit(spec.loss.name)
+
+
+def in_units(values: Tensor, fitted: Preprocessing | None) -> Tensor:
+    """Return outputs or targets [B, O] as metrics take them: in float64 in their own units, where they are scaled."""
+    if fitted is None or fitted.target_means is None or fitted.target_deviations is None:
+        return values
+    means, deviations = (
+        torch.as_tensor(each).to(values.device) for each in (fitted.target_means, fitted.target_deviations)
+    )
+    return values.double() * deviations + means
 
 
 def loss_of(problem: TrainingProblem, rows: Rows) -> Floats:
     """Return the losses [R] on some rows. Synchronises with the device."""
-    return _on(problem, rows, "", {})[0]
+    return Evaluation(problem, rows, "", {})()[0]
 
 
-def final(problem: TrainingProblem) -> tuple[Floats, dict[str, Floats | Integers]]:
-    """Return the losses [R] of the whole training set, and the metrics [R] there and on the validation rows."""
-    metrics = _metrics_of(problem.loaded)
-    loss, found = _on(problem, problem.batches.whole(), "training", metrics)
-    if problem.validation is not None:
-        held_out, more = _on(problem, problem.validation, "validation", metrics)
-        found |= {"validation_loss": held_out} | {f"validation_{name}": values for name, values in more.items()}
+def final(problem: TrainingProblem) -> tuple[Floats, dict[str, Any]]:
+    """Return the losses [R] of the whole training set, and the metrics [R] there and on the rows held out."""
+    metrics = metrics_of(problem.loaded)
+    loss, found = Evaluation(problem, problem.batches.whole(), "training", metrics)()
+    for which in HELD_OUT:
+        if (rows := getattr(problem, which)) is not None:
+            held_out, more = Evaluation(problem, rows, which, metrics)()
+            found |= {f"{which}_{name}": values for name, values in {"loss": held_out, **more}.items()}
     return loss, found
 
 
-def _on(
-    problem: TrainingProblem, rows: Rows, which: str, metrics: Mapping[str, Metric]
-) -> tuple[Floats, dict[str, Floats | Integers]]:
-    """Return loss and metrics on some rows, one forward pass for all."""
-    kernel = problem.kernel
-    with torch.no_grad():
-        output = kernel.forward(rows.x)
-        loss: Floats = kernel.loss_of(output, rows.y)[: problem.runs].cpu().numpy().astype(np.float64)
-        if not metrics:
-            return loss, {}
-        tables = [getattr(loaded, which) for loaded in problem.members]
-        targets = {  # on the device, once for all runs of the same data
-            key: torch.as_tensor(np.ascontiguousarray(table.y)).to(output.device)
-            for key, table in {id(table): table for table in tables}.items()
+class Evaluation:
+    """Loss and metrics on some rows, of the parameters as they are: one forward pass for all."""
+
+    def __init__(self, problem: TrainingProblem, rows: Rows, which: str, metrics: Mapping[str, Metric]) -> None:
+        """``which`` names the runs' tables of these rows, whose targets the metrics are of."""
+        self._problem, self._rows, self._metrics = problem, rows, metrics
+        tables = [getattr(loaded, which) for loaded in problem.members] if metrics else []
+        self._fitted = [loaded.preprocessing for loaded in problem.members]
+        made = {  # on the device, once for all runs of the same data
+            id(table): in_units(torch.as_tensor(np.ascontiguousarray(table.y)).to(problem.device), fitted)
+            for table, fitted in zip(tables, self._fitted, strict=False)
         }
-        pairs = [(each, targets[id(table)]) for each, table in zip(kernel.by_run(output), tables, strict=False)]
-        return loss, {name: np.array([metric(o, y) for o, y in pairs]) for name, metric in metrics.items()}
+        units = [unit_of(loaded) for loaded in problem.members] if which else [None]
+        self._units = None if units[0] is None else np.array(units, np.float64)
+        self._targets = [made[id(table)] for table in tables]
+
+    def __call__(self) -> tuple[Floats, dict[str, Any]]:
+        """Return the losses [R] and each metric [R], of matrices a list. Synchronises with the device."""
+        kernel, rows = self._problem.kernel, self._rows
+        with torch.no_grad():
+            output = kernel.forward(rows.x)
+            losses, penalized = kernel.loss_of(output, rows.y), self._problem.penalized
+            own = {} if self._units is None else {IN_UNITS: self._numbers(losses) * self._units}
+            if penalized is not None and rows.index is not None:  # of training rows
+                losses = losses + penalized.value()
+            loss = self._numbers(losses)
+            if not self._metrics:
+                return loss, own
+            outputs = [o.contiguous() for o in kernel.by_run(output)[: self._problem.runs]]
+            finite = [bool(o.isfinite().all()) for o in outputs]  # of others a class or an error would say nothing
+        found: dict[str, Any] = {}
+        scaled_back = [in_units(o, fitted) for o, fitted in zip(outputs, self._fitted, strict=True)]
+        rows_of = list(zip(finite, scaled_back, self._targets, strict=True))
+        for name, metric in self._metrics.items():
+            values = [metric(o, y) if is_finite else nan for is_finite, o, y in rows_of]
+            found[name] = values if name in MATRICES else np.array(values, np.float64)
+        return loss, found | own
+
+    def _numbers(self, losses: Tensor) -> Floats:
+        found: Floats = losses[: self._problem.runs].cpu().numpy().astype(np.float64)
+        return found
 
 
 def starts_of(problem: TrainingProblem) -> list[Start]:
@@ -97,4 +141,4 @@ def predictions_of(problem: TrainingProblem) -> list[Prediction | None]:
     shown = tuple(asked) if isinstance(asked, list) else asked
     with np.errstate(all="ignore"):
         outputs: Any = problem.kernel.by_run(problem.kernel.forward(arranged))[: problem.runs, 0].cpu().numpy().copy()
-    return [Prediction(shown, output) for output in outputs]
+    return [Prediction(shown, loaded.in_units(output)) for loaded, output in zip(problem.members, outputs, strict=True)]

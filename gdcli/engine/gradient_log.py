@@ -9,11 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gdcli.engine.layer_log import LayerLog
 from gdcli.engine.problem import TrainingProblem
 from gdcli.engine.theta import Theta
 from gdcli.records import Floats, l2_norms
+from gdcli.spec.sizes import MAX_VALUES_AUTO
 
 Keep = Literal["values", "norms", "none"]
+
+
+def keep_of(problem: TrainingProblem) -> Keep:
+    """Return what is kept of one run's gradients: as the spec says, auto by the number of trained scalars."""
+    wanted = problem.loaded.spec.record.gradients
+    if wanted == "auto":
+        return "values" if problem.theta.size <= MAX_VALUES_AUTO else "norms"
+    return wanted
 
 
 class GradientLog:
@@ -23,7 +33,8 @@ class GradientLog:
     works it out again from a gradient that is made once more.
     """
 
-    def __init__(self, problem: TrainingProblem, keep: Keep) -> None:
+    def __init__(self, problem: TrainingProblem, keep: Keep, *, layers: bool = False) -> None:
+        self._layers = LayerLog(problem.theta, problem.runs) if layers else None
         self.theta, self.is_fleet, self.runs = problem.theta, problem.is_fleet, problem.runs
         self.kind = keep if keep != "none" else "largest" if self.is_fleet else "norms"
         theta = self.theta
@@ -36,6 +47,10 @@ class GradientLog:
 
     def begin(self, steps: int) -> Callable[[int], object]:
         """Make a block's memory for so many steps, which is handed on with it; return what keeps step k's gradient."""
+        keep = self._keep(steps)
+        return keep if self._layers is None else self._layers.begin(steps, keep)
+
+    def _keep(self, steps: int) -> Callable[[int], object]:
         self._kept, gradient = self.theta.stored.new_empty((steps, *self._shape)), self.theta.stored_gradient
         if self.kind != "values":
             rows, measures = (self._kept if self.is_fleet else self._kept.squeeze(2)).unbind(0), self._measures
@@ -63,6 +78,10 @@ class GradientLog:
         if self.kind == "values" and not self.theta.innermost:
             found = np.take(found, self.theta.columns, axis=2)
         return found.astype(np.float64) if self.kind == "norms" else found
+
+    def layers(self, steps: int) -> Floats | None:
+        """Return what is noted of each parameter in the first steps, [K, R, N, 4]; None where it is not asked for."""
+        return None if self._layers is None else self._layers.columns(steps)
 
     def are_finite(self, steps: int) -> bool:
         """Say whether all that was kept is finite, as a rule; where not, a closer look is needed."""

@@ -9,8 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gdcli.engine.grouping import seeing_one_run
 from gdcli.engine.kernels.base import FleetChain
 from gdcli.engine.kernels.elementwise import ELEMENTWISE, WIDTH, is_tiny
+from gdcli.engine.penalty import penalty_of
 from gdcli.engine.problem import TrainingProblem, compiled
 from gdcli.engine.theta import Theta
 from gdcli.zoo.activations import ACTIVATIONS
@@ -31,7 +33,8 @@ def losses(built: TrainingProblem, scalars: Sequence[str], points: NDArray[np.fl
     order = built.theta.model_order
     columns = [order[names.index(name)] for name in scalars]
     model = built.loaded.architecture
-    if isinstance(model, Chain) and is_tiny(model, built.batches.y.ndim == 1) and built.loss is not None:
+    many = isinstance(model, Chain) and is_tiny(model, built.batches.y.ndim == 1) and not seeing_one_run(built.loaded)
+    if many and isinstance(model, Chain) and built.loss is not None:
         return _elementwise(built, model, built.loss, columns, points)
     units = [layer.outputs for layer in model.layers] if isinstance(model, Chain) else []
     width = max(len(built.batches.x), 1) * max([1, *units])
@@ -48,7 +51,8 @@ def _elementwise(
     count = min(len(points), max(1, CACHED_SCALARS // (len(built.batches.x) * units)))
     count = -(-count // WIDTH) * WIDTH
     of_one = {slot.name: built.theta.view(slot) for slot in built.theta.slots}
-    theta = Theta(of_one, runs=count, innermost=True)
+    frozen = [slot.name for slot in built.theta.slots if not slot.trained]
+    theta, penalty = Theta(of_one, frozen, runs=count, innermost=True), built.loaded.spec.penalty
     starts = {slot.name: slot.start for slot in theta.slots}
     rows = [
         starts[slot.name] + c - slot.start for c in columns for slot in built.theta.slots if slot.start <= c < slot.stop
@@ -62,7 +66,9 @@ def _elementwise(
             part = turned[:, k : k + count]
             for row, values in zip(rows, part, strict=True):
                 theta.stored[row, : len(values)] = values
-            found[k : k + count] = kernel.loss_of(kernel.forward(x), y)[: part.shape[1]]
+            value = kernel.loss_of(kernel.forward(x), y)
+            value = value + penalty_of(theta.values, theta.trained, penalty) if penalty.is_on else value
+            found[k : k + count] = value[: part.shape[1]]
     return found.numpy()
 
 
@@ -79,6 +85,8 @@ def _chunk(built: TrainingProblem, columns: list[int], points: NDArray[np.float6
             found = _chain(built, model, theta)
         else:
             found = _one_by_one(built, theta)
+        if built.loaded.spec.penalty.is_on:
+            found = found + penalty_of(theta, built.theta.trained, built.loaded.spec.penalty)
     return found.cpu().numpy().astype(np.float64)
 
 
@@ -96,6 +104,8 @@ def _chain(built: TrainingProblem, model: Chain, theta: Tensor) -> Tensor:
     assert built.loss is not None
     if a.ndim == 2:  # no layers: every point has the same output
         a = a.expand(len(theta), *a.shape)
+    if seeing_one_run(built.loaded):
+        return torch.stack([built.loss.value(each, built.batches.y) for each in a])
     return torch.vmap(built.loss.value, in_dims=(0, None))(a, built.batches.y)  # [R]
 
 

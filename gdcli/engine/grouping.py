@@ -10,9 +10,13 @@ import numpy as np
 
 from gdcli.engine.kernels.elementwise import WIDTH
 from gdcli.engine.start_values import hashable
+from gdcli.spec.class_weights import weights_of
 from gdcli.spec.load import Loaded
 from gdcli.spec.sections import RunSpec
+from gdcli.zoo.activations import ACTIVATIONS
+from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import Chain, Objective, Stack, chain_of
+from gdcli.zoo.optimizers import OPTIMIZERS
 
 CHUNK_SCALARS = 2**18
 """Numbers that one step of a chunk touches: they stay in the processor's cache."""
@@ -34,6 +38,8 @@ def why_alone(loaded: Loaded) -> str:
         return "there are no updates"
     if spec.stop.max_seconds is not None:
         return "stop.max_seconds is about one run's time"
+    if _follows_loss(spec):
+        return "reduce_on_plateau follows each run's own loss"
     if spec.settings.engine == "autograd" and isinstance(model, Chain):
         return "engine: autograd is for one run"
     if isinstance(model, Stack) and chain_of(model) is None:
@@ -41,7 +47,25 @@ def why_alone(loaded: Loaded) -> str:
         return "torch's own layers round by the runs beside them"
     if isinstance(model, Chain) and not model.layers:
         return "there are no parameters"
+    if own := seeing_one_run(loaded):
+        return f"the plugin's {own} is written for one run"
     return ""
+
+
+def seeing_one_run(loaded: Loaded) -> str:
+    """Return the loss, the optimizer or the activation of a plugin that sees one run at a time; nothing for none."""
+    spec, model = loaded.spec, loaded.architecture
+    used: list[tuple[Mapping[str, Any], str]] = [(LOSSES, spec.loss.name)] if spec.loss is not None else []
+    used += [(OPTIMIZERS, spec.optimizer.name)] if spec.optimizer is not None else []
+    used += [(ACTIVATIONS, layer.activation) for layer in model.layers] if isinstance(model, Chain) else []
+    return next((name for table, name in used if getattr(table[name], "trains_alone", False)), "")
+
+
+def _follows_loss(spec: RunSpec) -> bool:
+    """Say whether a schedule is made of what a run's losses have been, alone or after a warm-up."""
+    given = (spec.scheduler.base, *spec.scheduler.groups.values()) if spec.scheduler else ()
+    after = ({"name": each.name, **(each.arguments.get("then") or {})} for each in given if each is not None)
+    return any(each["name"] == "reduce_on_plateau" for each in after)
 
 
 def structure(loaded: Loaded) -> Hashable:
@@ -57,10 +81,11 @@ def structure(loaded: Loaded) -> Hashable:
     groups = tuple((pattern, _shape_of(group)) for pattern, group in spec.optimizer.groups.items())
     optimizer = (spec.optimizer.name, _shape_of(spec.optimizer.arguments), groups)
     rows = None if loaded.training is None else (loaded.training.x.shape, loaded.training.y.shape)
-    held_out = None if loaded.validation is None else loaded.validation.x.shape
+    held_out = [None if part is None else part.x.shape for part in (loaded.validation, loaded.test)]
     # a list may make a bias one number for the whole layer
     lists = tuple((name, np.shape(value)) for name, value in spec.model.init.items() if isinstance(value, list))
-    return (*whole, hashable(settings), _model(loaded), spec.model.freeze, lists, optimizer, rows, held_out)
+    weights = None if spec.loss is None else hashable(weights_of(spec.loss, loaded.training))  # balanced by its rows
+    return (*whole, hashable(settings), _model(loaded), spec.model.freeze, lists, optimizer, rows, *held_out, weights)
 
 
 def _model(loaded: Loaded) -> Hashable:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +20,13 @@ from torch import Tensor
 from gdcli.engine import divergence
 from gdcli.engine.batches import Rows, each_step_has_the_whole_loss
 from gdcli.engine.block import GrowingBlock, lr_column
-from gdcli.engine.evaluation import BEST, final, loss_of, metric_names, predictions_of
-from gdcli.engine.gradient_log import GradientLog, Keep
+from gdcli.engine.epochs import EpochEnds
+from gdcli.engine.evaluation import final, loss_of, predictions_of
+from gdcli.engine.gradient_log import GradientLog, Keep, keep_of
 from gdcli.engine.param_groups import GroupStep, LrSchedules
 from gdcli.engine.problem import TrainingProblem
 from gdcli.engine.run_state import RunState
-from gdcli.records import Block, Floats, Integers, Outcomes
-from gdcli.spec.sizes import MAX_VALUES_AUTO
+from gdcli.records import Block, Floats, Outcomes
 
 MAX_BLOCK_STEPS = 1024
 BLOCK_SCALARS = 2**20
@@ -42,14 +42,6 @@ class Interrupt:
     """Set by a signal; the loop stops after the step that it is in."""
 
     requested: bool = False
-
-
-def keep_of(problem: TrainingProblem) -> Literal["values", "norms", "none"]:
-    """Return what is kept of one run's gradients: as the spec says, auto by the number of trained scalars."""
-    wanted = problem.loaded.spec.record.gradients
-    if wanted == "auto":
-        return "values" if problem.theta.size <= MAX_VALUES_AUTO else "norms"
-    return wanted
 
 
 def columns_of_best(problem: TrainingProblem) -> frozenset[str]:
@@ -97,28 +89,34 @@ class Loop:
         keep: Keep | None = None,
         interrupt: Interrupt | None = None,
     ) -> None:
-        self.problem, self.columns, self.interrupt = problem, frozenset(columns), interrupt or Interrupt()
+        columns = frozenset(columns)
+        self.problem, self.columns, self.interrupt = problem, columns - {"epochs", "layers"}, interrupt or Interrupt()
         self.theta, self.runs = problem.theta, problem.runs
         self.spec = problem.loaded.spec
         self.stop, self.per_epoch = self.spec.stop, problem.batches.per_epoch
         self.all_steps = self.spec.settings.epochs * self.per_epoch
         self.whole_loss = each_step_has_the_whole_loss(problem.loaded)
         self.per_epoch_loss = "full_loss" in columns or self.stop.loss is not None or self.stop.patience is not None
+        self.schedules = LrSchedules(problem.updates, self.per_epoch, self.all_steps)
+        self.per_epoch_loss |= self.schedules.follow_loss
         self.per_epoch_loss &= self.spec.settings.epochs > 0
-        self.stops = any(value is not None for value in self.stop.model_dump().values())
+        self.ends = EpochEnds(problem, rows="epochs" in columns, full_loss=self.per_epoch_loss)
+        self.stops = bool(self.stop.model_dump(exclude_defaults=True)) or self.schedules.follow_loss
         keep = "values" if "gradients" in columns else keep or keep_of(problem)
-        self.log = GradientLog(problem, keep)
+        self.log = GradientLog(problem, keep, layers="layers" in columns)
         numbers = self.log.width + (self.theta.values.shape[1] if "parameters" in columns else 0)  # a step and run
         most = BLOCK_SCALARS // (len(self.theta.values) * max(numbers, 1))
         self.capacity = max(1, min(MAX_BLOCK_STEPS, most, self.all_steps))
-        self.schedules = LrSchedules(problem.updates)
         self.lr = lr_column(problem, problem.updates[0].lr if problem.updates else np.nan)
         self.state = RunState(self.runs, f"all {self.spec.settings.epochs} epochs")
         self.nothing = np.full(self.runs, np.nan)  # the value of a column at a step that has none
         self.curvatures: divergence.Known = {}
         self.t = 0
         self.interrupted = False
-        self.begun = time.perf_counter()
+        self.now: Callable[[], float] = time.perf_counter
+        if problem.group is not None:
+            self.now, self.interrupt = problem.group.now, problem.group.shared(self.interrupt)
+        self.begun = self.now()
 
     @property
     def is_open(self) -> bool:
@@ -170,20 +168,21 @@ class Loop:
         """Run up to K steps and return their columns; None when there are no more."""
         restore, rows, first = self.problem.snapshot(), GrowingBlock(), self.t + 1
         count = np.where(self.state.open, self.capacity + 1, 0)  # of each run's steps, cut below
-        updates, rates = self.schedules.of_epoch(self.t // self.per_epoch), None
+        updates, rates = self.schedules.at(self.t + 1), None
         if self.schedules.are_scheduled:
             rates = rows.rates
-        after = self.after_update if self.columns or self.stops or self.per_epoch_loss else None
+        after = self.after_update if self.columns or self.stops or not self.ends.is_idle else None
+        self.ends.begin()
         problem, keep, interrupt = self.problem, self.log.begin(self.capacity), self.interrupt
         by_run = problem.kernel.by_run if "output" in self.columns else None
         add_step, add_loss = rows.steps.append, rows.losses.append
         seconds = BLOCK_SECONDS if self.t else min(FIRST_SECONDS, BLOCK_SECONDS)
-        until, t = time.perf_counter() + seconds, self.t
+        now, t = self.now, self.t
+        until = now() + seconds
         for k, step in enumerate(islice(steps, self.capacity)):
             self.t = t = t + 1
             if rates is not None:
-                if (t - 1) % self.per_epoch == 0:
-                    updates = self.schedules.of_epoch((t - 1) // self.per_epoch)
+                updates = self.schedules.at(t)
                 rates.append(updates)
             loss, output = training_step(problem, step, updates, t, keep, k)
             add_step(step)
@@ -197,7 +196,7 @@ class Loop:
             if interrupt.requested:
                 self.interrupted = True
                 break
-            if time.perf_counter() > until:
+            if now() > until:
                 break
         return self.judged(rows, first, count, restore) if rows.steps else None
 
@@ -208,8 +207,9 @@ class Loop:
             rows.parameters.append(self.theta.values[: self.runs].clone())
         if "loss_after" in self.columns:
             rows.loss_after.append(loss_of(self.problem, step) if last else self.nothing)
+        full_loss = self.ends.note(self.state, rows, self.t, self.t // self.per_epoch) if last else None
         if self.per_epoch_loss:
-            rows.full_loss.append(loss_of(self.problem, self.problem.batches.whole()) if last else self.nothing)
+            rows.full_loss.append(self.nothing if full_loss is None else full_loss)
         if not self.stops:
             return
         if last:
@@ -217,7 +217,7 @@ class Loop:
         stop = self.stop
         if stop.max_steps is not None and self.t >= stop.max_steps:
             self.end(self.state.open, lambda run: f"max_steps reached at step {self.t}", rows, count)
-        elif stop.max_seconds is not None and time.perf_counter() - self.begun > stop.max_seconds:
+        elif stop.max_seconds is not None and self.now() - self.begun > stop.max_seconds:
             self.end(self.state.open, lambda run: f"max_seconds reached at step {self.t}", rows, count)
 
     def end_of_epoch(self, epoch: int, rows: GrowingBlock, count: NDArray[np.int64]) -> None:
@@ -232,18 +232,13 @@ class Loop:
         if stop.loss is not None:
             loss, reached = rows.full_loss[-1], f"{stop.loss:g} at epoch {epoch}"
             self.end(loss <= stop.loss, lambda run: f"loss {loss[run]:.6g} <= {reached}", rows, count)
+        if self.schedules.follow_loss:
+            held_out = self.problem.validation
+            followed = rows.full_loss[-1] if held_out is None else loss_of(self.problem, held_out)
+            self.schedules.observe(float(followed[0]))
         if stop.patience is not None:
-            held_out, state = self.problem.validation, self.state
-            watched = rows.full_loss[-1] if held_out is None else loss_of(self.problem, held_out)
-            stale = state.stale_after(watched, epoch)
-            name = "loss" if held_out is None else "validation loss"
-            why = f"no better {name} in {stop.patience} epochs, at epoch {epoch}: "
-
-            def best(run: int) -> str:
-                at = state.best_epoch[run]
-                return f"{why}{state.best_epoch_loss[run]:.6g} at epoch {at}" if at else f"{why}none was finite"
-
-            self.end(stale >= stop.patience, best, rows, count)
+            state = self.state
+            self.end(state.stale >= stop.patience, lambda run: self.ends.why(state, epoch, run), rows, count)
 
     def end(
         self, which: NDArray[np.bool_], why: Callable[[int], str], rows: GrowingBlock, count: NDArray[np.int64]
@@ -262,7 +257,7 @@ class Loop:
         """
         made = len(rows.steps)
         count = np.minimum(count, made)
-        kept = self.log.columns(made)
+        kept, layers = self.log.columns(made), self.log.layers(made)
         losses = self.problem.kernel.losses(rows.losses)[:, : self.runs].cpu().numpy().astype(np.float64)
         finite = np.isfinite(losses)  # [K, R]
         if not self.log.are_finite(made):  # as a rule they are, and that is all there is to see
@@ -282,7 +277,8 @@ class Loop:
         if self.interrupted:
             self.state.interrupted(self.t)
         ended = ~self.state.open | (self.t >= self.all_steps)
-        return replace(block, count=count, ended=ended, norms=None if self.log.kind == "largest" else block.norms)
+        norms = None if self.log.kind == "largest" else block.norms
+        return replace(block, count=count, ended=ended, norms=norms, layers=layers, diverged=diverged)
 
     def mend_norms(
         self, norms: Floats, rows: GrowingBlock, first: int, counted: NDArray[np.bool_], restore: Callable[[], None]
@@ -309,7 +305,7 @@ class Loop:
         restore()
         for k in range(steps):
             yield k
-            updates = rows.rates[k] if rows.rates else self.schedules.of_epoch(0) if first else ()
+            updates = rows.rates[k] if rows.rates else self.schedules.at(1) if first else ()
             training_step(self.problem, rows.steps[k], updates, first + k, keep, k)
         yield steps
 
@@ -331,6 +327,7 @@ class Loop:
         for k, ended in due.items():
             for run in ended:
                 where = int(block.step[k]), max(0, int(block.epoch[k]) - 1)
+                self.ends.take_back(self.state, run, int(block.step[k]))
                 self.state.diverged(run, float(block.loss[k, run]), self.why(block, k, run), *where)
         if self.state.open.any():
             after()
@@ -376,12 +373,14 @@ class Loop:
         for run, values in state.ended.items():
             self.theta.values[run] = torch.from_numpy(values).to(self.theta.values.device)
         loss: Floats = self.nothing
-        metrics: dict[str, Floats | Integers] = {}
+        metrics: dict[str, Any] = {}
         if any(status != "diverged" for status in state.status):
             loss, metrics = final(self.problem)
-            if BEST[0] in metric_names(self.problem.loaded):
-                metrics |= zip(BEST, state.best_epochs(), strict=True)
         self.end_not_finite(loss)
+        last = loss if self.stop.restore else None
+        if self.ends.restore(state):
+            loss, metrics = final(self.problem)
+        metrics |= self.ends.metrics(state)
         loss = state.final_losses(loss)
         state.improved(loss, state.steps)
         return Outcomes(
@@ -395,4 +394,6 @@ class Loop:
             values=self.theta.values[: self.runs].cpu().numpy().copy(),
             metrics=metrics,
             predictions=tuple(predictions_of(self.problem)),
+            buffers=self.problem.buffers(),
+            last_loss=last,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,22 +12,29 @@ import torch
 from torch import Tensor
 
 from gdcli.engine.batches import Batches, Rows, as_tensors
+from gdcli.engine.clipping import Clipping, after_clipping
 from gdcli.engine.device import resolve_device, resolve_threads
+from gdcli.engine.distributed import Distributed, draw_apart
+from gdcli.engine.kernels.accumulated import Accumulated
 from gdcli.engine.kernels.autograd import on_chain, on_module, on_objective
 from gdcli.engine.kernels.base import FleetChain, Kernel
 from gdcli.engine.kernels.batched import BATCHED
 from gdcli.engine.kernels.elementwise import ELEMENTWISE, WIDTH, is_tiny
 from gdcli.engine.kernels.single import Single
+from gdcli.engine.loss_for import loss_for
 from gdcli.engine.param_groups import GroupUpdate, param_groups
+from gdcli.engine.penalty import Penalized
+from gdcli.engine.process_group import ProcessGroup
 from gdcli.engine.start_values import start_key, start_values
 from gdcli.engine.theta import Theta
 from gdcli.errors import SpecError
-from gdcli.records import Floats
+from gdcli.records import Floats, Parameter
 from gdcli.spec.load import Loaded
 from gdcli.spec.models import match
 from gdcli.spec.sections import RunSpec
+from gdcli.spec.sizes import too_many_recorded
 from gdcli.zoo.expressions import ExpressionError, Name
-from gdcli.zoo.losses import LOSSES, TARGETS, Loss
+from gdcli.zoo.losses import TARGETS, Loss
 from gdcli.zoo.models import Chain, Objective, chain_of
 from gdcli.zoo.objectives import compile_
 from gdcli.zoo.optimizers import OPTIMIZERS
@@ -49,7 +57,10 @@ class TrainingProblem:
     updates: tuple[GroupUpdate, ...]
     batches: Batches
     validation: Rows | None
+    test: Rows | None
     module: torch.nn.Module | None  # torch's layers of a sequential model
+    penalized: Penalized | None  # the kernel, where there is a penalty
+    group: ProcessGroup | None = None  # the processes that share its batches
 
     @property
     def loaded(self) -> Loaded:
@@ -84,6 +95,10 @@ class TrainingProblem:
             found["random.cuda"] = torch.cuda.get_rng_state(self.device)
         return found
 
+    def all_generators(self) -> dict[str, Tensor]:
+        """Return the same of all processes, a row each where there are several: all of them call it."""
+        return self.generators() if self.group is None else self.group.gathered(self.generators())
+
     def set_generators(self, states: Mapping[str, Tensor]) -> None:
         """Put states that :meth:`generators` gave back."""
         if "random.cpu" in states:
@@ -117,14 +132,22 @@ class TrainingProblem:
         values: Floats = self.theta.values[run].cpu().numpy().copy()
         return values
 
+    def buffers(self) -> tuple[Parameter, ...]:
+        """Return the buffers of torch's own layers as records. Synchronises with the device."""
+        named = self.module.named_buffers() if self.module is not None else ()
+        return tuple(Parameter(name, buffer.cpu().numpy().copy(), trained=False) for name, buffer in named)
+
 
 FLEET_KERNELS = ("elementwise", "batched", "objective")
 
 
-def build(loaded: Loaded) -> TrainingProblem:
-    """Make every tensor of a run, as `run` trains it. Raises SpecError for what only torch can know."""
+def build(loaded: Loaded, group: ProcessGroup | None = None) -> TrainingProblem:
+    """Make every tensor of a run, as `run` trains it, alone or with the other processes of a group.
+
+    Raises SpecError for what only torch can know.
+    """
     by_hand = isinstance(loaded.architecture, Chain) and loaded.spec.settings.engine != "autograd"
-    return _build([loaded], "by_hand" if by_hand else "autograd")
+    return _build([loaded], "by_hand" if by_hand else "autograd", group)
 
 
 def build_fleet(members: Sequence[Loaded]) -> TrainingProblem:
@@ -133,26 +156,41 @@ def build_fleet(members: Sequence[Loaded]) -> TrainingProblem:
     return _build(members, kernel_name(members[0]))
 
 
-def _build(members: Sequence[Loaded], name: str) -> TrainingProblem:
+def _build(members: Sequence[Loaded], name: str, group: ProcessGroup | None = None) -> TrainingProblem:
     first, spec = members[0], members[0].spec
-    device = resolve_device(spec)
+    device = resolve_device(spec, None if group is None else group.local_rank)
     dtype = torch.float64 if spec.settings.dtype == "float64" else torch.float32
-    is_fleet, loss = name in FLEET_KERNELS, LOSSES[spec.loss.name](**spec.loss.arguments) if spec.loss else None
+    is_fleet, loss = name in FLEET_KERNELS, loss_for(first)
     innermost = name in ("elementwise", "objective")
     padded = _padded(members, innermost) if is_fleet else list(members)
     theta, module = _theta(padded, dtype, device, innermost=innermost)
+    if first.bounded and (found := list(too_many_recorded(spec, sum(prod(slot.shape) for slot in theta.slots)))):
+        raise SpecError(found)
     module = None if is_fleet else module
     kernel = _kernel(name, first, theta, loss, module)
-    of = spec.loss.name if spec.loss else "", dtype, device
-    batches = Batches(kernel, as_tensors([loaded.training for loaded in padded], *of), padded)
+    if loss is not None and spec.batch.accumulate > 1 and spec.settings.epochs:
+        kernel = Accumulated(kernel, theta, loss, spec.batch.pass_rows(first.samples))
+    of = spec.loss.name if spec.loss else "", dtype, device, first.row_shape
+    tables = as_tensors([loaded.training for loaded in padded], *of)
+    if group is not None and loss is not None:
+        x, y = tables[0]
+        kernel = Distributed(kernel, theta, loss, group, (x[:1], y[:1]))
+        draw_apart(spec.settings.seed, group.rank)
+    penalized = Penalized(kernel, theta, spec.penalty) if spec.penalty.is_on else None
+    kernel = penalized or kernel
+    batches = Batches(kernel, tables, padded)
     if isinstance(kernel, FleetChain) and not batches.shuffle:  # a shuffled epoch would draw its order
         kernel.prepare(next(iter(batches.epoch())).x)
-    held_out = as_tensors([loaded.validation for loaded in padded], *of)
-    validation = None if first.validation is None else _validation(kernel, held_out)
+    validation, test = (
+        None if getattr(first, part) is None
+        else _held_out(kernel, as_tensors([getattr(loaded, part) for loaded in padded], *of))
+        for part in ("validation", "test")
+    )  # fmt: skip
     updates = _updates(padded, theta) if spec.settings.epochs and spec.optimizer is not None else ()
     return TrainingProblem(
-        tuple(members), device, dtype, theta, kernel, name, loss, updates, batches, validation, module
-    )
+        tuple(members), device, dtype, theta, kernel, name, loss, updates, batches, validation, test, module,
+        penalized, group,
+    )  # fmt: skip
 
 
 def kernel_name(loaded: Loaded) -> str:
@@ -182,7 +220,9 @@ def _theta(
         values, module = start_values(members[positions[0]], dtype)
         moved = {name: value.to(device) for name, value in values.items()}
         if theta is None:
-            frozen = [name for pattern in members[0].spec.model.freeze for name in match(pattern, values)]
+            frozen = {name for pattern in members[0].spec.model.freeze for name in match(pattern, values)}
+            named = () if module is None else module.named_parameters()
+            frozen |= {name for name, parameter in named if not parameter.requires_grad}  # by a plugin's module
             theta = Theta(moved, frozen, runs=len(members), innermost=innermost, like=like)
         else:
             theta.fill(positions, moved)
@@ -199,7 +239,7 @@ def _kernel(name: str, loaded: Loaded, theta: Theta, loss: Loss | None, module: 
         assert isinstance(model, Chain)
         return Single(theta, model, loss)
     if name == "autograd":
-        return on_chain(theta, model, loss) if isinstance(model, Chain) else on_module(theta, module, loss)
+        return on_chain(theta, model, loss) if isinstance(model, Chain) else on_module(theta, module, loss, model.own)
     chain = chain_of(model)
     assert chain is not None
     return FleetChain(theta, chain, loss, ELEMENTWISE if name == "elementwise" else BATCHED)
@@ -214,21 +254,28 @@ def compiled(spec: RunSpec, model: Objective) -> Callable[..., Tensor]:
         raise SpecError(spec.problem(("model", "expression"), what)) from None
 
 
-def _validation(kernel: Kernel, tables: Sequence[tuple[Tensor, Tensor]]) -> Rows:
+def _held_out(kernel: Kernel, tables: Sequence[tuple[Tensor, Tensor]]) -> Rows:
     x, y = tables[0]
     if any(table is not tables[0] for table in tables):
         x, y = torch.stack([x for x, _ in tables]), torch.stack([y for _, y in tables])
-    return Rows(*kernel.arranged(x, y), slice(None))
+    return Rows(*kernel.arranged(x, y), None)
 
 
 def _updates(members: Sequence[Loaded], theta: Theta) -> tuple[GroupUpdate, ...]:
-    """Bind one rule per group of neighbouring parameters, its settings columns where runs differ."""
-    optimizer = members[0].spec.optimizer
+    """Bind one rule per group of neighbouring parameters, its settings columns where runs differ.
+
+    Where gradients are clipped, the first one clips all of them.
+    """
+    spec = members[0].spec
+    optimizer, clipping = spec.optimizer, Clipping(theta, spec.clip) if spec.clip.is_on else None
     assert optimizer is not None
-    updates = []
-    for part in param_groups(members[0].spec, theta.trained):
+    updates: list[GroupUpdate] = []
+    for part in param_groups(spec, theta.trained):
         settings = _settings(members, part.group, theta.innermost)
-        bound = OPTIMIZERS[optimizer.name](**settings)(*theta.stretch(part.start, part.end))
+        gradient = None if clipping is None else clipping.clipped
+        bound = OPTIMIZERS[optimizer.name](**settings)(*theta.stretch(part.start, part.end, gradient))
+        if clipping is not None and not updates:
+            bound = after_clipping(bound, clipping)
         lr = settings["lr"]
         updates.append(GroupUpdate(bound, lr if isinstance(lr, np.ndarray) else float(lr), part.schedule))
     return tuple(updates)

@@ -27,10 +27,12 @@ class RunState:
         self.best = np.full(runs, np.inf)
         self.best_step = np.zeros(runs, dtype=np.int64)
         self.bad_loss = np.full(runs, np.nan)  # of the step at which it diverged
-        self.best_epoch_loss = np.full(runs, np.inf)  # that patience watches
+        self.best_epoch_loss = np.full(runs, np.inf)  # what is watched; negative where more is better
         self.best_epoch = np.zeros(runs, dtype=np.int64)  # at whose end it was
         self.stale = np.zeros(runs, dtype=np.int64)  # epochs without a better one
         self.ended: dict[int, Floats] = {}  # run -> its row of theta [P] when it ended
+        self.kept: dict[int, Floats] = {}  # run -> that of its best epoch, where something watches for it
+        self.kept_buffers: dict[str, NDArray[Any]] = {}  # of torch's own layers, then
 
     def stop(
         self,
@@ -66,18 +68,16 @@ class RunState:
         """Note how far the open runs are."""
         self.steps[self.open], self.epochs[self.open] = step, epoch
 
-    def stale_after(self, watched: Floats, epoch: int) -> Integers:
-        """Take the loss [R] of an epoch that patience watches; return for how many epochs none was better."""
-        better = (watched < self.best_epoch_loss) & self.open
+    def better_than_before(self, watched: Floats, epoch: int, by: float = 0.0) -> NDArray[np.bool_]:
+        """Take what is watched [R] of an epoch; return for which runs it is less than before, by more than so much.
+
+        ``stale`` then counts for how many epochs none was.
+        """
+        better = (watched < self.best_epoch_loss - by) & self.open
         self.best_epoch = np.where(better, epoch, self.best_epoch)
         self.stale = np.where(better, 0, self.stale + 1)
         self.best_epoch_loss = np.where(better, watched, self.best_epoch_loss)
-        return self.stale
-
-    def best_epochs(self) -> tuple[Floats, NDArray[Any]]:
-        """Return the best loss [R] of those that patience watches, and its epoch [R]; NaN for runs that saw none."""
-        seen = self.best_epoch > 0
-        return np.where(seen, self.best_epoch_loss, np.nan), np.where(seen, self.best_epoch.astype(object), np.nan)
+        return better
 
     def improved(self, losses: Floats, steps: Integers) -> None:
         """Keep the lowest loss of the whole set seen so far and its step, of losses [R] after so many steps [R]."""

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
-from math import prod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from gdcli.engine import own_module
+from gdcli.engine.layers import assembled, default_dtype, first_line, through
+from gdcli.engine.tracing import traced
 from gdcli.errors import SpecError
-from gdcli.spec import sizes
-from gdcli.spec.load import Loaded, require_activations
-from gdcli.spec.models import match, name_problems, start_shapes
+from gdcli.spec.load import Loaded
+from gdcli.spec.models import match, name_problems
 from gdcli.spec.sections import RunSpec
-from gdcli.zoo.models import Affine, Chain, Objective, Stack, TorchLayer
-
-FEW = 10**7
-"""Numbers that a layer may give of the rows it is tried with before it is worth a second to count them first."""
+from gdcli.zoo.models import Affine, Chain, Objective, Stack
+from gdcli.zoo.naming import ArgumentError
+from gdcli.zoo.origins import blamed
+from gdcli.zoo.weight_files import Weights
 
 
 def start_key(loaded: Loaded) -> Hashable:
     """Return what the start values of runs of one structure follow from: the same for runs that begin alike."""
     model = loaded.architecture
     start = tuple(model.start.items()) if isinstance(model, Objective) else None
-    return loaded.spec.settings.seed, hashable(loaded.spec.model.init), start
+    return loaded.spec.settings.seed, hashable(loaded.spec.model.init), start, loaded.weights
 
 
 def hashable(value: Any) -> Hashable:
@@ -58,10 +60,27 @@ def start_values(loaded: Loaded, dtype: torch.dtype) -> tuple[dict[str, Tensor],
         shapes = {name: tuple(value.shape) for name, value in values.items()}
         if problems := name_problems(loaded.spec, shapes):  # the names of torch's layers are known only now
             raise SpecError(problems)
+    if loaded.weights is not None:
+        _put(loaded, loaded.weights, values, module)
     for pattern, value in loaded.spec.model.init.items():
         for name in match(pattern, values):
             values[name] = _initialised(values[name], value)
     return values, module
+
+
+def _put(loaded: Loaded, weights: Weights, values: dict[str, Tensor], module: torch.nn.Module | None) -> None:
+    """Put the tensors of `model.from` in place of what was drawn. Raises SpecError for those of another model."""
+    buffers = dict(module.named_buffers()) if module is not None else {}
+    wanted = {name: (tensor.numpy().dtype, tuple(tensor.shape)) for name, tensor in (values | buffers).items()}
+    biases = loaded.architecture.biases if isinstance(loaded.architecture, Chain) else ()
+    try:
+        arrays = weights.read(wanted, biases)
+    except ArgumentError as error:
+        raise SpecError(loaded.spec.problem(("model", "from"), error.message, error.hint)) from None
+    for name in values:
+        values[name] = torch.from_numpy(arrays[name])
+    for name, buffer in buffers.items():
+        buffer.copy_(torch.from_numpy(arrays[name]))
 
 
 def with_layers(loaded: Loaded) -> Loaded:
@@ -74,136 +93,69 @@ def with_layers(loaded: Loaded) -> Loaded:
 
 def bias_entries(loaded: Loaded, layer: Affine) -> int:
     """Return how many entries a layer's bias has: 0 without one, 1 where the spec's list of one number is for all."""
-    return start_shapes(layer.shapes, loaded.spec.model.init).get(f"{layer.name}bias", (0,))[0]
+    shapes = loaded.shapes if isinstance(loaded.architecture, Chain) else layer.shapes  # torch's own share none
+    assert shapes is not None
+    return shapes.get(f"{layer.name}bias", (0,))[0]
 
 
 def _module(loaded: Loaded, model: Stack, dtype: torch.dtype) -> torch.nn.Module:
-    """Build torch's layers; first without memory, to learn their size."""
-    spec = loaded.spec
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        with torch.device("meta"):
-            layers = [_layer(spec, layer) for layer in model.layers]
-        size = sum(p.numel() for layer in layers for p in layer.parameters())
-        if loaded.bounded and size > sizes.MAX_PARAMETERS:
-            what = f"the model has {size:,} parameters, more than {sizes.MAX_PARAMETERS:,}"
-            raise SpecError(spec.problem(("model", "layers"), what, sizes.RAISE))
-        for layer, part in zip(model.layers, layers, strict=True) if loaded.bounded else ():
-            least = int(getattr(part, "out_features", 1) * getattr(part, "out_channels", 1))
-            require_activations(loaded, ("model", *layer.path), least, least)
-        torch.manual_seed(spec.settings.seed)
-        module = torch.nn.Sequential()
-        for layer in model.layers:
-            module.add_module(layer.name, _layer(spec, layer))
+    """Build torch's layers; first without memory, to learn their sizes."""
+    layers = traced(loaded)
+    torch.manual_seed(loaded.spec.settings.seed)
+    if model.own is not None:
+        module = own_module.made(loaded.spec, model.own)
         _dry_run(loaded, model, module, dtype)
-    finally:
-        torch.set_default_dtype(default)
+        return module
+    with default_dtype(dtype):
+        module = assembled(loaded.spec, layers)
+        _dry_run(loaded, model, module, dtype)
     return module
-
-
-def _layer(spec: RunSpec, layer: TorchLayer) -> torch.nn.Module:
-    kind: Callable[..., torch.nn.Module] = getattr(torch.nn, layer.layer)
-    arguments = dict(layer.arguments)
-    if layer.layer in ("Softmax", "LogSoftmax"):
-        arguments.setdefault("dim", -1)  # torch guesses, and warns
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            return kind(**arguments)
-    except Exception as error:  # torch's constructors assert, divide by zero and more
-        text = first_line(error).replace(f"{layer.layer}.__init__() ", "")
-        raise SpecError(spec.problem(("model", *layer.path), f"torch.nn.{layer.layer}: {text}")) from None
 
 
 def _dry_run(loaded: Loaded, model: Stack, module: torch.nn.Module, dtype: torch.dtype) -> None:
     """Send rows through the layers, so that what does not fit is told by the layer's own place."""
     assert loaded.training is not None
     spec, table = loaded.spec, loaded.training
+    x = torch.as_tensor(table.x[:2], dtype=dtype).reshape(-1, *model.shape)
     module.eval()
-    x = _through(loaded, model, module, torch.as_tensor(table.x[:2], dtype=dtype), "does not fit")
+    if model.own is None:
+        through(spec, model.layers, module, x, "does not fit")
+    else:
+        with torch.no_grad():
+            model.own.call(module, x)
+    if isinstance(spec.print.predict, int | float | list):
+        _try_prediction(loaded, module, dtype)
     module.train()
+    if model.own is not None:
+        return
     if spec.settings.epochs and _smallest_batch(spec, loaded.samples) == 1:  # batch norms take no single row
         with torch.random.fork_rng([]):  # of dropout
-            alone = spec.batch.rows(loaded.samples) == 1
+            alone = spec.batch.pass_rows(loaded.samples) == 1
             what = f"takes no batch of one row, which {'each is' if alone else 'an epoch ends with'}"
             hint = "Set batch: full, or a larger batch.size" if alone else "batch.drop_last: true leaves it out"
             hint = hint if loaded.samples > 1 else ""
-            _through(loaded, model, copy.deepcopy(module), torch.as_tensor(table.x[:1], dtype=dtype), what, hint)
-    wanted = (len(x), table.classes) if table.y.ndim == 1 else (len(x), table.y.shape[1])
-    fits = x.ndim == 2 and (x.shape[1] >= wanted[1] if table.y.ndim == 1 else tuple(x.shape) == wanted)
-    if not fits:
-        last = len(model.layers) - 1
-        what = f"the model's output has shape {[*x.shape[1:]]} a row, the data need [{wanted[1]}]"
-        raise SpecError(spec.problem(("model", "layers", last), what))
+            through(spec, model.layers, copy.deepcopy(module), x[:1], what, hint)
 
 
-def _through(loaded: Loaded, model: Stack, module: torch.nn.Module, x: Any, what: str, hint: str = "") -> Any:
-    """Return the layers' output, without a graph.
-
-    Raises SpecError with the place of a layer that refuses its input, or whose output has no room.
-    """
-    rows, total = len(x), 0  # outputs a row of all layers so far
-    with torch.no_grad(), warnings.catch_warnings(action="ignore"):
-        for layer, part in zip(model.layers, module.children(), strict=True):
-            path = ("model", *layer.path)
-            if loaded.bounded and (count := _foreseen(loaded.spec, layer, part, x) // rows):
-                require_activations(loaded, path, count, total + count)
-            try:
-                x = part(x)
-            except Exception as error:  # whatever torch's layers raise
-                text = f"{layer.layer} {what}: {first_line(error)}"
-                raise SpecError(loaded.spec.problem(path, text, hint)) from None
-            if not isinstance(x, Tensor):
-                text = f"{layer.layer} gives a {type(x).__name__} with these settings, no tensor"
-                raise SpecError(loaded.spec.problem(path, text))
-            count = x.numel() // rows
-            total += count
-            if loaded.bounded:
-                require_activations(loaded, path, count, total)
-    return x
-
-
-def _foreseen(spec: RunSpec, layer: TorchLayer, part: torch.nn.Module, x: Tensor) -> int:
-    """Return how many numbers a layer will give; 0 where they are few for certain, or it will refuse its input.
-
-    They are counted by the layer without memory, for which torch imports a computer algebra system: a second.
-    """
-    if _at_most(part, x) <= FEW:
-        return 0
+def _try_prediction(loaded: Loaded, module: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Refuse a row to predict that the layers do not take: a number that an embedding has not."""
+    asked = loaded.spec.print.predict
+    row = loaded.prepared(np.array([asked if isinstance(asked, list) else [asked]], np.float64))
     try:
-        with torch.device("meta"):
-            out = _layer(spec, layer).eval()(torch.empty(x.shape, dtype=x.dtype))
-    except Exception:  # rows with numbers are refused by the same layer, which is told then
-        return 0
-    return out.numel() if isinstance(out, Tensor) else 0
-
-
-def _at_most(part: Any, x: Tensor) -> int:
-    """Return a number that the numbers which a layer of torch's gives are not above.
-
-    Along an axis of L ≥ 1, a convolution and a pool give at most L + 2 padding, an adaptive pool its output size, a
-    transposed convolution (L − 1) stride + dilation (kernel − 1) + output padding + 1.
-    """
-    inputs = getattr(part, "in_features", 1) * getattr(part, "in_channels", 1)
-    count = x.numel() * getattr(part, "out_features", 1) * getattr(part, "out_channels", 1) // max(inputs, 1)
-    if getattr(part, "transposed", False):
-        axes = zip(part.stride, part.kernel_size, part.dilation, part.output_padding, strict=True)
-        return int(count * prod(stride + dilation * kernel + more for stride, kernel, dilation, more in axes))
-    for given in (getattr(part, "padding", 0), getattr(part, "output_size", 0)):
-        each = given if isinstance(given, tuple | list) else [given] * 3  # axes at most
-        count *= prod(1 + 2 * number for number in each if isinstance(number, int))
-    return int(count)
+        with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+            module(torch.as_tensor(row, dtype=dtype))
+    except Exception as error:  # whatever torch's layers raise
+        if (of_plugin := blamed(error)) is not None:
+            raise of_plugin from None
+        what = f"the layers do not take it: {first_line(error)}"
+        raise SpecError(loaded.spec.problem(("print", "predict"), what)) from None
 
 
 def _smallest_batch(spec: RunSpec, samples: int) -> int:
     rows = spec.batch.rows(samples)
-    rest = 0 if spec.batch.drop_last else samples % rows
-    return rest or rows
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what an exception says, else its name."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    left = 0 if spec.batch.drop_last else samples % rows  # of the last step, which may be cut short
+    each = spec.batch.pass_rows(samples)
+    return min(step % each or each for step in (rows, left or rows))
 
 
 def _initialised(tensor: Tensor, value: Any) -> Tensor:

@@ -80,11 +80,14 @@ class Theta:
     def _shaped(self, part: Tensor, slot: ParamSlice) -> Tensor:
         return part.view((*slot.shape, *part.shape[1:]) if self.innermost else (*part.shape[:-1], *slot.shape))
 
-    def stretch(self, start: int, end: int) -> tuple[Tensor, Tensor]:
-        """Return neighbouring parameters and their gradient as they lie in memory; of a single run without its axis."""
+    def stretch(self, start: int, end: int, gradient: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return neighbouring parameters and their gradient as they lie in memory; of a single run without its axis.
+
+        ``gradient`` is one of the same layout in place of theta's own.
+        """
         runs = 0 if len(self.stored) == 1 else slice(None)
         part = slice(start, end) if self.innermost else (runs, slice(start, end))
-        return self.stored[part], self.stored_gradient[part]
+        return self.stored[part], (self.stored_gradient if gradient is None else gradient)[part]
 
     def gradient_norms(self) -> Tensor:
         """Return the l2 norm [R] of each run's gradient."""

@@ -13,14 +13,15 @@ from itertools import product
 from math import inf
 from typing import Any, Literal
 
-from gdcli.errors import SpecError, nearest
+from gdcli.errors import SpecError, nearest, nearest_or_own
 from gdcli.plan.trials import ChangeOrigin, Trial, with_overrides
 from gdcli.spec import grids
+from gdcli.spec.data_sections import MAX_SEED
 from gdcli.spec.document import read_value
 from gdcli.spec.nodes import Node
 from gdcli.spec.overrides import COMMAND_LINE
 from gdcli.spec.scalars import with_point
-from gdcli.spec.sections import MAX_SEED, Batch, RunSpec, mode_of
+from gdcli.spec.sections import Batch, RunSpec, mode_of
 from gdcli.spec.signature import arguments
 from gdcli.zoo.optimizers import OPTIMIZERS
 
@@ -50,7 +51,8 @@ def optimizers(text: str, spec: RunSpec) -> dict[str, tuple[dict[str, Any], str]
         found[label] = _of_block(name or label, entry, _settings(label, settings))
         chosen = found[label][0]["name"]
         if chosen not in OPTIMIZERS:
-            raise SpecError(f"--optimizers: unknown optimizer '{chosen}'. {nearest(chosen, {*OPTIMIZERS, *block})}")
+            hint = nearest_or_own(chosen, {*OPTIMIZERS, *block})
+            raise SpecError(f"--optimizers: unknown optimizer '{chosen}'. {hint}")
     return found
 
 
@@ -184,6 +186,7 @@ def _labelled(
     found: dict[str, dict[str, Any]] = {}
     for k, (batch, (given, entry)) in enumerate(zip(checked, entries, strict=True)):
         label = f"{given} drop_last" if batch.drop_last else given
+        label += f" accumulate {batch.accumulate}" if batch.accumulate > 1 else ""
         if differ and batch.mode != "full":
             label += " shuffled" if batch.shuffles else " unshuffled"
         if label in found or batch in checked[:k]:

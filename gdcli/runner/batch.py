@@ -14,7 +14,9 @@ import numpy as np
 from gdcli import records
 from gdcli.engine.batches import effort_of
 from gdcli.engine.loop import Interrupt
+from gdcli.engine.prediction import bytes_of
 from gdcli.records import Result
+from gdcli.runner.all_models import AllModels
 from gdcli.runner.executors.threads import here, threads_of
 from gdcli.runner.executors.worker import Executor, SpecSource, Work
 from gdcli.runner.jobs import FOLDERS, Capture, Layout, PlannedRun, columns_of, ended
@@ -22,7 +24,8 @@ from gdcli.runner.provenance import Provenance
 from gdcli.runner.record_run import Warn
 from gdcli.runner.shards import begun, run_single, shards_of
 from gdcli.spec.load import Loaded
-from gdcli.storage import csv_writer, files
+from gdcli.spec.metrics import chosen_by
+from gdcli.storage import csv_writer, files, models
 from gdcli.storage.record import ENDED
 from gdcli.storage.run_folder import Log, Timing, write_end
 
@@ -43,6 +46,11 @@ class Plan:
     capture: Capture
     folders: bool  # a sub-folder a run, up to 100 runs
 
+    @property
+    def ranking(self) -> records.Ranking:
+        """What the runs are ranked by."""
+        return chosen_by(self.loaded).ranking
+
 
 @dataclass(frozen=True, slots=True)
 class BatchCallbacks:
@@ -51,6 +59,7 @@ class BatchCallbacks:
     result: Callable[[Result], None] = lambda result: None
     warning: Warn = lambda text: None
     share: Callable[[float], None] = lambda share: None  # in runs
+    note: Warn = lambda text: None
 
 
 PARTIAL_RESULTS = ".results"
@@ -70,10 +79,24 @@ def run_all(
     """Run all and return the results in the order asked for; ``rows`` gets them in this order too.
 
     A run that fails does not stop the others, unless the plan says so. With ``again``, runs of this part that have
-    ended before are not run again.
+    ended before are not run again. Models that are captured go into one file.
     """
-    layout = Layout(folder if plan.folders else None, len(plan.runs), plan.origin, folder / PARTIAL_RESULTS / part)
-    found = ended(plan.runs, layout) if again else []
+    if not plan.capture.models:
+        return _run_all(plan, folder, interrupt, callbacks, rows, again=again, part=part)
+    with AllModels(folder, keep=plan.capture.parameters) as kept:
+        found = _run_all(plan, folder, interrupt, callbacks, rows, again=again, part=part, taken=kept.taken)
+        if not interrupt.requested:
+            kept.write()
+        return found
+
+
+def _run_all(
+    plan: Plan, folder: Path, interrupt: Interrupt, callbacks: BatchCallbacks, rows: ResultRows | None, *,
+    again: bool, part: str, taken: Callable[[Result], Result] = lambda result: result,
+) -> list[Result]:  # fmt: skip
+    root, results = folder if plan.folders else None, folder / PARTIAL_RESULTS / part
+    layout = Layout(root, len(plan.runs), plan.origin, results, keep_models(plan))
+    found = list(map(taken, ended(plan.runs, layout))) if again else []
     done = {result.number for result in found}
     if rows is not None:
         for result in found:
@@ -91,13 +114,31 @@ def run_all(
         callbacks.share(len(done) + made)
 
     for result in plan.executor(Work(shards, layout, plan.capture, plan.source), interrupt, advance):
-        found.append(result)
+        found.append(taken(result))
         callbacks.result(result)
         if rows is not None:
             rows.add(result)
         if plan.fail_fast and result.status == "failed":
             break
     return sorted(found, key=lambda result: result.number)
+
+
+def keep_models(plan: Plan) -> bool:
+    """Say whether each run's folder has its model: there are folders, and the models are small enough together."""
+    return plan.folders and len(plan.runs) <= FOLDERS and models_size(plan) <= models.MOST_TOGETHER
+
+
+def models_size(plan: Plan) -> int:
+    """Return how many bytes the models of all runs have."""
+    return sum(bytes_of(run.loaded.spec, run.loaded.architecture) for run in plan.runs)
+
+
+def models_left_out(plan: Plan) -> str:
+    """Return why the runs' folders have no models, for summary.json; nothing where they have, or have no folders."""
+    if not plan.folders or len(plan.runs) > FOLDERS or keep_models(plan):
+        return ""
+    most = models.megabytes(models.MOST_TOGETHER)
+    return f"none in the folders of the runs: all have {models.megabytes(models_size(plan))}, more than {most}"
 
 
 class ResultRows:
@@ -161,9 +202,9 @@ def end_batch(folder: Path, timing: Timing, summary: Mapping[str, Any]) -> None:
         shutil.rmtree(folder / PARTIAL_RESULTS, ignore_errors=True)
 
 
-def ranked(found: Sequence[Result]) -> list[Result]:
-    """Return results by final loss, diverged and failed ones last."""
-    return sorted(found, key=lambda result: (result.rank, result.number))
+def ranked(found: Sequence[Result], by: records.Ranking) -> list[Result]:
+    """Return results by final loss or a metric, the best first, diverged and failed ones last."""
+    return sorted(found, key=lambda result: (by.key(result), result.number))
 
 
 def counts(found: Sequence[Result]) -> dict[str, int]:

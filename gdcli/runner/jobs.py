@@ -49,6 +49,12 @@ class Capture:
     parameters: bool = False  # at the end
     target: float | None = None
     closed_form: bool = False  # the parameters beside those of the lowest loss
+    models: bool = False  # parameters and buffers, for one file of all
+
+    @property
+    def ends(self) -> bool:
+        """Whether a result has the parameters and buffers at the run's end."""
+        return self.parameters or self.models
 
 
 def columns_of(loaded: Loaded, capture: Capture) -> list[str]:
@@ -75,6 +81,7 @@ class Layout:
     count: int
     origin: Provenance
     partial_results: Path | None = None
+    models: bool = True  # whether each run's folder has its model
 
     def of(self, run: PlannedRun) -> Path | None:
         """Return a run's own folder; None beyond 100 runs."""
@@ -156,10 +163,10 @@ class Collector:
             steps=outcome.steps,
             epochs=outcome.epochs,
             hashes=hashes,
-            metrics={**outcome.metrics, **self._compared(run.loaded, outcome)},
+            metrics={**_numbers(outcome), **self._compared(run.loaded, outcome)},
             to_target=hit,
             losses=finished.losses if capture.curve and finished is not None else None,
-            parameters=outcome.parameters if capture.parameters else None,
+            parameters=(*outcome.parameters, *outcome.buffers) if capture.ends else None,
             path=path,
             kernel=kernel,
         )
@@ -170,6 +177,11 @@ class Collector:
         if id(loaded.training) not in self._solutions:  # once for runs that share their rows
             self._solutions[id(loaded.training)] = solve(loaded)
         return self._solutions[id(loaded.training)].compared(outcome.parameters)
+
+
+def _numbers(outcome: Outcome) -> dict[str, float]:
+    """Return the metrics that are numbers."""
+    return {name: value for name, value in outcome.metrics.items() if isinstance(value, int | float)}
 
 
 def _first_at(losses: Floats, target: float) -> int | None:

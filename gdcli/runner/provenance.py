@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -22,13 +22,19 @@ import yaml
 
 from gdcli import __version__
 from gdcli.engine.device import resolve_threads
-from gdcli.engine.loop import keep_of
+from gdcli.engine.gradient_log import keep_of
 from gdcli.engine.problem import TrainingProblem, build
+from gdcli.engine.process_group import ProcessGroup
 from gdcli.spec import config
 from gdcli.spec.load import Loaded
+from gdcli.spec.world_size import require_world
 from gdcli.spec.writing import write
+from gdcli.storage import models
 from gdcli.storage.files import json_text
 from gdcli.zoo.data import generator
+
+if TYPE_CHECKING:
+    from gdcli.zoo.plugins import Plugin
 
 FirstFiles = tuple[str, dict[str, bytes | str]]
 """The text of config.yaml, and the first files of a record: the specs, as given and resolved, the environment."""
@@ -42,17 +48,27 @@ _ENGINES = {"elementwise": "by_hand", "batched": "by_hand", "objective": "autogr
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a run came from: the spec's text as given, and the command line."""
+    """Where a run came from: the spec's text as given, the command line, and the plugins that it named."""
 
     text: bytes
     arguments: tuple[str, ...]
     tags: tuple[str, ...] = ()  # to find it by
+    plugins: tuple[Plugin, ...] = ()
 
 
-def prepared(loaded: Loaded) -> TrainingProblem:
-    """Set the number of threads that a run has, and build it."""
+def prepared(loaded: Loaded, group: ProcessGroup | None = None) -> TrainingProblem:
+    """Set the number of threads that a run has, and build it; one of several processes connects it to the others.
+
+    Raises SpecError for a spec of another number of processes, MachineError where the others have another one.
+    """
+    require_world(loaded, 1 if group is None else group.size)
     torch.set_num_threads(resolve_threads(loaded))
-    return build(loaded)
+    problem = build(loaded, group)
+    if group is not None:
+        group.connect(problem.device)
+        spec, (hashes,) = config.digest(config.filled_in(loaded.spec)), hashes_of(problem)
+        group.require_same("spec, start values or data", " ".join((spec, *hashes)))
+    return problem
 
 
 # --- the first files --------------------------------------------------------------------------------------------------
@@ -62,14 +78,19 @@ def head(problem: TrainingProblem, origin: Provenance, run: int = 0, keep: str |
     """Return the first files of a run of a problem; ``keep`` is what it keeps of its gradients, as one of many."""
     loaded, engine = problem.members[run], _ENGINES.get(problem.kernel_name, problem.kernel_name)
     device, threads, keep = problem.device, resolve_threads(loaded), keep or keep_of(problem)
-    resolved = config.resolved(loaded, device=str(device), threads=threads, engine=engine, keep=keep)
+    name, size = (str(device), 1) if problem.group is None else (device.type, problem.group.size)  # each its own CUDA
+    resolved = config.resolved(loaded, device=name, threads=threads, engine=engine, keep=keep, world_size=size)
     text, found = _first_files(write(resolved), origin, device, threads)
-    if loaded.scaling is None:
-        return text, found
-    assert loaded.training is not None
-    means, deviations = (part.tolist() for part in loaded.scaling)
-    fitted = {"columns": loaded.training.features, "means": means, "deviations": deviations}
-    return text, {"preprocessing.json": json_text(fitted), **found}
+    fitted = preprocessing(loaded)
+    return text, found if fitted is None else {models.PREPROCESSING: fitted, **found}
+
+
+def preprocessing(loaded: Loaded) -> str | None:
+    """Return preprocessing.json; None where nothing is fitted, and the columns are no file's, known by their names."""
+    fitted = loaded.preprocessing
+    if fitted is None or not (fitted.is_fitted or loaded.data_file is not None):
+        return None
+    return json_text(fitted.to_json())
 
 
 def batch_head(loaded: Loaded, origin: Provenance) -> FirstFiles:
@@ -84,6 +105,9 @@ def _first_files(text: str, origin: Provenance, device: torch.device, threads: i
 
 def environment(origin: Provenance, device: torch.device, threads: int) -> dict[str, Any]:
     """Return what a result may depend on besides the spec."""
+    more: dict[str, Any] = {"tags": list(origin.tags)} if origin.tags else {}
+    if origin.plugins:
+        more["plugins"] = [{"source": each.source, "sha256": each.sha256} for each in origin.plugins]
     loaded = {"torch": torch, "numpy": np, "pydantic": pydantic, "PyYAML": yaml, "orjson": orjson}
     return {
         "versions": {"gdcli": __version__, "python": platform.python_version()}
@@ -95,7 +119,7 @@ def environment(origin: Provenance, device: torch.device, threads: int) -> dict[
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "command": ["gdcli", *origin.arguments],
         "git": _git(Path.cwd()),
-    } | ({"tags": list(origin.tags)} if origin.tags else {})
+    } | more
 
 
 @cache

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
-from pathlib import Path
-from traceback import walk_tb
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,24 +12,28 @@ from numpy.typing import NDArray
 from gdcli.engine import checkpoint_state
 from gdcli.engine.batches import effort_of
 from gdcli.engine.evaluation import starts_of
-from gdcli.engine.loop import Interrupt, Loop, columns_of_best, keep_of
+from gdcli.engine.gradient_log import keep_of
+from gdcli.engine.loop import Interrupt, Loop, columns_of_best
 from gdcli.engine.problem import TrainingProblem
-from gdcli.engine.start_values import first_line
-from gdcli.errors import DamagedError, GdcliError, MachineError, RunError
-from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Prediction, Start, State, StepBlock, where_diverged
-from gdcli.report import plots
+from gdcli.errors import DamagedError, MachineError
+from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Prediction, Start, State, StepBlock
 from gdcli.report.styles import STYLES
-from gdcli.spec.load import Loaded
+from gdcli.runner import kept_files, run_picture, step_files
+from gdcli.runner.epoch_rows import FILE, EpochRows
+from gdcli.runner.failures import failure_of, written
+from gdcli.runner.shared_checkpoints import SharedCheckpoints
+from gdcli.runner.step_files import StepFile
+from gdcli.spec.metrics import chosen_by
 from gdcli.spec.sections import RunSpec
-from gdcli.storage import csv_reader, files
+from gdcli.storage import csv_reader, gradient_file
 from gdcli.storage.checkpoints import Checkpoints, Logs
-from gdcli.storage.csv_writer import STEPS_HEADER, cell, float_rows, step_rows
+from gdcli.storage.csv_writer import STEPS_HEADER, step_rows
 from gdcli.storage.run_folder import Log, RecordFolder, Timing, write_end
 
 SUMMARY_SCALARS = 100
 """Parameters stand in summary.json up to this many scalars."""
 
-LOGS = 3
+LOGS = 6
 """Files of a run that are open while it is trained."""
 
 Warn = Callable[[str], None]
@@ -50,6 +51,7 @@ class Finished:
     outcome: Outcome
     losses: NDArray[np.float64]  # [steps] of every step, before its update
     prediction: Prediction | None = None  # that the style has no place for
+    epochs: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)  # columns of epochs.csv, [E] each
 
     def predictions(self) -> list[str]:
         """Return the lines of the predictions before and after training that the style has no place for."""
@@ -69,6 +71,8 @@ class Finished:
             "epochs": outcome.epochs,
             "metrics": dict(outcome.metrics),
         }
+        if outcome.last_loss is not None:
+            found["last_loss"] = outcome.last_loss
         if self.prediction is not None:
             asked, output = self.prediction.asked, self.prediction.output.astype(np.float64)
             found["prediction"] = {"asked": asked, "output": output.tolist()}
@@ -105,7 +109,9 @@ def run(
     if record is not None:
         if plot and finished.outcome.status != "interrupted":  # it is drawn by the run that resumes
             with timing.phase("plot"):
-                _plot(built, finished, record.folder, warning)
+                outcome, loaded = finished.outcome, built.loaded
+                curve = run_picture.curve_of(loaded, finished.losses, outcome.status, outcome.message, outcome.loss)
+                run_picture.draw(loaded, curve, outcome.last_loss, record.folder, warning)
         training.end(0, timing)
         training.remove_checkpoints(warning)
     return finished
@@ -119,14 +125,21 @@ def alone(
     *,
     text: Callable[[str], None] | None = None,
     block: Callable[[StepBlock], None] = ignored,
+    keeps_model: bool = True,
 ) -> Training:
     """Return one run in training, as `run` trains it; one of which other columns are captured is not resumed."""
     spec, keep, (start,) = built.loaded.spec, keep_of(built), starts_of(built)
-    loop = Loop(built, STYLES[spec.style].columns | columns | columns_of_best(built), keep, interrupt)
-    checkpoints = None
+    columns_wanted = STYLES[spec.style].columns | columns | columns_of_best(built) | {"epochs"}
+    if record is not None:
+        columns_wanted |= step_files.columns_for(spec.record)
+    loop = Loop(built, columns_wanted, keep, interrupt)
+    own, group = None, built.group
+    epochs = EpochRows(loop.ends.columns, effort_of(built.loaded)) if record or not group else None  # rank 0 tells them
     if record is not None and not columns:
-        checkpoints = Checkpoints(record.folder, record.config, spec.checkpoint.every_seconds)
-    return Training(loop, [RunRecorder(spec, start, record, keep, text=text, block=block)], checkpoints)
+        own = Checkpoints(record.folder, record.config, spec.checkpoint.every_seconds)
+    checkpoints = own if group is None else SharedCheckpoints(own, group)
+    recorder = RunRecorder(spec, start, record, keep, text=text, block=block, epochs=epochs)
+    return Training(loop, [recorder], checkpoints, keeps_models=keeps_model)
 
 
 # --- every run, alone or one of many ----------------------------------------------------------------------------------
@@ -146,10 +159,13 @@ class Training:
         self,
         loop: Loop,
         recorders: Sequence[RunRecorder],
-        checkpoints: Checkpoints | None,
+        checkpoints: Checkpoints | SharedCheckpoints | None,
         lists: Mapping[str, list[Any]] | None = None,
+        *,
+        keeps_models: bool = True,
     ) -> None:
         self.loop, self.recorders, self.checkpoints, self.lists = loop, recorders, checkpoints, lists or {}
+        self.keeps_models = keeps_models
         self.finished: list[Finished] = []  # of each recorder
 
     def train(
@@ -157,7 +173,7 @@ class Training:
     ) -> Outcomes:
         """Train to the end, from the last checkpoint where there is one, and write all files but the marks of the end.
 
-        Raises RunError for a step that torch's own layers refuse.
+        Raises RunError for a step that torch's own layers refuse, and PluginError for what a plugin raises.
         """
         problem = self.loop.problem
         try:
@@ -166,26 +182,13 @@ class Training:
                 outcomes = self._trained(after_block)
                 for k, recorder in enumerate(self.recorders):
                     self.finished.append(recorder.finish(outcomes.of_run(k, problem.theta.as_parameters)))
-        except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
-            if isinstance(error, GdcliError) or problem.module is None:
+        except BaseException as error:  # a plugin's may be no Exception
+            if (failure := failure_of(error, self.loop)) is None:
                 raise
-            raise self._refused(error) from None
+            alone = len(self.recorders) == 1 and not self.lists  # the runs of a fleet are tried again one by one
+            raise written(failure, self.recorders[0].record if alone else None) from None
         timing.steps = int(outcomes.steps.sum())
         return outcomes
-
-    def _refused(self, error: Exception) -> RunError:
-        """Return what torch's own layers refuse in the middle of a run, by layer, step and record."""
-        module, step = self.loop.problem.module, self.loop.t
-        layers = {id(part): name for name, part in module.named_children()} if module is not None else {}
-        frames = (frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__))
-        name = next((layers[id(owner)] for owner in frames if id(owner) in layers), "")
-        where = f"layer {name} at step {step}" if name else f"step {step}"
-        message = f"torch refused {where}: {first_line(error)}. 'gdcli validate' tries the layers on rows of the data"
-        if (record := self.recorders[0].record) is not None:
-            summary = files.json_text({"status": "failed", "message": message})
-            files.replace(record.folder / "summary.json", summary)
-            message += f". The record is {record.folder}"
-        return RunError(message)
 
     def _open(self, timing: Timing, warning: Warn) -> None:
         """Open the files, to resume from the last checkpoint if there is one."""
@@ -197,13 +200,14 @@ class Training:
             for recorder in self.recorders:
                 recorder.open()
             return
-        state, logs = found
+        (state, logs), problem = found, self.loop.problem
         checkpoint_state.restore(self.loop, state)
-        timing.phases["train"] = time.perf_counter() - self.loop.begun
+        timing.phases["train"] = self.loop.now() - self.loop.begun
         for name, entries in self.lists.items():
             entries[:] = state.numbers[name]
         for k, recorder in enumerate(self.recorders):
-            recorder.open(state.arrays.get(f"{LOSSES}{k}"), state.steps, logs)
+            values = problem.values_of(k)[problem.theta.model_order]
+            recorder.open(state.arrays.get(f"{LOSSES}{k}"), state.steps, logs, values)
 
     def _fit(self, state: State) -> None:
         """Raise DamagedError for a state that is not of these runs, or whose folders are not theirs."""
@@ -239,7 +243,7 @@ class Training:
             raise
         raise AssertionError("the loop ends with the outcomes")
 
-    def _write_checkpoint(self, checkpoints: Checkpoints) -> None:
+    def _write_checkpoint(self, checkpoints: Checkpoints | SharedCheckpoints) -> None:
         state = checkpoint_state.capture(self.loop)
         if self.lists:
             losses = {f"{LOSSES}{k}": recorder.losses() for k, recorder in enumerate(self.recorders)}
@@ -248,9 +252,18 @@ class Training:
         checkpoints.write(state, logs)
 
     def end(self, k: int, timing: Timing) -> None:
-        """Write the mark of the end of a run."""
+        """Write a run's model, and the mark of its end, which has the digests of the files that a prediction needs."""
         if (record := self.recorders[k].record) is not None:
-            write_end(record.folder, timing, self.finished[k].summary())
+            finished, loaded, loop = self.finished[k], self.loop.problem.members[k], self.loop
+            if finished.outcome.status != "interrupted":
+                step_files.complete(record.folder, self.recorders[k].tables)
+            summary, best = finished.summary(), loop.ends.best_arrays(loop.state, k)
+            if loop.spec.settings.metric is not None:
+                summary["ranked_by"] = chosen_by(loop.problem.loaded).ranking.name
+            digests = kept_files.write(record.folder, loaded, finished.outcome, best, model=self.keeps_models)
+            write_end(record.folder, timing, summary | digests)
+            if finished.outcome.status != "interrupted":
+                gradient_file.remove_rows(record.folder)
 
     def remove_checkpoints(self, warning: Warn = ignored) -> None:
         """Remove the checkpoints, unless the runs are to be resumed; that of one run that diverged is kept."""
@@ -276,23 +289,30 @@ class RunRecorder:
         text: Callable[[str], None] | None = None,
         block: Callable[[StepBlock], None] = ignored,
         above: str = "",  # the folder's path below that of all logs
+        epochs: EpochRows | None = None,
     ) -> None:
         self.record, self._start, self._keep, self._above = record, start, keep, above
         self._style, self._predicts = STYLES[spec.style].text, STYLES[spec.style].predicts
-        self._every, self._say, self._told = spec.record.every, text, block
+        self._recording, self._say, self._told, self._epochs = spec.record, text, block, epochs
+        self.tables: list[StepFile] = []
         self._losses: list[NDArray[np.float64]] = []
         self._logs: dict[str, Log] = {}
 
-    def open(self, losses: NDArray[np.float64] | None = None, steps: int = 0, logs: Logs | None = None) -> None:
-        """Open the files; to resume after so many steps with these losses, they are cut to the lengths in ``logs``."""
+    def open(
+        self, losses: NDArray[np.float64] | None = None, steps: int = 0, logs: Logs | None = None,
+        values: Floats | None = None,
+    ) -> None:  # fmt: skip
+        """Open the files; to resume after so many steps with these losses, they are cut to the lengths in ``logs``.
+
+        ``values`` are the parameters' scalars then.
+        """
         if self.record is not None:
             folder = self.record.folder
             self.record.prepare(again=logs is not None)
-            trained = [parameter for parameter in self._start.parameters if parameter.trained]
-            columns = [c for p in trained for c in (p.scalars if self._keep == "values" else (p.name,))]
-            headers = {"log.txt": "", "steps.csv": STEPS_HEADER}
-            if self._keep != "none" and trained:
-                headers["gradients.csv"] = ",".join(["step", *map(cell, columns)]) + "\n"
+            self.tables = step_files.files_for(self._recording, self._start, self._keep, values)
+            headers = {"log.txt": "", "steps.csv": STEPS_HEADER, **{each.name: each.header for each in self.tables}}
+            if self._epochs is not None:
+                headers[FILE] = self._epochs.header
             for name, header in headers.items():
                 length, _ = (logs or {}).get(self._above + name, (0, ""))
                 self._logs[name] = log = Log(folder / name, length)
@@ -302,6 +322,8 @@ class RunRecorder:
                 losses = csv_reader.losses(folder / "steps.csv", steps)
         if losses is not None:
             self._losses.append(losses)
+            if self._epochs is not None:
+                self._epochs.resume(losses)
 
     def begin(self) -> None:
         """Write what is known before the first step, unless the run is resumed."""
@@ -323,13 +345,14 @@ class RunRecorder:
         self._losses.append(block.loss.astype(np.float64))
         if self._logs:
             self._logs["steps.csv"].write(step_rows(block))
-            if "gradients.csv" in self._logs:
-                found = block.gradients if self._keep == "values" else _norms(block, self._start)
-                assert found is not None
-                chosen = block.kept(self._every)
-                self._logs["gradients.csv"].write(float_rows(block.step[chosen], found[chosen]))
+            for table in self.tables:
+                self._logs[table.name].write(table.rows(block))
+            if self._epochs is not None:
+                self._logs[FILE].write(self._epochs.of(block))
             for log in self._logs.values():
                 log.flush()
+        elif self._epochs is not None:
+            self._epochs.of(block)
         self._told(block)
 
     def losses(self) -> NDArray[np.float64]:
@@ -348,7 +371,8 @@ class RunRecorder:
             self._sync()
         finally:
             self.close()
-        return Finished(self._start, outcome, self.losses(), None if self._predicts else outcome.prediction)
+        prediction = None if self._predicts else outcome.prediction
+        return Finished(self._start, outcome, self.losses(), prediction, self._epochs.by_name() if self._epochs else {})
 
     def _sync(self) -> None:
         for log in self._logs.values():
@@ -358,35 +382,3 @@ class RunRecorder:
         """Flush and close the files."""
         for log in self._logs.values():
             log.close()
-
-
-def _norms(block: StepBlock, start: Start) -> Floats | None:
-    """Return the norms of a block's gradients, worked out where the style asked for the gradients themselves."""
-    if block.norms is not None or block.gradients is None:
-        return block.norms
-    sizes = np.cumsum([p.values.size for p in start.parameters if p.trained])[:-1]
-    parts = np.split(block.gradients.astype(np.float64), sizes, axis=1)
-    return np.stack([np.sqrt(np.add.reduce(part * part, axis=1)) for part in parts], axis=1)
-
-
-# --- plots ------------------------------------------------------------------------------------------------------------
-
-
-def loss_label(loaded: Loaded) -> str:
-    """Return how plots name the loss."""
-    return "objective" if loaded.spec.loss is None else f"loss ({loaded.spec.loss.name})"
-
-
-def _plot(built: TrainingProblem, finished: Finished, folder: Path, warn: Warn) -> None:
-    """Draw the loss curve. A plot that fails never fails the run: it is told."""
-    name, losses = built.loaded.spec.name, finished.losses
-    steps = np.arange(1, len(losses) + 1) if built.loaded.spec.settings.epochs else np.zeros(1)
-    outcome = finished.outcome
-    gone = where_diverged(outcome.status, outcome.message)
-    curve = plots.Curve(name, steps.astype(np.float64), losses, diverged=gone, after=outcome.loss)
-    label, effort = loss_label(built.loaded), effort_of(built.loaded)
-    files.draw(
-        folder / "loss.png",
-        lambda: plots.loss_curve(curve, title=name, loss_label=label, effort=effort),
-        warn,
-    )

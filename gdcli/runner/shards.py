@@ -11,18 +11,22 @@ from typing import Any
 
 import numpy as np
 
+from gdcli.engine.batches import effort_of
 from gdcli.engine.evaluation import starts_of
 from gdcli.engine.gradient_log import Keep
 from gdcli.engine.grouping import chunk_of, structure, why_alone
 from gdcli.engine.loop import Interrupt, Loop, columns_of_best
 from gdcli.engine.problem import TrainingProblem, build, build_fleet
-from gdcli.errors import MachineError
+from gdcli.errors import MachineError, NoMemoryError
 from gdcli.records import Block, Result
 from gdcli.report.styles import STYLES
 from gdcli.runner import provenance
+from gdcli.runner.epoch_rows import EpochRows
 from gdcli.runner.jobs import CALL, Advance, Capture, Collector, Layout, PlannedRun, Shard, failed_run, save_partial
 from gdcli.runner.provenance import Provenance
 from gdcli.runner.record_run import LOGS, RunRecorder, Training, alone, ignored
+from gdcli.runner.step_files import columns_for
+from gdcli.spec.world_size import require_world
 from gdcli.storage.checkpoints import Checkpoints
 from gdcli.storage.files import json_file, lenient
 from gdcli.storage.run_folder import RecordFolder, Timing, clear, most_logs
@@ -111,9 +115,9 @@ def run_shard(
     try:
         yield from train_shard(shard, layout, capture, interrupt, advance)
         return
-    except MachineError:
-        raise
     except CALL as error:
+        if isinstance(error, MachineError) and not isinstance(error, NoMemoryError):
+            raise
         if len(shard.runs) == 1:
             yield failed_run(shard.runs[0], error)
             return
@@ -141,7 +145,7 @@ def train_shard(
 
     outcomes = training.train(timing, after_block)
     kernel = "single" if problem.kernel_name == "by_hand" else problem.kernel_name
-    as_parameters = problem.theta.as_parameters if capture.parameters else lambda values: ()
+    as_parameters = problem.theta.as_parameters if capture.ends else lambda values: ()
     results = []
     for k, hashes in enumerate(all_hashes):
         finished = training.finished[k] if training.finished else None
@@ -167,26 +171,29 @@ def _training(shard: Shard, layout: Layout, collector: Collector, interrupt: Int
     if not shard.together:
         built = provenance.prepared(runs[0].loaded)
         record = None if folders[0] is None else RecordFolder(folders[0], *provenance.head(built, layout.origin))
-        return alone(built, record, interrupt, columns)
+        return alone(built, record, interrupt, columns, keeps_model=layout.models)
+    require_world(runs[0].loaded, 1)
     problem = build_fleet([run.loaded for run in runs])
     keep: Keep = "none"
     if folders[0] is not None:
         keep = "norms" if spec.record.gradients == "auto" else spec.record.gradients
-        columns = columns | STYLES[spec.style].columns
+        columns = columns | STYLES[spec.style].columns | columns_for(spec.record) | {"epochs"}
+    loop = Loop(problem, columns | columns_of_best(problem), keep, interrupt)
     recorders, checkpoints = [], None
     for k, start in enumerate(starts_of(problem) if folders[0] is not None or capture.curve or capture.path else ()):
         folder, record = folders[k], None
         if folder is not None:
             record = RecordFolder(folder, *provenance.head(problem, layout.origin, k, keep))
         above = "" if folder is None else f"{folder.name}/"
-        recorders.append(RunRecorder(runs[k].loaded.spec, start, record, keep, above=above))
+        epochs = None if record is None else EpochRows(loop.ends.columns, effort_of(runs[k].loaded))
+        recorders.append(RunRecorder(runs[k].loaded.spec, start, record, keep, above=above, epochs=epochs))
     if layout.partial_results is not None and not capture.path:
         key = json.dumps([[run.number, repr(run.trial.changes)] for run in runs])
         name = PREFIX + hashlib.sha256(key.encode()).hexdigest()[:16]
         logs = layout.folder or layout.partial_results.parent  # runs without folders have none
         checkpoints = Checkpoints(layout.partial_results, key, spec.checkpoint.every_seconds, name=name, logs=logs)
     lists: dict[str, list[Any]] = {"hits": collector.hits, "runs": [run.number for run in runs]}
-    return Training(Loop(problem, columns | columns_of_best(problem), keep, interrupt), recorders, checkpoints, lists)
+    return Training(loop, recorders, checkpoints, lists, keeps_models=layout.models)
 
 
 def matches_single(shard: Shard) -> bool:

@@ -10,9 +10,10 @@ from functools import cache
 from typing import Any
 
 from gdcli.errors import SpecError
-from gdcli.spec.sections import Batch, Ingredient, RunSpec, problems_at
+from gdcli.spec.sections import Batch, Ingredient, Recording, RunSpec, problems_at
 from gdcli.spec.signature import Complaint, Path, arguments_model
 from gdcli.zoo.data import GENERATORS
+from gdcli.zoo.data_files import TEXT_FILES
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS, mlp
 from gdcli.zoo.naming import Needs
@@ -63,6 +64,11 @@ def _without_effect(spec: RunSpec) -> Iterator[tuple[Path, str]]:
         if isinstance(value, dict):
             yield from _batch(("compare", "batches", index), Batch.model_validate(value))
     yield from _record(spec)
+    if spec.clip.is_on and spec.model.name == "identity":
+        yield ("clip",), "it is for gradients of parameters, and the model identity has none"
+    for key in ("metric", "min_delta", "restore") if spec.stop.patience is None else ():
+        if getattr(spec.stop, key) != type(spec.stop).model_fields[key].default:
+            yield ("stop", key), "it is for patience"
 
 
 def _ingredients(spec: RunSpec) -> Iterator[tuple[Path, Mapping[str, Callable[..., Any]], Ingredient]]:
@@ -121,18 +127,33 @@ def _data(spec: RunSpec) -> Iterator[tuple[Path, str]]:
         return
     if spec.data.seed is not None and not spec.draws_data:
         yield ("data", "seed"), "it is for data that are drawn, or split by validation"
+    if spec.data.shape is not None and spec.model.name in ("linear", "mlp", "identity"):
+        yield ("data", "shape"), f"the model {spec.model.name} takes rows of numbers; it is for sequential"
     given = spec.data.arguments
-    if spec.data.source == "file" and given["header"] is not None and not given["file"].lower().endswith(".csv"):
-        yield ("data", "header"), "it is for CSV files"
+    if spec.data.source == "file" and not given["file"].lower().endswith(TEXT_FILES):
+        for key in ("header", "separator", "decimal"):
+            if given[key] is not None:
+                yield ("data", key), "it is for CSV files"
+    if spec.data.stratify and not spec.data.held_out.draws:
+        yield ("data", "stratify"), "it is for rows that are split by validation, test or folds"
+    if spec.data.fold is not None and spec.data.folds is None:
+        yield ("data", "fold"), "it is one of data.folds"
 
 
 def _batch(path: Path, batch: Batch) -> Iterator[tuple[Path, str]]:
     for key in batch.without_effect():
-        yield (*path, key), f"it is for mode mini-batch, and mode is {batch.mode}"
+        modes = "modes mini-batch and stochastic" if key == "accumulate" else "mode mini-batch"
+        yield (*path, key), f"it is for {modes}, and mode is {batch.mode}"
 
 
 def _record(spec: RunSpec) -> Iterator[tuple[Path, str]]:
-    if spec.record.every > 1 and spec.model.name == "identity":
-        yield ("record", "every"), "it is for gradients of parameters, and the model identity has none"
-    elif spec.record.every > 1 and spec.record.gradients == "none":
-        yield ("record", "every"), "it is for gradients, and record.gradients is none"
+    record = spec.record
+    if spec.model.name == "identity":
+        for key in ("every", "format", "parameters", "layers"):
+            if getattr(record, key) != Recording.model_fields[key].default:
+                yield ("record", key), "it is for parameters, and the model identity has none"
+    elif record.gradients == "none":
+        if record.format != "csv":
+            yield ("record", "format"), "it is for gradients, and record.gradients is none"
+        if record.every > 1 and not (record.parameters or record.layers):
+            yield ("record", "every"), "it is for gradients, and record.gradients is none"

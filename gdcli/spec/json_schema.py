@@ -11,15 +11,17 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
+from gdcli.spec.data_sections import DataCommon, FileData, IdxData, InlineData, NamedDataset
 from gdcli.spec.descriptions import described
 from gdcli.spec.models import INIT_NAMES
-from gdcli.spec.sections import SECTIONS, Batch, DataCommon, FileData, InlineData, NamedDataset, Settings
+from gdcli.spec.sections import SECTIONS, Batch, Settings, StartWeights
 from gdcli.spec.signature import arguments_model
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
-from gdcli.zoo.models import LAYERS, MODELS
+from gdcli.zoo.models import MODELS
 from gdcli.zoo.optimizers import OPTIMIZERS
 from gdcli.zoo.schedulers import SCHEDULERS
+from gdcli.zoo.torch_layers import LAYERS
 
 Schema: TypeAlias = dict[str, Any]
 _Table: TypeAlias = Mapping[str, Callable[..., Any]]
@@ -45,6 +47,9 @@ _SETTINGS = {
     "dtype": "Floating-point type of data, parameters and losses.",
     "seed": "Of the weights; data, shuffle and noise have generators derived from it.",
     "threads": "Of the CPU; auto: 1 for small models, the physical cores for large ones.",
+    "metrics": "What is told besides the loss; accuracy of classes, r2 and mae of values when absent.",
+    "metric": "What the best epoch, tuning and ranking go by: loss, or a metric, of the validation rows if there are.",
+    "world_size": "Processes that train the run together, as torchrun starts them; when absent as many as there are.",
     "engine": "by_hand: the backward pass written out; autograd: torch's; auto: the first where there is one.",
 }
 
@@ -179,7 +184,8 @@ def _data(definitions: _Definitions) -> Schema:
     inline["properties"] = {"x": _ROWS, "y": _ROWS}
     sources = {
         "inline": ("Rows written in the spec.", inline),
-        "file": ("Columns of a CSV file, or arrays of an NPZ file.", definitions.of_model(FileData, "data")),
+        "file": ("Columns of a CSV, TSV, Parquet or NPZ file.", definitions.of_model(FileData, "data")),
+        "idx": ("Images and labels of two IDX files.", definitions.of_model(IdxData, "data")),
         "generate": (
             "Rows made up from the seed.",
             {"type": "object", "properties": {"generate": generate}, "required": ["generate"]},
@@ -217,20 +223,10 @@ def _model(definitions: _Definitions) -> Schema:
         },
     )
     schemas = _named(definitions, "model", MODELS, "type")
-    schemas["sequential"]["properties"]["layers"]["items"] = {
-        "anyOf": [
-            {"type": "string", "enum": sorted(LAYERS)},
-            {
-                "type": "object",
-                "properties": {
-                    "layer": {"type": "string", "enum": sorted(LAYERS)},
-                    "name": {"type": "string", "description": "The layer's own name; its place, from 0, when absent."},
-                },
-                "required": ["layer"],  # the rest are the arguments of torch's class
-            },
-        ]
-    }
+    schemas["sequential"]["properties"]["layers"]["items"] = _layer(definitions)
+    weights = definitions.of_model(StartWeights, "model")["properties"]
     for schema in schemas.values():
+        schema["properties"] |= weights
         schema["properties"] |= {
             "init": _by_name("Start values by parameter name or glob.", start),
             "freeze": {
@@ -238,7 +234,28 @@ def _model(definitions: _Definitions) -> Schema:
                 "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
             },
         }
-    return _choice(definitions, "model", schemas, "type", "What is trained.")
+    chosen = _choice(definitions, "model", schemas, "type", "What is trained.")
+    names: Schema = {key: {} for key in ("type", "from")}  # what else a record's model takes is that model's
+    of_record = {"type": "object", "properties": names, "required": ["from"], "not": {"required": ["type"]}}
+    return {**chosen, "anyOf": [*chosen["anyOf"], of_record]}
+
+
+def _layer(definitions: _Definitions) -> Schema:
+    """Return one of torch's layers: a name, a mapping, or a list of layers whose input is added."""
+    name = {"name": {"type": "string", "description": "The layer's own name; its place, from 0, when absent."}}
+    inside = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/layer"}}
+    one = {
+        "type": "object",
+        "properties": {"layer": {"type": "string", "enum": sorted(LAYERS)}, "last": {"type": "boolean"}, **name},
+        "required": ["layer"],  # the rest are the arguments of torch's class
+    }
+    several = {
+        "type": "object",
+        "properties": {"residual": inside, **name},
+        "required": ["residual"],
+        "additionalProperties": False,
+    }
+    return definitions.add("layer", {"anyOf": [{"type": "string", "enum": sorted(LAYERS)}, one, several]})
 
 
 def _optimizer(definitions: _Definitions) -> Schema:

@@ -10,44 +10,54 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from gdcli.errors import Problem, SpecError
 from gdcli.report.styles import STYLES
-from gdcli.spec import preconditions, sizes
+from gdcli.spec import fits, metrics, preconditions, sizes, starting
+from gdcli.spec.data_sections import HeldOutFile
 from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.models import constant_error, group_problems, layer_problems, name_problems, start_shapes
-from gdcli.spec.sections import RunSpec, problems_at
-from gdcli.spec.signature import Complaint
+from gdcli.spec.rows import rows_of
+from gdcli.spec.sections import RunSpec
 from gdcli.spec.signature import Path as KeyPath
 from gdcli.zoo import data as sources
-from gdcli.zoo.data_files import Moved, read_file
-from gdcli.zoo.losses import TARGETS
+from gdcli.zoo.data_files import Moved
 from gdcli.zoo.models import MODELS, Architecture, Chain, Objective, Sizes, Stack
 from gdcli.zoo.naming import ArgumentError
-from gdcli.zoo.table import Floats, Table, as_numbers, scale, split, standardize
+from gdcli.zoo.parquet_file import require_pyarrow
+from gdcli.zoo.preprocessing import Preprocessing
+from gdcli.zoo.table import Floats, Table
+from gdcli.zoo.weight_files import Weights
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A spec that can be run: its training and validation rows (None for an objective) and its model's make-up."""
+    """A spec that can be run: its rows (None for an objective; no choice looks at the test rows), and its model."""
 
     spec: RunSpec
     training: Table | None
     validation: Table | None
     architecture: Architecture
     warnings: tuple[str, ...] = ()
-    data_file: Path | None = None  # resolved; of a record that was moved, where it was
     data_sha256: str = ""
     bounded: bool = True  # size limits count
     cores: int | None = None  # that `threads: auto` counts with; None: those of this machine
     layer_shapes: Mapping[str, tuple[int, ...]] | None = None  # of torch's own layers, once they have been built
-    scaling: tuple[Floats, Floats] | None = None  # mean and deviation [D] that the features are standardized by
+    weights: Weights | None = None  # that the model starts with
+    test: Table | None = None
+    preprocessing: Preprocessing | None = None  # what the training rows say of how rows are made; None: an objective
+    files: Mapping[str, HeldOutFile] = field(default_factory=dict)  # of the data, by key; where they were, if moved
+
+    @property
+    def data_file(self) -> Path | None:
+        """The resolved path of a data file."""
+        return Path(self.files["file"].file) if "file" in self.files else None
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]] | None:
@@ -57,11 +67,31 @@ class Loaded:
         """
         if isinstance(self.architecture, Stack):
             return self.layer_shapes
-        return start_shapes(self.architecture.shapes, self.spec.model.init)
+        shapes, stored = self.architecture.shapes, {} if self.weights is None else self.weights.header.tensors
+        biases = self.architecture.biases if isinstance(self.architecture, Chain) else ()
+        shared = {name: (1,) for name in biases if name in stored and stored[name].shape == (1,)}
+        return start_shapes({**shapes, **shared}, self.spec.model.init)
 
     def prepared(self, x: Floats) -> Floats:
-        """Return rows [..., D] as the model takes them: standardized as the training rows are."""
-        return x if self.scaling is None else (x - self.scaling[0]) / self.scaling[1]
+        """Return rows [..., D] as the model takes them: standardized as the training rows are, in the data's shape."""
+        x = x if self.preprocessing is None else self.preprocessing.scaled(x)
+        return x.reshape(*x.shape[:-1], *self.row_shape)
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """The shape of a row as the model takes it; of an objective, which has none, it is empty."""
+        if isinstance(self.architecture, Stack):
+            return self.architecture.shape
+        return () if self.training is None else self.training.x.shape[1:]
+
+    @property
+    def tables(self) -> list[Table]:
+        """The training rows and those held out, as far as there are any."""
+        return [table for table in (self.training, self.validation, self.test) if table is not None]
+
+    def in_units(self, output: NDArray[Any]) -> NDArray[Any]:
+        """Return outputs [..., O] in the units of the targets, where those are standardized."""
+        return output if self.preprocessing is None else self.preprocessing.in_units(output)
 
     @property
     def samples(self) -> int:
@@ -81,26 +111,37 @@ def load(
     """
     if bounded:
         _refuse([*_too_large_data(spec), *_too_deep(spec)])
-    file = None
-    if spec.data is not None and spec.data.source == "file":
-        file = (base / spec.data.arguments["file"]).absolute()
-        moved = moved or Moved(base.absolute(), spec.data.arguments["sha256"] or "")
-    table = _table(spec, file, moved)
-    digest = "" if table is None else table.sha256
+    rows = None if spec.data is None else rows_of(spec, base, moved)
+    training = None if rows is None else rows.training
     problems: list[Problem] = []
-    training, validation, scaling = (None, None, None) if table is None else _prepared(spec, table, problems)
     architecture = _architecture(spec, training, problems)
     if problems or architecture is None:
         raise SpecError(problems)
-    loaded = Loaded(spec, training, validation, architecture, (), file, digest, bounded, cores, scaling=scaling)
-    problems += _shapes(loaded, table)
+    loaded = Loaded(spec, training, None, architecture, (), bounded=bounded, cores=cores)
+    if rows is not None:
+        loaded = replace(
+            loaded, validation=rows.validation, test=rows.test, preprocessing=rows.preprocessing, files=rows.files,
+            data_sha256=rows.training.sha256,
+        )  # fmt: skip
+    if spec.model.weights is not None:
+        weights = starting.weights_for(spec, architecture, base, moved)
+        loaded = replace(loaded, spec=starting.with_digest(spec, weights), weights=weights)
+    is_identity = isinstance(architecture, Chain) and not architecture.layers
+    checked = [] if rows is None else rows.sources(whole_rows=is_identity)
+    problems += fits.problems(spec, training, checked, architecture)
     if not isinstance(architecture, Stack):  # torch's own layers are checked when they are built
         problems += name_problems(spec, architecture.shapes)
     problems += [*_engine(loaded), *_style(loaded)]
+    problems += metrics.problems(spec, training, held_out=loaded.validation is not None)
+    if spec.record.format == "parquet":
+        require_pyarrow("record.format: parquet")
     if bounded:
         problems += [*_too_large(loaded), *_too_long(loaded)]
     _refuse(problems)
-    return replace(loaded, warnings=tuple(map(str, _warnings(loaded, table))))
+    notes = [] if rows is None else [spec.problem(path, what) for path, what in rows.notes]
+    if loaded.weights is not None:
+        notes += starting.prepared_otherwise(spec, loaded.weights, loaded.preprocessing)
+    return replace(loaded, warnings=tuple(dict.fromkeys(map(str, (*notes, *_warnings(loaded, checked))))))
 
 
 def _refuse(problems: list[Problem]) -> None:
@@ -131,120 +172,15 @@ def _too_large_data(spec: RunSpec) -> Iterator[Problem]:
     if count > sizes.MAX_POINTS:
         yield spec.problem(path, f"{count:,} numbers, more than {sizes.MAX_POINTS:,}", sizes.RAISE)
     else:
-        yield from _too_much_memory(spec, path, f"{count:,} numbers take", sizes.data_memory(spec, count))
-
-
-def _too_much_memory(
-    spec: RunSpec, path: KeyPath, what: str, needed: int, hint: str = sizes.RAISE
-) -> Iterator[Problem]:
-    there = sizes.machine()
-    if there is not None and needed > there:
-        what += f" at least {sizes.gigabytes(needed)} of memory, this machine has {sizes.gigabytes(there)}"
-        yield spec.problem(path, what, hint)
+        yield from sizes.too_much_memory(spec, path, f"{count:,} numbers take", sizes.data_memory(spec, count))
 
 
 def _too_deep(spec: RunSpec) -> Iterator[Problem]:
-    count = len(spec.model.arguments.get("layers", ())) - 1  # the first is the input's width
+    given = spec.model.arguments.get("layers", ())  # a plugin's model may have something else of that name
+    count = len(given) - 1 if isinstance(given, list) else 0  # the first is the input's width
     if count > sizes.MAX_LAYERS:
         what = f"{count:,} layers, more than {sizes.MAX_LAYERS:,}"
         yield spec.problem(("model", "layers"), what, sizes.RAISE)
-
-
-def _table(spec: RunSpec, file: Path | None, moved: Moved | None) -> Table | None:
-    """Return all rows of the spec's source, None for an objective. Raises SpecError."""
-    if spec.data is None:
-        return None
-    prefix: KeyPath = ("data", "generate") if spec.data.source == "generate" else ("data",)
-    try:
-        with np.errstate(all="ignore"):  # what overflows is refused below
-            table = _read(spec, file, moved)
-    except ArgumentError as error:
-        raise SpecError(_problems(spec, prefix, error)) from None
-    except (ValueError, OverflowError) as error:  # a generator's: 'x: uniform needs low <= high', or numpy's
-        key, _, what = str(error).partition(": ")
-        named = key in spec.data.arguments
-        raise SpecError(spec.problem((*prefix, key) if named else prefix, what if named else str(error))) from None
-    if not np.isfinite(table.x).all() or not np.isfinite(table.y).all():
-        raise SpecError(spec.problem(prefix, "the data hold values that are not finite"))
-    return as_numbers(table) if table.y.ndim == 1 and not _wants_classes(spec) else table
-
-
-def _problems(spec: RunSpec, prefix: KeyPath, error: ArgumentError) -> list[Problem]:
-    """Return what is wrong below a section, in the order of the file."""
-    errors = (error, *error.others)
-    return problems_at(spec.document, [Complaint((*prefix, *each.path), each.message, each.hint) for each in errors])
-
-
-def _read(spec: RunSpec, file: Path | None, moved: Moved | None) -> Table:
-    assert spec.data is not None
-    classes = _wants_classes(spec)
-    given = dict(spec.data.arguments)
-    if file is not None and moved is not None:
-        expected = given.get("sha256")
-        table = _file_table(moved.find(file), given["features"], given["target"], classes, given["header"])
-        if expected and table.sha256 != expected:
-            raise ArgumentError(("sha256",), "the file has changed since this digest was taken")
-        return table
-    if spec.data.source == "inline":
-        return sources.inline(given["x"], given["y"], classes)
-    if spec.data.source == "dataset":
-        return _data_set(given["dataset"])
-    seed = spec.data_seed
-    make = sources.GENERATORS[given.pop("kind")]
-    return make(sources.generator(seed, "data"), sources.generator(seed, "noise"), **given)
-
-
-# The runs of a sweep ask for the same table again and again; no one writes into its arrays.
-_data_set = lru_cache(maxsize=1)(sources.dataset)
-
-
-def _file_table(
-    file: Path, features: list[str] | None, target: str | list[str], classes: bool, header: bool | None
-) -> Table:
-    """Return a file's rows, those read last if the file is still the same by the system's account."""
-    try:
-        found = file.stat()
-    except OSError:  # its message is read_file's
-        return read_file(file, features, target, classes, header)
-    stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-    columns = None if features is None else tuple(features)
-    return _stamped(stamp, file, columns, target if isinstance(target, str) else tuple(target), classes, header)
-
-
-@lru_cache(maxsize=1)
-def _stamped(
-    stamp: tuple[int, ...], file: Path, features: Sequence[str] | None, target: str | Sequence[str], classes: bool,
-    header: bool | None,
-) -> Table:  # fmt: skip
-    """Read a file; the stamp only tells files apart."""
-    return read_file(file, features, target, classes, header)
-
-
-def _prepared(
-    spec: RunSpec, table: Table, problems: list[Problem]
-) -> tuple[Table | None, Table | None, tuple[Floats, Floats] | None]:
-    """Return training and validation rows, split and standardized as the spec says, and by what."""
-    assert spec.data is not None
-    training, validation = table, None
-    if spec.data.validation is not None:
-        try:
-            training, validation = split(table, spec.data.validation, sources.generator(spec.data_seed, "split"))
-        except ArgumentError as error:
-            problems.append(spec.problem(("data", *error.path), error.message))
-            return None, None, None
-    if not spec.data.standardize:
-        return training, validation, None
-    with np.errstate(all="ignore"):
-        by = scale(training)
-        training = standardize(training, *by)
-        validation = validation and standardize(validation, *by)
-    if not np.isfinite(by).all():
-        problems.append(spec.problem(("data", "standardize"), "the data are too large to standardize"))
-    return training, validation, by
-
-
-def _wants_classes(spec: RunSpec) -> bool:
-    return spec.loss is not None and TARGETS.get(spec.loss.name) == "classes"
 
 
 # --- model ------------------------------------------------------------------------------------------------------------
@@ -256,42 +192,11 @@ def _architecture(spec: RunSpec, training: Table | None, problems: list[Problem]
         outputs = training.classes or (training.y.shape[1] if training.y.ndim == 2 else 1)
         sizes = Sizes(training.x.shape[1], outputs)
     try:
-        return MODELS[spec.model.name](sizes, **spec.model.arguments)
+        model = MODELS[spec.model.name](sizes, **spec.model.arguments)
     except ArgumentError as error:
-        problems += _problems(spec, ("model",), error)
-    return None
-
-
-def _shapes(loaded: Loaded, table: Table | None) -> list[Problem]:
-    """Check all rows of the source, those held out too, against the model and the loss."""
-    spec, model = loaded.spec, loaded.architecture
-    if table is None or spec.loss is None:
-        return []
-    if isinstance(model, Chain) and not model.layers:  # its outputs are the rows, as they were prepared
-        table = replace(table, x=loaded.prepared(table.x))
-    problems = list(preconditions.problems(spec, table, model))
-    if not isinstance(model, Chain) or problems:
-        return problems
-    features = table.x.shape[1]
-    inputs, outputs = (model.layers[0].inputs, model.layers[-1].outputs) if model.layers else (features, features)
-    if inputs != features:
-        path: KeyPath = ("model", "layers", 0) if spec.model.name == "mlp" else ("model", "in_features")
-        problems.append(spec.problem(path, f"the model takes {inputs} inputs, the data have {features}"))
-    problems += _outputs(spec, table, outputs)
-    return problems
-
-
-def _outputs(spec: RunSpec, table: Table, outputs: int) -> Iterator[Problem]:
-    last: dict[str, KeyPath] = {"linear": ("model", "out_features"), "identity": ("data", "y")}
-    path = last.get(spec.model.name, ("model", "layers", len(spec.model.arguments.get("layers", ())) - 1))
-    if table.y.ndim == 1:
-        highest = int(table.y.max())
-        if highest >= outputs:
-            row = int(table.y.argmax())
-            where: KeyPath = ("data", "y", row) if spec.data and spec.data.source == "inline" else path
-            yield spec.problem(where, f"class {highest} does not exist: the model has {outputs} outputs, from 0")
-    elif table.y.shape[1] != outputs:
-        yield spec.problem(path, f"the model gives {outputs} outputs, the data have {table.y.shape[1]} targets")
+        problems += spec.problems_below(("model",), error)
+        return None
+    return fits.shaped(spec, model, training, problems)
 
 
 def _engine(loaded: Loaded) -> Iterator[Problem]:
@@ -343,14 +248,15 @@ def _too_large(loaded: Loaded) -> Iterator[Problem]:
         what = f"the model has {count:,} parameters, more than {sizes.MAX_PARAMETERS:,}"
         yield spec.problem(key, what, sizes.RAISE)
     else:
-        yield from _too_much_memory(spec, key, f"a run of {count:,} parameters takes", memory(loaded))
+        yield from sizes.too_much_memory(spec, key, f"a run of {count:,} parameters takes", memory(loaded))
+    yield from sizes.too_many_recorded(spec, count)
 
 
 def memory(loaded: Loaded, runs: int = 1) -> int:
     """Return the bytes that so many runs at once need at least; 0 for torch's own layers, whose size torch knows."""
     if isinstance(loaded.architecture, Stack):
         return 0
-    tables = [table for table in (loaded.training, loaded.validation) if table is not None]
+    tables = loaded.tables
     columns = tables[0].x.shape[1] + (tables[0].y.shape[1] if tables[0].y.ndim == 2 else 1) if tables else 0
     return sizes.memory(loaded.spec, loaded.architecture, sum(len(table.x) for table in tables), columns, runs)
 
@@ -358,17 +264,7 @@ def memory(loaded: Loaded, runs: int = 1) -> int:
 def require_memory(loaded: Loaded, runs: int) -> None:
     """Raise SpecError if the machine has no memory for so many runs of a fleet at once."""
     what, hint = f"{runs:,} runs at once take", "--fleet off trains them one by one"
-    _refuse([*_too_much_memory(loaded.spec, ("model",), what, memory(loaded, runs), hint)])
-
-
-def require_activations(loaded: Loaded, path: KeyPath, layer: int, total: int) -> None:
-    """Raise SpecError where a layer gives too many scalars a row, or where all so far leave no memory for a step."""
-    spec = loaded.spec
-    if layer > sizes.MAX_ACTIVATIONS:
-        what = f"gives {layer:,} numbers a row, more than {sizes.MAX_ACTIVATIONS:,}"
-        _refuse([spec.problem(path, what, sizes.RAISE)])
-    what, needed = f"a step with {total:,} outputs a row takes", sizes.step_memory(spec, loaded.samples, total)
-    _refuse([*_too_much_memory(spec, path, what, needed)])
+    _refuse([*sizes.too_much_memory(loaded.spec, ("model",), what, memory(loaded, runs), hint)])
 
 
 def _too_long(loaded: Loaded) -> Iterator[Problem]:
@@ -384,11 +280,13 @@ def _too_long(loaded: Loaded) -> Iterator[Problem]:
         yield spec.problem(("epochs",), f"{what} {sizes.gigabytes(sizes.MAX_RECORD)}", hint)
 
 
-def _warnings(loaded: Loaded, table: Table | None) -> Iterator[Problem]:
+def _warnings(loaded: Loaded, checked: Sequence[Table]) -> Iterator[Problem]:
     spec = loaded.spec
-    if table is None or spec.loss is None:
+    if not checked or spec.loss is None:
         return
-    if spec.batch.mode == "mini-batch" and spec.batch.size > loaded.samples:
-        what = f"{spec.batch.size} rows a step, the data have {loaded.samples}: one step an epoch"
-        yield spec.problem(("batch", "size"), what)
-    yield from preconditions.warnings(spec, table, loaded.architecture)
+    rows = spec.batch.size * spec.batch.accumulate
+    if spec.batch.mode == "mini-batch" and rows > loaded.samples:
+        what = f"{rows} rows a step, the data have {loaded.samples}: one step an epoch"
+        yield spec.problem(("batch", "size" if spec.batch.size > loaded.samples else "accumulate"), what)
+    for table in checked:
+        yield from preconditions.warnings(spec, table, loaded.architecture)

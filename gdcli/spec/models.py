@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import chain, islice
 from math import prod
@@ -15,7 +15,7 @@ from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.sections import RunSpec, is_glob
 from gdcli.spec.signature import Path, got
 from gdcli.zoo.expressions import Expression, ExpressionError, Name, Operation, names
-from gdcli.zoo.models import Objective, Stack
+from gdcli.zoo.models import MAX_STACK, Objective, Stack, all_layers
 from gdcli.zoo.objectives import compile_
 
 DISTRIBUTIONS = ("normal", "uniform")
@@ -28,8 +28,21 @@ _OF_MATRICES = frozenset(INIT_NAMES) - {"zeros", "ones", "normal", "uniform", "t
 
 def name_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> list[Problem]:
     """Return what is wrong with init, freeze, groups and style for a model whose parameters have these shapes."""
-    checks = (_init_problems, _freeze_problems, group_problems, _style_problems)
+    checks = (_init_problems, _freeze_problems, group_problems, _style_problems, _penalty_problems)
     return list(islice(chain.from_iterable(check(spec, shapes) for check in checks), MAX_PROBLEMS))
+
+
+def is_weight(shape: Sequence[int]) -> bool:
+    """Say whether a parameter of this shape is a weight, which a penalty counts: no bias, no scale of a norm."""
+    return len(shape) > 1
+
+
+def _penalty_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Problem]:
+    frozen = {name for pattern in spec.model.freeze for name in match(pattern, shapes)}
+    if spec.penalty.is_on and not any(is_weight(shape) for name, shape in shapes.items() if name not in frozen):
+        what = "has no effect: it is for weights, parameters of two axes or more, and none is trained"
+        hint = "Write it into the expression" if spec.model.name == "objective" else ""
+        yield spec.problem(("penalty",), what, hint, at_key=True)
 
 
 def _style_problems(spec: RunSpec, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Problem]:
@@ -183,14 +196,31 @@ TAKEN = frozenset((
 
 def layer_problems(spec: RunSpec, model: Stack) -> Iterator[Problem]:
     """Yield what is wrong with the layers' names, and with what a layer cannot have of its own."""
-    for layer in model.layers:
+    for layer in all_layers(model.layers):
+        path = ("model", *layer.path)
         if layer.name in TAKEN or layer.name.startswith("_"):
             what = f"torch's modules have something else of that name {got(layer.name)}"
-            yield spec.problem(("model", *layer.path, "name"), what, "Give the layer another")
-        for key in ("device", "dtype"):
-            if key in layer.arguments:
-                what, hint = f"a layer has no {key} of its own", f"Set {key} at the top of the spec"
-                yield spec.problem(("model", *layer.path, key), what, hint, at_key=True)
+            yield spec.problem((*path, "name"), what, "Give the layer another")
+        for key, value in layer.arguments.items():
+            if problem := _argument_problem(key, value):
+                yield spec.problem((*path, key), *problem, at_key=True)
+
+
+def _argument_problem(key: str, value: Any) -> tuple[str, str] | None:
+    """Return what is wrong with an argument that torch would take, and what helps."""
+    if key in ("device", "dtype"):
+        return f"a layer has no {key} of its own", f"Set {key} at the top of the spec"
+    if key == "batch_first" and value is not True:
+        return "rows come first here", "Leave batch_first out"
+    if key == "sparse" and value is not False:
+        return "gradients are not sparse here", "Leave sparse out"
+    if key == "inplace" and value is not False:
+        return "would overwrite its input, rows of the data or what a residual adds", "Leave inplace out"
+    if key.startswith("_"):
+        return "is of torch's inside", "Leave it out"
+    if key == "num_layers" and type(value) is int and value > MAX_STACK:
+        return f"{value:,} layers, more than {MAX_STACK:,}", ""
+    return None
 
 
 # --- an objective's expression, of constants alone: worked out before torch is needed

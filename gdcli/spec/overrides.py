@@ -10,10 +10,11 @@ from pathlib import Path as FilePath
 from typing import Any, get_args, get_origin, get_type_hints
 
 from gdcli.errors import Place, Problem, SpecError, nearest
+from gdcli.spec.data_sections import DATA_KEYS, SOURCES, DataCommon, IdxFiles
 from gdcli.spec.document import read_value
 from gdcli.spec.nodes import Entry, Node
 from gdcli.spec.scalars import shown, with_point
-from gdcli.spec.sections import DATA_KEYS, INGREDIENTS, SECTIONS, SOURCES, DataCommon, Settings, mode_of
+from gdcli.spec.sections import INGREDIENTS, MODEL_KEYS, SECTIONS, Settings, mode_of
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS
@@ -32,18 +33,28 @@ def _keys_of(functions: Iterable[Any]) -> set[str]:
     return {name for function in functions for name in inspect.getfullargspec(function).kwonlyargs}
 
 
-@cache
 def schema_keys() -> tuple[str, ...]:
     """Return the dotted path of every key of the spec, those under groups, sweep and compare not counted."""
+    return _keys_with(*(tuple(table.values()) for table in (GENERATORS, MODELS, LOSSES, OPTIMIZERS)))
+
+
+_Functions = tuple[Any, ...]
+
+
+@cache
+def _keys_with(
+    generators: _Functions, models: _Functions, losses: _Functions, optimizers: _Functions
+) -> tuple[str, ...]:
     sections = {key: kind.model_fields for key, kind in SECTIONS.items() if key not in ("sweep", "compare")}
     paths = {*Settings.model_fields, *INGREDIENTS, *sections}
     for section, names in {
         **sections,
         "data": DATA_KEYS,
-        "data.generate": {"kind", *_keys_of(GENERATORS.values())},
-        "model": {"type", "init", "freeze", *_keys_of(MODELS.values())},
-        "loss": {"name", *_keys_of(LOSSES.values())},
-        "optimizer": {"name", "groups", *_keys_of(OPTIMIZERS.values())},
+        "data.idx": IdxFiles.model_fields,
+        "data.generate": {"kind", *_keys_of(generators)},
+        "model": {"type", *MODEL_KEYS, *_keys_of(models)},
+        "loss": {"name", *_keys_of(losses)},
+        "optimizer": {"name", "groups", *_keys_of(optimizers)},
     }.items():
         paths |= {f"{section}.{name}" for name in names}
     return tuple(sorted(paths))
@@ -54,6 +65,8 @@ _BELOW = (
     "data.generate.x.",
 )  # fmt: skip
 """Whole paths below these are taken as they are; a name without its path never means one of them."""
+_BY_PATH_ALONE = ("record.layers",)
+"""Keys whose last part means another one, which had it before."""
 
 
 def resolve(name: str, document: Node | None = None) -> str:
@@ -67,7 +80,7 @@ def resolve(name: str, document: Node | None = None) -> str:
     keys, document = schema_keys(), document or Node(HERE, {})
     if name in keys or name.startswith(_BELOW):
         return name
-    found = [key for key in keys if key.endswith(f".{name}")]
+    found = [key for key in keys if key.endswith(f".{name}") and key not in _BY_PATH_ALONE]
     if len(found) == 1:
         return found[0]
     numbers = _numbers(name, document)
@@ -180,7 +193,11 @@ def parsed(
         key, value = split_override(text)
         try:
             path = resolve(key, document)
-            node = read_value(value, COMMAND_LINE, column=len(text) - len(value) + 1)
+            column = len(text) - len(value) + 1
+            if path in _SIGNS and len(value) == 1 and value != "~":  # , and | mean something else in YAML
+                found.append((key, path, Node(Place(COMMAND_LINE, 1, column), value, value)))
+                continue
+            node = read_value(value, COMMAND_LINE, column=column)
             if _is_list_of_values(path, value):
                 point = f". A number has a point: {key}={with_point(value)}" if with_point(value) else ""
                 written = f"A list is written {key}=[{value}]"
@@ -221,6 +238,8 @@ def _is_list_of_values(path: str, value: str) -> bool:
     return "," in value and not value.lstrip().startswith(("[", "{", '"', "'")) and path not in _TEXTS
 
 
+_OF_OTHER_MODES = {("full", "shuffle"), ("stochastic", "shuffle"), ("stochastic", "accumulate")}
+_SIGNS = ("data.separator", "data.decimal")
 _TEXTS = ("description", "model.expression", "data.file")
 
 
@@ -257,9 +276,9 @@ def takes(path: str, choice: Any, key: str) -> bool:
     tag = _SHORT.get(path, "name")
     name = str(choice.get(tag) if isinstance(choice, dict) else choice)
     if path == "batch":
-        return name in ("mini-batch", "None") or (key == "shuffle" and name in ("full", "stochastic"))
+        return name in ("mini-batch", "None") or (name, key) in _OF_OTHER_MODES
     table: Mapping[str, Any] = _TABLES.get(path, {})
-    return name not in table or key in {"groups", "init", "freeze", *_keys_of([table[name]])}
+    return name not in table or key in {"groups", *MODEL_KEYS, *_keys_of([table[name]])}
 
 
 def has_place(document: Node, path: str) -> bool:

@@ -14,6 +14,7 @@ from gdcli.spec.signature import got
 from gdcli.zoo.losses import TARGETS
 from gdcli.zoo.models import ACTIVATION_LAYERS, Architecture, Chain, Stack, TorchLayer
 from gdcli.zoo.table import Table
+from gdcli.zoo.torch_layers import ANY_NUMBER, DROPOUTS, KEEPING, POOLS
 
 PROBABILITIES = ("sigmoid", "hardsigmoid", "softmax")
 """The activations whose outputs all lie in [0, 1]."""
@@ -23,17 +24,6 @@ LOG_PROBABILITIES = ("log_softmax", "logsigmoid")
 ROUNDED = 0.005
 """How far a sum of probabilities may be from 1: rounded to three digits, those of ten classes are as far."""
 
-_PASSING = (
-    "Identity", "Flatten", "Unflatten", "MaxPool1d", "MaxPool2d", "AvgPool1d", "AvgPool2d", "AdaptiveMaxPool1d",
-    "AdaptiveMaxPool2d", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d",
-)  # fmt: skip
-"""Layers whose outputs lie where their inputs do."""
-
-_DROPPING = ("Dropout", "Dropout1d", "Dropout2d", "AlphaDropout")
-_AFFINE = (
-    "Linear", "Bilinear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "BatchNorm1d",
-    "BatchNorm2d", "LayerNorm", "GroupNorm", "RMSNorm",
-)  # fmt: skip
 _OWN_BOUNDS = {"min_val", "max_val", "divisor_override"}
 """Arguments that say where a layer's outputs lie."""
 
@@ -144,24 +134,27 @@ def are_log_probabilities(x: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def last_activation(spec: RunSpec, model: Architecture) -> str | None:
-    """Return the activation whose outputs are the model's, 'none' after an affine layer; None where it is not known."""
+    """Return the activation whose outputs are the model's; None where it is not known.
+
+    It is 'none' after a layer that may give any number: an affine one, a norm, dropout, a recurrent one.
+    """
     if not isinstance(model, Stack):
         layers = getattr(model, "layers", ())
         return layers[-1].activation if layers else None
     last = next((layer for layer in reversed(model.layers) if not _passes(layer)), None)
     if last is None or _OWN_BOUNDS & last.arguments.keys():
         return None
-    return "none" if last.layer in _AFFINE else ACTIVATION_LAYERS.get(last.layer, last.layer.lower())
+    return "none" if last.layer in ANY_NUMBER else ACTIVATION_LAYERS.get(last.layer, last.layer.lower())
 
 
 def _passes(layer: TorchLayer) -> bool:
-    return layer.layer in (*_PASSING, *_DROPPING) and not _OWN_BOUNDS & layer.arguments.keys()
+    return layer.layer in (*KEEPING, *POOLS, *DROPOUTS) and not _OWN_BOUNDS & layer.arguments.keys()
 
 
 def _drops(model: Architecture) -> bool:
     """Say whether a layer of dropout, which scales what it keeps, comes after the last activation."""
     after = takewhile(_passes, reversed(model.layers)) if isinstance(model, Stack) else ()
-    return any(layer.layer in _DROPPING and layer.arguments.get("p", 0.5) != 0 for layer in after)
+    return any(layer.layer in DROPOUTS and layer.arguments.get("p", 0.5) != 0 for layer in after)
 
 
 def _outputs_of(activation: str | None) -> str:

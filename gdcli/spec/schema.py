@@ -6,37 +6,32 @@ optimizer, data) are checked against the signatures of the zoo.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace as replace_fields
 from typing import Any
 
-from gdcli.errors import SpecError, nearest
+from gdcli.errors import SpecError, nearest, nearest_or_own
 from gdcli.spec import grids
-from gdcli.spec.document import MAX_KEY, MAX_PROBLEMS
+from gdcli.spec.data_sections import DATA_KEYS, SOURCES, Data, DataCommon
 from gdcli.spec.effects import require_effects
 from gdcli.spec.nodes import Node
 from gdcli.spec.overrides import key_of
+from gdcli.spec.section_reader import SectionReader
 from gdcli.spec.sections import (
-    DATA_KEYS,
     KEYS,
-    MAX_GLOBS,
+    MODEL_KEYS,
     NAME,
     SECTIONS,
-    SOURCES,
     Batch,
-    Data,
-    DataCommon,
     Ingredient,
     Model,
     Optimizer,
     RunSpec,
     Scheduler,
-    Section,
     Settings,
-    is_glob,
-    problems_at,
+    StartWeights,
 )
-from gdcli.spec.signature import Checked, Complaint, Path, arguments, check, got, wrong_in_all
+from gdcli.spec.signature import Complaint, Path, arguments, check, got, wrong_in_all
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS
@@ -88,20 +83,12 @@ def respec(spec: RunSpec, document: Node, changed: Collection[str]) -> RunSpec:
     return replace_fields(spec, **changes)
 
 
-class _Reading:
+class _Reading(SectionReader):
     """One reading of a document: sections are checked one by one, complaints collected."""
 
     def __init__(self, document: Node, stem: str, raw: dict[str, Any], *, alone: bool = False) -> None:
-        self.document, self.stem, self.raw, self.alone = document, stem, raw, alone
-        self.complaints: list[Complaint] = []
-
-    def complain(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> None:
-        self.below(path, [Complaint((), message, hint, at_key)])
-
-    def below(self, path: Path, complaints: list[Complaint]) -> None:
-        self.complaints += [item._replace(path=(*path, *item.path)) for item in complaints]
-        if len(self.complaints) > MAX_PROBLEMS:
-            self.end()
+        super().__init__(document)
+        self.stem, self.raw, self.alone = stem, raw, alone
 
     def spec(self) -> RunSpec:
         for key in self.raw:
@@ -120,11 +107,6 @@ class _Reading:
         assert model is not None
         return RunSpec(settings, data, model, loss, optimizer, scheduler, **sections, document=self.document)  # type: ignore[arg-type]  # by key
 
-    def end(self) -> None:
-        """Raise SpecError if anything was complained of."""
-        if self.complaints:
-            raise SpecError(problems_at(self.document, self.complaints))
-
     def settings(self) -> Settings | None:
         given = {key: self.raw[key] for key in Settings.model_fields if key in self.raw}
         checked, complaints = check(Settings, {"name": self.stem, **given})
@@ -139,66 +121,6 @@ class _Reading:
             self.complaints.append(item)
         return checked
 
-    def section(self, path: Path, kind: type[Section], value: Any) -> Section | None:
-        if isinstance(value, str) and kind is Batch:
-            checked, complaints = check(kind, {"mode": value})
-            self.below(path, [item._replace(path=()) for item in complaints])  # the short form has no key of its own
-            return checked
-        if isinstance(value, dict):
-            return self.checked(kind, value, path)
-        if value is not None or path[0] not in ("sweep", "compare"):
-            self.complain(path, f"must be a mapping {got(value)}")
-        return None
-
-    def checked(
-        self, kind: type[Checked], values: dict[str, Any], path: Path, beside: Collection[str] = ()
-    ) -> Checked | None:
-        checked, complaints = check(kind, values, beside)
-        self.below(path, complaints)
-        return checked
-
-    def arguments(
-        self,
-        function: Callable[..., Any],
-        given: dict[str, Any],
-        path: Path,
-        beside: Collection[str],
-        *,
-        made: bool = False,
-    ) -> dict[str, Any] | None:
-        """Return all arguments of an ingredient; ``made`` makes it of them, which checks the rules between them."""
-        values, complaints = arguments(function, given, beside=beside)
-        self.below(path, complaints)
-        try:
-            if made and not complaints:
-                function(**values)
-        except ValueError as error:
-            self.complain(path, str(error), at_key=True)
-            return None
-        return None if complaints else values
-
-    def named(
-        self, path: Path, value: Any, table: Mapping[str, Any], tag: str = "name"
-    ) -> tuple[str, dict[str, Any]] | None:
-        """Return the name of an ingredient and its other keys, from ``key: NAME`` or ``key: {tag: NAME, ...}``."""
-        key, name = str(path[0]), value
-        rest: dict[str, Any] = {}
-        if isinstance(value, dict):
-            path = (*path, tag)
-            if tag not in value:
-                self.complain(path, f"is required: the name of {_a(key)}", at_key=True)
-                self.below(path[:-1], wrong_in_all(table, value))
-                return None
-            name, rest = value[tag], {k: v for k, v in value.items() if k != tag}
-        elif not isinstance(value, str):
-            self.complain(path, f"must be the name of {_a(key)}, or a mapping with '{tag}' {got(value)}")
-            return None
-        if not isinstance(name, str) or name not in table:
-            self.complain(path, f"unknown {key} {got(name)}", nearest(str(name), table))
-            self.below(path[:-1], wrong_in_all(table, rest))
-            return None
-        return name, rest
-
     def data(self) -> Data | None:
         value = self.raw.get("data")
         if "data" not in self.raw:
@@ -210,7 +132,7 @@ class _Reading:
         rest = {k: v for k, v in value.items() if k not in DataCommon.model_fields}
         sources = [key for key in rest if key in SOURCES]  # those of the command line come last
         if len(sources) != 1:
-            hint = "Give one of x and y, file, generate, dataset"
+            hint = "Give one of x and y, file, idx, generate, dataset"
             for key in sources[1:]:
                 self.complain(("data", key), f"a second source of data, beside {sources[0]}", hint, at_key=True)
             for key in rest if not sources else ():
@@ -219,8 +141,11 @@ class _Reading:
             if not sources:
                 self.complain(("data",), "has no source", hint, at_key=True)
             return None
+        if common is not None:
+            for path, what in common.contradictions():
+                self.complain(("data", *path), what)
         name, given = self.source(sources[0], rest)
-        return None if given is None or common is None else Data(name, given, **common.model_dump())
+        return None if given is None or common is None else Data(name, given, **dict(common))
 
     def source(self, source: str, rest: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
         beside = DataCommon.model_fields if source != "generate" else ()
@@ -232,9 +157,9 @@ class _Reading:
                 return source, None
             kind = inner.get("kind")
             if not isinstance(kind, str) or kind not in GENERATORS:
-                at_key = "kind" not in inner
+                at_key, hint = "kind" not in inner, nearest_or_own(str(kind), GENERATORS)
                 message = "is required: what to generate" if at_key else f"unknown generator {got(kind)}"
-                self.complain(("data", "generate", "kind"), message, nearest(str(kind), GENERATORS), at_key=at_key)
+                self.complain(("data", "generate", "kind"), message, hint, at_key=at_key)
                 self.below(("data", "generate"), wrong_in_all(GENERATORS, inner))
                 return source, None
             settings = {k: v for k, v in inner.items() if k != "kind"}
@@ -251,7 +176,8 @@ class _Reading:
             return None
         name, rest = found
         init, freeze = rest.pop("init", {}), rest.pop("freeze", [])
-        values = self.arguments(MODELS[name], rest, ("model",), ("type", "init", "freeze"))
+        start: dict[str, Any] = {key: rest.pop(key) for key in ("from", "sha256") if key in rest}
+        values = self.arguments(MODELS[name], rest, ("model",), ("type", *MODEL_KEYS))
         init = self.by_name(("model", "init"), init, "parameter names")
         if isinstance(freeze, str):
             freeze = [freeze]
@@ -259,24 +185,9 @@ class _Reading:
             self.complain(("model", "freeze"), f"must be a list of parameter names or globs {got(freeze)}")
             freeze = []
         self.patterns(("model", "freeze"), freeze)
-        return None if values is None else Model(name, values, init, tuple(freeze))
-
-    def by_name(self, path: Path, value: Any, keys: str = "parameter names or globs") -> dict[str, Any]:
-        """Return what stands for parameters by name or glob; nothing of what is no mapping."""
-        if not isinstance(value, dict):
-            self.complain(path, f"must be a mapping of {keys} {got(value)}")
-            return {}
-        self.patterns(path, value)
-        return value
-
-    def patterns(self, path: Path, patterns: Collection[str]) -> None:
-        """Check the size of names and globs of parameters, since every glob is matched with every name."""
-        for index, pattern in enumerate(patterns):
-            if len(pattern) > MAX_KEY:
-                place = (*path, index if isinstance(patterns, list) else pattern)
-                self.complain(place, f"a name has at most {MAX_KEY} characters {got(pattern)}")
-        if (count := sum(map(is_glob, patterns))) > MAX_GLOBS:
-            self.complain(path, f"more than {MAX_GLOBS} names with *, ? or [ (got {count:,})", "Use fewer, wider ones")
+        weights = self.checked(StartWeights, start, ("model",)) if start else None
+        sha256 = None if weights is None else weights.sha256
+        return None if values is None else Model(name, values, init, tuple(freeze), start.get("from"), sha256)
 
     def loss(self) -> Ingredient | None:
         value = self.raw.get("loss")
@@ -318,6 +229,11 @@ class _Reading:
             return None
         name, given = found
         rest = {key: item for key, item in given.items() if key not in beside}
+        if name == "warmup" and rest.get("then") is not None:
+            after = self.schedule((*path, "then"), rest["then"])
+            if after is None:
+                return None
+            rest["then"] = {"name": after.name, **after.arguments}
         values = self.arguments(SCHEDULERS[name], rest, path, ("name", *beside), made=True)
         return None if values is None else Ingredient(name, values)
 
@@ -363,11 +279,11 @@ class _Reading:
             name = settings.get("name", label)
             if not isinstance(name, str) or name not in OPTIMIZERS:
                 given, where = ("name" in settings), (*path, "name") if "name" in settings else path
-                self.complain(where, f"unknown optimizer {got(name)}", nearest(str(name), OPTIMIZERS), at_key=not given)
+                hint = nearest_or_own(str(name), OPTIMIZERS)
+                self.complain(where, f"unknown optimizer {got(name)}", hint, at_key=not given)
                 self.below(path, wrong_in_all(OPTIMIZERS, settings))
             else:
-                rest = {key: value for key, value in settings.items() if key not in ("name", "groups")}
-                self.rule(name, rest, path)
+                self.rule(name, {key: settings[key] for key in settings if key not in ("name", "groups")}, path)
         for index, value in enumerate(cuts) if isinstance(cuts, list) else ():
             path = ("compare", "batches", index)
             if isinstance(value, str | dict):
@@ -393,7 +309,3 @@ class _Reading:
         batch = self.raw.get("batch")
         if objective and batch not in (None, "full", {"mode": "full"}):
             self.complain(("batch",), "an objective has no data to cut into batches", at_key=True)
-
-
-def _a(kind: str) -> str:
-    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"

@@ -7,30 +7,23 @@ from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from annotated_types import Ge, Gt, Le, Len
+from pydantic import AfterValidator, Field, model_validator
 
 from gdcli.errors import Problem
 from gdcli.report.styles import STYLES
+from gdcli.spec.data_sections import Data, Seed
 from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.nodes import Node
-from gdcli.spec.signature import STRICT, Complaint, Integer, Path, entries, one_of
-from gdcli.zoo.data import DatasetName
-from gdcli.zoo.naming import OneOf
+from gdcli.spec.signature import Complaint, Integer, Path, Section, entries, one_of
+from gdcli.zoo.metrics import METRICS
+from gdcli.zoo.naming import ArgumentError, OneOf
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-MAX_SEED = 2**63 - 1
 MAX_GLOBS = 100  # in one place
 
 Positive = Annotated[float, Gt(0)]
 Count = Annotated[Integer, Ge(1)]
-Seed = Annotated[Integer, Ge(0), Le(MAX_SEED)]
-
-
-class Section(BaseModel):
-    """A part of the spec with keys of its own: strict types, no unknown keys, no change after it is made."""
-
-    model_config = STRICT
 
 
 def mode_of(keys: Collection[str]) -> str:
@@ -45,6 +38,7 @@ class Batch(Section):
     size: Count = 32  # rows a step in mode mini-batch
     shuffle: bool | None = None
     drop_last: bool = False
+    accumulate: Count = 1  # batches whose gradients make one step
 
     @model_validator(mode="before")
     @classmethod
@@ -60,11 +54,16 @@ class Batch(Section):
         """Return the keys that this mode does not read, at values that are not their defaults."""
         if self.mode == "mini-batch":
             return []
-        return [key for key in ("size", "drop_last") if getattr(self, key) != type(self).model_fields[key].default]
+        unread = ("size", "drop_last", "accumulate") if self.mode == "full" else ("size", "drop_last")
+        return [key for key in unread if getattr(self, key) != type(self).model_fields[key].default]
+
+    def pass_rows(self, samples: int) -> int:
+        """Rows of one forward and backward pass."""
+        return min({"full": samples, "stochastic": 1, "mini-batch": self.size}[self.mode], samples)
 
     def rows(self, samples: int) -> int:
-        """Rows a step."""
-        return min({"full": samples, "stochastic": 1, "mini-batch": self.size}[self.mode], samples)
+        """Rows a step: of all passes whose gradients it accumulates."""
+        return min(self.pass_rows(samples) * self.accumulate, samples)
 
     def steps(self, samples: int) -> int:
         """Steps an epoch; 1 for an objective, which has no samples."""
@@ -82,6 +81,39 @@ class Stop(Section):
     max_steps: Count | None = None
     max_seconds: Positive | None = None
     patience: Count | None = None
+    metric: str | None = None  # that patience watches
+    min_delta: Annotated[float, Ge(0)] = 0.0
+    restore: bool = False
+
+
+class Clip(Section):
+    """The largest gradient that an update takes: by the norm of all of it, or entry by entry."""
+
+    norm: Positive | None = None
+    value: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Clip:
+        if self.norm is not None and self.value is not None:
+            raise ValueError("takes norm or value, not both")
+        return self
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is clipped."""
+        return self != Clip()
+
+
+class Penalty(Section):
+    """What is added to the training loss for the size of the weights: l1 Σ|w| + l2 Σw²."""
+
+    l1: Annotated[float, Ge(0)] = 0.0
+    l2: Annotated[float, Ge(0)] = 0.0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is added."""
+        return bool(self.l1 or self.l2)
 
 
 class Print(Section):
@@ -92,10 +124,13 @@ class Print(Section):
 
 
 class Recording(Section):
-    """What gradients.csv holds, and every how many steps."""
+    """What is recorded of the gradients, and besides them, every how many steps."""
 
     gradients: Literal["auto", "values", "norms", "none"] = "auto"
     every: Count = 1
+    format: Literal["csv", "parquet"] = "csv"  # of the gradients
+    parameters: bool = False
+    layers: bool = False
 
 
 class Checkpoint(Section):
@@ -137,22 +172,13 @@ class Ingredient:
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
-    """Where the rows come from: ``inline``, ``file``, ``generate`` (arguments hold its kind) or ``dataset``."""
-
-    source: str
-    arguments: Mapping[str, Any]
-    standardize: bool = False
-    validation: float | None = None
-    seed: int | None = None  # of the rows and of the split; None: the spec's
-
-
-@dataclass(frozen=True, slots=True)
 class Model(Ingredient):
     """The model, what its parameters start from, and which of them are not trained."""
 
     init: Mapping[str, Any] = field(default_factory=dict)
     freeze: tuple[str, ...] = ()
+    weights: str | None = None  # `from`: a safetensors file or a record whose weights it starts with
+    sha256: str | None = None  # of that file
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,48 +196,15 @@ class Scheduler:
     groups: Mapping[str, Ingredient] = field(default_factory=dict)
 
 
-class DataCommon(Section):
-    """What every source of data takes."""
+class StartWeights(Section):
+    """The weights that a model starts with, in place of random ones; ``from`` is no name in Python."""
 
-    standardize: bool = False
-    validation: Annotated[float, Gt(0), Lt(1)] | None = None
-    seed: Seed | None = None
-
-
-class InlineData(Section):
-    """Data that stand in the spec."""
-
-    x: list[Any]
-    y: list[Any]
-
-
-class FileData(Section):
-    """Data of a file beside the spec."""
-
-    file: Annotated[str, Len(1)]
-    features: list[str] | None = None
-    target: str | list[str]
-    header: bool | None = None
+    weights: Annotated[str, Len(1)] = Field(alias="from")
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
 
 
-class NamedDataset(Section):
-    """One of the data sets inside scikit-learn."""
-
-    dataset: DatasetName
-
-
-class GeneratedData(Section):
-    """Data that a generator draws."""
-
-    generate: Any
-
-
-SOURCES: dict[str, type[Section]] = {
-    "x": InlineData, "file": FileData, "generate": GeneratedData, "dataset": NamedDataset,
-}  # fmt: skip
-"""By the key that gives a source away."""
-DATA_KEYS = set(DataCommon.model_fields).union(*(kind.model_fields for kind in SOURCES.values()))
+MODEL_KEYS = ("init", "freeze", "from", "sha256")
+"""What every model takes beside its own arguments."""
 
 
 class Settings(Section):
@@ -225,6 +218,9 @@ class Settings(Section):
     seed: Seed = 0
     threads: Annotated[Integer, Ge(1), Le(1024)] | Literal["auto"] = "auto"
     engine: Literal["auto", "by_hand", "autograd"] = "auto"
+    metrics: list[Annotated[str, *one_of(OneOf("metric", METRICS))]] | None = None
+    metric: str | None = None
+    world_size: Annotated[Integer, Ge(1), Le(1024)] | None = None  # processes of torchrun; None: as many as there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +234,8 @@ class RunSpec:
     optimizer: Optimizer | None
     scheduler: Scheduler | None
     batch: Batch
+    penalty: Penalty
+    clip: Clip
     stop: Stop
     print: Print
     record: Recording
@@ -259,10 +257,16 @@ class RunSpec:
     @property
     def draws_data(self) -> bool:
         """Whether the rows, or their split, come from a generator of random numbers: another seed, other data."""
-        if self.data is None or self.data.validation is not None:
+        if self.data is None or self.data.held_out.draws:
             return self.data is not None
         given = self.data.arguments
         return self.data.source == "generate" and (given["kind"] != "xor" or given["noise"] != 0)
+
+    @property
+    def all_folds(self) -> range:
+        """The folds that the runs of a sweep or comparison take in turn: all, where the spec names none of them."""
+        data = self.data
+        return range(0) if data is None or data.folds is None or data.fold is not None else range(data.folds)
 
     @property
     def data_seed(self) -> int:
@@ -277,6 +281,12 @@ class RunSpec:
     def problem(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> Problem:
         """Return a problem at the place of a key, or of the nearest key above it that the document has."""
         return problem_at(self.document, Complaint(path, message, hint, at_key))
+
+    def problems_below(self, prefix: Path, error: ArgumentError) -> list[Problem]:
+        """Return what is wrong below a section, in the order of the file."""
+        errors = (error, *error.others)
+        complaints = [Complaint((*prefix, *each.path), each.message, each.hint) for each in errors]
+        return problems_at(self.document, complaints)
 
 
 def is_glob(pattern: str) -> bool:
@@ -314,8 +324,8 @@ def problem_at(document: Node, complaint: Complaint) -> Problem:
 
 
 SECTIONS: dict[str, type[Section]] = {
-    "batch": Batch, "stop": Stop, "print": Print, "record": Recording, "checkpoint": Checkpoint, "sweep": SweepGrid,
-    "compare": Compare,
+    "batch": Batch, "penalty": Penalty, "clip": Clip, "stop": Stop, "print": Print, "record": Recording,
+    "checkpoint": Checkpoint, "sweep": SweepGrid, "compare": Compare,
 }  # fmt: skip
 INGREDIENTS = ("data", "model", "loss", "optimizer", "scheduler")
 KEYS = (*Settings.model_fields, *INGREDIENTS, *SECTIONS)

@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, create_model
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from gdcli.errors import nearest
+from gdcli.errors import nearest, nearest_or_own
 from gdcli.spec.scalars import shown, with_point
 from gdcli.zoo.naming import OneOf
 
 # defaults are checked too, so that a default 0 of a float is 0.0 like a given one: config.yaml has one form
 STRICT = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+
+class Section(BaseModel):
+    """A part of the spec with keys of its own: strict types, no unknown keys, no change after it is made."""
+
+    model_config = STRICT
+
+
 Path: TypeAlias = tuple[str | int, ...]
 Checked = TypeVar("Checked", bound=BaseModel)
 MAX_DETAILS = 1_000  # of pydantic's errors, a few for each value: more than the problems that are ever told
@@ -86,7 +94,17 @@ def one_of(marked: OneOf) -> tuple[Any, ...]:
             raise PydanticCustomError("unknown_name", "{kind}", {"kind": marked.kind, "names": sorted(marked.names)})
         return value
 
-    return BeforeValidator(known), WithJsonSchema({"type": "string", "enum": sorted(marked.names)})
+    return BeforeValidator(known), _NamesSchema(marked.names)
+
+
+class _NamesSchema:
+    """The JSON Schema of a name, of those that there are when it is asked for: a plugin may have added some."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = names
+
+    def __get_pydantic_json_schema__(self, core: object, handler: object) -> dict[str, Any]:
+        return {"type": "string", "enum": sorted(self._names)}
 
 
 def adapt(annotation: Any) -> Any:
@@ -175,6 +193,9 @@ def wrong_in_all(functions: Mapping[str, Callable[..., Any]], values: Mapping[st
 
 _MISSING = "is required"
 
+OWN = ("activation", "metric")
+"""The kinds of named ingredients that plugins add to."""
+
 # pydantic's error types in our words; {…} are filled from the error's context
 _WORDS = {
     "missing": _MISSING,
@@ -212,7 +233,8 @@ def _complaint(detail: ErrorDetails, values: Mapping[str, Any], known: Iterable[
         expected = str(context.get("expected", "")).replace(" or ", ",").split(",")
         names = context.get("names") or [name.strip("' ") for name in expected]
         what = f"unknown {context['kind']}" if "kind" in context else "unknown name"
-        return Complaint(path, what + given, nearest(str(detail["input"]), names), at_key="[key]" in detail["loc"])
+        hint = (nearest_or_own if context.get("kind") in OWN else nearest)(str(detail["input"]), names)
+        return Complaint(path, what + given, hint, at_key="[key]" in detail["loc"])
     context["entries"] = "entry" if 1 in (context.get("min_length"), context.get("max_length")) else "entries"
     message = _WORDS[kind].format(**context) if kind in _WORDS else detail["msg"].removeprefix("Value error, ")
     if kind == "float_type" and (number := with_point(detail["input"])):

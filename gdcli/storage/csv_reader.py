@@ -56,10 +56,11 @@ class MixedColumns:
                 raise DamagedError(f"{self.path}: rows and header have different lengths")
             yield [(c or None) if text else cell(c) for c, text in zip(row, is_text, strict=True)]
 
-    def best(self, count: int) -> list[list[Any]]:
-        """Return so many rows with the lowest loss, those without one last."""
-        k = next((self.header.index(name) for name in ("final_loss", "loss") if name in self.header), None)
-        return heapq.nsmallest(count, self, key=lambda row: 0.0 if k is None else _finite(row[k]))
+    def best(self, count: int, by: str = "final_loss", *, highest_first: bool = False) -> list[list[Any]]:
+        """Return so many rows with the lowest loss, or the best of another column; those without one last."""
+        k = next((self.header.index(name) for name in (by, "final_loss", "loss") if name in self.header), None)
+        sign = -1 if highest_first and k is not None and self.header[k] == by else 1
+        return heapq.nsmallest(count, self, key=lambda row: 0.0 if k is None else _finite(row[k], sign))
 
     def _cells(self) -> Iterator[list[str]]:
         left = MOST_LINE  # of a row: a text may go over lines
@@ -94,8 +95,8 @@ def cell(text: str) -> Any:
     return float(text) if _FLOAT.fullmatch(text) else text
 
 
-def _finite(value: Any) -> float:
-    return value if isinstance(value, int | float) and isfinite(value) else inf
+def _finite(value: Any, sign: int) -> float:
+    return sign * value if isinstance(value, int | float) and isfinite(value) else inf
 
 
 class NumberColumns:
@@ -122,15 +123,20 @@ class NumberColumns:
                     raise DamagedError(f"{self.path}: line {count:,} is no row of {commas + 1} numbers")
                 yield int(line.partition(b",")[0]), line
 
-    def numbers(self, columns: Sequence[int] | None = None, rows: int | None = None) -> NDArray[np.float64]:  # [K, C]
-        """Return all rows, or the first, or some of their columns. Raises DamagedError where a number is missing."""
+    def numbers(
+        self, columns: Sequence[int] | None = None, rows: int | None = None, *, gaps: bool = False
+    ) -> NDArray[np.float64]:  # [K, C]
+        """Return all rows, or the first, or some of their columns; with ``gaps`` NaN for an empty cell.
+
+        Raises DamagedError where a number is missing.
+        """
         import numpy as np
 
         chosen, found = range(len(self.header)) if columns is None else columns, array("d")
         try:
             for _, line in islice(self, rows):
                 cells = line.split(b",")
-                found.extend([float(cells[k]) for k in chosen])
+                found.extend([float(cells[k] or b"nan") if gaps else float(cells[k]) for k in chosen])
         except (IndexError, ValueError):
             raise DamagedError(f"{self.path}: lacks a number") from None
         return np.array(found, np.float64).reshape(-1, len(chosen))

@@ -58,6 +58,17 @@ def float_rows(steps: NDArray[Any], values: Floats) -> bytes:
     return b"".join(b"%d,%b\n" % pair for pair in zip(steps.tolist(), text, strict=True))
 
 
+def number_rows(counts: NDArray[Any], values: Floats) -> bytes:
+    """Return CSV rows of a whole number and floats, as :func:`float_rows`, with an empty cell for what is NaN."""
+    import numpy as np
+
+    if not np.isnan(values).any():
+        return float_rows(counts, values)
+    rows = zip(counts.tolist(), values.tolist(), strict=True)
+    lines = (",".join([str(count), *("" if v != v else repr(v) for v in row)]) for count, row in rows)
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
 def csv_rows(rows: Iterable[Sequence[Any]]) -> str:
     """Return rows of a CSV, its header as any other: floats by repr, texts escaped, None empty."""
 

@@ -262,7 +262,7 @@ def draw(path: Path, picture: Callable[[], bytes], warn: Callable[[str], None]) 
     replace(path, content)
 
 
-_TEMPORARY = re.compile(r"\.[\w.-]+\.(?:json|csv|png|txt|yaml|safetensors)\.[0-9a-f]{8}")
+_TEMPORARY = re.compile(r"\.[\w.-]+\.(?:json|csv|parquet|png|txt|yaml|safetensors)\.[0-9a-f]{8}")
 
 
 def remove_temporaries(folder: Path) -> None:

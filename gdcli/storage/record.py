@@ -94,7 +94,7 @@ class Record:
 
     @property
     def best_loss(self) -> float | None:
-        """The lowest loss: of a run's epochs, a grid's points, or the final losses of a sweep or a comparison."""
+        """The lowest loss of a run's epochs, a grid's points, a comparison's rows; the final one of a sweep's best."""
         if self.kind == "compare":
             means = [_mean(row) for row in _rows(self.summary)]
             return min((mean for mean in means if mean is not None), default=None)
@@ -118,6 +118,12 @@ class Record:
         found = self.summary.get("metrics")
         pairs = found.items() if isinstance(found, dict) else ()
         return {name: value for name, each in pairs if (value := number(each)) is not None}
+
+    @property
+    def ranked_by(self) -> str | None:
+        """The metric that its spec ranks runs by; None for the loss."""
+        found = self.summary.get("ranked_by")
+        return found if isinstance(found, str) and found in self.metrics else None
 
 
 def number(value: Any) -> float | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
@@ -15,11 +15,24 @@ from gdcli.errors import MachineError, SpecError
 from gdcli.spec.load import Loaded
 from gdcli.spec.scalars import shown
 from gdcli.spec.signature import STRICT
+from gdcli.storage import config_reader
 from gdcli.storage.files import existing, json_file, required
+
+if TYPE_CHECKING:
+    from gdcli.zoo.plugins import Plugin
 
 NAME = "request.json"
 MAX_BYTES = 2**20
 DONE = ("finished", "stopped")
+
+
+class RecordedPlugin(BaseModel):
+    """A plugin that a command line named: its file or package by name, and the sha256 of its source."""
+
+    model_config = STRICT
+
+    name: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class _Request(BaseModel):
@@ -32,6 +45,7 @@ class _Request(BaseModel):
     config_sha256: str = ""
     data_sha256: str = ""  # of a data file
     plot: bool = True
+    plugins: tuple[RecordedPlugin, ...] = ()
     sha256: str = ""  # of all this, by which an edited file is known
 
 
@@ -46,6 +60,7 @@ class _BatchRequest(_Request):
     max_runs: Annotated[int, Field(ge=1)] | None = None
     fleet: Literal["auto", "off"] = "auto"
     fail_fast: bool = False
+    keep_models: bool = False
 
 
 class SweepRequest(_BatchRequest):
@@ -76,6 +91,11 @@ Request: TypeAlias = RunRequest | SweepRequest | CompareRequest
 Made = TypeVar("Made", RunRequest, SweepRequest, CompareRequest)
 
 
+def recorded(plugins: Iterable[Plugin]) -> tuple[RecordedPlugin, ...]:
+    """Return plugins as a record has them."""
+    return tuple(RecordedPlugin(name=plugin.name, sha256=plugin.sha256) for plugin in plugins)
+
+
 def checked(kind: type[Made], asked: Mapping[str, Any]) -> Made:
     """Return what is asked for. Raises SpecError for what is of another type or beyond its bounds."""
     try:
@@ -100,11 +120,20 @@ def text(request: Request, loaded: Loaded, config: str, base: Path) -> str:
         "base": str(base.absolute()) if relative else None,
     }
     found = request.model_copy(update=update)
-    return found.model_copy(update={"sha256": _sha256(found)}).model_dump_json(indent=2) + "\n"
+    return _json(found.model_copy(update={"sha256": _sha256(found)}), indent=2) + "\n"
 
 
 def _sha256(request: Request) -> str:
-    return digest(request.model_copy(update={"sha256": ""}).model_dump_json())
+    return digest(_json(request.model_copy(update={"sha256": ""})))
+
+
+def _json(request: Request, indent: int | None = None) -> str:
+    """Return a request as JSON, without fields that are newer than the first records and at their defaults."""
+    newer = {name for name in NEWER if not getattr(request, name, False)}
+    return request.model_dump_json(indent=indent, exclude=newer)
+
+
+NEWER = ("keep_models", "plugins")
 
 
 def digest(config: str) -> str:
@@ -147,25 +176,26 @@ def require_same(recorded: Request, folder: Path, loaded: Loaded, config: str) -
 # --- what has been done already ---------------------------------------------------------------------------------------
 
 
-def finished(parent: Path, digest: str, request: Request, data_sha256: str) -> Path | None:
+def finished(parent: Path, digest: str, request: Request, data_sha256: str, processes: int = 1) -> Path | None:
     """Return the newest finished record of the same, below an experiment's folder; None where there is none.
 
     The same: the digest of the spec with all defaults, the request, the bytes of a data file, the versions of gdcli
-    and torch. Whether figures were drawn does not count. A sweep of which one run failed is not finished.
+    and torch, the number of processes. Whether figures were drawn does not count. A sweep of which one run failed is
+    not finished.
     """
     if not parent.is_dir():
         return None
     wanted = _essence(request, data_sha256)
     for folder in sorted(parent.iterdir(), reverse=True):
-        if digest in folder.name and not folder.name.startswith(".") and _is_same(folder, wanted):
+        if digest in folder.name and not folder.name.startswith(".") and _is_same(folder, wanted, processes):
             return folder
     return None
 
 
-def _is_same(folder: Path, wanted: Request) -> bool:
+def _is_same(folder: Path, wanted: Request, processes: int) -> bool:
     try:
         summary, environment = (json_file(folder / f"{name}.json") or {} for name in ("summary", "environment"))
-        found = read(folder)
+        found, spec = read(folder), config_reader.read(folder)
         existing(folder / "log.txt").close()
     except MachineError:
         return False
@@ -178,6 +208,7 @@ def _is_same(folder: Path, wanted: Request) -> bool:
         and {name: str(versions.get(name)).partition("+")[0] for name in known}
         == {name: version.partition("+")[0] for name, version in known.items()}
         and _essence(found, found.data_sha256) == wanted
+        and spec.get("world_size", 1) == processes
     )
 
 

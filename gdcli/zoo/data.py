@@ -22,15 +22,15 @@ from gdcli.zoo.table import MAX_INDEX, Floats, Indices, Table, brief, numbered
 
 # --- random numbers -------------------------------------------------------------------------------------------------
 
-Purpose: TypeAlias = Literal["data", "noise", "shuffle", "split"]
-_TAGS: dict[Purpose, int] = {"data": 1, "noise": 2, "shuffle": 3, "split": 4}
+Purpose: TypeAlias = Literal["data", "noise", "shuffle", "split", "ranks"]
+_TAGS: dict[Purpose, int] = {"data": 1, "noise": 2, "shuffle": 3, "split": 4, "ranks": 5}
 
 
 def generator(seed: int, purpose: Purpose) -> Generator:
     """Return the generator of one purpose: PCG64 seeded by ``SeedSequence([seed, tag])``.
 
-    Tags: data 1, noise 2, shuffle 3, split 4. So the purposes do not disturb each other, nor torch's generator, which
-    draws the weights.
+    Tags: data 1, noise 2, shuffle 3, split 4, ranks 5 (the seeds of dropout in processes beside the first). So the
+    purposes do not disturb each other, nor torch's generator, which draws the weights.
 
     >>> int(generator(0, "data").integers(100)), int(generator(0, "noise").integers(100))
     (52, 97)
@@ -222,13 +222,15 @@ def points(kind: str, arguments: Mapping[str, Any]) -> int:
     """Return how many scalars a generator makes at most, by arithmetic on its arguments; nothing is allocated.
 
     n rows of as many columns as there are weights or ``features`` (two where neither is an argument), and a target;
-    for blobs the centres too.
+    for blobs the centres too. Of a plugin's generator with n, two columns are counted.
 
     >>> points("linear", {"n": 1000, "weights": [2, -3.4]})
     3000
     """
     parameters = inspect.signature(GENERATORS[kind]).parameters
     settings = {name: parameter.default for name, parameter in parameters.items()} | dict(arguments)
+    if hasattr(GENERATORS[kind], "origin"):  # its other keys mean what it likes
+        return 3 * settings["n"] if isinstance(settings.get("n"), int) else 0
     columns = len(settings["weights"]) if "weights" in settings else settings.get("features", 2)
     centres = settings["classes"] * columns if "features" in settings else 0
     return int(settings["n"] * (columns + 1) + centres)
@@ -333,4 +335,6 @@ def dataset(name: DatasetName) -> Table:
     features = tuple(map(str, bunch.feature_names))
     if name == "diabetes":
         return Table(x, np.asarray(bunch.target, dtype=np.float64)[:, None], features, ("progression",))
-    return Table(x, np.asarray(bunch.target, dtype=np.int64), features, ("class",), len(bunch.target_names))
+    names = tuple(map(str, bunch.target_names))
+    own = names if names != tuple(map(str, range(len(names)))) else ()
+    return Table(x, np.asarray(bunch.target, dtype=np.int64), features, ("class",), len(names), class_names=own)

@@ -8,19 +8,22 @@ of runs in front or, for losses without classes, at the end.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from annotated_types import Gt
+from annotated_types import Ge, Gt, Le, Len
+
+from gdcli.zoo.class_terms import ClassTerms
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 Pointwise = Callable[["Tensor", "Tensor"], "Tensor"]  # (output, target) -> Tensor
+ClassWeights = Literal["balanced"] | Annotated[list[Annotated[float, Ge(0)]], Len(1)]
 Targets = Literal["values", "probabilities", "classes"]
 
 
@@ -40,7 +43,8 @@ class Loss:
     runs, where they share most of the work.
 
     Of a loss that ``is_squared``, Σ(o − t)² over a number, the loop keeps the differences, which the derivative needs
-    anyway, and need not work out a loss every step.
+    anyway, and need not work out a loss every step. Of a mean whose rows count by their classes, ``weight`` is what
+    each row of class indices counts.
     """
 
     value: Pointwise
@@ -50,6 +54,7 @@ class Loss:
     divisor: Callable[[int], float] = float
     is_squared: bool = False
     joint: Callable[[Tensor], Joint] | None = None
+    weight: Callable[[Tensor], Tensor] | None = None
 
     @property
     def sums(self) -> bool:
@@ -207,17 +212,23 @@ def bce_with_logits() -> Loss:
     return _of_torch("binary_cross_entropy_with_logits", "BinaryCrossEntropyWithLogits", bind)
 
 
-def cross_entropy() -> Loss:
+def cross_entropy(
+    *, label_smoothing: Annotated[float, Ge(0), Le(1)] = 0.0, class_weights: ClassWeights | None = None
+) -> Loss:
     """Cross-entropy of logits o with class c: L = −Σ_b log softmax(o_b)[c_b] / B.
 
     dL/do = (softmax(o) − onehot(c)) / B; with rows of class probabilities t instead of indices,
-    L = −ΣΣ t log softmax(o) / B. Source: torch.nn.CrossEntropyLoss.
+    L = −ΣΣ t log softmax(o) / B. With label_smoothing ε every target is (1 − ε) of itself and ε/C of all classes; with
+    class_weights w the mean is weighted, Σ w[c] L / Σ w[c], and balanced is w = n / (K n_c), of n training rows of K
+    classes n_c of class c. Source: torch.nn.CrossEntropyLoss; sklearn.utils.class_weight.
     """
     import torch
 
     value = torch.nn.functional.cross_entropy
     log_softmax, through_log_softmax = torch.log_softmax, torch.ops.aten._log_softmax_backward_data.default
-    through_nll = nll().derivative
+    is_plain = not label_smoothing and class_weights is None
+    sums = ClassTerms(_numbers(class_weights), label_smoothing)
+    through_nll = nll().derivative if is_plain else sums.slope
 
     def bind(output: Tensor) -> Pointwise:
         at_log = through_nll(output)
@@ -229,7 +240,20 @@ def cross_entropy() -> Loss:
 
         return derivative
 
-    return Loss(value, bind, "NllLoss", lambda o, t: _of_classes(log_softmax(o, -1), t), joint=_softmax_once)
+    if is_plain:
+        return Loss(value, bind, "NllLoss", lambda o, t: _of_classes(log_softmax(o, -1), t), joint=_softmax_once)
+    return Loss(
+        lambda o, t: value(o, t, weight=sums.weights(o), label_smoothing=label_smoothing),
+        bind,
+        "Add" if label_smoothing else "NllLoss",
+        lambda o, t: sums.terms(log_softmax(o, -1), t),
+        weight=None if class_weights is None else sums.of_rows,
+    )
+
+
+def _numbers(class_weights: Literal["balanced"] | Sequence[float] | None) -> Sequence[float] | None:
+    """Return class weights as numbers; those that are balanced are known with the training rows alone."""
+    return None if class_weights == "balanced" else class_weights
 
 
 def _softmax_once(output: Tensor) -> Joint:
@@ -274,12 +298,17 @@ def _of_classes(log_p: Tensor, t: Tensor) -> Tensor:
     return -log_p.gather(-1, t.expand(log_p.shape[:-1]).unsqueeze(-1)).squeeze(-1)
 
 
-def nll() -> Loss:
+def nll(*, class_weights: ClassWeights | None = None) -> Loss:
     """Negative log-likelihood of log-probabilities o with class c: L = −Σ_b o_b[c_b] / B.
 
-    dL/do = −onehot(c) / B. Source: torch.nn.NLLLoss.
+    dL/do = −onehot(c) / B. For class_weights see cross_entropy. Source: torch.nn.NLLLoss.
     """
     import torch
+
+    if class_weights is not None:
+        sums, weighted = ClassTerms(_numbers(class_weights)), torch.nn.functional.nll_loss
+        value = partial(_with_weights, weighted, sums)
+        return Loss(value, sums.slope, "NllLoss", sums.terms, weight=sums.of_rows)
 
     def bind(output: Tensor) -> Pointwise:
         minus_mean = output.new_tensor(-1 / output.shape[0])
@@ -293,6 +322,10 @@ def nll() -> Loss:
         return derivative
 
     return Loss(torch.nn.functional.nll_loss, bind, "NllLoss", _of_classes)
+
+
+def _with_weights(function: Callable[..., Tensor], sums: ClassTerms, o: Tensor, t: Tensor) -> Tensor:
+    return function(o, t, weight=sums.weights(o))
 
 
 def kl_div() -> Loss:
@@ -319,3 +352,6 @@ TARGETS: dict[str, Targets] = {
     "bce_with_logits": "probabilities",
     "kl_div": "probabilities",
 }
+
+SCORES = {"cross_entropy"}
+"""The losses of classes whose outputs are scores, of which the softmax are probabilities; those of others are logs."""

@@ -7,7 +7,7 @@ activations, whose backward pass is written out by hand), a :class:`Stack` (torc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.expressions import CONSTANTS, Expression, ExpressionError, names
 from gdcli.zoo.naming import MAX_ERRORS, MAX_HINTS, ArgumentError, OneOf, Width
 from gdcli.zoo.objectives import parse
+from gdcli.zoo.torch_layers import LAYERS, RECURRENT, RESIDUAL, draws, has_two_modes, why_not
 
 ActivationName = Annotated[str, OneOf("activation", ACTIVATIONS)]
 
@@ -60,32 +61,58 @@ class Chain:
         """The shape of each parameter by its full name, in the model's order."""
         return {name: shape for layer in self.layers for name, shape in layer.shapes.items()}
 
+    @property
+    def biases(self) -> tuple[str, ...]:
+        """The names of the biases, each of which may be one number for its layer."""
+        return tuple(f"{layer.name}bias" for layer in self.layers if layer.bias)
+
 
 @dataclass(frozen=True, slots=True)
 class TorchLayer:
-    """One layer of a sequential model: its name, torch's class, and the class's keyword arguments."""
+    """One layer of a sequential model: its name, torch's class, and the class's keyword arguments.
+
+    A size that is left out is found on the way from the data on. ``inside`` are the layers of a residual one.
+    """
 
     name: str
     layer: str
     arguments: Mapping[str, Any]
     path: tuple[str | int, ...]  # where the spec names it, for messages
+    last: bool = False  # of a sequence the last step alone
+    inside: tuple[TorchLayer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OwnModule:
+    """A plugin's module of torch: how it is made, and called with rows; what it raises is told by the plugin's line."""
+
+    name: str
+    make: Callable[[], Any]
+    call: Callable[[Any, Any], Any]  # (module, x [B, ...]) -> output [B, O]
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Torch's own layers one after the other, as nn.Sequential runs them."""
+    """Torch's own layers one after the other, as nn.Sequential runs them; or a module of a plugin in place of them."""
 
     layers: tuple[TorchLayer, ...]
+    shape: tuple[int, ...] = ()  # of a row of the data; known once there are some
+    own: OwnModule | None = None
 
     @property
     def trains_otherwise(self) -> bool:
-        """Whether a pass in training differs from one in evaluation: dropout draws, a batch norm takes the batch's."""
-        return self.draws or any("BatchNorm" in layer.layer for layer in self.layers)
+        """Whether a pass in training differs from one in evaluation: dropout draws, a batch norm takes the batch's.
+
+        Of a plugin's module it may.
+        """
+        return self.own is not None or any(
+            has_two_modes(layer.layer, layer.arguments) for layer in all_layers(self.layers)
+        )
 
     @property
     def draws(self) -> bool:
-        """Whether a pass in training draws numbers: dropout."""
-        return any("Dropout" in layer.layer for layer in self.layers)
+        """Whether a pass in training draws numbers: dropout. A plugin's module may."""
+        return self.own is not None or any(draws(layer.layer, layer.arguments) for layer in all_layers(self.layers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +132,25 @@ class Objective:
 Architecture = Chain | Stack | Objective
 
 
+def all_layers(layers: Iterable[TorchLayer]) -> Iterator[TorchLayer]:
+    """Yield torch's layers, those inside residual ones too."""
+    for layer in layers:
+        yield layer
+        yield from all_layers(layer.inside)
+
+
 def chain_of(model: Architecture) -> Chain | None:
     """Return a model as affine layers and activations: a chain, or torch's layers where they are no more than that."""
     if not isinstance(model, Stack):
         return model if isinstance(model, Chain) else None
     layers: list[Affine] = []
-    for layer in model.layers:
+    width = model.shape[0] if len(model.shape) == 1 else 0
+    for layer in model.layers if len(model.shape) < 2 else ():
         arguments = dict(layer.arguments)
         if layer.layer == "Linear" and set(arguments) <= {"in_features", "out_features", "bias"}:
-            bias = bool(arguments.get("bias", True))
-            layers.append(Affine(f"{layer.name}.", arguments["in_features"], arguments["out_features"], bias, "none"))
+            bias, inputs = bool(arguments.get("bias", True)), arguments.get("in_features", width)
+            width = arguments.get("out_features", 0)
+            layers.append(Affine(f"{layer.name}.", inputs, width, bias, "none"))
         elif layer.layer in ACTIVATION_LAYERS and not arguments and layers and layers[-1].activation == "none":
             layers[-1] = replace(layers[-1], activation=ACTIVATION_LAYERS[layer.layer])
         elif layer.layer != "Identity":
@@ -158,54 +194,78 @@ def identity(data: Sizes) -> Chain:
     return Chain(())
 
 
-LAYERS = frozenset((
-    "Linear", "Bilinear", "Identity", "Flatten", "Unflatten", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d",
-    "ConvTranspose2d", "MaxPool1d", "MaxPool2d", "AvgPool1d", "AvgPool2d", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d",
-    "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "BatchNorm1d", "BatchNorm2d", "LayerNorm", "GroupNorm", "RMSNorm",
-    "Dropout", "Dropout1d", "Dropout2d", "AlphaDropout", "ReLU", "LeakyReLU", "ReLU6", "ELU", "SELU", "CELU",
-    "GELU", "Sigmoid", "Hardsigmoid", "Tanh", "Hardtanh", "SiLU", "Hardswish", "Mish", "Softplus", "Softsign",
-    "LogSigmoid", "Tanhshrink", "Softshrink", "Hardshrink", "PReLU", "Softmax", "LogSoftmax", "Threshold",
-))  # fmt: skip
-"""The classes of torch.nn that a sequential model may name: tensor in, tensor out, no code from the spec."""
-
 ACTIVATION_LAYERS = {layer: name for layer in LAYERS for name in ACTIVATIONS if layer.lower() == name.replace("_", "")}
 """Torch's classes without arguments of their own, by the activations that are written out by hand."""
 
 
-def sequential(data: Sizes, *, layers: Annotated[list[Any], Len(1, 1000)]) -> Stack:
-    """Torch's layers in a row: names of classes, or {layer: Linear, name: hidden, in_features: 2, ...}.
+MAX_STACK = 1000
+"""Layers of a sequential model, those inside residual ones counted."""
 
-    A layer without a name is named by its index. Raises ArgumentError for an unknown class or a repeated name.
-    Source: torch.nn.Sequential.
+
+def sequential(data: Sizes, *, layers: Annotated[list[Any], Len(1, MAX_STACK)]) -> Stack:
+    """Torch's layers in a row: names of classes, or {layer: Linear, name: hidden, out_features: 2, ...}.
+
+    A layer without a name is named by its index; a size of its input that is left out (in_features, in_channels,
+    num_features, ...) is found. {residual: [...]} adds the input of its layers to what they give. Raises ArgumentError
+    for an unknown class or a repeated name. Source: torch.nn.Sequential.
     """
-    built: dict[str, TorchLayer] = {}
     errors: list[ArgumentError] = []
-    for index, entry in enumerate(layers):
+    built = _torch_layers(layers, ("layers",), errors)
+    if errors:
+        raise ArgumentError.of(errors)
+    if (count := sum(1 for _ in all_layers(built))) > MAX_STACK:
+        raise ArgumentError(("layers",), f"{count:,} layers with those of residual ones, more than {MAX_STACK:,}")
+    return Stack(built)
+
+
+def _torch_layers(
+    entries: list[Any], path: tuple[str | int, ...], errors: list[ArgumentError]
+) -> tuple[TorchLayer, ...]:
+    """Return layers; what is wrong with the others is added to ``errors``."""
+    built: dict[str, TorchLayer] = {}
+    for index, entry in enumerate(entries):
         try:
-            layer = _torch_layer(index, entry)
+            layer = _torch_layer(entry, index, (*path, index), errors)
             if layer.name in built:
-                raise ArgumentError(("layers", index), f"a second layer named '{layer.name}'")
+                raise ArgumentError((*path, index), f"a second layer named '{layer.name}'")
             built[layer.name] = layer
         except ArgumentError as error:
             errors.append(error)
         if len(errors) > MAX_ERRORS:
             break
-    if errors:
-        raise ArgumentError.of(errors)
-    return Stack(tuple(built.values()))
+    return tuple(built.values())
 
 
-def _torch_layer(index: int, entry: Any) -> TorchLayer:
-    path: tuple[str | int, ...] = ("layers", index)
+def _torch_layer(entry: Any, index: int, path: tuple[str | int, ...], errors: list[ArgumentError]) -> TorchLayer:
     arguments = {"layer": entry} if isinstance(entry, str) else dict(entry) if isinstance(entry, dict) else {}
-    kind, name = arguments.pop("layer", None), arguments.pop("name", str(index))
-    if not isinstance(kind, str):
-        raise ArgumentError(path, "must be the name of a torch layer, or a mapping with 'layer'")
-    if kind not in LAYERS:
-        raise ArgumentError(path, f"unknown torch layer (got '{kind}')", nearest(kind, LAYERS))
+    name = arguments.pop("name", str(index))
     if not isinstance(name, str) or not name.replace("_", "a").isalnum():
         raise ArgumentError((*path, "name"), "a layer's name has letters, digits and _ only")
-    return TorchLayer(name, kind, arguments, path)
+    if RESIDUAL in arguments and "layer" not in arguments:
+        return _residual(name, arguments, path, errors)
+    kind = arguments.pop("layer", None)
+    if not isinstance(kind, str):
+        raise ArgumentError(path, "must be the name of a torch layer, or a mapping with 'layer' or 'residual'")
+    if kind not in LAYERS:
+        raise ArgumentError(path, f"unknown torch layer (got '{kind}')", why_not(kind) or nearest(kind, LAYERS))
+    last = arguments.pop("last", False) if kind in RECURRENT else False
+    if type(last) is not bool:
+        raise ArgumentError((*path, "last"), "must be true or false")
+    if "last" in arguments:
+        raise ArgumentError((*path, "last"), f"has no effect: it is for {', '.join(RECURRENT)}")
+    return TorchLayer(name, kind, arguments, path, last)
+
+
+def _residual(
+    name: str, arguments: Mapping[str, Any], path: tuple[str | int, ...], errors: list[ArgumentError]
+) -> TorchLayer:
+    inside = arguments[RESIDUAL]
+    for key in arguments:
+        if key != RESIDUAL:
+            raise ArgumentError((*path, key), "unknown key", "Beside residual there is name")
+    if not isinstance(inside, list) or not inside:
+        raise ArgumentError((*path, RESIDUAL), "must be a list of at least one layer")
+    return TorchLayer(name, RESIDUAL, {}, path, inside=_torch_layers(inside, (*path, RESIDUAL), errors))
 
 
 def objective(

@@ -1,22 +1,72 @@
 """Schedulers: the learning rate of each epoch, as torch.optim.lr_scheduler has it, in its recursive form and bits.
 
 Each function checks its settings and returns a `Schedule`, which gives the learning rate of epoch e, counted from 0,
-from that of the epoch before. Learning rates may be numbers, or vectors with one number per run of a fleet.
+from that of the epoch before; or a `StepSchedule`, which changes it every step; or a `Plateau`, which follows the loss.
+Learning rates may be numbers, or vectors with one number per run of a fleet.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, NamedTuple
 
-from annotated_types import Ge, Gt, Len
+from annotated_types import Ge, Gt, Le, Len, Lt
 
 from gdcli.zoo.arithmetic import Setting
 from gdcli.zoo.naming import Width
 
 Schedule = Callable[[Setting, Setting, int], Setting]
 """(lr of the optimizer, lr of the epoch before, e) -> lr of epoch e; for e = 0 the two learning rates are the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepSchedule:
+    """A schedule of steps: ``at`` (lr of the optimizer, step from 0, steps of the whole run) -> its learning rate."""
+
+    at: Callable[[Setting, int, int], Setting]
+
+
+class PlateauState(NamedTuple):
+    """What is known after an epoch: the learning rate, the best loss, epochs without a better one, epochs to wait."""
+
+    lr: float
+    best: float = math.inf
+    bad: int = 0
+    wait: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plateau:
+    """A learning rate that falls where the loss does; ``warm`` is the schedule of the first ``epochs``, if any."""
+
+    factor: float
+    patience: int
+    threshold: float
+    relative: bool
+    cooldown: int
+    min_lr: float
+    eps: float
+    warm: Schedule | None = None
+    epochs: int = 0
+
+    def after(self, state: PlateauState, loss: float) -> PlateauState:
+        """Return the state after an epoch with this loss, in the order of torch's ReduceLROnPlateau.step."""
+        lr, best, bad, wait = state
+        if loss < (best * (1.0 - self.threshold) if self.relative else best - self.threshold):
+            best, bad = loss, 0
+        else:
+            bad += 1
+        if wait > 0:
+            wait, bad = wait - 1, 0
+        if bad > self.patience:
+            lower = max(lr * self.factor, self.min_lr)
+            lr, wait, bad = lower if lr - lower > self.eps else lr, self.cooldown, 0
+        return PlateauState(lr, best, bad, wait)
+
+
+AnySchedule = Schedule | StepSchedule | Plateau
 
 
 def step(*, step_size: Width, gamma: float = 0.1) -> Schedule:
@@ -119,9 +169,98 @@ def cosine_annealing_warm_restarts(
     return schedule
 
 
-SCHEDULERS: dict[str, Callable[..., Schedule]] = {
+def reduce_on_plateau(
+    *,
+    factor: Annotated[float, Gt(0), Lt(1)] = 0.1,
+    patience: Annotated[int, Ge(0)] = 10,
+    threshold: Annotated[float, Ge(0)] = 1e-4,
+    threshold_mode: Literal["rel", "abs"] = "rel",
+    cooldown: Annotated[int, Ge(0)] = 0,
+    min_lr: Annotated[float, Ge(0)] = 0.0,
+    eps: Annotated[float, Ge(0)] = 1e-8,
+) -> Plateau:
+    """Decay where the loss no longer falls: γ ← max(γ f, γ_min) after more than patience epochs without a better one.
+
+    The loss is that of the validation rows, or of the training set where there are none, after each epoch. Better is
+    below (1 − threshold) times the best, or with threshold_mode abs below best − threshold; for cooldown epochs after a
+    decay none counts, and a decay by less than eps is left out. torch's ReduceLROnPlateau.
+    """
+    return Plateau(factor, patience, threshold, threshold_mode == "rel", cooldown, min_lr, eps)
+
+
+def one_cycle(
+    *,
+    pct_start: Annotated[float, Ge(0), Le(1)] = 0.3,
+    anneal_strategy: Literal["cos", "linear"] = "cos",
+    div_factor: Annotated[float, Gt(0)] = 25.0,
+    final_div_factor: Annotated[float, Gt(0)] = 1e4,
+    three_phase: bool = False,
+) -> StepSchedule:
+    """One rise and fall over all steps of the run, step by step: γ/d up to γ, then down to γ/(d D).
+
+    γ is the optimizer's lr, d div_factor, D final_div_factor; the rise takes the share pct_start of the steps. With
+    three_phase the fall to γ/d takes as many, and the rest goes on to γ/(d D). torch's OneCycleLR with max_lr = γ,
+    total_steps those of the run and cycle_momentum false: momentum stays as it is.
+
+    Source: Smith, Topin 2018, Super-Convergence: Very Fast Training Using Large Learning Rates.
+    """
+
+    def between(start: Setting, end: Setting, share: float) -> Setting:
+        if anneal_strategy == "cos":
+            return end + (start - end) / 2.0 * (math.cos(math.pi * share) + 1)
+        return (end - start) * share + start
+
+    def at(base: Setting, step: int, steps: int) -> Setting:
+        low, lowest = base / div_factor, base / div_factor / final_div_factor
+        rise = float(pct_start * steps) - 1
+        phases = [(rise, low, base), (float(2 * pct_start * steps) - 2, base, low), (steps - 1, low, lowest)]
+        if not three_phase:
+            phases = [(rise, low, base), (steps - 1, base, lowest)]
+        begin = 0.0
+        for end, first, last in phases:
+            if step <= end or end == steps - 1:
+                return between(first, last, (step - begin) / (end - begin) if end != begin else 1.0)
+            begin = end
+        raise AssertionError("the last phase has all that are left")
+
+    return StepSchedule(at)
+
+
+def warmup(
+    *,
+    total_iters: Annotated[int, Ge(1)] = 5,
+    start_factor: Annotated[float, Gt(0), Le(1)] = 1 / 3,
+    then: dict[str, Any] | str | None = None,
+) -> Schedule | Plateau:
+    """A line up to the learning rate before another schedule: γₑ = γ (s + (1 − s) e / n) for n = total_iters epochs.
+
+    ``then`` is the schedule that begins at epoch n, its name or {name: ..., ...}. torch's SequentialLR of LinearLR and
+    the other one. Source: Goyal et al. 2017, Accurate, Large Minibatch SGD.
+    """
+    rise = linear(start_factor=start_factor, end_factor=1.0, total_iters=total_iters)
+    if then is None:
+        return rise
+    given = {"name": then} if isinstance(then, str) else dict(then)
+    name = given.pop("name", None)
+    if name in ("warmup", "one_cycle"):
+        raise ValueError(f"then takes a schedule without a warm-up of its own (got {name})")
+    after: Schedule | Plateau = SCHEDULERS[str(name)](**given)
+    if isinstance(after, Plateau):
+        return replace(after, warm=rise, epochs=total_iters)
+
+    def schedule(base: Setting, lr: Setting, epoch: int) -> Setting:
+        if epoch < total_iters:
+            return rise(base, lr, epoch)
+        return after(base, base if epoch == total_iters else lr, epoch - total_iters)
+
+    return schedule
+
+
+SCHEDULERS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
         step, multi_step, constant, linear, exponential, polynomial, cosine_annealing, cosine_annealing_warm_restarts,
+        reduce_on_plateau, one_cycle, warmup,
     )
 }  # fmt: skip
+"""Each by its name: from its settings to `AnySchedule`."""

@@ -6,10 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.random import Generator
 from numpy.typing import NDArray
-
-from gdcli.zoo.naming import ArgumentError
 
 Floats: TypeAlias = NDArray[np.float64]
 Indices: TypeAlias = NDArray[np.int64]
@@ -32,49 +29,12 @@ class Table:
     targets: tuple[str, ...]
     classes: int = 0
     sha256: str = ""  # of the file that it was read from
+    class_names: tuple[str, ...] = ()  # where they have names of their own
 
 
 def as_numbers(table: Table) -> Table:
     """Return class indices as a column of numbers ``[n, 1]``, for the losses that compare numbers (mse, bce)."""
     return replace(table, y=table.y.reshape(len(table.y), -1).astype(np.float64), classes=0)
-
-
-def scale(training: Table) -> tuple[Floats, Floats]:
-    """Return mean and deviation of each feature, both ``[d]``, with divisor n; a constant feature has deviation 1.
-
-    A constant's mean is the constant itself, since a rounded mean would leave a remainder where 0 belongs.
-    """
-    x = training.x
-    constant = x.min(axis=0) == x.max(axis=0)
-    mean = np.where(constant, x[0], x.mean(axis=0))
-    return mean, np.where(constant, 1.0, x.std(axis=0))
-
-
-def standardize(table: Table, mean: Floats, deviation: Floats) -> Table:
-    """Return the table with x' = (x - mean) / deviation; y stays. Validation rows take the training rows' scale."""
-    return replace(table, x=(table.x - mean) / deviation)
-
-
-def split(table: Table, fraction: float, rng: Generator) -> tuple[Table, Table]:
-    """Divide the rows at random into training and validation, ``fraction`` of them for validation.
-
-    Both keep the order of the table, so that training in document order still is.
-
-    Raises:
-        ArgumentError: either part would have no row.
-    """
-    n = len(table.x)
-    count = round(fraction * n)
-    if not 1 <= count < n:
-        raise ArgumentError(
-            ("validation",), f"{fraction} of {n} rows leaves no row for training or none for validation"
-        )
-    order = rng.permutation(n)
-    return _rows(table, np.sort(order[count:])), _rows(table, np.sort(order[:count]))
-
-
-def _rows(table: Table, rows: NDArray[np.intp]) -> Table:
-    return replace(table, x=table.x[rows], y=table.y[rows])
 
 
 def brief(value: Any) -> str:

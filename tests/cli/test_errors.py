@@ -39,7 +39,7 @@ def _told(words: list[str], capsys: Capture) -> str:
 OVERRIDES = [
     ("optimizer.lrr=1", "command line:1:1: unknown key 'optimizer.lrr'. Did you mean 'optimizer.lr'?"),
     ("epoch=1", "command line:1:1: unknown key 'epoch'. Did you mean 'epochs'?"),
-    ("qqq=1", "command line:1:1: unknown key 'qqq'. Known: batch, checkpoint, data, description, device"),
+    ("qqq=1", "command line:1:1: unknown key 'qqq'. Known: batch, checkpoint, clip, data, description, device"),
     (
         "bias=true",
         "command line:1:1: 'bias' could be data.generate.bias or model.bias or model.init.linear1.bias or "
@@ -48,7 +48,7 @@ OVERRIDES = [
     ("weight=3", "command line:1:1: unknown key 'weight'. Did you mean 'model.init.linear1.weight'?"),
     ("linear2.bias=3", "command line:1:1: unknown key 'linear2.bias'. Did you mean 'model.init.linear2.bias'?"),
     ("linear3.bias=3", "command line:1:1: unknown key 'linear3.bias'. Did you mean 'model.init.linear3.bias'?"),
-    ("wieghts=3", "command line:1:1: unknown key 'wieghts'. Known: batch, checkpoint"),  # not data.generate's
+    ("wieghts=3", "command line:1:1: unknown key 'wieghts'. Did you mean 'class_weights'?"),  # not data.generate's
     ("weights=3", "command line:1:1: data.generate: a second source of data, beside x. Give one of x and y, file"),
     ("data.dataset=iris", "command line:1:1: data.dataset: a second source of data, beside x. Give one of x and y"),
     ("hello", "an override is key=value (got 'hello')"),

@@ -198,3 +198,16 @@ def test_a_frozen_model_and_a_refused_batch() -> None:
     assert check(one_row).samples == 3
     with pytest.raises(SpecError, match="takes no batch of one row"):
         check(loaded(text + layers + "}, loss: mse, optimizer: sgd}"))
+
+
+@pytest.mark.parametrize("penalty", ["{l2: 0.1}", "{l1: 0.1}", "{l1: 0.01, l2: 0.2}"])
+@pytest.mark.parametrize("model", [mlp(), sequential("[{layer: Linear, in_features: 2, out_features: 1}]")])
+def test_a_penalty_is_in_every_way(penalty: str, model: Loaded) -> None:
+    """Differences are of the loss with it: a gradient without it would be told."""
+    from dataclasses import replace
+
+    from gdcli.spec.sections import Penalty
+
+    found = Penalty.model_validate(read(penalty, "f").plain())
+    report = check(replace(model, spec=replace(model.spec, penalty=found)))
+    assert report.passed, report.text()

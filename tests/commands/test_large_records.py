@@ -48,7 +48,8 @@ def test_a_file_that_goes_on_with_ten_gigabytes_of_zeros(gdcli, name: str) -> No
     for command in READING[name]:
         answer = within_8_gib(*command.split())
         assert answer.returncode in (0, 1, 2, 3), (command, answer.stderr)
-        assert len(answer.stderr.splitlines()) <= 2, (command, answer.stderr)
+        summary = 6 if command == "resume last" else 0  # at most so many lines at the end of a run
+        assert len(answer.stderr.splitlines()) <= 2 + summary, (command, answer.stderr)
         assert len(answer.stdout) < 20_000, command
 
 

@@ -66,6 +66,15 @@ def test_order_and_choice(gdcli, options: list[str], expected: list[str]) -> Non
     assert ids(answer.out) == expected
 
 
+def test_what_held_out_rows_say_is_shown_where_a_record_has_them(gdcli) -> None:
+    three(Path("runs"))
+    told = {"accuracy": 1.0, "validation_loss": 0.75, "validation_accuracy": 0.875}
+    a_run(Path("runs"), "20260104-120000", digest="dddd0004", metrics=told)
+    rows = json.loads(gdcli("ls", "--json").out)
+    assert [(row["validation_loss"], row["validation_accuracy"]) for row in rows[:2]] == [(0.75, 0.875), (None, None)]
+    assert "validation_r2" not in rows[0]
+
+
 def test_the_column_that_it_is_sorted_by_is_shown(gdcli) -> None:
     three(Path("runs"))
     lines = gdcli("ls", "--sort-by", "lr").out.splitlines()

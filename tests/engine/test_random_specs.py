@@ -121,6 +121,8 @@ def random_spec(seed: int) -> dict[str, Any]:
         spec["scheduler"] = ingredient("scheduler", draw)
     if draw.random() < 0.2:
         spec["stop"] = settings_of(DEFINITIONS["stop"], draw, 0.3)
+    if draw.random() < 0.25:
+        spec["clip"] = {draw.choice(["norm", "value"]): draw.choice([1e-30, 1e-3, 0.1, 1.0, 1e10, 1e300])}
     spec["record"] = {"gradients": draw.choice(["values", "norms", "none"]), "every": draw.randint(1, 3)}
     if spec["record"]["gradients"] == "none":
         del spec["record"]["every"]  # of which there is nothing to leave out
@@ -129,12 +131,18 @@ def random_spec(seed: int) -> dict[str, Any]:
         return spec | {"model": {"type": "objective", "expression": draw.choice(OBJECTIVES), "start": start}}
     features, outputs = draw.randint(1, 3), draw.randint(1, 3)
     loss = ingredient("loss", draw)
+    if isinstance(loss.get("class_weights"), list) and draw.random() < 0.9:
+        loss["class_weights"] = [draw.choice([0.5, 1.0, 3.0]) for _ in range(outputs)]
     spec["batch"] = draw.choice(["full", "stochastic", {"size": draw.randint(1, 5)}, {"size": 3, "shuffle": False}])
+    if isinstance(spec["batch"], dict) and draw.random() < 0.3:
+        spec["batch"] = spec["batch"] | {"accumulate": draw.randint(1, 3)}
     spec |= {"loss": loss, "data": data_for(loss["name"], features, outputs, draw)}
-    spec["model"] = model_for(features, outputs, draw)
-    if spec["model"] == "identity":
+    model = model_for(features, outputs, draw)
+    if draw.random() < 0.25 and model != "identity":
+        spec["penalty"] = settings_of(DEFINITIONS["penalty"], draw, 0.6)
+    if model == "identity":
         spec["record"].pop("every", None)
-    return spec
+    return spec | {"model": model}
 
 
 def plain_losses(spec: dict[str, Any], steps: int) -> list[float] | None:
@@ -147,7 +155,7 @@ def plain_losses(spec: dict[str, Any], steps: int) -> list[float] | None:
     layers = mlp(model["layers"], dtype, spec["seed"], bias=model["bias"])
     hidden = TORCHS_ACTIVATIONS[model.get("activation", "none")]
     last = TORCHS_ACTIVATIONS[model.get("output_activation", "none")]
-    settings = {key: value for key, value in spec["loss"].items() if key != "name"}
+    settings = loss_settings(spec, dtype)
     x = torch.tensor(spec["data"]["x"], dtype=torch.float64).to(dtype)
     classes = name in ("cross_entropy", "nll")
     y = torch.tensor(spec["data"]["y"], dtype=torch.int64 if classes else torch.float64)
@@ -156,18 +164,81 @@ def plain_losses(spec: dict[str, Any], steps: int) -> list[float] | None:
     optimizer = optimizer_of(spec["optimizer"]["name"], rule, [p for layer in layers for p in layer.parameters()])
     forward = chained(layers, [*[hidden] * (len(layers) - 1), last])
     batch = spec["batch"]
-    size = {"full": len(x), "stochastic": 1}.get(batch) if isinstance(batch, str) else min(batch["size"], len(x))
+    passed = {"full": len(x), "stochastic": 1}.get(batch) if isinstance(batch, str) else min(batch["size"], len(x))
+    size = passed * batch.get("accumulate", 1) if isinstance(batch, dict) else passed
     shuffle = batch != "full" and not (isinstance(batch, dict) and batch.get("shuffle") is False)
     found = Plain([], [], [])
     for xs, ys in batches(x, y, size, spec["epochs"], shuffle=shuffle, seed=spec["seed"]):
         if len(found.losses) == steps:
             break
-        optimizer.zero_grad()
-        value: Tensor = LOSSES[name](forward(xs), ys, **settings)
-        found.losses.append(value.item())
-        value.backward()
+        value = a_pass(lambda x, y: LOSSES[name](forward(x), y, **settings), layers, xs, ys, passed, name, settings)
+        shaped(spec, layers, value, found)
         optimizer.step()
     return found.losses
+
+
+def loss_settings(spec: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """The loss's settings as torch names them."""
+    settings = {key: value for key, value in spec["loss"].items() if key not in ("name", "class_weights")}
+    weights = spec["loss"].get("class_weights")
+    if weights == "balanced":
+        rows = np.bincount(spec["data"]["y"])
+        weights = [len(spec["data"]["y"]) / (np.count_nonzero(rows) * n) if n else 1.0 for n in rows.tolist()]
+    return settings | ({} if weights is None else {"weight": torch.tensor(weights, dtype=dtype)})
+
+
+def a_pass(
+    loss: Any, layers: list[torch.nn.Linear], x: Tensor, y: Tensor, size: int, name: str, settings: dict[str, Any]
+) -> Tensor:
+    """Set the gradients of a step's rows, pass by pass: each counts by its rows, its weights, or, of a sum, by one."""
+    parameters = [p for layer in layers for p in layer.parameters()]
+    if len(x) <= size:
+        value: Tensor = loss(x, y)
+        for parameter, gradient in zip(parameters, torch.autograd.grad(value, parameters), strict=True):
+            parameter.grad = gradient.clone()
+        return value.detach()
+    parts = list(zip(x.split(size), y.split(size), strict=True))
+    counts: list[Any] = [len(part) for part, _ in parts]
+    if name in ("sse", "half_sse"):
+        shares: list[Any] = [1.0] * len(parts)
+    elif "weight" in settings:
+        counts = [settings["weight"].double()[part].sum() for _, part in parts]
+        shares = [count / torch.stack(counts).sum() for count in counts]
+    else:
+        shares = [count / len(x) for count in counts]
+    whole, sums = 0.0, [torch.zeros_like(p) for p in parameters]
+    for (xs, ys), share in zip(parts, shares, strict=True):
+        value = loss(xs, ys)
+        for total, gradient in zip(sums, torch.autograd.grad(value, parameters), strict=True):
+            total += gradient * (share.to(gradient.dtype) if isinstance(share, Tensor) else share)
+        whole = whole + value.detach() * share
+    for parameter, total in zip(parameters, sums, strict=True):
+        parameter.grad = total
+    return torch.as_tensor(whole)
+
+
+def shaped(spec: dict[str, Any], layers: list[torch.nn.Linear], value: Tensor, found: Plain) -> None:
+    """Add the penalty to loss and gradients, and clip these."""
+    penalty, weights = spec.get("penalty", {}), [layer.weight for layer in layers]
+    l1, l2, clip = penalty.get("l1", 0.0), penalty.get("l2", 0.0), spec.get("clip", {})
+    with torch.no_grad():
+        size = torch.zeros_like(value)
+        if l1:
+            size = size + l1 * torch.stack([weight.abs().sum() for weight in weights]).sum(0)
+        if l2:
+            size = size + l2 * torch.stack([weight.square().sum() for weight in weights]).sum(0)
+        found.losses.append((value + size if l1 or l2 else value).item())
+        for weight in weights:
+            assert weight.grad is not None
+            if l2:
+                weight.grad.add_(weight, alpha=2 * l2)
+            if l1:
+                weight.grad.add_(weight.sign(), alpha=l1)
+    parameters = [p for layer in layers for p in layer.parameters()]
+    if "norm" in clip:
+        torch.nn.utils.clip_grad_norm_(parameters, clip["norm"])
+    elif "value" in clip:
+        torch.nn.utils.clip_grad_value_(parameters, clip["value"])
 
 
 def losses_in(folder: Path) -> list[float]:

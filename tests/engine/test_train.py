@@ -64,7 +64,7 @@ def joined(run: Trained) -> dict[str, Any]:
     """Every column that the blocks have, joined; arrays of rows of different lengths as a list."""
     found: dict[str, Any] = {}
     for field in dataclasses.fields(StepBlock):
-        if field.name == "ends":  # one for a block
+        if field.name in ("ends", "diverged"):  # one for a block
             continue
         parts = [getattr(block, field.name) for block in run.blocks]
         if field.name == "output":

@@ -21,7 +21,8 @@ from gdcli.cli import application, main
 from tests.timing import processor_seconds, wait_for
 
 SAME = (
-    "log.txt", "steps.csv", "gradients.csv", "summary.json", "config.yaml", "spec.yaml", "request.json", "loss.png",
+    "log.txt", "steps.csv", "gradients.csv", "epochs.csv", "summary.json", "config.yaml", "spec.yaml", "request.json",
+    "loss.png", "model.safetensors", "best.safetensors",
 )  # fmt: skip
 """Files of a run whose bytes are promised."""
 
@@ -54,6 +55,27 @@ batch: {mode: mini-batch, size: 6}
 checkpoint: {every_seconds: 0}
 """
 
+NUMBERS = """\
+name: numbers
+data:
+  x: [[0, 1], [3, 2], [1, 1], [2, 0], [3, 3], [0, 2], [1, 3], [2, 2], [0, 0], [3, 1], [1, 0], [2, 1]]
+  y: [0, 1, 0, 1, 1, 0, 1, 1, 0, 1, 0, 1]
+  validation: 0.25
+model:
+  type: sequential
+  layers:
+    - {layer: Embedding, num_embeddings: 4, embedding_dim: 3}
+    - {layer: GRU, hidden_size: 4, num_layers: 2, dropout: 0.2, last: true}
+    - BatchNorm1d
+    - {residual: [{layer: Linear, out_features: 4}, {layer: Dropout, p: 0.3}]}
+    - {layer: Linear, out_features: 2}
+loss: cross_entropy
+optimizer: {name: adam, lr: 0.01}
+epochs: 60
+batch: {mode: mini-batch, size: 3}
+checkpoint: {every_seconds: 0}
+"""
+
 VALLEY = """\
 name: valley
 model: {type: objective, expression: "(1 - x)**2 + 100*(y - x**2)**2", start: {x: -1.2, y: 1}}
@@ -77,7 +99,7 @@ print: {style: manual, predict: 4}
 checkpoint: {every_seconds: 0}
 """
 
-SPECS = {"rows": ROWS, "layers": LAYERS, "valley": VALLEY, "line": LINE}
+SPECS = {"rows": ROWS, "layers": LAYERS, "numbers": NUMBERS, "valley": VALLEY, "line": LINE}
 
 MEMORY = Path("/dev/shm")
 """A file system in memory, where there is one: what a dead process leaves is the same there, and an fsync is free."""

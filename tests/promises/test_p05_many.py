@@ -30,6 +30,7 @@ from tests.trials import trials
 
 OTHER = {
     "timing.json", "environment.json", "checkpoint.safetensors", "checkpoint.previous.safetensors", "checkpoint.json",
+    "gradients.rows",
 }  # fmt: skip
 """Files that name times and the machine, and those that a process leaves which dies after a run's end."""
 
@@ -42,6 +43,10 @@ CASES: dict[str, tuple[str, ...]] = {
     "one by one": (*SWEEP, "--fleet", "off", "-p", "lr=0.01,0.02,0.03,0.04", "-p", "batch.size=4,6", "epochs=30"),
     "dropout": ("sweep", "{specs}/layers.yaml", "--no-plot", "epochs=20", "-p", "lr=geomspace(0.001,0.1,5)"),
     "a fleet": (*SWEEP, "-p", "lr=linspace(0.01,0.1,12)", "epochs=30"),
+    "a fleet with all tables": (
+        *SWEEP, "-p", "lr=0.01,0.02,0.05", "epochs=20", "record.gradients=values", "record.format=parquet",
+        "record.parameters=true", "record.layers=true",
+    ),
     "fleets that end early": (*SWEEP, "stop.loss=0.3", "-p", "lr=0.01,0.1,1e4,0.3", "-p", "momentum=0,0.5"),
     "beyond folders": (*SWEEP, "-p", "lr=linspace(0.01,0.1,101)", "epochs=12"),
     "with a picture": ("sweep", "{specs}/rows.yaml", "epochs=10", "-p", "lr=0.01,0.02,0.03", "--seeds", "2"),
@@ -73,7 +78,7 @@ def specs() -> Iterator[Path]:
     with emptied() as folder:
         for name, text in crashing.SPECS.items():
             (folder / f"{name}.yaml").write_text(text)
-        for words in (CASES["with a picture"], CASES["paths"], CASES["dropout"]):
+        for words in (CASES["with a picture"], CASES["paths"], CASES["dropout"], CASES["a fleet with all tables"]):
             command = [word.replace("{specs}", str(folder)) for word in words]
             assert main([*command, "epochs=1", "-q", "-o", str(folder / "warm")]) == 0
         yield folder

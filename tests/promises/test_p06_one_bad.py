@@ -54,9 +54,9 @@ def _bad(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
             if lr == RAISING_LR and loaded.spec.name == "net":
                 raise ValueError("a run's own fault")
 
-    def prepared_unless(loaded: Loaded) -> Any:
+    def prepared_unless(loaded: Loaded, *group: Any) -> Any:
         spoiled([loaded])
-        return prepared(loaded)
+        return prepared(loaded, *group)
 
     def build_unless(members: Any) -> Any:
         spoiled(members)

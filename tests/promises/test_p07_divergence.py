@@ -129,8 +129,8 @@ def sgd(lr: float, **more: float) -> dict[str, Any]:
 
 
 FILES = {
-    "spec.yaml", "config.yaml", "log.txt", "steps.csv", "gradients.csv", "loss.png", "summary.json", "timing.json",
-    "environment.json", "request.json",
+    "spec.yaml", "config.yaml", "log.txt", "steps.csv", "gradients.csv", "epochs.csv", "loss.png", "summary.json",
+    "timing.json", "environment.json", "request.json", "model.safetensors",
 }  # fmt: skip
 
 

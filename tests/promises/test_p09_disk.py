@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file
 
 from gdcli.storage import arrays
 from tests.promises import crashing
@@ -36,10 +37,12 @@ def assert_one_line(ended: Ended, *parts: str, why: object = "") -> None:
 
 
 def assert_all_saved_is_whole(folder: Path) -> None:
-    """Every checkpoint can be read, every JSON file parsed."""
+    """Every checkpoint and model can be read, every JSON file parsed."""
     record = record_in(folder)
     for path in record.iterdir() if record else ():
-        if path.suffix == ".safetensors" and not path.name.startswith("."):
+        if path.name == "model.safetensors":
+            assert load_file(path)
+        elif path.suffix == ".safetensors" and not path.name.startswith("."):
             assert arrays.unseal(path.read_bytes())
         if path.suffix == ".json" and not path.name.startswith("."):
             assert json.loads(path.read_text())

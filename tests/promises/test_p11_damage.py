@@ -22,7 +22,7 @@ from tests.promises.crashing import Ended, call, record_in, undisturbed
 from tests.trials import trials
 
 LATEST, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
-LOGS = ("log.txt", "steps.csv", "gradients.csv")
+LOGS = ("log.txt", "steps.csv", "gradients.csv", "epochs.csv")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from gdcli.spec.events import MAX_REREAD
 from gdcli.spec.load import load
 from gdcli.spec.sections import RunSpec
 from gdcli.zoo import data
-from gdcli.zoo.data_files import read_file
+from gdcli.zoo.data_files import read_columns
 from gdcli.zoo.naming import ArgumentError
 from tests.adversarial import MANY_COMPLAINTS, SLOW_TO_SCAN
 from tests.mutations import mutated
@@ -240,7 +240,7 @@ def test_an_archive_with_a_huge_directory_is_refused_before_it_is_read(tmp_path:
         for k in range(40_000):
             archive.writestr(f"{k}.npy", b"")
     with pytest.raises(ArgumentError, match="a directory of more than 1,048,576 bytes"):
-        read_file(tmp_path / "many.npz", ["x"], "y", classes=False)
+        read_columns(tmp_path / "many.npz", ["x"], ["y"])
 
 
 def test_the_corpus_holds_what_it_should() -> None:

@@ -40,7 +40,7 @@ def rows(block: StepBlock, first: int, end: int) -> StepBlock:
     cut = {
         name: column[first:end]
         for name, column in columns.items()
-        if column is not None and name not in ("sample", "ends")
+        if column is not None and name not in ("sample", "ends", "diverged", "evaluated")
     }
     if block.sample is not None:
         cut["sample"] = tuple(side[first:end] for side in block.sample)

@@ -44,7 +44,7 @@ def alone(gdcli) -> dict[str, bytes]:
     """The record of the six runs, undisturbed and in one process."""
     assert gdcli(*SIX, "-o", "alone").code == 0
     found = contents(Path("alone"))
-    assert len(found) == 5 + 6 * 6
+    assert len(found) == 5 + 6 * 8
     assert len(set(found["results.csv"].decode().split(","))) > 6 * 2  # no two runs alike
     return found
 

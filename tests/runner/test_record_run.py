@@ -21,8 +21,8 @@ from tests.conftest import GOLDEN, only_folder
 from tests.engine.plain_torch import train
 
 FILES = {
-    "spec.yaml", "config.yaml", "log.txt", "steps.csv", "gradients.csv", "loss.png", "summary.json", "timing.json",
-    "environment.json", "request.json",
+    "spec.yaml", "config.yaml", "log.txt", "steps.csv", "gradients.csv", "epochs.csv", "loss.png", "summary.json",
+    "timing.json", "environment.json", "request.json", "model.safetensors",
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from gdcli.spec.document import read
 from gdcli.spec.load import Loaded, load
 from gdcli.spec.models import match
 from gdcli.spec.schema import parse
+from gdcli.zoo.data_files import read_columns
 
 TWO_BY_TWO = ("momentum_2x2", "adagrad_2x2", "rmsprop_2x2", "adam_2x2", "optimizers_2x2")
 NETWORKS = ("backprop_2x2", "backprop_2x2_layers", *TWO_BY_TWO)
@@ -23,7 +24,7 @@ NAMES = {
     "linear_sweep", "linear_manual", "linear_autograd", "linear_regression", "linear_regression_nn", "house_price",
     "softmax_regression", "mlp", "mlp_digits", "gd_variants", "nn_linear", "loss_mae", "loss_mse", "loss_smooth_l1",
     "loss_cross_entropy", "loss_bce", "why_cross_entropy", "sign_ste", "vanishing_gradient", "momentum_average",
-    *NETWORKS, *OBJECTIVES,
+    "iris", "titanic_small", "lenet_digits", "gru_sine", *NETWORKS, *OBJECTIVES,
 }  # fmt: skip
 
 
@@ -232,6 +233,32 @@ def test_the_digits_are_divided(name: str) -> None:
     assert experiment.validation is not None
     assert (len(experiment.training.x), len(experiment.validation.x)) == (1438, 359)
     assert list(experiment.architecture.shapes.values())[-1] == (10,)  # type: ignore[union-attr]
+
+
+def test_the_series_is_a_sine_whose_windows_begin_a_step_later_each() -> None:
+    experiment = loaded("gru_sine")
+    table, held_out = experiment.training, experiment.validation
+    assert table is not None
+    assert held_out is not None
+    assert (len(table.x), len(held_out.x), experiment.row_shape) == (150, 50, (16, 1))
+    first = read_columns(folder() / "sine_series.csv", None, ["next"]).columns
+    steps = np.arange(200)[:, None] + np.arange(17)  # [row, step]
+    wave = np.sin(2 * np.pi * steps / 25)
+    assert np.abs(np.stack([*map(np.asarray, first.values())], axis=1) - wave).max() < 5.1e-5  # four decimals
+
+
+def test_iris_has_as_many_of_each_kind_in_every_part() -> None:
+    experiment = loaded("iris")
+    for part, of_each in ((experiment.training, 30), (experiment.validation, 10), (experiment.test, 10)):
+        assert part is not None
+        assert np.bincount(part.y.astype(int)).tolist() == [of_each] * 3
+
+
+def test_the_digits_are_images_of_one_channel() -> None:
+    experiment = loaded("lenet_digits")
+    assert experiment.row_shape == (1, 8, 8)
+    assert experiment.training is not None
+    assert experiment.training.x.shape == (1438, 64)
 
 
 def test_the_average_is_the_sum_with_a_dampening_of_its_momentum() -> None:

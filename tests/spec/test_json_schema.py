@@ -59,8 +59,9 @@ def test_what_a_key_is_is_told_of_that_key() -> None:
         for name, schema in kind.get("properties", {}).items():
             told[name] = schema["description"]
     assert told == {"normal": "Mean and standard deviation.", "uniform": "Low and high end."}
-    _, layer = definitions["model.sequential"]["properties"]["layers"]["items"]["anyOf"]
-    assert layer["properties"]["name"]["description"] == "The layer's own name; its place, from 0, when absent."
+    _, *layers = definitions["layer"]["anyOf"]
+    for layer in layers:
+        assert layer["properties"]["name"]["description"] == "The layer's own name; its place, from 0, when absent."
 
 
 def test_every_reference_leads_somewhere_and_no_bound_has_a_name_of_pydantic() -> None:
@@ -95,6 +96,8 @@ REFUSED: list[tuple[str, tuple[str | int, ...], Any]] = [
     ("nn_linear", ("seed",), 2**63),
     ("nn_linear", ("threads",), 0),
     ("nn_linear", ("threads",), "many"),
+    ("nn_linear", ("world_size",), 0),
+    ("nn_linear", ("world_size",), "all"),
     ("nn_linear", ("device",), "gpu"),
     ("nn_linear", ("dtype",), "float16"),
     ("nn_linear", ("engine",), True),
@@ -130,7 +133,7 @@ REFUSED: list[tuple[str, tuple[str | int, ...], Any]] = [
     ("nn_linear", ("data", "x", 0, 0), "one"),
     ("nn_linear", ("data", "file"), "rows.csv"),
     ("nn_linear", ("data", "standardize"), 1),
-    ("mlp", ("data", "validation"), 1),
+    ("mlp", ("data", "validation"), 1.5),
     ("mlp", ("data", "dataset"), "mnist"),
     ("gd_variants", ("data", "generate", "kind"), "line"),
     ("gd_variants", ("data", "generate", "kind"), []),
@@ -193,6 +196,7 @@ TAKEN: list[tuple[str, tuple[str | int, ...], Any]] = [
     ("nn_linear", ("model", "init"), {"*": {"uniform": [-1, 1]}, "weight": [[1, 2]], "bias": "ones"}),
     ("nn_linear", ("batch",), {"mode": "mini-batch", "size": 2, "shuffle": None}),
     ("nn_linear", ("threads",), 4),
+    ("nn_linear", ("world_size",), 4),
     ("nn_linear", ("device",), "cuda:1"),
     ("nn_linear", ("sweep",), None),
     ("linear_manual", ("print", "predict"), [4]),

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 import gdcli
 from gdcli.commands.compare import compare
@@ -96,14 +97,34 @@ LINEAR = a_spec(model={"type": "linear"})
 STACK = a_spec(
     model={"type": "sequential", "layers": ["Tanh", {"layer": "Linear", "in_features": 2, "out_features": 1}]}
 )
+SUM = {"layer": "Linear", "out_features": 1}
 VALIDATED = a_spec(data={"x": X, "y": Y, "validation": 0.4})
 FILE = a_spec(data={"file": "t.csv", "target": "y"}, model={"type": "linear"})
+CLASSES = a_spec(
+    data={"x": X, "y": [0, 1, 2, 1, 1]}, model={"type": "mlp", "layers": [2, 3]}, loss={"name": "cross_entropy"}
+)
+TEXT = a_spec(data={"file": "text.csv", "target": "y", "missing": "drop"}, model={"type": "linear"})
+IDX = {"idx": {"images": "images", "labels": "labels"}}
+WIDTHS = {"idx": 4, "dataset": 10}  # of a row, where it is not 2
+ROWS_OF_CLASSES = {
+    source: a_spec(data=data, model={"type": "linear"}, loss="cross_entropy")
+    for source, data in {
+        "inline": {"x": [[k, k * k] for k in range(12)], "y": [0, 0, 0, 1] * 3},
+        "file": {"file": "classes.csv", "target": "y"},
+        "idx": IDX,
+        "generate": {"generate": {"kind": "blobs", "n": 31}},
+        "dataset": {"dataset": "wine"},
+    }.items()
+}
 STEP = {"name": "step", "step_size": 1}
+
 
 CASES: dict[str, tuple[Spec, str, Any]] = {
     "epochs": (a_spec(), "epochs", 2),
     "dtype": (a_spec(), "dtype", "float32"),
     "seed": (a_spec(), "seed", 1),
+    "metrics": (a_spec(), "metrics", ["rmse"]),
+    "metric": (VALIDATED, "metric", "mae"),
     "data": (a_spec(), "data", {"x": X[::-1], "y": Y}),
     "model": (a_spec(), "model", "linear"),
     "loss": (a_spec(), "loss", "mae"),
@@ -116,6 +137,19 @@ CASES: dict[str, tuple[Spec, str, Any]] = {
     "data.file.target": (FILE, "data.target", "b"),
     "data.file.header": (a_spec(data={"file": "v.csv", "target": "c3", "header": False}), "data.header", True),
     "data.file.sha256": (FILE, "data.sha256", "0" * 64),
+    "data.file.separator": (FILE, "data.separator", ";"),
+    "data.file.decimal": (at(FILE, "data.file", "comma.csv"), "data.decimal", "."),
+    "data.file.categories": (FILE, "data.categories", ["a"]),
+    "data.file.unknown": (
+        at(at(TEXT, "data.validation", {"file": "new.csv"}), "data.unknown", "zero"),
+        "data.unknown",
+        "error",
+    ),
+    "data.file.missing": (TEXT, "data.missing", "mean"),
+    "data.idx.idx": (LINEAR | {"data": IDX}, "data.idx", {"images": "others", "labels": "labels"}),
+    "data.idx.sha256": (LINEAR | {"data": IDX}, "data.sha256", "0" * 64),
+    "data.IdxFiles.images": (LINEAR | {"data": IDX}, "data.idx.images", "others"),
+    "data.IdxFiles.labels": (LINEAR | {"data": IDX}, "data.idx.labels", "names"),
     "data.generate.generate": (a_spec(data={"generate": GENERATE}), "data.generate", {**GENERATE, "weights": [3, 4]}),
     "data.dataset.dataset": (LINEAR | {"data": {"dataset": "iris"}}, "data.dataset", "wine"),
     "model.linear.in_features": (LINEAR, "model.in_features", 3),
@@ -133,11 +167,22 @@ CASES: dict[str, tuple[Spec, str, Any]] = {
     "batch.size": (a_spec(), "batch.size", 3),
     "batch.shuffle": (a_spec(), "batch.shuffle", False),
     "batch.drop_last": (a_spec(), "batch.drop_last", True),
+    "batch.accumulate": (a_spec(), "batch.accumulate", 2),
+    "penalty.l1": (a_spec(), "penalty.l1", 0.01),
+    "penalty.l2": (a_spec(), "penalty.l2", 0.01),
+    "clip.norm": (a_spec(), "clip.norm", 0.01),
+    "clip.value": (a_spec(), "clip.value", 0.01),
+    "loss.cross_entropy.label_smoothing": (CLASSES, "loss.label_smoothing", 0.1),
+    "loss.cross_entropy.class_weights": (CLASSES, "loss.class_weights", "balanced"),
+    "loss.nll.class_weights": (at(CLASSES, "loss", {"name": "nll"}), "loss.class_weights", [1, 2, 3]),
     "stop.loss": (a_spec(), "stop.loss", 100),
     "stop.gradient_norm": (a_spec(), "stop.gradient_norm", 100),
     "stop.max_steps": (a_spec(), "stop.max_steps", 2),
     "stop.max_seconds": (a_spec(), "stop.max_seconds", 1e-9),
     "stop.patience": (at(VALIDATED, "optimizer.maximize", True), "stop.patience", 1),
+    "stop.metric": (at(VALIDATED, "stop.patience", 3), "stop.metric", "training_loss"),
+    "stop.min_delta": (a_spec(stop={"patience": 1, "metric": "training_loss"}), "stop.min_delta", 100),
+    "stop.restore": (at(at(VALIDATED, "optimizer.maximize", True), "stop.patience", 1), "stop.restore", True),
     "print.style": (a_spec(), "print.style", "tensor"),
     "print.predict": (a_spec(), "print.predict", [1, 2]),
     "record.gradients": (a_spec(), "record.gradients", "none"),
@@ -145,12 +190,23 @@ CASES: dict[str, tuple[Spec, str, Any]] = {
 for _source, _spec in {
     "inline": a_spec(),
     "file": FILE,
+    "idx": LINEAR | {"data": IDX},
     "generate": a_spec(data={"generate": GENERATE}),
     "dataset": LINEAR | {"data": {"dataset": "diabetes"}},
 }.items():
+    CASES[f"data.{_source}.test"] = (_spec, "data.test", 0.4)
+    CASES[f"data.{_source}.folds"] = (_spec, "data.folds", 2)
+    CASES[f"data.{_source}.fold"] = (at(_spec, "data.folds", 2), "data.fold", 1)
+    _split = at(at(ROWS_OF_CLASSES[_source], "data.validation", 0.4), "data.seed", 3)  # it draws two of the rare class
+    CASES[f"data.{_source}.stratify"] = (_split, "data.stratify", True)
     CASES[f"data.{_source}.standardize"] = (_spec, "data.standardize", True)
     CASES[f"data.{_source}.validation"] = (_spec, "data.validation", 0.4)
     CASES[f"data.{_source}.seed"] = (at(_spec, "data.validation", 0.4), "data.seed", 5)
+    _rows = {"type": "sequential", "layers": [{"layer": "GRU", "hidden_size": 2, "last": True}, SUM]}
+    _columns = WIDTHS.get(_source, 2)  # steps of one number, or one step of several
+    CASES[f"data.{_source}.shape"] = (
+        {**_spec, "model": _rows, "data": {**_spec["data"], "shape": [_columns, 1]}}, "data.shape", [1, _columns],
+    )  # fmt: skip
 for _kind, _spec, _weight in (
     ("linear", LINEAR, "weight"),
     ("mlp", a_spec(), "linear1.weight"),
@@ -159,6 +215,8 @@ for _kind, _spec, _weight in (
 ):
     CASES[f"model.{_kind}.init"] = (_spec, "model.init", {"*": 0.5})
     CASES[f"model.{_kind}.freeze"] = (_spec, "model.freeze", [_weight])
+    CASES[f"model.{_kind}.from"] = (_spec, "model.from", f"{_kind}.safetensors")
+    CASES[f"model.{_kind}.sha256"] = (at(_spec, "model.from", f"{_kind}.safetensors"), "model.sha256", "0" * 64)
 
 BESIDE: dict[str, Spec] = {
     "optimizer.sgd.dampening": {"momentum": 0.5},
@@ -170,6 +228,14 @@ BESIDE: dict[str, Spec] = {
     "optimizer.adamw.amsgrad": {"betas": [0.1, 0.2]},
     "optimizer.rprop.step_sizes": {"lr": 1.0},
     "generate.xor.n": {"noise": 0.5},
+    "scheduler.warmup.then": {"total_iters": 1},
+    "scheduler.reduce_on_plateau.cooldown": {"patience": 0, "threshold": 0.9},
+    "scheduler.reduce_on_plateau.eps": {"patience": 0, "threshold": 0.9},
+    "scheduler.reduce_on_plateau.factor": {"patience": 0, "threshold": 0.9},
+    "scheduler.reduce_on_plateau.min_lr": {"patience": 0, "threshold": 0.9},
+    "scheduler.reduce_on_plateau.patience": {"threshold": 0.9},
+    "scheduler.reduce_on_plateau.threshold": {"patience": 0},
+    "scheduler.reduce_on_plateau.threshold_mode": {"patience": 0, "threshold": 0.9},
 }
 """Settings beside which others have their effect."""
 
@@ -193,6 +259,13 @@ OTHER: dict[str, Any] = {
     "step_size": 1,
     "lr": 0.3,
     "total_iters": 2,
+    "patience": 0,
+    "threshold": 0.9,
+    "threshold_mode": "abs",
+    "min_lr": 0.05,
+    "eps": 0.5,
+    "anneal_strategy": "linear",
+    "then": {"name": "step", "step_size": 1},
 }
 
 ELSEWHERE = {
@@ -201,16 +274,20 @@ ELSEWHERE = {
     "engine": "by hand and autograd agree to the bit",
     "device": "another machine's",
     "threads": "the bits of large models",
+    "world_size": "the number of processes that may train it, in tests/cli/test_torchrun.py",
     "optimizer.asgd.t0": "the average that a checkpoint holds, below",
     "checkpoint.every_seconds": "below",
     "sweep.parameters": "below",
     "record.every": "below",
+    **{f"record.{key}": "files beside, runner/test_step_files.py" for key in ("format", "parameters", "layers")},
     **{
         f"compare.{key}": "below"
         for key in ("batches", "closed_form", "optimizers", "seeds", "target", "tune", "tune_range")
     },
     "model.identity.init": "refused: there are no parameters",
     "model.identity.freeze": "refused: there are no parameters",
+    "model.identity.from": "refused: there are no parameters",
+    "model.identity.sha256": "refused: there are no parameters",
 }
 """Keys whose effect other tests show, or that no run's numbers depend on."""
 
@@ -237,7 +314,19 @@ def of_ingredient(key: str) -> tuple[Spec, str, Any]:
     return spec, f"{path}.{setting}", value
 
 
-REFUSING = ("data.file.sha256", "data.file.header", "model.linear.in_features", "model.linear.out_features")
+WEIGHTS: dict[str, dict[str, tuple[int, ...]]] = {
+    "linear": {"weight": (1, 2), "bias": (1,)},
+    "mlp": {"linear1.weight": (3, 2), "linear1.bias": (3,), "linear2.weight": (1, 3), "linear2.bias": (1,)},
+    "sequential": {"1.weight": (1, 2), "1.bias": (1,)},
+    "objective": {"x": (), "y": ()},
+}
+"""Files of weights to start with, by model."""
+
+REFUSING = (
+    "data.file.sha256", "data.file.header", "data.file.separator", "data.file.decimal", "data.file.unknown",
+    "data.idx.sha256", "model.linear.in_features", "model.linear.out_features",
+    *(f"model.{name}.sha256" for name in ("linear", "mlp", "sequential", "objective")),
+)  # fmt: skip
 """Keys of which another value is not what the data or the model have."""
 
 
@@ -247,6 +336,20 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "t.csv").write_text("\n".join(rows))
     (tmp_path / "v.csv").write_text("\n".join(rows[1:]))
     (tmp_path / "u.csv").write_text("\n".join(rows[:4]))
+    for name, shapes in WEIGHTS.items():
+        arrays = {key: np.full(shape, 0.25) for key, shape in shapes.items()}
+        save_file(arrays, tmp_path / f"{name}.safetensors")
+    (tmp_path / "comma.csv").write_text("a;b;y\n1,5;2;3\n2,5;4;5\n")
+    (tmp_path / "text.csv").write_text("a,town,y\n1,Ulm,2\n2,Bonn,3\n,Ulm,4\n4,Ulm,4\n")
+    (tmp_path / "new.csv").write_text("a,town,y\n1,Rom,2\n")
+    (tmp_path / "classes.csv").write_text("a,b,y\n" + "".join(f"{k},{k * k},{k % 4 // 3}\n" for k in range(12)))
+    numbers = np.random.default_rng(0).integers(0, 9, (12, 2, 2), np.uint8)
+    for name, array in {
+        "images": numbers, "others": numbers[::-1], "labels": np.arange(12, dtype=np.uint8) % 4 // 3,
+        "names": np.arange(12, dtype=np.uint8) % 2,
+    }.items():  # fmt: skip
+        sizes = b"".join(size.to_bytes(4) for size in array.shape)
+        (tmp_path / name).write_bytes(bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes())
     return tmp_path
 
 
@@ -328,6 +431,10 @@ def test_another_value_changes_what_many_runs_tell(spec: Spec, path: str, value:
 
 WITHOUT: list[tuple[Spec, str]] = [
     (
+        a_spec(data={"x": X, "y": Y, "shape": [2]}),
+        "data.shape: has no effect: the model mlp takes rows of numbers; it is for sequential",
+    ),
+    (
         a_spec(optimizer={"name": "sgd", "dampening": 0.5}),
         "optimizer.dampening: has no effect: it is for momentum other than 0",
     ),
@@ -366,10 +473,21 @@ WITHOUT: list[tuple[Spec, str]] = [
     ),
     (a_spec(data={"file": "t.npz", "header": True, "target": "y"}), "data.header: has no effect: it is for CSV files"),
     (at(OBJECTIVE, "model.constants.d", 1), "model.constants.d: 'd' does not occur in the expression"),
+    (a_spec(stop={"loss": 1, "restore": True}), "stop.restore: has no effect: it is for patience"),
+    (a_spec(stop={"metric": "loss"}), "stop.metric: has no effect: it is for patience"),
+    (a_spec(stop={"min_delta": 0.1}), "stop.min_delta: has no effect: it is for patience"),
     (a_spec(record={"gradients": "none", "every": 2}), "record.every: has no effect: it is for gradients"),
     (
         a_spec(model="identity", loss="sse", data={"x": [1], "y": [2]}, record={"every": 2}),
         "record.every: has no effect",
+    ),
+    (
+        a_spec(model="identity", loss="sse", data={"x": [1], "y": [2]}, record={"parameters": True}),
+        "record.parameters: has no effect: it is for parameters",
+    ),
+    (
+        a_spec(record={"gradients": "none", "format": "parquet"}),
+        "record.format: has no effect: it is for gradients, and record.gradients is none",
     ),
     (at(COMPARED, "compare.optimizers.sgd.dampening", 0.5), "compare.optimizers.sgd.dampening: has no effect"),
 ]

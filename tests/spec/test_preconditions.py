@@ -142,6 +142,8 @@ def test_labels_that_leave_a_class_empty_are_told_where_a_file_has_them(gdcli) -
     Path("f.yaml").write_text("{data: {file: d.csv, target: k}, model: linear, loss: cross_entropy, optimizer: sgd}")
     answer = gdcli("run", "f.yaml", "--no-plot", "-q")
     assert answer.code == 0
+    assert "data.target: the labels 1, 2, 3 of 'k' are the classes 0 to 2, in this order" in answer.err
+    answer = gdcli("run", "f.yaml", "--no-plot", "-q", "model.out_features=4")
     assert "data.target: class 0 has no row: labels up to 3 make 4 classes. Number the classes from 0" in answer.err
 
 

@@ -16,9 +16,10 @@ from torch import Tensor
 from gdcli.commands.check.methods import CheckedModel, model_of, noise_of, slopes_at, value_of
 from gdcli.commands.check.report import AUTOGRAD, DIFFERENCES, HAND, TOLERANCES, Dtype, Report, Row, Slopes, row_of
 from gdcli.engine.start_values import start_values
-from gdcli.errors import RunError
+from gdcli.errors import RunError, lacks_memory
 from gdcli.spec.load import Loaded
 from gdcli.zoo.models import Stack
+from gdcli.zoo.origins import blamed
 
 __all__ = ["AUTOGRAD", "DIFFERENCES", "HAND", "Dtype", "Report", "check"]
 
@@ -34,6 +35,10 @@ def check(loaded: Loaded, dtypes: Sequence[Dtype] = ("float64", "float32"), tole
     try:
         return _checked(loaded, point, dtypes, tolerance)
     except (RuntimeError, ValueError, IndexError) as error:
+        if lacks_memory(error):
+            raise
+        if (of_plugin := blamed(error)) is not None:
+            raise of_plugin from None
         if not isinstance(loaded.architecture, Stack):  # else what torch's own layers say of this batch
             raise
         raise RunError(f"{loaded.spec.name}: torch refuses the step: {str(error).splitlines()[0]}") from error

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gdcli.commands.check.report import AUTOGRAD, HAND, Array, Dtype, Slopes
+from gdcli.engine.loss_for import loss_for
 from gdcli.engine.problem import TrainingProblem, build
 from gdcli.errors import SpecError
 from gdcli.spec.load import Loaded
-from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import Chain
 
 ROWS = 1_000  # of the step's batch, at most
@@ -80,7 +80,10 @@ def _loss(built: TrainingProblem, x: Tensor, y: Tensor) -> Tensor:
         torch.manual_seed(built.loaded.spec.settings.seed)
     with torch.no_grad():
         output = built.kernel.forward(x) if built.module is None else built.module(x)
-        return output if built.loss is None else built.loss.value(output, y)
+        if built.loss is None:
+            return output
+        loss = built.loss.value(output, y)
+        return loss if built.penalized is None else loss + built.penalized.value().squeeze(0)
 
 
 def _gradient(built: TrainingProblem, x: Tensor, y: Tensor) -> dict[str, Array]:
@@ -91,9 +94,8 @@ def _gradient(built: TrainingProblem, x: Tensor, y: Tensor) -> dict[str, Array]:
 
 def _alone(loaded: Loaded, x: Tensor, y: Tensor) -> CheckedModel:
     """Return a loss by itself: the model is the identity, and its gradient that at the output, x."""
-    spec = loaded.spec.loss
-    assert spec is not None
-    loss = LOSSES[spec.name](**spec.arguments)
+    loss = loss_for(loaded)
+    assert loss is not None
 
     def by_autograd() -> dict[str, Array]:
         leaf = x.detach().clone().requires_grad_()

@@ -38,7 +38,7 @@ def compare(request: CompareRequest, context: Context) -> ComparisonRun | Ended:
         raise SpecError(f"tuning chooses the learning rate of every row, lr has no effect: {off}")
     if request.redraw_data and not (spec.draws_data and (count > 1 or tries)):
         raise SpecError("--redraw-data is for several seeds, --seeds N, of data that are drawn, or split by validation")
-    total = len(rows) * count * (1 + max(tries or 0, 0))
+    total = len(rows) * count * max(len(spec.all_folds), 1) * (1 + max(tries or 0, 0))
     plan.bounded(total, request.max_runs or sizes.MAX_RUNS, "--max-runs", "runs")
     seeds = plan.seeds(count, spec.settings.seed)
     grid = _grid(tries, request.tune_range, spec)
@@ -64,12 +64,14 @@ def compare(request: CompareRequest, context: Context) -> ComparisonRun | Ended:
         raise SpecError(f"--closed-form: {reason}")
     parameters = prepared(loaded).theta.parameters()  # before a folder is made: it may raise
     paths = request.plot and sum(parameter.values.size for parameter in parameters) == 2  # they can be drawn
-    capture = Capture(request.plot, paths, context.options.verify > 0, target, closed_form)
+    keep = request.keep_models
+    capture = Capture(request.plot, paths, context.options.verify > 0, target, closed_form, models=keep)
     redraw = request.redraw_data
     work = ComparisonRun(
         plan=batch.plan_of(request, context, document, loaded, (), (), capture),
         factory=factory, trials=rows, seeds=seeds.reporting, changes=_changes(loaded, seeds.reporting, redraw=redraw),
         grid=grid, tuning_changes=_changes(loaded, seeds.tuning, redraw=redraw), closed_form=closed_form, x=request.x,
+        folds=spec.all_folds,
     )  # fmt: skip
     return batch.record(work, request, context, name, total)
 

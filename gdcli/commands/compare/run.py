@@ -19,10 +19,10 @@ from gdcli.engine.batches import draws_in_training, effort_of
 from gdcli.engine.closed_form import Solution, solve
 from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
-from gdcli.plan import SpecFactory, Trial, extended
-from gdcli.records import Effort, Result
+from gdcli.plan import SpecFactory, Trial, extended, in_folds
+from gdcli.records import Effort, Ranking, Result
 from gdcli.report import plots
-from gdcli.runner import record_run
+from gdcli.runner import run_picture
 from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, rows_of, run_all
 from gdcli.runner.jobs import Capture, PlannedRun, columns_of
 from gdcli.runner.provenance import data_hash
@@ -47,6 +47,7 @@ class ComparisonRun:
     tuning_changes: Sequence[tuple[tuple[str, Any], ...]]  # of each tuning seed
     closed_form: bool = False
     x: shown.X | None = None
+    folds: Sequence[int] = ()  # that each seed's rows are divided into
     tuned: list[Tuned] = field(default_factory=list)
     tuning: list[Result] = field(default_factory=list)  # of the runs that tuned
     folder: Path = Path()
@@ -68,7 +69,7 @@ class ComparisonRun:
             with timing.phase("tuning"):
                 trials = self._tune(self.grid, interrupt, callbacks)
         runs = self._runs(self._points(trials))
-        axes = ["label", "lr", "lr_from", *(["seed"] if len(self.seeds) > 1 else [])]
+        axes = ["label", "lr", "lr_from", *(["seed"] if len(self.seeds) > 1 else []), *(["fold"] if self.folds else [])]
         self.plan = replace(self.plan, runs=runs, axes=axes, fleets=self.plan.fleets and len(runs) > ONE_BY_ONE)
 
     def train(self, interrupt: Interrupt, callbacks: BatchCallbacks, rows: ResultRows) -> None:
@@ -88,15 +89,17 @@ class ComparisonRun:
         return [PlannedRun(*each) for each in specs.checked(self.factory, points)]
 
     def _points(self, rows: Sequence[Trial]) -> list[Trial]:
-        """Return row by row a point per seed."""
+        """Return row by row a point per seed and fold."""
         if len(self.seeds) == 1:
-            return [replace(row, changes=(*row.changes, *self.changes[0])) for row in rows]
-        pairs = list(zip(self.seeds, self.changes, strict=True))
-        return [row.also(f" seed={seed}", seed, *change) for row in rows for seed, change in pairs]
+            found = [replace(row, changes=(*row.changes, *self.changes[0])) for row in rows]
+        else:
+            pairs = list(zip(self.seeds, self.changes, strict=True))
+            found = [row.also(f" seed={seed}", seed, *change) for row in rows for seed, change in pairs]
+        return in_folds(found, self.folds, " ")
 
     def _tune(self, grid: Sequence[float], interrupt: Interrupt, callbacks: BatchCallbacks) -> list[Trial]:
         """Return the rows with the learning rates that were found; tuning.csv and tuning.png tell of all."""
-        axes = ["label", "lr", "seed"]
+        axes = ["label", "lr", "seed", *(["fold"] if self.folds else [])]
 
         def train(points: Sequence[Trial]) -> list[Result]:
             found: list[Result] = []
@@ -110,7 +113,7 @@ class ComparisonRun:
             missing = [Result(k, p.label, p.values, "failed", "interrupted") for k, p in enumerate(points, 1)]
             return [by_number.get(result.number, result) for result in missing]
 
-        self.tuned, tried = tune(self.trials, grid, self.tuning_changes, train)
+        self.tuned, tried = tune(self.trials, grid, self.tuning_changes, train, self.plan.ranking, self.folds)
         metrics = metric_names(self.plan.loaded)
         lines = [records.results_header(axes, metrics), *(records.results_row(result, metrics) for result in tried)]
         files.replace(self.folder / "tuning.csv", csv_writer.csv_rows(lines))
@@ -118,7 +121,7 @@ class ComparisonRun:
 
     def _solutions(self, before: int) -> list[Result]:
         """Return the least-squares solution of each seed's data: its number follows those of the runs before it."""
-        seeds, target = self.seeds, self.plan.capture.target
+        seeds, target = [seed for seed in self.seeds for _ in self.folds or [0]], self.plan.capture.target
         data: dict[int, tuple[Solution, str]] = {}  # solution and hash, once for seeds that share their rows
         found = []
         for number, (seed, run) in enumerate(zip(seeds, self.plan.runs, strict=False), before + 1):  # the first row's
@@ -127,7 +130,8 @@ class ComparisonRun:
                 data[table] = solve(run.loaded), data_hash(run.loaded)
             solution, digest = data[table]
             loss = solution.loss
-            values = (CLOSED_FORM, None, None, *([seed] if len(seeds) > 1 else []))
+            fold = [self.folds[(number - before - 1) % len(self.folds)]] if self.folds else []
+            values = (CLOSED_FORM, None, None, *([seed] if len(self.seeds) > 1 else []), *fold)
             found.append(
                 Result(
                     number, CLOSED_FORM, values, "finished", "least squares", loss, loss, 0, 0, (None, digest, None),
@@ -160,15 +164,21 @@ class ComparisonRun:
         lines, metrics = self.lines(), columns_of(self.plan.loaded, self.plan.capture)
         if not lines:
             return "no run ended\n"
-        several = len(self.seeds) > 1
-        table_of = shown.several_seeds if several else shown.one_seed
-        text = table_of(lines, metrics, target=self.plan.capture.target is not None)
+        has_target = self.plan.capture.target is not None
+        if len(self.seeds) > 1 or self.folds:
+            text = shown.several_seeds(lines, metrics, target=has_target, folds=len(self.folds))
+        else:
+            text = shown.one_seed(lines, metrics, target=has_target)
         if self.grid is None:
             searchable = any(path == "optimizer" for row in self.trials for path, _ in row.changes)
             return text + ("untuned: --tune N gives every optimizer the same search for its lr\n" if searchable else "")
         count = len(self.tuning_changes)
         seeds = "another seed" if count == 1 else f"{count} other seeds"
-        text += f"tuned: {len(self.grid)} learning rates each, scored by the mean final loss over {seeds}\n"
+        by = self.plan.ranking
+        score = by.name if by.name != "final_loss" else "final loss"
+        score += ", the highest first," if by.highest_first else ""
+        seeds += f" and {len(self.folds)} folds" if self.folds else ""
+        text += f"tuned: {len(self.grid)} learning rates each, scored by the mean {score} over {seeds}\n"
         for tuned in self.tuned:
             if tuned.edge:
                 where = "lowest" if tuned.edge == "low" else "highest"
@@ -193,11 +203,13 @@ class ComparisonRun:
     def draw(self, warning: Warn) -> None:
         """Draw the curves, the tuning, the paths."""
         loaded, lines = self.plan.loaded, self.lines()
-        title, label = loaded.spec.name, record_run.loss_label(loaded)
-        curves = [plots.Curve(t.label, t.lrs, np.array(t.losses), chosen=t.lr) for t in self.tuned]
+        title, label = loaded.spec.name, run_picture.loss_label(loaded)
+        by = self.plan.ranking
+        sign, score = (-1 if by.highest_first else 1), label if by.name == "final_loss" else f"mean {by.name}"
+        curves = [plots.Curve(t.label, t.lrs, sign * np.array(t.losses), chosen=t.lr) for t in self.tuned]
         pictures = {"compare.png": lambda: shown.curves(lines, loaded, self.x)}
         if self.tuned:
-            pictures["tuning.png"] = lambda: plots.sensitivity(curves, title=title, loss_label=label)
+            pictures["tuning.png"] = lambda: plots.sensitivity(curves, title=title, loss_label=score)
         if self.plan.capture.path:
             pictures["paths.png"] = lambda: shown.paths(lines, loaded) or b""
         for name, picture in pictures.items():
@@ -219,7 +231,7 @@ Train = Callable[[Sequence[Trial]], Sequence[Result]]
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What was tried for one row: learning rates in order, the mean final loss of each, and the winner."""
+    """What was tried for one row: learning rates in order, the mean score of each, and the winner, with the least."""
 
     label: str
     lrs: tuple[float, ...]
@@ -247,18 +259,21 @@ class Tuned:
 
 
 def tune(
-    rows: Sequence[Trial], grid: Sequence[float], changes: Sequence[tuple[tuple[str, object], ...]], train: Train
-) -> tuple[list[Tuned], list[Result]]:
+    rows: Sequence[Trial], grid: Sequence[float], changes: Sequence[tuple[tuple[str, object], ...]], train: Train,
+    by: Ranking, folds: Sequence[int] = (),
+) -> tuple[list[Tuned], list[Result]]:  # fmt: skip
     """Try every learning rate of the grid for every row, on every seed's ``changes``; extend it once at an edge.
 
-    The score is the mean final loss over the seeds; a learning rate whose run diverges on any of them comes last.
+    The score is the mean over the seeds, and over all ``folds`` of the rows, of the final loss, or of what the runs are
+    ranked by, of which less is better here; a learning rate whose run diverges on any of them comes last.
     """
     found = [Tuned(row.label, (), (), 0) for row in rows]
     results: list[Result] = []
     lrs = [list(grid) for _ in rows]
     for _ in ("the grid", "beyond its edges"):
-        ended = train([point for row, each in zip(rows, lrs, strict=True) for point in _tries(row, each, changes)])
-        scores = _scores(ended, list(map(len, lrs)), len(changes))
+        tries = [point for row, each in zip(rows, lrs, strict=True) for point in _tries(row, each, changes)]
+        ended = train(in_folds(tries, folds, " "))
+        scores = _scores(ended, list(map(len, lrs)), len(changes) * max(len(folds), 1), by)
         found = [tuned.joined(*tried) for tuned, *tried in zip(found, lrs, scores, strict=True)]
         lrs = list(map(_beyond, found))
         results += ended
@@ -277,10 +292,10 @@ def _tries(row: Trial, lrs: Sequence[float], changes: Sequence[tuple[tuple[str, 
     ]
 
 
-def _scores(results: Sequence[Result], lengths: Sequence[int], seeds: int) -> list[list[float]]:
-    """Return the mean final loss of each learning rate, row by row."""
-    losses = iter([result.rank for result in results])
-    return [[interval([next(losses) for _ in range(seeds)]).mean for _ in range(length)] for length in lengths]
+def _scores(results: Sequence[Result], lengths: Sequence[int], runs: int, by: Ranking) -> list[list[float]]:
+    """Return the mean score of each learning rate, which has so many runs, row by row."""
+    losses = iter([by.key(result) for result in results])
+    return [[interval([next(losses) for _ in range(runs)]).mean for _ in range(length)] for length in lengths]
 
 
 def _beyond(tuned: Tuned) -> list[float]:

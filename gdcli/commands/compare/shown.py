@@ -16,7 +16,7 @@ from gdcli.engine.grid import losses
 from gdcli.engine.problem import build
 from gdcli.records import Effort, Result, where_diverged, with_last
 from gdcli.report import plots, tables
-from gdcli.runner.record_run import loss_label
+from gdcli.runner.run_picture import loss_label
 from gdcli.spec.load import Loaded
 
 X = Literal["steps", "epochs", "evaluations"]
@@ -87,7 +87,12 @@ def one_seed(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> 
     for line in lines:
         (result,) = line.results
         row: list[Any] = [line.label, line.lr, line.lr_from, _finite(result.loss), _finite(result.best_loss)]
-        row += [result.steps, result.epochs, result.status, *(result.metrics.get(name) for name in metrics)]
+        row += [
+            result.steps,
+            result.epochs,
+            result.status,
+            *(_finite(result.metrics.get(name, nan)) for name in metrics),
+        ]
         if target:
             row += [_mean(part.mean) for part in line.to_target()]
         rows.append([*row, *(value or "-" for value in result.hashes or ("", "", ""))])
@@ -97,7 +102,7 @@ def one_seed(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> 
 _TO_TARGET = ["to target: steps", "epochs", "evaluations"]
 
 
-def several_seeds(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> str:
+def several_seeds(lines: Sequence[Line], metrics: Sequence[str], *, target: bool, folds: int = 0) -> str:
     """Return the table of several runs per row: means, 95 % intervals, the paired difference to the first row."""
     names = ["optimizer", "lr", "lr from", "final loss", "best loss", *metrics]
     names += [*_TO_TARGET, "reached"] if target else []
@@ -116,7 +121,8 @@ def several_seeds(lines: Sequence[Line], metrics: Sequence[str], *, target: bool
     trained = [line for line in lines if line.label != CLOSED_FORM]
     certain = [line.label for line in trained if line.is_certain]
     same = without_chance(certain, len(trained), len(lines[0].results))
-    told = "± is half the 95 % interval of the mean over the seeds\n" if "±" in str(rows) else ""
+    over = f"{folds} folds, which share rows, so that it is rather too short" if folds else "seeds"
+    told = f"± is half the 95 % interval of the mean over the {over}\n" if "±" in str(rows) else ""
     return tables.aligned(names, rows) + told + same
 
 
@@ -176,7 +182,8 @@ def curves(lines: Sequence[Line], loaded: Loaded, x: X | None) -> bytes:
     if x != "steps" and max(per_epoch) > 1:
         label += ", epoch sum" if lines[0].effort.sums else ", epoch mean"
     seeds = max(len(line.results) for line in lines)
-    band = f"band: 95 % interval of the mean, {seeds} seeds" if seeds > 1 else ""
+    what = "runs" if loaded.spec.all_folds else "seeds"
+    band = f"band: 95 % interval of the mean, {seeds} {what}" if seeds > 1 else ""
     title = loaded.spec.name
     return plots.comparison(
         drawn, title=title, loss_label=label, x_label="updates" if last else LABELS[x], band_label=band, levels=levels

@@ -13,6 +13,7 @@ from typing import Any
 from gdcli.commands.explain.activations import HALF, LAYERWISE, ONE, TWO, Worked
 from gdcli.commands.explain.expression import Expression, Label, call, number, symbol, text, total
 from gdcli.commands.explain.tree import LOSS, ExplanationSection, Group, Names, Quantity, WorkedTable, partial, quantity
+from gdcli.commands.explain.weighted import weighted_cross_entropy, weighted_nll
 from gdcli.spec.sections import Ingredient
 
 Rows = list[list[Expression]]  # [B][O]
@@ -25,6 +26,7 @@ class WorkedLoss:
     before: tuple[Quantity, ...]
     value: Quantity
     slopes: Mapping[tuple[int, int], Quantity]
+    parts: tuple[Quantity, ...] = ()  # the data's loss and the penalty, where there is one
 
 
 Rule = tuple[Worked, Worked]  # of one output o with its target t in a sum over N: its term, and dL/do
@@ -113,6 +115,13 @@ def worked_loss(
     loss: Ingredient, names: Names, outputs: Rows, targets: Rows, classes: Sequence[int] | None
 ) -> WorkedLoss:
     """Work out a loss of a batch; ``classes`` are the rows' class indices where the targets are such."""
+    weights, smoothing = loss.arguments.get("class_weights"), loss.arguments.get("label_smoothing")
+    if loss.name == "cross_entropy" and (weights is not None or smoothing):
+        before, whole, found = weighted_cross_entropy(names, outputs, targets, classes, weights, smoothing or 0.0)
+        return WorkedLoss(before, _loss("cross_entropy", whole), found)
+    if loss.name == "nll" and weights is not None and classes is not None:
+        whole, found = weighted_nll(names, outputs, classes, weights)
+        return WorkedLoss((), _loss("nll", whole), found)
     if loss.name == "cross_entropy":
         return _cross_entropy(names, outputs, targets, classes)
     if loss.name == "nll":

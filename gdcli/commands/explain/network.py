@@ -10,7 +10,7 @@ derivative at the weighted sum, dL/dnet, is worked out neuron by neuron and the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, reduce
 from functools import partial as bound
 from itertools import count
@@ -23,8 +23,11 @@ from gdcli.commands.explain.activations import ELEMENTWISE, LAYERWISE, ONE
 from gdcli.commands.explain.expression import Expression, Label, symbol, total, worked_factors
 from gdcli.commands.explain.losses import WorkedLoss, worked_loss
 from gdcli.commands.explain.point import EvaluationPoint
+from gdcli.commands.explain.shaping import parts_of_loss, penalized
 from gdcli.commands.explain.tree import LOSS, Names, Quantity, partial, quantity
+from gdcli.spec.class_weights import weights_of
 from gdcli.spec.load import Loaded
+from gdcli.spec.models import match
 from gdcli.zoo.models import Affine, Chain
 
 WRITTEN_PATHS = 4
@@ -95,7 +98,14 @@ class Pass:
         assert spec.loss is not None
         assert isinstance(model, Chain)
         self.layers, self.loss_spec, self.rows = _numbered(model, point.parameters), spec.loss, range(len(point.rows))
+        frozen = {name for pattern in spec.model.freeze for name in match(pattern, model.shapes)}
+        self.penalty = spec.penalty
+        self.penalized = (
+            {name for name in model.shapes if name.endswith("weight")} - frozen if self.penalty.is_on else ()
+        )
         self.names = names = Names(len(model.layers), tuple(row + 1 for row in point.rows))
+        if (weights := weights_of(spec.loss, table)) is not None:  # balanced ones as numbers
+            self.loss_spec = replace(spec.loss, arguments={**spec.loss.arguments, "class_weights": weights})
         letter = "x" if model.layers else "o"
         self.data = [
             [symbol(names.of(letter, i, b), float(value)) for i, value in enumerate(table.x[row])]
@@ -147,8 +157,15 @@ class Pass:
 
     @cached_property
     def loss(self) -> WorkedLoss:
-        """The loss and its derivative at each output."""
-        return worked_loss(self.loss_spec, self.names, self.outputs, self.targets, self.classes)
+        """The loss, with its penalty, and its derivative at each output."""
+        found = worked_loss(self.loss_spec, self.names, self.outputs, self.targets, self.classes)
+        if not self.penalized:
+            return found
+        layers = (layer for layer in self.layers if f"{layer.affine.name}weight" in self.penalized)
+        weights = [weight for layer in layers for row in layer.weights for weight in row]
+        parts = parts_of_loss(found.value, weights, self.penalty)
+        whole = quantity(LOSS, parts[0].symbol + parts[1].symbol, key="loss", title="Loss with Penalty")
+        return replace(found, value=whole, parts=parts)
 
     @cached_property
     def outputs(self) -> list[list[Expression]]:
@@ -225,7 +242,10 @@ class Pass:
 
     def at_weight(self, k: int, j: int, i: int) -> Quantity:
         """Return dL/dw of the weight of layer k from input i to neuron j, summed over paths and rows."""
-        return self._at_parameter(self.layers[k].weights[j][i], k, [j], lambda b: self.inputs(k, b)[i])
+        weight = self.layers[k].weights[j][i]
+        found = self._at_parameter(weight, k, [j], lambda b: self.inputs(k, b)[i])
+        is_penalized = f"{self.layers[k].affine.name}weight" in self.penalized
+        return penalized(found, weight, self.penalty) if is_penalized else found
 
     def at_bias(self, k: int, j: int) -> Quantity:
         """Return dL/db: of a neuron, or of the layer whose neurons share it."""

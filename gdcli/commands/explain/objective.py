@@ -15,8 +15,9 @@ from gdcli.commands.explain.activations import HALF, ONE, TWO, ZERO
 from gdcli.commands.explain.expression import Expression, Label, call, latex_name, number, symbol
 from gdcli.commands.explain.network import Path, Thunk, WorkedScalar, WorkedStep, as_step, sum_of_paths
 from gdcli.commands.explain.point import EvaluationPoint
+from gdcli.commands.explain.shaping import clip_of
 from gdcli.commands.explain.tree import LOSS, ExplanationSection, Group, Quantity, WorkedTable, partial, quantity
-from gdcli.commands.explain.updates import update_section, updated
+from gdcli.commands.explain.updates import gradients_of, update_section, updated
 from gdcli.spec.load import Loaded
 from gdcli.zoo import expressions
 from gdcli.zoo.expressions import OPERATORS
@@ -122,10 +123,13 @@ class WorkedFunction:
         self.variables = {name: sum_of_paths(labels[name], paths[name]) for name in values if name in paths}
         self.nodes = [found[key] for key in found if len(paths[key][0]) > 1]  # else it is a local derivative itself
 
+        self.clip = clip_of(loaded.spec.clip, lambda: gradients_of(point.rules, self.scalars()))
+
     def thunks(self) -> dict[str, Thunk]:
         """Return every quantity by name."""
-        new = (scalar.new for scalar in updated(self.point.rules, self.scalars()))
-        found = [*self.forward, *self.local, *self.nodes, *self.variables.values(), *new]
+        new = (scalar.new for scalar in updated(self.point.rules, self.scalars(), self.clip))
+        clip = self.clip.by_norm if self.clip is not None else None
+        found = [*self.forward, *self.local, *self.nodes, *self.variables.values(), *(clip or ()), *new]
         return {one.key: (lambda one=one: one) for one in found}  # type: ignore[misc]  # bound now
 
     def scalars(self) -> Iterator[WorkedScalar]:
@@ -150,7 +154,7 @@ class WorkedFunction:
             ExplanationSection("Forward", (Group(tuple(self.forward)),)),
             ExplanationSection("Backward", tuple(Group(tuple(f), title) for title, f in backward.items() if f)),
         ]
-        return sections + update_section(self.point, self.scalars())
+        return sections + update_section(self.point, self.scalars(), self.clip)
 
 
 def _nodes(model: Objective, values: Mapping[str, float]) -> dict[str, _Node]:

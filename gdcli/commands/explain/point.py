@@ -54,12 +54,12 @@ def point_of(loaded: Loaded, step: int) -> EvaluationPoint:
     if not 1 <= step <= last:
         raise SpecError(f"--step takes a step of the run, from 1 to {last:,} (got {step:,})")
     built = build(loaded)
-    rates = LrSchedules(built.updates)
+    rates = LrSchedules(built.updates, built.batches.per_epoch, last)
     rows = _advance(built, rates, step)
     parameters = {slot.name: built.theta.view(slot).cpu().double().tolist() for slot in built.theta.slots}
     unchanged = {slot.name for slot in built.theta.slots if step == 1 or not slot.trained}
     parameters |= {name: value for name, value in _decimal(loaded, parameters).items() if name in unchanged}
-    now = rates.of_epoch((step - 1) // built.batches.per_epoch)
+    now = rates.at(step)
     return EvaluationPoint(step, rows, parameters, _rules(built, step, now))
 
 
@@ -74,6 +74,7 @@ def trained_before(loaded: Loaded, step: int) -> str:
 
 def _advance(built: TrainingProblem, rates: LrSchedules, step: int) -> tuple[int, ...]:
     """Train up to a step and return its rows."""
+    from gdcli.engine.evaluation import loss_of
     from gdcli.engine.loop import training_step
 
     every, t = range(built.loaded.samples), 0
@@ -84,7 +85,9 @@ def _advance(built: TrainingProblem, rates: LrSchedules, step: int) -> tuple[int
             t += 1
             if t == step:
                 return tuple(every[rows.index] if isinstance(rows.index, slice) else rows.index.tolist())
-            training_step(built, rows, rates.of_epoch((t - 1) // built.batches.per_epoch), t)
+            training_step(built, rows, rates.at(t), t)
+            if rates.follow_loss and t % built.batches.per_epoch == 0:
+                rates.observe(float(loss_of(built, built.validation or built.batches.whole())[0]))
             if not bool(built.theta.values.isfinite().all()):
                 raise RunError(f"the run diverges at step {t:,}, before step {step:,}")
 

@@ -15,6 +15,7 @@ from gdcli.commands.explain.activations import ONE, TWO, ZERO
 from gdcli.commands.explain.expression import Expression, Label, call, latex_name, number, symbol
 from gdcli.commands.explain.network import WorkedScalar
 from gdcli.commands.explain.point import EvaluationPoint, ParameterRule
+from gdcli.commands.explain.shaping import WorkedClip
 from gdcli.commands.explain.tree import ExplanationSection, Group, Quantity, WorkedTable, primed, quantity
 
 STATE_LETTERS = {
@@ -251,19 +252,30 @@ _OWN_LETTERS = {"asgd": {"lambd": "κ", "t0": "τ"}}
 # --- as a section -----------------------------------------------------------------------------------------------------
 
 
-def updated(rules: Mapping[str, ParameterRule], of: Iterable[WorkedScalar]) -> Iterator[Scalar]:
+def gradients_of(rules: Mapping[str, ParameterRule], of: Iterable[WorkedScalar]) -> Iterator[Expression]:
+    """Yield the derivative at each scalar that is trained."""
+    return (scalar.gradient().symbol for scalar in of if scalar.parameter in rules)
+
+
+def updated(
+    rules: Mapping[str, ParameterRule], of: Iterable[WorkedScalar], clip: WorkedClip | None = None
+) -> Iterator[Scalar]:
     """Yield the scalars that are trained after their step, with the equations that led there."""
     for scalar in of:
         if rule := rules.get(scalar.parameter):
             gradient, state = scalar.gradient().symbol, rule.state[scalar.place]
             found = Scalar(scalar.symbol, gradient, rule.settings, rule.lr, state, rule.step)
+            if clip is not None:
+                found.gradient = found.line("g′", clip.of(gradient))
             RULES[rule.optimizer](found)
             yield found
 
 
-def update_section(point: EvaluationPoint, of: Iterable[WorkedScalar]) -> list[ExplanationSection]:
+def update_section(
+    point: EvaluationPoint, of: Iterable[WorkedScalar], clip: WorkedClip | None = None
+) -> list[ExplanationSection]:
     """Return the section of the update of a model's parameters; none where nothing is updated."""
-    scalars = list(updated(point.rules, of))
+    scalars = list(updated(point.rules, of, clip))
     if not scalars:
         return []
     first, optimizer = scalars[0], next(iter(point.rules.values())).optimizer
@@ -273,7 +285,8 @@ def update_section(point: EvaluationPoint, of: Iterable[WorkedScalar]) -> list[E
         *(f"{name} is frozen and stays." for name in point.parameters if name not in point.rules),
     )
     table = WorkedTable(("letter", "setting", "value"), _settings_of(optimizer, first))
-    groups = [Group((), "", notes, table), *_states("State before", scalars, [one.state for one in scalars])]
+    clipped = [] if clip is None else clip.groups()
+    groups = [*clipped, Group((), "", notes, table), *_states("State before", scalars, [one.state for one in scalars])]
     if all(len(scalar.lines) == 1 for scalar in scalars):
         groups.append(Group(tuple(scalar.lines[0] for scalar in scalars)))
     else:

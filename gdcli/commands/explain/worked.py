@@ -18,6 +18,7 @@ from gdcli.commands.explain.activations import ELEMENTWISE, LAYERWISE
 from gdcli.commands.explain.network import Pass, Thunk, WorkedScalar
 from gdcli.commands.explain.objective import WorkedFunction
 from gdcli.commands.explain.point import EvaluationPoint, point_of, trained_before
+from gdcli.commands.explain.shaping import clip_of
 from gdcli.commands.explain.tree import Explanation, ExplanationSection, Group, Quantity, WorkedTable, partial, quantity
 from gdcli.errors import Problem, SpecError, nearest
 from gdcli.spec.load import Loaded
@@ -108,6 +109,8 @@ def _possible(loaded: Loaded) -> None:
     model, spec = loaded.architecture, loaded.spec
     if isinstance(model, Stack):
         what = "a sequential model's own layers cannot be written out by hand"
+        if model.own is not None:
+            what = f"the plugin's module {model.own.name} cannot be written out by hand"
         raise SpecError(spec.problem(("model",), what, "Explain takes linear, mlp, identity and objective"))
     if isinstance(model, Chain):
         products = _rows(loaded) * sum(layer.inputs * layer.outputs for layer in model.layers)
@@ -166,6 +169,10 @@ def _heading(loaded: Loaded, point: EvaluationPoint) -> str:
     return f"{spec.name}: step {point.step} (epoch {epoch + 1}, batch {batch + 1})"
 
 
+def _itself(one: Quantity) -> Quantity:
+    return one
+
+
 # --- networks ---------------------------------------------------------------------------------------------------------
 
 
@@ -175,6 +182,7 @@ class Network:
     def __init__(self, loaded: Loaded, point: EvaluationPoint) -> None:
         self.point, self.work = point, Pass(loaded, point)
         self.layers, self.names = self.work.layers, self.work.names
+        self.clip = clip_of(loaded.spec.clip, lambda: updates.gradients_of(point.rules, self.scalars()))
 
     def scalars(self) -> Iterator[WorkedScalar]:
         """Yield the scalars of all parameters, in the model's order."""
@@ -185,6 +193,10 @@ class Network:
     def thunks(self) -> dict[str, Thunk]:
         """Return every quantity of the pass by name, to be worked out when called."""
         work, found = self.work, {"loss": lambda: self.work.loss.value}
+        if work.penalized:
+            found |= {"data_loss": lambda: work.loss.parts[0], "penalty": lambda: work.loss.parts[1]}
+        if self.clip is not None and self.clip.by_norm is not None:
+            found |= {one.key: bound(_itself, one) for one in self.clip.by_norm}
         for b in work.rows:
             for k, layer in enumerate(self.layers):
                 for j in range(layer.affine.outputs):
@@ -246,7 +258,7 @@ class Network:
         return next(one for group in self._comparison.groups for one in group.quantities if one.key == key)
 
     def _new(self, scalar: WorkedScalar) -> Quantity:
-        (found,) = updates.updated(self.point.rules, [scalar])
+        (found,) = updates.updated(self.point.rules, [scalar], self.clip)
         return found.new
 
     # --- sections ---
@@ -254,7 +266,7 @@ class Network:
     def sections(self) -> list[ExplanationSection]:
         """Return the whole."""
         sections = [self._given(), *self._forward(), self._loss(), self._backward()]
-        sections += updates.update_section(self.point, self.scalars())
+        sections += updates.update_section(self.point, self.scalars(), self.clip)
         return [*sections, self._comparison] if self._compares else sections
 
     def _given(self) -> ExplanationSection:
@@ -288,14 +300,17 @@ class Network:
 
     def _loss(self) -> ExplanationSection:
         loss = self.work.loss
-        before = [Group(loss.before, "", ("p is the softmax of the row's outputs.",))] if loss.before else []
+        note = "p is the softmax of the row's outputs."
+        if any(one.name.text.startswith("q") for one in loss.before):
+            note = f"{note[:-1]}, q its targets, smoothed by ε and times the weights ω of the classes; W is their sum."
+        before = [Group(loss.before, "", (note,))] if loss.before else []
         counts = {"N": "all outputs of the batch", "B": "the rows of the batch"}
         notes = tuple(
             f"{one.label.text} = {one.value}: {counts[one.label.text]}."
-            for one in loss.value.formula.operands
+            for one in (*loss.parts, loss.value)[0].formula.operands
             if one.label is not None and one.label.text in counts
         )
-        return ExplanationSection("Loss", (*before, Group((loss.value,), "", notes)))
+        return ExplanationSection("Loss", (*before, Group((*loss.parts, loss.value), "", notes)))
 
     def _backward(self) -> ExplanationSection:
         if not self.layers:

@@ -97,7 +97,7 @@ def _surface(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> b
 
 def _curves(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> bytes:
     from gdcli.commands.plot.runs import averages, curves, epoch_curves, few_steps
-    from gdcli.engine.batches import effort_of
+    from gdcli.commands.plot.trained import one_run
     from gdcli.report import plots
 
     title, label = _title_and_label(runs)
@@ -107,13 +107,25 @@ def _curves(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> by
     if options.animate:
         return plots.animated_curves(drawn, title, label, means)
     if len(drawn) == 1 and not means:
-        return plots.loss_curve.drawn(form, drawn[0], title, label, effort_of(runs[0].loaded))
+        return one_run(runs[0], drawn[0], form)
     if means:
         return plots.loss_curves.drawn(form, drawn, title, label, means)
     if (few := few_steps(runs, drawn)) is not None:
         return plots.comparison.drawn(form, few, title, label, "updates")
     drawn, said = epoch_curves(runs, drawn)
     return plots.comparison.drawn(form, drawn, title, label + said, "epoch" if said else "step")
+
+
+def _of_model(name: str) -> Callable[[Sequence[CurveSource], PlotOptions, Form], bytes]:
+    """Return what draws a picture of one trained model."""
+
+    def draw(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> bytes:
+        from gdcli.commands.plot import trained
+
+        pictures = {"fit": trained.fit, "confusion": trained.confusion_of, "metrics": trained.metrics_over_epochs}
+        return pictures[name](_only(runs, options), form)
+
+    return draw
 
 
 def _only(runs: Sequence[CurveSource], options: PlotOptions) -> CurveSource:
@@ -123,7 +135,7 @@ def _only(runs: Sequence[CurveSource], options: PlotOptions) -> CurveSource:
 
 
 def _title_and_label(runs: Sequence[CurveSource]) -> tuple[str, str]:
-    from gdcli.runner.record_run import loss_label
+    from gdcli.runner.run_picture import loss_label
 
     names = list(dict.fromkeys(run.loaded.spec.name for run in runs))
     return " · ".join([*names[:4], *("…" for _ in names[4:5])]), loss_label(runs[0].loaded)
@@ -136,6 +148,9 @@ KINDS = {
     "gradients": PlotKind(_gradients),
     "surface": PlotKind(_surface, takes=("animate",)),
     "network": PlotKind(_network, takes=("step",)),
+    "fit": PlotKind(_of_model("fit")),
+    "confusion": PlotKind(_of_model("confusion")),
+    "metrics": PlotKind(_of_model("metrics")),
 }
 
 

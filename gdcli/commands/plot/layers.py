@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcli.commands.plot.runs import CurveSource, Floats, numbers_of
+from gdcli.commands.plot.runs import CurveSource, Floats, gradients_in
 from gdcli.errors import SpecError
 from gdcli.report import plots
 from gdcli.zoo.activations import ACTIVATIONS
@@ -26,7 +26,7 @@ def gradients(source: CurveSource) -> tuple[Floats, list[tuple[str, Floats]], pl
     if source.folder is None:
         names, table = _computed(source)
     else:
-        (_, *names), table = numbers_of(source.folder / "gradients.csv", hint=" (record.gradients: none?)")
+        (_, *names), table = gradients_in(source.folder)
     steps, values = table[:, 0], table[:, 1:]
     of_scalars = any("[" in name for name in names) or source.loaded.spec.loss is None
     groups: dict[str, list[int]] = {}
@@ -48,7 +48,7 @@ def layer_of(name: str) -> str:
 
 
 def _computed(source: CurveSource) -> tuple[list[str], Floats]:
-    from gdcli.engine.loop import keep_of
+    from gdcli.engine.gradient_log import keep_of
     from gdcli.engine.problem import build
     from gdcli.records import StepBlock
     from gdcli.runner import record_run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,9 @@ from gdcli.spec.overrides import is_override
 from gdcli.storage.csv_reader import NumberColumns
 from gdcli.storage.files import json_file, lenient
 from gdcli.storage.find import folders_in
+from gdcli.storage.gradient_file import CSV, PARQUET, ParquetColumns, gradients_of
 from gdcli.storage.record import MANY, STAMP, is_record, number, read
+from gdcli.storage.recorded_plugins import require_plugins
 
 Floats = NDArray[np.float64]
 
@@ -82,6 +84,7 @@ def _records(folder: Path) -> list[CurveSource]:
 def _record(folder: Path, label: str) -> CurveSource:
     if not (folder / "config.yaml").is_file():
         raise SpecError(f"{folder}: no config.yaml in this folder")
+    require_plugins(folder)
     loaded = specs.loaded(str(folder / "config.yaml"), [], "plot", trained=False)
     return CurveSource(label or loaded.spec.name, loaded, folder)
 
@@ -203,12 +206,27 @@ def averages(found: Sequence[plots.Curve], beta: float) -> list[Floats]:
     return [np.array(ema(curve.loss.tolist(), beta), np.float64) for curve in found]
 
 
-def numbers_of(path: Path, columns: Sequence[int] | None = None, hint: str = "") -> tuple[list[str], Floats]:
+def numbers_of(path: Path, columns: Sequence[int] | None = None) -> tuple[list[str], Floats]:
     """Return the header of a record's CSV file, and its numbers [K, columns]. Raises SpecError."""
     if not path.is_file():
-        raise SpecError(f"{path.parent}: no {path.name} in this folder{hint}")
+        raise SpecError(f"{path.parent}: no {path.name} in this folder")
+    return _numbers(path, lambda: NumberColumns(path), columns)
+
+
+def gradients_in(folder: Path) -> tuple[list[str], Floats]:
+    """Return the header of a record's table of gradients, and its numbers [K, columns]. Raises SpecError."""
+    path = folder / (PARQUET if (folder / PARQUET).is_file() else CSV)
+    if not path.is_file():
+        raise SpecError(f"{folder}: no {path.name} in this folder (record.gradients: none?)")
+    return _numbers(path, lambda: gradients_of(folder))
+
+
+def _numbers(
+    path: Path, read: Callable[[], NumberColumns | ParquetColumns | None], columns: Sequence[int] | None = None
+) -> tuple[list[str], Floats]:
     try:
-        table = NumberColumns(path)
+        table = read()
+        assert table is not None
         numbers = table.numbers(columns)
     except DamagedError:
         raise SpecError(f"{path}: not as gdcli writes it") from None

@@ -45,13 +45,21 @@ def sweep(request: SweepRequest, context: Context) -> TrainingSweep | LossGrid |
 
 def expanded(request: SweepRequest, context: Context) -> str:
     """Return each point of the product on a line: ``w=0.0``; with several seeds, each with ``seed+k``."""
-    _, _, axes = _checked(request, context)
+    _, loaded, axes = _checked(request, context)
+    folds = _folds(loaded, axes) if axes[0].kind == "key" else ()
     lines = [
         " ".join(f"{axis.name}={as_text(value)}" for axis, value in zip(axes, point, strict=True))
         for point in plan.product_of(axes)
     ]
     several = request.seeds > 1
-    return "".join(f"{line}{f' seed+{k}' if several else ''}\n" for line in lines for k in range(request.seeds))
+    each = [f"{line}{f' seed+{k}' if several else ''}" for line in lines for k in range(request.seeds)]
+    return "".join(f"{line}{fold}\n" for line in each for fold in [f" fold={k}" for k in folds] or [""])
+
+
+def _folds(loaded: Loaded, axes: Sequence[Axis]) -> Sequence[int]:
+    """Return the folds that each point is trained on: all of the spec's, unless it or an axis says otherwise."""
+    of_data = any(axis.target in ("data", "data.fold", "data.folds") for axis in axes)
+    return () if of_data else loaded.spec.all_folds
 
 
 def _checked(request: SweepRequest, context: Context) -> tuple[Node, Loaded, list[Axis]]:
@@ -69,13 +77,13 @@ def _checked(request: SweepRequest, context: Context) -> tuple[Node, Loaded, lis
             raise SpecError(f"{option} is for runs: a sweep over parameters of the model trains nothing")
     if request.trajectory and not (of_parameters and len(axes) == 2):
         raise SpecError("--trajectory draws on a surface: give two --param of the model")
-    _bounded(axes, request)
+    _bounded(axes, request, len(_folds(loaded, axes)) if not of_parameters else 0)
     return document, loaded, axes
 
 
-def _bounded(axes: Sequence[Axis], request: SweepRequest) -> None:
+def _bounded(axes: Sequence[Axis], request: SweepRequest, folds: int = 0) -> None:
     what, most = ("points", sizes.MAX_GRID) if axes[0].kind == "parameter" else ("runs", sizes.MAX_RUNS)
-    plan.bounded(plan.points(axes) * request.seeds, request.max_runs or most, "--max-runs", what)
+    plan.bounded(plan.points(axes) * request.seeds * max(folds, 1), request.max_runs or most, "--max-runs", what)
 
 
 def _base(request: SweepRequest, context: Context) -> tuple[Node, Loaded]:
@@ -107,7 +115,8 @@ def _of_runs(request: SweepRequest, context: Context) -> list[str]:
     options = context.options
     given = {
         "--seeds": request.seeds > 1, "--fleet off": request.fleet == "off", "--fail-fast": request.fail_fast,
-        "--jobs": options.jobs > 1, "--cluster": options.cluster, "--verify": options.verify,
+        "--keep-models": request.keep_models, "--jobs": options.jobs > 1, "--cluster": options.cluster,
+        "--verify": options.verify,
     }  # fmt: skip
     keys = [key for key, path, _ in parsed(request.overrides) if path.partition(".")[0] in NOT_OF_A_LOSS]
     return [*(option for option, is_given in given.items() if is_given), *keys]
@@ -118,8 +127,10 @@ def _trained(
 ) -> TrainingSweep:
     frontend = context.frontend
     factory = specs.factory(context.source, document, loaded, request.name)
+    folds = _folds(loaded, axes)
     trials = plan.with_overrides(plan.along(axes), parsed(request.overrides), document)
-    points = specs.checked(factory, _with_seeds(trials, axes, request.seeds, loaded.spec.settings.seed))
+    trials = plan.in_folds(_with_seeds(trials, axes, request.seeds, loaded.spec.settings.seed), folds, ",")
+    points = specs.checked(factory, trials)
     frontend.engine()
     for warning in specs.warnings(points):
         frontend.warning(warning)
@@ -128,14 +139,17 @@ def _trained(
     from gdcli.engine.device import resolve_device
     from gdcli.runner.jobs import Capture, PlannedRun
 
-    names = [axis.name for axis in axes] + (["seed"] if request.seeds > 1 else [])
+    names = [axis.name for axis in axes] + (["seed"] if request.seeds > 1 else []) + (["fold"] if folds else [])
     if not any(axis.target == "device" for axis in axes):
         resolve_device(loaded.spec)  # one that is not there would fail every run
-    runs, capture = [PlannedRun(*each) for each in points], Capture(parameters=context.options.verify > 0)
+    runs, capture = (
+        [PlannedRun(*each) for each in points],
+        Capture(parameters=context.options.verify > 0, models=request.keep_models),
+    )
     planned = batch.plan_of(request, context, document, loaded, runs, names, capture)
     batch.warn_of_rounding(planned, frontend)
     batch.require_memory_for(planned)
-    return batch.record(TrainingSweep(planned), request, context, digest, len(runs))
+    return batch.record(TrainingSweep(planned, len(folds)), request, context, digest, len(runs))
 
 
 def _with_seeds(points: list[Trial], axes: Sequence[Axis], seeds: int, base: int) -> list[Trial]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf, isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
 from gdcli.records import Result
 from gdcli.report import plots, tables
-from gdcli.runner import record_run
+from gdcli.runner import run_picture
 from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, counts, ranked, rows_of, run_all
 from gdcli.runner.record_run import Warn
 from gdcli.storage import files
@@ -26,11 +27,21 @@ SHOWN = 50
 """Rows of a printed table; a sweep of more shows its best."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """A run, or a point's mean over its folds: its final loss, and what it is ranked by."""
+
+    label: str
+    loss: float
+    value: float
+
+
 @dataclass(slots=True)
 class TrainingSweep:
     """A sweep over keys: its runs, one folder, a table of them."""
 
     plan: Plan
+    folds: int = 0  # that each point was trained on, the last axis
     folder: Path = Path()
     again: bool = False
     results: list[Result] = field(default_factory=list)
@@ -57,21 +68,51 @@ class TrainingSweep:
         return files.json_text({"folder": str(self.folder), "runs": self.rows()})
 
     def summary(self) -> dict[str, Any]:
-        """Return the best run."""
-        best = ranked(self.results)[0] if self.results else None
-        return {"best": best.label, "best_loss": best.loss} if best is not None else {}
+        """Return the best run, and what it was ranked by where that is not the final loss."""
+        by, best = self.plan.ranking, self._best_point()
+        if best is None:
+            return {}
+        found: dict[str, Any] = {"best": best.label, "best_loss": best.loss}
+        found |= {"folds": self.folds} if self.folds else {}
+        return found if by.name == "final_loss" else {**found, "ranked_by": by.name, "best_value": best.value}
 
     def table(self) -> str:
         """Return the table that is printed: a row per run in the order asked for; of many, the best and the count."""
         shown, note = self.results, ""
         if len(shown) > SHOWN:
-            shown = ranked(shown)[:SHOWN]
+            shown = ranked(shown, self.plan.ranking)[:SHOWN]
             tally = ", ".join(f"{count:,} {status}" for status, count in counts(self.results).items())
             note = f"{len(self.results):,} runs, {tally}; the {SHOWN} best are shown, results.csv has all\n"
+        note += self._best()
         metrics = metric_names(self.plan.loaded)
         names = [*self.plan.axes, "final loss", "best loss", "steps", "epochs", "status", *metrics]
         names += ["weights", "data", "order"]
         return tables.aligned(names, [self._row(result, metrics) for result in shown]) + note + self._without_chance()
+
+    def _best(self) -> str:
+        """Say which run is the best by a metric or held-out rows; by the final loss the table says it itself."""
+        by, best = self.plan.ranking, self._best_point()
+        if by.name == "final_loss" or best is None or len(self.results) < 2 or not isfinite(best.value):
+            return ""
+        which = "highest" if by.highest_first else "lowest"
+        score = f"the mean {by.name} over {self.folds} folds" if self.folds else by.name
+        return f"best by {score}, the {which} first: {best.label} ({best.value:.6g})\n"
+
+    def _best_point(self) -> _Point | None:
+        """Return the best run, or the best point over all its folds; None where no run has ended."""
+        by = self.plan.ranking
+        if not self.folds:
+            best = next(iter(ranked(self.results, by)), None)
+            return None if best is None else _Point(best.label, best.loss, by.value(best))
+        found: dict[tuple[Any, ...], list[Result]] = {}
+        for result in self.results:
+            found.setdefault(result.values[:-1], []).append(result)
+        sign, points = (-1 if by.highest_first else 1), []
+        for members in found.values():
+            missing = [inf] * (self.folds - len(members))  # of an interrupted sweep: it comes last
+            key, loss = (interval([*map(of, members), *missing]).mean for of in (by.key, lambda run: run.rank))
+            points.append((key, _Point(members[0].label.rpartition(",fold=")[0], loss, sign * key)))
+        return min(points, key=lambda pair: pair[0])[1] if points else None
 
     def _without_chance(self) -> str:
         if "seed" not in (axes := self.plan.axes):
@@ -87,7 +128,7 @@ class TrainingSweep:
     def _row(self, result: Result, metrics: Sequence[str]) -> list[Any]:
         row = records.results_row(result)[1:]
         values, (status, final, best, steps, epochs, *hashes) = row[:-8], row[-8:]
-        numbers = [result.metrics.get(name) for name in metrics]
+        numbers = [value if isfinite(value := result.metrics.get(name, nan)) else None for name in metrics]
         return [*values, final, best, steps, epochs, status, *numbers, *(value or "-" for value in hashes)]
 
     def draw(self, warning: Warn) -> None:
@@ -96,7 +137,7 @@ class TrainingSweep:
 
     def _picture(self) -> bytes:
         plan = self.plan
-        label, title = record_run.loss_label(plan.loaded), plan.loaded.spec.name
+        label, title = run_picture.loss_label(plan.loaded), plan.loaded.spec.name
         if len(plan.axes) == 1:
             values = [result.values[0] for result in self.results]
             losses_ = np.array([result.loss for result in self.results])
@@ -111,7 +152,7 @@ def _profiles(axes: Sequence[str], found: Sequence[Result], title: str, label: s
     zip.
     """
     columns = dict(zip(axes, zip(*(result.values for result in found), strict=True), strict=True))
-    names = [name for name in axes if name != "seed"] or list(axes)
+    names = [name for name in axes if name not in ("seed", "fold")] or list(axes)
     varying = [name for name in names if len({str(value) for value in columns[name]}) > 1] or names
     x = next((name for name in varying if _of_numbers(columns[name])), varying[0])
     others = [name for name in varying if len(set(_pairs(columns, x, name))) > len(set(_pairs(columns, x, x)))]

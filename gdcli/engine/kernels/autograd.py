@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from gdcli.engine.kernels.base import Pass, affine_chain
+from gdcli.engine.own_module import places
 from gdcli.engine.theta import Theta
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.losses import Loss
-from gdcli.zoo.models import Chain
+from gdcli.zoo.models import Chain, OwnModule
 
 
 class Autograd:
@@ -50,8 +52,16 @@ class Autograd:
             gradients = self._run_backward(
                 (loss,), (self._one,), False, False, self._leaves, allow_unreachable=True, accumulate_grad=False
             )
-            torch._foreach_copy_(self._into, gradients)
+            self._keep(gradients)
         return loss.detach() if loss.ndim else loss, output  # no graphs of vectors are kept for a block
+
+    def _keep(self, gradients: Sequence[Tensor | None]) -> None:
+        """Write gradients into theta; that of a parameter which the loss does not depend on is 0."""
+        try:
+            torch._foreach_copy_(self._into, gradients)  # type: ignore[arg-type]  # as a rule there is none
+        except TypeError:
+            for into, gradient in zip(self._into, gradients, strict=True):
+                into.zero_() if gradient is None else into.copy_(gradient)
 
     def arranged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """One run takes its rows as they are; an objective has none."""
@@ -92,16 +102,19 @@ def on_chain(theta: Theta, chain: Chain, loss: Loss) -> Autograd:
     return Autograd(theta, leaves, affine_chain(plan), loss.value)
 
 
-def on_module(theta: Theta, module: torch.nn.Module | None, loss: Loss) -> Autograd:
-    """Return the kernel of torch's own layers, which from now on have theta's memory for their parameters."""
+def on_module(theta: Theta, module: torch.nn.Module | None, loss: Loss, own: OwnModule | None = None) -> Autograd:
+    """Return the kernel of torch's own layers, or of a plugin's module.
+
+    From now on it has theta's memory for its parameters.
+    """
     assert module is not None
-    leaves = leaves_on(theta)
+    leaves, owners = leaves_on(theta), places(module)
     module.to(device=theta.values.device)
     for index, slot in enumerate(theta.slots):
-        owner, _, attribute = slot.name.rpartition(".")
         leaves[index] = torch.nn.Parameter(leaves[index], requires_grad=slot.trained)
-        setattr(module.get_submodule(owner), attribute, leaves[index])
-    return Autograd(theta, leaves, module, loss.value, module)
+        for part, attribute in owners[slot.name]:
+            setattr(part, attribute, leaves[index])
+    return Autograd(theta, leaves, module if own is None else partial(own.call, module), loss.value, module)
 
 
 def on_objective(theta: Theta, value: Callable[[Sequence[Tensor]], Tensor], *, bare: bool) -> Autograd:

@@ -6,6 +6,7 @@ inside functions, as its import takes longer than a drawing.
 
 from .animation import animated_curves, animated_plane
 from .canvas import Form
+from .fits import DrawnRows, decision_regions, fitted_curve
 from .functions import Function, Outlier, activations, loss_functions
 from .gradients import Histogram, gradient_norms
 from .losses import FEW, Curve, averages, comparison, loss_curve, loss_curves
@@ -13,10 +14,41 @@ from .networks import EDGES, DrawnLayer, Neuron, network
 from .surfaces import Plane, plane, surface
 from .sweeps import sensitivity, sweep_curve, sweep_profiles, sweep_runs
 from .trails import Trail
+from .training import EpochPanel, confusion_matrix, metric_curves, training_curves
 
 __all__ = [
-    "EDGES", "FEW", "Curve", "DrawnLayer", "Form", "Function", "Histogram", "Neuron", "Outlier", "Plane",
-    "Trail", "activations", "animated_curves", "animated_plane", "averages", "comparison",
-    "gradient_norms", "loss_curve", "loss_curves", "loss_functions", "network", "plane", "sensitivity",
-    "surface", "sweep_curve", "sweep_profiles", "sweep_runs",
+    "EDGES",
+    "FEW",
+    "Curve",
+    "DrawnLayer",
+    "DrawnRows",
+    "EpochPanel",
+    "Form",
+    "Function",
+    "Histogram",
+    "Neuron",
+    "Outlier",
+    "Plane",
+    "Trail",
+    "activations",
+    "animated_curves",
+    "animated_plane",
+    "averages",
+    "comparison",
+    "confusion_matrix",
+    "decision_regions",
+    "fitted_curve",
+    "gradient_norms",
+    "loss_curve",
+    "loss_curves",
+    "loss_functions",
+    "metric_curves",
+    "network",
+    "plane",
+    "sensitivity",
+    "surface",
+    "sweep_curve",
+    "sweep_profiles",
+    "sweep_runs",
+    "training_curves",
 ]  # fmt: skip

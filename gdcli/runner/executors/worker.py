@@ -20,7 +20,7 @@ import torch
 
 from gdcli.engine.device import cores_of
 from gdcli.engine.loop import Interrupt
-from gdcli.errors import MachineError
+from gdcli.errors import MachineError, SpecError
 from gdcli.plan import SpecFactory, Trial
 from gdcli.records import Result
 from gdcli.runner.jobs import Capture, Layout, PlannedRun, Shard, failed_run
@@ -29,7 +29,9 @@ from gdcli.spec import schema
 from gdcli.spec.document import read
 from gdcli.spec.load import load
 from gdcli.storage.run_folder import scratch
+from gdcli.zoo import plugins
 from gdcli.zoo.data_files import Moved
+from gdcli.zoo.plugins import Plugin
 
 TRIES = 3
 """How often a run is given to a worker that then dies."""
@@ -43,6 +45,7 @@ class SpecSource:
     stem: str
     base: str  # the folder that a data file is relative to
     moved: Moved | None = None  # where else it may be
+    plugins: tuple[Plugin, ...] = ()  # that it may have names of
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +94,24 @@ Executor = Callable[[Work, Interrupt, AdvanceShard], Iterator[Result]]
 
 @lru_cache(maxsize=1)  # a worker's shards are of one spec, as a rule
 def _specs(source: SpecSource, cores: int) -> SpecFactory:
+    _load(source.plugins)
     parse = partial(schema.parse, stem=source.stem)
     loaded = partial(load, base=Path(source.base), cores=cores, moved=source.moved)
     document = read(source.text, "spec")
     return SpecFactory(document, loaded(parse(document, alone=False)), parse, loaded)
+
+
+def _load(wanted: Sequence[Plugin]) -> None:
+    """Load the plugins of the command that gives the tasks; no source is sent. Raises MachineError for others."""
+    for plugin in wanted:
+        if plugin in plugins.loaded():  # of the process that this one was forked from
+            continue
+        try:
+            (found,) = plugins.load([plugin.source])
+        except SpecError as error:
+            raise MachineError(f"the plugin {plugin.name} is not installed where the worker is: {error}") from None
+        if found.sha256 != plugin.sha256:
+            raise MachineError(f"the plugin {plugin.name} is another one where the worker is")
 
 
 def run_task(task: Task) -> TaskResult:

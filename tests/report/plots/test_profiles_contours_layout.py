@@ -307,7 +307,7 @@ def test_a_comparison_passes_the_closed_form_as_a_level_and_says_whose_paths_it_
     monkeypatch.setattr(figures, "losses", lambda built, names, points: (points**2).sum(axis=1))
     monkeypatch.setattr(plots, "comparison", lambda curves, **settings: drawn.update(settings, curves=curves) or b"a")
     monkeypatch.setattr(plots, "plane", lambda shown, **settings: drawn.update(settings, shown=shown) or b"b")
-    loaded: Any = SimpleNamespace(spec=SimpleNamespace(name="t"))
+    loaded: Any = SimpleNamespace(spec=SimpleNamespace(name="t", all_folds=range(0)))
     lines = [row("sgd", seeds, 2.0), row("closed_form", seeds, 0.125), row("adam", seeds, 1.0)]
     assert figures.curves(lines, loaded, None) == b"a"
     assert [curve.label for curve in drawn["curves"]] == ["sgd", "adam"]

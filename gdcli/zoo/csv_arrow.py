@@ -1,0 +1,208 @@
+"""Large CSV files by pyarrow: pieces of whole rows, numbers on all cores; the words only of a piece with bad cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from io import BufferedReader, StringIO, TextIOWrapper
+from typing import Any
+
+import numpy as np
+
+from gdcli.zoo.columns import MAX_TOLD, MAX_WORDS, MISSING, BadCells, Column, Words, inferred, not_a_number, too_many
+from gdcli.zoo.csv_dialect import CsvLayout, Kinds
+
+_PIECE = 4 * 1024**2
+# What pyarrow's cast takes for a number besides inf and nan, which are none to us.
+_NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
+
+
+def read_with_arrow(text: TextIOWrapper, layout: CsvLayout, guessed: Kinds, kinds: Kinds) -> dict[str, Column] | None:
+    """Return the columns that are wanted; None for a file that pyarrow does not read, which is read cell by cell.
+
+    ``guessed`` says of each column what it seems to be, ``kinds`` of some what they must be. Raises BadCellsError.
+    """
+    import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
+
+    assert isinstance(text.buffer, BufferedReader)
+    whole = _Whole(layout, guessed)
+    try:
+        for piece in _pieces(text.buffer, layout):
+            whole.add(piece)
+    except pa.ArrowInvalid:  # rows of another length, a quote that does not close
+        return None
+    return whole.columns(text, kinds)
+
+
+def _pieces(stream: BufferedReader, layout: CsvLayout) -> Iterator[bytes]:
+    """Yield the rows below the header in pieces that end where a row does: where a line ends outside of quotes.
+
+    Raises ArrowInvalid where there is no such end.
+    """
+    import pyarrow as pa
+
+    quote, rest = layout.dialect.quote.encode(), b""
+    stream.seek(layout.offset)
+    while read := stream.read(_PIECE):
+        piece = rest + read
+        end, odd = piece.rfind(b"\n"), piece.count(quote) % 2
+        last = len(piece)
+        while end >= 0 and (odd := (odd + piece.count(quote, end, last)) % 2):
+            last, end = end, piece.rfind(b"\n", 0, end)
+        if end < 0:
+            raise pa.ArrowInvalid("no row ends")
+        yield piece[: end + 1]
+        rest = piece[end + 1 :]
+    if rest.strip():
+        yield rest
+
+
+@dataclass(slots=True)
+class _Whole:
+    """The columns on the way, piece by piece."""
+
+    layout: CsvLayout
+    guessed: Kinds
+    parts: list[list[Any]] = field(default_factory=list)  # of each piece, numbers or codes of each column
+    words: dict[str, dict[str, int]] = field(default_factory=dict)
+    bad: BadCells = field(default_factory=BadCells)
+    lines: dict[int, int] = field(default_factory=dict)  # of the first bad rows
+    rows: int = 0
+    above: int = -1  # lines above the next piece
+
+    def add(self, piece: bytes) -> None:
+        """Take a piece. Raises ArrowInvalid for one that pyarrow does not read."""
+        import pyarrow as pa
+
+        if self.above < 0:
+            self.above = self.layout.above
+        found = None
+        try:
+            table = _read(piece, self.layout, self._types(pa.float64()))
+            columns = {name: table.column(k) for k, name in enumerate(self.layout.wanted)}
+            numbers = {name: c.to_numpy() for name, c in columns.items() if name not in self.guessed.words}
+            if all(_is_finite(columns[name], found) for name, found in numbers.items()):  # to it inf is a number
+                found = numbers
+        except pa.ArrowInvalid:
+            pass
+        if found is None:  # again, for the words of the cells that are bad
+            table = _read(piece, self.layout, self._types(pa.string()))
+            columns = {name: table.column(k) for k, name in enumerate(self.layout.wanted)}
+            found = self._from_text(piece, columns)
+        parts = [found[name] if name in found else self._codes(name, column) for name, column in columns.items()]
+        self.parts.append(parts)
+        self.rows += table.num_rows
+        self.above += piece.count(b"\n")
+
+    def _types(self, of_numbers: Any) -> dict[str, Any]:
+        import pyarrow as pa
+
+        word = pa.dictionary(pa.int32(), pa.string())
+        return {name: word if name in self.guessed.words else of_numbers for name in self.layout.wanted}
+
+    def _codes(self, name: str, column: Any) -> Any:
+        """Return the codes of a piece's words, without the blanks around them; the words are those of all pieces."""
+        array, words = column.unify_dictionaries().combine_chunks(), self.words.setdefault(name, {})
+        found = [value.strip() for value in array.dictionary.to_pylist()]
+        again = [-1 if word in MISSING else words.setdefault(word, len(words)) for word in found]
+        if len(words) > MAX_WORDS:
+            raise too_many(name, len(words))
+        return np.array([*again, -1], np.int32)[array.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
+
+    def _from_text(self, piece: bytes, columns: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the numbers of columns of which the cells were read as text; what is none goes to the bad cells."""
+        found, rows = {}, {}
+        for name, column in columns.items():
+            if name not in self.guessed.words:
+                found[name], rows[name] = _numbers(column, self.layout.dialect.decimal)
+        of_piece = BadCells()
+        for name, wrong in rows.items():
+            self._told(of_piece, name, columns[name], wrong)
+        if len(self.bad.told) < MAX_TOLD:  # pieces come in order
+            lines = self._lines_of(piece, {row for row, *_ in of_piece.first()})
+            first = [(self.rows + row, place, name, what) for row, place, name, what in of_piece.first()]
+            self.lines |= {self.rows + row: line for row, line in lines.items()}
+            self.bad.told += first
+        for name, count in of_piece.counts.items():
+            self.bad.counts[name] = self.bad.counts.get(name, 0) + count
+        return found
+
+    def _told(self, bad: BadCells, name: str, column: Any, rows: Any) -> None:
+        decimal = self.layout.dialect.decimal
+        bad.add(self.layout.wanted[name], name, rows, lambda row: not_a_number(column[row].as_py(), decimal))
+
+    def _lines_of(self, piece: bytes, rows: set[int]) -> dict[int, int]:
+        encoding = self.layout.encoding
+        lines = StringIO(piece.decode("utf-8" if encoding == "utf-8-sig" else encoding), newline="")
+        return self.layout.lines_below(iter(lines.readline, ""), rows, self.above)
+
+    def columns(self, text: TextIOWrapper, kinds: Kinds) -> dict[str, Column] | None:
+        """Return all columns, those of words that were only guessed looked at; None where none has a row.
+
+        Raises BadCellsError.
+        """
+        if not self.rows:
+            return None
+        decimal, found = self.layout.dialect.decimal, dict[str, Column]()
+        for k, (name, place) in enumerate(self.layout.wanted.items()):
+            column = np.concatenate([parts[k] for parts in self.parts])
+            if name not in self.guessed.words:
+                if name in self.bad.counts and name not in kinds.numbers and np.isnan(column).all():
+                    return None  # text, which the first rows did not show
+                found[name] = column
+                continue
+            words = Words(column, tuple(self.words[name]))
+            found[name], wrong = (words, {}) if name in kinds.words else inferred(words, decimal)
+            rows = np.flatnonzero(np.isin(column, list(wrong)))
+            self.bad.add(place, name, rows, partial(_what, column, wrong))
+        if self.bad.counts:
+            first = {row for row, *_ in self.bad.first()}
+            lines = self.lines if first <= self.lines.keys() else self.layout.lines_of(text, first)
+            self.bad.refuse(lines)
+        return found
+
+
+def _what(codes: Any, wrong: Mapping[int, str], row: int) -> str:
+    return wrong[int(codes[row])]
+
+
+def _is_finite(column: Any, found: Any) -> bool:
+    return bool(np.isfinite(found).sum() == len(found) - column.null_count)
+
+
+def _numbers(column: Any, decimal: str) -> tuple[Any, Any]:
+    """Return the numbers of a column of text, NaN where there is none, and the rows that hold something else."""
+    import pyarrow as pa
+    from pyarrow import compute as pc
+
+    cells = pc.utf8_trim_whitespace(column)
+    cells = pc.if_else(pc.equal(cells, ""), None, cells)
+    if decimal == ",":
+        cells = pc.replace_substring(pc.if_else(pc.match_substring(cells, "."), "?", cells), ",", ".")
+    numbers = pc.if_else(pc.match_substring_regex(cells, _NUMBER), cells, None).cast(pa.float64()).to_numpy()
+    return numbers, np.flatnonzero(pc.is_valid(cells).to_numpy() & ~np.isfinite(numbers))
+
+
+def _read(piece: bytes, layout: CsvLayout, types: Mapping[str, Any]) -> Any:
+    """Return pyarrow's table of the columns that are wanted, in their order. Raises ArrowInvalid."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    dialect, places = layout.dialect, [str(place) for place in layout.wanted.values()]
+    encoding = "utf8" if layout.encoding == "utf-8-sig" else layout.encoding
+    has_quotes = dialect.quote.encode() in piece
+    # one block, within which the columns are converted side by side; nothing is copied
+    block = len(piece) + 1
+    return csv.read_csv(
+        pa.BufferReader(piece),
+        csv.ReadOptions(column_names=[str(k) for k in range(layout.width)], block_size=block, encoding=encoding),
+        csv.ParseOptions(delimiter=dialect.separator, quote_char=dialect.quote, newlines_in_values=has_quotes),
+        csv.ConvertOptions(
+            column_types={str(layout.wanted[name]): kind for name, kind in types.items()},
+            include_columns=places,
+            null_values=sorted(MISSING),
+            strings_can_be_null=True,
+            decimal_point=dialect.decimal,
+        ),
+    )
