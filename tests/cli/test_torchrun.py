@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -132,16 +133,22 @@ def rank(number: int, size: int, port: int, gone: float = 600.0) -> Iterator[Non
 
 @contextmanager
 def launched(folders: list[Path], *arguments: str, gone: float = 600.0) -> Iterator[list[Child]]:
-    """Start a command in each folder, as processes of one run: forks of this process, which has torchrun's store."""
-    store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
-    size = len(folders)
-    children = [start(folder, *arguments, within=rank(k, size, store.port, gone)) for k, folder in enumerate(folders)]
+    """Start a command in each folder, as processes of one run: forks of this process, which has torchrun's store.
+
+    The store starts after the forks: its thread may hold the lock of the C library's resolver, which a fork would
+    keep for ever.
+    """
+    listening = socket.create_server(("localhost", 0))
+    port, size = listening.getsockname()[1], len(folders)
+    children = [start(folder, *arguments, within=rank(k, size, port, gone)) for k, folder in enumerate(folders)]
+    store = TCPStore("localhost", port, is_master=True, wait_for_workers=False, master_listen_fd=listening.detach())
     try:
         yield children
     finally:
         for child in children:
             if child.ended is None:
                 child.kill()
+        del store  # and with it its thread, before the next fork
 
 
 def together(folder: Path, size: int, *arguments: str) -> list[Ended]:
