@@ -21,7 +21,7 @@ import pytest
 import yaml
 from torch.distributed import TCPStore
 
-from gdcli.engine import process_group
+from gdcli.engine import loop, process_group
 from gdcli.spec.world import VARIABLES
 from tests.conftest import only_folder
 from tests.promises.crashing import Child, Ended, blocks, call, contents, start
@@ -204,6 +204,14 @@ def shown(text: str) -> list[float]:
 def test_two_processes_have_the_numbers_of_one(tmp_path: Path, spec: Spec) -> None:
     float32 = spec["dtype"] == "float32"
     require_numbers(*runs_of(spec, tmp_path, 2), 1e-5 if float32 else 1e-10)
+
+
+def test_tables_that_the_first_process_writes_do_not_part_it_from_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks end after the same steps in all of them, though a block of parameters takes room of its own."""
+    monkeypatch.setattr(loop, "BLOCK_SCALARS", 100)  # of 21 gradients alone four steps, with 21 parameters two
+    require_numbers(*runs_of(a_spec(record={"parameters": True, "layers": True}), tmp_path, 2), 1e-10)
 
 
 @pytest.mark.slow
