@@ -50,7 +50,7 @@ class EpochEnds:
         both = [("training", [*of_training])] + ([("validation", [*metrics])] if self.validation else [])
         self.columns = ["validation_loss"] if self.validation else []
         self.columns += [f"{which}_{name}" for name in metrics for which, names in both if name in names]
-        self._undo: list[tuple[int, int, float, int, Floats | None]] = []
+        self._undo: list[tuple[int, int, float, int, Floats | None, dict[str, NDArray[Any]]]] = []
 
     @property
     def is_idle(self) -> bool:
@@ -87,15 +87,17 @@ class EpochEnds:
         before = state.best_epoch_loss, state.best_epoch
         better = state.better_than_before(-value if self.watched.highest_first else value, epoch, self.stop.min_delta)
         for run in np.flatnonzero(better).tolist():
-            self._undo.append((run, step, float(before[0][run]), int(before[1][run]), state.kept.get(run)))
+            best = float(before[0][run]), int(before[1][run])
+            self._undo.append((run, step, *best, state.kept.get(run), state.kept_buffers))
             state.kept[run] = self.problem.values_of(run)
-        if better.any() and self.problem.module is not None:  # one run: nothing after a bad step is better
+        if better.any() and self.problem.module is not None:  # one run
             state.kept_buffers = {name: buffer.cpu().numpy().copy() for name, buffer in self._buffers()}
 
     def take_back(self, state: RunState, run: int, step: int) -> None:
         """Forget what a run had after a step at which it diverged: of this block."""
-        for each, at, value, epoch, kept in reversed(self._undo):
+        for each, at, value, epoch, kept, buffers in reversed(self._undo):
             if each == run and at >= step:
+                state.kept_buffers = buffers
                 state.best_epoch_loss[run], state.best_epoch[run] = value, epoch
                 state.kept.pop(run)
                 if kept is not None:
