@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,7 +70,7 @@ class RunReport:
         """Say which epoch was the best, where one was looked for, and where its weights are."""
         outcome = self.finished.outcome
         name = next((name for name in metrics if name.startswith("best_") and not name.endswith("_epoch")), None)
-        if name is None or outcome.status == "diverged":
+        if name is None or isnan(metrics[name]) or outcome.status == "diverged":
             return ""
         epoch = next(int(value) for key, value in metrics.items() if key.startswith("best_") and key.endswith("_epoch"))
         what = f"{name.removeprefix('best_').replace('_', ' ')} {metrics[name]:.6g} at epoch {epoch:,}"

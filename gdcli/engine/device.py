@@ -25,7 +25,8 @@ def resolve_device(spec: RunSpec, local_rank: int | None = None) -> torch.device
     """
     wanted = spec.settings.device
     if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        has_mps = torch.backends.mps.is_available() and local_rank is None  # one device, which processes cannot share
+        wanted = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
     if wanted == "cuda" and local_rank is not None:
         wanted = f"cuda:{local_rank}"
     device = torch.device(wanted)

@@ -30,8 +30,8 @@ class EpochEnds:
     several batches, for the best loss.
     """
 
-    def __init__(self, problem: TrainingProblem, *, rows: bool, full_loss: bool) -> None:
-        """``rows``: for epochs.csv; ``full_loss``: the loss of the whole training set is wanted anyway."""
+    def __init__(self, problem: TrainingProblem, *, rows: bool, full_loss: bool, follow: bool) -> None:
+        """``rows``: for epochs.csv; ``full_loss``: of the training set, wanted anyway; ``follow``: for schedules."""
         loaded = problem.loaded
         self.problem, self.watched, self.stop = problem, watched_of(loaded), loaded.spec.stop
         metrics = {name: metric for name, metric in metrics_of(loaded).items() if name not in MATRICES}
@@ -44,12 +44,13 @@ class EpochEnds:
         self.training = self.validation = None
         if self.needs_loss or of_training:
             self.training = Evaluation(problem, problem.batches.whole(), "training", of_training)
-        if problem.validation is not None and (rows or any(which == "validation" for which, _ in watched)):
+        self.followed = "training_loss" if problem.validation is None else "validation_loss"
+        if problem.validation is not None and (rows or follow or any(which == "validation" for which, _ in watched)):
             self.validation = Evaluation(problem, problem.validation, "validation", metrics)
         both = [("training", [*of_training])] + ([("validation", [*metrics])] if self.validation else [])
         self.columns = ["validation_loss"] if self.validation else []
         self.columns += [f"{which}_{name}" for name in metrics for which, names in both if name in names]
-        self._undo: list[tuple[int, int, float, int, Floats | None]] = []
+        self._undo: list[tuple[int, int, float, int, Floats | None, dict[str, NDArray[Any]]]] = []
 
     @property
     def is_idle(self) -> bool:
@@ -60,14 +61,14 @@ class EpochEnds:
         """Begin a block of steps, of which some may be taken back."""
         self._undo.clear()
 
-    def note(self, state: RunState, rows: GrowingBlock, step: int, epoch: int) -> Floats | None:
-        """Work all out after an epoch's last step; return the whole training set's loss [R] where it is wanted."""
+    def note(self, state: RunState, rows: GrowingBlock, step: int, epoch: int) -> dict[str, Floats]:
+        """Work all out after an epoch's last step, and return it: losses and metrics [R] by name."""
         found = self._evaluated()
         if self.columns:
             rows.evaluated.append((len(rows.steps) - 1, np.stack([found[name] for name in self.columns])))
         if self.watched is not None:
             self._watch(state, found[self.watched.name], step, epoch)
-        return found.get("training_loss")
+        return found
 
     def _evaluated(self) -> dict[str, Floats]:
         """Return losses and metrics [R] by name, of the parameters as they are. Synchronises with the device."""
@@ -86,15 +87,17 @@ class EpochEnds:
         before = state.best_epoch_loss, state.best_epoch
         better = state.better_than_before(-value if self.watched.highest_first else value, epoch, self.stop.min_delta)
         for run in np.flatnonzero(better).tolist():
-            self._undo.append((run, step, float(before[0][run]), int(before[1][run]), state.kept.get(run)))
+            best = float(before[0][run]), int(before[1][run])
+            self._undo.append((run, step, *best, state.kept.get(run), state.kept_buffers))
             state.kept[run] = self.problem.values_of(run)
-        if better.any() and self.problem.module is not None:  # one run: nothing after a bad step is better
+        if better.any() and self.problem.module is not None:  # one run
             state.kept_buffers = {name: buffer.cpu().numpy().copy() for name, buffer in self._buffers()}
 
     def take_back(self, state: RunState, run: int, step: int) -> None:
         """Forget what a run had after a step at which it diverged: of this block."""
-        for each, at, value, epoch, kept in reversed(self._undo):
+        for each, at, value, epoch, kept, buffers in reversed(self._undo):
             if each == run and at >= step:
+                state.kept_buffers = buffers
                 state.best_epoch_loss[run], state.best_epoch[run] = value, epoch
                 state.kept.pop(run)
                 if kept is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gdcli.engine.evaluation import unit_of
 from gdcli.engine.kernels.elementwise import WIDTH
 from gdcli.engine.start_values import hashable
 from gdcli.spec.class_weights import weights_of
@@ -85,7 +86,9 @@ def structure(loaded: Loaded) -> Hashable:
     # a list may make a bias one number for the whole layer
     lists = tuple((name, np.shape(value)) for name, value in spec.model.init.items() if isinstance(value, list))
     weights = None if spec.loss is None else hashable(weights_of(spec.loss, loaded.training))  # balanced by its rows
-    return (*whole, hashable(settings), _model(loaded), spec.model.freeze, lists, optimizer, rows, *held_out, weights)
+    in_units = unit_of(loaded) is not None  # then each run has the loss in its targets' units too
+    model = _model(loaded), spec.model.freeze, lists
+    return (*whole, hashable(settings), *model, optimizer, rows, *held_out, weights, in_units)
 
 
 def _model(loaded: Loaded) -> Hashable:

@@ -21,7 +21,7 @@ class LayerLog:
     def __init__(self, theta: Theta, runs: int) -> None:
         self._theta, self._runs = theta, runs
         self._parts = [theta.stretch(slot.start, slot.stop) for slot in theta.trained]
-        self._axis = 0 if theta.innermost else -1
+        self._axis, self._range = (0 if theta.innermost else -1), torch.finfo(theta.stored.dtype)
         self._before, self._kept = torch.empty_like(theta.stored), theta.stored.new_empty(0)
         self._old = [_within(self._before, theta, slot.start, slot.stop) for slot in theta.trained]
 
@@ -46,7 +46,9 @@ class LayerLog:
                 into[2] = self._norm(values - old) / into[0]
 
     def _norm(self, part: Tensor) -> Tensor:
-        return (part * part).sum(self._axis).sqrt()
+        """Return the l2 norm over a parameter, of entries scaled so that no square overflows."""
+        size = part.abs().amax(self._axis, keepdim=True).clamp(self._range.tiny, self._range.max)
+        return (part / size).square_().sum(self._axis).sqrt_() * size.squeeze(self._axis)
 
     def columns(self, steps: int) -> Floats:
         """Return the numbers of the first steps, on the host: [K, R, N, 4]; NaN for the update of a zero."""

@@ -7,7 +7,7 @@ parameters are kept from the step at which it ended.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any
@@ -96,11 +96,11 @@ class Loop:
         self.stop, self.per_epoch = self.spec.stop, problem.batches.per_epoch
         self.all_steps = self.spec.settings.epochs * self.per_epoch
         self.whole_loss = each_step_has_the_whole_loss(problem.loaded)
-        self.per_epoch_loss = "full_loss" in columns or self.stop.loss is not None or self.stop.patience is not None
         self.schedules = LrSchedules(problem.updates, self.per_epoch, self.all_steps)
-        self.per_epoch_loss |= self.schedules.follow_loss
-        self.per_epoch_loss &= self.spec.settings.epochs > 0
-        self.ends = EpochEnds(problem, rows="epochs" in columns, full_loss=self.per_epoch_loss)
+        full_loss, follow = "full_loss" in columns or self.stop.loss is not None, self.schedules.follow_loss
+        full_loss |= self.stop.patience is not None or follow
+        self.per_epoch_loss = full_loss and self.spec.settings.epochs > 0
+        self.ends = EpochEnds(problem, rows="epochs" in columns, full_loss=self.per_epoch_loss, follow=follow)
         self.stops = bool(self.stop.model_dump(exclude_defaults=True)) or self.schedules.follow_loss
         keep = "values" if "gradients" in columns else keep or keep_of(problem)
         self.log = GradientLog(problem, keep, layers="layers" in columns)
@@ -207,20 +207,22 @@ class Loop:
             rows.parameters.append(self.theta.values[: self.runs].clone())
         if "loss_after" in self.columns:
             rows.loss_after.append(loss_of(self.problem, step) if last else self.nothing)
-        full_loss = self.ends.note(self.state, rows, self.t, self.t // self.per_epoch) if last else None
+        ended = self.ends.note(self.state, rows, self.t, self.t // self.per_epoch) if last else {}
         if self.per_epoch_loss:
-            rows.full_loss.append(self.nothing if full_loss is None else full_loss)
+            rows.full_loss.append(ended.get("training_loss", self.nothing))
         if not self.stops:
             return
         if last:
-            self.end_of_epoch(self.t // self.per_epoch, rows, count)
+            self.end_of_epoch(self.t // self.per_epoch, rows, count, ended)
         stop = self.stop
         if stop.max_steps is not None and self.t >= stop.max_steps:
             self.end(self.state.open, lambda run: f"max_steps reached at step {self.t}", rows, count)
         elif stop.max_seconds is not None and self.now() - self.begun > stop.max_seconds:
             self.end(self.state.open, lambda run: f"max_seconds reached at step {self.t}", rows, count)
 
-    def end_of_epoch(self, epoch: int, rows: GrowingBlock, count: NDArray[np.int64]) -> None:
+    def end_of_epoch(
+        self, epoch: int, rows: GrowingBlock, count: NDArray[np.int64], ended: Mapping[str, Floats]
+    ) -> None:
         """Check `stop` once an epoch; with one step an epoch, the step's own gradient is that of the full data."""
         stop = self.stop
         if stop.gradient_norm is not None:
@@ -230,12 +232,10 @@ class Loop:
             bound = f"{stop.gradient_norm:g} at epoch {epoch}"
             self.end(norms <= stop.gradient_norm, lambda run: f"gradient norm {norms[run]:.3g} <= {bound}", rows, count)
         if stop.loss is not None:
-            loss, reached = rows.full_loss[-1], f"{stop.loss:g} at epoch {epoch}"
+            loss, reached = ended["training_loss"], f"{stop.loss:g} at epoch {epoch}"
             self.end(loss <= stop.loss, lambda run: f"loss {loss[run]:.6g} <= {reached}", rows, count)
         if self.schedules.follow_loss:
-            held_out = self.problem.validation
-            followed = rows.full_loss[-1] if held_out is None else loss_of(self.problem, held_out)
-            self.schedules.observe(float(followed[0]))
+            self.schedules.observe(float(ended[self.ends.followed][0]))
         if stop.patience is not None:
             state = self.state
             self.end(state.stale >= stop.patience, lambda run: self.ends.why(state, epoch, run), rows, count)

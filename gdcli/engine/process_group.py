@@ -51,7 +51,7 @@ class ProcessGroup:
     def __init__(self, world: World, leave: Leave) -> None:
         self.rank, self.size, self.local_rank = world.rank, world.size, world.local_rank
         self.device = torch.device("cpu")
-        self._leave, self._begun, self._clock = leave, time.perf_counter(), 0.0
+        self._leave, self._begun, self._clock = leave, 0.0, 0.0
         self._has_told = False  # why it ends
         self._own: Interrupt | None = None
         self._agreed: Interrupt | None = None
@@ -101,6 +101,7 @@ class ProcessGroup:
             distributed.init_process_group(
                 backend, store=self._store, rank=self.rank, world_size=self.size, timeout=LONG
             )
+        self._begun = time.perf_counter()  # the training's time is not that of reading the data
 
     # --- between steps ----------------------------------------------------------------------------------------------
 

@@ -130,10 +130,10 @@ def alone(
     """Return one run in training, as `run` trains it; one of which other columns are captured is not resumed."""
     spec, keep, (start,) = built.loaded.spec, keep_of(built), starts_of(built)
     columns_wanted = STYLES[spec.style].columns | columns | columns_of_best(built) | {"epochs"}
-    if record is not None:
+    own, group = None, built.group
+    if record is not None or group is not None:  # the blocks of all processes end after the same steps
         columns_wanted |= step_files.columns_for(spec.record)
     loop = Loop(built, columns_wanted, keep, interrupt)
-    own, group = None, built.group
     epochs = EpochRows(loop.ends.columns, effort_of(built.loaded)) if record or not group else None  # rank 0 tells them
     if record is not None and not columns:
         own = Checkpoints(record.folder, record.config, spec.checkpoint.every_seconds)

@@ -98,8 +98,8 @@ def panel(loaded: Loaded, metric: str, epochs: Columns) -> plots.EpochPanel:
     lines = [(epochs["epoch"], epochs[name]) if (name := f"{rows}_{metric}") in epochs else None for rows in _ROWS]
     watched, best = watched_of(loaded), None
     if watched is not None and watched.metric == metric and watched.name in epochs and watched.name != "training_loss":
-        values = epochs[watched.name] * (-1 if watched.highest_first else 1)
-        if np.isfinite(values).any():
-            k = int(np.nanargmin(values))
-            best = float(epochs["epoch"][k]), float(epochs[watched.name][k])
+        sign, least = (-1 if watched.highest_first else 1), np.inf
+        for epoch, value in zip(epochs["epoch"].tolist(), epochs[watched.name].tolist(), strict=True):
+            if sign * value < least - loaded.spec.stop.min_delta:  # as the run itself chooses it
+                least, best = sign * value, (epoch, value)
     return plots.EpochPanel(metric, lines[0], lines[1], None, best)

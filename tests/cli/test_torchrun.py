@@ -12,17 +12,20 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from torch import distributed
 from torch.distributed import TCPStore
 
-from gdcli.engine import process_group
+from gdcli.engine import loop, process_group
 from gdcli.spec.world import VARIABLES
 from tests.conftest import only_folder
 from tests.promises.crashing import Child, Ended, blocks, call, contents, start
@@ -211,6 +214,26 @@ def shown(text: str) -> list[float]:
 def test_two_processes_have_the_numbers_of_one(tmp_path: Path, spec: Spec) -> None:
     float32 = spec["dtype"] == "float32"
     require_numbers(*runs_of(spec, tmp_path, 2), 1e-5 if float32 else 1e-10)
+
+
+def test_tables_that_the_first_process_writes_do_not_part_it_from_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks end after the same steps in all of them, though a block of parameters takes room of its own."""
+    monkeypatch.setattr(loop, "BLOCK_SCALARS", 100)  # of 21 gradients alone four steps, with 21 parameters two
+    require_numbers(*runs_of(a_spec(record={"parameters": True, "layers": True}), tmp_path, 2), 1e-10)
+
+
+def test_max_seconds_are_those_of_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a clock on which a quarter of an hour goes by until the processes are connected."""
+    clock = SimpleNamespace(
+        perf_counter=lambda: 900.0 * distributed.is_initialized(), monotonic=time.monotonic, sleep=time.sleep
+    )
+    monkeypatch.setattr(process_group, "time", clock)
+    first, _ = together(tmp_path, 2, "run", written(tmp_path, a_spec(stop={"max_seconds": 60})), "--no-plot", "-q")
+    assert first.code == 0, first.err
+    summary = json.loads((only_folder(tmp_path / "runs") / "summary.json").read_text())
+    assert (summary["status"], summary["epochs"]) == ("finished", 3)
 
 
 @pytest.mark.slow

@@ -102,3 +102,15 @@ def test_what_nothing_can_be_chosen_by(gdcli: Any, words: tuple[str, ...], told:
     Path("t.json").write_text(json.dumps(SPEC))
     answer = gdcli("validate", "t.json", *words)
     assert (answer.code, told in answer.err) == (2, True), answer.err
+
+
+def test_a_metric_that_no_epoch_has_leaves_no_best_epoch_to_tell_of(gdcli: Any) -> None:
+    """R² of one validation row is undefined."""
+    data = {"x": [[1], [2], [3], [4]], "y": [2, 4, 6, 9], "validation": 1}
+    spec = {"data": data, "model": "linear", "loss": "mse", "optimizer": {"name": "sgd", "lr": 0.01}, "epochs": 2}
+    Path("t.json").write_text(json.dumps(spec | {"name": "t", "metric": "r2"}))
+    answer = gdcli("run", "t.json", "--no-plot")
+    assert answer.code == 0, answer.err
+    assert "best:" not in answer.err
+    metrics = json.loads((only_folder(Path("runs")) / "summary.json").read_text())["metrics"]
+    assert metrics["best_validation_r2"] is metrics["best_validation_epoch"] is None

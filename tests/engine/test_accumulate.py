@@ -105,6 +105,23 @@ def test_the_loss_of_an_epoch_is_that_of_larger_batches() -> None:
     np.testing.assert_allclose(outputs[0][-1], outputs[1][-1], rtol=1e-10)
 
 
+def test_a_pass_of_classes_that_do_not_count_adds_nothing() -> None:
+    """Its own mean is 0 / 0; that of all rows of the step is a number."""
+    data = {"x": X[:8], "y": [0, 0, 0, 0, 1, 2, 0, 1]}
+    loss = {"name": "cross_entropy", "class_weights": [0, 1, 2]}
+    given = {"data": data, "model": {"type": "mlp", "layers": [3, 4, 3], "activation": "tanh"}}
+    pieces = trained(spec({"size": 4, "accumulate": 2, "shuffle": False}, loss, **given))
+    whole = trained(spec({"size": 8, "shuffle": False}, loss, **given))
+    assert np.isfinite(whole.column("loss")).all()
+    np.testing.assert_allclose(pieces.column("loss"), whole.column("loss"), rtol=1e-12)
+    np.testing.assert_allclose(pieces.column("gradients"), whole.column("gradients"), rtol=1e-9, atol=1e-12)
+    assert pieces.outcome.loss == pytest.approx(whole.outcome.loss, rel=1e-12)
+    members = [loaded(spec({"size": 4, "accumulate": 2, "shuffle": False}, loss, **given, seed=k)) for k in (0, 1)]
+    *_, together = Loop(build_fleet(members)).events()
+    assert isinstance(together, Outcomes)
+    assert together.loss[0] == pytest.approx(whole.outcome.loss, rel=1e-12)
+
+
 def test_drop_last_leaves_the_last_smaller_step_out() -> None:
     run = trained(spec({"size": 8, "accumulate": 4, "drop_last": True}))
     assert run.column("epoch").tolist() == [1, 2, 3, 4, 5]

@@ -9,9 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 import gdcli
+from gdcli.engine.block import GrowingBlock
+from gdcli.engine.epochs import EpochEnds
+from gdcli.engine.problem import build
+from gdcli.engine.run_state import RunState
+from tests.engine.plain_torch import loaded
 
 RNG = np.random.default_rng(4)
 X = RNG.normal(size=(40, 3)).round(3)
@@ -140,3 +146,25 @@ def test_a_run_that_diverges_keeps_its_best_weights_beside_and_restores_nothing(
     assert (run.status, run.summary["metrics"]) == ("diverged", {})
     assert run.folder is not None
     assert np.isfinite(load_file(run.folder / "best.safetensors")["weight"]).all()
+
+
+def test_what_is_taken_back_after_a_step_that_diverged_are_weights_and_buffers_of_the_epoch_before() -> None:
+    """The gradient of a step may be infinite though its clipped update is not, and later epochs look better."""
+    problem = build(loaded({**SPEC, "model": LAYERS, "stop": {"patience": 6}}))
+    ends, state, rows = EpochEnds(problem, rows=False, full_loss=True, follow=False), RunState(1, ""), GrowingBlock()
+    assert problem.module is not None
+    ends.begin()
+    with torch.no_grad():
+        problem.theta.values.mul_(1000)
+        ends.note(state, rows, 1, 1)
+        weights, buffers = state.kept[0].copy(), {name: each.copy() for name, each in state.kept_buffers.items()}
+        problem.theta.values.zero_()  # a loss of log 2
+        for buffer in problem.module.buffers():
+            buffer.add_(1)
+        ends.note(state, rows, 2, 2)
+    assert state.best_epoch.tolist() == [2]
+    ends.take_back(state, 0, 2)
+    assert state.best_epoch.tolist() == [1]
+    assert np.array_equal(state.kept[0], weights)
+    assert state.kept_buffers.keys() == buffers.keys() != set()
+    assert all(np.array_equal(state.kept_buffers[name], each) for name, each in buffers.items())

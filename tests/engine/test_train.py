@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812  # its usual name
-from plain_torch import DTYPES, Spec, Trained, batches, built, chained, loop, mlp, same_bits, train, trained
+from plain_torch import DTYPES, Spec, Trained, batches, built, chained, loaded, loop, mlp, same_bits, train, trained
 from torch import Tensor, nn
 
 from gdcli.engine import loop as module
+from gdcli.engine.device import resolve_device
 from gdcli.engine.loop import Interrupt
 from gdcli.records import Outcome, StepBlock
 
@@ -521,6 +522,14 @@ def test_evaluation_of_a_model_with_dropout_is_without_dropout() -> None:
 
 
 # --- another device ---------------------------------------------------------------------------------------------------
+
+
+def test_auto_is_no_device_that_several_processes_would_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MPS is one device, for which gloo has no sums."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    spec = loaded(spec_of(device="auto")).spec
+    assert (resolve_device(spec).type, resolve_device(spec, local_rank=1).type) == ("mps", "cpu")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -166,6 +166,24 @@ def test_a_step_that_diverges_has_no_update(recorded: Any) -> None:
     assert len(pd.read_parquet(folder / "gradients.parquet")) == summary["steps"]
 
 
+def test_norms_of_layers_neither_overflow_nor_vanish_where_squares_do(recorded: Any) -> None:
+    """Of mae on rows below their targets, dL/dw is minus the mean of x: (-1.5e20, -2e20); ‖w‖ is 5e-25."""
+    data = {"x": [[1e20, 1e20], [2e20, 3e20]], "y": [1e12, 2e12]}
+    model = {"type": "linear", "init": {"weight": [[3e-25, 4e-25]], "bias": 0}}
+    folder = recorded(
+        {"layers": True},
+        data=data,
+        model=model,
+        loss="mae",
+        optimizer={"name": "sgd", "lr": 1e-44},
+        epochs=1,
+        batch="full",
+    )
+    row = pd.read_csv(folder / "layers.csv").set_index("parameter").loc["weight"]
+    assert row["gradient_norm"] == pytest.approx(2.5e20, rel=1e-6)
+    assert row["weight_norm"] == pytest.approx(5e-25, rel=1e-6)
+
+
 def test_the_last_row_is_that_of_the_last_step_though_the_best_weights_are_restored(recorded: Any) -> None:
     stop = {"patience": 2, "restore": True}
     data = {**SPEC["data"], "validation": 0.5}  # type: ignore[dict-item]

@@ -49,11 +49,8 @@ class Accumulated:
             loss, output = self._kernel.step(xs, ys)
             kept.append((loss, share))
             outputs.append(output.clone() if self._has_runs else output)  # a fleet's may be a buffer
-            factor = share.unsqueeze(-1).to(gradient.dtype) if isinstance(share, Tensor) else share
-            if k:
-                total.add_(gradient * factor)
-            else:
-                torch.mul(gradient, factor, out=total)
+            part = _counted(gradient, share.unsqueeze(-1).to(gradient.dtype) if isinstance(share, Tensor) else share)
+            total.add_(part) if k else total.copy_(part)
         gradient.copy_(total)
         return kept, tuple(outputs)
 
@@ -75,7 +72,7 @@ class Accumulated:
             return self._kernel.losses(steps)
         each = self._kernel.losses([loss for step in steps for loss, _ in step])  # [passes of all steps, R]
         shares = [share for step in steps for _, share in step]
-        parts = [row * share for row, share in zip(each, shares, strict=True)]
+        parts = list(map(_counted, each, shares))
         ends = accumulate(map(len, steps), initial=0)
         return torch.stack([torch.stack(parts[start:end]).sum(0) for start, end in pairwise(ends)])
 
@@ -98,5 +95,11 @@ class Accumulated:
         if isinstance(output, Tensor):
             return self._kernel.loss_of(output, y)
         losses = [self._kernel.loss_of(*pair) for pair in zip(output, y, strict=True)]
-        parts = [loss * share for loss, share in zip(losses, self._shares(y), strict=True)]
+        parts = list(map(_counted, losses, self._shares(y)))
         return torch.stack(parts).sum(0)
+
+
+def _counted(found: Tensor, share: Share) -> Tensor:
+    """Return what a pass adds to a loss or gradient: 0 where its rows count nothing, whose mean is no number."""
+    part = found * share
+    return part.masked_fill_(share == 0, 0) if isinstance(share, Tensor) else part

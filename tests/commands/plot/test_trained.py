@@ -98,6 +98,17 @@ def test_metrics_and_losses_over_the_epochs_are_those_of_epochs_csv(gdcli: Any, 
     assert below.label == "accuracy"
 
 
+@pytest.mark.parametrize("by", [{"metric": "accuracy"}, {}])
+def test_the_ring_is_at_the_best_epoch_of_the_summary(gdcli: Any, drawn: list[Any], by: dict[str, str]) -> None:
+    """An epoch that is better by less than min_delta is not the best one."""
+    assert gdcli("run", written({**MOONS, "stop": {"patience": 99, "min_delta": 0.1, **by}}), "-q").code == 0
+    (folder,) = Path("runs/t").iterdir()
+    metrics = json.loads((folder / "summary.json").read_text())["metrics"]
+    name = by.get("metric", "loss")
+    (best,) = [panel.best for panel in drawn[-1][1] if panel.best is not None]
+    assert best == (metrics["best_validation_epoch"], metrics[f"best_validation_{name}"])
+
+
 @pytest.mark.parametrize(
     ("spec", "kind", "told"),
     [

@@ -67,6 +67,12 @@ MAY_NOT: dict[str, tuple[str, Any]] = {
 }
 
 
+def test_runs_with_a_loss_in_their_targets_units_keep_apart_from_those_without() -> None:
+    spec = mlp([3, 4, 1], 9)
+    runs = varied(spec, [{}, {"data": {**spec["data"], "standardize": ["target"]}}, {"seed": 3}])
+    assert fleets(runs) == ([[0, 2], [1]], [])
+
+
 @pytest.mark.parametrize("what", MAY_NOT)
 def test_what_makes_another_structure(what: str) -> None:
     key, value = MAY_NOT[what]
