@@ -92,7 +92,7 @@ def encoding_of(stream: BufferedReader) -> tuple[str, str]:
             raise ArgumentError(("file",), "not UTF-16 text, as its first bytes say")
         return "utf-16", ""
     if _decodes(stream, "utf-8"):
-        return "utf-8-sig", ""
+        return "utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8", ""
     if _decodes(stream, "cp1252"):
         return "cp1252", "the file is not UTF-8: it is read as Windows-1252"
     raise ArgumentError(("file",), "not UTF-8 text")
