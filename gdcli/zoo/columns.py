@@ -83,7 +83,7 @@ class RawTable:
         """Return where rows stand in the file: a CSV is read again for their lines."""
         rows = rows if self.kept is None else [int(self.kept[row]) for row in rows]
         lines = {} if self.lines is None else self.lines(set(rows))
-        return [f"line {lines[row]:,}" if row in lines else by_number(row) for row in rows]
+        return [f"line {lines[row]}" if row in lines else by_number(row) for row in rows]
 
 
 class BadCellsError(ArgumentError):

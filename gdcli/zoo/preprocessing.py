@@ -18,6 +18,7 @@ from gdcli.zoo.columns import (
     Words,
     as_words,
     by_number,
+    in_order,
     is_missing,
     number_of,
     used,
@@ -276,7 +277,7 @@ def _fills(column: Floats, how: Fill, name: str) -> tuple[float, ...]:
 def _most_frequent(column: Words) -> str:
     counts = np.bincount(column.codes[column.codes >= 0], minlength=len(column.values))
     most = counts.max()
-    return min(value for value, count in zip(column.values, counts, strict=True) if count == most)
+    return in_order(value for value, count in zip(column.values, counts, strict=True) if count == most)[0]
 
 
 # --- one feature of a table -------------------------------------------------------------------------------------------

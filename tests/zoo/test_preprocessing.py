@@ -245,3 +245,11 @@ def test_a_row_beyond_all_training_rows_is_infinite_without_a_warning() -> None:
     with warnings.catch_warnings(action="error"):
         assert fitted.scaled(np.ones((1, 1))).tolist() == [[np.inf]]
         assert in_units.in_units(np.full((1, 1), 3e38, np.float32)).tolist() == [[np.inf]]
+
+
+def test_of_equally_frequent_categories_that_are_numbers_the_smallest_fills_as_scikit_learns(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,y\n10,1\n9,2\n10,3\n9,4\n,5\n")
+    raw = read_columns(tmp_path / "t.csv", ["a"], ["y"])
+    found = Preprocessing.fit(raw.columns, ["a"], categories=["a"], missing="most_frequent")
+    (expected,) = SimpleImputer(strategy="most_frequent").fit([[10], [9], [10], [9], [np.nan]]).statistics_
+    assert [feature.fill for feature in found.features] == [f"{expected:g}"] == ["9"]
