@@ -31,6 +31,7 @@ MODEL = "model.safetensors"
 MAX_SUMMARY = 2**24
 MAX_BYTES = 10**10  # of weights to start from
 MAX_HEADER = 2**22  # bytes: a thousand layers have a tenth of it
+MAX_AXES = 64  # of a tensor; numpy has no more
 ABOUT = "gdcli"
 """The one key of the metadata that gdcli writes: what the model takes and gives, as JSON."""
 
@@ -89,6 +90,8 @@ def header_of(stream: IO[bytes], size: int) -> WeightsHeader:
 
 
 def _stored(entry: Any) -> StoredTensor:
+    if len(entry["shape"]) > MAX_AXES:  # their product would take minutes
+        raise ValueError
     start, stop = entry["data_offsets"]
     numbers = [*entry["shape"], start, stop]
     if not all(type(number) is int and 0 <= number < 2**53 for number in numbers) or stop < start:
