@@ -20,6 +20,15 @@ _PIECE = 1024**2
 _LINES = 50
 
 
+def can_separate(sign: str) -> bool:
+    """Say whether a sign may stand between two cells: one character that numbers, quotes and lines are not made of.
+
+    >>> can_separate(";"), can_separate("1"), can_separate(", ")
+    (True, False, False)
+    """
+    return len(sign) == 1 and not sign.isalnum() and sign not in "\"'\r\n.+-_"
+
+
 @dataclass(frozen=True, slots=True)
 class CsvFormat:
     """What the spec says of a CSV file; None is found out."""

@@ -23,6 +23,7 @@ from gdcli.zoo.columns import (
     number_of,
     used,
 )
+from gdcli.zoo.csv_dialect import can_separate
 from gdcli.zoo.naming import ArgumentError
 from gdcli.zoo.table import Floats, Indices, brief, numbered
 
@@ -239,8 +240,8 @@ class Preprocessing:
                 _require(len(sizes) == 1 and bool((arrays[deviation] > 0).all()), f"{deviation} do not fit")
         classes = _texts(value.get("classes", []), "classes", MAX_WORDS)
         signs = {key: value.get(key, sign) for key, sign in _SIGNS.items()}
-        _require(all(isinstance(sign, str) and len(sign) == 1 for sign in signs.values()), "a sign is none")
-        _require(signs["decimal"] in ".,", "decimal is neither a point nor a comma")
+        _require(isinstance(signs["separator"], str) and can_separate(signs["separator"]), "separator is none")
+        _require(signs["decimal"] in (".", ","), "decimal is neither a point nor a comma")
         found = cls(features, unknown, classes=classes, **signs, **arrays)
         _require(found.columns == columns, "columns are not those of the features")
         return found

@@ -224,6 +224,9 @@ def test_damaged_descriptions_are_refused_and_never_break(fitted: Preprocessing)
         ({"means": [0.0] * 7}, "do not fit"),
         ({"features": [{"name": "a", "categories": [str(k) for k in range(10_001)]}]}, "at most 10,000"),
         ({"features": [{"name": "a", "width": 10**12}]}, "a width is no whole number"),
+        ({"separator": "\n"}, "separator is none"),
+        ({"separator": '"'}, "separator is none"),
+        ({"decimal": ""}, "decimal is neither"),
     ],
 )
 def test_a_description_that_is_none_says_why(fitted: Preprocessing, changes: Any, message: str) -> None:
