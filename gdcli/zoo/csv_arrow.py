@@ -56,7 +56,7 @@ def _pieces(stream: BufferedReader, layout: CsvLayout) -> Iterator[bytes]:
             last, end = end, piece.rfind(b"\n", 0, end)
         if end < 0:
             raise pa.ArrowInvalid("no row ends")
-        if stray.search(piece) or (b" " + quote in piece and behind_blanks.search(piece)):
+        if quote in piece and (stray.search(piece) or (b" " + quote in piece and behind_blanks.search(piece))):
             raise pa.ArrowInvalid("quotes that Python's reader takes otherwise, or refuses")
         yield piece[: end + 1]
         rest = piece[end + 1 :]
