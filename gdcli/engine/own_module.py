@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gdcli.engine.layers import TracedLayer, default_dtype
 from gdcli.errors import SpecError
-from gdcli.spec import sizes
+from gdcli.spec import class_weights, sizes
 from gdcli.spec.load import Loaded
 from gdcli.spec.sections import RunSpec
 from gdcli.zoo.models import OwnModule, Stack, TorchLayer
@@ -69,6 +69,8 @@ def _require_output(loaded: Loaded, own: OwnModule, shape: tuple[int, ...]) -> N
         what = f"the output of {own.name} has shape {list(shape)} a row, the data need [{wanted}]"
         hint = "It is made with the number of outputs, which is that"
         raise SpecError(loaded.spec.problem(("model",), what, hint))
+    if found := [*class_weights.beyond(loaded.spec, shape[0])]:
+        raise SpecError(found)
 
 
 def tensors(module: torch.nn.Module) -> dict[str, Tensor]:

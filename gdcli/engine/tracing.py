@@ -16,7 +16,7 @@ from torch import Tensor
 from gdcli.engine import own_module
 from gdcli.engine.layers import Arguments, Shape, TracedLayer, assembled, default_dtype, made, no_tensor, refused
 from gdcli.errors import SpecError
-from gdcli.spec import sizes
+from gdcli.spec import class_weights, sizes
 from gdcli.spec.load import Loaded
 from gdcli.spec.sections import RunSpec
 from gdcli.zoo.models import Stack, TorchLayer
@@ -263,12 +263,14 @@ def _shape_for(features: int, rank: int, layer: str) -> str:
 
 
 def _require_output(loaded: Loaded, model: Stack, shape: Shape) -> None:
-    """Raise SpecError at the last layer for an output that the data have no targets for."""
+    """Raise SpecError at the last layer for an output that the data have no targets for, or too many class weights."""
     table, last = loaded.training, model.layers[-1]
     assert table is not None
     classes = table.y.ndim == 1
     wanted = table.classes if classes else table.y.shape[1]
     if len(shape) == 1 and (shape[0] >= wanted if classes else shape[0] == wanted):
+        if found := [*class_weights.beyond(loaded.spec, shape[0])]:
+            raise SpecError(found)
         return
     what = f"the model's output has shape {list(shape)} a row, the data need [{wanted}]"
     if classes and len(shape) == 1:

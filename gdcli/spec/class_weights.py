@@ -50,8 +50,22 @@ def problems(spec: RunSpec, table: Table, model: Architecture) -> Iterator[Probl
         if table.y.ndim != 1:
             yield spec.problem(path, "balanced counts rows of classes, the data have rows of probabilities")
     elif outputs is not None and len(given) != outputs:
-        yield spec.problem(path, f"has {len(given)} numbers, the model has {outputs} outputs")
+        yield _another_number(spec, len(given), outputs)
     elif outputs is None and len(given) < table.classes:
         yield spec.problem(path, f"has {len(given)} numbers, the data have {table.classes} classes")
     elif not any(given):
         yield spec.problem(path, "needs a weight above 0")
+
+
+def beyond(spec: RunSpec, outputs: int) -> Iterator[Problem]:
+    """Yield class weights of more classes than a model of torch's layers has outputs, which are known once it is tried.
+
+    There may be fewer: of outputs beyond them each has 1.
+    """
+    given = spec.loss.arguments.get("class_weights") if spec.loss is not None else None
+    if isinstance(given, list) and len(given) > outputs:
+        yield _another_number(spec, len(given), outputs)
+
+
+def _another_number(spec: RunSpec, given: int, outputs: int) -> Problem:
+    return spec.problem(("loss", "class_weights"), f"has {given} numbers, the model has {outputs} outputs")

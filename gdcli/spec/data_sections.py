@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from gdcli.spec.signature import Integer, Path, Section
+from gdcli.zoo.csv_dialect import can_separate
 from gdcli.zoo.data import DatasetName
 from gdcli.zoo.naming import MAX_WIDTH
 from gdcli.zoo.splits import Wanted
@@ -111,7 +112,7 @@ class InlineData(Section):
 
 
 def _a_sign(separator: str) -> str:
-    if len(separator) != 1 or separator.isalnum() or separator in "\"'\r\n.+-_":
+    if not can_separate(separator):
         raise ValueError("must be one sign between two cells, such as ; or a tab")
     return separator
 

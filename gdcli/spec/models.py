@@ -216,6 +216,8 @@ def _argument_problem(key: str, value: Any) -> tuple[str, str] | None:
         return "gradients are not sparse here", "Leave sparse out"
     if key == "inplace" and value is not False:
         return "would overwrite its input, rows of the data or what a residual adds", "Leave inplace out"
+    if key == "max_norm" and value is not None:
+        return "shortens weights whenever they are looked up, by validation rows too", "Leave max_norm out"
     if key.startswith("_"):
         return "is of torch's inside", "Leave it out"
     if key == "num_layers" and type(value) is int and value > MAX_STACK:

@@ -83,7 +83,7 @@ class RawTable:
         """Return where rows stand in the file: a CSV is read again for their lines."""
         rows = rows if self.kept is None else [int(self.kept[row]) for row in rows]
         lines = {} if self.lines is None else self.lines(set(rows))
-        return [f"line {lines[row]:,}" if row in lines else by_number(row) for row in rows]
+        return [f"line {lines[row]}" if row in lines else by_number(row) for row in rows]
 
 
 class BadCellsError(ArgumentError):
@@ -258,11 +258,19 @@ def as_words(column: Column, name: str, decimal: str = ".") -> Words:
 
 
 def used(words: Words, name: str) -> tuple[str, ...]:
-    """Return the words that occur, sorted: by value where all are numbers. Raises ArgumentError for too many."""
+    """Return the words that occur, sorted: by value where all are numbers.
+
+    Raises ArgumentError for too many, and for one that no record keeps: too long, or with characters that are not seen.
+    """
     present = np.unique(words.codes[words.codes >= 0]).tolist()
     if len(present) > MAX_WORDS:
         raise too_many(name, len(present))
-    return in_order([words.values[code] for code in present])
+    found = in_order([words.values[code] for code in present])
+    for word in found:
+        if len(word) > MAX_WORD or not word.isprintable():
+            why = f"more than {MAX_WORD} characters" if len(word) > MAX_WORD else "characters that are not seen"
+            raise ArgumentError(("file",), f"column {brief(name)}: the word {brief(word)} has {why}")
+    return found
 
 
 def in_order(values: Iterable[str]) -> tuple[str, ...]:

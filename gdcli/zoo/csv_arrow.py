@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gdcli.zoo.columns import MAX_TOLD, MAX_WORDS, MISSING, BadCells, Column, Words, inferred, not_a_number, too_many
-from gdcli.zoo.csv_dialect import CsvLayout, Kinds
+from gdcli.zoo.csv_dialect import CsvLayout, Dialect, Kinds
 
 _PIECE = 4 * 1024**2
 # What pyarrow's cast takes for a number besides inf and nan, which are none to us.
@@ -25,12 +26,14 @@ def read_with_arrow(text: TextIOWrapper, layout: CsvLayout, guessed: Kinds, kind
     """
     import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 
+    if not layout.dialect.separator.isascii():
+        return None
     assert isinstance(text.buffer, BufferedReader)
     whole = _Whole(layout, guessed)
     try:
         for piece in _pieces(text.buffer, layout):
             whole.add(piece)
-    except pa.ArrowInvalid:  # rows of another length, a quote that does not close
+    except pa.ArrowInvalid:  # rows of another length, a quote that does not close or that stands elsewhere
         return None
     return whole.columns(text, kinds)
 
@@ -38,11 +41,12 @@ def read_with_arrow(text: TextIOWrapper, layout: CsvLayout, guessed: Kinds, kind
 def _pieces(stream: BufferedReader, layout: CsvLayout) -> Iterator[bytes]:
     """Yield the rows below the header in pieces that end where a row does: where a line ends outside of quotes.
 
-    Raises ArrowInvalid where there is no such end.
+    Raises ArrowInvalid where there is no such end, and for quotes that Python's reader does not take as pyarrow does.
     """
     import pyarrow as pa
 
     quote, rest = layout.dialect.quote.encode(), b""
+    stray, behind_blanks = _odd_quotes(layout.dialect)
     stream.seek(layout.offset)
     while read := stream.read(_PIECE):
         piece = rest + read
@@ -52,10 +56,19 @@ def _pieces(stream: BufferedReader, layout: CsvLayout) -> Iterator[bytes]:
             last, end = end, piece.rfind(b"\n", 0, end)
         if end < 0:
             raise pa.ArrowInvalid("no row ends")
+        if quote in piece and (stray.search(piece) or (b" " + quote in piece and behind_blanks.search(piece))):
+            raise pa.ArrowInvalid("quotes that Python's reader takes otherwise, or refuses")
         yield piece[: end + 1]
         rest = piece[end + 1 :]
     if rest.strip():
         yield rest
+
+
+def _odd_quotes(dialect: Dialect) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """Return what finds a quote inside of a cell, or behind its end, and one with blanks before its cell."""
+    quote, ends = dialect.quote.encode(), re.escape(dialect.separator.encode()) + b"\r\n"
+    stray = re.compile(b"%b(?<=[^%b%b]%b)[^%b%b]" % (quote, ends, quote, quote, ends, quote))
+    return stray, re.compile(b"(^|[%b]) +%b" % (ends, quote))
 
 
 @dataclass(slots=True)
@@ -177,7 +190,7 @@ def _numbers(column: Any, decimal: str) -> tuple[Any, Any]:
     from pyarrow import compute as pc
 
     cells = pc.utf8_trim_whitespace(column)
-    cells = pc.if_else(pc.equal(cells, ""), None, cells)
+    cells = pc.if_else(pc.is_in(cells, pa.array(sorted(MISSING))), None, cells)
     if decimal == ",":
         cells = pc.replace_substring(pc.if_else(pc.match_substring(cells, "."), "?", cells), ",", ".")
     numbers = pc.if_else(pc.match_substring_regex(cells, _NUMBER), cells, None).cast(pa.float64()).to_numpy()

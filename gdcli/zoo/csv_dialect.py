@@ -20,6 +20,15 @@ _PIECE = 1024**2
 _LINES = 50
 
 
+def can_separate(sign: str) -> bool:
+    """Say whether a sign may stand between two cells: one character that numbers, quotes and lines are not made of.
+
+    >>> can_separate(";"), can_separate("1"), can_separate(", ")
+    (True, False, False)
+    """
+    return len(sign) == 1 and not sign.isalnum() and sign not in "\"'\r\n.+-_"
+
+
 @dataclass(frozen=True, slots=True)
 class CsvFormat:
     """What the spec says of a CSV file; None is found out."""
@@ -92,7 +101,7 @@ def encoding_of(stream: BufferedReader) -> tuple[str, str]:
             raise ArgumentError(("file",), "not UTF-16 text, as its first bytes say")
         return "utf-16", ""
     if _decodes(stream, "utf-8"):
-        return "utf-8-sig", ""
+        return "utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8", ""
     if _decodes(stream, "cp1252"):
         return "cp1252", "the file is not UTF-8: it is read as Windows-1252"
     raise ArgumentError(("file",), "not UTF-8 text")

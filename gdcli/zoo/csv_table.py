@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import math
 import os
@@ -64,7 +65,8 @@ def read_csv(
         dialect = dialect_of(sample, given, lambda name: name not in kinds.words, like, tabs=tabs)
         names, above, offset = _header(text, dialect, given.header)
         wanted = {name: names.index(name) for name in choose(names)}
-        layout = CsvLayout(dialect, encoding, len(names), wanted, above, offset + 3 * sample.startswith("\ufeff"))
+        mark = len(codecs.BOM_UTF8) if encoding == "utf-8-sig" else 0
+        layout = CsvLayout(dialect, encoding, len(names), wanted, above, mark + offset)
         columns = _columns(text, layout, kinds, sample, size)
     for name in kinds.words:  # 1,0 is 1 where the comma is the decimal sign, as 1.0 is elsewhere
         if dialect.decimal == "," and name in columns:

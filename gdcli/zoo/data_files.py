@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import math
 import os
 import re
-import stat
 import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -36,6 +34,7 @@ from gdcli.zoo.columns import (
 from gdcli.zoo.csv_dialect import CsvFormat, CsvLayout, Dialect, Kinds
 from gdcli.zoo.csv_table import Choose, read_csv
 from gdcli.zoo.naming import MAX_HINTS, ArgumentError
+from gdcli.zoo.plain_file import open_plain, path_shown
 from gdcli.zoo.table import brief
 
 MAX_FILE_BYTES = 512 * 1024**2
@@ -68,7 +67,7 @@ class Moved:
                     return path
                 others.append(path)
         if others:
-            raise ArgumentError(("file",), f"the file has changed: {_shown(others[0])} has another content")
+            raise ArgumentError(("file",), f"the file has changed: {path_shown(others[0])} has another content")
         return file
 
 
@@ -132,36 +131,9 @@ def _length(columns: Mapping[str, Column]) -> int:
     return next(iter(lengths.values()))
 
 
-def _shown(path: Path) -> str:
-    """Return a path as messages show it, in ASCII; of a long one the end, which tells files apart."""
-    text = ascii(str(path))
-    return text if len(text) <= 150 else f"'...{text[-140:]}"
-
-
 def opened(path: Path) -> BufferedReader:
-    """Open a file of data for reading: no link, no device, within bounds. Raises ArgumentError."""
-    try:
-        stream = open(path, "rb", opener=_open_plain)  # noqa: SIM115  the caller closes it
-    except FileNotFoundError:
-        raise ArgumentError(("file",), f"there is no file {_shown(path)}") from None
-    except (OSError, ValueError) as error:  # ValueError: NUL in the name
-        is_link = isinstance(error, OSError) and error.errno == errno.ELOOP
-        why = "it is a link" if is_link else getattr(error, "strerror", None) or str(error)
-        raise ArgumentError(("file",), f"cannot read {brief(str(path))}: {why}") from None
-    status = os.fstat(stream.fileno())
-    if stat.S_ISREG(status.st_mode) and 0 < status.st_size <= MAX_FILE_BYTES:
-        return stream
-    stream.close()
-    if not stat.S_ISREG(status.st_mode):
-        raise ArgumentError(("file",), f"{brief(str(path))} is not a regular file")
-    if not status.st_size:
-        raise ArgumentError(("file",), f"{brief(path.name)} is empty")
-    raise ArgumentError(("file",), f"{brief(path.name)} has {status.st_size:,} bytes, more than {MAX_FILE_BYTES:,}")
-
-
-def _open_plain(path: str, flags: int) -> int:
-    # No link is followed, and a pipe does not block; a system without these flags goes without.
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    """Open a file of data for reading: no link, no device, not empty, within bounds. Raises ArgumentError."""
+    return open_plain(path, MAX_FILE_BYTES)
 
 
 def _chosen(known: list[str], features: Sequence[str] | None, targets: Sequence[str]) -> list[str]:

@@ -63,7 +63,8 @@ MAX_CLASSES = 100
 def confusion(loss: str, training: Table | None) -> Metric | None:
     """Confusion matrix: in row i, column j, how many rows of class i are taken for class j.
 
-    A class that no row has keeps its row of zeros. Source: sklearn.metrics.confusion_matrix.
+    A class that no row has keeps its row of zeros; a row with an output that is not finite has no class, and is left
+    out. Source: sklearn.metrics.confusion_matrix.
     """
     predicted = _predicted(loss, training)
     if predicted is None:
@@ -73,7 +74,7 @@ def confusion(loss: str, training: Table | None) -> Metric | None:
         classes = max(2, output.shape[1])
         if classes > MAX_CLASSES:
             return nan
-        places = _true(y) * classes + predicted(output)
+        places = (_true(y) * classes + predicted(output))[output.isfinite().all(1)]
         return places.bincount(minlength=classes * classes).view(classes, classes).tolist()
 
     return counts

@@ -29,7 +29,7 @@ def read_parquet(stream: BufferedReader, choose: Choose, most_bytes: int) -> dic
     """Return the columns that ``choose`` picks: numbers and booleans as float64, text as words; null is missing.
 
     Raises ArgumentError for a damaged file, one that states more than ``most_bytes`` or holds more rows than it
-    states, and for columns of another type; MachineError without pyarrow.
+    states, and for columns of another type or of the same name; MachineError without pyarrow.
     """
     require_pyarrow("the Parquet file")
     import pyarrow as pa
@@ -41,6 +41,8 @@ def read_parquet(stream: BufferedReader, choose: Choose, most_bytes: int) -> dic
         if len(known) > MAX_COLUMNS:
             raise ArgumentError(("file",), f"{len(known):,} columns, more than {MAX_COLUMNS:,}")
         wanted = choose(known)
+        if len(set(known)) < len(known) and (twice := [name for name in wanted if known.count(name) > 1]):
+            raise ArgumentError(("file",), f"the column {brief(twice[0])} stands twice in the file")
         _require_bounds(file.metadata, wanted, most_bytes)
         kinds = {name: _kind(file.schema_arrow.field(name).type, name) for name in wanted}
         return _columns(file, wanted, kinds, most_bytes)
@@ -51,12 +53,12 @@ def read_parquet(stream: BufferedReader, choose: Choose, most_bytes: int) -> dic
 
 
 def _require_bounds(metadata: Any, wanted: list[str], most_bytes: int) -> None:
-    rows, size = metadata.num_rows, 0
+    rows, size, names = metadata.num_rows, 0, set(wanted)
     for group in range(metadata.num_row_groups):
         chunks = metadata.row_group(group)
         for k in range(chunks.num_columns):
             chunk = chunks.column(k)
-            if chunk.path_in_schema in wanted:
+            if chunk.path_in_schema in names:
                 size += max(chunk.total_uncompressed_size, 0)
     needed = max(8 * rows * len(wanted), size)
     if rows < 1:

@@ -18,10 +18,12 @@ from gdcli.zoo.columns import (
     Words,
     as_words,
     by_number,
+    in_order,
     is_missing,
     number_of,
     used,
 )
+from gdcli.zoo.csv_dialect import can_separate
 from gdcli.zoo.naming import ArgumentError
 from gdcli.zoo.table import Floats, Indices, brief, numbered
 
@@ -238,8 +240,8 @@ class Preprocessing:
                 _require(len(sizes) == 1 and bool((arrays[deviation] > 0).all()), f"{deviation} do not fit")
         classes = _texts(value.get("classes", []), "classes", MAX_WORDS)
         signs = {key: value.get(key, sign) for key, sign in _SIGNS.items()}
-        _require(all(isinstance(sign, str) and len(sign) == 1 for sign in signs.values()), "a sign is none")
-        _require(signs["decimal"] in ".,", "decimal is neither a point nor a comma")
+        _require(isinstance(signs["separator"], str) and can_separate(signs["separator"]), "separator is none")
+        _require(signs["decimal"] in (".", ","), "decimal is neither a point nor a comma")
         found = cls(features, unknown, classes=classes, **signs, **arrays)
         _require(found.columns == columns, "columns are not those of the features")
         return found
@@ -276,7 +278,7 @@ def _fills(column: Floats, how: Fill, name: str) -> tuple[float, ...]:
 def _most_frequent(column: Words) -> str:
     counts = np.bincount(column.codes[column.codes >= 0], minlength=len(column.values))
     most = counts.max()
-    return min(value for value, count in zip(column.values, counts, strict=True) if count == most)
+    return in_order(value for value, count in zip(column.values, counts, strict=True) if count == most)[0]
 
 
 # --- one feature of a table -------------------------------------------------------------------------------------------

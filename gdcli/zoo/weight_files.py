@@ -6,14 +6,11 @@ The format: 8 bytes of the header's length, the header as JSON (dtype, shape and
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import stat
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from io import BufferedReader
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +21,7 @@ from numpy.typing import NDArray
 
 from gdcli.errors import nearest
 from gdcli.zoo.naming import ArgumentError
+from gdcli.zoo.plain_file import open_plain
 from gdcli.zoo.table import brief
 
 MODEL = "model.safetensors"
@@ -31,6 +29,7 @@ MODEL = "model.safetensors"
 MAX_SUMMARY = 2**24
 MAX_BYTES = 10**10  # of weights to start from
 MAX_HEADER = 2**22  # bytes: a thousand layers have a tenth of it
+MAX_AXES = 64  # of a tensor; numpy has no more
 ABOUT = "gdcli"
 """The one key of the metadata that gdcli writes: what the model takes and gives, as JSON."""
 
@@ -89,6 +88,8 @@ def header_of(stream: IO[bytes], size: int) -> WeightsHeader:
 
 
 def _stored(entry: Any) -> StoredTensor:
+    if len(entry["shape"]) > MAX_AXES:  # their product would take minutes
+        raise ValueError
     start, stop = entry["data_offsets"]
     numbers = [*entry["shape"], start, stop]
     if not all(type(number) is int and 0 <= number < 2**53 for number in numbers) or stop < start:
@@ -154,7 +155,7 @@ class Weights:
         """Return the tensors of a model. Raises ArgumentError for those of another, or of a file that has changed."""
         if lines := self.problems(wanted, biases):
             raise ArgumentError((), lines[0])
-        with _opened(self.path) as stream:
+        with open_plain(self.path, MAX_BYTES) as stream:
             content = stream.read(self.header.size)
         if hashlib.sha256(content).hexdigest() != self.sha256:
             raise ArgumentError((), f"{brief(self.path.name)} has changed since the spec was read")
@@ -173,7 +174,7 @@ def weights_of(path: Path, sha256: str | None) -> Weights:
             raise ArgumentError((), f"{brief(str(path))} is a link")
         expected.append((_recorded(path), "was changed: its record has another sha256"))
         path = path / MODEL
-    with _opened(path) as stream:
+    with open_plain(path, MAX_BYTES) as stream:
         status = os.fstat(stream.fileno())
     found = _weights(path, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
     for digest, what in expected:
@@ -185,36 +186,16 @@ def weights_of(path: Path, sha256: str | None) -> Weights:
 @lru_cache(maxsize=8)
 def _weights(path: Path, stamp: tuple[int, ...]) -> Weights:
     """Read a file's header and digest; the stamp only tells files apart: the runs of a sweep ask for the same."""
-    with _opened(path) as stream:
+    with open_plain(path, MAX_BYTES) as stream:
         header = header_of(stream, os.fstat(stream.fileno()).st_size)
         stream.seek(0)
         return Weights(path, hashlib.file_digest(stream, "sha256").hexdigest(), header)
 
 
-def _opened(path: Path) -> BufferedReader:
-    """Open a regular file of bounded size: no link is followed, no pipe is waited for."""
-    try:
-        stream = open(path, "rb", opener=_open_plain)  # noqa: SIM115  the caller closes it
-    except (OSError, ValueError) as error:  # ValueError: NUL in the name
-        is_link = isinstance(error, OSError) and error.errno == errno.ELOOP
-        why = "it is a link" if is_link else getattr(error, "strerror", None) or str(error)
-        raise ArgumentError((), f"cannot read {brief(str(path))}: {why}") from None
-    status = os.fstat(stream.fileno())
-    if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_BYTES:
-        return stream
-    stream.close()
-    size = f"has {status.st_size:,} bytes, more than {MAX_BYTES:,}"
-    raise ArgumentError((), f"{brief(str(path))} {size if stat.S_ISREG(status.st_mode) else 'is not a regular file'}")
-
-
-def _open_plain(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-
-
 def _recorded(folder: Path) -> str:
     """Return the sha256 of a record's model by its summary."""
     try:
-        with _opened(folder / "summary.json") as stream:
+        with open_plain(folder / "summary.json", MAX_BYTES) as stream:
             return str(orjson.loads(stream.read(MAX_SUMMARY))["sha256"][MODEL])
     except (ArgumentError, ValueError, KeyError, TypeError):
         what = "is no record of a run that has ended, with a model.safetensors in its summary"

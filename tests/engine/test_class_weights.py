@@ -16,6 +16,7 @@ from gdcli.commands.explain import explain, quantities, render
 from gdcli.engine.grouping import structure
 from gdcli.engine.loop import Loop
 from gdcli.engine.problem import build_fleet
+from gdcli.engine.tracing import traced
 from gdcli.errors import SpecError
 from gdcli.records import Outcomes
 from tests.engine.plain_torch import DTYPES, batches, loaded, mlp, same_bits, trained
@@ -206,3 +207,10 @@ def test_what_is_wrong_with_them_is_told(loss: dict[str, Any], told: str) -> Non
 def test_a_model_of_more_outputs_than_classes_has_balanced_weights_too() -> None:
     run = trained(spec({"class_weights": "balanced", "label_smoothing": 0.1}, model={"type": "mlp", "layers": [3, 6]}))
     assert run.outcome.status == "finished"
+
+
+def test_torch_layers_are_told_of_more_weights_than_outputs_when_they_are_tried() -> None:
+    model = {"type": "sequential", "layers": [{"layer": "Linear", "out_features": 5}]}
+    with pytest.raises(SpecError, match=r"loss\.class_weights: has 6 numbers, the model has 5 outputs"):
+        traced(loaded(spec({"class_weights": [*WEIGHTS, 1, 1]}, model=model)))
+    assert trained(spec({"class_weights": WEIGHTS}, model=model)).outcome.status == "finished"

@@ -430,6 +430,7 @@ WRONG: dict[str, tuple[Layers, dict[str, Any], str, str]] = {
         "first",
     ),
     "sparse": ([{"layer": "Embedding", "sparse": True}], {}, "layers[0].sparse", "gradients are not sparse"),
+    "a norm": ([{"layer": "Embedding", "max_norm": 1.0}], {}, "layers[0].max_norm", "by validation rows too"),
     "in place": ([{"layer": "ReLU", "inplace": True}, LAST], {}, "layers[0].inplace", "overwrite its input"),
     "last of another": (["ReLU", {**LAST, "last": True}], {}, "layers[1].last", "it is for RNN, GRU, LSTM"),
     "two inputs": (["Bilinear"], {}, "layers[0]", "unknown torch layer (got 'Bilinear'). It takes two inputs"),

@@ -224,3 +224,11 @@ def test_torch_reads_the_file_into_its_own_module(gdcli: Any) -> None:
     found = load_file(folder / "model.safetensors")
     module.load_state_dict({name: torch.from_numpy(value) for name, value in found.items()})
     assert module[1].num_batches_tracked == 3
+
+
+def test_a_shape_of_more_axes_than_an_array_has_is_refused_before_it_is_multiplied(gdcli: Any) -> None:
+    entry = {"dtype": "F32", "shape": [2**52] * 200_000, "data_offsets": [0, 4]}  # a product of ten million bits
+    text = json.dumps({"weight": entry}).encode()
+    Path("w.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(4))
+    answer = gdcli("validate", written(spec_of({"type": "linear", "from": "w.safetensors"})))
+    assert (answer.code, "does not say what tensors there are" in answer.err) == (2, True), answer.err

@@ -155,3 +155,18 @@ def test_a_class_of_torchmetrics_gets_shares_and_its_arguments(monkeypatch: pyte
     assert told("auroc", "bce_with_logits", np.zeros((2, 1)), both) == pytest.approx(1)  # σ(0) + σ(0)
     assert math.isnan(told("auroc", "bce", both, np.ones((2, 1))))
     assert asked == [("MulticlassF1Score", {"num_classes": 3, "average": "macro"}), ("BinaryAUROC", {})]
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "bce_with_logits"])
+def test_a_row_without_a_class_has_no_place_in_the_confusion_matrix(loss: str) -> None:
+    rng = np.random.default_rng(3)
+    y = rng.integers(0, 2, 50)
+    output = rng.normal(size=(50, 2 if loss == "cross_entropy" else 1))
+    lost = rng.choice(50, 9, replace=False)
+    output[lost, -1] = rng.choice([math.nan, math.inf, -math.inf], 9)
+    kept = np.setdiff1d(np.arange(50), lost)
+    predicted = output.argmax(1) if loss == "cross_entropy" else output[:, 0] > 0
+    targets, classes = (y, 2) if loss == "cross_entropy" else (y[:, None].astype(float), 0)
+    found = told("confusion", loss, output, targets, classes)
+    assert found == sk.confusion_matrix(y[kept], predicted[kept]).tolist()
+    assert np.trace(found) / 50 == told("accuracy", loss, output, targets, classes)

@@ -224,6 +224,9 @@ def test_damaged_descriptions_are_refused_and_never_break(fitted: Preprocessing)
         ({"means": [0.0] * 7}, "do not fit"),
         ({"features": [{"name": "a", "categories": [str(k) for k in range(10_001)]}]}, "at most 10,000"),
         ({"features": [{"name": "a", "width": 10**12}]}, "a width is no whole number"),
+        ({"separator": "\n"}, "separator is none"),
+        ({"separator": '"'}, "separator is none"),
+        ({"decimal": ""}, "decimal is neither"),
     ],
 )
 def test_a_description_that_is_none_says_why(fitted: Preprocessing, changes: Any, message: str) -> None:
@@ -245,3 +248,11 @@ def test_a_row_beyond_all_training_rows_is_infinite_without_a_warning() -> None:
     with warnings.catch_warnings(action="error"):
         assert fitted.scaled(np.ones((1, 1))).tolist() == [[np.inf]]
         assert in_units.in_units(np.full((1, 1), 3e38, np.float32)).tolist() == [[np.inf]]
+
+
+def test_of_equally_frequent_categories_that_are_numbers_the_smallest_fills_as_scikit_learns(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,y\n10,1\n9,2\n10,3\n9,4\n,5\n")
+    raw = read_columns(tmp_path / "t.csv", ["a"], ["y"])
+    found = Preprocessing.fit(raw.columns, ["a"], categories=["a"], missing="most_frequent")
+    (expected,) = SimpleImputer(strategy="most_frequent").fit([[10], [9], [10], [9], [np.nan]]).statistics_
+    assert [feature.fill for feature in found.features] == [f"{expected:g}"] == ["9"]

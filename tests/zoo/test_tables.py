@@ -21,6 +21,7 @@ from gdcli.zoo.csv_dialect import CsvFormat, Kinds
 from gdcli.zoo.data_files import read_columns
 from gdcli.zoo.idx_files import read_idx
 from gdcli.zoo.naming import ArgumentError
+from gdcli.zoo.preprocessing import Preprocessing
 from tests.timing import fastest
 
 
@@ -76,6 +77,60 @@ def test_missing_cells_are_those_of_pandas(tmp_path: Path, reader: str, cell: st
     found = read(tmp_path / "t.csv", text)
     assert expected.a.isna().tolist() == [value is None for value in values(found, "a")] == [False, True]
     assert values(found, "town") == ["Ulm", None]
+
+
+@pytest.mark.parametrize("text", ["a,y\n1,2\n3,5\n", "town,y\nUlm,2\nBonn,5\n", "é;y\n1,5;2\n2,5;5\n"])
+def test_a_mark_of_utf_8_is_no_part_of_the_table(tmp_path: Path, reader: str, text: str) -> None:
+    marked = read(tmp_path / "marked.csv", text.encode("utf-8-sig"))
+    plain = read(tmp_path / "plain.csv", text)
+    assert marked.features == plain.features
+    assert len(marked) == len(plain) == 2
+    for name in plain.columns:
+        assert values(marked, name) == values(plain, name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'y, town, a\n1, "Ulm", 3\n2, "", NA\n',
+        'y,town,a\n1, "Ulm, Donau",3\n2,"the ""Hague""", NA\n',
+        "y, town, a\n1, Ulm, 3\n2, NA, NA\n",
+    ],
+)
+def test_blanks_before_a_cell_are_no_part_of_it(tmp_path: Path, reader: str, text: str) -> None:
+    expected = pd.read_csv(io.StringIO(text), skipinitialspace=True)
+    found = read(tmp_path / "t.csv", text)
+    for name in ("y", "town", "a"):
+        assert values(found, name) == [None if pd.isna(value) else value for value in expected[name]]
+
+
+@pytest.mark.parametrize("row", ['"Ulm" ,1,2', '"Ulm"x,1,2'])
+def test_characters_behind_a_quoted_cell_are_refused_however_it_is_read(tmp_path: Path, reader: str, row: str) -> None:
+    with pytest.raises(ArgumentError, match=r"^line 2: "):
+        read(tmp_path / "t.csv", f'town,a,y\n{row}\n"Bonn",,3\n')
+
+
+def test_a_separator_may_be_any_sign(tmp_path: Path, reader: str) -> None:
+    found = read(tmp_path / "t.csv", "a§y\n1§2\n3§5\n", separator="§")
+    assert values(found, "a") == [1.0, 3.0]
+
+
+@pytest.mark.parametrize(("word", "message"), [("x" * 129, "more than 128 characters"), ("\x1b[31m", "not seen")])
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_word_that_no_record_keeps_is_refused(tmp_path: Path, ending: str, word: str, message: str) -> None:
+    path, frame = tmp_path / f"t.{ending}", pd.DataFrame({"town": [word, "Ulm"], "y": [1.0, 2.0]})
+    frame.to_csv(path, index=False) if ending == "csv" else frame.to_parquet(path)
+    raw = read_columns(path, None, ["y"], kinds=Kinds(words=("town",)))
+    with pytest.raises(ArgumentError, match=message):
+        Preprocessing.fit(raw.columns, raw.features)
+
+
+def test_parquet_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    arrays = [pa.array([1.0, 2.0]) for _ in range(3)]
+    parquet.write_table(pa.Table.from_arrays(arrays, ["a", "y", "a"]), tmp_path / "t.parquet")
+    with pytest.raises(ArgumentError, match="the column 'a' stands twice"):
+        read_columns(tmp_path / "t.parquet", None, ["y"])
+    assert read_columns(tmp_path / "t.parquet", ["y"], ["y"]).columns.keys() == {"y"}
 
 
 def test_a_tsv_file_is_parted_by_tabs(tmp_path: Path) -> None:
