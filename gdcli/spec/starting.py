@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from gdcli.zoo.models import Architecture, Chain, Stack
 from gdcli.zoo.naming import ArgumentError
 from gdcli.zoo.preprocessing import Feature, Preprocessing
 from gdcli.zoo.table import brief
-from gdcli.zoo.weight_files import MODEL, Weights, weights_of
+from gdcli.zoo.weight_files import MODEL, Weights, recorded_digest, weights_of
 
 RECORDED = (MODEL, "best.safetensors")
 """The files of weights that stand beside the preprocessing of a record."""
@@ -69,9 +70,13 @@ def prepared_otherwise(spec: RunSpec, weights: Weights, fitted: Preprocessing | 
 
 
 def _prepared(path: Path) -> Preprocessing:
-    """Return how a record's rows were prepared. Raises ValueError."""
+    """Return how a record's rows were prepared. Raises ValueError, also for a file that its summary does not know."""
     with opened(path) as stream:
-        return Preprocessing.from_json(orjson.loads(stream.read()))
+        content = stream.read()
+    found, in_record = hashlib.sha256(content).hexdigest(), os.path.lexists(path.with_name("summary.json"))
+    if in_record and recorded_digest(path.parent, path.name) != found:
+        raise ValueError(f"{path.name} was changed: its record has another sha256")
+    return Preprocessing.from_json(orjson.loads(content))
 
 
 def _named(weights: Weights) -> Preprocessing | None:

@@ -79,3 +79,13 @@ def test_a_preparation_that_cannot_be_read_is_told_and_a_file_alone_has_its_colu
     assert f"{SAID}the columns 'a', 'b' there and 'c', 'd' here" in run(gdcli, ROWS.replace("a,b", "c,d"), weights)
     (folder / "preprocessing.json").write_text('{"columns": 1}')
     assert "cannot tell how the rows of " in run(gdcli, ROWS, {"from": str(folder)})
+
+
+def test_a_preparation_that_was_changed_is_not_believed(gdcli: Any) -> None:
+    run(gdcli, ROWS, standardize=True)
+    (folder,) = Path("runs/t").iterdir()
+    file = folder / "preprocessing.json"
+    file.write_text(file.read_text().replace('"b"', '"z"'))
+    said = run(gdcli, ROWS, {"from": str(folder)}, standardize=True)
+    assert "preprocessing.json was changed: its record has another sha256" in said
+    assert SAID not in said
