@@ -132,6 +132,9 @@ def listing(
             columns.setdefault(key, _key(key, spec))
     if described:
         columns.setdefault("description", _key("description", spec))
+    for name in HELD_OUT:  # of the records that are shown
+        if name in columns and name != sort_by and not any(columns[name](record) is not None for record in records):
+            del columns[name]
     rows = tuple(tuple(getter(record) for getter in columns.values()) for record in records)
     return Listing(tuple(records), tuple(columns), rows)
 

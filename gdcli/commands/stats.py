@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gdcli.records import Result
+from gdcli.report import tables
 
 LEVEL = 0.95
 
@@ -66,6 +67,17 @@ def paired(values: Sequence[float], reference: Sequence[float]) -> Interval:
     Source: Student 1908; the paired t test of scipy.stats.ttest_rel.
     """
     return interval([value - other for value, other in zip(values, reference, strict=True)])
+
+
+def mean_text(value: float) -> str:
+    """Return a mean as tables show it."""
+    return "∞" if value == math.inf else tables.number(value)
+
+
+def with_half(found: Interval) -> str:
+    """Return a mean with half its interval, where it has one."""
+    half = f" ± {(found.high - found.low) / 2:.2g}" if math.isfinite(found.low) else ""
+    return mean_text(found.mean) + half
 
 
 def are_identical(runs: Sequence[Result], *, drawn: bool) -> bool:

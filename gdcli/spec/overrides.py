@@ -254,7 +254,9 @@ def _lists() -> frozenset[str]:
         for name, kind in types.items()
         if name != "return" and _is_list(kind)
     }
-    return frozenset({"data.x", "data.y", "data.features", "data.target", "model.freeze", "print.predict", *found})
+    return frozenset(
+        {"data.x", "data.y", "data.features", "data.target", "metrics", "model.freeze", "print.predict", *found}
+    )
 
 
 def _is_list(kind: Any) -> bool:

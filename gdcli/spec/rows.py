@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from gdcli.errors import SpecError, nearest
+from gdcli.errors import SpecError, nearest, visible
 from gdcli.spec import sizes
 from gdcli.spec.data_sections import Data, HeldOutFile
 from gdcli.spec.prepared import PARTS, Note, PreparedRows
 from gdcli.spec.sections import RunSpec
 from gdcli.spec.signature import Path as KeyPath
 from gdcli.zoo import data as sources
-from gdcli.zoo.columns import BadCellsError, RawTable, Rows, is_missing, taken
+from gdcli.zoo.columns import BadCellsError, RawTable, Rows, Words, is_missing, taken
 from gdcli.zoo.csv_dialect import CsvFormat, Dialect, Kinds
 from gdcli.zoo.data_files import Moved, read_columns
 from gdcli.zoo.idx_files import read_idx
@@ -170,6 +170,7 @@ def _prepared(asked: _Asked) -> PreparedRows:
             )
     notes: list[Note] = [(("data", "file"), note) for note in raw.notes]
     raw = _complete(raw, given.get("missing"), notes)
+    notes += [(("data", "features"), f"{visible(repr(name))} {_ROW_NAMES}") for name in _names_of_rows(raw, names)]
     targets = targets_of(raw.columns, raw.targets, asked.kind, maps=asked.maps, where=raw.where)
     if targets.note:
         notes.append((("data", "target") if data.source == "file" else ("data", "idx"), targets.note))
@@ -190,6 +191,19 @@ def _prepared(asked: _Asked) -> PreparedRows:
         if key in files:
             prepared = _with_file(asked, prepared, raw, targets, key)
     return prepared
+
+
+_ROW_NAMES = "has a different text in every row, as a name of the row has: data.features can leave it out"
+
+
+def _names_of_rows(raw: RawTable, categories: Collection[str]) -> list[str]:
+    """Return the features of text in which no two of at least ten rows agree; those of `categories` are wanted so."""
+    texts = [(name, raw.columns[name]) for name in raw.features if name not in categories]
+    return [
+        name
+        for name, column in texts
+        if isinstance(column, Words) and 10 <= len(raw) == len(np.unique(column.codes[column.codes >= 0]))
+    ]
 
 
 def _words(data: Data) -> tuple[str, ...]:
@@ -231,7 +245,8 @@ def _complete(raw: RawTable, missing: str | None, notes: list[Note]) -> RawTable
         names = list(lacking)[:20]
         places = raw.places([int(is_missing(raw.columns[name]).argmax()) for name in names])
         each = [
-            f"{brief(name)} {lacking[name]:,} (the first in {place})" for name, place in zip(names, places, strict=True)
+            f"{visible(repr(name))} {lacking[name]:,} (the first in {place})"
+            for name, place in zip(names, places, strict=True)
         ]
         what = f"missing cells: {', '.join(each)}{', ...' if len(lacking) > 20 else ''}"
         of_features = any(name not in raw.targets for name in lacking)
@@ -326,6 +341,7 @@ def _finished(
         parts |= {name: encoded(part) for name in PARTS[1:] if (part := rows[name]) is not None}
     except ArgumentError as error:
         hint = "unknown: zero leaves all its columns 0; stratify, or another data.seed, splits otherwise"
+        hint = next((text for _, text in notes if text.endswith(_ROW_NAMES)), hint)
         raise ArgumentError(
             ("validation" if rows["validation"] is not None else "test",), error.message, hint
         ) from None

@@ -43,7 +43,10 @@ class SectionReader:
         if isinstance(value, dict):
             return self.checked(kind, value, path)
         if value is not None or path[0] not in ("sweep", "compare"):
-            self.complain(path, f"must be a mapping {got(value)}")
+            of_rows = kind is Batch and isinstance(value, int) and not isinstance(value, bool)
+            self.complain(
+                path, f"must be a mapping {got(value)}", f"Rows a batch: {{size: {value}}}" if of_rows else ""
+            )
         return None
 
     def checked(

@@ -239,6 +239,10 @@ def _complaint(detail: ErrorDetails, values: Mapping[str, Any], known: Iterable[
     message = _WORDS[kind].format(**context) if kind in _WORDS else detail["msg"].removeprefix("Value error, ")
     if kind == "float_type" and (number := with_point(detail["input"])):
         return Complaint(path, message + given, f"A number has a point: {number}")
+    if kind == "too_short" and path[-1] == "layers" and context["min_length"] == 2:  # of an mlp
+        inner = ", ".join(map(str, detail["input"]))
+        hint = f"Inputs and outputs are layers too: [inputs, {inner}, outputs]" if inner else ""
+        return Complaint(path, message + given, hint)
     hint = "Quote it to make it text" if kind == "string_type" and not isinstance(detail["input"], list | dict) else ""
     return Complaint(path, message + given, hint)
 

@@ -234,7 +234,10 @@ class _Array:
         shape = tuple(int(size) for size in sizes if size)
         if more or not shape or 0 in shape:
             text = (b", ".join(size for size in sizes if size) + more).decode("latin-1")
-            raise ArgumentError(("file",), f"the array {brief(name)} has shape {brief(text)}, not [n] or [n, d]")
+            hint = ""
+            if more and len(shape) > 1 and 0 not in shape:
+                hint = "Rows are flat: reshape it to [n, d]; data.shape gives the model's rows their shape"
+            raise ArgumentError(("file",), f"the array {brief(name)} has shape {brief(text)}, not [n] or [n, d]", hint)
         if of_words and len(shape) > 1:
             raise ArgumentError(("file",), f"the array {brief(name)} of text has shape {shape}, not [n]")
         array = cls(info, np.dtype(kind), order == b"True", shape, len(head) + length)

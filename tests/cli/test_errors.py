@@ -68,6 +68,7 @@ OVERRIDES = [
             f"command line:1:1: {key} has several values: gdcli run takes one. A list is written {key}=[{value}]",
         )
         for key, value in (
+            ("metrics", "mae,rmse"),
             ("print.predict", "0.05,0.1"),
             ("layers", "2,3,2"),
             ("freeze", "linear1.*,linear2.bias"),

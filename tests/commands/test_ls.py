@@ -73,6 +73,8 @@ def test_what_held_out_rows_say_is_shown_where_a_record_has_them(gdcli) -> None:
     rows = json.loads(gdcli("ls", "--json").out)
     assert [(row["validation_loss"], row["validation_accuracy"]) for row in rows[:2]] == [(0.75, 0.875), (None, None)]
     assert "validation_r2" not in rows[0]
+    shown = gdcli("ls", "--sort-by", "final_loss", "--top", "1", "--json").json[0]
+    assert ("validation_loss" in shown) == (shown["id"].endswith("dddd0004"))
 
 
 def test_the_column_that_it_is_sorted_by_is_shown(gdcli) -> None:

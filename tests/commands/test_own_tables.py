@@ -182,3 +182,24 @@ def test_what_is_wrong_with_a_table_is_one_line_each_and_exit_2(table: pd.DataFr
     assert len(lines) == 21
     assert lines[0] == "t.yaml:1:19: data.file: line 2, column 'age': 'old' is not a number"
     assert "the first 20 of 30 cells that cannot be used: 'age' 30" in lines[20]
+
+
+@pytest.mark.parametrize("data", [{}, {"validation": 0.2}, {"categories": ["customer"]}, {"features": ["size"]}])
+def test_text_that_differs_in_every_row_is_told(table: pd.DataFrame, data: dict[str, Any], gdcli: Any) -> None:
+    table["customer"] = [f"C{k:03d}" for k in range(len(table))]
+    table.to_csv("t.csv", index=False)
+    given = {"file": "t.csv", "target": "price", "missing": "drop", "features": ["customer", "town", "size"], **data}
+    rest = {"model": "linear", "loss": "mse", "optimizer": {"name": "sgd", "lr": 0.1}}
+    Path("t.json").write_text(json.dumps({"data": given, **rest}))
+    answer = gdcli("validate", "t.json")
+    named = "customer" in given["features"] and "categories" not in data
+    assert ("'customer' has a different text in every row" in answer.err) == named
+    assert answer.code == (2 if "validation" in data else 0), answer.err
+
+
+def test_missing_cells_are_told_by_the_names_that_people_read(tmp_path: Path, gdcli: Any) -> None:
+    Path("t.csv").write_text("Fläche,a\x1bb,y\n1,2,3\n,4,5\n6,,7\n", encoding="utf-8")
+    spec = {"data": {"file": "t.csv", "target": "y"}, "model": "linear", "loss": "mse", "optimizer": "sgd"}
+    Path("t.json").write_text(json.dumps(spec))
+    answer = gdcli("validate", "t.json")
+    assert "missing cells: 'Fläche' 1 (the first in line 3), 'a\\x1bb' 1 (the first in line 4)" in answer.err

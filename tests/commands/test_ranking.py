@@ -8,7 +8,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from scipy import stats
 
+from gdcli.report import plots
 from tests.conftest import only_folder
 
 SPEC: dict[str, Any] = {
@@ -114,3 +116,59 @@ def test_a_metric_that_no_epoch_has_leaves_no_best_epoch_to_tell_of(gdcli: Any) 
     assert "best:" not in answer.err
     metrics = json.loads((only_folder(Path("runs")) / "summary.json").read_text())["metrics"]
     assert metrics["best_validation_r2"] is metrics["best_validation_epoch"] is None
+
+
+@pytest.mark.parametrize(("metric", "column"), [(None, "validation_loss"), ("accuracy", "validation_accuracy")])
+def test_rows_of_several_seeds_differ_in_what_they_are_ranked_by(gdcli: Any, metric: str | None, column: str) -> None:
+    Path("t.json").write_text(json.dumps(SPEC | ({} if metric is None else {"metric": metric})))
+    compare = ("compare", "t.json", "--optimizers", "sgd,adam:lr=0.05", "--seeds", "4", "--no-plot", "-q")
+    answer = gdcli(*compare)
+    assert answer.code == 0, answer.err
+    folder = only_folder(Path("runs"))
+    found = pd.read_csv(folder / "results.csv").pivot(index="seed", columns="label", values=column)
+    sgd, adam = (found[label] for label in ("sgd", "adam"))
+    interval = stats.ttest_rel(adam, sgd).confidence_interval(0.95)
+    row = json.loads((folder / "summary.json").read_text())["rows"][1]["ranked"]
+    assert row["by"] == column
+    assert row["mean"] == pytest.approx(adam.mean(), rel=1e-12)
+    assert row["difference"]["mean"] == pytest.approx((adam - sgd).mean(), rel=1e-9)
+    ends = row["difference"]["low"], row["difference"]["high"]
+    assert ends == pytest.approx((interval.low, interval.high), rel=1e-9)
+    half = stats.t.ppf(0.975, 3) * sgd.std() / 2
+    assert f" {sgd.mean():.6g} ± {half:.2g} " in answer.out
+    assert f" {column} minus sgd " in answer.out
+    assert f" {(adam - sgd).mean():.6g} ± {(interval.high - interval.low) / 2:.2g} " in answer.out
+
+
+def test_the_best_of_a_sweep_over_seeds_is_the_best_mean(gdcli: Any) -> None:
+    Path("t.json").write_text(json.dumps(SPEC | {"epochs": 3}))
+    answer = gdcli("sweep", "t.json", "--param", "lr=0.03,0.3,3", "--seeds", "4", "--no-plot", "-q")
+    assert answer.code == 0, answer.err
+    folder = only_folder(Path("runs"))
+    rows, summary = pd.read_csv(folder / "results.csv"), json.loads((folder / "summary.json").read_text())
+    by_lr = rows.groupby("lr").validation_loss
+    means = by_lr.mean()
+    best = means.idxmin()
+    assert (summary["best"], summary["seeds"]) == (f"lr={best:g}", 4)
+    assert summary["best_value"] == pytest.approx(means[best], rel=1e-12)
+    assert summary["best_loss"] == pytest.approx(rows.groupby("lr").final_loss.mean()[best], rel=1e-12)
+    halves = stats.t.ppf(0.975, 3) * by_lr.std() / 2
+    told = [line.split() for line in answer.out[answer.out.index("mean validation_loss") :].splitlines()[1:4]]
+    order = means.sort_values().index
+    assert told == [[f"{lr:g}", "4", f"{means[lr]:.6g}", "±", f"{halves[lr]:.2g}"] for lr in order]
+    assert f"best by the mean validation_loss over 4 seeds, the lowest first: lr={best:g} (" in answer.out
+
+
+def test_a_sweep_is_drawn_over_what_it_is_ranked_by(gdcli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, Any] = {}
+
+    def spy(name: str, values: Any, loss: Any, **settings: Any) -> bytes:
+        drawn.update(settings, loss=loss)
+        return b""
+
+    monkeypatch.setattr(plots, "sweep_runs", spy)
+    Path("t.json").write_text(json.dumps(SPEC | {"metric": "accuracy"}))
+    assert gdcli("sweep", "t.json", "--param", "lr=1e-4,0.3,3", "-q").code == 0
+    rows = pd.read_csv(only_folder(Path("runs")) / "results.csv")
+    assert (drawn["loss_label"], drawn["highest"]) == ("validation_accuracy", True)
+    assert drawn["loss"].tolist() == rows.validation_accuracy.tolist()

@@ -444,7 +444,10 @@ def test_npz_arrays_are_columns_or_matrices(tmp_path: Path) -> None:
         ({"x": np.array([print, None, 1], dtype=object), "y": np.ones(3)}, "holds object"),
         ({"x": np.array([["a"]]), "y": np.ones(1)}, "of text has shape (1, 1), not [n]"),
         ({"x": np.ones(3) * 1j, "y": np.ones(3)}, "not real numbers"),
-        ({"x": np.ones((2, 2, 2)), "y": np.ones(2)}, "not [n] or [n, d]"),
+        (
+            {"x": np.ones((2, 2, 2)), "y": np.ones(2)},
+            "not [n] or [n, d]. Rows are flat: reshape it to [n, d]; data.shape",
+        ),
         ({"x": np.ones((0, 2)), "y": np.ones(0)}, "not [n] or [n, d]"),
         ({"x": np.ones(3), "z": np.ones(3)}, "no column 'y'"),
     ],

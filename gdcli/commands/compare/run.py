@@ -166,7 +166,7 @@ class ComparisonRun:
             return "no run ended\n"
         has_target = self.plan.capture.target is not None
         if len(self.seeds) > 1 or self.folds:
-            text = shown.several_seeds(lines, metrics, target=has_target, folds=len(self.folds))
+            text = shown.several_seeds(lines, metrics, self.plan.ranking, target=has_target, folds=len(self.folds))
         else:
             text = shown.one_seed(lines, metrics, target=has_target)
         if self.grid is None:
@@ -191,8 +191,8 @@ class ComparisonRun:
 
     def data(self) -> list[dict[str, Any]]:
         """Return the table's rows as data."""
-        target = self.plan.capture.target is not None
-        return shown.as_data(self.lines(), columns_of(self.plan.loaded, self.plan.capture), target=target)
+        target, columns = self.plan.capture.target is not None, columns_of(self.plan.loaded, self.plan.capture)
+        return shown.as_data(self.lines(), columns, self.plan.ranking, target=target)
 
     def json(self) -> str:
         """Return results and table as one JSON document."""

@@ -11,10 +11,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gdcli.commands.stats import Interval, are_identical, interval, paired, quantile, without_chance
+from gdcli.commands.stats import (
+    Interval,
+    are_identical,
+    interval,
+    mean_text,
+    paired,
+    quantile,
+    with_half,
+    without_chance,
+)  # fmt: skip
 from gdcli.engine.grid import losses
 from gdcli.engine.problem import build
-from gdcli.records import Effort, Result, where_diverged, with_last
+from gdcli.records import Effort, Ranking, Result, where_diverged, with_last
 from gdcli.report import plots, tables
 from gdcli.runner.run_picture import loss_label
 from gdcli.spec.load import Loaded
@@ -23,6 +32,7 @@ X = Literal["steps", "epochs", "evaluations"]
 LABELS = {"steps": "step", "epochs": "epoch", "evaluations": "gradient evaluation"}
 CLOSED_FORM = "closed_form"  # the label of the least-squares solution
 SIDE = 240  # points of the contour's grid, each way
+BY_LOSS = Ranking()
 WORK = 2e9  # rows of data times points of the grid, at most about so many
 
 
@@ -44,7 +54,18 @@ class Line:
 
     def final(self) -> Interval:
         """Return mean and interval of the final loss; infinite when a run diverged, no interval without chance."""
-        found = interval([result.rank for result in self.results])
+        return self._without_chance(interval([result.rank for result in self.results]))
+
+    def ranked(self, by: Ranking) -> Interval:
+        """Return mean and interval of what rows are ranked by; of a metric NaN where a run has none."""
+        if by.name == "final_loss":
+            return self.final()
+        values = [by.value(result) for result in self.results]
+        if not all(map(isfinite, values)):
+            return Interval(self.metric(by.name), nan, nan, len(values))
+        return self._without_chance(interval(values))
+
+    def _without_chance(self, found: Interval) -> Interval:
         return replace(found, low=nan, high=nan) if self.is_certain else found
 
     def best(self) -> float:
@@ -67,11 +88,11 @@ class Line:
         steps, epochs, evaluations = map(interval, columns)
         return steps, epochs, evaluations
 
-    def difference(self, first: Line) -> Interval:
-        """Return mean and interval of the paired differences of final losses, over the seeds that both rows have."""
-        of_first = {result.values[3:]: result.rank for result in first.results}  # by seed
-        pairs = [(r.rank, of_first[r.values[3:]]) for r in self.results if r.values[3:] in of_first]
-        ours, theirs = [loss for loss, _ in pairs], [loss for _, loss in pairs]
+    def difference(self, first: Line, by: Ranking = BY_LOSS) -> Interval:
+        """Return mean and interval of the paired differences of what is ranked by, over the seeds of both rows."""
+        of_first = {result.values[3:]: by.value(result) for result in first.results}  # by seed
+        pairs = [(by.value(r), of_first[r.values[3:]]) for r in self.results if r.values[3:] in of_first]
+        ours, theirs = [value for value, _ in pairs], [value for _, value in pairs]
         if not pairs or not all(map(isfinite, [*ours, *theirs])):
             return Interval(nan, nan, nan, len(pairs))
         found = paired(ours, theirs)
@@ -94,7 +115,7 @@ def one_seed(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> 
             *(_finite(result.metrics.get(name, nan)) for name in metrics),
         ]
         if target:
-            row += [_mean(part.mean) for part in line.to_target()]
+            row += [mean_text(part.mean) for part in line.to_target()]
         rows.append([*row, *(value or "-" for value in result.hashes or ("", "", ""))])
     return tables.aligned([*names, "weights", "data", "order"], rows)
 
@@ -102,20 +123,24 @@ def one_seed(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> 
 _TO_TARGET = ["to target: steps", "epochs", "evaluations"]
 
 
-def several_seeds(lines: Sequence[Line], metrics: Sequence[str], *, target: bool, folds: int = 0) -> str:
-    """Return the table of several runs per row: means, 95 % intervals, the paired difference to the first row."""
+def several_seeds(lines: Sequence[Line], metrics: Sequence[str], by: Ranking, *, target: bool, folds: int = 0) -> str:
+    """Return the table of several runs per row: means, 95 % intervals, the paired difference to the first row.
+
+    The difference is that of what the rows are ranked by, whose column has the interval too.
+    """
     names = ["optimizer", "lr", "lr from", "final loss", "best loss", *metrics]
     names += [*_TO_TARGET, "reached"] if target else []
-    names += [f"minus {lines[0].label}", "ended"]
+    of = "" if by.name == "final_loss" else f"{by.name} "
+    names += [f"{of}minus {lines[0].label}", "ended"]
     rows = []
     for line in lines:
         final = line.final()
-        row: list[Any] = [line.label, line.lr, line.lr_from, _with_half(final), _mean(line.best())]
-        row += [_mean(line.metric(name)) for name in metrics]
+        row: list[Any] = [line.label, line.lr, line.lr_from, with_half(final), mean_text(line.best())]
+        row += [with_half(line.ranked(by)) if name == by.name else mean_text(line.metric(name)) for name in metrics]
         if target:
-            row += [_mean(part.mean) for part in line.to_target()]
+            row += [mean_text(part.mean) for part in line.to_target()]
             row.append(f"{line.reached()}/{len(line.results)}")
-        row.append("" if line is lines[0] else _with_half(line.difference(lines[0])))
+        row.append("" if line is lines[0] else with_half(line.difference(lines[0], by)))
         endings = Counter(result.status for result in line.results)  # 8 finished, 2 diverged
         rows.append([*row, ", ".join(f"{count} {status}" for status, count in endings.items())])
     trained = [line for line in lines if line.label != CLOSED_FORM]
@@ -130,16 +155,7 @@ def _finite(value: float) -> float | None:
     return value if isfinite(value) else None
 
 
-def _mean(value: float) -> str:
-    return "∞" if value == inf else tables.number(value)
-
-
-def _with_half(found: Interval) -> str:
-    half = f" ± {(found.high - found.low) / 2:.2g}" if isfinite(found.low) else ""
-    return _mean(found.mean) + half
-
-
-def as_data(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> list[dict[str, Any]]:
+def as_data(lines: Sequence[Line], metrics: Sequence[str], by: Ranking, *, target: bool) -> list[dict[str, Any]]:
     """Return the rows as data, for summary.json and --json."""
     found = []
     for line in lines:
@@ -153,6 +169,10 @@ def as_data(lines: Sequence[Line], metrics: Sequence[str], *, target: bool) -> l
             row["to_target"] = {"reached": line.reached(), **dict(zip(names, means, strict=True))}
         if line is not lines[0]:
             row["difference"] = _ends(line.difference(lines[0]))
+        if by.name != "final_loss":
+            row["ranked"] = {"by": by.name, **_ends(line.ranked(by))}
+            if line is not lines[0]:
+                row["ranked"]["difference"] = _ends(line.difference(lines[0], by))
         found.append(row)
     return found
 

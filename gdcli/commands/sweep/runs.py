@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf, isfinite, nan
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from gdcli import records
-from gdcli.commands.stats import are_identical, interval, without_chance
+from gdcli.commands.stats import Interval, are_identical, interval, with_half, without_chance
 from gdcli.engine.batches import draws_in_training
 from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
-from gdcli.records import Result
+from gdcli.records import Ranking, Result
 from gdcli.report import plots, tables
 from gdcli.runner import run_picture
 from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, counts, ranked, rows_of, run_all
@@ -23,17 +23,20 @@ from gdcli.runner.record_run import Warn
 from gdcli.storage import files
 from gdcli.storage.run_folder import Timing
 
+_BY_LOSS = Ranking()
 SHOWN = 50
 """Rows of a printed table; a sweep of more shows its best."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    """A run, or a point's mean over its folds: its final loss, and what it is ranked by."""
+    """A run, or all runs of a point, of several seeds and folds: the mean final loss, and what it is ranked by."""
 
     label: str
+    values: tuple[Any, ...]
     loss: float
-    value: float
+    value: Interval
+    runs: int
 
 
 @dataclass(slots=True)
@@ -69,12 +72,13 @@ class TrainingSweep:
 
     def summary(self) -> dict[str, Any]:
         """Return the best run, and what it was ranked by where that is not the final loss."""
-        by, best = self.plan.ranking, self._best_point()
+        by, best = self.plan.ranking, next(iter(self._points()), None)
         if best is None:
             return {}
         found: dict[str, Any] = {"best": best.label, "best_loss": best.loss}
         found |= {"folds": self.folds} if self.folds else {}
-        return found if by.name == "final_loss" else {**found, "ranked_by": by.name, "best_value": best.value}
+        found |= {"seeds": self._seeds} if self._seeds else {}
+        return found if by.name == "final_loss" else {**found, "ranked_by": by.name, "best_value": best.value.mean}
 
     def table(self) -> str:
         """Return the table that is printed: a row per run in the order asked for; of many, the best and the count."""
@@ -89,30 +93,62 @@ class TrainingSweep:
         names += ["weights", "data", "order"]
         return tables.aligned(names, [self._row(result, metrics) for result in shown]) + note + self._without_chance()
 
-    def _best(self) -> str:
-        """Say which run is the best by a metric or held-out rows; by the final loss the table says it itself."""
-        by, best = self.plan.ranking, self._best_point()
-        if by.name == "final_loss" or best is None or len(self.results) < 2 or not isfinite(best.value):
-            return ""
-        which = "highest" if by.highest_first else "lowest"
-        score = f"the mean {by.name} over {self.folds} folds" if self.folds else by.name
-        return f"best by {score}, the {which} first: {best.label} ({best.value:.6g})\n"
+    @property
+    def _seeds(self) -> int:
+        """How many seeds each point is trained with, where there is another axis beside them; else 0."""
+        others = [name for name in self.plan.axes if name not in ("seed", "fold")]
+        if not others or "seed" not in self.plan.axes:
+            return 0
+        k = self.plan.axes.index("seed")
+        return len({run.trial.values[k] for run in self.plan.runs})
 
-    def _best_point(self) -> _Point | None:
-        """Return the best run, or the best point over all its folds; None where no run has ended."""
-        by = self.plan.ranking
-        if not self.folds:
-            best = next(iter(ranked(self.results, by)), None)
-            return None if best is None else _Point(best.label, best.loss, by.value(best))
-        found: dict[tuple[Any, ...], list[Result]] = {}
+    def _best(self) -> str:
+        """Say what is the best by a metric, held-out rows, or the mean over seeds and folds, and these means."""
+        by, points = self.plan.ranking, self._points()
+        counted = ((self._seeds, "seeds"), (self.folds, "folds"))
+        over = " and ".join(f"{count} {what}" for count, what in counted if count)
+        if len(self.results) < 2 or not points or not (over or by.name != "final_loss"):
+            return ""
+        name = "final loss" if by.name == "final_loss" else by.name
+        table, best = self._means(points, name) if over and len(points) > 1 else "", points[0]
+        if not isfinite(best.value.mean):
+            return table
+        score, which = f"the mean {name} over {over}" if over else name, "highest" if by.highest_first else "lowest"
+        return f"{table}best by {score}, the {which} first: {best.label} ({best.value.mean:.6g})\n"
+
+    def _means(self, points: Sequence[_Point], name: str) -> str:
+        """Return the means of the points over their seeds and folds, the best first."""
+        axes = [axis for axis in self.plan.axes if axis != "fold" and not (axis == "seed" and self._seeds)]
+        rows = [[*point.values, point.runs, with_half(point.value)] for point in points[:SHOWN]]
+        over = "folds, which share rows, so that it is rather too short" if self.folds else "seeds"
+        told = f"± is half the 95 % interval of the mean over the {over}\n" if "±" in str(rows) else ""
+        return tables.aligned([*axes, "runs", f"mean {name}"], rows) + told
+
+    def _points(self) -> list[_Point]:
+        """Return all points, the best first: the runs, or those of each point that differ in seed and fold alone."""
+        by, axes = self.plan.ranking, self.plan.axes
+        repeated = {name for name, count in (("seed", self._seeds), ("fold", self.folds)) if count}
+        found: dict[Any, list[Result]] = {}
         for result in self.results:
-            found.setdefault(result.values[:-1], []).append(result)
+            own = tuple(str(value) for name, value in zip(axes, result.values, strict=True) if name not in repeated)
+            found.setdefault(own if repeated else result.number, []).append(result)
         sign, points = (-1 if by.highest_first else 1), []
         for members in found.values():
-            missing = [inf] * (self.folds - len(members))  # of an interrupted sweep: it comes last
-            key, loss = (interval([*map(of, members), *missing]).mean for of in (by.key, lambda run: run.rank))
-            points.append((key, _Point(members[0].label.rpartition(",fold=")[0], loss, sign * key)))
-        return min(points, key=lambda pair: pair[0])[1] if points else None
+            first = members[0]
+            missing = [inf] * (max(self._seeds, 1) * max(self.folds, 1) - len(members))  # interrupted: it comes last
+            label, values = first.label, []
+            for name, value in zip(axes, first.values, strict=True):
+                if name in repeated:
+                    label = f",{label},".replace(f",{name}={value},", ",", 1).strip(",")
+                else:
+                    values.append(value)
+            key = interval([*map(by.key, members), *missing])
+            scored = key if sign > 0 else Interval(-key.mean, -key.high, -key.low, key.count)
+            if are_identical(members, drawn=draws_in_training(self.plan.runs[first.number - 1].loaded)):
+                scored = replace(scored, low=nan, high=nan)
+            loss = interval([*(run.rank for run in members), *missing]).mean
+            points.append((key.mean, first.number, _Point(label, tuple(values), loss, scored, len(members))))
+        return [point for _, _, point in sorted(points, key=lambda each: each[:2])]
 
     def _without_chance(self) -> str:
         if "seed" not in (axes := self.plan.axes):
@@ -140,13 +176,16 @@ class TrainingSweep:
         label, title = run_picture.loss_label(plan.loaded), plan.loaded.spec.name
         if len(plan.axes) == 1:
             values = [result.values[0] for result in self.results]
-            losses_ = np.array([result.loss for result in self.results])
-            return plots.sweep_runs(plan.axes[0], values, losses_, title=title, loss_label=label)
-        return _profiles(plan.axes, self.results, title, label)
+            found = np.array([plan.ranking.value(result) for result in self.results])
+            if plan.ranking.name != "final_loss":
+                label = plan.ranking.name
+            highest = plan.ranking.highest_first
+            return plots.sweep_runs(plan.axes[0], values, found, title=title, loss_label=label, highest=highest)
+        return _profiles(plan.axes, self.results, title, label, plan.ranking)
 
 
-def _profiles(axes: Sequence[str], found: Sequence[Result], title: str, label: str) -> bytes:
-    """Return the picture of a product: the final loss over its first axis of numbers, a line per combination of others.
+def _profiles(axes: Sequence[str], found: Sequence[Result], title: str, label: str, by: Ranking = _BY_LOSS) -> bytes:
+    """Return the picture of a product: what is ranked by over its first axis of numbers, a line per other combination.
 
     An axis of seeds is no combination, the line is the mean over them; nor is one that only repeats another, as in a
     zip.
@@ -159,7 +198,7 @@ def _profiles(axes: Sequence[str], found: Sequence[Result], title: str, label: s
     lines: dict[tuple[str, ...], dict[Any, list[float]]] = {}
     for k, result in enumerate(found):
         line = lines.setdefault(tuple(_word(columns[name][k]) for name in others), {})
-        line.setdefault(_hashable(columns[x][k]), []).append(result.rank)
+        line.setdefault(_hashable(columns[x][k]), []).append(_drawn(by.value(result)))
     full = [", ".join(map("=".join, zip(others, words, strict=True))) for words in lines]
     short = len(others) > 1 and max(map(len, full)) > LONG
     rows = []
@@ -168,15 +207,19 @@ def _profiles(axes: Sequence[str], found: Sequence[Result], title: str, label: s
         loss, low, high = (np.array([getattr(m, part) for m in means]) for part in ("mean", "low", "high"))
         rows.append(plots.Curve(", ".join(words) if short else text, list(points), loss, low, high))
     runs = max(len(losses_) for line in lines.values() for losses_ in line.values())
-    bars = f"bars: 95 % interval of the mean, {runs} {'seeds' if 'seed' in axes else 'runs'}"
+    repeated = [name for name in ("seed", "fold") if name in axes]
+    bars = f"bars: 95 % interval of the mean, {runs} {'runs' if len(repeated) != 1 else f'{repeated[0]}s'}"
     heading = ", ".join(others) if short else ""
-    return plots.sweep_profiles(
-        rows, title=title, loss_label=f"final {label}", x_label=x, heading=heading, bar_label=bars
-    )
+    named = f"final {label}" if by.name == "final_loss" else by.name
+    return plots.sweep_profiles(rows, title=title, loss_label=named, x_label=x, heading=heading, bar_label=bars)
 
 
 LONG = 28
 """Characters of a line's name up to which it repeats the names of the axes; longer ones have them as a heading."""
+
+
+def _drawn(value: float) -> float:
+    return value if isfinite(value) else inf
 
 
 def _of_numbers(values: Sequence[Any]) -> bool:

@@ -43,15 +43,22 @@ def sweep_curve(name: str, values: Sequence[float], loss: Array, title: str, los
 
 
 @Picture
-def sweep_runs(name: str, values: Sequence[object], loss: Array, title: str, loss_label: str) -> Figure:
-    """The final loss over a key of the spec: points for numbers, bars for words."""
+def sweep_runs(
+    name: str, values: Sequence[object], loss: Array, title: str, loss_label: str, *, highest: bool = False
+) -> Figure:
+    """The final loss, or a metric, over a key of the spec: points for numbers, bars for words.
+
+    highest: whether more is better, and the best the maximum.
+    """
     numbers = as_numbers(values)
     if numbers is None:
         return _words_figure(name, [str(value) for value in values], loss, title, loss_label)
-    return _numbers_figure(name, numbers, loss, title, loss_label, trained=True)
+    return _numbers_figure(name, numbers, loss, title, loss_label, trained=True, highest=highest)
 
 
-def _numbers_figure(name: str, values: Array, loss: Array, title: str, loss_label: str, *, trained: bool) -> Figure:
+def _numbers_figure(
+    name: str, values: Array, loss: Array, title: str, loss_label: str, *, trained: bool, highest: bool = False
+) -> Figure:
     x = drawable(values)
     order = np.argsort(x, kind="stable")[: np.isfinite(x).sum()]  # what is not finite is sorted last
     x, y = x[order], drawable(loss)[order]
@@ -69,9 +76,10 @@ def _numbers_figure(name: str, values: Array, loss: Array, title: str, loss_labe
         top = axes.get_xaxis_transform()
         axes.plot(gone, np.full(len(gone), 0.96), transform=top, label="diverged", **CROSS, color=PALETTE[1])
     if np.isfinite(y).any():
-        at = int(np.nanargmin(y))
-        text = f"minimum {number(y[at])} at {fit(name, TEXT, 200)} = {number(x[at], 6)}"
-        text += AT_EDGE if at_edge(x[:, None], y) else ""
+        down = -y if highest else y
+        at = int(np.nanargmin(down))
+        text = f"{'maximum' if highest else 'minimum'} {number(y[at])} at {fit(name, TEXT, 200)} = {number(x[at], 6)}"
+        text += AT_EDGE if at_edge(x[:, None], down) else ""
         axes.plot(x[at], y[at], label=text, **STAR)
     return finish(axes, "above")
 
