@@ -94,6 +94,8 @@ def _kind(given: Any, name: str) -> str:
     inner = given.value_type if types.is_dictionary(given) else given
     if types.is_integer(inner) or types.is_floating(inner) or types.is_boolean(inner) or types.is_decimal(inner):
         return "numbers"
+    if types.is_null(inner):  # what pandas writes of a column without a cell
+        return "numbers"
     if types.is_string(inner) or types.is_large_string(inner):
         return "words"
     raise ArgumentError(("file",), f"column {brief(name)} holds {brief(str(given))}, neither numbers nor text")
