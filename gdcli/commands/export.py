@@ -15,7 +15,7 @@ from gdcli.spec.scalars import shown
 from gdcli.storage import config_reader
 from gdcli.storage.csv_reader import MixedColumns, NumberColumns
 from gdcli.storage.csv_writer import cell, csv_rows
-from gdcli.storage.files import is_folder, naming, replace
+from gdcli.storage.files import is_folder, naming, replace, require_file
 from gdcli.storage.find import run_number, runs_of
 from gdcli.storage.gradient_file import gradients_of
 from gdcli.storage.record import Record, read
@@ -152,6 +152,7 @@ def require_free(path: Path, *, force: bool) -> None:
     """Raise SpecError where a file must not be written: a folder, no folder for it, or a file that is there."""
     if path.is_dir():
         raise SpecError(f"{path} is a folder")
+    require_file(path)
     if os.path.lexists(path) and not force:
         raise SpecError(f"{path} is there already. --force overwrites it")
     if not path.parent.is_dir():

@@ -21,7 +21,7 @@ from gdcli.spec.load import Loaded, load
 from gdcli.spec.nodes import Node
 from gdcli.spec.sections import RunSpec, problems_at
 from gdcli.spec.world_size import require_world
-from gdcli.storage.files import in_folder, is_folder, json_text, replace
+from gdcli.storage.files import in_folder, is_folder, json_text, replace, require_file
 from gdcli.storage.find import find
 from gdcli.zoo.models import Stack
 
@@ -213,6 +213,7 @@ def copy(name: str, path: str | None, *, force: bool) -> Iterator[Path]:
     if file is not None and isinstance(file.value, str):
         copies[target.with_name(file.value)] = source.with_name(file.value)
     for new in copies:
+        require_file(new)
         if new.exists() and not force:
             raise SpecError(f"{new} is there already. --force overwrites it")
     if is_folder(path):

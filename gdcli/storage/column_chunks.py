@@ -41,6 +41,8 @@ class ColumnChunk:
         """Return a column of numbers [n], NaN for missing cells. Raises ArgumentError for words."""
         column = self.columns[name]
         if isinstance(column, Words):
+            if not (column.codes >= 0).any():
+                return np.full(len(column), np.nan)
             row = int((column.codes >= 0).argmax())
             what = f"{brief(column.values[column.codes[row]])} is not a number"
             raise ArgumentError((), f"{self.where(row)}, column {brief(name)}: {what}")

@@ -252,6 +252,14 @@ def in_folder(text: str, name: str) -> Path:
     return Path(text) / name if is_folder(text) else Path(text)
 
 
+def require_file(path: Path) -> None:
+    """Raise SpecError where a device or a pipe stands, or a link to one: a renamed file would take its place."""
+    with contextlib.suppress(OSError, ValueError):  # nothing is there, or nothing can be written there
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise SpecError(f"{path} is a device or a pipe: only a file is written over")
+
+
 def draw(path: Path, picture: Callable[[], bytes], warn: Callable[[str], None]) -> None:
     """Write a plot; whatever goes wrong in drawing is a warning."""
     try:

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -183,8 +184,13 @@ class _InPieces:
 def _read_npz(stream: BufferedReader, choose: Choose, given: CsvFormat, kinds: Kinds, like: Dialect | None) -> _Read:
     try:
         with zipfile.ZipFile(_InPieces(stream)) as archive:
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            arrays = {name: _Array.of(archive, members[name], name) for name in choose(list(members))}
+            infos = archive.infolist()
+            counts = Counter(info.filename.removesuffix(".npy") for info in infos)
+            members = {info.filename.removesuffix(".npy"): info for info in infos}
+            wanted = choose(list(members))
+            if twice := [name for name in wanted if counts[name] > 1]:
+                raise ArgumentError(("file",), f"the array {brief(twice[0])} stands twice in the file")
+            arrays = {name: _Array.of(archive, members[name], name) for name in wanted}
             if 8 * sum(array.count for array in arrays.values()) > MAX_FILE_BYTES:
                 raise ArgumentError(("file",), f"the arrays have more than {MAX_FILE_BYTES:,} bytes")
             return {name: array.read(archive, name) for name, array in arrays.items()}, (), None
@@ -260,7 +266,12 @@ class _Array:
         numbers = np.frombuffer(content, self.dtype)
         if self.dtype.kind == "U":
             return _words(numbers, name)
-        return numbers.reshape(self.shape, order="F" if self.fortran_order else "C").astype(np.float64, order="C")
+        array = numbers.reshape(self.shape, order="F" if self.fortran_order else "C").astype(np.float64, order="C")
+        if (infinite := np.isinf(array)).any():
+            first = np.argwhere(infinite)[0].tolist()
+            column = name if len(first) == 1 else f"{name}[{first[1]}]"
+            raise ArgumentError(("file",), f"{by_number(first[0])}, column {brief(column)}: not a finite number")
+        return array
 
 
 def _words(texts: NDArray[Any], name: str) -> Words:

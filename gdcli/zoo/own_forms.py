@@ -29,6 +29,17 @@ Reduction = Literal["mean", "sum"]
 Keys = Mapping[str, Any]
 
 
+def _unchanged(function: Callable[..., Any], origin: Origin, output: Any, target: Any, keys: Keys) -> Any:
+    """Call a function of output and target. Raises PluginError where it changes these: the next step needs them."""
+    given = {"output": output, "target": target}
+    before = {name: getattr(each, "_version", 0) for name, each in given.items()}  # torch counts changes in place
+    found = function(output, target, **keys)
+    for name, each in given.items():
+        if getattr(each, "_version", 0) != before[name]:
+            raise origin.failure(f"changes its {name} in place: return what is worked out of a copy")
+    return found
+
+
 # --- losses -----------------------------------------------------------------------------------------------------------
 
 
@@ -37,7 +48,7 @@ def loss(function: Callable[..., Any], origin: Origin, reduction: Reduction, key
     import torch
 
     def value(o: Tensor, t: Tensor) -> Tensor:
-        found = function(o, t, **keys)
+        found = _unchanged(function, origin, o, t, keys)
         if not isinstance(found, torch.Tensor) or found.ndim or not found.is_floating_point():
             raise origin.failure(f"returns {_kind(found)}; a loss is one number, such as .mean() of what each row has")
         if o.requires_grad and torch.is_grad_enabled() and not found.requires_grad:
@@ -270,7 +281,7 @@ def table(found: Any, origin: Origin) -> Table:
 
 def metric(function: Callable[..., Any], origin: Origin) -> Callable[[str, Table | None], Metric | None]:
     """Return the metric of a function of output and target that gives a number; an objective has none."""
-    number = guarded(lambda output, y: float(function(output, y)), origin)
+    number = guarded(lambda output, y: float(_unchanged(function, origin, output, y, {})), origin)
     return lambda loss, training: None if training is None else number
 
 

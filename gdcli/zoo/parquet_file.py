@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from io import BufferedReader
 from typing import Any
 
 import numpy as np
 
 from gdcli.errors import MachineError
-from gdcli.zoo.columns import MAX_WORDS, MISSING, Column, Words, too_many
+from gdcli.zoo.columns import MAX_WORDS, MISSING, Column, Words, by_number, not_a_word, number_of, too_many
 from gdcli.zoo.csv_table import MAX_COLUMNS, Choose
 from gdcli.zoo.naming import ArgumentError
 from gdcli.zoo.table import brief
@@ -41,10 +42,18 @@ def read_parquet(stream: BufferedReader, choose: Choose, most_bytes: int) -> dic
         if len(known) > MAX_COLUMNS:
             raise ArgumentError(("file",), f"{len(known):,} columns, more than {MAX_COLUMNS:,}")
         wanted = choose(known)
-        if len(set(known)) < len(known) and (twice := [name for name in wanted if known.count(name) > 1]):
+        counts = Counter(known)
+        if twice := [name for name in wanted if counts[name] > 1]:
             raise ArgumentError(("file",), f"the column {brief(twice[0])} stands twice in the file")
         _require_bounds(file.metadata, wanted, most_bytes)
         kinds = {name: _kind(file.schema_arrow.field(name).type, name) for name in wanted}
+        words = [name for name in wanted if kinds[name] == "words"]
+        _require_listed(file.metadata, words)
+        # As numbers of a list of texts: a text that stands in the file once is not repeated for each of its rows.
+        file = parquet.ParquetFile(
+            stream, metadata=file.metadata, read_dictionary=words, memory_map=False, pre_buffer=False,
+            page_checksum_verification=True,
+        )  # fmt: skip
         return _columns(file, wanted, kinds, most_bytes)
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         if isinstance(error, ArgumentError):
@@ -68,11 +77,24 @@ def _require_bounds(metadata: Any, wanted: list[str], most_bytes: int) -> None:
                             f"more than {most_bytes:,}")  # fmt: skip
 
 
+def _require_listed(metadata: Any, words: list[str]) -> None:
+    """Raise ArgumentError for text that is packed so that its size stands nowhere and it cannot be read as a list."""
+    for group in range(metadata.num_row_groups):
+        chunks = metadata.row_group(group)
+        for k in range(chunks.num_columns):
+            chunk = chunks.column(k)
+            if chunk.path_in_schema in words and "DELTA_BYTE_ARRAY" in chunk.encodings:
+                what = f"the text of column {brief(chunk.path_in_schema)} is packed as DELTA_BYTE_ARRAY"
+                raise ArgumentError(("file",), f"{what}, which is not read: write it plain or as a dictionary")
+
+
 def _kind(given: Any, name: str) -> str:
     from pyarrow import types
 
     inner = given.value_type if types.is_dictionary(given) else given
     if types.is_integer(inner) or types.is_floating(inner) or types.is_boolean(inner) or types.is_decimal(inner):
+        return "numbers"
+    if types.is_null(inner):  # what pandas writes of a column without a cell
         return "numbers"
     if types.is_string(inner) or types.is_large_string(inner):
         return "words"
@@ -94,7 +116,7 @@ def _columns(file: Any, wanted: list[str], kinds: dict[str, str], most_bytes: in
             if name in numbers:
                 numbers[name][row:end] = _floats(column)
             else:
-                codes[name][row:end] = _codes(column, words[name], name)
+                codes[name][row:end] = _codes(column, words[name], name, row)
         row = end
     if row != stated:
         raise ArgumentError(("file",), "holds fewer rows than it states")
@@ -115,7 +137,8 @@ def _floats(column: Any) -> Any:
     return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
 
 
-def _codes(column: Any, words: dict[str, int], name: str) -> Any:
+def _codes(column: Any, words: dict[str, int], name: str, first: int) -> Any:
+    """Return the codes [n] of a batch of text from row ``first`` on; new words are added to ``words``."""
     import pyarrow as pa
 
     if not pa.types.is_dictionary(column.type):
@@ -123,7 +146,12 @@ def _codes(column: Any, words: dict[str, int], name: str) -> Any:
     if len(column.dictionary) > MAX_WORDS:
         raise too_many(name, len(column.dictionary))
     found = [value.strip() for value in column.dictionary.to_pylist()]
+    indices = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    for place, value in enumerate(found):
+        if number_of(value) is None and value not in MISSING and (what := not_a_word(value)):
+            row = by_number(first + int((indices == place).argmax()))
+            raise ArgumentError(("file",), f"{row}, column {brief(name)}: {what}")
     again = [-1 if value in MISSING else words.setdefault(value, len(words)) for value in found]
     if len(words) > MAX_WORDS:
         raise too_many(name, len(words))
-    return np.array([*again, -1], np.int32)[column.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
+    return np.array([*again, -1], np.int32)[indices]

@@ -111,7 +111,7 @@ def _file(path: Path) -> _Found:
     digest, source = hashlib.sha256(content).hexdigest(), str(path.absolute())
 
     def run() -> None:
-        name = f"gdcli_plugin_{path.stem}_{digest[:16]}"
+        name = f"{registering.MODULES}{path.stem}_{digest[:16]}"
         module = types.ModuleType(name)
         module.__file__ = source
         sys.modules[name] = module  # where dataclasses and typing look for its names
@@ -131,7 +131,7 @@ def _folder(path: Path) -> _Found:
     digest, source = _digest(path), str(path)
 
     def run() -> None:
-        name = f"gdcli_plugin_{path.name}_{digest[:16]}"
+        name = f"{registering.MODULES}{path.name}_{digest[:16]}"
         spec = importlib.util.spec_from_file_location(name, path / "__init__.py", submodule_search_locations=[source])
         assert spec is not None
         assert spec.loader is not None

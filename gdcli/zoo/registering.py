@@ -174,6 +174,10 @@ ROWS = ("training_", "validation_", "test_", "best_")
 """What stands before the names of metrics in records."""
 
 
+MODULES = "gdcli_plugin_"
+"""What the names of modules begin with that are loaded from a plugin's file or folder."""
+
+
 def _registered(function: Own, kind: str, ingredients: Ingredients) -> Own:
     """Put a function or class into its kind's table, by its name. Raises SpecError for one that cannot be there."""
     origin, a = _origin(getattr(function, "__name__", "")), "an" if kind[0] in "aeiou" else "a"
@@ -186,7 +190,7 @@ def _registered(function: Own, kind: str, ingredients: Ingredients) -> Own:
         other: Origin | None = getattr(before, "origin", None)
         if other is None:
             raise origin.misuse(f"gdcli has {a} {kind} of that name: give it another")
-        if other.module != origin.module:
+        if other.module != origin.module or origin.module.startswith(MODULES):  # a notebook's cell may run again
             raise origin.misuse(f"{other.file}:{other.line} has {a} {kind} of that name: give it another")
     try:
         parameters = inspect.signature(function).parameters.values()

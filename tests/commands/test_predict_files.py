@@ -53,6 +53,18 @@ def test_parquet_and_npz_predict_and_evaluate_as_csv_does(gdcli: Any, rows: pd.D
         assert gdcli("evaluate", "last", file).out == gdcli("evaluate", "last", "t.csv").out
 
 
+@pytest.mark.parametrize("kind", ["string", "object"])
+def test_a_column_without_a_cell_is_filled_as_that_of_a_csv(gdcli: Any, rows: pd.DataFrame, kind: str) -> None:
+    rows[:60].to_csv("t.csv", index=False)
+    trained(gdcli, {"file": "t.csv", "target": "y", "missing": "mean"})
+    some = rows[:3].assign(a=pd.Series([None] * 3, dtype=kind))  # the Parquet file has text, or no type at all
+    some.to_csv("some.csv", index=False)
+    some.to_parquet("some.parquet")
+    found = gdcli("predict", "last", "some.parquet")
+    assert found.code == 0, found.err
+    assert found.out == gdcli("predict", "last", "some.csv").out
+
+
 def test_npz_with_text_trains_as_the_same_csv_does(gdcli: Any, rows: pd.DataFrame) -> None:
     rows.to_csv("t.csv", index=False)
     x = np.stack([rows.a, rows.b], axis=1)

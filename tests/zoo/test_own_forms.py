@@ -57,6 +57,21 @@ def test_what_is_no_loss_is_told(function: Callable[..., Any], what: str) -> Non
     assert str(error.value).startswith(TOLD + what)
 
 
+@pytest.mark.parametrize(("place", "name"), [(0, "output"), (1, "target")])
+def test_a_loss_or_metric_that_changes_what_the_next_step_needs_is_told(place: int, name: str) -> None:
+    def changes(*given: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            given[place].mul_(2)
+        return (given[0] - given[1]).square().mean()
+
+    table: Any = object()
+    metric: Any = own_forms.metric(changes, HERE)("mse", table)
+    for number in (own_forms.loss(changes, HERE, "mean", {}).value, metric):
+        with pytest.raises(PluginError) as error:
+            number(rows(), rows(1))
+        assert str(error.value).startswith(f"{TOLD}changes its {name} in place")
+
+
 def test_an_activation_has_its_derivative_also_into_the_gradient_that_came() -> None:
     """a = z³, da/dz = 3 z²."""
     cube = own_forms.activation(lambda z: z**3, HERE)

@@ -207,3 +207,13 @@ def test_bytes_that_are_no_text_are_told() -> None:
     Path("mine.py").write_bytes(b"x = '\xff\xfe'\n")
     with pytest.raises(PluginError, match=r"mine\.py"):
         plugins.load(["mine.py"])
+
+
+def test_a_plugin_has_a_name_once() -> None:
+    Path("mine.py").write_text(ONE.format("one", 1) + ONE.format("one", 2))
+    with pytest.raises(SpecError, match=r"mine\.py:5: one: mine\.py:2 has a metric of that name"):
+        plugins.load(["mine.py"])
+    assert "one" not in METRICS
+    Path("mine.py").write_text(ONE.format("one", 3))
+    plugins.load(["mine.py"])
+    assert value_of("one") == 3

@@ -6,6 +6,8 @@ import gzip
 import io
 import subprocess
 import sys
+import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -120,17 +122,9 @@ def test_a_separator_may_be_any_sign(tmp_path: Path, reader: str) -> None:
 def test_a_word_that_no_record_keeps_is_refused(tmp_path: Path, ending: str, word: str, message: str) -> None:
     path, frame = tmp_path / f"t.{ending}", pd.DataFrame({"town": [word, "Ulm"], "y": [1.0, 2.0]})
     frame.to_csv(path, index=False) if ending == "csv" else frame.to_parquet(path)
-    raw = read_columns(path, None, ["y"], kinds=Kinds(words=("town",)))
     with pytest.raises(ArgumentError, match=message):
+        raw = read_columns(path, None, ["y"], kinds=Kinds(words=("town",)))
         Preprocessing.fit(raw.columns, raw.features)
-
-
-def test_parquet_columns_of_one_name_are_refused(tmp_path: Path) -> None:
-    arrays = [pa.array([1.0, 2.0]) for _ in range(3)]
-    parquet.write_table(pa.Table.from_arrays(arrays, ["a", "y", "a"]), tmp_path / "t.parquet")
-    with pytest.raises(ArgumentError, match="the column 'a' stands twice"):
-        read_columns(tmp_path / "t.parquet", None, ["y"])
-    assert read_columns(tmp_path / "t.parquet", ["y"], ["y"]).columns.keys() == {"y"}
 
 
 def test_a_tsv_file_is_parted_by_tabs(tmp_path: Path) -> None:
@@ -249,6 +243,8 @@ def test_parquet_columns_are_numbers_and_words(tmp_path: Path) -> None:
         (pa.array([[1.0], [2.0]]), "neither numbers nor text"),
         (pa.array([b"a", b"b"]), "neither numbers nor text"),
         (pa.array([1.0, float("inf")]), "row 2, column 'a': not a finite number"),
+        (pa.array(["up", "\x1b[31m"]), "row 2, column 'a': '\\x1b[31m' is not a number, and no word with characters"),
+        (pa.array(["up", "u" * 129]), "row 2, column 'a': 'uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu... is not a number"),
     ],
 )
 def test_parquet_columns_of_another_type_are_refused(tmp_path: Path, column: Any, message: str) -> None:
@@ -264,6 +260,50 @@ def test_a_parquet_file_of_few_bytes_and_many_rows_is_refused_before_they_are_ma
     assert (tmp_path / "t.parquet").stat().st_size < 1_000_000
     with pytest.raises(ArgumentError, match=r"70,000,000 rows of 2 columns take 1,120,000,000 bytes, more than"):
         read_columns(tmp_path / "t.parquet", None, ["y"])
+
+
+def test_a_text_that_a_parquet_file_has_once_is_not_repeated_for_its_rows(tmp_path: Path) -> None:
+    long = pa.array(["A" * 100_000]).dictionary_encode().take(pa.array(np.zeros(30_000, np.int64)))  # 3 GB as text
+    columns = pa.table({"a": long, "y": np.zeros(30_000)})
+    parquet.write_table(columns, tmp_path / "t.parquet", store_schema=False)
+    assert (tmp_path / "t.parquet").stat().st_size < 100_000
+    program = (
+        "import re, sys\nfrom pathlib import Path\nfrom gdcli.zoo.data_files import read_columns\n"
+        "try:\n    read_columns(Path(sys.argv[1]), None, ['y'])\nexcept ValueError as error:\n    print(error)\n"
+        "print(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1])"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "t.parquet")]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "row 1, column 'a'" in answer[0]
+    assert "a word has at most 128 characters" in answer[0]
+    assert int(answer[1]) * 1024 < 512 * 1024**2
+
+
+def test_text_of_a_parquet_file_whose_size_it_does_not_state_is_refused(tmp_path: Path) -> None:
+    columns = pa.table({"a": ["u", "v"], "y": [1.0, 2.0]})
+    packed = {"a": "DELTA_BYTE_ARRAY"}
+    parquet.write_table(columns, tmp_path / "t.parquet", use_dictionary=False, column_encoding=packed)
+    with pytest.raises(ArgumentError, match=r"the text of column 'a' is packed as DELTA_BYTE_ARRAY"):
+        read_columns(tmp_path / "t.parquet", None, ["y"])
+
+
+def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    one = pa.array([1.0, 2.0])
+    parquet.write_table(pa.table([one, one, one], names=["a", "a", "y"]), tmp_path / "t.parquet")
+    with zipfile.ZipFile(tmp_path / "t.npz", "w") as archive, warnings.catch_warnings(action="ignore"):
+        np.save(content := io.BytesIO(), np.ones(2))
+        for name in ("a.npy", "a.npy", "y.npy"):
+            archive.writestr(name, content.getvalue())
+    for name, what in (("t.parquet", "column"), ("t.npz", "array")):
+        with pytest.raises(ArgumentError, match=f"the {what} 'a' stands twice in the file"):
+            read_columns(tmp_path / name, None, ["y"])
+        assert read_columns(tmp_path / name, ["y"], ["y"]).columns.keys() == {"y"}
+
+
+def test_an_array_that_is_not_finite_is_told_with_its_row(tmp_path: Path) -> None:
+    np.savez(tmp_path / "t.npz", a=[[1.0, 2.0], [3.0, np.inf]], y=[1.0, 2.0])
+    with pytest.raises(ArgumentError, match=r"row 2, column 'a\[1\]': not a finite number"):
+        read_columns(tmp_path / "t.npz", None, ["y"])
 
 
 @pytest.mark.parametrize("place", range(0, 600, 23))

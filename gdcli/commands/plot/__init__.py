@@ -182,13 +182,14 @@ def target(output: str | None, options: PlotOptions, *, force: bool) -> Path:
 
     Raises SpecError for an ending that is no format, or a file that is there.
     """
-    from gdcli.storage.files import in_folder, is_folder
+    from gdcli.storage.files import in_folder, is_folder, require_file
 
     forms = ("gif",) if options.animate else FORMS
     name = f"{options.kind}.{forms[0]}"
     path = Path(name) if output is None else in_folder(output, name)
     if path.suffix[1:].lower() not in forms:
         raise SpecError(f"--output takes a file that ends in .{', .'.join(forms)} (got '{path}')")
+    require_file(path)
     if path.is_dir() or (path.exists() and not force):
         raise SpecError(f"{path} is there already. {'It is a folder' if path.is_dir() else '--force overwrites it'}")
     if not path.parent.is_dir() and not is_folder(output or ""):
