@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gdcli.errors import MachineError
-from gdcli.zoo.columns import MAX_WORDS, MISSING, Column, Words, too_many
+from gdcli.zoo.columns import MAX_WORDS, MISSING, Column, TooManyWordsError, Words
 from gdcli.zoo.csv_table import MAX_COLUMNS, Choose
 from gdcli.zoo.naming import ArgumentError
 from gdcli.zoo.table import brief
@@ -119,9 +119,9 @@ def _codes(column: Any, words: dict[str, int], name: str) -> Any:
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     if len(column.dictionary) > MAX_WORDS:
-        raise too_many(name, len(column.dictionary))
+        raise TooManyWordsError(name, len(column.dictionary))
     found = [value.strip() for value in column.dictionary.to_pylist()]
     again = [-1 if value in MISSING else words.setdefault(value, len(words)) for value in found]
     if len(words) > MAX_WORDS:
-        raise too_many(name, len(words))
+        raise TooManyWordsError(name, len(words))
     return np.array([*again, -1], np.int32)[column.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
