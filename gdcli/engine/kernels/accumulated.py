@@ -24,7 +24,8 @@ class Accumulated:
     """A kernel whose steps are cut into passes of at most so many rows.
 
     L = Σ wₖ Lₖ / Σ wₖ and its gradient likewise, wₖ the rows of pass k, or the sum of their classes' weights; of a loss
-    that is a sum over the rows, L = Σ Lₖ. Both are those of one batch of all rows, within rounding.
+    that is a sum over the rows, L = Σ Lₖ. Both are those of one batch of all rows, within rounding: a pass whose rows
+    all have weight 0 adds nothing, and only where the whole step has no weight it is 0/0, NaN as torch has it.
     """
 
     def __init__(self, kernel: Kernel, theta: Theta, loss: Loss, rows: int) -> None:
@@ -51,7 +52,9 @@ class Accumulated:
             outputs.append(output.clone() if self._has_runs else output)  # a fleet's may be a buffer
             factor = share.unsqueeze(-1).to(gradient.dtype) if isinstance(share, Tensor) else share
             if k:
-                total.add_(gradient * factor)
+                total.add_(_part(gradient, factor))
+            elif isinstance(factor, Tensor):
+                total.copy_(_part(gradient, factor))
             else:
                 torch.mul(gradient, factor, out=total)
         gradient.copy_(total)
@@ -75,7 +78,7 @@ class Accumulated:
             return self._kernel.losses(steps)
         each = self._kernel.losses([loss for step in steps for loss, _ in step])  # [passes of all steps, R]
         shares = [share for step in steps for _, share in step]
-        parts = [row * share for row, share in zip(each, shares, strict=True)]
+        parts = list(map(_part, each, shares))
         ends = accumulate(map(len, steps), initial=0)
         return torch.stack([torch.stack(parts[start:end]).sum(0) for start, end in pairwise(ends)])
 
@@ -98,5 +101,10 @@ class Accumulated:
         if isinstance(output, Tensor):
             return self._kernel.loss_of(output, y)
         losses = [self._kernel.loss_of(*pair) for pair in zip(output, y, strict=True)]
-        parts = [loss * share for loss, share in zip(losses, self._shares(y), strict=True)]
-        return torch.stack(parts).sum(0)
+        return torch.stack(list(map(_part, losses, self._shares(y)))).sum(0)
+
+
+def _part(of_pass: Tensor, share: Share) -> Tensor:
+    """Return what a pass adds to the step: nothing where its share is 0, since its own mean is 0/0 there."""
+    part = of_pass * share
+    return torch.where(share == 0, 0.0, part) if isinstance(share, Tensor) else part
