@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 
+from gdcli.report.plots import canvas
 from tests.conftest import only_folder
 
 SPEC: dict[str, Any] = {
@@ -102,3 +106,36 @@ def test_what_nothing_can_be_chosen_by(gdcli: Any, words: tuple[str, ...], told:
     Path("t.json").write_text(json.dumps(SPEC))
     answer = gdcli("validate", "t.json", *words)
     assert (answer.code, told in answer.err) == (2, True), answer.err
+
+
+@pytest.mark.parametrize(
+    "axes", [["lr=0.001,0.1,1e39"], ["lr=0.001,0.1", "optimizer=sgd,adam"], ["optimizer=sgd,adam"]]
+)
+@pytest.mark.parametrize(
+    ("metric", "column", "label"),
+    [
+        ("accuracy", "validation_accuracy", "validation accuracy (highest best)"),
+        ("validation_loss", "validation_loss", "validation loss (lowest best)"),
+        ("training_loss", "final_loss", "loss (cross_entropy)"),
+    ],
+)
+def test_the_picture_of_a_sweep_shows_what_its_runs_are_ranked_by(
+    gdcli: Any, monkeypatch: pytest.MonkeyPatch, axes: list[str], metric: str, column: str, label: str
+) -> None:
+    figures = []
+    monkeypatch.setattr(canvas, "render", lambda figure, form="png": figures.append(figure) or b"")
+    Path("t.json").write_text(json.dumps(SPEC | {"metric": metric}))
+    answer = gdcli("sweep", "t.json", *(part for axis in axes for part in ("--param", axis)), "-q")
+    assert answer.code == 0, answer.err
+    (figure,) = figures
+    (drawn,) = figure.axes
+    finite = pd.read_csv(only_folder(Path("runs")) / "results.csv")[column].dropna().tolist()
+    shown = [y for line in drawn.lines if line.get_marker() not in "*xX" for y in line.get_ydata() if np.isfinite(y)]
+    shown += [bar.get_y() + bar.get_height() for bar in drawn.patches if isinstance(bar, Rectangle)]
+    assert sorted(shown) == pytest.approx(sorted(finite))
+    assert drawn.get_ylabel() == ("final " * (column == "final_loss" and len(axes) == 2)) + label
+    if axes == ["lr=0.001,0.1,1e39"]:
+        (star,) = [line.get_ydata()[0] for line in drawn.lines if line.get_marker() == "*"]
+        assert star == pytest.approx(max(finite) if metric == "accuracy" else min(finite))
+        gone = {text.get_text() for text in figure.findobj(Text)} & {"diverged", "no value"}
+        assert gone == {"diverged" if metric == "training_loss" else "no value"}
