@@ -213,9 +213,17 @@ def _open_plain(path: str, flags: int) -> int:
 
 def _recorded(folder: Path) -> str:
     """Return the sha256 of a record's model by its summary."""
+    if (found := recorded_sha256(folder).get(MODEL)) is not None:
+        return found
+    what = "is no record of a run that has ended, with a model.safetensors in its summary"
+    raise ArgumentError((), f"{brief(str(folder))} {what}")
+
+
+def recorded_sha256(folder: Path) -> dict[str, str]:
+    """Return the sha256 of files by a record's summary; nothing where it has none, or where there is no record."""
     try:
         with _opened(folder / "summary.json") as stream:
-            return str(orjson.loads(stream.read(MAX_SUMMARY))["sha256"][MODEL])
-    except (ArgumentError, ValueError, KeyError, TypeError):
-        what = "is no record of a run that has ended, with a model.safetensors in its summary"
-        raise ArgumentError((), f"{brief(str(folder))} {what}") from None
+            found = orjson.loads(stream.read(MAX_SUMMARY))["sha256"]
+            return {name: str(digest) for name, digest in found.items()}
+    except (ArgumentError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
