@@ -95,8 +95,13 @@ SPECS: dict[str, Spec] = {
     "balanced class weights": {**CLASSES, "loss": {"name": "cross_entropy", "class_weights": "balanced"}},
     "a class that does not count": {
         **IMAGES,
-        "loss": {"name": "cross_entropy", "class_weights": [0.0, 2.0, 1.0], "label_smoothing": 0.1},
-        "batch": {"size": 3, "shuffle": False},  # the first process has class 0 alone
+        "loss": {"name": "cross_entropy", "class_weights": [0.0, 2.0, 1.0]},
+        "batch": {"size": 2, "shuffle": False, "drop_last": True},  # each process has a row of class 0 alone in turn
+    },
+    "smoothed, by classes": {
+        **IMAGES,
+        "loss": {"name": "cross_entropy", "class_weights": [0.5, 2.0, 1.0], "label_smoothing": 0.1},
+        "batch": {"size": 3, "shuffle": False},
     },
     "accumulated": a_spec(batch={"size": 3, "accumulate": 3}),
     "accumulated, by classes": {
