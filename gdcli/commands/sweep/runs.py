@@ -146,18 +146,20 @@ class TrainingSweep:
             values = [result.values[0] for result in self.results]
             drawn = np.array([by.value(result) for result in self.results])
             return plots.sweep_runs(plan.axes[0], values, drawn, title=title, loss_label=label, best=best)
-        return _profiles(plan.axes, self.results, title, f"final {label}" if best == "loss" else label, by, best)
+        return _profiles(plan.axes, self.results, title, label, by, best)
 
 
 def _profiles(
-    axes: Sequence[str], found: Sequence[Result], title: str, label: str, by: records.Ranking, best: plots.Best
-) -> bytes:
+    axes: Sequence[str], found: Sequence[Result], title: str, label: str, by: records.Ranking | None = None,
+    best: plots.Best = "loss",
+) -> bytes:  # fmt: skip
     """Return the picture of a product: what ranks its runs over its first axis of numbers, a line per combination of
     others.
 
     An axis of seeds is no combination, the line is the mean over them; nor is one that only repeats another, as in a
     zip.
     """
+    by = by or records.Ranking()
     columns = dict(zip(axes, zip(*(result.values for result in found), strict=True), strict=True))
     names = [name for name in axes if name not in ("seed", "fold")] or list(axes)
     varying = [name for name in names if len({str(value) for value in columns[name]}) > 1] or names
@@ -180,7 +182,13 @@ def _profiles(
     bars = f"bars: 95 % interval of the mean, {runs} {'seeds' if 'seed' in axes else 'runs'}"
     heading = ", ".join(others) if short else ""
     return plots.sweep_profiles(
-        rows, title=title, loss_label=label, x_label=x, heading=heading, bar_label=bars, best=best
+        rows,
+        title=title,
+        loss_label=f"final {label}" if best == "loss" else label,
+        x_label=x,
+        heading=heading,
+        bar_label=bars,
+        best=best,
     )
 
 
