@@ -188,6 +188,7 @@ def validate(
     from gdcli.commands import summary as summaries
     from gdcli.spec import bundled
     from gdcli.spec.overrides import is_override
+    from gdcli.spec.world_size import require_world
 
     options.load(plugin)
     overrides = [word for word in words if is_override(word)]
@@ -204,6 +205,7 @@ def validate(
             source = bundled.find(name)
             node, loaded = specs.read(source, overrides, "run", bounded=not no_limits)
             loaded = specs.tried(loaded, frontend)
+            require_world(loaded, loaded.spec.settings.world_size or 1)
             warnings += loaded.warnings
             specs.require_blocks(source, node, loaded)
             if summary:

@@ -78,10 +78,7 @@ def encoding_of(sides: ModelSides, kind: str, preprocessing: bytes | None, where
     else:
         try:
             fitted = Preprocessing.from_json(orjson.loads(preprocessing))
-            outputs = len(sides.targets) if fitted.target_means is None else len(fitted.target_means)
-            names = len(fitted.classes) in (0, 2 if kind == "probabilities" else sides.classes)
-            of_values = fitted.target_means is None or (kind == "values" and not fitted.classes and not sides.classes)
-            if fitted.columns != sides.features or outputs != len(sides.targets) or not names or not of_values:
+            if not fitted.is_of(sides.features, sides.targets, sides.classes, kind):
                 raise ValueError
         except ValueError:  # also what from_json and orjson raise
             raise DamagedError(f"{where}: does not say how the columns of this model were prepared") from None

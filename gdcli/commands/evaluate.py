@@ -65,6 +65,9 @@ def evaluate(
     fitted, unit = record.encoding.fitted, record.encoding.fitted.loss_unit(loss)
     outputs = in_units(model.kernel.by_run(output)[0], fitted)
     targets = in_units(torch.as_tensor(table.y).to(model.device), fitted)
+    if bad := int((~outputs.isfinite().flatten(1).all(1)).sum()):
+        what = f"the outputs of {bad:,} row{'s' * (bad != 1)} are not finite, which leaves the metrics undefined"
+        frontend.warning(f"{name}: {what}")
     found = {key: metric(outputs, targets) for key, metric in metrics_on(record.spec, table).items()}
     found |= {} if unit is None else {IN_UNITS: value * unit}
     return EvaluationReport(len(table.x), value, found)

@@ -164,7 +164,8 @@ def _by_own_metric(record: Record) -> float | None:
     name = record.ranked_by
     if name is None:
         return record.final_loss
-    return -record.metrics[name] if highest_first(name) else record.metrics[name]
+    value = record.metrics.get(name)  # None where the rows leave it undefined
+    return value if value is None or not highest_first(name) else -value
 
 
 def _key(key: str, spec: Spec) -> Getter:

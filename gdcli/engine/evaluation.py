@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import nan
 from typing import Any
 
 import numpy as np
@@ -95,12 +94,11 @@ class Evaluation:
             if not self._metrics:
                 return loss, own
             outputs = [o.contiguous() for o in kernel.by_run(output)[: self._problem.runs]]
-            finite = [bool(o.isfinite().all()) for o in outputs]  # of others a class or an error would say nothing
         found: dict[str, Any] = {}
         scaled_back = [in_units(o, fitted) for o, fitted in zip(outputs, self._fitted, strict=True)]
-        rows_of = list(zip(finite, scaled_back, self._targets, strict=True))
+        rows_of = list(zip(scaled_back, self._targets, strict=True))
         for name, metric in self._metrics.items():
-            values = [metric(o, y) if is_finite else nan for is_finite, o, y in rows_of]
+            values = [metric(o, y) for o, y in rows_of]
             found[name] = values if name in MATRICES else np.array(values, np.float64)
         return loss, found | own
 

@@ -42,7 +42,8 @@ def _outputs(table: Table, model: Architecture) -> int | None:
 
 def problems(spec: RunSpec, table: Table, model: Architecture) -> Iterator[Problem]:
     """Yield class weights that do not fit the targets, or the number of outputs where it is known."""
-    given = spec.loss.arguments.get("class_weights") if spec.loss is not None else None
+    arguments = spec.loss.arguments if spec.loss is not None else {}
+    given = arguments.get("class_weights")
     if given is None:
         return
     path, outputs = ("loss", "class_weights"), _outputs(table, model)
@@ -55,6 +56,9 @@ def problems(spec: RunSpec, table: Table, model: Architecture) -> Iterator[Probl
         yield spec.problem(path, f"has {len(given)} numbers, the data have {table.classes} classes")
     elif not any(given):
         yield spec.problem(path, "needs a weight above 0")
+    elif not all(given) and arguments.get("label_smoothing") and spec.batch.accumulate > 1:
+        what = "a class of weight 0 cannot be smoothed in several passes: batch.accumulate=1 or label_smoothing=0"
+        yield spec.problem(path, what)  # a pass of such rows alone has a smoothed sum and no weight to divide it by
 
 
 def beyond(spec: RunSpec, outputs: int) -> Iterator[Problem]:

@@ -27,6 +27,8 @@ def filled_in(spec: RunSpec) -> dict[str, Any]:
         found["loss"] = _named(spec.loss)
         if not found["loss"].get("label_smoothing", True):  # newer than records that have no such key
             del found["loss"]["label_smoothing"]
+        if spec.loss.name == "bce_with_logits" and found["loss"].get("pos_weight") == 1:
+            del found["loss"]["pos_weight"]
     if spec.optimizer is not None:
         found["optimizer"] = _named(spec.optimizer, groups=spec.optimizer.groups)
     if spec.scheduler is not None:

@@ -67,6 +67,7 @@ DESCRIPTIONS = {
     "delta": "δ: the size of an error from which on the loss is linear.",
     "label_smoothing": "ε: share of each target that is spread over all classes.",
     "class_weights": "Weight of each class in the mean; balanced: the rarer in the training rows, the larger.",
+    "pos_weight": "w: how often a target of 1 counts; rows of 0 over rows of 1 balances both.",
     # optimizers
     "lr": "Learning rate.",
     "momentum": "Share of the last step that is kept.",

@@ -10,7 +10,16 @@ from gdcli.errors import Problem, nearest_or_own
 from gdcli.records import Ranking
 from gdcli.spec.sections import RunSpec
 from gdcli.spec.signature import Path, got
-from gdcli.zoo.metrics import MATRICES, MAX_CLASSES, METRICS, Metric, defaults, highest_first, require_installed
+from gdcli.zoo.metrics import (
+    MATRICES,
+    MAX_CLASSES,
+    METRICS,
+    Metric,
+    defaults,
+    highest_first,
+    metric_of,
+    require_installed,
+)
 from gdcli.zoo.table import Table
 
 if TYPE_CHECKING:
@@ -67,7 +76,7 @@ def metrics_of(loaded: Loaded) -> dict[str, Metric]:
 def metrics_on(spec: RunSpec, table: Table | None, *, held_out: bool = True) -> dict[str, Metric]:
     """Return the metrics that a spec has on some rows, by name; ``held_out``: whether these, or others, are."""
     loss = spec.loss.name if spec.loss else ""
-    found = {name: METRICS[name](loss, table) for name in names_of(spec, table, held_out=held_out)}
+    found = {name: metric_of(name, loss, table) for name in names_of(spec, table, held_out=held_out)}
     return {name: metric for name, metric in found.items() if metric is not None}
 
 

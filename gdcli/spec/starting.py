@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import orjson
 
-from gdcli.errors import Problem, SpecError
+from gdcli.errors import DamagedError, Problem, SpecError
 from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.sections import RunSpec
 from gdcli.zoo.data_files import Moved, opened
+from gdcli.zoo.losses import Targets
 from gdcli.zoo.models import Architecture, Chain, Stack
 from gdcli.zoo.naming import ArgumentError
 from gdcli.zoo.preprocessing import Feature, Preprocessing
 from gdcli.zoo.table import brief
-from gdcli.zoo.weight_files import MODEL, Weights, recorded_digest, weights_of
+from gdcli.zoo.weight_files import MODEL, Weights, recorded_sha256, weights_of
 
+PREPROCESSING = "preprocessing.json"
 RECORDED = (MODEL, "best.safetensors")
 """The files of weights that stand beside the preprocessing of a record."""
 SHOWN = 5
@@ -51,32 +53,51 @@ def prepared_otherwise(spec: RunSpec, weights: Weights, fitted: Preprocessing | 
     """Return what should be known of weights that were trained on rows prepared in another way than the spec's are.
 
     Columns and their order, classes, and what is standardized are those of the record's preprocessing.json, or else of
-    the weights' own header. Other means are none of it: they are learned again.
+    the weights' own header. Other means are none of it: they are learned again. Raises DamagedError for a record whose
+    preprocessing.json was changed, or is not of its model.
     """
-    if fitted is None:
-        return []
-    path = weights.path.with_name("preprocessing.json")
-    is_told = weights.path.name in RECORDED and os.path.lexists(path)
+    digests = recorded_sha256(weights.path.parent) if weights.path.name in RECORDED else {}
+    path = weights.path.with_name(PREPROCESSING)
+    is_told = PREPROCESSING in digests or (not digests and weights.path.name in RECORDED and os.path.lexists(path))
     try:
-        before = _prepared(path) if is_told else _named(weights)
+        before = _prepared(path, weights, digests) if is_told else _named(weights)
     except ValueError as error:  # also what from_json and orjson raise
         what = f"cannot tell how the rows of {brief(str(weights.path.parent))} were prepared: {error}"
         return [spec.problem(("model", "from"), what)]
-    if not is_told and not os.path.lexists(weights.path.with_name("summary.json")):  # the header has columns alone
-        fitted = Preprocessing(fitted.features)
+    if fitted is None:
+        return []
+    if not is_told and not digests and not os.path.lexists(weights.path.with_name("summary.json")):
+        fitted = Preprocessing(fitted.features)  # the header has columns alone
     lines = [] if before is None else list(_differences(before, fitted))
     what = "the weights were trained on rows that were prepared otherwise"
     return [spec.problem(("model", "from"), f"{what}: {'; '.join(lines)}")] if lines else []
 
 
-def _prepared(path: Path) -> Preprocessing:
-    """Return how a record's rows were prepared. Raises ValueError, also for a file that its summary does not know."""
-    with opened(path) as stream:
-        content = stream.read()
-    found, in_record = hashlib.sha256(content).hexdigest(), os.path.lexists(path.with_name("summary.json"))
-    if in_record and recorded_digest(path.parent, path.name) != found:
-        raise ValueError(f"{path.name} was changed: its record has another sha256")
-    return Preprocessing.from_json(orjson.loads(content))
+def _prepared(path: Path, weights: Weights, digests: Mapping[str, str]) -> Preprocessing:
+    """Return how the rows were prepared. Raises DamagedError for a record's file that is not its own, else ValueError.
+
+    A record's summary has the sha256 of the file, and the weights' header the columns and classes that it has to have.
+    """
+    digest, about = digests.get(PREPROCESSING), weights.header.about
+    try:
+        with opened(path) as stream:
+            content = stream.read()
+        if digest is not None and hashlib.sha256(content).hexdigest() != digest:
+            raise DamagedError(f"{path}: was changed: it does not have the sha256 that summary.json says")
+        found = Preprocessing.from_json(orjson.loads(content))
+        features, targets, classes = (about.get(key) for key in ("features", "targets", "classes"))
+        kinds: tuple[Targets, ...] = ("values", "probabilities", "classes")
+        if (
+            isinstance(features, list)
+            and isinstance(targets, list)
+            and not any(found.is_of(features, targets, int(classes or 0), kind) for kind in kinds)
+        ):
+            raise ValueError("it is not of the columns and classes that the weights name")
+    except (ValueError, TypeError):  # the header may say anything
+        if digest is None:
+            raise ValueError("its preprocessing.json is not of these weights") from None
+        raise DamagedError(f"{path}: does not say how the columns of this model were prepared") from None
+    return found
 
 
 def _named(weights: Weights) -> Preprocessing | None:

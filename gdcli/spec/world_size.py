@@ -32,6 +32,11 @@ def _not_shared(loaded: Loaded, size: int) -> Iterator[Problem]:
     if device.startswith("cuda:") or device == "mps":
         what = f"{device} is one device, and {size:,} processes have one each"
         yield spec.problem(("device",), what, "Set device: cuda, or cpu")
+    arguments = {} if spec.loss is None else spec.loss.arguments
+    weights = arguments.get("class_weights")
+    if isinstance(weights, list) and not all(weights) and arguments.get("label_smoothing"):
+        what = f"a class of weight 0 cannot be smoothed in parts, and {size:,} processes have one of a batch each"
+        yield spec.problem(("loss", "class_weights"), what, "Set label_smoothing: 0, or a weight above 0")
     for layer in all_layers(model.layers) if isinstance(model, Stack) else ():
         if has_two_modes(layer.layer, layer.arguments) and not draws(layer.layer, layer.arguments):
             what = f"{layer.layer} learns from all rows of a batch, and each of {size:,} processes has only its own"

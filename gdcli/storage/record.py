@@ -122,8 +122,8 @@ class Record:
     @property
     def ranked_by(self) -> str | None:
         """The metric that its spec ranks runs by; None for the loss."""
-        found = self.summary.get("ranked_by")
-        return found if isinstance(found, str) and found in self.metrics else None
+        found, metrics = self.summary.get("ranked_by"), self.summary.get("metrics")
+        return found if isinstance(found, str) and isinstance(metrics, dict) and found in metrics else None
 
 
 def number(value: Any) -> float | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeAlias
@@ -251,7 +251,7 @@ def as_words(column: Column, name: str, decimal: str = ".") -> Words:
     missing = np.isnan(column)
     values, inverse = np.unique(column[~missing], return_inverse=True)
     if len(values) > MAX_WORDS:
-        raise too_many(name, len(values))
+        raise TooManyWordsError(name, len(values))
     codes = np.full(len(column), -1, np.int32)
     codes[~missing] = inverse
     return Words(codes, tuple(map(word_of, values.tolist())))
@@ -264,7 +264,7 @@ def used(words: Words, name: str) -> tuple[str, ...]:
     """
     present = np.unique(words.codes[words.codes >= 0]).tolist()
     if len(present) > MAX_WORDS:
-        raise too_many(name, len(present))
+        raise TooManyWordsError(name, len(present))
     found = in_order([words.values[code] for code in present])
     for word in found:
         if len(word) > MAX_WORD or not word.isprintable():
@@ -285,11 +285,28 @@ def in_order(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(numbers))
 
 
-def too_many(name: str, count: int) -> ArgumentError:
-    """Return the error of a column of words with too many values."""
-    what = f"column {brief(name)} has {count:,} different values, more than {MAX_WORDS:,}"
-    advice = f"leave a feature out of data.features; a target has at most {MAX_WORDS:,} classes"
-    return ArgumentError(("file",), f"{what} of a column of text: {advice}")
+class TooManyWordsError(ArgumentError):
+    """A column of words with too many values: of a feature, or of a target once that is known."""
+
+    def __init__(self, name: str, count: int, is_target: bool = False) -> None:
+        what = f"column {brief(name)} has {count:,} different values, more than {MAX_WORDS:,}"
+        if is_target:
+            what += ", the most classes that a target may have"
+            advice = "are they numbers that were read as text, values for a loss such as mse, or ids of the rows?"
+        else:
+            what, advice = f"{what} of a column of text", "leave it out of data.features"
+        super().__init__(("target" if is_target else "file",), f"{what}: {advice}")
+        self.args = (name, count, is_target)  # survives pickling
+        self.name, self.count = name, count
+
+
+@contextmanager
+def of_targets(names: Collection[str]) -> Iterator[None]:
+    """Tell of too many values in a column of these names as of a target."""
+    try:
+        yield
+    except TooManyWordsError as error:
+        raise (TooManyWordsError(error.name, error.count, True) if error.name in names else error) from None
 
 
 def inferred(words: Words, decimal: str) -> tuple[Column, dict[int, str]]:

@@ -11,7 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from gdcli.zoo.columns import MAX_TOLD, MAX_WORDS, MISSING, BadCells, Column, Words, inferred, not_a_number, too_many
+from gdcli.zoo.columns import (
+    MAX_TOLD,
+    MAX_WORDS,
+    MISSING,
+    BadCells,
+    Column,
+    TooManyWordsError,
+    Words,
+    inferred,
+    not_a_number,
+)
 from gdcli.zoo.csv_dialect import CsvLayout, Dialect, Kinds
 
 _PIECE = 4 * 1024**2
@@ -120,7 +130,7 @@ class _Whole:
         found = [value.strip() for value in array.dictionary.to_pylist()]
         again = [-1 if word in MISSING else words.setdefault(word, len(words)) for word in found]
         if len(words) > MAX_WORDS:
-            raise too_many(name, len(words))
+            raise TooManyWordsError(name, len(words))
         return np.array([*again, -1], np.int32)[array.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
 
     def _from_text(self, piece: bytes, columns: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,12 +21,12 @@ from gdcli.zoo.columns import (
     MISSING,
     BadCells,
     Column,
+    TooManyWordsError,
     Words,
     as_words,
     not_a_number,
     not_a_word,
     number_of,
-    too_many,
 )
 from gdcli.zoo.csv_dialect import (
     SAMPLE,
@@ -187,7 +187,7 @@ class _Cells:
             return Words(codes, words)
         of_text = infer and bool(words) and not (codes == -2).any()
         if of_text and len(words) > MAX_WORDS:
-            raise too_many(name, len(words))
+            raise TooManyWordsError(name, len(words))
         wrong = [code for code, word in enumerate(words) if not of_text or not_a_word(word)]
 
         def what(row: int) -> str:

@@ -25,11 +25,12 @@ from gdcli.zoo.columns import (
     MAX_WORDS,
     Column,
     RawTable,
+    TooManyWordsError,
     Words,
     by_number,
     not_a_word,
     number_of,
-    too_many,
+    of_targets,
     words_of,
 )
 from gdcli.zoo.csv_dialect import CsvFormat, CsvLayout, Dialect, Kinds
@@ -99,9 +100,10 @@ def read_columns(
     with opened(path) as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         stream.seek(0)
-        columns, notes, layout = read(
-            stream, lambda known: _chosen(known, features, targets), given or CsvFormat(), kinds or Kinds(), like
-        )
+        with of_targets(targets):
+            columns, notes, layout = read(
+                stream, lambda known: _chosen(known, features, targets), given or CsvFormat(), kinds or Kinds(), like
+            )
     chosen = [name for name in columns if name not in targets] if features is None else features
     x, y = (_length({name: columns[name] for name in names}) for names in (chosen, targets))
     if x != y:
@@ -278,7 +280,7 @@ def _words(texts: NDArray[Any], name: str) -> Words:
     """Return an array of text [n] as words. Raises ArgumentError for too many, and for what is no word."""
     values, codes = np.unique(texts, return_inverse=True)
     if len(values) > MAX_WORDS:
-        raise too_many(name, len(values))
+        raise TooManyWordsError(name, len(values))
     words = words_of(values.tolist())
     for place, value in enumerate(words.values):
         if number_of(value) is None and (what := not_a_word(value)):

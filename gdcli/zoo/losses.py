@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Len
@@ -199,17 +199,43 @@ def bce() -> Loss:
     return Loss(value, bind, "BinaryCrossEntropy", lambda o, t: value(o, t.expand_as(o), "none"))
 
 
-def bce_with_logits() -> Loss:
+def bce_with_logits(*, pos_weight: Annotated[float, Gt(0)] = 1.0) -> Loss:
     """Binary cross-entropy of logits o: that of σ(o), computed without overflow.
 
-    dL/do = (σ(o) − t) / N. Source: torch.nn.BCEWithLogitsLoss.
+    dL/do = (σ(o) − t) / N. With pos_weight w a target counts by its share of 1, as balances few of them:
+    L = −Σ(w t log σ(o) + (1 − t) log(1 − σ(o))) / N, dL/do = ((w t + 1 − t) σ(o) − w t) / N.
+    Source: torch.nn.BCEWithLogitsLoss.
     """
+    if pos_weight != 1:
+        return _with_pos_weight(pos_weight)
 
     def bind(output: Tensor) -> Pointwise:
         count = output.new_tensor(output.numel())
         return lambda o, t: o.sigmoid().sub_(t).div_(count)
 
     return _of_torch("binary_cross_entropy_with_logits", "BinaryCrossEntropyWithLogits", bind)
+
+
+def _with_pos_weight(number: float) -> Loss:
+    """Return bce_with_logits of a weight, its derivative with the operations of torch's own and their bits."""
+    import torch
+
+    function = torch.nn.functional.binary_cross_entropy_with_logits
+    weight = cache(lambda dtype, device: torch.tensor([number], dtype=dtype, device=device))
+
+    def bind(output: Tensor) -> Pointwise:
+        w, count = weight(output.dtype, output.device), output.new_tensor(output.numel())
+
+        def derivative(o: Tensor, t: Tensor) -> Tensor:
+            weighted = w.mul(t)
+            return weighted.add(1).sub(t).mul(o.sigmoid()).sub(weighted).div_(count)
+
+        return derivative
+
+    def value(o: Tensor, t: Tensor, reduction: str = "mean") -> Tensor:
+        return function(o, t, pos_weight=weight(o.dtype, o.device), reduction=reduction)
+
+    return Loss(value, bind, "BinaryCrossEntropyWithLogits", lambda o, t: value(o, t.expand_as(o), "none"))
 
 
 def cross_entropy(

@@ -1,7 +1,8 @@
 """Metrics: what is told of a model besides its loss, which of them a loss has, and which way is better.
 
 Ours are accuracy, confusion, r2, mae and rmse, in float64 and as scikit-learn defines them; the rest are torchmetrics'
-classes by :data:`EXTRAS`. A metric that the rows leave undefined is NaN.
+classes by :data:`EXTRAS`. A metric that the rows leave undefined is NaN. So is every one, a plugin's too, where an
+output is not finite: :func:`metric_of` sees to that.
 """
 
 from __future__ import annotations
@@ -25,16 +26,13 @@ Metric = Callable[["Tensor", "Tensor"], Any]
 
 
 def by_class(output: Tensor, y: Tensor) -> float:
-    """Return the share of rows [B] whose largest output [B, C] is that of their class [B].
-
-    A row with an output that is not finite counts as wrong.
-    """
-    return float(((output.argmax(1) == y) & output.isfinite().all(1)).double().mean())
+    """Return the share of rows [B] whose largest output [B, C] is that of their class [B]."""
+    return float((output.argmax(1) == y).double().mean())
 
 
 def _by_border(output: Tensor, y: Tensor, border: float) -> float:
-    """Return the share of outputs [B, K] on their target's side of the border; one that is not finite is wrong."""
-    return float((((output > border) == (y > 0.5)) & output.isfinite()).double().mean())
+    """Return the share of outputs [B, K] on their target's side of the border."""
+    return float(((output > border) == (y > 0.5)).double().mean())
 
 
 ACCURACY: dict[str, Metric] = {
@@ -214,6 +212,17 @@ METRICS: dict[str, Callable[[str, Table | None], Metric | None]] = {
     **{name: _extra(extra) for name, extra in EXTRAS.items()},
 }
 """Each metric by its name: from a loss's name and the training rows to a function of output and targets, or None."""
+
+
+def metric_of(name: str, loss: str, training: Table | None) -> Metric | None:
+    """Return a metric by its name; None where the loss or the training rows have no such metric.
+
+    It is NaN where an output is not finite: such a row has no class and no error, and leaves a mean undefined as it
+    does the loss.
+    """
+    found = METRICS[name](loss, training)
+    return None if found is None else lambda output, y: found(output, y) if bool(output.isfinite().all()) else nan
+
 
 MATRICES = frozenset({"confusion"})
 """Metrics that are no number, and so neither a column nor what runs are ranked by."""

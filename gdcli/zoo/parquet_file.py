@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gdcli.errors import MachineError
-from gdcli.zoo.columns import MAX_WORDS, MISSING, Column, Words, by_number, not_a_word, number_of, too_many
+from gdcli.zoo.columns import MAX_WORDS, MISSING, Column, TooManyWordsError, Words, by_number, not_a_word, number_of
 from gdcli.zoo.csv_table import MAX_COLUMNS, Choose
 from gdcli.zoo.naming import ArgumentError
 from gdcli.zoo.table import brief
@@ -144,7 +144,7 @@ def _codes(column: Any, words: dict[str, int], name: str, first: int) -> Any:
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     if len(column.dictionary) > MAX_WORDS:
-        raise too_many(name, len(column.dictionary))
+        raise TooManyWordsError(name, len(column.dictionary))
     found = [value.strip() for value in column.dictionary.to_pylist()]
     indices = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     for place, value in enumerate(found):
@@ -153,5 +153,5 @@ def _codes(column: Any, words: dict[str, int], name: str, first: int) -> Any:
             raise ArgumentError(("file",), f"{row}, column {brief(name)}: {what}")
     again = [-1 if value in MISSING else words.setdefault(value, len(words)) for value in found]
     if len(words) > MAX_WORDS:
-        raise too_many(name, len(words))
+        raise TooManyWordsError(name, len(words))
     return np.array([*again, -1], np.int32)[indices]

@@ -95,6 +95,13 @@ class Preprocessing:
         plain = all(each.categories is None and each.fill is None for each in self.features)
         return not plain or bool(self.classes) or self.means is not None or self.target_means is not None
 
+    def is_of(self, features: Sequence[str], targets: Sequence[str], classes: int, kind: str) -> bool:
+        """Say whether it is of a model of these columns, with targets of a kind: values, probabilities, classes."""
+        outputs = len(targets) if self.target_means is None else len(self.target_means)
+        names = len(self.classes) in (0, 2 if kind == "probabilities" else classes)
+        of_values = self.target_means is None or (kind == "values" and not self.classes and not classes)
+        return self.columns == tuple(features) and outputs == len(targets) and names and of_values
+
     @classmethod
     def fit(
         cls, columns: Mapping[str, Column], features: Sequence[str], *, categories: Collection[str] = (),

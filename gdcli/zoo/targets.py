@@ -8,7 +8,7 @@ from itertools import islice
 
 import numpy as np
 
-from gdcli.zoo.columns import Column, Where, Words, as_words, by_number, used
+from gdcli.zoo.columns import Column, Where, Words, as_words, by_number, of_targets, used
 from gdcli.zoo.naming import ArgumentError
 from gdcli.zoo.table import MAX_INDEX, Floats, Indices, brief, numbered
 
@@ -37,11 +37,12 @@ def targets_of(
     """
     first = columns[names[0]]
     if kind == "classes" and len(names) == 1 and (isinstance(first, Words) or first.ndim == 1 or first.shape[1] == 1):
-        return _classes(
-            first if isinstance(first, Words) else first.reshape(-1), names[0], classes, maps=maps, where=where
-        )
+        column = first if isinstance(first, Words) else first.reshape(-1)
+        with of_targets(names):
+            return _classes(column, names[0], classes, maps=maps, where=where)
     if kind == "probabilities" and len(names) == 1 and isinstance(first, Words):
-        words = used(first, names[0]) if classes is None else tuple(classes)
+        with of_targets(names):
+            words = used(first, names[0]) if classes is None else tuple(classes)
         if len(words) != 2:
             shown = ", ".join(map(brief, words[:10]))
             raise ArgumentError(("target",), f"{brief(names[0])} has {len(words)} values, not two: {shown}")

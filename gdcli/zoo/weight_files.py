@@ -172,7 +172,7 @@ def weights_of(path: Path, sha256: str | None) -> Weights:
     if path.is_dir():
         if path.is_symlink():
             raise ArgumentError((), f"{brief(str(path))} is a link")
-        expected.append((recorded_digest(path, MODEL), "was changed: its record has another sha256"))
+        expected.append((_recorded(path), "was changed: its record has another sha256"))
         path = path / MODEL
     with open_plain(path, MAX_BYTES) as stream:
         status = os.fstat(stream.fileno())
@@ -192,11 +192,19 @@ def _weights(path: Path, stamp: tuple[int, ...]) -> Weights:
         return Weights(path, hashlib.file_digest(stream, "sha256").hexdigest(), header)
 
 
-def recorded_digest(folder: Path, name: str) -> str:
-    """Return the sha256 of a record's file by its summary. Raises ArgumentError for a summary that has none."""
+def _recorded(folder: Path) -> str:
+    """Return the sha256 of a record's model by its summary."""
+    if (found := recorded_sha256(folder).get(MODEL)) is not None:
+        return found
+    what = "is no record of a run that has ended, with a model.safetensors in its summary"
+    raise ArgumentError((), f"{brief(str(folder))} {what}")
+
+
+def recorded_sha256(folder: Path) -> dict[str, str]:
+    """Return the sha256 of files by a record's summary; nothing where it has none, or where there is no record."""
     try:
         with open_plain(folder / "summary.json", MAX_BYTES) as stream:
-            return str(orjson.loads(stream.read(MAX_SUMMARY))["sha256"][name])
-    except (ArgumentError, ValueError, KeyError, TypeError):
-        what = f"is no record of a run that has ended, with a {name} in its summary"
-        raise ArgumentError((), f"{brief(str(folder))} {what}") from None
+            found = orjson.loads(stream.read(MAX_SUMMARY))["sha256"]
+            return {name: str(digest) for name, digest in found.items()}
+    except (ArgumentError, ValueError, KeyError, TypeError, AttributeError):
+        return {}

@@ -99,8 +99,13 @@ SPECS: dict[str, Spec] = {
     "balanced class weights": {**CLASSES, "loss": {"name": "cross_entropy", "class_weights": "balanced"}},
     "a class that does not count": {
         **IMAGES,
-        "loss": {"name": "cross_entropy", "class_weights": [0.0, 2.0, 1.0], "label_smoothing": 0.1},
-        "batch": {"size": 3, "shuffle": False},  # the first process has class 0 alone
+        "loss": {"name": "cross_entropy", "class_weights": [0.0, 2.0, 1.0]},
+        "batch": {"size": 2, "shuffle": False, "drop_last": True},  # each process has a row of class 0 alone in turn
+    },
+    "smoothed, by classes": {
+        **IMAGES,
+        "loss": {"name": "cross_entropy", "class_weights": [0.5, 2.0, 1.0], "label_smoothing": 0.1},
+        "batch": {"size": 3, "shuffle": False},
     },
     "accumulated": a_spec(batch={"size": 3, "accumulate": 3}),
     "accumulated, by classes": {
@@ -333,6 +338,10 @@ REFUSED = {
     ),
     "device": (a_spec(device="cuda:1"), "device: cuda:1 is one device, and 2 processes have one each"),
     "typo": (a_spec(loss="msee"), "loss: unknown loss (got 'msee'). Did you mean 'mse'?"),
+    "weight 0": (
+        {**CLASSES, "loss": {"name": "cross_entropy", "class_weights": [1, 0, 1], "label_smoothing": 0.1}},
+        "loss.class_weights: a class of weight 0 cannot be smoothed in parts",
+    ),
     "world size": (a_spec(world_size=4), "world_size: is 4, and torchrun has started 2. Start it with torchrun"),
     "layers": (
         layers({"layer": "Linear", "out_features": 4}, {**THREE, "in_features": 5}),
@@ -348,6 +357,20 @@ def test_what_several_cannot_train_is_told_once(tmp_path: Path, spec: Spec, mess
     assert first.err.count(message) == 1, first.err
     assert second.err == ""
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["BatchNorm", "objective", "device", "weight 0"])
+def test_validate_tells_what_the_processes_of_a_spec_cannot_train(gdcli: Any, tmp_path: Path, name: str) -> None:
+    spec, message = REFUSED[name]
+    Path("t.yaml").write_text(json.dumps({**spec, "name": "t", "world_size": 2}))
+    answer = gdcli("validate", "t.yaml")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.count(message) == 1, answer.err
+    Path("t.yaml").write_text(json.dumps({**spec, "name": "t"}))
+    if name != "device":  # which this machine may not have
+        assert gdcli("validate", "t.yaml").code == 0
+    Path("t.yaml").write_text(json.dumps(a_spec(world_size=2)))
+    assert gdcli("validate", "t.yaml").code == 0
 
 
 @pytest.mark.parametrize("command", ["sweep", "compare", "validate", "ls", "show"])

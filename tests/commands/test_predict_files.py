@@ -153,7 +153,10 @@ def test_text_of_an_npz_array_is_read_within_bounds(gdcli: Any) -> None:
     np.savez("odd.npz", x=np.arange(2.0), y=np.array(["a", "\x1b[2J"]))
     spec = {"name": "t", "model": "linear", "loss": "cross_entropy", "optimizer": "sgd"}
     for file, told in (
-        ("many.npz", "column 'y' has 10,001 different values, more than 10,000"),
+        (
+            "many.npz",
+            "data.target: column 'y' has 10,001 different values, more than 10,000, the most classes",
+        ),
         ("flat.npz", "the array 'y' of text has shape (2, 2), not [n]"),
         ("odd.npz", "row 2, column 'y': '\\x1b[2J' is not a number, and no word with characters that are not seen"),
     ):

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from scipy import stats
 
-from gdcli.report import plots
+from gdcli.report.plots import canvas
 from tests.conftest import only_folder
 
 SPEC: dict[str, Any] = {
@@ -159,16 +165,106 @@ def test_the_best_of_a_sweep_over_seeds_is_the_best_mean(gdcli: Any) -> None:
     assert f"best by the mean validation_loss over 4 seeds, the lowest first: lr={best:g} (" in answer.out
 
 
-def test_a_sweep_is_drawn_over_what_it_is_ranked_by(gdcli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: dict[str, Any] = {}
+LINE = {
+    "name": "t",
+    "data": {"generate": {"kind": "linear", "n": 12, "weights": [2], "noise": 5}, "validation": 4},
+    "model": "linear",
+    "loss": "mse",
+    "optimizer": {"name": "sgd", "lr": 1e-6},
+    "epochs": 2,
+    "metric": "r2",
+}
 
-    def spy(name: str, values: Any, loss: Any, **settings: Any) -> bytes:
-        drawn.update(settings, loss=loss)
-        return b""
 
-    monkeypatch.setattr(plots, "sweep_runs", spy)
-    Path("t.json").write_text(json.dumps(SPEC | {"metric": "accuracy"}))
-    assert gdcli("sweep", "t.json", "--param", "lr=1e-4,0.3,3", "-q").code == 0
-    rows = pd.read_csv(only_folder(Path("runs")) / "results.csv")
-    assert (drawn["loss_label"], drawn["highest"]) == ("validation_accuracy", True)
-    assert drawn["loss"].tolist() == rows.validation_accuracy.tolist()
+@pytest.mark.parametrize("command", ["run", "sweep"])
+def test_an_undefined_metric_is_an_empty_cell_and_null_and_ranks_last(gdcli: Any, command: str) -> None:
+    """R² of one row is undefined; that of two or three, of a line that has hardly moved, is below 0."""
+    Path("t.json").write_text(json.dumps(LINE))
+    if command == "sweep":
+        answer = gdcli("sweep", "t.json", "--param", "data.validation=1,2,3", "-q")
+        assert answer.code == 0, answer.err
+        folder = only_folder(Path("runs"))
+        undefined, *defined = pd.read_csv(folder / "results.csv").to_dict("records")
+        assert np.isnan([undefined["validation_r2"], undefined["best_validation_r2"]]).all()
+        best = max(defined, key=lambda row: row["validation_r2"])
+        summary = json.loads((folder / "summary.json").read_text())
+        assert summary["best"] == f"data.validation={best['data.validation']}"
+        assert summary["best_value"] == best["validation_r2"] < 0
+        assert f"best by validation_r2, the highest first: {summary['best']} (" in answer.out
+        folders = sorted(path.parent for path in folder.rglob("epochs.csv"))
+    else:
+        for rows in (2, 1, 3):
+            assert gdcli("run", "t.json", f"data.validation={rows}", "--no-plot", "-q").code == 0
+        folders = [path.parent for path in Path("runs").rglob("epochs.csv")]
+    assert len(folders) == 3
+    for each in folders:
+        metrics = json.loads((each / "summary.json").read_text())["metrics"]
+        epochs = pd.read_csv(each / "epochs.csv")
+        is_one = "validation: 1\n" in (each / "config.yaml").read_text()
+        names = ("validation_r2", "best_validation_r2", "r2")
+        assert [metrics[name] is None for name in names] == [is_one, is_one, False]
+        assert epochs["validation_r2"].isna().tolist() == [is_one] * 2
+        assert (",nan" in (each / "epochs.csv").read_text().lower()) is False
+    listed = ["last"] if command == "sweep" else []
+    for more in ((), ("--reverse",)):
+        found = [row["validation_r2"] for row in gdcli("ls", *listed, "--sort-by", "metric", *more, "--json").json]
+        assert found[-1] is None
+        assert found[:2] == sorted(found[:2], reverse=not more)
+
+
+def test_the_auroc_of_rows_that_lack_a_class_is_undefined_and_ranks_last(
+    gdcli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of rows of one class torchmetrics is not asked; of others a stand-in answers, which is not always installed."""
+    fake: Any = types.ModuleType("torchmetrics")
+    fake.__spec__ = ModuleSpec("torchmetrics", None)
+    answered = types.SimpleNamespace(to=lambda device: lambda output, y: output.new_tensor(0.25))
+    fake.classification = types.SimpleNamespace(MulticlassAUROC=lambda **settings: answered)
+    monkeypatch.setitem(sys.modules, "torchmetrics", fake)
+    Path("t.csv").write_text("a,y\n1,0\n2,1\n3,0\n4,1\n")
+    Path("one.csv").write_text("a,y\n1,0\n2,0\n")
+    Path("both.csv").write_text("a,y\n1,0\n2,1\n")
+    data = {"file": "t.csv", "target": "y", "validation": 1}
+    spec = {**SPEC, "data": data, "model": "linear", "metric": "auroc", "epochs": 2}
+    Path("t.json").write_text(json.dumps(spec))
+    assert gdcli("sweep", "t.json", "--param", "data.validation=one.csv,both.csv", "-q", "--no-plot").code == 0
+    folder = only_folder(Path("runs"))
+    rows = pd.read_csv(folder / "results.csv").set_index("data.validation")
+    assert np.isnan(rows.validation_auroc["one.csv"])
+    assert rows.validation_auroc["both.csv"] == 0.25
+    assert json.loads((folder / "summary.json").read_text())["best"] == "data.validation=both.csv"
+    listed = gdcli("ls", "last", "--sort-by", "metric", "--json").json
+    assert [row["validation_auroc"] for row in listed] == [0.25, None]
+
+
+@pytest.mark.parametrize(
+    "axes", [["lr=0.001,0.1,1e39"], ["lr=0.001,0.1", "optimizer=sgd,adam"], ["optimizer=sgd,adam"]]
+)
+@pytest.mark.parametrize(
+    ("metric", "column", "label"),
+    [
+        ("accuracy", "validation_accuracy", "validation accuracy (highest best)"),
+        ("validation_loss", "validation_loss", "validation loss (lowest best)"),
+        ("training_loss", "final_loss", "loss (cross_entropy)"),
+    ],
+)
+def test_the_picture_of_a_sweep_shows_what_its_runs_are_ranked_by(
+    gdcli: Any, monkeypatch: pytest.MonkeyPatch, axes: list[str], metric: str, column: str, label: str
+) -> None:
+    figures = []
+    monkeypatch.setattr(canvas, "render", lambda figure, form="png": figures.append(figure) or b"")
+    Path("t.json").write_text(json.dumps(SPEC | {"metric": metric}))
+    answer = gdcli("sweep", "t.json", *(part for axis in axes for part in ("--param", axis)), "-q")
+    assert answer.code == 0, answer.err
+    (figure,) = figures
+    (drawn,) = figure.axes
+    finite = pd.read_csv(only_folder(Path("runs")) / "results.csv")[column].dropna().tolist()
+    shown = [y for line in drawn.lines if line.get_marker() not in "*xX" for y in line.get_ydata() if np.isfinite(y)]
+    shown += [bar.get_y() + bar.get_height() for bar in drawn.patches if isinstance(bar, Rectangle)]
+    assert sorted(shown) == pytest.approx(sorted(finite))
+    assert drawn.get_ylabel() == ("final " * (column == "final_loss" and len(axes) == 2)) + label
+    if axes == ["lr=0.001,0.1,1e39"]:
+        (star,) = [line.get_ydata()[0] for line in drawn.lines if line.get_marker() == "*"]
+        assert star == pytest.approx(max(finite) if metric == "accuracy" else min(finite))
+        gone = {text.get_text() for text in figure.findobj(Text)} & {"diverged", "no value"}
+        assert gone == {"diverged" if metric == "training_loss" else "no value"}

@@ -137,6 +137,45 @@ def test_passes_count_by_the_weights_of_their_rows(loss: dict[str, Any]) -> None
     assert outcome.loss[0] == pytest.approx(whole.outcome.loss, rel=1e-11)
 
 
+@pytest.mark.parametrize("engine", ["by_hand", "autograd"])
+def test_a_pass_without_weight_adds_nothing(engine: str) -> None:
+    """Rows 4 to 7, a pass of the first step, are all of class 1, whose weight is 0."""
+    y, weights = [0, 2, 1, 3, 1, 1, 1, 1, 2, 1, 3, 0], [0.3, 0.0, 0.9, 2.1]
+    loss, data = {"class_weights": weights}, {"x": X[:12], "y": y}
+    one = spec(loss, data=data, batch={"size": 4, "accumulate": 3, "shuffle": False}, engine=engine, epochs=3)
+    x, t, w = (torch.tensor(each, dtype=None if each is y else torch.float64) for each in (X[:12], y, weights))
+    layers = mlp([3, 5, 4], torch.float64)
+    parameters = [p for layer in layers for p in layer.parameters()]
+    optimizer, losses = torch.optim.SGD(parameters, lr=0.3), []
+    for _ in range(3):
+        optimizer.zero_grad()
+        value = F.cross_entropy(layers[1](torch.tanh(layers[0](x))), t, weight=w)
+        value.backward()
+        losses.append(value.item())
+        optimizer.step()
+    run = trained(one)
+    assert run.outcome.status == "finished"
+    np.testing.assert_allclose(run.column("loss"), losses, rtol=1e-12)
+    for ours, theirs in zip(run.weights.values(), parameters, strict=True):
+        torch.testing.assert_close(ours, theirs.detach(), rtol=1e-11, atol=1e-13)
+    members = [loaded({**one, "engine": "auto", "seed": seed}) for seed in (0, 1)]
+    *_, outcome = Loop(build_fleet(members)).events()
+    assert isinstance(outcome, Outcomes)
+    assert outcome.loss[0] == pytest.approx(run.outcome.loss, rel=1e-11)
+
+
+@pytest.mark.parametrize("batch", ["full", {"size": 4, "accumulate": 3, "shuffle": False}])
+@pytest.mark.parametrize("engine", ["by_hand", "autograd"])
+def test_a_step_without_weight_is_torchs_nan(batch: Any, engine: str) -> None:
+    one = torch.nn.functional.cross_entropy(torch.ones(2, 2), torch.tensor([1, 1]), weight=torch.tensor([1.0, 0.0]))
+    assert one.isnan()
+    data = {"x": X[:12], "y": [1] * 12}
+    run = trained(spec({"class_weights": [0.3, 0.0, 0.9, 2.1]}, data=data, batch=batch, engine=engine))
+    assert run.outcome.status == "diverged"
+    assert run.outcome.steps == 1
+    assert np.isnan(run.column("loss")).all()
+
+
 @pytest.mark.parametrize("loss", CASES)
 @pytest.mark.parametrize("y", [CLASSES, ROWS], ids=["classes", "probabilities"])
 def test_the_gradient_is_that_of_differences(loss: dict[str, Any], y: Any) -> None:
@@ -186,6 +225,14 @@ def test_balanced_weights_are_those_of_each_runs_own_rows() -> None:
     first, second = (loaded(spec({"class_weights": "balanced"}, data=data, seed=seed)) for seed in (0, 1))
     assert structure(first) != structure(second)
     assert structure(first) == structure(loaded(spec({"class_weights": "balanced"}, data=data, seed=0)))
+
+
+def test_a_class_without_weight_is_not_smoothed_in_several_passes() -> None:
+    loss, batch = {"class_weights": [1, 0, 1, 1], "label_smoothing": 0.1}, {"size": 5, "accumulate": 2}
+    with pytest.raises(SpecError, match=r"loss\.class_weights: a class of weight 0 cannot be smoothed"):
+        loaded(spec(loss, batch=batch))
+    loaded(spec(loss))
+    loaded(spec({**loss, "class_weights": WEIGHTS}, batch=batch))
 
 
 @pytest.mark.parametrize(

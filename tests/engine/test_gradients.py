@@ -41,6 +41,10 @@ class Case(NamedTuple):
         return LOSSES[self.name](**self.settings)
 
 
+def weighted_bce(o: Tensor, t: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(o, t, pos_weight=torch.tensor([2.7], dtype=o.dtype))
+
+
 CASES = {
     "mse": Case("mse", {}, F.mse_loss, "values"),
     "mae": Case("mae", {}, F.l1_loss, "values"),
@@ -50,6 +54,7 @@ CASES = {
     "huber delta": Case("huber", {"delta": 0.7}, lambda o, t: F.huber_loss(o, t, delta=0.7), "values"),
     "bce": Case("bce", {}, F.binary_cross_entropy, "probabilities"),
     "bce_with_logits": Case("bce_with_logits", {}, F.binary_cross_entropy_with_logits, "probabilities"),
+    "bce_with_logits pos_weight": Case("bce_with_logits", {"pos_weight": 2.7}, weighted_bce, "probabilities"),
     "cross_entropy": Case("cross_entropy", {}, F.cross_entropy, "classes"),
     "cross_entropy rows": Case("cross_entropy", {}, F.cross_entropy, "rows"),
     "nll": Case("nll", {}, F.nll_loss, "classes"),
@@ -460,7 +465,7 @@ def test_a_losss_closed_form(name: str) -> None:
         "smooth_l1": np.where(size < w, e**2 / (2 * w), size - w / 2).mean(),
         "huber": np.where(size < w, e**2 / 2, w * (size - w / 2)).mean(),
         "bce": -(t * np.log(o) + (1 - t) * np.log(1 - o)).mean(),
-        "bce_with_logits": -(t * np.log(1 / (1 + np.exp(-o))) + (1 - t) * np.log(1 / (1 + np.exp(o)))).mean(),
+        "bce_with_logits": -(w * t * np.log(1 / (1 + np.exp(-o))) + (1 - t) * np.log(1 / (1 + np.exp(o)))).mean(),
         "cross_entropy": -log_p[[0, 1], c].mean() if case.targets == "classes" else -(t * log_p).sum() / 2,
         "nll": -o[[0, 1], c].mean(),
         "kl_div": (t * (np.log(t) - o)).mean(),

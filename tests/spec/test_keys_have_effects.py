@@ -173,6 +173,11 @@ CASES: dict[str, tuple[Spec, str, Any]] = {
     "clip.norm": (a_spec(), "clip.norm", 0.01),
     "clip.value": (a_spec(), "clip.value", 0.01),
     "loss.cross_entropy.label_smoothing": (CLASSES, "loss.label_smoothing", 0.1),
+    "loss.bce_with_logits.pos_weight": (
+        at(at(CLASSES, "loss", {"name": "bce_with_logits"}), "data.y", [0, 1, 1, 0, 1]) | {"model": "linear"},
+        "loss.pos_weight",
+        3.0,
+    ),
     "loss.cross_entropy.class_weights": (CLASSES, "loss.class_weights", "balanced"),
     "loss.nll.class_weights": (at(CLASSES, "loss", {"name": "nll"}), "loss.class_weights", [1, 2, 3]),
     "stop.loss": (a_spec(), "stop.loss", 100),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -77,15 +78,42 @@ def test_a_preparation_that_cannot_be_read_is_told_and_a_file_alone_has_its_colu
     weights = {"type": "linear", "from": "alone/w.safetensors"}
     assert SAID not in run(gdcli, ROWS, weights)
     assert f"{SAID}the columns 'a', 'b' there and 'c', 'd' here" in run(gdcli, ROWS.replace("a,b", "c,d"), weights)
-    (folder / "preprocessing.json").write_text('{"columns": 1}')
-    assert "cannot tell how the rows of " in run(gdcli, ROWS, {"from": str(folder)})
+    (Path("alone") / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    (Path("alone") / "preprocessing.json").write_text('{"columns": 1}')
+    assert "cannot tell how the rows of " in run(gdcli, ROWS, {"type": "linear", "from": "alone/model.safetensors"})
 
 
-def test_a_preparation_that_was_changed_is_not_believed(gdcli: Any) -> None:
-    run(gdcli, ROWS, standardize=True)
+@pytest.mark.parametrize("named", ["folder", "model.safetensors"])
+@pytest.mark.parametrize(
+    ("change", "digest", "message"),
+    [
+        ({"means": [0.0, 0.0]}, False, "was changed: it does not have the sha256 that summary.json says"),
+        ({"columns": ["a", "c"]}, True, "does not say how the columns of this model were prepared"),
+        ({"classes": ["cat", "cow", "dog"]}, True, "does not say how the columns of this model were prepared"),
+        (None, False, "does not say how"),
+    ],
+)
+def test_a_preprocessing_that_is_not_the_records_own_is_refused_as_predict_does(
+    gdcli: Any, named: str, change: dict[str, Any] | None, digest: bool, message: str
+) -> None:
+    run(gdcli, "a,b,y\n1,20,cat\n2,10,dog\n3,30,cat\n", loss="cross_entropy", standardize=True)
     (folder,) = Path("runs/t").iterdir()
-    file = folder / "preprocessing.json"
-    file.write_text(file.read_text().replace('"b"', '"z"'))
-    said = run(gdcli, ROWS, {"from": str(folder)}, standardize=True)
-    assert "preprocessing.json was changed: its record has another sha256" in said
-    assert SAID not in said
+    path = folder / "preprocessing.json"
+    kept = json.loads(path.read_text())
+    if change is None:
+        path.unlink()
+    else:
+        path.write_text(json.dumps(kept | change))
+    if digest:
+        summary = json.loads((folder / "summary.json").read_text())
+        summary["sha256"]["preprocessing.json"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        (folder / "summary.json").write_text(json.dumps(summary))
+    spec = json.loads(Path("t.yaml").read_text())
+    where = str(folder if named == "folder" else folder / named)
+    Path("t.yaml").write_text(json.dumps(spec | {"model": {"type": "linear", "from": where}}))
+    for answer in (gdcli("run", "t.yaml", "--no-plot", "-q", "-o", "again"), gdcli("predict", str(folder), "rows.csv")):
+        assert answer.code == 3, answer.err
+        assert len(answer.err.splitlines()) == 1, answer.err
+        assert "preprocessing.json: " in answer.err
+        assert change is None or message in answer.err
+    assert not Path("again").exists()

@@ -15,7 +15,7 @@ import torch
 
 from gdcli.errors import MachineError
 from gdcli.zoo import metrics as module
-from gdcli.zoo.metrics import EXTRAS, HIGHER_IS_BETTER, METRICS, highest_first, require_installed
+from gdcli.zoo.metrics import EXTRAS, HIGHER_IS_BETTER, METRICS, highest_first, metric_of, require_installed
 from gdcli.zoo.table import Table
 
 CLASSES = 5
@@ -81,6 +81,30 @@ def test_what_a_loss_has_no_metric_for() -> None:
     assert [name for name in ours if METRICS[name]("mse", values)] == ["r2", "mae", "rmse"]
     assert [name for name in ours if METRICS[name]("cross_entropy", classes)] == ["accuracy", "confusion"]
     assert [name for name in METRICS if METRICS[name]("", None)] == []
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy", "nll", "bce", "bce_with_logits"])
+def test_every_metric_is_undefined_where_an_output_is_not_finite(
+    loss: str, bad: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By one rule for ours, torchmetrics' and plugins': scikit-learn refuses such outputs."""
+    monkeypatch.setitem(METRICS, "own", lambda loss, training: lambda output, y: 1.0)
+    with pytest.raises(ValueError, match=r"NaN|infinity"):
+        sk.r2_score([0.0, 1.0], [0.0, bad])
+    classes = loss in ("cross_entropy", "nll")
+    y = np.array([0, 1, 1]) if classes else np.array([[0.0], [1.0], [1.0]])
+    output = torch.full((3, 2 if classes else 1), 0.25, dtype=torch.float64)
+    spoiled = output.clone()
+    spoiled[1, 0] = bad
+    names = []
+    for name in METRICS:
+        metric = metric_of(name, loss, table_of(y, 2 * classes))
+        if metric is not None:
+            names.append(name)
+            assert math.isnan(metric(spoiled, torch.from_numpy(y))), name
+            assert name != "own" or metric(output, torch.from_numpy(y)) == 1.0
+    assert {"own", *(["mae"] if loss == "mse" else ["accuracy", "confusion", "f1", "auroc"])} <= {*names}
 
 
 def test_the_direction_of_each_metric() -> None:
@@ -155,18 +179,3 @@ def test_a_class_of_torchmetrics_gets_shares_and_its_arguments(monkeypatch: pyte
     assert told("auroc", "bce_with_logits", np.zeros((2, 1)), both) == pytest.approx(1)  # σ(0) + σ(0)
     assert math.isnan(told("auroc", "bce", both, np.ones((2, 1))))
     assert asked == [("MulticlassF1Score", {"num_classes": 3, "average": "macro"}), ("BinaryAUROC", {})]
-
-
-@pytest.mark.parametrize("loss", ["cross_entropy", "bce_with_logits"])
-def test_a_row_without_a_class_has_no_place_in_the_confusion_matrix(loss: str) -> None:
-    rng = np.random.default_rng(3)
-    y = rng.integers(0, 2, 50)
-    output = rng.normal(size=(50, 2 if loss == "cross_entropy" else 1))
-    lost = rng.choice(50, 9, replace=False)
-    output[lost, -1] = rng.choice([math.nan, math.inf, -math.inf], 9)
-    kept = np.setdiff1d(np.arange(50), lost)
-    predicted = output.argmax(1) if loss == "cross_entropy" else output[:, 0] > 0
-    targets, classes = (y, 2) if loss == "cross_entropy" else (y[:, None].astype(float), 0)
-    found = told("confusion", loss, output, targets, classes)
-    assert found == sk.confusion_matrix(y[kept], predicted[kept]).tolist()
-    assert np.trace(found) / 50 == told("accuracy", loss, output, targets, classes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import pickle
 import subprocess
 import sys
 import warnings
@@ -24,6 +25,7 @@ from gdcli.zoo.data_files import read_columns
 from gdcli.zoo.idx_files import read_idx
 from gdcli.zoo.naming import ArgumentError
 from gdcli.zoo.preprocessing import Preprocessing
+from gdcli.zoo.targets import targets_of
 from tests.timing import fastest
 
 
@@ -117,14 +119,18 @@ def test_a_separator_may_be_any_sign(tmp_path: Path, reader: str) -> None:
     assert values(found, "a") == [1.0, 3.0]
 
 
-@pytest.mark.parametrize(("word", "message"), [("x" * 129, "more than 128 characters"), ("\x1b[31m", "not seen")])
+def prepared(path: Path) -> Preprocessing:
+    raw = read_columns(path, None, ["y"], kinds=Kinds(words=("town",)))
+    return Preprocessing.fit(raw.columns, raw.features)
+
+
+@pytest.mark.parametrize(("word", "message"), [("x" * 129, "128 characters"), ("\x1b[31m", "not seen")])
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_a_word_that_no_record_keeps_is_refused(tmp_path: Path, ending: str, word: str, message: str) -> None:
     path, frame = tmp_path / f"t.{ending}", pd.DataFrame({"town": [word, "Ulm"], "y": [1.0, 2.0]})
     frame.to_csv(path, index=False) if ending == "csv" else frame.to_parquet(path)
     with pytest.raises(ArgumentError, match=message):
-        raw = read_columns(path, None, ["y"], kinds=Kinds(words=("town",)))
-        Preprocessing.fit(raw.columns, raw.features)
+        prepared(path)
 
 
 def test_a_tsv_file_is_parted_by_tabs(tmp_path: Path) -> None:
@@ -172,6 +178,21 @@ def test_a_number_late_in_a_column_of_text_makes_the_text_bad(tmp_path: Path, re
 def test_text_of_too_many_values_is_refused(tmp_path: Path, reader: str) -> None:
     with pytest.raises(ArgumentError, match=r"column 'id' has 10,00\d different values, more than 10,000"):
         read(tmp_path / "t.csv", "id,y\n" + "".join(f"n{k},1\n" for k in range(10_001)))
+
+
+@pytest.mark.parametrize("wanted", ["id", "y"])
+def test_too_many_values_of_a_target_are_told_as_of_classes(tmp_path: Path, wanted: str, reader: str) -> None:
+    (tmp_path / "t.csv").write_text("id,y\n" + "".join(f"n{k},1\n" for k in range(10_001)))
+    said = r"more than 10,000, the most classes that a target may have: are they numbers .* or ids of the rows\?$"
+    with pytest.raises(ArgumentError, match=said if wanted == "id" else "of a column of text: leave it out") as caught:
+        read_columns(tmp_path / "t.csv", None, [wanted])
+    assert caught.value.path == (("target",) if wanted == "id" else ("file",))
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_too_many_numbers_as_classes_are_told_as_of_a_target() -> None:
+    with pytest.raises(ArgumentError, match=r"has 10,001 different values, .*values for a loss such as mse"):
+        targets_of({"y": np.arange(10_001) + 7.0}, ["y"], "classes", maps=True)
 
 
 # --- large files

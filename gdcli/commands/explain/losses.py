@@ -73,11 +73,21 @@ def _bce(o: Expression, t: Expression, n: Expression) -> Rule:
     return (-(t * _floored_log(o) + (ONE - t) * _floored_log(ONE - o)), ""), slope
 
 
-def _bce_with_logits(o: Expression, t: Expression, n: Expression) -> Rule:
+def _bce_with_logits(o: Expression, t: Expression, n: Expression, pos_weight: float = 1.0) -> Rule:
+    if pos_weight != 1:
+        return _with_pos_weight(o, t, n, symbol("w", pos_weight))
     slope = (call("σ", o) - t) / n, ""
     if o.value >= 0:  # the same number both ways; this one cannot overflow
         return ((ONE - t) * o + call("log", ONE + call("exp", -o)), ""), slope
     return (-t * o + call("log", ONE + call("exp", o)), ""), slope
+
+
+def _with_pos_weight(o: Expression, t: Expression, n: Expression, w: Expression) -> Rule:
+    both = w * t + ONE - t
+    slope = (both * call("σ", o) - w * t) / n, ""
+    if o.value >= 0:
+        return ((ONE - t) * o + both * call("log", ONE + call("exp", -o)), ""), slope
+    return (both * call("log", ONE + call("exp", o)) - w * t * o, ""), slope
 
 
 def _kl_div(o: Expression, t: Expression, n: Expression) -> Rule:

@@ -15,7 +15,7 @@ from gdcli.report import plots
 from gdcli.spec.load import Loaded
 from gdcli.storage.files import json_file, lenient
 from gdcli.storage.record import number
-from gdcli.zoo.metrics import ACCURACY, MAX_CLASSES, confusion
+from gdcli.zoo.metrics import ACCURACY, MAX_CLASSES, metric_of
 from gdcli.zoo.table import Table
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def class_names(loaded: Loaded, count: int) -> list[str]:
 def _classes_of(loaded: Loaded) -> Any:
     """Return what counts pairs of true and predicted classes; None where the targets are none."""
     loss = loaded.spec.loss.name if loaded.spec.loss else ""
-    return confusion(loss, loaded.training) if loss in ACCURACY else None
+    return metric_of("confusion", loss, loaded.training) if loss in ACCURACY else None
 
 
 def _labels(table: Table) -> NDArray[np.int64]:
@@ -173,6 +173,8 @@ def confusion_of(source: CurveSource, form: Form) -> bytes:
     table, held_out = _parts(model)[-1]
     output = model.outputs(model.rows(table.x))
     counts = count(torch.from_numpy(output), torch.as_tensor(np.ascontiguousarray(table.y)))
+    if not np.isfinite(output).all():
+        raise SpecError(f"{source.label}: --kind confusion draws the classes of outputs, and some here are not finite")
     if not isinstance(counts, list):
         raise SpecError(f"{source.label}: --kind confusion draws up to {MAX_CLASSES} classes (got {output.shape[1]:,})")
     matrix = np.array(counts, np.float64)

@@ -168,24 +168,29 @@ class TrainingSweep:
         return [*values, final, best, steps, epochs, status, *numbers, *(value or "-" for value in hashes)]
 
     def draw(self, warning: Warn) -> None:
-        """Draw the losses over the axes."""
+        """Draw what the runs are ranked by, the final loss or a metric, over the axes."""
         files.draw(self.folder / "sweep.png", self._picture, warning)
 
     def _picture(self) -> bytes:
-        plan = self.plan
+        plan, by = self.plan, self.plan.ranking
         label, title = run_picture.loss_label(plan.loaded), plan.loaded.spec.name
+        best: plots.Best = "loss"
+        if by.name != "final_loss":
+            best = "highest" if by.highest_first else "lowest"
+            label = f"{by.name.replace('_', ' ')} ({best} best)"
         if len(plan.axes) == 1:
             values = [result.values[0] for result in self.results]
-            found = np.array([plan.ranking.value(result) for result in self.results])
-            if plan.ranking.name != "final_loss":
-                label = plan.ranking.name
-            highest = plan.ranking.highest_first
-            return plots.sweep_runs(plan.axes[0], values, found, title=title, loss_label=label, highest=highest)
-        return _profiles(plan.axes, self.results, title, label, plan.ranking)
+            drawn = np.array([by.value(result) for result in self.results])
+            return plots.sweep_runs(plan.axes[0], values, drawn, title=title, loss_label=label, best=best)
+        return _profiles(plan.axes, self.results, title, label, by, best)
 
 
-def _profiles(axes: Sequence[str], found: Sequence[Result], title: str, label: str, by: Ranking = _BY_LOSS) -> bytes:
-    """Return the picture of a product: what is ranked by over its first axis of numbers, a line per other combination.
+def _profiles(
+    axes: Sequence[str], found: Sequence[Result], title: str, label: str, by: Ranking = _BY_LOSS,
+    best: plots.Best = "loss",
+) -> bytes:  # fmt: skip
+    """Return the picture of a product: what ranks its runs over its first axis of numbers, a line per combination of
+    others.
 
     An axis of seeds is no combination, the line is the mean over them; nor is one that only repeats another, as in a
     zip.
@@ -198,28 +203,33 @@ def _profiles(axes: Sequence[str], found: Sequence[Result], title: str, label: s
     lines: dict[tuple[str, ...], dict[Any, list[float]]] = {}
     for k, result in enumerate(found):
         line = lines.setdefault(tuple(_word(columns[name][k]) for name in others), {})
-        line.setdefault(_hashable(columns[x][k]), []).append(_drawn(by.value(result)))
+        line.setdefault(_hashable(columns[x][k]), []).append(by.key(result))
     full = [", ".join(map("=".join, zip(others, words, strict=True))) for words in lines]
     short = len(others) > 1 and max(map(len, full)) > LONG
     rows = []
     for words, text, points in zip(lines, full, lines.values(), strict=True):
         means = [interval(losses_) for losses_ in points.values()]
         loss, low, high = (np.array([getattr(m, part) for m in means]) for part in ("mean", "low", "high"))
+        if by.highest_first:  # the key is the value with its sign turned
+            loss, low, high = -loss, -high, -low
         rows.append(plots.Curve(", ".join(words) if short else text, list(points), loss, low, high))
     runs = max(len(losses_) for line in lines.values() for losses_ in line.values())
     repeated = [name for name in ("seed", "fold") if name in axes]
     bars = f"bars: 95 % interval of the mean, {runs} {'runs' if len(repeated) != 1 else f'{repeated[0]}s'}"
     heading = ", ".join(others) if short else ""
-    named = f"final {label}" if by.name == "final_loss" else by.name
-    return plots.sweep_profiles(rows, title=title, loss_label=named, x_label=x, heading=heading, bar_label=bars)
+    return plots.sweep_profiles(
+        rows,
+        title=title,
+        loss_label=f"final {label}" if best == "loss" else label,
+        x_label=x,
+        heading=heading,
+        bar_label=bars,
+        best=best,
+    )
 
 
 LONG = 28
 """Characters of a line's name up to which it repeats the names of the axes; longer ones have them as a heading."""
-
-
-def _drawn(value: float) -> float:
-    return value if isfinite(value) else inf
 
 
 def _of_numbers(values: Sequence[Any]) -> bool:

@@ -12,13 +12,14 @@ from .gradients import Histogram, gradient_norms
 from .losses import FEW, Curve, averages, comparison, loss_curve, loss_curves
 from .networks import EDGES, DrawnLayer, Neuron, network
 from .surfaces import Plane, plane, surface
-from .sweeps import sensitivity, sweep_curve, sweep_profiles, sweep_runs
+from .sweeps import Best, sensitivity, sweep_curve, sweep_profiles, sweep_runs
 from .trails import Trail
 from .training import EpochPanel, confusion_matrix, metric_curves, training_curves
 
 __all__ = [
     "EDGES",
     "FEW",
+    "Best",
     "Curve",
     "DrawnLayer",
     "DrawnRows",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FEW = 12  # lines of a sweep up to which each has its own look and legend entry
+Best = Literal["loss", "lowest", "highest"]
+"""What is best of the numbers drawn: the lowest loss, or the lowest or highest of a metric."""
 FAR = 1e6  # a loss so many times the worst of the best ones leaves the picture
 
 
@@ -44,20 +46,17 @@ def sweep_curve(name: str, values: Sequence[float], loss: Array, title: str, los
 
 @Picture
 def sweep_runs(
-    name: str, values: Sequence[object], loss: Array, title: str, loss_label: str, *, highest: bool = False
+    name: str, values: Sequence[object], loss: Array, title: str, loss_label: str, best: Best = "loss"
 ) -> Figure:
-    """The final loss, or a metric, over a key of the spec: points for numbers, bars for words.
-
-    highest: whether more is better, and the best the maximum.
-    """
+    """The final loss, or a metric, over a key of the spec: points for numbers, bars for words."""
     numbers = as_numbers(values)
     if numbers is None:
-        return _words_figure(name, [str(value) for value in values], loss, title, loss_label)
-    return _numbers_figure(name, numbers, loss, title, loss_label, trained=True, highest=highest)
+        return _words_figure(name, [str(value) for value in values], loss, title, loss_label, best)
+    return _numbers_figure(name, numbers, loss, title, loss_label, trained=True, best=best)
 
 
 def _numbers_figure(
-    name: str, values: Array, loss: Array, title: str, loss_label: str, *, trained: bool, highest: bool = False
+    name: str, values: Array, loss: Array, title: str, loss_label: str, *, trained: bool, best: Best = "loss"
 ) -> Figure:
     x = drawable(values)
     order = np.argsort(x, kind="stable")[: np.isfinite(x).sum()]  # what is not finite is sorted last
@@ -65,7 +64,7 @@ def _numbers_figure(
     axes = new_axes(title, name, loss_label, above=20)
     # trained losses differ by orders of magnitude; a parabola should look like one, unless most of it would lie flat
     helps = spans(y, 10) if trained else spans(y, 50) and np.nanmedian(y) < 0.02 * np.nanmax(y)
-    set_scale(axes.yaxis, y, log=bool(helps))
+    set_scale(axes.yaxis, y, log=bool(helps) and best != "highest")
     set_numbers(axes, x)
     repeated = len(np.unique(x)) < len(x)  # several runs of one value: a line through them would zigzag
     marks = {"marker": "o", "markersize": 5} if len(x) <= 60 else {"marker": "."} if repeated else {}
@@ -74,17 +73,24 @@ def _numbers_figure(
     if len(gone):
         gone = gone[spread(len(gone), POINTS)]
         top = axes.get_xaxis_transform()
-        axes.plot(gone, np.full(len(gone), 0.96), transform=top, label="diverged", **CROSS, color=PALETTE[1])
+        axes.plot(gone, np.full(len(gone), 0.96), transform=top, label=_gone(best), **CROSS, color=PALETTE[1])
     if np.isfinite(y).any():
-        down = -y if highest else y
-        at = int(np.nanargmin(down))
-        text = f"{'maximum' if highest else 'minimum'} {number(y[at])} at {fit(name, TEXT, 200)} = {number(x[at], 6)}"
-        text += AT_EDGE if at_edge(x[:, None], down) else ""
+        at = int(np.nanargmax(y) if best == "highest" else np.nanargmin(y))
+        which = "maximum" if best == "highest" else "minimum"
+        text = f"{which} {number(y[at])} at {fit(name, TEXT, 200)} = {number(x[at], 6)}"
+        text += AT_EDGE if at_edge(x[:, None], -y if best == "highest" else y) else ""
         axes.plot(x[at], y[at], label=text, **STAR)
     return finish(axes, "above")
 
 
-def _words_figure(name: str, words: Sequence[str], loss: Array, title: str, loss_label: str) -> Figure:
+def _gone(best: Best) -> str:
+    """Say what a cross is: a metric may also be undefined."""
+    return "diverged" if best == "loss" else "no value"
+
+
+def _words_figure(
+    name: str, words: Sequence[str], loss: Array, title: str, loss_label: str, best: Best = "loss"
+) -> Figure:
     y = drawable(loss)
     place = np.arange(len(words))
     upright = len(words) <= 8 and all(width_of(clean(word), TEXT) < 460 / max(1, len(words)) - 12 for word in words)
@@ -93,7 +99,7 @@ def _words_figure(name: str, words: Sequence[str], loss: Array, title: str, loss
     above = 20 if len(gone) else 0
     axes = new_axes(title, name if upright else loss_label, loss_label if upright else name, above=above)
     along, across = (axes.yaxis, axes.xaxis) if upright else (axes.xaxis, axes.yaxis)
-    log = spans(y, 50)
+    log = spans(y, 50) and best != "highest"
     # bars start at 0, and need room for their number
     set_scale(along, y if log else np.append(y, 0.0), log=log, room=0.12)
     start = bounds(along)[0] if log else 0.0
@@ -118,7 +124,7 @@ def _words_figure(name: str, words: Sequence[str], loss: Array, title: str, loss
         level = np.full(len(gone), 0.94 if upright else 0.97)
         x, up = (gone, level) if upright else (level, gone)
         frame = axes.get_xaxis_transform() if upright else axes.get_yaxis_transform()
-        axes.plot(x, up, transform=frame, label="diverged", **CROSS, color=PALETTE[1])
+        axes.plot(x, up, transform=frame, label=_gone(best), **CROSS, color=PALETTE[1])
     return finish(axes, "above")
 
 
@@ -130,11 +136,13 @@ def sensitivity(rows: Sequence[Curve], title: str, loss_label: str) -> Figure:
 
 @Picture
 def sweep_profiles(
-    rows: Sequence[Curve], title: str, loss_label: str, x_label: str, heading: str = "", bar_label: str = ""
-) -> Figure:
-    """The final loss over an axis of a sweep, a line per combination of the others; words stand side by side.
+    rows: Sequence[Curve], title: str, loss_label: str, x_label: str, heading: str = "", bar_label: str = "",
+    best: Best = "loss",
+) -> Figure:  # fmt: skip
+    """The final loss, or a metric, over an axis of a sweep, a line per combination of the others.
 
-    heading: of the legend. bar_label: what the error bars are, written above the axes where one is drawn.
+    Words stand side by side. heading: of the legend. bar_label: what the error bars are, written above the axes where
+    one is drawn.
     """
     places: list[Any] = [as_numbers(row.at) for row in rows]
     words: dict[str, int] = {}  # each with its place, in the order of the sweep
@@ -144,7 +152,7 @@ def sweep_profiles(
         places = [[words[str(value)] + k for value in row.at] for row, k in zip(rows, asides, strict=True)]
     lines = [_line(row, at) for row, at in zip(rows, places, strict=True)]
     said = {"heading": heading, "bar_label": bar_label}
-    return _figure(lines, title, loss_label, x_label, words=list(words) or None, many=FEW, **said)
+    return _figure(lines, title, loss_label, x_label, words=list(words) or None, many=FEW, best=best, **said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +182,7 @@ def _line(row: Curve, at: Any, *, positive: bool = False) -> _Line:
 
 def _figure(
     lines: Sequence[_Line], title: str, loss_label: str, x_label: str, *, words: Sequence[str] | None = None,
-    many: int = MANY, heading: str = "", bar_label: str = "",
+    many: int = MANY, heading: str = "", bar_label: str = "", best: Best = "loss",
 ) -> Figure:  # fmt: skip
     from matplotlib.transforms import Bbox, TransformedBbox
 
@@ -187,10 +195,10 @@ def _figure(
     tuned = words is None and any(math.isfinite(line.chosen) for line in shown)
     gone = any(not np.isfinite(line.loss).all() for line in shown)
     barred = any(line.bars.any() for line in shown)
-    said = [bar_label if barred else "", "◯ chosen" if tuned else "", "✕ diverged" if gone else ""]
+    said = [bar_label if barred else "", "◯ chosen" if tuned else "", f"✕ {_gone(best)}" if gone else ""]
     above = NOTE if any(said) else 0.0
     axes = new_axes(title, x_label, loss_label, above=above, right=right)
-    levels, share = _scales(axes, shown, log=True if many == MANY else None, words=words)
+    levels, share = _scales(axes, shown, log=True if many == MANY else None, words=words, best=best)
     size = 9.0 if len(shown) <= 7 else 6.0  # of a cross
     below = TransformedBbox(Bbox.from_extents(0, 0, 1, share), axes.transAxes)
     for k, (line, look) in enumerate(zip(shown, looks(len(shown), many), strict=True)):
@@ -224,7 +232,7 @@ _CHOSEN: dict[str, Any] = {
 
 
 def _scales(
-    axes: Axes, lines: Sequence[_Line], *, log: bool | None, words: Sequence[str] | None
+    axes: Axes, lines: Sequence[_Line], *, log: bool | None, words: Sequence[str] | None, best: Best
 ) -> tuple[Array, float]:
     """The scales of both axes; the height of each line's crosses; the share of the axes below all of them.
 
@@ -237,7 +245,7 @@ def _scales(
     else:
         _word_axis(axes, words)
     finite = loss[np.isfinite(loss)]
-    log = bool(len(finite) and finite.min() > 0)
+    log = best != "highest" and bool(len(finite) and finite.min() > 0)
     ends = [end[line.bars] for line in lines for end in (line.low, line.high)]
     worth = _worth_seeing([line.loss for line in lines]) if log else finite
     set_scale(axes.yaxis, worth, np.concatenate([np.zeros(0), *ends]), log=log)
