@@ -42,7 +42,7 @@ def onnx_graph(record: Path, frontend: Frontend) -> bytes:
     module = module_of(found.spec, found.architecture, found.arrays)
     rows = torch.zeros((2, *found.row_shape), dtype=dtype_of(found.spec))
     try:
-        import onnx  # type: ignore[import-not-found]  # noqa: F401  an extra
+        import onnx  # noqa: F401  an extra
 
         with scratch("onnx") as folder, warnings.catch_warnings(action="ignore"):
             torch.onnx.export(

@@ -192,7 +192,7 @@ def _of_classes(extra: Extra, loss: str, output: Tensor, true: Tensor) -> float:
 
 
 def _told(extra: Extra, of: str, output: Tensor, y: Tensor, settings: dict[str, Any]) -> Tensor:
-    import torchmetrics  # type: ignore[import-not-found]  # an extra
+    import torchmetrics  # an extra
 
     module = torchmetrics.classification if extra.of_classes else torchmetrics.regression
     with warnings.catch_warnings():
