@@ -288,5 +288,6 @@ def _warnings(loaded: Loaded, checked: Sequence[Table]) -> Iterator[Problem]:
     if spec.batch.mode == "mini-batch" and rows > loaded.samples:
         what = f"{rows} rows a step, the data have {loaded.samples}: one step an epoch"
         yield spec.problem(("batch", "size" if spec.batch.size > loaded.samples else "accumulate"), what)
+    named = loaded.preprocessing is not None and bool(loaded.preprocessing.classes)
     for table in checked:
-        yield from preconditions.warnings(spec, table, loaded.architecture)
+        yield from preconditions.warnings(spec, table, loaded.architecture, named=named)

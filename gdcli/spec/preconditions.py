@@ -49,8 +49,11 @@ def problems(spec: RunSpec, table: Table, model: Architecture) -> Iterator[Probl
         yield spec.problem(("loss",), what, "Put the dropout before the last linear layer")
 
 
-def warnings(spec: RunSpec, table: Table, model: Architecture) -> Iterator[Problem]:
-    """Yield what the loss is defined for, but hardly meant: scores where it takes probabilities, or the other way."""
+def warnings(spec: RunSpec, table: Table, model: Architecture, *, named: bool = False) -> Iterator[Problem]:
+    """Yield what the loss is defined for, but hardly meant: scores where it takes probabilities, or the other way.
+
+    named: whether the classes are the values of the training rows, each of which has a row there.
+    """
     assert spec.loss is not None
     name, last = spec.loss.name, last_activation(spec, model)
     if _outputs(table, model) == 1 and (name == "cross_entropy" or last in ("softmax", "log_softmax")):
@@ -73,12 +76,12 @@ def warnings(spec: RunSpec, table: Table, model: Architecture) -> Iterator[Probl
         row = int(np.argmin(are_log_probabilities(table.x)))
         what = f"{name} takes logarithms of probabilities, those of row {row + 1} do not sum to 1"
         yield spec.problem(("data", "x"), what, "For scores take cross_entropy" if name == "nll" else "")
-    yield from _of_targets(spec, table)
+    yield from _of_targets(spec, table, named=named)
 
 
-def _of_targets(spec: RunSpec, table: Table) -> Iterator[Problem]:
+def _of_targets(spec: RunSpec, table: Table, *, named: bool) -> Iterator[Problem]:
     assert spec.loss is not None
-    if table.y.ndim == 1 and _counts_classes(spec):
+    if table.y.ndim == 1 and _counts_classes(spec) and not named:
         labels = np.unique(table.y)  # not counted from 0: one label may be as large as an integer can be
         if len(labels) < table.classes:
             empty = next((k for k, label in enumerate(labels) if k != label), len(labels))

@@ -147,6 +147,14 @@ def test_labels_that_leave_a_class_empty_are_told_where_a_file_has_them(gdcli) -
     assert "data.target: class 0 has no row: labels up to 3 make 4 classes. Number the classes from 0" in answer.err
 
 
+def test_validation_rows_may_lack_a_class_that_has_a_name(gdcli) -> None:
+    Path("d.csv").write_text("a,k\n1,cat\n2,dog\n3,cat\n")
+    Path("v.csv").write_text("a,k\n4,dog\n")
+    data = "{file: d.csv, target: k, validation: v.csv}"
+    Path("f.yaml").write_text(f"{{data: {data}, model: linear, loss: cross_entropy, optimizer: sgd}}")
+    assert gdcli("validate", "f.yaml").err == ""
+
+
 @pytest.mark.parametrize(
     ("y", "place", "number"),
     [
