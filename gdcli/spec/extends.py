@@ -58,9 +58,10 @@ def merged(source: Source, configs: Sequence[str] = ()) -> Source:
     layers += [_config(word) for word in configs]
     if len(layers) == 1 and KEY not in _entries(document):
         return replace(source, document=document)
-    found = Node(document.place, {})
-    for layer, node in layers:
-        found = replace(merge(found, _moved(node, layer, source)), place=document.place)
+    found, *rest = [_moved(node, layer, source) for layer, node in layers]
+    for node in rest:
+        found = merge(found, node)
+    found = replace(found, place=document.place)
     return replace(source, document=found, text=_text(found, layers, source), files=_files(layers))
 
 
@@ -216,12 +217,12 @@ def _mapping(base: Node, tag: str | None) -> Mapping[str, Entry]:
 def _kept(base: Mapping[str, Entry], over: Mapping[str, Entry], tag: str | None, path: KeyPath) -> Mapping[str, Entry]:
     """Return the entries of the base that stay: of another choice none, of another source of data what all take."""
     if path == ("data",):
-        sources = over.keys() & SOURCES
-        return _only(base, DataCommon.model_fields) if sources and not sources & base.keys() else base
+        before, now = (entries.keys() & SOURCES.keys() for entries in (base, over))
+        return _only(base, DataCommon.model_fields) if before and now and before.isdisjoint(now) else base
     if tag is None or tag not in over:
         return base
-    before, now = _choice(base, tag, path), over[tag].node.value
-    return base if before in (None, now) else {}
+    name = _choice(base, tag, path)
+    return base if name in (None, over[tag].node.value) else {}
 
 
 def _choice(entries: Mapping[str, Entry], tag: str, path: KeyPath) -> object:
