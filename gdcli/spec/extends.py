@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -18,7 +19,7 @@ from gdcli.errors import Place, Problem, SpecError, nearest
 from gdcli.spec import bundled
 from gdcli.spec.bundled import Source, SpecFile
 from gdcli.spec.data_sections import SOURCES, DataCommon
-from gdcli.spec.document import read
+from gdcli.spec.document import MAX_BYTES, MAX_COUNTS, MAX_LINES, read
 from gdcli.spec.nodes import Entry, Node
 from gdcli.spec.overrides import put
 from gdcli.spec.scalars import shown
@@ -62,23 +63,38 @@ def merged(source: Source, configs: Sequence[str] = ()) -> Source:
     for node in rest:
         found = merge(found, node)
     found = replace(found, place=document.place)
-    return replace(source, document=found, text=_text(found, layers, source), files=_files(layers))
+    return replace(source, document=found, text=_text(found, layers), files=_files(layers))
 
 
 def _files(layers: Sequence[tuple[Source, Node]]) -> tuple[SpecFile, ...]:
     return tuple(SpecFile(layer.path.name, hashlib.sha256(layer.text).hexdigest()) for layer, _ in layers)
 
 
-def _text(document: Node, layers: Sequence[tuple[Source, Node]], source: Source) -> bytes:
+def _text(document: Node, layers: Sequence[tuple[Source, Node]]) -> bytes:
     """Return a merged document as YAML. Raises SpecError for one that is larger than a spec can be."""
     names = ", ".join(shown(layer.path.name, 200) for layer, _ in layers)
     text = f"# Merged from {names}, of which later ones count.\n{write(document.plain())}".encode()
-    try:
-        read(text, source.shown)
-    except SpecError as error:
-        what = error.problems[0].message
-        raise SpecError(Problem(document.place, "", f"merged with {names}: {what}")) from None
+    sizes = {"bytes": len(text), "lines": text.count(b"\n"), **_counts(document)}
+    limits = {"bytes": MAX_BYTES, "lines": MAX_LINES, **MAX_COUNTS}
+    for what, limit in limits.items():  # a record's spec has to be read again
+        if sizes[what] > limit:
+            raise SpecError(Problem(document.place, "", f"merged from {names}: more than {limit:,} {what}"))
     return text
+
+
+def _counts(document: Node) -> Counter[str]:
+    """Count what a reading counts."""
+    found, left = Counter[str](), [document]
+    while left:
+        value = left.pop().value
+        found["values"] += 1
+        if isinstance(value, dict):
+            found["keys"] += len(value)
+            left += [entry.node for entry in value.values()]
+        elif isinstance(value, tuple):
+            left += value
+        found["lists and mappings"] += isinstance(value, dict | tuple)
+    return found
 
 
 # --- the files --------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from gdcli.errors import Place, SpecError
 from gdcli.spec import bundled
 from gdcli.spec.bundled import Source, find
-from gdcli.spec.document import MAX_BYTES, read
+from gdcli.spec.document import MAX_BYTES, MAX_VALUES, read
 from gdcli.spec.extends import merge, merged
 from gdcli.spec.json_schema import file_schema
 from gdcli.spec.nodes import Node
@@ -253,12 +253,31 @@ def test_a_file_of_config_is_refused_as_a_base_is() -> None:
     assert problems("spec.yaml", "pipe") == ["--config: 'pipe' is not a regular file"]
 
 
-def test_files_that_are_too_much_together_are_refused() -> None:
-    """A record's spec has to be read again."""
+@pytest.mark.parametrize(
+    ("value", "limit"),
+    [
+        (f"[{', '.join('1' * 12_000)}]", "20,000 values"),
+        (f"[{', '.join(['[]'] * 6_000)}]", "10,000 lists and mappings"),
+        (f"[{', '.join(['x' * 9_999] * 20)}]", "262,144 bytes"),
+    ],
+    ids=["values", "lists", "bytes"],
+)
+def test_files_that_are_too_much_together_are_refused(value: str, limit: str) -> None:
+    """A record's spec has to be read again; what is at its limit can be."""
     for name, head in (("base", ""), ("spec", "extends: base.yaml\n")):
-        Path(f"{name}.yaml").write_text(head + f"{name}: [{', '.join('1' * 12_000)}]")
-    (problem,) = problems()
-    assert problem == "spec.yaml:1:1: merged with base.yaml, spec.yaml: more than 20,000 values"
+        Path(f"{name}.yaml").write_text(f"{head}{name}: {value}")
+    assert problems() == [f"spec.yaml:1:1: merged from base.yaml, spec.yaml: more than {limit}"]
+
+
+def test_files_that_are_just_not_too_much_can_be_read_again() -> None:
+    count = MAX_VALUES - 3  # the document, two lists
+    Path("base.yaml").write_text(f"a: [{', '.join('1' * (count // 2))}]")
+    for more, is_read in ((0, True), (1, False)):
+        Path("spec.yaml").write_text(f"extends: base.yaml\nb: [{', '.join('1' * (count - count // 2 + more))}]")
+        if is_read:
+            read(merged(find("spec.yaml")).text, "spec.yaml")
+        else:
+            problems()
 
 
 # --- paths, comments, schema ------------------------------------------------------------------------------------------
