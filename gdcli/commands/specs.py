@@ -83,6 +83,11 @@ def loaded(
     return read(source_of(spec, configs), words, command, trained=trained, bounded=bounded)[1]
 
 
+def of_record(folder: Path, words: Sequence[str], command: str, *, trained: bool = False) -> Loaded:
+    """Return the resolved spec of a record, checked, with its data: it needs no other file, and extends none."""
+    return read(bundled.find(str(folder / "config.yaml")), words, command, trained=trained)[1]
+
+
 def require_blocks(source: Source, node: Node, base: Loaded) -> None:
     """Check what the sweep and the compare block ask for: each value of an axis, up to a number, and each row.
 

@@ -129,6 +129,15 @@ def test_needed_finds_the_record_of_the_spec_written_whole(gdcli) -> None:
     assert only_folder(Path("runs")) == folder
 
 
+def test_the_config_of_a_record_extends_nothing(gdcli) -> None:
+    folder = record(gdcli, "runs", "run", "backprop_2x2", "epochs=2")
+    config = folder / "config.yaml"
+    config.write_text("extends: iris\n" + config.read_text())
+    for words in (["plot", str(folder), "-o", "a.png"], ["show", str(folder), "--style", "loss"]):
+        answer = gdcli(*words)
+        assert (answer.code, "extends: unknown key" in answer.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     "words",
     [

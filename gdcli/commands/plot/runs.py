@@ -94,7 +94,7 @@ def _record(folder: Path, label: str) -> CurveSource:
     if not (folder / "config.yaml").is_file():
         raise SpecError(f"{folder}: no config.yaml in this folder")
     require_plugins(folder)
-    loaded = specs.loaded(str(folder / "config.yaml"), [], "plot", trained=False)
+    loaded = specs.of_record(folder, [], "plot")
     return CurveSource(label or loaded.spec.name, loaded, folder)
 
 
