@@ -20,6 +20,7 @@ from gdcli.spec.document import MAX_BYTES, MAX_VALUES, read
 from gdcli.spec.extends import merge, merged
 from gdcli.spec.json_schema import file_schema
 from gdcli.spec.nodes import Node
+from gdcli.spec.schema import parse
 from gdcli.spec.writing import write
 
 
@@ -278,6 +279,14 @@ def test_files_that_are_just_not_too_much_can_be_read_again() -> None:
             read(merged(find("spec.yaml")).text, "spec.yaml")
         else:
             problems()
+
+
+def test_a_misspelled_extends_is_known() -> None:
+    Path("spec.yaml").write_text("extend: iris")
+    document = merged(find("spec.yaml")).document
+    assert document is not None
+    with pytest.raises(SpecError, match="spec.yaml:1:1: extend: unknown key. Did you mean 'extends'?"):
+        parse(document, "spec")
 
 
 # --- paths, comments, schema ------------------------------------------------------------------------------------------
