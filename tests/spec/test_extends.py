@@ -285,7 +285,7 @@ def test_a_misspelled_extends_is_known() -> None:
     Path("spec.yaml").write_text("extend: iris")
     document = merged(find("spec.yaml")).document
     assert document is not None
-    with pytest.raises(SpecError, match="spec.yaml:1:1: extend: unknown key. Did you mean 'extends'?"):
+    with pytest.raises(SpecError, match="Did you mean 'extends'"):
         parse(document, "spec")
 
 
