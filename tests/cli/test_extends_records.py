@@ -50,7 +50,8 @@ ROWS = "x,y\n" + "".join(f"{x},{2 * x + (-1) ** x / 4}\n" for x in range(9))
 
 
 @pytest.fixture(autouse=True)
-def _files(tmp_path: Path) -> None:
+def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     for folder in ("common", "mine"):
         (tmp_path / folder).mkdir()
     (tmp_path / "common/rows.csv").write_text(ROWS)
