@@ -38,6 +38,11 @@ ClusterOption = Annotated[
 ]
 
 
+ConfigOption = Annotated[
+    list[str] | None,
+    typer.Option("--config", metavar="FILE.yaml", help="A file merged over the spec, before overrides; repeatable."),
+]
+
 PluginOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -75,6 +80,7 @@ class ManyRuns:
     needed: NeededOption = False
     tag: TagOption = None
     plugin: PluginOption = None
+    config: ConfigOption = None
 
 
 def spread(command: Callable[..., int]) -> Callable[..., int]:

@@ -30,6 +30,7 @@ def explain(
     ] = "text",
     seed: options.SeedOption = None,
     plugin: options.PluginOption = None,
+    config: options.ConfigOption = None,
 ) -> int:
     """Write out one training step with its numbers: forward, loss, every derivative by the chain rule, update.
 
@@ -38,7 +39,7 @@ def explain(
     from gdcli.commands import specs
 
     options.load(plugin)
-    loaded = specs.loaded(*options.spec_of(words, seed=seed), "explain")
+    loaded = specs.loaded(*options.spec_of(words, seed=seed), "explain", configs=config or ())
     names = None if only is None else [part.strip() for part in only.split(",")]
     if names is not None and "" in names:
         raise SpecError(f"--only takes names with commas between: h1,o1,loss,dw5 (got '{only}')")
@@ -72,6 +73,7 @@ def check(
     device: options.DeviceOption = None,
     json: options.JsonOption = False,
     plugin: options.PluginOption = None,
+    config: options.ConfigOption = None,
 ) -> int:
     """Check the gradients of step 1: by hand, by autograd, by differences. Exit 1 above the tolerance.
 
@@ -82,7 +84,7 @@ def check(
     from gdcli.commands import specs
 
     options.load(plugin)
-    loaded = specs.loaded(*options.spec_of(words, seed=seed, device=device), "check")
+    loaded = specs.loaded(*options.spec_of(words, seed=seed, device=device), "check", configs=config or ())
     Frontend(importing=importing).engine()
     import torch
 
@@ -118,6 +120,7 @@ def plot(
     force: options.ForceOption = False,
     quiet: options.QuietOption = False,
     plugin: options.PluginOption = None,
+    config: options.ConfigOption = None,
 ) -> int:
     """Draw a picture: loss curves, activations, losses, gradients by layer, a surface with paths, a network.
 
@@ -126,7 +129,7 @@ def plot(
     options.load(plugin)
     words = words or []
     names = [part.strip() for part in name.split(",")] if name is not None else []
-    picture = plotting.PlotOptions(plotting.chosen(kind, words), smooth, names, step, animate)
+    picture = plotting.PlotOptions(plotting.chosen(kind, words), smooth, names, step, animate, tuple(config or ()))
     picture.check(words)
     path = plotting.target(output, picture, force=force)
     from gdcli.commands import specs
@@ -182,11 +185,11 @@ def validate(
     json: options.JsonOption = False,
     no_limits: options.NoLimitsOption = False,
     plugin: options.PluginOption = None,
+    config: options.ConfigOption = None,
 ) -> int:
     """Check specs without running them: every problem with file, line and column. Exit 2 if there is one."""
     from gdcli.commands import specs
     from gdcli.commands import summary as summaries
-    from gdcli.spec import bundled
     from gdcli.spec.overrides import is_override
     from gdcli.spec.world_size import require_world
 
@@ -202,7 +205,7 @@ def validate(
     valid: list[str] = []
     for name in names:
         try:
-            source = bundled.find(name)
+            source = specs.source_of(name, config or ())
             node, loaded = specs.read(source, overrides, "run", bounded=not no_limits)
             loaded = specs.tried(loaded, frontend)
             require_world(loaded, loaded.spec.settings.world_size or 1)
@@ -227,10 +230,10 @@ def validate(
 
 def schema(plugin: options.PluginOption = None) -> None:
     """Print the JSON Schema of a spec, for editors: gdcli schema > gdcli.schema.json."""
-    from gdcli.spec.json_schema import json_schema
+    from gdcli.spec.json_schema import file_schema
 
     options.load(plugin)
-    say(json_text(json_schema()))
+    say(json_text(file_schema()))
 
 
 def cp(

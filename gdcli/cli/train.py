@@ -41,18 +41,19 @@ def run(
     no_limits: options.NoLimitsOption = False,
     tag: options.TagOption = None,
     plugin: options.PluginOption = None,
+    config: options.ConfigOption = None,
 ) -> int:
     """Train one experiment: print its style, write its run folder.
 
     Example: gdcli run backprop_2x2 optimizer.lr=0.1 epochs=50
     """
     from gdcli.commands import run as commands
-    from gdcli.spec import bundled
+    from gdcli.commands.specs import source_of
     from gdcli.storage.request import RunRequest, recorded
 
     with together(ctx.obj, quiet=quiet, json=json) as (console, group):
         name, overrides = options.spec_of(words, seed=seed, device=device)
-        source, plugins = bundled.find(name), options.load(plugin)
+        source, plugins = source_of(name, config or ()), options.load(plugin)
         request = RunRequest(
             name=source.name, overrides=overrides, plot=plot, no_limits=no_limits, plugins=recorded(plugins)
         )
@@ -87,12 +88,11 @@ def sweep(
     Examples: gdcli sweep --param w · gdcli sweep backprop_2x2 --param lr=0.1,0.5,1 · gdcli sweep SPEC -p "w=0:4.1:0.1"
     """
     from gdcli.commands import sweep as commands
-    from gdcli.commands.specs import choices, lasting
-    from gdcli.spec import bundled
+    from gdcli.commands.specs import choices, lasting, source_of
     from gdcli.storage.request import SweepRequest, recorded
 
     name, overrides = options.spec_of(words or [], "linear_sweep", seed=shared.seed, device=shared.device)
-    source, plugins = bundled.find(name), options.load(shared.plugin)
+    source, plugins = source_of(name, shared.config or ()), options.load(shared.plugin)
     request = SweepRequest(
         name=source.name, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
         fleet=shared.fleet, fail_fast=shared.fail_fast, keep_models=shared.keep_models, param=tuple(param or ()),
@@ -138,11 +138,11 @@ def compare(
     Every row has the same data and start values, shown by a hash. Example: gdcli compare --optimizers sgd,adam
     """
     from gdcli.commands import compare as commands
-    from gdcli.spec import bundled
+    from gdcli.commands.specs import source_of
     from gdcli.storage.request import CompareRequest, recorded
 
     name, overrides = options.spec_of(words or [], "optimizers_2x2", seed=shared.seed, device=shared.device)
-    source, plugins = bundled.find(name), options.load(shared.plugin)
+    source, plugins = source_of(name, shared.config or ()), options.load(shared.plugin)
     if target is not None and not isfinite(target):
         raise SpecError(f"--target takes a loss (got {target:g})")
     request = CompareRequest(

@@ -105,7 +105,7 @@ class Context:
         """Return where a run comes from."""
         from gdcli.runner.provenance import Provenance
 
-        return Provenance(self.source.text, self.arguments, self.tags, self.plugins)
+        return Provenance(self.source.text, self.arguments, self.tags, self.plugins, self.source.files)
 
     def reused(self, loaded: Loaded, digest: str, request: Request) -> Ended | None:
         """Return the finished record of the same request, spec and version, if that is enough and there is one."""

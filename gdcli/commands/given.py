@@ -17,6 +17,7 @@ from gdcli.commands.context import Context, ExecutionOptions, Frontend
 from gdcli.errors import SpecError
 from gdcli.spec import grids
 from gdcli.spec.bundled import Source, find
+from gdcli.spec.extends import merged
 from gdcli.spec.scalars import shown
 from gdcli.spec.writing import write
 from gdcli.storage.request import Made, checked
@@ -36,12 +37,12 @@ MOST_NESTED = 100  # collections: more than a spec has
 def source(spec: Spec) -> Source:
     """Return where a spec is from; a dict is written as YAML."""
     if not isinstance(spec, Mapping):
-        return find(path("spec", spec))
+        return merged(find(path("spec", spec)))
     try:
         text = write(plain(spec))
     except ValueError as error:  # a number that is not finite
         raise SpecError(f"the spec: {error}") from None
-    return Source(Path("experiment"), "<dict>", text.encode())
+    return merged(Source(Path("experiment"), "<dict>", text.encode()))
 
 
 def plain(value: Any, depth: int = 0) -> Any:

@@ -204,7 +204,7 @@ def trained_again(record: Record, style: str, frontend: Frontend) -> str | None:
     from gdcli.storage.recorded_plugins import require_plugins
 
     require_plugins(record.folder)
-    loaded = specs.loaded(str(record.folder / "config.yaml"), overrides, "run", trained=True)
+    loaded = specs.of_record(record.folder, overrides, "run", trained=True)
     frontend.engine()
     from gdcli.runner import provenance, record_run
 

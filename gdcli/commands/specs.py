@@ -13,10 +13,10 @@ from gdcli.commands.context import Frontend, shown_path
 from gdcli.commands.inherited import completed
 from gdcli.errors import Problem, SpecError, nearest
 from gdcli.plan import SpecFactory, Trial
-from gdcli.spec import bundled, document, overrides, schema, sizes
+from gdcli.spec import bundled, document, extends, overrides, schema, sizes
 from gdcli.spec.bundled import Source
 from gdcli.spec.effects import idle_in_all
-from gdcli.spec.json_schema import json_schema
+from gdcli.spec.json_schema import file_schema
 from gdcli.spec.load import Loaded, load
 from gdcli.spec.nodes import Node
 from gdcli.spec.sections import RunSpec, problems_at
@@ -24,6 +24,18 @@ from gdcli.spec.world_size import require_world
 from gdcli.storage.files import in_folder, is_folder, json_text, replace, require_file
 from gdcli.storage.find import find
 from gdcli.zoo.models import Stack
+
+
+def source_of(spec: str, configs: Sequence[str] = ()) -> Source:
+    """Return a spec by its path or its bundled name, with what it extends and the files of --config merged into it.
+
+    Raises SpecError for a file that cannot be read, or is no YAML document.
+    """
+    return extends.merged(bundled.find(spec), configs)
+
+
+def _document(source: Source) -> Node:
+    return document.read(source.text, source.shown) if source.document is None else source.document
 
 
 def read(
@@ -36,7 +48,7 @@ def read(
     with all problems of one that is not valid, and for an override that is not key=value.
     """
     _require_overrides(words)
-    node = overrides.apply(document.read(source.text, source.shown), words, command=command)
+    node = overrides.apply(_document(source), words, command=command)
     node = completed(node, source.path.parent)
     spec = schema.parse(node, source.name if name is None else name)
     if trained:
@@ -47,7 +59,7 @@ def read(
 def document_of_many(source: Source, words: Sequence[str], command: str) -> Node:
     """Return a spec's document with the overrides that it takes; runs that change it may take the others."""
     _require_overrides(words)
-    node = overrides.apply(document.read(source.text, source.shown), words, command=command, alone=False)
+    node = overrides.apply(_document(source), words, command=command, alone=False)
     return completed(node, source.path.parent)
 
 
@@ -63,9 +75,17 @@ def _require_overrides(words: Sequence[str]) -> None:
             raise SpecError(f"an override is key=value (got '{word}')")
 
 
-def loaded(spec: str, words: Sequence[str], command: str, *, bounded: bool = True, trained: bool = False) -> Loaded:
+def loaded(
+    spec: str, words: Sequence[str], command: str, *, bounded: bool = True, trained: bool = False,
+    configs: Sequence[str] = (),
+) -> Loaded:  # fmt: skip
     """Return a spec by its path or its bundled name, checked, with its data; one that is ``trained`` can be."""
-    return read(bundled.find(spec), words, command, trained=trained, bounded=bounded)[1]
+    return read(source_of(spec, configs), words, command, trained=trained, bounded=bounded)[1]
+
+
+def of_record(folder: Path, words: Sequence[str], command: str, *, trained: bool = False) -> Loaded:
+    """Return the resolved spec of a record, checked, with its data: it needs no other file, and extends none."""
+    return read(bundled.find(str(folder / "config.yaml")), words, command, trained=trained)[1]
 
 
 def require_blocks(source: Source, node: Node, base: Loaded) -> None:
@@ -223,7 +243,7 @@ def copy(name: str, path: str | None, *, force: bool) -> Iterator[Path]:
         yield new
     schema = target.with_name(SCHEMA)
     if not schema.exists():
-        replace(schema, json_text(json_schema()))
+        replace(schema, json_text(file_schema()))
         yield schema
 
 

@@ -54,8 +54,33 @@ _SETTINGS = {
 }
 
 
+def file_schema() -> Schema:
+    """Return the JSON Schema of a file, which is a whole spec, or a part of one that extends another file.
+
+    A part may lack names and required keys, and takes keys away with null: of its mappings no more is known.
+    """
+    whole = json_schema()
+    definitions = whole.pop("$defs")
+    head = {key: whole.pop(key) for key in ("$schema", "title", "description")}
+    keys: Schema = {"extends": {"description": _EXTENDS, "type": "string", "minLength": 1}}
+    for key, schema in whole["properties"].items():
+        own = {"$ref": f"#/$defs/spec/properties/{key}"}
+        keys[key] = {"description": schema["description"], "anyOf": [own, {"type": ["object", "null"]}]}
+    part = {"type": "object", "properties": keys, "required": ["extends"], "additionalProperties": False}
+    return {
+        **head,
+        "if": {"type": "object", "required": ["extends"]},
+        "then": {"$ref": "#/$defs/part"},
+        "else": {"$ref": "#/$defs/spec"},
+        "$defs": {"spec": whole, "part": part, **definitions},
+    }
+
+
+_EXTENDS = "The file, or bundled spec, whose keys count where this one has none; null takes one of them away."
+
+
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a spec.
+    """Return the JSON Schema (draft 2020-12) of a whole spec.
 
     >>> sorted(json_schema()["properties"]["optimizer"])
     ['anyOf', 'description']

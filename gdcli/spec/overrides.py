@@ -83,6 +83,8 @@ def resolve(name: str, document: Node | None = None) -> str:
     found = [key for key in keys if key.endswith(f".{name}") and key not in _BY_PATH_ALONE]
     if len(found) == 1:
         return found[0]
+    if name == "extends":
+        raise SpecError("extends stands in a spec. On the command line files are merged by --config FILE")
     numbers = _numbers(name, document)
     if found:
         raise SpecError(f"'{name}' could be {' or '.join([*found, *numbers])}. Write the whole path")

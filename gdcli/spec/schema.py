@@ -94,7 +94,8 @@ class _Reading(SectionReader):
         for key in self.raw:
             if key not in KEYS:
                 path = key_of(key)
-                hint = f"Did you mean '{path}'?" if path and "." in path else nearest(key, KEYS)
+                known = KEYS if key == "extends" else (*KEYS, "extends")  # which a record's spec has not
+                hint = f"Did you mean '{path}'?" if path and "." in path else nearest(key, known)
                 self.complain((key,), "unknown key", hint, at_key=True)
         settings = self.settings()
         data, model, loss, optimizer = self.data(), self.model(), self.loss(), self.optimizer()

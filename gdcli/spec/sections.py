@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Len
 from pydantic import AfterValidator, Field, model_validator
 
-from gdcli.errors import Problem
+from gdcli.errors import Place, Problem
 from gdcli.report.styles import STYLES
 from gdcli.spec.data_sections import Data, Seed
 from gdcli.spec.document import MAX_PROBLEMS
@@ -295,9 +295,17 @@ def is_glob(pattern: str) -> bool:
 
 
 def problems_at(document: Node, complaints: Iterable[Complaint]) -> list[Problem]:
-    """Return complaints as problems in the order of the file, those of the command line last, and not too many."""
+    """Return complaints as problems in the order of the file, and not too many.
+
+    Those of files that it was merged with come after its own, those of the command line last.
+    """
     problems = [problem_at(document, complaint) for complaint in complaints]
-    problems.sort(key=lambda each: (10**9 if each.place.file == "command line" else each.place.line, each.place.column))
+
+    def order(place: Place) -> tuple[bool, bool, str, int, int]:
+        is_other = place.file != document.place.file
+        return (place.file == "command line", is_other, place.file, place.line, place.column)
+
+    problems.sort(key=lambda each: order(each.place))
     if len(problems) <= MAX_PROBLEMS:
         return problems
     message = f"these are {MAX_PROBLEMS} problems, and the reading stops here"

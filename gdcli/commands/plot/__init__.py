@@ -25,6 +25,7 @@ class PlotOptions:
     names: list[str]
     step: int
     animate: bool
+    configs: tuple[str, ...] = ()  # files merged over the specs
 
     def check(self, words: Sequence[str]) -> None:
         """Raise SpecError for options and runs that do not go with the kind."""
@@ -39,6 +40,8 @@ class PlotOptions:
             raise SpecError("--name takes names with commas between: sigmoid,tanh,relu")
         if not kind.of_runs and words:
             raise SpecError(f"--kind {self.kind} takes no RUN (got '{words[0]}')")
+        if not kind.of_runs and self.configs:
+            raise SpecError(f"--config is not for --kind {self.kind}")
         if kind.of_runs and not words:
             raise SpecError(f"--kind {self.kind} needs a RUN: a record, or a spec")
 
@@ -162,7 +165,7 @@ def plot(words: Sequence[str], options: PlotOptions, path: Path) -> list[str]:
     forms: dict[str, Form] = {".svg": "svg", ".pdf": "pdf"}
     form = forms.get(path.suffix.lower(), "png")  # for a GIF too, whose frames are pixels
     kind = KINDS[options.kind]
-    picture = kind.draw(sources(words, options.kind) if kind.of_runs else (), options, form)
+    picture = kind.draw(sources(words, options.kind, options.configs) if kind.of_runs else (), options, form)
     path.parent.mkdir(parents=True, exist_ok=True)  # `target` has refused one that is not there but by a slash
     files.replace(path, picture)
     return left_out(words)

@@ -37,8 +37,11 @@ class CurveSource:
     folder: Path | None = None
 
 
-def sources(words: Sequence[str], kind: str) -> list[CurveSource]:
-    """Return the runs that the words name, each with a label of its own; overrides are for the specs among them."""
+def sources(words: Sequence[str], kind: str, configs: Sequence[str] = ()) -> list[CurveSource]:
+    """Return the runs that the words name, each with a label of its own.
+
+    Overrides, and files of --config, are for the specs among them.
+    """
     overrides = [word for word in words if is_override(word)]
     runs = [specs.record_or_spec(word) for word in words if word not in overrides]
     if not runs:
@@ -46,7 +49,13 @@ def sources(words: Sequence[str], kind: str) -> list[CurveSource]:
     folders = [word for word in runs if Path(word).is_dir()]
     if overrides and len(folders) == len(runs):
         raise SpecError(f"'{overrides[0]}': an override is for a spec; a record is as it was run")
-    found = [each for word in runs for each in (_records(Path(word)) if word in folders else [_spec(word, overrides)])]
+    if configs and len(folders) == len(runs):
+        raise SpecError("--config is for a spec; a record is as it was run")
+    found = [
+        each
+        for word in runs
+        for each in (_records(Path(word)) if word in folders else [_spec(word, overrides, configs)])
+    ]
     if len(found) > MOST_RUNS:
         raise SpecError(f"at most {MOST_RUNS} runs in one picture (got {len(found):,})")
     return _labelled(found)
@@ -85,12 +94,12 @@ def _record(folder: Path, label: str) -> CurveSource:
     if not (folder / "config.yaml").is_file():
         raise SpecError(f"{folder}: no config.yaml in this folder")
     require_plugins(folder)
-    loaded = specs.loaded(str(folder / "config.yaml"), [], "plot", trained=False)
+    loaded = specs.of_record(folder, [], "plot")
     return CurveSource(label or loaded.spec.name, loaded, folder)
 
 
-def _spec(word: str, overrides: Sequence[str]) -> CurveSource:
-    loaded = specs.loaded(word, overrides, "plot", trained=True)
+def _spec(word: str, overrides: Sequence[str], configs: Sequence[str]) -> CurveSource:
+    loaded = specs.loaded(word, overrides, "plot", trained=True, configs=configs)
     return CurveSource(loaded.spec.name, loaded)
 
 
