@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import shutil
+import subprocess
+import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ import torch
 from safetensors.numpy import load_file
 
 from gdcli.spec import bundled, document, schema
+from gdcli.zoo.activations import ACTIVATIONS
 
 RULES = {
     "sgd": {"lr": 0.5},
@@ -168,3 +172,256 @@ def test_each_loss_printed_as_torch_shows_it(gdcli: Any, loss: str) -> None:
     for style in ("tensor", "backprop", "layers", "loss", "parameters", "epoch"):
         require_same_of(gdcli, data=data, model=model, loss=loss, print={"style": style}, epochs=2)
     require_same_of(gdcli, data=data, model=model, loss=loss, print={"style": "tensor"}, dtype="float64", epochs=2)
+
+
+# --- data -------------------------------------------------------------------------------------------------------------
+
+REGRESSION = {"model": "linear", "loss": "mse", "optimizer": {"name": "sgd", "lr": 0.05}, "epochs": 2}
+CLASSES = {"model": "linear", "loss": "cross_entropy", "optimizer": {"name": "adam", "lr": 0.05}, "epochs": 2}
+PATIENT = {"stop": {"patience": 1, "restore": True, "min_delta": 0.01}, "batch": {"size": 16}, "epochs": 5}
+DATA: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "linear": ({"generate": {"kind": "linear", "weights": [2, -3.4], "bias": -1, "noise": 0.1}}, REGRESSION),
+    "one weight": ({"generate": {"kind": "linear", "weights": [-2], "x": {"uniform": [0, 2]}}}, REGRESSION),
+    "polynomial": ({"generate": {"kind": "polynomial", "coefficients": [1, -2, 0.5], "noise": 0.1}}, REGRESSION),
+    "constant": ({"generate": {"kind": "polynomial", "coefficients": [1.5], "n": 7}}, REGRESSION),
+    "sine": ({"generate": {"kind": "sine", "frequency": 2, "phase": 0.5, "noise": 0.1}, "seed": 5}, REGRESSION),
+    "blobs": ({"generate": {"kind": "blobs", "features": 3}, "standardize": True}, CLASSES),
+    "spirals": ({"generate": {"kind": "spirals", "classes": 3, "noise": 0.1}}, CLASSES),
+    "moons": ({"generate": {"kind": "moons", "noise": 0.1}, "validation": 30}, CLASSES),
+    "xor": ({"generate": {"kind": "xor"}}, CLASSES),
+    "numbers of classes": ({"generate": {"kind": "xor", "n": 9, "noise": 0.2}}, REGRESSION),
+    "wine": ({"dataset": "wine", "standardize": True, "test": 0.1}, CLASSES | PATIENT),
+    "diabetes": ({"dataset": "diabetes", "standardize": ["age", "target"], "validation": 0.2}, REGRESSION | PATIENT),
+    "breast_cancer": ({"dataset": "breast_cancer", "standardize": True, "folds": 3, "fold": 1}, CLASSES | PATIENT),
+    "folds and test": ({"dataset": "iris", "test": 30, "folds": 4, "fold": 2, "stratify": True}, CLASSES | PATIENT),
+    "inline": ({"x": X, "y": Y, "standardize": True, "validation": 1}, REGRESSION | PATIENT),
+    "inline classes": ({"x": X, "y": [0, 1, 2, 1, 0], "test": 1}, CLASSES),
+    "inline constant": ({"x": [[1, 2], [1, 3], [1, 5]], "y": [1, 2, 4], "standardize": True}, REGRESSION),
+    "many rows": ({"x": [k / 7 for k in range(300)], "y": [k / 9 for k in range(300)]}, REGRESSION),
+}
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_each_source_of_rows_split_and_standardized(gdcli: Any, name: str) -> None:
+    data, sections = DATA[name]
+    require_same_of(gdcli, data=data, **sections)
+
+
+TABLE = "size,colour,n,price\n" + "".join(
+    f"{1 + k % 7}.5,{('red', 'blue', 'green')[k % 3]},{k % 4 or ''},{k * 0.75}\n" for k in range(20)
+)
+
+
+def test_a_csv_goes_beside_the_script_and_is_read_there(gdcli: Any) -> None:
+    Path("folder").mkdir()
+    Path("folder/table.csv").write_text(TABLE)
+    data = {"file": "folder/table.csv", "features": ["size"], "target": "price", "standardize": ["size", "price"]}
+    script = require_same_of(gdcli, data=data, **REGRESSION)
+    assert "csv.DictReader" in script
+    assert Path("table.csv").read_text() == TABLE
+    Path("table.csv").write_text("another\n")
+    refused = gdcli("export", "t.yaml", "--format", "script", "-o", "u.py")
+    assert refused.code == 2
+    assert "table.csv is there already" in refused.err
+    assert not Path("u.py").exists()
+    printed = gdcli("export", "t.yaml", "--format", "script")
+    assert printed.code == 2
+    assert "the script reads table.csv" in printed.err
+
+
+@pytest.mark.parametrize("ending", ["csv", "npz"])
+def test_rows_that_need_more_than_numbers_go_beside_as_they_are_prepared(gdcli: Any, ending: str) -> None:
+    Path("table.csv").write_text(TABLE)
+    np.savez("table.npz", size=np.arange(20.0), price=np.arange(20.0) / 3)
+    data: dict[str, Any] = {"file": f"table.{ending}", "target": "price", "validation": 0.2, "seed": 3}
+    data |= {"missing": "median", "categories": ["n"]} if ending == "csv" else {}
+    script = require_same_of(gdcli, data=data | {"standardize": True}, **REGRESSION | PATIENT)
+    assert "np.load" in script
+    assert set(np.load("t.npz")) == {"x", "y", "x_validation", "y_validation"}
+
+
+def test_rows_are_printed_as_the_spec_has_them(gdcli: Any) -> None:
+    """0.1 is no float32: the run prints 0.1, not the nearest."""
+    for style, dtype in itertools.product(("manual", "autograd"), ("float32", "float64")):
+        for predict in (0.3, 12345.5, -1e-5):
+            require_same_of(
+                gdcli, data={"x": [0.1, 0.2], "y": [1, 2.3]}, batch="stochastic", dtype=dtype,
+                print={"style": style, "predict": predict}, **REGRESSION | {"model": {"type": "linear", "bias": False}},
+            )  # fmt: skip
+    both = {"type": "linear", "freeze": ["weight"]}
+    data: dict[str, Any] = {"x": X, "y": [1, 2, 3, 4, 5], "standardize": True}
+    given = REGRESSION | {"data": data, "model": both, "batch": {"mode": "stochastic"}}
+    require_same_of(gdcli, **given, print={"style": "manual", "predict": [1, 2]})
+
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+GROUPS = {"name": "adam", "lr": 0.05, "groups": {"*.bias": {"lr": 0.01, "betas": [0.5, 0.9]}, "linear2.*": {"lr": 1}}}
+LINEAR2 = {"layer": "Linear", "out_features": 2}
+OF_CLASSES = {"x": X, "y": [0, 1, 1, 0, 1]}
+TENSOR = {"print": {"style": "tensor"}}
+START = {"linear1.*": "xavier_uniform", "linear2.weight": {"uniform": [-1, 1]}}
+
+
+def mlp(**arguments: Any) -> dict[str, Any]:
+    return {"model": {"type": "mlp", "layers": [2, 3, 2], **arguments}}
+
+
+def sequential(*layers: Any) -> dict[str, Any]:
+    return {"model": {"type": "sequential", "layers": list(layers)}}
+
+
+MODELS: dict[str, dict[str, Any]] = {
+    "init": mlp(bias=False, init=START),
+    "shared bias": mlp(init={"linear1.bias": [0.1], "*2.bias": 0.5}),
+    "frozen": mlp(freeze=["linear1.*"]) | {"print": {"style": "backprop"}},
+    "frozen parameters": {"model": {"type": "linear", "freeze": "bias"}, "print": {"style": "parameters"}},
+    "groups": {"optimizer": GROUPS, "scheduler": {"groups": {"linear1.*": {"name": "exponential", "gamma": 0.5}}}},
+    "one cycle of groups": {"optimizer": GROUPS, "scheduler": "one_cycle", "batch": {"size": 2}},
+    "penalty": {"penalty": {"l1": 0.01, "l2": 0.1}, **TENSOR},
+    "penalty of rows": {"penalty": {"l2": 0.1}, "batch": {"size": 2}, "stop": {"gradient_norm": 0.1}},
+    "clipped": {"clip": {"norm": 0.01}, "print": {"style": "backprop"}, "penalty": {"l1": 0.1}},
+    "max steps": {"stop": {"max_steps": 5}, "batch": {"size": 2}},
+    "max epochs": {"stop": {"max_steps": 6}, "batch": {"size": 2}, **TENSOR},
+    "loss reached": {"stop": {"loss": 0.1}, "epochs": 50},
+    "gradient norm": {"stop": {"gradient_norm": 0.05}, "epochs": 50},
+    "patience": {"stop": {"patience": 2}, "optimizer": {"name": "sgd", "lr": 15}, "epochs": 50},
+    "smoothed": {
+        "data": OF_CLASSES,
+        "loss": {"name": "cross_entropy", "label_smoothing": 0.1, "class_weights": [1, 2.5]},
+        **TENSOR,
+    },
+    "balanced": {"data": OF_CLASSES, "loss": {"name": "cross_entropy", "class_weights": "balanced"}},
+    "probabilities": {"data": {"x": X, "y": [[0.3, 0.7]] * 5}, "loss": "cross_entropy", **TENSOR},
+    "no epochs": {"epochs": 0, "optimizer": None, **TENSOR},
+    "identity": {"model": "identity", "epochs": 0, "optimizer": None, "print": {"style": "backprop"}},
+    "dropout": {
+        "batch": {"size": 2},
+        "stop": {"patience": 3, "restore": True},
+        "data": {"x": X, "y": Y, "validation": 1},
+        **sequential(
+            {"layer": "Linear", "out_features": 6}, "BatchNorm1d", "ReLU", {"layer": "Dropout", "p": 0.3},
+            {"residual": [{"layer": "Linear", "out_features": 6}, "Tanh"]}, LINEAR2 | {"name": "last"},
+        ),
+    },
+    "evaluated": {
+        "batch": {"size": 2, "drop_last": True},
+        "stop": {"gradient_norm": 1e-3},
+        "print": {"style": "backprop"},
+        **sequential({"layer": "Linear", "out_features": 4}, "BatchNorm1d", LINEAR2),
+    },
+    "lstm": {
+        "data": {"x": X, "y": Y, "shape": [2, 1]},
+        "dtype": "float64",
+        **sequential(
+            {"layer": "LSTM", "hidden_size": 3}, {"layer": "MultiheadAttention", "num_heads": 1},
+            {"layer": "GRU", "hidden_size": 2, "last": True, "name": "end"},
+        ),
+    },
+    "embedding": {
+        "data": {"x": [[0, 1], [2, 2], [1, 0], [0, 2], [1, 1]], "y": Y},
+        **sequential({"layer": "Embedding", "num_embeddings": 3, "embedding_dim": 3}, "Flatten", LINEAR2),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_groups_penalties_and_stops(gdcli: Any, name: str) -> None:
+    require_same_of(gdcli, **{"epochs": 5, **MODELS[name]})
+
+
+def test_each_activation(gdcli: Any) -> None:
+    for activation in ACTIVATIONS:
+        model = {"type": "mlp", "layers": [2, 5, 2], "activation": activation, "output_activation": activation}
+        style = {"style": "layers" if activation == "sign_ste" else "backprop"}
+        require_same_of(gdcli, model=model, print=style, epochs=2)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "x", "-x**2 - y", "(1 - x)**2 + 100*(y - x**2)**2", "x**-2/y/(x - y) - (x - (y - 1))",
+        "2**-x*e + pi*y**(x + 1)", "softplus(x) + sigmoid(y) + square(x - y)**2", "x*(y + 1)*-2 + +x", "2*3*x - 1/3*y",
+        "(x**2)**1.5 + sqrt(y + 4)",
+    ],
+)  # fmt: skip
+def test_expressions(gdcli: Any, expression: str) -> None:
+    start = {name: value for name, value in (("x", 0.7), ("y", 0.3)) if name in expression.replace("exp", "")}
+    model = {"type": "objective", "expression": expression, "start": start}
+    for style, dtype in (
+        ("trace", "float32"),
+        ("gradient", "float64"),
+        ("tensor", "float32"),
+        ("parameters", "float32"),
+    ):
+        require_same_of(
+            gdcli, data=None, loss=None, model=model, print={"style": style}, dtype=dtype, epochs=3,
+            optimizer={"name": "sgd", "lr": 0.001},
+        )  # fmt: skip
+
+
+# --- records, refusals, and how scripts look --------------------------------------------------------------------------
+
+
+def test_the_script_of_a_record_is_that_of_its_resolved_spec(gdcli: Any) -> None:
+    run = gdcli("run", "house_price", "epochs=3", "optimizer.lr=0.1", "--no-plot")
+    export = gdcli("export", "last", "--format", "script", "-o", "h.py")
+    assert export.code == 0
+    assert "house_price.csv, which the script reads" in export.err
+    assert ran(Path("h.py"))[0] == run.out
+    assert gdcli("export", "last", "-o", "h.py").code == 2  # the ending says the format; it is there already
+    sweep = gdcli("sweep", "backprop_2x2", "--param", "lr=0.1,1", "--output", "sweeps")
+    assert sweep.code == 0, sweep.err
+    refused = gdcli("export", "last", "--format", "script", "--output", "sweeps")
+    assert refused.code == 2
+    assert "name one of its runs" in refused.err
+
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "stop.max_seconds": {"stop": {"max_seconds": 5}},
+    "stop.metric": {"stop": {"metric": "r2", "patience": 2}},
+    "scheduler.then": {"scheduler": {"name": "warmup", "then": "reduce_on_plateau"}},
+    "batch.accumulate": {
+        "batch": {"size": 2, "accumulate": 2},
+        "data": {"x": X, "y": [0, 1, 1, 0, 1]},
+        "loss": {"name": "cross_entropy", "class_weights": [1, 2]},
+    },
+    "print.style": {"print": {"style": "backprop"}, "batch": {"size": 2, "accumulate": 2}},
+    "model.start.lambda": {
+        "data": None,
+        "loss": None,
+        "model": {"type": "objective", "expression": "lambda**2", "start": {"lambda": 1}},
+        "print": None,
+    },
+    "optimizer": {"optimizer": None, "sweep": {"parameters": {"optimizer.name": {"values": ["sgd"]}}}},
+}
+
+
+@pytest.mark.parametrize("key", REFUSED)
+def test_what_cannot_be_written_is_said_in_one_message_that_names_the_key(gdcli: Any, key: str) -> None:
+    Path("t.yaml").write_text(json.dumps(spec_of(**REFUSED[key])))
+    answer = gdcli("export", "t.yaml", "--format", "script")
+    assert answer.code == 2
+    assert not answer.out
+    assert f": {key}: " in answer.err
+    assert len(answer.err.strip().splitlines()) == 1
+
+
+CHECKS = "E,F,W,I,N,UP,B,A,C4,PIE,RET,SIM,RUF,PTH,PERF,D1"
+
+
+def test_ruff_finds_nothing_in_the_scripts_and_leaves_their_layout(gdcli: Any) -> None:
+    """The signs of mathematics are meant, as in this project; a line of a comment or a text may be long."""
+    for name in filter(trains, bundled.names()):
+        assert gdcli("export", name, "--format", "script", "-o", f"{name}.py", "-q", "--force").code == 0
+    for k, sections in enumerate(MODELS.values()):
+        Path("t.yaml").write_text(json.dumps(spec_of(**sections)))
+        assert gdcli("export", "t.yaml", "--format", "script", "-o", f"m{k}.py", "-q").code == 0
+    given = ["--isolated", "--line-length", "120", "--target-version", "py311", "."]
+    ruff = [sys.executable, "-m", "ruff"]
+    checked = subprocess.run(
+        [*ruff, "check", "--select", CHECKS, "--ignore", "RUF001,RUF002,RUF003,D102,D107", *given], capture_output=True
+    )
+    assert checked.returncode == 0, checked.stdout.decode()
+    formatted = subprocess.run([*ruff, "format", "--diff", *given], capture_output=True)
+    assert formatted.returncode == 0, formatted.stdout.decode()

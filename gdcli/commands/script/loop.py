@@ -227,7 +227,7 @@ def _batches(subject: ScriptSubject, rest: int) -> list[str]:
     order = "torch.from_numpy(shuffle.permutation(len(x)))" if subject.shuffles else "torch.arange(len(x))"
     lines = [f"order = {order}"]
     if subject.spec.batch.drop_last and subject.loaded.samples % subject.rows:
-        lines += [f"order = order[: {subject.per_epoch * subject.rows}]  # the rest makes no whole batch"]
+        lines += [f"order = order[:{subject.per_epoch * subject.rows}]  # the rest makes no whole batch"]
     stop = ["step += 1", f"if step == {rest}:", "    break"] if rest else []
     lines += [f"for rows in order.split({subject.rows}):", *indented([*step, *stop])]
     return lines + ([f"if step == {rest}:", "    break"] if rest else [])

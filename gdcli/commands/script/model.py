@@ -60,13 +60,8 @@ def model_lines(subject: ScriptSubject) -> list[str]:
     """Return the lines that make the model, or the variables of an objective, with their start values."""
     model = subject.loaded.architecture
     if isinstance(model, Objective):
-        kind = subject.dtype()
-        parameters = [
-            call("torch.tensor", repr(float(value)), *kind, *_trained(subject, name))
-            for name, value in model.start.items()
-        ]
-        pairs = zip(model.start, parameters, strict=True)
-        items = tuple(Brackets(f"{text_of(name)}: {each.opening}", each.items, each.closing) for name, each in pairs)
+        pairs = [(f"{text_of(name)}: ", _variable(subject, name, value)) for name, value in model.start.items()]
+        items = tuple(Brackets(key + each.opening, each.items, each.closing) for key, each in pairs)
         return layout("parameters = ", Brackets("{", items, "}"))
     if not subject.has_model:
         return []
@@ -83,8 +78,12 @@ def model_lines(subject: ScriptSubject) -> list[str]:
     return lines + [f"{accessed(name, subject)}.requires_grad_(False)" for name in frozen]
 
 
-def _trained(subject: ScriptSubject, name: str) -> tuple[str, ...]:
-    return ("requires_grad=True",) if name in subject.trained else ()
+def _variable(subject: ScriptSubject, name: str, value: float) -> Brackets:
+    """Return a variable of an objective, as torch's Parameter where it is to be shown as one."""
+    is_trained, value_of = name in subject.trained, call("torch.tensor", repr(float(value)), *subject.dtype())
+    if subject.spec.style == "parameters":
+        return call("nn.Parameter", value_of, *([] if is_trained else ["requires_grad=False"]))
+    return Brackets(value_of.opening, (*value_of.items, *(["requires_grad=True"] if is_trained else [])), ")")
 
 
 def _draws(subject: ScriptSubject) -> bool:

@@ -86,18 +86,22 @@ def after_gradient(subject: ScriptSubject, rows: str) -> list[str]:
     if style == "gradient":
         lines += [f"print({accessed(name, subject)}.grad)" for name in subject.trained]
     if style in ("manual", "autograd"):
-        gradients = [f"*{accessed(name, subject)}.grad.flatten().tolist()" for name in subject.trained]
+        (trained,) = subject.trained  # of one number
         head = '"\\t grad: "' if style == "manual" else '"\\t grad:"'
-        sample = [f"*samples[{rows}].flatten().tolist()"]
-        if not subject.prints_unrounded:
-            sample = [f"*x[{rows}].flatten().tolist()", f"*{_as_floats(subject, rows)}.flatten().tolist()"]
-        lines += layout("", call("print", head, *sample, *gradients))
+        lines += [f"print({head}, {_sample(subject, rows)}, {accessed(trained, subject)}.grad.item())"]
     return lines
 
 
-def _as_floats(subject: ScriptSubject, rows: str) -> str:
+def _sample(subject: ScriptSubject, rows: str) -> str:
+    """Return the numbers of a row of x and y, as arguments of print."""
     table = subject.loaded.training
-    return f"y[{rows}].double()" if table is not None and table.y.ndim == 1 else f"y[{rows}]"
+    assert table is not None
+    if subject.prints_unrounded:
+        return f"*samples[{rows}].flatten().tolist()"
+    if table.x.shape[1] == 1 and table.y.ndim == 2 and table.y.shape[1] == 1:
+        return f"x[{rows}].item(), y[{rows}].item()"
+    y = f"y[{rows}].double()" if table.y.ndim == 1 else f"y[{rows}]"
+    return f"*x[{rows}].flatten().tolist(), *{y}.flatten().tolist()"
 
 
 def after_update(subject: ScriptSubject) -> list[str]:
