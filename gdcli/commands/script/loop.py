@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from gdcli.commands.script import printing
 from gdcli.commands.script.layout import Brackets, indented, layout
 from gdcli.commands.script.model import accessed
-from gdcli.commands.script.rules import optimizers, scheduled, scheduler_name
+from gdcli.commands.script.rules import is_followed, optimizers, scheduled, scheduler_name, warmup_name
 from gdcli.commands.script.subject import ScriptSubject
 from gdcli.spec.models import is_weight
+from gdcli.spec.sections import Ingredient
 
 
 def loop_blocks(subject: ScriptSubject) -> Iterator[list[str]]:
@@ -254,10 +255,29 @@ def _after_epoch(subject: ScriptSubject) -> list[str]:
     if stop.loss is not None:
         lines += [f"if full_loss <= {stop.loss!r}:", "    break"]
     for name, schedule in scheduled(subject):
-        followed = "validation_loss" if subject.loaded.validation is not None else "full_loss"
-        given = followed if schedule.name == "reduce_on_plateau" else ""
-        lines += [f"{scheduler_name(name)}.step({given})"] if schedule.name != "one_cycle" else []
+        lines += _scheduled(subject, name, schedule)
     return lines + _patience(subject)
+
+
+def _scheduled(subject: ScriptSubject, name: str, schedule: Ingredient) -> list[str]:
+    """Return the lines that change an optimizer's learning rate after an epoch."""
+    if schedule.name == "one_cycle":
+        return []
+    if not is_followed(schedule):
+        return [f"{scheduler_name(name)}.step()"]
+    step = f"{scheduler_name(name)}.step({'full_loss' if subject.loaded.validation is None else 'validation_loss'})"
+    if schedule.name != "warmup":
+        return [step]
+    last = schedule.arguments["total_iters"] - (1 if subject.spec.style in printing.COUNTED_FROM_0 else 0)
+    return [
+        f"if epoch < {last}:",
+        f"    {warmup_name(name)}.step()",
+        f"elif epoch == {last}:  # the learning rate itself, without the rounding of its rise",
+        f"    for group in {name}.param_groups:",
+        '        group["lr"] = group["initial_lr"]',
+        "else:",
+        f"    {step}",
+    ]
 
 
 def _full_gradient(subject: ScriptSubject) -> list[str]:

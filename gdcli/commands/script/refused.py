@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from gdcli.commands.script import generators
 from gdcli.commands.script.model import CALLS
 from gdcli.commands.script.rules import FORMULAS, OF_TORCH, RULES, SCHEDULES
+from gdcli.engine.device import resolve_device
 from gdcli.errors import Problem, SpecError
 from gdcli.spec.load import Loaded
 from gdcli.spec.sections import Ingredient
 from gdcli.spec.signature import Path
 from gdcli.zoo.activations import ACTIVATIONS
+from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import Chain, Objective, Stack
 
 PLUGIN = "is a plugin's: a script would need its code"
@@ -37,8 +39,8 @@ Refusal = tuple[Path, str, str]
 
 def _settings(loaded: Loaded) -> Iterator[Refusal]:
     settings = loaded.spec.settings
-    if settings.device not in ("cpu", "auto"):
-        yield ("device",), f"its bits are those of the CPU, not of {settings.device}", "Set device: cpu"
+    if (device := resolve_device(loaded.spec).type) != "cpu":
+        yield ("device",), f"its bits are those of the CPU, not of {device}", "Set device: cpu"
     if settings.world_size not in (None, 1):
         yield ("world_size",), "it is one process", "Leave world_size out"
 
@@ -92,9 +94,6 @@ def _rules(loaded: Loaded) -> Iterator[Refusal]:
     for path, schedule in schedules:
         if schedule.name not in SCHEDULES:
             yield path, f"{schedule.name} {PLUGIN}", ""
-        then = schedule.arguments.get("then")
-        if (then if isinstance(then, str) else (then or {}).get("name")) == "reduce_on_plateau":
-            yield (*path, "then"), "torch's SequentialLR takes no reduce_on_plateau", ""
 
 
 def _stops(loaded: Loaded) -> Iterator[Refusal]:
@@ -112,6 +111,19 @@ def _stops(loaded: Loaded) -> Iterator[Refusal]:
         yield ("stop", "restore"), "an objective has no module whose weights are kept", ""
 
 
+LONG_NODE = 18
+"""Letters of a node's name from which on torch breaks the line of a loss in float64."""
+
+
+def shows_node(loaded: Loaded) -> bool:
+    """Say whether a loss that is printed by hand, with the name of its node, fits into a line as torch has it."""
+    spec = loaded.spec
+    if spec.loss is None or spec.settings.dtype == "float32" or spec.style not in ("tensor", "backprop", "layers"):
+        return True
+    by_hand = spec.batch.accumulate > 1 or not loaded.shapes
+    return not (by_hand and len(LOSSES[spec.loss.name](**spec.loss.arguments).grad_fn) >= LONG_NODE)
+
+
 def _prints(loaded: Loaded) -> Iterator[Refusal]:
     spec, model, table = loaded.spec, loaded.architecture, loaded.training
     path: Path = ("print", "style")
@@ -126,6 +138,8 @@ def _prints(loaded: Loaded) -> Iterator[Refusal]:
         and model.layers[-1].activation == "sign_ste"
     ):
         yield path, "torch names the node of sign_ste otherwise", "Set print.style: layers"
+    if not shows_node(loaded):
+        yield path, "torch breaks the line of such a loss", "Set dtype: float32, or print.style: epoch"
     if spec.print.predict is None or spec.style not in ("manual", "autograd") or table is None:
         return
     outputs = model.layers[-1].outputs if isinstance(model, Chain) and model.layers else table.x.shape[1]

@@ -10,7 +10,7 @@ import torch
 
 from gdcli.commands.script.layout import Brackets, call, comment, layout, literal
 from gdcli.commands.script.model import accessed, first_sentence
-from gdcli.commands.script.subject import ScriptSubject
+from gdcli.commands.script.subject import ScriptSubject, then_of
 from gdcli.spec.class_weights import for_outputs
 from gdcli.spec.models import match
 from gdcli.spec.sections import Ingredient, Optimizer
@@ -193,6 +193,16 @@ def scheduler_name(optimizer: str) -> str:
     return optimizer.replace("optimizer", "scheduler")
 
 
+def warmup_name(optimizer: str) -> str:
+    """Return the name of an optimizer's warm-up, where it is a schedule by itself."""
+    return optimizer.replace("optimizer", "warmup")
+
+
+def is_followed(schedule: Ingredient) -> bool:
+    """Say whether a schedule is told the loss: reduce_on_plateau, alone or after a warm-up."""
+    return "reduce_on_plateau" in (schedule.name, then_of(schedule).get("name"))
+
+
 def scheduled(subject: ScriptSubject) -> Iterator[tuple[str, Ingredient]]:
     """Yield each optimizer that has a schedule, by its name, with it."""
     for name, groups in optimizers(subject):
@@ -205,6 +215,10 @@ def scheduler_lines(subject: ScriptSubject) -> list[str]:
     """Return the lines that make the schedules of the learning rate."""
     lines: list[str] = []
     for name, schedule in scheduled(subject):
+        if is_followed(schedule) and schedule.name == "warmup":
+            then = then_of(schedule)
+            lines += layout(f"{warmup_name(name)} = ", _schedule(subject, name, schedule))
+            schedule = Ingredient(then.pop("name"), then)
         lines += layout(f"{scheduler_name(name)} = ", _schedule(subject, name, schedule))
     return lines
 
@@ -227,9 +241,9 @@ def _schedule(subject: ScriptSubject, optimizer: str, schedule: Ingredient) -> B
             {"start_factor": given["start_factor"], "total_iters": iterations}, torch.optim.lr_scheduler.LinearLR
         )
         rise = call(f"{home}.LinearLR", optimizer, **changed)
-        if given["then"] is None:
+        if given["then"] is None or is_followed(schedule):
             return rise
-        then = {"name": given["then"]} if isinstance(given["then"], str) else dict(given["then"])
+        then = then_of(schedule)
         after = _schedule(subject, optimizer, Ingredient(then.pop("name"), then))
         return call(f"{home}.SequentialLR", optimizer, Brackets("[", (rise, after), "]"), milestones=[iterations])
     kind = SCHEDULES[schedule.name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -111,7 +112,7 @@ class ScriptSubject:
     @property
     def follows_loss(self) -> bool:
         """Whether a schedule is told the loss after each epoch."""
-        return any(schedule.name == "reduce_on_plateau" for schedule in self.schedules)
+        return any("reduce_on_plateau" in (schedule.name, then_of(schedule).get("name")) for schedule in self.schedules)
 
     @property
     def watched_rows(self) -> str:
@@ -157,3 +158,9 @@ class ScriptSubject:
         """Return the last argument of a tensor or a layer, where its dtype is not the one that it has anyway."""
         own = self.spec.settings.dtype
         return () if own == "float32" else (f"dtype=torch.{own}",)
+
+
+def then_of(schedule: Ingredient) -> dict[str, Any]:
+    """Return the name and the arguments of the schedule after a warm-up; nothing where there is none."""
+    then = schedule.arguments.get("then") if schedule.name == "warmup" else None
+    return {"name": then} if isinstance(then, str) else dict(then or {})
