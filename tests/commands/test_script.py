@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import itertools
 import json
@@ -235,13 +236,46 @@ def test_a_csv_goes_beside_the_script_and_is_read_there(gdcli: Any) -> None:
     assert "the script reads table.csv" in printed.err
 
 
-@pytest.mark.parametrize("ending", ["csv", "npz"])
-def test_rows_that_need_more_than_numbers_go_beside_as_they_are_prepared(gdcli: Any, ending: str) -> None:
+TABLES: dict[str, dict[str, Any]] = {
+    "text": {"features": ["size", "colour"]},
+    "text alone": {"features": ["colour"], "validation": 0.3},
+    "categories": {"missing": "mean", "categories": ["n"], "standardize": True, "test": 2},
+    "filled in": {"missing": "median", "validation": 0.2, "standardize": ["n", "price"], "seed": 3},
+    "numbers filled in": {"missing": "mean", "features": ["size", "n"], "standardize": True},
+    "left out": {"missing": "drop", "validation": 0.2},
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_text_and_missing_cells_of_a_csv_are_encoded_in_the_script(gdcli: Any, name: str) -> None:
     Path("table.csv").write_text(TABLE)
-    np.savez("table.npz", size=np.arange(20.0), price=np.arange(20.0) / 3)
-    data: dict[str, Any] = {"file": f"table.{ending}", "target": "price", "validation": 0.2, "seed": 3}
-    data |= {"missing": "median", "categories": ["n"]} if ending == "csv" else {}
-    script = require_same_of(gdcli, data=data | {"standardize": True}, **REGRESSION | PATIENT)
+    data = {"file": "table.csv", "target": "price", **TABLES[name]}
+    sections = REGRESSION | (PATIENT if "validation" in data else {})
+    assert "csv.DictReader" in require_same_of(gdcli, data=data, **sections)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "bce_with_logits", "mse"])
+def test_targets_of_a_csv_are_classes_words_or_numbers(gdcli: Any, loss: str) -> None:
+    rows = [f"{1 + k % 7}.5;{k % 2};{('no', 'yes')[k % 3 // 2]}" for k in range(20)]
+    Path("table.csv").write_text("size;bit;answer\n" + "\n".join(rows) + "\n")
+    target = {"cross_entropy": "answer", "bce_with_logits": "answer", "mse": "bit"}[loss]
+    data = {"file": "table.csv", "features": ["size"], "target": target, "validation": 4, "stratify": loss != "mse"}
+    assert "delimiter=" in require_same_of(gdcli, data=data, **REGRESSION | PATIENT | {"loss": loss})
+
+
+@pytest.mark.parametrize("kind", ["npz", "decimal comma", "most frequent"])
+def test_rows_of_other_files_go_beside_as_they_are_prepared(gdcli: Any, kind: str) -> None:
+    Path("table.csv").write_text(TABLE)
+    data: dict[str, Any] = {"file": "table.csv", "target": "price", "validation": 0.2, "seed": 3, "standardize": True}
+    if kind == "npz":
+        np.savez("table.npz", size=np.arange(20.0), price=np.arange(20.0) / 3)
+        data["file"] = "table.npz"
+    elif kind == "decimal comma":
+        Path("table.csv").write_text(TABLE.replace(",", ";").replace(".", ","))
+        data |= {"features": ["size", "colour"], "separator": ";", "decimal": ","}
+    else:
+        data |= {"missing": "most_frequent"}
+    script = require_same_of(gdcli, data=data, **REGRESSION | PATIENT)
     assert "np.load" in script
     assert set(np.load("t.npz")) == {"x", "y", "x_validation", "y_validation"}
 
@@ -432,3 +466,20 @@ def test_ruff_finds_nothing_in_the_scripts_and_leaves_their_layout(gdcli: Any) -
     assert checked.returncode == 0, checked.stdout.decode()
     formatted = subprocess.run([*ruff, "format", "--diff", *given], capture_output=True)
     assert formatted.returncode == 0, formatted.stdout.decode()
+    known = {"torch", "numpy", "csv", "math", "copy", "collections", "pathlib", "sklearn"}
+    for path in Path().glob("*.py"):
+        nodes = ast.walk(ast.parse(path.read_text()))
+        imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+        nodes = ast.walk(ast.parse(path.read_text()))
+        imported |= {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+        assert {name.partition(".")[0] for name in imported} <= known
+
+
+def test_a_script_needs_no_gdcli(gdcli: Any) -> None:
+    """In a process of its own, without this project on its path."""
+    run = gdcli("run", "titanic_small", "--no-plot")
+    assert gdcli("export", "last", "--format", "script", "-o", "folder/").code == 0
+    block = "import sys; sys.modules['gdcli'] = None; import runpy; runpy.run_path(sys.argv[1])"
+    script = "folder/titanic_small.py"
+    answer = subprocess.run([sys.executable, "-I", "-c", block, script], capture_output=True, text=True, check=True)
+    assert answer.stdout == run.out

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from typing import Any
 
 import numpy as np
 
 from gdcli.commands.script import generators
-from gdcli.commands.script.layout import Brackets, call, comment, indented, layout, literal, text_of
+from gdcli.commands.script.layout import call, comment, indented, layout, literal, text_of
 from gdcli.commands.script.subject import ScriptSubject
-from gdcli.spec.data_sections import Data, HeldOutFile
+from gdcli.commands.script.tables import csv_rows_of
+from gdcli.spec.data_sections import Data
 from gdcli.spec.prepared import PARTS
 from gdcli.spec.rows import wants_classes
-from gdcli.zoo.preprocessing import Feature, Preprocessing
 from gdcli.zoo.table import Table
 
 INLINE_ROWS = 200
@@ -32,11 +31,19 @@ def data_lines(subject: ScriptSubject, name: str) -> list[str]:
     plain = not (data.held_out.draws or data.standardize)
     if data.source == "inline" and plain and _count(subject) <= INLINE_ROWS:
         return _inline(subject, data)
-    source = _source(subject, data)
-    if source is None:
-        return _prepared(subject, data, name)
-    lines = [*source, *_split(subject, data), *_standardized(subject, data)]
-    return lines + _tensors(subject)
+    if data.source == "file" and (rows := csv_rows_of(subject, data)) is not None:
+        subject.beside[rows.name] = rows.content
+        draws = data.held_out.draws
+        order, parts = _order(subject, data, "len(rows)"), _parts(subject, data)
+        x = rows.encoding(training=draws)
+        # where cells are filled in, what is filled in follows from the training rows
+        lines = [*rows.reading(), *order, *x, *parts] if rows.encodes else [*rows.reading(), *x, *order, *parts]
+    else:
+        source = _source(subject, data)
+        if source is None:
+            return _prepared(subject, data, name)
+        lines = [*source, *_order(subject, data, "len(x)"), *_parts(subject, data)]
+    return [*lines, *_standardized(subject, data), *_tensors(subject)]
 
 
 def _count(subject: ScriptSubject) -> int:
@@ -91,7 +98,7 @@ def _source(subject: ScriptSubject, data: Data) -> list[str] | None:
     if data.source == "generate":
         lines = generators.lines(dict(data.arguments), subject.spec.data_seed)
         return lines + (_as_numbers(subject) if generators.makes_classes(data.arguments["kind"]) else [])
-    return _numbers_of_csv(subject, data) if data.source == "file" else None
+    return None
 
 
 def _as_numbers(subject: ScriptSubject) -> list[str]:
@@ -101,67 +108,25 @@ def _as_numbers(subject: ScriptSubject) -> list[str]:
     return [] if table.y.ndim == 1 else ["y = y[:, None].astype(np.float64)"]
 
 
-def _numbers_of_csv(subject: ScriptSubject, data: Data) -> list[str] | None:
-    """Return the lines that read a CSV of numbers, which goes beside the script; None for another kind of file."""
-    path, fitted, table = subject.loaded.data_file, subject.loaded.preprocessing, subject.loaded.training
-    assert path is not None
-    assert fitted is not None
-    assert table is not None
-    held_out = any(isinstance(each, HeldOutFile) for each in (data.validation, data.test))
-    of_numbers = all(feature == Feature(feature.name) for feature in fitted.features) and not fitted.classes
-    if held_out or not of_numbers or path.suffix.lower() not in (".csv", ".txt", ".tsv") or fitted.decimal != ".":
-        return None
-    targets, content = list(table.targets), path.read_bytes()
-    if not _reads(content, fitted, targets, _count(subject)):
-        return None
-    subject.beside[path.name] = content
-    separator = "" if fitted.separator == "," else f", delimiter={text_of(fitted.separator)}"
-    lines = [
-        f'with Path(__file__).with_name({text_of(path.name)}).open(encoding="utf-8", newline="") as file:',
-        f"    rows = list(csv.DictReader(file{separator}))",
-    ]
-    lines += [*_columns("x", list(fitted.columns)), *_columns("y", targets)]
-    return lines + (["y = y[:, 0].astype(np.int64)"] if table.y.ndim == 1 else [])
-
-
-def _reads(content: bytes, fitted: Preprocessing, targets: list[str], count: int) -> bool:
-    """Say whether Python's reader of CSV finds the columns in a file, a number in every cell and every row."""
-    try:
-        rows = list(csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""), delimiter=fitted.separator))
-        cells = [float(row[name]) for row in rows for name in (*fitted.columns, *targets)]
-    except (KeyError, TypeError, ValueError, csv.Error):
-        return False
-    return len(rows) == count and bool(np.isfinite(cells).all())
-
-
-def _columns(name: str, columns: list[str]) -> list[str]:
-    cells: Any = Brackets("[", tuple(f"float(row[{text_of(column)}])" for column in columns), "]")
-    one_line = f"{name} = np.array([{cells.flat()} for row in rows])"
-    if len(one_line) <= 110:
-        return [one_line]
-    lines = layout(f"{name}_names = ", literal(columns))
-    return [*lines, f"{name} = np.array([[float(row[name]) for name in {name}_names] for row in rows])"]
-
-
 # --- parts and scales -------------------------------------------------------------------------------------------------
 
 
-def _split(subject: ScriptSubject, data: Data) -> list[str]:
-    """Return the lines that hold rows out: of one permutation the first validate, the last test, the rest train."""
+def _order(subject: ScriptSubject, data: Data, count: str) -> list[str]:
+    """Return the lines that draw which rows are held out: of one permutation the first, for test the last."""
     wanted = data.held_out
     if not wanted.draws:
         return []
     sizes = {name: len(table.x) for name in PARTS if (table := getattr(subject.loaded, name)) is not None}
     what = " and ".join(f"{sizes[name]:,} for {name}" for name in PARTS[1:] if name in sizes)
     lines = ["", *comment(f"rows are held out at random: {what}")]
-    lines += [f"order = np.random.default_rng([{subject.spec.data_seed}, 4]).permutation(len(x))"]
+    lines += [f"order = np.random.default_rng([{subject.spec.data_seed}, 4]).permutation({count})"]
     if data.stratify:
         labels = "y" if subject.loaded.training is not None and subject.loaded.training.y.ndim == 1 else "y[:, 0]"
         lines += [
             *comment(
                 "of each class as many in every part: row j of the m of a class stands at (j + 1/2) / m of the way"
             ),
-            "way = np.empty(len(x))",
+            f"way = np.empty({count})",
             f"for label in np.unique({labels}):",
             f"    of_class = order[{labels}[order] == label]",
             "    way[of_class] = (np.arange(len(of_class)) + 0.5) / len(of_class)",
@@ -177,9 +142,15 @@ def _split(subject: ScriptSubject, data: Data) -> list[str]:
         end = f"{-test}" if test else ""
         lines += [f"training = np.sort(order[{validation or ''}:{end}])"]
         held_out = f"order[:{validation}]"
-    if subject.needs_validation:
-        lines += [f"validation = np.sort({held_out})", "x_validation, y_validation = x[validation], y[validation]"]
-    return [*lines, "x, y = x[training], y[training]"]
+    return lines + ([f"validation = np.sort({held_out})"] if subject.needs_validation else [])
+
+
+def _parts(subject: ScriptSubject, data: Data) -> list[str]:
+    """Return the lines that take the rows that train, and those that validate where they decide anything."""
+    if not data.held_out.draws:
+        return []
+    held_out = ["x_validation, y_validation = x[validation], y[validation]"] if subject.needs_validation else []
+    return [*held_out, "x, y = x[training], y[training]"]
 
 
 def _standardized(subject: ScriptSubject, data: Data) -> list[str]:
@@ -188,7 +159,12 @@ def _standardized(subject: ScriptSubject, data: Data) -> list[str]:
     if not data.standardize or fitted is None or fitted.means is None or fitted.deviations is None:
         return []
     names = data.standardize if isinstance(data.standardize, list) else None
-    places = [place for place, name in enumerate(fitted.columns) if names is None or name in names]
+    of_columns = [feature for feature in fitted.features for _ in range(feature.width)]
+    places = [
+        place
+        for place, feature in enumerate(of_columns)
+        if feature.categories is None and (names is None or feature.name in names)
+    ]
     lines = ["", *comment("mean 0 and standard deviation 1 of each column, by the training rows")] if places else [""]
     if places:
         lines += ["mean, deviation = x.mean(axis=0), x.std(axis=0)"]

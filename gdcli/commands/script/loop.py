@@ -188,7 +188,7 @@ def _training(subject: ScriptSubject) -> list[str]:
     epochs, rest = _epochs(subject)
     before, stop = [], subject.spec.stop
     if subject.shuffles:
-        before += [f"shuffle = np.random.default_rng([{subject.spec.settings.seed}, 3])"]
+        before += [f"shuffle = np.random.default_rng([{subject.spec.settings.seed}, 3])  # draws each epoch's order"]
     if stop.patience is not None:
         before += ["best, stale = math.inf, 0  # the lowest loss so far, and the epochs without a lower one"]
     before += ["step = 0"] if rest else []
