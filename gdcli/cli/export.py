@@ -22,7 +22,12 @@ def export(
     run: RunArgument,
     form: Annotated[
         Literal["csv", "parquet", "tensorboard", "state_dict", "onnx", "script"] | None,
-        typer.Option("--format", "-f", help="What to write. Default: what the file's ending says, else csv."),
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="csv, parquet, tensorboard, state_dict, onnx or script. Default: that of the file's ending, else csv.",
+        ),
     ] = None,
     to: Annotated[
         str | None,
