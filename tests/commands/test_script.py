@@ -321,6 +321,11 @@ MODELS: dict[str, dict[str, Any]] = {
     "penalty": {"penalty": {"l1": 0.01, "l2": 0.1}, **TENSOR},
     "penalty of rows": {"penalty": {"l2": 0.1}, "batch": {"size": 2}, "stop": {"gradient_norm": 0.1}},
     "clipped": {"clip": {"norm": 0.01}, "print": {"style": "backprop"}, "penalty": {"l1": 0.1}},
+    "zeros with a sign": {  # of a unit that is off: 0 times a negative number
+        "model": {"type": "mlp", "layers": [2, 2], "output_activation": "relu", "init": {"*weight": 0, "*bias": -1}},
+        "batch": {"size": 2, "accumulate": 2, "shuffle": False},
+        "print": {"style": "gradient"},
+    },
     "max steps": {"stop": {"max_steps": 5}, "batch": {"size": 2}},
     "max epochs": {"stop": {"max_steps": 6}, "batch": {"size": 2}, **TENSOR},
     "loss reached": {"stop": {"loss": 0.1}, "epochs": 50},
