@@ -453,6 +453,8 @@ def test_what_cannot_be_written_is_said_in_one_message_that_names_the_key(gdcli:
     assert len(answer.err.strip().splitlines()) == 1
 
 
+FORMULAS = ("sse", "half_mse", "huber")
+WARMUPS = tuple(SCHEDULES[name] for name in ("warmup and then", "warmup and plateau", "one_cycle"))
 CHECKS = "E,F,W,I,N,UP,B,A,C4,PIE,RET,SIM,RUF,PTH,PERF,D1"
 
 
@@ -460,7 +462,9 @@ def test_ruff_finds_nothing_in_the_scripts_and_leaves_their_layout(gdcli: Any) -
     """The signs of mathematics are meant, as in this project; a line of a comment or a text may be long."""
     for name in filter(trains, bundled.names()):
         assert gdcli("export", name, "--format", "script", "-o", f"{name}.py", "-q", "--force").code == 0
-    for k, sections in enumerate(MODELS.values()):
+    rows = [{"data": data, **sections} for data, sections in DATA.values()]
+    others = [{"loss": loss, "scheduler": schedule} for loss, schedule in zip(FORMULAS, WARMUPS, strict=False)]
+    for k, sections in enumerate([*MODELS.values(), *rows, *others]):
         Path("t.yaml").write_text(json.dumps(spec_of(**sections)))
         assert gdcli("export", "t.yaml", "--format", "script", "-o", f"m{k}.py", "-q").code == 0
     given = ["--isolated", "--line-length", "120", "--target-version", "py311", "."]
@@ -480,6 +484,7 @@ def test_ruff_finds_nothing_in_the_scripts_and_leaves_their_layout(gdcli: Any) -
         assert {name.partition(".")[0] for name in imported} <= known
 
 
+@pytest.mark.slow
 def test_a_script_needs_no_gdcli(gdcli: Any) -> None:
     """In a process of its own, without this project on its path."""
     run = gdcli("run", "titanic_small", "--no-plot")

@@ -86,4 +86,4 @@ def _threads(subject: ScriptSubject) -> list[str]:
     samples, rows = subject.loaded.samples, max(subject.rows, 1)
     if subject.is_objective or not subject.has_model or multiply_adds(subject.loaded) * samples // rows < SMALL:
         return []
-    return [f"torch.set_num_threads({resolve_threads(subject.loaded)})  # another number may round sums otherwise"]
+    return [f"torch.set_num_threads({resolve_threads(subject.loaded)})  # with others sums may round otherwise"]

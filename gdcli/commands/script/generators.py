@@ -14,9 +14,9 @@ def lines(arguments: dict[str, Any], seed: int) -> list[str]:
     """Return the lines that make x [n, d] and y, ``[n, 1]`` numbers or ``[n]`` classes, of a generator's arguments."""
     kind = arguments.pop("kind")
     noisy = arguments.get("noise", arguments.get("spread", 0)) != 0
-    head = [f"{_POINTS} = np.random.default_rng([{seed}, 1])"] if kind != "xor" else []
+    head = [f"{_POINTS} = np.random.default_rng([{seed}, 1])  # draws the rows"] if kind != "xor" else []
     if noisy:
-        head += [f"{_NOISE} = np.random.default_rng([{seed}, 2])"]
+        head += [f"{_NOISE} = np.random.default_rng([{seed}, 2])  # and what is added"]
     return head + _WRITTEN[kind](arguments, noisy)
 
 
