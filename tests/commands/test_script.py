@@ -97,7 +97,7 @@ def ran(path: Path) -> tuple[str, dict[str, np.ndarray]]:
     names: dict[str, Any] = {"__file__": str(path), "__name__": "__main__"}
     threads, out = torch.get_num_threads(), io.StringIO()
     with redirect_stdout(out):
-        exec(compile(path.read_text(), path.name, "exec"), names)
+        exec(compile(path.read_text(encoding="utf-8"), path.name, "exec"), names)
     torch.set_num_threads(threads)
     found = names["model"].state_dict() if "model" in names else names.get("parameters", {})
     return out.getvalue(), {name: tensor.detach().numpy() for name, tensor in found.items()}
@@ -234,6 +234,13 @@ def test_a_csv_goes_beside_the_script_and_is_read_there(gdcli: Any) -> None:
     printed = gdcli("export", "t.yaml", "--format", "script")
     assert printed.code == 2
     assert "the script reads table.csv" in printed.err
+
+
+def test_names_of_any_letters_and_signs(gdcli: Any) -> None:
+    Path('表 "1".csv').write_text('面积,"a\'\\b","c""d"\n1,2,3\n4,5,9\n', encoding="utf-8")
+    data = {"file": '表 "1".csv', "features": ["面积", "a'\\b"], "target": 'c"d'}
+    script = require_same_of(gdcli, data=data, **REGRESSION | {"optimizer": {"name": "sgd", "lr": 0.01}})
+    assert 'row["面积"]' in script
 
 
 TABLES: dict[str, dict[str, Any]] = {
@@ -420,6 +427,27 @@ def test_the_script_of_a_record_is_that_of_its_resolved_spec(gdcli: Any) -> None
     refused = gdcli("export", "last", "--format", "script", "--output", "sweeps")
     assert refused.code == 2
     assert "name one of its runs" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("momentum_2x", "It is no spec either. Did you mean 'momentum_2x2'?"),
+        ("missing.yaml", "cannot read 'missing.yaml'"),
+        ("last", "there are no records"),
+    ],
+)
+def test_a_name_of_nothing_is_told(gdcli: Any, name: str, said: str) -> None:
+    answer = gdcli("export", name, "--format", "script")
+    assert answer.code == 2
+    assert said in answer.err
+
+
+def test_a_run_that_diverged_has_no_script(gdcli: Any) -> None:
+    assert gdcli("run", "nn_linear", "optimizer.lr=100", "--no-plot").code == 1
+    answer = gdcli("export", "last", "--format", "script")
+    assert answer.code == 2
+    assert "diverged: a script would go on where gdcli stops" in answer.err
 
 
 REFUSED: dict[str, dict[str, Any]] = {

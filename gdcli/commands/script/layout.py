@@ -51,9 +51,15 @@ def literal(value: Any) -> str | Brackets:
 
 
 def text_of(value: str) -> str:
-    """Return a text in double quotes, in ASCII."""
-    inner = ascii(f"'{value}")[2:-1]  # the single quote makes Python choose double ones, which escape no single quote
-    return f'"{inner}"' if '"' not in value else ascii(value)
+    """Return a text as Python has it, in double quotes; letters that do not show are escaped.
+
+    >>> text_of("面积")
+    '"面积"'
+    """
+    shown = repr if value.isprintable() else ascii
+    if '"' in value:
+        return shown(value)
+    return f'"{shown(f"{chr(39)}{value}")[2:-1]}"'  # the single quote makes Python choose double ones
 
 
 def call(name: str, *items: str | Brackets, **keywords: Any) -> Brackets:

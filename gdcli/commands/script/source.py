@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from gdcli.commands.context import shown_path
-from gdcli.errors import SpecError
+from gdcli.errors import SpecError, nearest
 from gdcli.spec import bundled, document, schema
 from gdcli.spec.document import MAX_BYTES
 from gdcli.spec.load import Loaded, load
+from gdcli.spec.scalars import shown
 from gdcli.storage import request as requests
 from gdcli.storage.files import required
 from gdcli.storage.find import find
@@ -23,12 +24,17 @@ def loaded_of(text: str, root: Path) -> Loaded:
     A file or a bundled name is a spec, anything else a record. Raises SpecError for neither, for a record of many runs,
     and for a run that diverged: gdcli stops there, a plain loop goes on.
     """
-    path = Path(text)
-    if (text in bundled.names() or path.is_file()) and not is_record(path):
+    path, names = Path(text), bundled.names()
+    if (text in names or path.is_file() or path.suffix in (".yaml", ".yml")) and not is_record(path):
         source = bundled.find(text)
         spec = schema.parse(document.read(source.text, source.shown), source.name)
         return load(spec, source.path.parent)
-    return _of_record(find(text, root))
+    try:
+        folder = find(text, root)
+    except SpecError as error:
+        hint = nearest(shown(text), names)
+        raise SpecError(f"{error} It is no spec either. {hint}") if hint.startswith("Did you mean") else error from None
+    return _of_record(folder)
 
 
 def _of_record(folder: Path) -> Loaded:
