@@ -6,7 +6,7 @@ import keyword
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gdcli.commands.script.layout import Brackets, call, comment, indented, layout, literal, text_of
+from gdcli.commands.script.layout import Brackets, call, indented, layout, literal, text_of
 from gdcli.commands.script.subject import ScriptSubject
 from gdcli.engine.layers import TracedLayer, flattened
 from gdcli.spec.models import match
@@ -304,8 +304,3 @@ def _operation(node: Operation, parts: list[tuple[str, int]]) -> tuple[str, int]
     left = left if of_left >= rank else f"({left})"
     right = right if of_right > rank else f"({right})"
     return f"{left} {node.symbol} {right}", rank
-
-
-def expression_comment(subject: ScriptSubject) -> list[str]:
-    """Return an objective's expression as the spec has it, as a comment."""
-    return comment(str(subject.spec.model.arguments["expression"]))
