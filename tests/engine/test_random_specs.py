@@ -248,7 +248,7 @@ def losses_in(folder: Path) -> list[float]:
 
 @pytest.mark.slow
 def test_specs_drawn_from_the_schema(gdcli, tmp_path: Path) -> None:
-    count = trials(300, 5_000)
+    count = trials(200, 5_000)
     codes: Counter[int] = Counter()
     by_hand, told = 0, []
     for seed in range(count):
