@@ -86,7 +86,7 @@ def _ended(error: BaseException, argv: Sequence[str]) -> int:
         no_more_output()
         return 0
     except GdcliError as error:
-        return _told(str(error), error.exit_code)
+        return _told(str(error) + _where_to_read(error, argv), error.exit_code)
     except OSError as error:
         return _told(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), 3)
     except BaseException as error:  # a plugin's may be no Exception
@@ -99,6 +99,16 @@ def _ended(error: BaseException, argv: Sequence[str]) -> int:
         from gdcli.spec.world import world_of
 
         return 2 if world_of(os.environ).rank else _told(_usage(error, argv), 2)  # the first of several tells it
+
+
+def _where_to_read(error: Exception, argv: Sequence[str]) -> str:
+    """Return where to read on for what is wrong with an option; nothing for what is wrong with a spec or a file."""
+    from gdcli.errors import SpecError
+
+    text = str(error)
+    if not isinstance(error, SpecError) or error.problems or not text.startswith("--") or not argv:
+        return ""
+    return f"{'' if text.endswith(('.', '?')) else '.'} Try 'gdcli {argv[0]} --help'."
 
 
 _SYNONYMS = {"train": "run", "fit": "run", "list": "ls", "delete": "rm", "tune": "compare", "init": "new", "copy": "cp"}

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def candidates(group: Any, words: Sequence[str], cut: str) -> list[Candidate]:
         return []
     line = _read(command, words[1:])
     if line.waiting is not None:
-        return _that_begin(cut, _of_option(line, cut))
+        return _that_begin(cut, _of_option(command, line, cut))
     return _that_begin(cut, _options(command) if cut.startswith("-") else _of_argument(command, line, cut))
 
 
@@ -114,10 +115,9 @@ def _read(command: Any, words: Sequence[str]) -> _Line:
     return line
 
 
-def _of_option(line: _Line, cut: str) -> Iterator[Candidate]:
+def _of_option(command: Any, line: _Line, cut: str) -> Iterator[Candidate]:
     """Yield values of the option that waits for one; nothing for a file, a folder, a number."""
     option = line.waiting
-    yield from map(Candidate, map(str, getattr(option.type, "choices", ())))
     if option.name == "kind":
         from gdcli.commands.plot import KINDS
 
@@ -133,6 +133,11 @@ def _of_option(line: _Line, cut: str) -> Iterator[Candidate]:
 
         before = cut[: cut.rfind(",") + 1]
         yield from (Candidate(before + name) for name in OPTIMIZERS)
+    else:
+        from gdcli.spec.choices import choices_in
+
+        declared = signature(command.callback, eval_str=True).parameters  # as Typer reads them
+        yield from map(Candidate, choices_in(declared[option.name].annotation))
 
 
 def _of_argument(command: Any, line: _Line, cut: str) -> Iterator[Candidate]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gdcli.commands.specs import SCHEMA
-from gdcli.commands.templates import COMMANDS, HELD_OUT, TEMPLATES, TableParts, written
+from gdcli.commands.templates import COMMANDS, HELD_OUT, STRATIFY, TEMPLATES, VALIDATION, TableParts, written
 from gdcli.errors import SpecError, nearest
 from gdcli.spec import document, schema
 from gdcli.spec.bundled import Source
@@ -60,12 +60,14 @@ def new(
     if os.path.lexists(path) and not force:
         raise SpecError(f"{shown(str(path), 200)} is there already. --force overwrites it")
     experiment = Source(path, "", b"").name
-    if read is None:
+    if read is None or data is None:
         text, notes = written(kind, experiment, str(path), SCHEMA), list[str]()
     else:
-        parts, notes = read.parts(kind, path)
+        parts, notes = read.parts(kind)
         text = written(kind, experiment, str(path), SCHEMA, parts)
-        _loaded(text, path)
+        _loaded(text, data)
+        relative = os.path.relpath(data.absolute(), path.absolute().parent)
+        text = text.replace(_yaml("file", str(data.absolute())), _yaml("file", relative), 1)
     if not path.parent.exists():
         make_below(path.parent)
     replace(path, text)
@@ -84,9 +86,13 @@ def _path(name: str) -> Path:
     return path if path.suffix in (".yaml", ".yml") else path.with_name(f"{path.name}.yaml")
 
 
-def _loaded(text: str, path: Path) -> Loaded:
-    """Return a spec that is not written yet, checked, with its data. Raises SpecError with all problems."""
-    return load(schema.parse(document.read(text.encode(), path.name), path.stem), path.parent)
+def _loaded(text: str, data: Path) -> Loaded:
+    """Return a spec that is not written yet, checked, with its data. Raises SpecError with what is wrong with it."""
+    try:
+        return load(schema.parse(document.read(text.encode(), "new"), "new"), Path())
+    except SpecError as error:
+        problems = "\n".join(f"{each.path}: {each.message}" for each in error.problems) or str(error)
+        raise SpecError(f"no spec can be made for {shown(str(data), 200)}:\n{problems}") from None
 
 
 # --- a table ----------------------------------------------------------------------------------------------------------
@@ -111,41 +117,42 @@ class _Read:
         different = len(np.unique(cells))
         return bool((cells == np.rint(cells)).all()) and different <= min(MAX_CLASSES, len(cells) // 3)
 
-    def parts(self, kind: str, path: Path) -> tuple[TableParts, list[str]]:
-        """Return what a template says of the table, and what is told of it."""
+    def parts(self, kind: str) -> tuple[TableParts, list[str]]:
+        """Return what a template says of the table, by its whole path, and what is told of it."""
         others = [name for name in self.columns if name != self.target]
         left_out = {**self.unusable, **{name: why for name in others if (why := _useless(self.columns[name]))}}
         features = [name for name in others if name not in left_out]
         if not features:
             raise SpecError(f"{shown(str(self.file), 200)} has no column to predict '{shown(self.target)}' from")
         classes = kind == "classification" or (kind == "compare" and self.is_classes)
+        if classes and (why := _useless(self.columns[self.target])):
+            raise SpecError(f"the target '{shown(self.target)}' cannot be predicted: it is {why}")
         if not classes and isinstance(self.columns[self.target], Words):
             raise SpecError(
                 f"the target '{shown(self.target)}' is text, which no regression predicts. "
                 "--template classification does; --target names another column"
             )
-        section = self._section(features, left_out, path, classes=classes)
+        section = self._section(features, left_out, classes=classes)
         draft = f"data:\n{section}model: linear\nloss: {'cross_entropy' if classes else 'mse'}\noptimizer: sgd\n"
-        table = _loaded(draft, path).training
+        table = _loaded(draft, self.file).training
         assert table is not None
         notes = [f"{len(self.columns[self.target]):,} rows; target {shown(self.target)}: {self._told(classes=classes)}"]
-        notes += [f"left out: {shown(name)}, {why}" for name, why in left_out.items()]
+        notes += [f"left out: {_named(name)}, {why}" for name, why in left_out.items()]
         return TableParts(section, table.x.shape[1], table.classes), notes
 
-    def _section(self, features: list[str], left_out: dict[str, str], path: Path, *, classes: bool) -> str:
-        file = os.path.relpath(self.file, path.parent)
+    def _section(self, features: list[str], left_out: dict[str, str], *, classes: bool) -> str:
         lines = [
-            f"  {_yaml('file', file)} # from this file's folder on",
+            f"  {_yaml('file', str(self.file.absolute()))} # from this file's folder on",
             f"  {_yaml('target', self.target)} # the column to predict: {self._told(classes=classes)}",
         ]
         if left_out or len(features) <= MAX_LISTED:
             listed = write({"features": features}).splitlines()
             lines += [f"  {line}" for line in listed]
             for name, why in left_out.items():
-                lines.append(f"  # {shown(name)} is left out: {why}")
-        words = [shown(name) for name in features if isinstance(self.columns[name], Words)]
+                lines.append(f"  # {_named(name)} is left out: {why}")
+        words = [name for name in features if isinstance(self.columns[name], Words)]
         if words:
-            lines.append(f"  # Text, a column of 0 and 1 for each value: {', '.join(words[:MAX_LISTED])}")
+            lines.append(f"  # Text, a column of 0 and 1 for each value: {', '.join(map(shown, words[:MAX_LISTED]))}")
         missing = [name for name in self.columns if is_missing(self.columns[name]).any()]
         if self.target in missing:
             lines.append("  missing: drop # rows with a missing cell, as the target has, are left out")
@@ -153,8 +160,14 @@ class _Read:
             lines.append(
                 "  missing: median # of the training rows stands for a missing cell; for text its commonest value"
             )
-        lines += HELD_OUT.splitlines() + (["  stratify: true # of each class the same share in both parts"] * classes)
-        return "\n".join(lines) + "\n"
+        if classes:
+            return "\n".join(lines) + f"\n{HELD_OUT}{STRATIFY}"
+        lines.append(
+            "  # Mean 0 and deviation 1, by the training rows; the target too, losses are then in these units:"
+        )
+        scaled = [name for name in (*features, self.target) if name not in words]
+        lines += [f"  {line}" for line in write({"standardize": scaled}).splitlines()]
+        return "\n".join(lines) + "\n" + VALIDATION
 
     def _told(self, *, classes: bool) -> str:
         column = self.columns[self.target]
@@ -165,6 +178,10 @@ class _Read:
         )  # fmt: skip
         more = ", ..." if len(names) > MAX_CLASSES else ""
         return f"{len(names)} classes, {', '.join(shown(each) for each in names[:MAX_CLASSES])}{more}"
+
+
+def _named(name: str) -> str:
+    return shown(name) if name else "the column without a name"
 
 
 def _yaml(key: str, value: str) -> str:
@@ -195,7 +212,7 @@ def _columns(file: Path, left_out: dict[str, str]) -> dict[str, Column]:
 
     def chosen(known: list[str]) -> list[str]:
         if "" in known:
-            left_out[""] = "it has no name, like the index that pandas writes beside a table"
+            left_out[""] = "like the index that pandas writes beside a table"
         return [name for name in known if name not in left_out]
 
     while True:

@@ -24,11 +24,12 @@ _OWN = """\
   # Or let a spec be made for it: gdcli new --data table.csv --target {target}
 """
 
-HELD_OUT = """\
-  standardize: true # features with mean 0 and deviation 1, by the training rows
-  validation: 0.2 # this share of the rows is held out, to see how good the model is on rows it has not learned
-"""
-"""What becomes of the rows of a table, its own or made up."""
+VALIDATION = (
+    "  validation: 0.2 # this share of the rows is held out, to see how good the model is on rows it has not learned\n"
+)
+HELD_OUT = f"  standardize: true # features with mean 0 and deviation 1, by the training rows\n{VALIDATION}"
+STRATIFY = "  stratify: true # of each class the same share in both parts\n"
+"""What becomes of the rows of a table, one's own or made up; the last is for classes."""
 
 _REGRESSION_DATA = (
     _OWN.format(target="price")
@@ -39,7 +40,7 @@ _CLASSIFICATION_DATA = (
     _OWN.format(target="species")
     + "  generate: {kind: moons, n: 200, noise: 0.15} # rows made up, of two classes; others: gdcli catalog data\n"
     + HELD_OUT
-    + "  stratify: true # of each class the same share in both parts\n"
+    + STRATIFY
 )
 _REGRESSION = TableParts(_REGRESSION_DATA, 1, 0)
 _CLASSIFICATION = TableParts(_CLASSIFICATION_DATA, 2, 2)

@@ -65,7 +65,7 @@ def values(key: str) -> list[str]:
     """
     if key in _NAMES:
         return list(_NAMES[key])
-    return list(dict.fromkeys(word for annotation in _annotations(key) for word in _words(annotation)))
+    return list(dict.fromkeys(word for annotation in _annotations(key) for word in choices_in(annotation)))
 
 
 def _annotations(key: str) -> Iterator[Any]:
@@ -83,7 +83,12 @@ def _annotations(key: str) -> Iterator[Any]:
             yield hints[name]
 
 
-def _words(annotation: Any) -> Iterator[str]:
+def choices_in(annotation: Any) -> Iterator[str]:
+    """Yield what a value declared so may be, as far as it is one of some words.
+
+    >>> list(choices_in(Literal["text", "latex"] | None)), list(choices_in(float | bool))
+    (['text', 'latex'], ['true', 'false'])
+    """
     if annotation is bool:
         yield from ("true", "false")
     elif get_origin(annotation) is Literal:
@@ -91,7 +96,7 @@ def _words(annotation: Any) -> Iterator[str]:
     elif get_origin(annotation) is Annotated:
         kind, *marks = get_args(annotation)
         named = [mark for mark in marks if isinstance(mark, OneOf)]
-        yield from named[0].names if named else _words(kind)
+        yield from named[0].names if named else choices_in(kind)
     elif get_origin(annotation) is not dict:
         for each in get_args(annotation):
-            yield from _words(each)
+            yield from choices_in(each)
