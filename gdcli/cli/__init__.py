@@ -82,7 +82,9 @@ def _ended(error: BaseException, argv: Sequence[str]) -> int:
         return done.exit_code
     except typer.Abort:
         return 130
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as gone:
+        if isinstance(gone, SystemExit) and not isinstance(gone.__context__, BrokenPipeError):  # Rich makes it of one
+            return _bug()
         no_more_output()
         return 0
     except GdcliError as error:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 
@@ -59,12 +60,12 @@ def new(
     require_file(path)
     if os.path.lexists(path) and not force:
         raise SpecError(f"{shown(str(path), 200)} is there already. --force overwrites it")
-    experiment = Source(path, "", b"").name
+    experiment, file = Source(path, "", b"").name, quote(shown(str(path), 200))
     if read is None or data is None:
-        text, notes = written(kind, experiment, str(path), SCHEMA), list[str]()
+        text, notes = written(kind, experiment, file, SCHEMA), list[str]()
     else:
         parts, notes = read.parts(kind)
-        text = written(kind, experiment, str(path), SCHEMA, parts)
+        text = written(kind, experiment, file, SCHEMA, parts)
         _loaded(text, data)
         relative = os.path.relpath(data.absolute(), path.absolute().parent)
         text = text.replace(_yaml("file", str(data.absolute())), _yaml("file", relative), 1)
@@ -76,7 +77,7 @@ def new(
     if not os.path.lexists(beside):  # else somebody's own
         replace(beside, json_text(file_schema()))
         files.append(beside)
-    return NewSpec(tuple(files), tuple(notes), f"gdcli {COMMANDS[kind]} {path}")
+    return NewSpec(tuple(files), tuple(notes), f"gdcli {COMMANDS[kind]} {file}")
 
 
 def _path(name: str) -> Path:
@@ -138,7 +139,7 @@ class _Read:
         assert table is not None
         notes = [f"{len(self.columns[self.target]):,} rows; target {shown(self.target)}: {self._told(classes=classes)}"]
         notes += [f"left out: {_named(name)}, {why}" for name, why in left_out.items()]
-        return TableParts(section, table.x.shape[1], table.classes), notes
+        return TableParts(section, table.x.shape[1], table.classes, len(table.x)), notes
 
     def _section(self, features: list[str], left_out: dict[str, str], *, classes: bool) -> str:
         lines = [

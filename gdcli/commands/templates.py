@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gdcli.spec.writing import write
+
 TEMPLATES = ("regression", "classification", "image", "objective", "compare")
 
 
@@ -14,7 +16,11 @@ class TableParts:
     data: str
     features: int  # columns of the model's input, a column for each value of a text
     classes: int  # 0: the target is a number
+    rows: int = 160  # to train with
 
+
+FEW_ROWS = 64
+"""Rows below which a step takes all."""
 
 _OWN = """\
   # A table of your own (CSV, TSV, Parquet or NPZ) instead of the rows of generate:
@@ -52,7 +58,7 @@ model:
   activation: {activation} # after each hidden layer; others: gdcli catalog activation
 loss: {loss}; others: gdcli catalog loss
 optimizer: {{name: adam, lr: 0.01}} # lr is the learning rate; others: gdcli catalog optimizer
-batch: {{mode: mini-batch, size: 32}} # rows of a step; batch: full takes all
+batch: {batch}
 epochs: {epochs} # passes over the training rows, at most
 """
 
@@ -129,7 +135,8 @@ def written(template: str, name: str, file: str, schema: str, table: TableParts 
     what, command = _ABOUT[template]
     head = (
         f"# yaml-language-server: $schema={schema}\n# {what}\n# gdcli {command} {file}\n"
-        f"name: {name} # of the folder of its records: runs/{name}/...\ndescription: {what.rstrip('.')}\n"
+        f"{write({'name': name}).rstrip()} # of the folder of its records: runs/{name}/...\n"
+        f"description: {what.rstrip('.')}\n"
     )
     if template == "image":
         return head + _IMAGE
@@ -151,5 +158,8 @@ def _network(parts: TableParts, epochs: int) -> str:
         results="classes" if parts.classes else "output",
         activation="relu" if parts.classes else "tanh",
         loss="cross_entropy # of classes" if parts.classes else "mse # mean squared error, of numbers",
+        batch="{mode: mini-batch, size: 32} # rows of a step; batch: full takes all"
+        if parts.rows >= FEW_ROWS
+        else "full # all rows a step; of more rows: {mode: mini-batch, size: 32}",
         epochs=epochs,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import typer
 import gdcli as package
 from gdcli.cli.application import GROUPS, app
 from gdcli.spec import bundled
+
+ENVIRONMENT = {**os.environ, "COLUMNS": "80", "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def test_alone_it_prints_its_help(gdcli) -> None:
@@ -74,6 +77,7 @@ def test_help_and_version_in_every_way(gdcli) -> None:
             ("sweep", "mlp", "--batch-size", "4"),
             "No such option: --batch-size. A key of the spec has no dashes: batch.size=4. Try 'gdcli sweep",
         ),
+        (("run", "mlp", "--tag", "a b"), "--tag takes a word without blanks (got 'a b'). Try 'gdcli run --help'."),
         (("run", "mlp", "learning_rate=0.1"), "unknown key 'learning_rate'. Did you mean 'optimizer.lr'?"),
         (("run", "mlp", "lr=0,01"), "gdcli sweep --param lr=0,01 runs each. A number has a point: lr=0.01"),
         (("run", "rosenbrock", "x=1"), "'x' could be data.generate.x or data.x or model.start.x. Write the whole path"),
@@ -163,9 +167,22 @@ def test_help_has_the_commands_in_groups(gdcli, monkeypatch: pytest.MonkeyPatch,
             assert re.search(rf"(?m)^[ │]+{command.__name__} ", out[here:below])
 
 
+@pytest.mark.parametrize("words", [(), ("--help",), ("run", "--help")])
+def test_help_for_a_reader_that_is_gone_says_nothing(words: tuple[str, ...]) -> None:
+    """As of `gdcli --help | head -1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "gdcli", *words]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=ENVIRONMENT, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_help_imports_no_torch() -> None:
     code = "import sys; from gdcli.cli import main; main([]); main(['run', '--help']); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, env=ENVIRONMENT, check=False).returncode == 0
+    )
 
 
 def test_a_copied_spec_finds_its_schema(gdcli) -> None:

@@ -74,6 +74,21 @@ def test_a_path_is_the_file(gdcli) -> None:
     assert gdcli("new", "specs/").code == 2
 
 
+@pytest.mark.parametrize("name", ["123", "no", "1e5", "null", "a b'c", "Übung", "# c", "-1", "a: b\n{"])
+def test_any_name_is_one(gdcli, name: str) -> None:
+    assert gdcli("new", "-t", "objective", "--", name).code == 0
+    (path,) = Path().glob("*.yaml")
+    answer = gdcli("validate", f"./{path}")
+    assert (answer.code, answer.err) == (0, "")
+
+
+def test_few_rows_are_one_step(gdcli) -> None:
+    table("t.csv", "a,y", [f"{k},{k + 0.5}" for k in range(9)])
+    assert gdcli("new", "--data", "t.csv").code == 0
+    answer = gdcli("validate", "t.yaml")
+    assert (answer.code, answer.err) == (0, "")
+
+
 def table(name: str, header: str, rows: list[str]) -> None:
     Path(name).write_text("\n".join([header, *rows]) + "\n")
 
