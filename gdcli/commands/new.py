@@ -60,7 +60,7 @@ def new(
     require_file(path)
     if os.path.lexists(path) and not force:
         raise SpecError(f"{shown(str(path), 200)} is there already. --force overwrites it")
-    experiment, file = Source(path, "", b"").name, quote(shown(str(path), 200))
+    experiment, file = Source(path, "", b"").name, quote(shown(f"{'./' * str(path).startswith('-')}{path}", 200))
     if read is None or data is None:
         text, notes = written(kind, experiment, file, SCHEMA), list[str]()
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,13 @@ def test_a_path_is_the_file(gdcli) -> None:
 
 @pytest.mark.parametrize("name", ["123", "no", "1e5", "null", "a b'c", "Übung", "# c", "-1", "a: b\n{"])
 def test_any_name_is_one(gdcli, name: str) -> None:
-    assert gdcli("new", "-t", "objective", "--", name).code == 0
+    answer = gdcli("new", "-t", "objective", "--", name)
+    assert answer.code == 0
     (path,) = Path().glob("*.yaml")
+    if "\n" not in name:
+        *_, file = shlex.split(answer.err.splitlines()[-1])
+        assert Path(file) == path
+        assert not file.startswith("-")
     answer = gdcli("validate", f"./{path}")
     assert (answer.code, answer.err) == (0, "")
 
