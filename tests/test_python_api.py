@@ -17,7 +17,6 @@ import pytest
 import torch
 
 import gdcli
-from gdcli.commands import api
 from gdcli.spec import bundled
 from gdcli.storage.files import json_text
 from tests.conftest import only_folder
@@ -244,13 +243,6 @@ def test_import_costs_nothing_and_tells_its_names() -> None:
     assert all(getattr(gdcli, name) is not None for name in gdcli.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nosuch'"):
         gdcli.nosuch  # noqa: B018
-
-
-@pytest.mark.parametrize("module", [gdcli, api], ids=lambda module: module.__name__)
-def test_examples_of_the_docstrings(module: Any) -> None:
-    found = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
-    assert found.attempted > 0
-    assert found.failed == 0
 
 
 def test_what_the_readme_shows() -> None:

@@ -23,6 +23,9 @@ Tell = Callable[[str], None]
 Show = Callable[[float, float, float], None]
 """Takes how much is done, the loss, and the work so far: steps of a run, runs of a sweep."""
 
+Progress = Callable[[str, int], AbstractContextManager[Show]]
+"""Takes what is counted, epochs or runs, and how many there will be."""
+
 
 def shown_path(path: Path) -> str:
     """Return a path as the user would type it: relative where it lies below the current folder."""
@@ -50,7 +53,7 @@ class Frontend:
     text: Tell | None = None  # a run's text in its style, as it comes
     note: Tell = ignore
     warning: Tell = ignore
-    progress: Callable[[str, int], AbstractContextManager[Show]] = lambda unit, total: nullcontext(ignore)
+    progress: Progress = lambda unit, total: nullcontext(ignore)
     importing: Callable[[], AbstractContextManager[None]] = nullcontext  # torch
     interruptible: Callable[[], AbstractContextManager[Interrupt]] = uninterruptible
 
@@ -100,6 +103,11 @@ class Context:
     def processes(self) -> int:
         """How many processes train a run."""
         return 1 if self.group is None else self.group.size
+
+    @property
+    def keeps(self) -> bool:
+        """Whether a record is left, and not files that are gone in the end."""
+        return self.output is not None or self.again is not None
 
     def provenance(self) -> Provenance:
         """Return where a run comes from."""
