@@ -214,8 +214,8 @@ def _grid_picture(grid: LossGrid, loaded: Loaded, paths: Sequence[TrainedPath], 
     label, title = run_picture.loss_label(loaded), loaded.spec.name
     names = [axis.name for axis in grid.axes]
     if len({axis.factor for axis in grid.axes}) == 1:  # one axis, or a zip: a line through the plane
-        return plots.sweep_curve.drawn(
-            form, names[0], grid.points[:, 0].tolist(), grid.loss, title=title, loss_label=label
+        return plots.in_form(plots.sweep_curve, form)(
+            names[0], grid.points[:, 0].tolist(), grid.loss, title=title, loss_label=label
         )
     first, second = (np.unique(grid.points[:, k]) for k in (0, 1))
     lengths = [axis.grid.length for axis in grid.axes]
@@ -225,6 +225,6 @@ def _grid_picture(grid: LossGrid, loaded: Loaded, paths: Sequence[TrainedPath], 
     order = [np.argsort(axis.grid.array()) for axis in grid.axes]
     turned = values[np.ix_(order[1], order[0])]
     trails = [plots.Trail(path.label, path.over([axis.target for axis in grid.axes])) for path in paths]
-    return plots.surface.drawn(
-        form, (names[0], names[1]), first, second, turned, title=title, loss_label=label, trails=trails, note=grid.held
+    return plots.in_form(plots.surface, form)(
+        (names[0], names[1]), first, second, turned, title=title, loss_label=label, trails=trails, note=grid.held
     )

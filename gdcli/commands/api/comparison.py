@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gdcli.commands import given
 from gdcli.commands.api import notebook
-from gdcli.commands.api.objects import column, pandas, require_one_process, shown, torch_as_it_was
+from gdcli.commands.api.objects import column, figure, pandas, require_one_process, shown, torch_as_it_was
 from gdcli.commands.compare import compare as compare_command
 from gdcli.commands.context import Ended
 from gdcli.errors import SpecError, nearest
@@ -74,11 +74,9 @@ class Comparison:
 
         Raises SpecError for one that this comparison has not.
         """
-        from gdcli.report.plots import figure_of
-
         if kind not in self.pictures:
             raise SpecError(f"this comparison has no picture '{kind}'. {nearest(kind, self.pictures)}")
-        return figure_of(self.pictures[kind])
+        return figure(self.pictures[kind], self.name)
 
     def _repr_html_(self) -> str:
         """Show table and picture in a notebook."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 from gdcli.commands.context import Progress
 from gdcli.errors import MachineError, SpecError, nearest
 from gdcli.zoo.python_objects import PythonObjects
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from gdcli.report.plots import Form
 
 
 @contextmanager
@@ -32,6 +37,16 @@ def shown(progress: bool) -> Progress | None:
     from gdcli.commands.api.notebook import bar, is_notebook
 
     return bar if progress and is_notebook() else None
+
+
+def figure(draw: Callable[[Form], bytes], name: str) -> Figure:
+    """Return the figure of a picture. Raises SpecError where there is nothing to draw."""
+    from gdcli.report.plots import figure_of
+
+    try:
+        return figure_of(draw)
+    except ValueError as error:
+        raise SpecError(f"{name}: {error}") from None
 
 
 def require_one_process(objects: PythonObjects, jobs: int) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gdcli.commands import given
 from gdcli.commands.api import notebook
-from gdcli.commands.api.objects import pandas, shown, torch_as_it_was
+from gdcli.commands.api.objects import figure, pandas, shown, torch_as_it_was
 from gdcli.commands.api.pictures import DrawRun, of_report, options
 from gdcli.commands.context import Ended
 from gdcli.commands.predictors import Predictor, of_run
@@ -130,10 +130,8 @@ class Run:
         >>> gdcli.run("backprop_2x2", epochs=5).plot().axes[0].get_ylabel()
         'loss (half_sse)'
         """
-        from gdcli.report.plots import figure_of
-
         chosen = options(kind, smooth, step)
-        return figure_of(lambda form: self.draw(self, chosen, form))
+        return figure(lambda form: self.draw(self, chosen, form), self.name)
 
     def _repr_html_(self) -> str:
         """Show curve and summary in a notebook."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gdcli.commands import given
 from gdcli.commands.api import notebook
-from gdcli.commands.api.objects import column, pandas, require_one_process, shown, torch_as_it_was
+from gdcli.commands.api.objects import column, figure, pandas, require_one_process, shown, torch_as_it_was
 from gdcli.commands.context import Ended
 from gdcli.commands.sweep import sweep as sweep_command
 from gdcli.errors import SpecError
@@ -32,8 +32,8 @@ class Sweep:
 
     >>> import gdcli
     >>> found = gdcli.sweep("linear_sweep", {"w": "0:4:1"})
-    >>> found["w"].tolist(), found["loss"].argmin()
-    ([0.0, 1.0, 2.0, 3.0], 2)
+    >>> found["w"].tolist(), found["loss"].min()
+    ([0.0, 1.0, 2.0, 3.0], np.float64(0.0))
     """
 
     rows: Sequence[Mapping[str, Any]]  # as results.csv has them
@@ -53,9 +53,7 @@ class Sweep:
 
     def plot(self) -> Figure:
         """Return the picture that the command draws, as a matplotlib Figure. Raises SpecError where there is none."""
-        from gdcli.report.plots import figure_of
-
-        return figure_of(self._picture)
+        return figure(self._picture, self.name)
 
     def _picture(self, form: Form) -> bytes:
         if self.draw is None:

@@ -212,7 +212,7 @@ class ComparisonRun:
             "compare": lambda form: shown.curves(lines, loaded, self.x, form)
         }
         if self.tuned:
-            found["tuning"] = lambda form: plots.sensitivity.drawn(form, curves, title=title, loss_label=score)
+            found["tuning"] = lambda form: plots.in_form(plots.sensitivity, form)(curves, title=title, loss_label=score)
         if self.plan.capture.path:
             found["paths"] = lambda form: shown.paths(lines, loaded, form) or b""
         return found

@@ -205,9 +205,8 @@ def curves(lines: Sequence[Line], loaded: Loaded, x: X | None, form: plots.Form 
     what = "runs" if loaded.spec.all_folds else "seeds"
     band = f"band: 95 % interval of the mean, {seeds} {what}" if seeds > 1 else ""
     title = loaded.spec.name
-    return plots.comparison.drawn(
-        form, drawn, title=title, loss_label=label, x_label="updates" if last else LABELS[x], band_label=band,
-        levels=levels,
+    return plots.in_form(plots.comparison, form)(
+        drawn, title=title, loss_label=label, x_label="updates" if last else LABELS[x], band_label=band, levels=levels
     )  # fmt: skip
 
 
@@ -263,7 +262,7 @@ def paths(lines: Sequence[Line], loaded: Loaded, form: plots.Form = "png") -> by
     values = losses(built, names, points).reshape(len(x), len(y)).T
     note = f"the first of {seeds} seeds" if seeds > 1 else ""
     shown = plots.Plane((names[0], names[1]), x, y, values, trails, note)
-    return plots.plane.drawn(form, shown, title=loaded.spec.name, loss_label=loss_label(loaded))
+    return plots.in_form(plots.plane, form)(shown, title=loaded.spec.name, loss_label=loss_label(loaded))
 
 
 def grid_axis(columns: Sequence[NDArray[np.float64]], side: int) -> NDArray[np.float64]:

@@ -182,7 +182,9 @@ class TrainingSweep:
         if len(plan.axes) == 1:
             values = [result.values[0] for result in self.results]
             drawn = np.array([by.value(result) for result in self.results])
-            return plots.sweep_runs.drawn(form, plan.axes[0], values, drawn, title=title, loss_label=label, best=best)
+            return plots.in_form(plots.sweep_runs, form)(
+                plan.axes[0], values, drawn, title=title, loss_label=label, best=best
+            )
         return _profiles(plan.axes, self.results, title, label, by, best, form)
 
 
@@ -218,8 +220,7 @@ def _profiles(
     repeated = [name for name in ("seed", "fold") if name in axes]
     bars = f"bars: 95 % interval of the mean, {runs} {'runs' if len(repeated) != 1 else f'{repeated[0]}s'}"
     heading = ", ".join(others) if short else ""
-    return plots.sweep_profiles.drawn(
-        form,
+    return plots.in_form(plots.sweep_profiles, form)(
         rows,
         title=title,
         loss_label=f"final {label}" if best == "loss" else label,

@@ -78,6 +78,11 @@ class Picture(Generic[Asked]):
             return render(self.figure(*args, **settings), form)
 
 
+def in_form(picture: Picture[Asked], form: Form) -> Callable[Asked, bytes]:
+    """Return what draws a picture in a format: the picture itself does as a PNG."""
+    return picture if form == "png" else partial(picture.drawn, form)
+
+
 def render(figure: Figure, form: Form = "png") -> bytes:
     """The picture's bytes in a format, the same each time; a heat map stays pixels in SVG and PDF."""
     if isinstance(form, FigureHolder):
@@ -97,10 +102,14 @@ def render(figure: Figure, form: Form = "png") -> bytes:
 
 
 def figure_of(draw: Callable[[Form], bytes]) -> Figure:
-    """Return the figure that a picture is drawn of, which a notebook shows as it shows the picture."""
+    """Return the figure that a picture is drawn of, which a notebook shows as the picture.
+
+    Raises ValueError where there is nothing to draw.
+    """
     holder = FigureHolder()
     draw(holder)
-    assert holder.figure is not None
+    if holder.figure is None:
+        raise ValueError("there is nothing to draw")
     shown: Any = holder.figure
     shown._repr_png_ = partial(_as_png, holder.figure)  # without pyplot nothing else tells IPython how to
     return holder.figure
