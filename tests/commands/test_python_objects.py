@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import gdcli as api
+from gdcli.zoo import python_objects
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES, TARGETS
 from gdcli.zoo.models import MODELS
@@ -147,16 +148,14 @@ def test_the_tables_are_as_they_were_even_after_an_error() -> None:
         api.run("linear_regression", loss="python_loss")
 
 
-def test_a_call_inside_another_keeps_the_outer_one_s_objects() -> None:
-    x, y = rows()
-
-    def made() -> nn.Module:
-        api.run(SGD, model=nn.Linear(2, 1), data=(x[:3], y[:3]), loss=nn.L1Loss(), epochs=1)
-        return network()
-
-    outer = api.run(SGD, model=made, data=(x, y), loss=fourth_power, epochs=2)
-    plain = api.run(SGD, model=network, data=(x, y), loss=fourth_power, epochs=2)
-    assert outer.losses.tobytes() == plain.losses.tobytes()
+def test_a_call_inside_another_gives_the_tables_back_to_the_outer_one() -> None:
+    outer, inner = python_objects.taken(None, fourth_power, None), python_objects.taken(None, nn.NLLLoss(), None)
+    with outer.in_tables():
+        with inner.in_tables():
+            assert TARGETS["python_loss"] == "classes"
+        assert "python_loss" in LOSSES
+        assert "python_loss" not in TARGETS
+    assert "python_loss" not in LOSSES
 
 
 def test_ctrl_c_raises_keyboard_interrupt() -> None:
