@@ -96,6 +96,7 @@ class Context:
     arguments: tuple[str, ...] = ()  # the command line, for the record
     tags: tuple[str, ...] = ()  # to find the record by
     plugins: tuple[Plugin, ...] = ()  # that the command line names
+    objects: tuple[str, ...] = ()  # of a Python program, in place of parts of the spec
     options: ExecutionOptions = ExecutionOptions()
     group: ProcessGroup | None = None  # the processes that train one run together
 
@@ -113,7 +114,7 @@ class Context:
         """Return where a run comes from."""
         from gdcli.runner.provenance import Provenance
 
-        return Provenance(self.source.text, self.arguments, self.tags, self.plugins, self.source.files)
+        return Provenance(self.source.text, self.arguments, self.tags, self.plugins, self.source.files, self.objects)
 
     def reused(self, loaded: Loaded, digest: str, request: Request) -> Ended | None:
         """Return the finished record of the same request, spec and version, if that is enough and there is one."""

@@ -150,7 +150,7 @@ def request(kind: type[Made], **asked: Any) -> Made:
 
 def context(
     command: str, source: Source, words: Sequence[str], output: str | os.PathLike[str] | None, jobs: int = 1,
-    own: Sequence[Plugin] = (), progress: Progress | None = None,
+    own: Sequence[Plugin] = (), objects: PythonObjects | None = None, progress: Progress | None = None,
 ) -> Context:  # fmt: skip
     """Return the context of a command that tells its warnings, and its progress where that is shown."""
 
@@ -164,7 +164,8 @@ def context(
     arguments = (command, source.shown, *words)
     execution = ExecutionOptions(count)
     frontend = Frontend(warning=warn) if progress is None else Frontend(warning=warn, progress=progress)
-    return Context(source, frontend, folder, arguments=arguments, plugins=tuple(own), options=execution)
+    names = () if objects is None else objects.names
+    return Context(source, frontend, folder, arguments=arguments, plugins=tuple(own), objects=names, options=execution)
 
 
 def loaded(given: Plugins) -> tuple[Plugin, ...]:

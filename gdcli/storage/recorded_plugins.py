@@ -7,6 +7,7 @@ from pathlib import Path
 from gdcli.errors import MachineError, SpecError
 from gdcli.spec.scalars import shown
 from gdcli.storage import request as requests
+from gdcli.storage.record import NOT_AGAIN
 from gdcli.zoo.plugins import loaded
 
 
@@ -32,7 +33,7 @@ def require_plugins(folder: Path, *, force: bool = False) -> None:
     wanted = () if recorded is None else recorded.plugins
     if recorded is not None and recorded.objects:
         what = f"its {', '.join(recorded.objects)} came from a Python program"
-        raise SpecError(f"{folder}: {what}: it cannot be run again from files alone")
+        raise SpecError(f"{folder}: {what}: {NOT_AGAIN}")
     given = {plugin.sha256: plugin for plugin in loaded()}
     others = [plugin for sha256, plugin in given.items() if sha256 not in {each.sha256 for each in wanted}]
     for plugin in wanted:

@@ -122,7 +122,7 @@ def compare(
         redraw_data=redraw_data, tune=tune, tune_range=given.listed("tune_range", tune_range), target=target,
         closed_form=closed_form, x=x, plugins=recorded(own), objects=objects.names,
     )  # fmt: skip
-    context = given.context("compare", source, changed, output, jobs, own, shown(progress))
+    context = given.context("compare", source, changed, output, jobs, own, objects, shown(progress))
     with objects.in_tables():
         report = compare_command(request, context)
         assert not isinstance(report, Ended)

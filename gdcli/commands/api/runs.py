@@ -183,7 +183,7 @@ def run(
     request = given.request(
         RunRequest, name=source.name, overrides=changed, plot=plot, plugins=recorded(own), objects=objects.names
     )
-    context = given.context("run", source, changed, output, own=own, progress=shown(progress))
+    context = given.context("run", source, changed, output, own=own, objects=objects, progress=shown(progress))
     blocks: list[StepBlock] = []
     with objects.in_tables():
         report = run_command(request, context, blocks.append)

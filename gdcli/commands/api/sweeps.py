@@ -92,7 +92,7 @@ def sweep(
         plugins=recorded(own), objects=objects.names,
     )  # fmt: skip
     arguments = (*(f"--param={each}" for each in param), *changed)
-    context = given.context("sweep", source, arguments, output, jobs, own, shown(progress))
+    context = given.context("sweep", source, arguments, output, jobs, own, objects, shown(progress))
     with objects.in_tables():
         report = sweep_command(request, context)
         assert not isinstance(report, Ended)
