@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gdcli.commands.context import Context, ExecutionOptions, Frontend, Progress
 from gdcli.errors import SpecError
-from gdcli.spec import grids
+from gdcli.spec import document, grids
 from gdcli.spec.bundled import Source, find
 from gdcli.spec.extends import merged
 from gdcli.spec.scalars import shown
@@ -84,20 +84,31 @@ def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def objects(model: Any, loss: Any, data: Any) -> tuple[PythonObjects, dict[str, Any]]:
+def objects(source: Source, model: Any, loss: Any, data: Any) -> tuple[PythonObjects, dict[str, Any]]:
     """Return what is given in place of the spec's model, loss and data, and the overrides that put it there.
 
     Names and dicts are overrides as they are: the spec's own kind of model, loss and data.
     """
     given = {"model": model, "loss": loss, "data": data}
     plain_ones = {key: each for key, each in given.items() if isinstance(each, str | Mapping)}
-    found = python_objects.taken(*(None if key in plain_ones else each for key, each in given.items()))
+    own = {key: None if key in plain_ones else each for key, each in given.items()}
+    found = python_objects.taken(**own, replaced_loss=_loss_of(source) if callable(own["loss"]) else "")
     names = {"model": python_model.__name__, "loss": python_loss.__name__}
     words: dict[str, Any] = {key: names[key] for key in found.names if key in names}
     if found.table is not None:
         words["data"] = {"generate": {"kind": python_data.__name__}}
         words["data"] |= {"shape": list(found.shape)} if found.shape else {}
     return found, {**words, **plain_ones}
+
+
+def _loss_of(source: Source) -> str:
+    """Return the name of a spec's loss; nothing where it has none, or is no spec, which is told when it is read."""
+    try:
+        found = document.read(source.text, source.shown).plain()
+    except SpecError:
+        return ""
+    loss = found.get("loss") if isinstance(found, dict) else None
+    return str(loss.get("name") if isinstance(loss, dict) else loss)
 
 
 def params(axes: Mapping[str, Any]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -39,6 +39,7 @@ class PythonObjects:
     loss: Callable[..., Any] | None = None  # of output and target
     table: Table | None = None
     shape: tuple[int, ...] = ()  # of a row of data, where it has more than one axis
+    in_place_of_classes: bool = False  # whether the spec's loss, which this one replaces, takes classes
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -47,11 +48,11 @@ class PythonObjects:
         return tuple(name for name, each in given.items() if each is not None)
 
     def of_classes(self) -> bool:
-        """Say whether the loss takes the index of each row's class: torch's own say it, for others the data do."""
+        """Say whether the loss takes the index of each row's class: torch's own say it, else the data or the spec do."""
         name = getattr(self.loss, "__name__", type(self.loss).__name__)
         if name in _OF_CLASSES or name in _OF_VALUES:
             return name in _OF_CLASSES
-        return self.table is not None and self.table.y.ndim == 1
+        return self.in_place_of_classes if self.table is None else self.table.y.ndim == 1
 
     @contextmanager
     def in_tables(self) -> Iterator[None]:
@@ -109,11 +110,13 @@ def python_model(data: Sizes) -> Stack:
         import torch
 
         if isinstance(given, torch.nn.Module):
-            return copy.deepcopy(given).to(torch.get_default_dtype()).train()
+            return copy.deepcopy(given).to("cpu", torch.get_default_dtype()).train()
         found = given()
         return found.to(torch.get_default_dtype()) if isinstance(found, torch.nn.Module) else found
 
-    return own_forms.module(make, origin, data, {})
+    found = own_forms.module(make, origin, data, {})
+    assert found.own is not None
+    return replace(found, own=replace(found.own, hint="Integers in y are classes, and numbers are given as floats"))
 
 
 def python_loss() -> Loss:
@@ -159,16 +162,14 @@ def _is_ours(file: str) -> bool:
 # --- what is given ----------------------------------------------------------------------------------------------------
 
 
-def taken(model: Any, loss: Any, data: Any) -> PythonObjects:
-    """Return the objects of a call. Raises SpecError for what can be none of them."""
+def taken(model: Any, loss: Any, data: Any, replaced_loss: str = "") -> PythonObjects:
+    """Return the objects of a call, whose loss replaces that of the spec. Raises SpecError for what can be none."""
     if model is not None:
         _require_model(model)
     if loss is not None and not callable(loss):
         raise SpecError(f"loss takes a name, or a function of output and target (got {type(loss).__name__})")
-    if data is None:
-        return PythonObjects(model, loss)
-    table, shape = _table_of(data)
-    return PythonObjects(model, loss, table, shape)
+    table, shape = (None, ()) if data is None else _table_of(data)
+    return PythonObjects(model, loss, table, shape, TARGETS.get(replaced_loss) == "classes")
 
 
 def _require_model(model: Any) -> None:

@@ -62,6 +62,7 @@ def test_a_comparison_shows_its_table_and_its_picture() -> None:
     found = api.compare("backprop_2x2", optimizers=["sgd", "adam"], epochs=3)
     shown = Parsed(found._repr_html_())
     assert found.table.strip() in shown.text
+    assert found["final_loss"].tolist() == [result.loss for result in found.results]
     assert shown.pictures[0].startswith(PNG)
     without = Parsed(api.compare("backprop_2x2", optimizers=["sgd"], plot=False)._repr_html_())
     assert without.pictures == []
@@ -140,7 +141,9 @@ def test_a_bar_is_shown_meanwhile_and_goes(display: Display, monkeypatch: pytest
     now = iter(range(1000))
     monkeypatch.setattr(notebook, "time", types.SimpleNamespace(monotonic=lambda: next(now)))
     api.run("backprop_2x2", epochs=9000)
-    assert "epoch 1,024/9,000, loss " in display.shown[0]
+    assert re.fullmatch(
+        r'<progress value="\d+" max="9000"></progress> epoch [\d,]+/9,000, loss 0\.\d+', display.shown[0]
+    )
     assert display.shown[-1] == ""
     api.sweep("backprop_2x2", {"lr": [0.1, 0.5]})
     assert any("run 2/2, best " in shown for shown in display.shown)

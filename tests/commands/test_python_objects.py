@@ -102,6 +102,11 @@ def test_a_loss_of_ones_own_gets_what_the_data_have() -> None:
     api.run(SGD, model=nn.Linear(2, 1), data=(x, np.arange(12)), loss=nn.MSELoss(), epochs=1)  # integers, yet values
 
 
+def test_a_loss_in_place_of_one_of_classes_gets_classes() -> None:
+    own = api.run("iris", loss=lambda o, t: nn.functional.cross_entropy(o, t), epochs=2)
+    np.testing.assert_allclose(own.losses, api.run("iris", epochs=2).losses, rtol=1e-5)
+
+
 def test_a_frame_has_its_columns_names() -> None:
     x, y = rows()
     frame = pd.DataFrame({"a": x[:, 0].numpy(), "b": x[:, 1].numpy(), "price": y[:, 0].numpy()})
@@ -216,6 +221,8 @@ def test_what_cannot_be_given_is_told(told: str) -> None:
 
 def test_a_module_that_does_not_fit_the_data_is_told() -> None:
     x, y = rows()
+    with pytest.raises(api.SpecError, match="Integers in y are classes, and numbers are given as floats"):
+        api.run(SGD, model=nn.Linear(2, 1), data=(x, np.arange(12)), loss=fourth_power)
     with pytest.raises(api.SpecError, match=re.escape("has shape [3] a row, the data need [1]")):
         api.run(SGD, model=nn.Linear(2, 3), data=(x, y), loss="mse")
     with pytest.raises(api.GdcliError, match="Linear: RuntimeError: mat1 and mat2"):

@@ -62,7 +62,7 @@ class Comparison:
         return {label: _stacked(runs) for label, runs in found.items()}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """Return a column of the rows [R], numbers in float64. Raises KeyError."""
+        """Return a column of the rows [R], numbers in float64; of intervals their means. Raises KeyError."""
         return column(self.rows, name)
 
     def to_pandas(self) -> pd.DataFrame:
@@ -113,9 +113,10 @@ def compare(
     >>> [row["label"] for row in found.rows], found.table.split()[0]
     (['sgd', 'adam'], 'optimizer')
     """
-    own, (objects, words) = given.loaded(plugins), given.objects(model, loss, data)
+    own, source = given.loaded(plugins), given.source(spec)
+    objects, words = given.objects(source, model, loss, data)
     require_one_process(objects, jobs)
-    source, changed = given.source(spec), given.overrides(overrides, {**words, **keys})
+    changed = given.overrides(overrides, {**words, **keys})
     request = given.request(
         CompareRequest, name=source.name, overrides=changed, plot=plot,
         optimizers=given.listed("optimizers", optimizers), batches=given.listed("batches", batches), seeds=seeds,

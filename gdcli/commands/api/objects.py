@@ -65,11 +65,12 @@ def pandas() -> Any:
 
 
 def column(rows: Sequence[Mapping[str, Any]], name: str) -> NDArray[Any]:
-    """Return a column of rows [R]. Raises KeyError, with the nearest name."""
+    """Return a column of rows [R]; of intervals their means. Raises KeyError, with the nearest name."""
     names = list(dict.fromkeys(key for row in rows for key in row))
     if name not in names:
         raise KeyError(f"no column '{name}'. {nearest(name, names)}")
-    values = [row.get(name) for row in rows]
+    found = [row.get(name) for row in rows]
+    values = [each["mean"] if isinstance(each, Mapping) and "mean" in each else each for each in found]
     if all(each is None or (isinstance(each, int | float) and not isinstance(each, bool)) for each in values):
         return np.array([np.nan if each is None else each for each in values])
     return np.array(values, dtype=object)

@@ -161,8 +161,8 @@ def run(
     arguments that makes one; ``loss`` a function of output [B, O] and target that gives one number; and ``data`` two
     arrays or tensors (x, y), or a DataFrame and its target, (frame, "price"). Texts in y are the names of classes;
     integers y [n] are their indices for torch's losses of classes and for functions of your own, which get them as
-    indices [B]. Other targets are numbers [B, K], as floats are always. A record of such a run says that it cannot be
-    run again from files alone.
+    indices [B]; so they are where a spec's own data stand, and the loss that is replaced takes classes. Other targets
+    are numbers [B, K], as floats are always. A record of such a run says that it cannot be run again from files alone.
 
     Raises SpecError with all problems of the spec, RunError for a step that torch refuses or a plugin, MachineError for
     what the machine lacks.
@@ -178,8 +178,9 @@ def run(
     >>> line.parameters["weight"].round(3).tolist(), line.parameters["bias"].round(3).tolist()
     ([[3.0]], [1.0])
     """
-    own, (objects, words) = given.loaded(plugins), given.objects(model, loss, data)
-    source, changed = given.source(spec), given.overrides(overrides, {**words, **keys})
+    own, source = given.loaded(plugins), given.source(spec)
+    objects, words = given.objects(source, model, loss, data)
+    changed = given.overrides(overrides, {**words, **keys})
     request = given.request(
         RunRequest, name=source.name, overrides=changed, plot=plot, plugins=recorded(own), objects=objects.names
     )

@@ -83,9 +83,10 @@ def sweep(
     >>> gdcli.sweep("linear_sweep", {"w": "0:3:1"}).rows[2]
     {'w': 2.0, 'loss': 0.0}
     """
-    own, (objects, words) = given.loaded(plugins), given.objects(model, loss, data)
+    own, source = given.loaded(plugins), given.source(spec)
+    objects, words = given.objects(source, model, loss, data)
     require_one_process(objects, jobs)
-    source, changed = given.source(spec), given.overrides(overrides, {**words, **keys})
+    changed = given.overrides(overrides, {**words, **keys})
     param = given.params(axes)
     request = given.request(
         SweepRequest, name=source.name, overrides=changed, plot=plot, param=param, seeds=seeds,
