@@ -48,7 +48,7 @@ class PythonObjects:
         return tuple(name for name, each in given.items() if each is not None)
 
     def of_classes(self) -> bool:
-        """Say whether the loss takes the index of each row's class: torch's own say it, else the data or the spec do."""
+        """Say whether the loss takes the index of each row's class: torch's own say it, else the data or the spec."""
         name = getattr(self.loss, "__name__", type(self.loss).__name__)
         if name in _OF_CLASSES or name in _OF_VALUES:
             return name in _OF_CLASSES
