@@ -54,8 +54,3 @@ def test_mypy_knows_the_types_in_a_program(tmp_path: Path) -> None:
     code, told = checked(tmp_path, 'import gdcli\nwrong: int = gdcli.run("backprop_2x2").losses\n')
     assert code == 1
     assert "Incompatible types in assignment" in told
-
-
-def test_the_mark_of_types_is_in_the_package() -> None:
-    """PEP 561: an empty file, which the wheel has as it has all of the package."""
-    assert (PACKAGE / "gdcli" / "py.typed").read_bytes() == b""

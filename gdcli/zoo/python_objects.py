@@ -231,6 +231,8 @@ def _with_targets(
 def _numbers(name: str, values: Any) -> NDArray[np.float64]:
     """Return an array [n, ...] in float64. Raises SpecError, with the column of a DataFrame."""
     if hasattr(values, "dtypes") and hasattr(values, "columns"):
+        if not values.columns.is_unique:
+            raise SpecError(f"data: two columns of {name} have one name")
         for column in values.columns:
             if values[column].dtype.kind not in "biuf":
                 hint = "Only a data.file of the spec can have text as a feature"
@@ -238,7 +240,7 @@ def _numbers(name: str, values: Any) -> NDArray[np.float64]:
             if (missing := int(values[column].isna().sum())) > 0:
                 raise SpecError(f"data: the column {visible(repr(column))} of {name} has {missing:,} missing cells")
     try:
-        found = np.asarray(_plain(values), np.float64)
+        found = np.asarray(_plain(values), np.float64).copy()  # the caller's may change after the run
     except (TypeError, ValueError):
         raise SpecError(f"data: {name} is no array of numbers") from None
     if found.ndim == 0 or not found.size:

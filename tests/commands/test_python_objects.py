@@ -204,6 +204,7 @@ REFUSED: dict[str, Any] = {
     "no column 'c'. Known: a": lambda: api.run(SGD, data=(pd.DataFrame({"a": [1]}), "c")),
     "the column 'a' of x is no column of numbers": lambda: api.run(SGD, data=(pd.DataFrame({"a": ["u"]}), [1])),
     "the column 'a' of x has 1 missing cells": lambda: api.run(SGD, data=(pd.DataFrame({"a": [1, None]}), [1, 2])),
+    "two columns of x have one name": lambda: api.run(SGD, data=(pd.DataFrame([[1, 2]], columns=["a", "a"]), [1])),
     "x has 2 rows and y has 3": lambda: api.run(SGD, data=([1, 2], [1, 2, 3])),
     "x is no array of numbers": lambda: api.run(SGD, data=([object()], [1])),
     "x is no array of rows": lambda: api.run(SGD, data=([], [])),
