@@ -41,6 +41,7 @@ class Predictor:
     """A trained model."""
 
     features: tuple[str, ...]  # the columns of its rows, by name
+    classes: tuple[str, ...]  # the names of its outputs, where these are classes
     outputs: Callable[[Rows], Floats]  # from rows [N, D], as the data are, to outputs [N, O], as the targets are
     evaluated: Callable[[Rows, ArrayLike], EvaluationReport]  # of rows and their targets
     module: Callable[[], torch.nn.Module]  # torch's own
@@ -75,7 +76,8 @@ def of_run(report: RunReport, meanwhile: Callable[[], AbstractContextManager[Non
             found = _table(loaded.spec, fitted, (table.targets, table.classes), rows.checked(x), y)
             return _evaluated(model, fitted, loaded.row_shape, found)
 
-    return Predictor(fitted.columns, outputs, on, lambda: module_of(loaded.spec, loaded.architecture, arrays))
+    names = tuple(map(fitted.class_name, range(table.classes)))
+    return Predictor(fitted.columns, names, outputs, on, lambda: module_of(loaded.spec, loaded.architecture, arrays))
 
 
 def of_record(folder: Path) -> Predictor:
@@ -95,7 +97,10 @@ def of_record(folder: Path) -> Predictor:
             found = _table(record.spec, fitted, (record.sides.targets, record.sides.classes), rows.checked(x), y)
             return _evaluated(model, fitted, record.row_shape, found)
 
-    return Predictor(fitted.columns, outputs, on, lambda: module_of(record.spec, record.architecture, record.arrays))
+    names = tuple(map(fitted.class_name, range(record.sides.classes)))
+    return Predictor(
+        fitted.columns, names, outputs, on, lambda: module_of(record.spec, record.architecture, record.arrays)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,6 +206,7 @@ def test_classes_by_name_and_targets_in_their_own_units_evaluate_as_the_command_
         found = gdcli("evaluate", "last", "rows.csv", "--json").json
         for each in (run, package.load("last")):
             assert each.evaluate(X, y) == {"loss": found["loss"], **found["metrics"]}
+            assert each.classes == (("x", "y", "z") if y is words else ())
     with pytest.raises(package.SpecError, match="x has 2 rows and y has 1"):
         run.evaluate(X[:2], y[:1])
     with pytest.raises(package.SpecError, match="y has 2 columns, the model has 1 targets"):

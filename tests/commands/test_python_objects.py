@@ -85,6 +85,7 @@ def test_classes_are_integers_or_texts_by_their_sorted_names() -> None:
             share = (run.predict(x).argmax(1) == index.numpy()).mean()
             assert run.metrics["accuracy"] == pytest.approx(share)
             assert run.evaluate(x.numpy(), y)["accuracy"] == pytest.approx(share)
+            assert run.classes == tuple(map(str, np.unique(np.asarray(y))))
 
 
 def test_a_loss_of_ones_own_gets_what_the_data_have() -> None:

@@ -105,8 +105,8 @@ def compare(
 ) -> Comparison:  # fmt: skip
     """Train the runs of each optimizer or batch mode on the same data and start values, as `gdcli compare` does.
 
-    The arguments are the command's options; what is None is as the spec's ``compare`` block has it. For the others
-    and what is raised see :func:`run`.
+    The arguments are the command's options; what is None is as the spec's ``compare`` block has it. Without ``plot``
+    no curves are kept, and there are no pictures. For the others and what is raised see :func:`run`.
 
     >>> import gdcli
     >>> found = gdcli.compare("backprop_2x2", optimizers=["sgd", "adam"], epochs=2)

@@ -34,6 +34,12 @@ def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs", 
     ``output`` is the folder of the records, ``plugins`` are those that it was made with, for its model. Raises
     SpecError for a name that means no record, or one that is not of a run; DamagedError, a MachineError, for a file
     that is not as it was written.
+
+    >>> import gdcli, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = gdcli.run("backprop_2x2", output=folder, plot=False)
+    ...     gdcli.load("last", folder).losses.tolist() == run.losses.tolist()
+    True
     """
     given.loaded(plugins)
     folder = find_record(given.path("name", name), Path(given.path("output", output)))

@@ -85,6 +85,17 @@ class Run:
         """
         return self.predictor().module()
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the outputs; none where the targets are numbers.
+
+        >>> import gdcli
+        >>> run = gdcli.run("iris", epochs=1)
+        >>> run.classes, run.predict([[5.1, 3.5, 1.4, 0.2]]).shape
+        (('setosa', 'versicolor', 'virginica'), (1, 3))
+        """
+        return self.predictor().classes
+
     def predict(self, x: ArrayLike) -> Floats:
         """Return the trained model's output [N, O] for rows x [N, D], or numbers [N] where D is 1.
 
