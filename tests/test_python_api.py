@@ -156,8 +156,9 @@ def test_a_run_that_diverges_is_returned() -> None:
 
 
 def test_a_warning_is_one_of_python() -> None:
-    with pytest.warns(UserWarning, match="5000 rows a step"):
+    with pytest.warns(UserWarning, match="5000 rows a step") as caught:
         gdcli.run("linear_regression", batch={"mode": "mini-batch", "size": 5000}, epochs=1)
+    assert caught[0].filename == __file__  # where it can be mended
 
 
 def test_torch_is_left_as_it_was() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from gdcli.spec.writing import write
 from gdcli.storage.request import Made, checked
 from gdcli.zoo import plugins, python_objects
 from gdcli.zoo.plugins import Plugin
-from gdcli.zoo.python_objects import PythonObjects, python_data, python_loss, python_model
+from gdcli.zoo.python_objects import PythonObjects, is_ours, python_data, python_loss, python_model
 
 Spec = str | os.PathLike[str] | Mapping[str, Any]
 """A bundled name, the path of a YAML file, or a spec as a dict."""
@@ -159,14 +160,19 @@ def request(kind: type[Made], **asked: Any) -> Made:
     return checked(kind, {key: each if isinstance(each, tuple) else plain(each) for key, each in asked.items()})
 
 
+def warn(text: str) -> None:
+    """Warn as Python does, of the first line outside of this package."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and is_ours(frame.f_code.co_filename):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, stacklevel=level)
+
+
 def context(
     command: str, source: Source, words: Sequence[str], output: str | os.PathLike[str] | None, jobs: int = 1,
     own: Sequence[Plugin] = (), objects: PythonObjects | None = None, progress: Progress | None = None,
 ) -> Context:  # fmt: skip
     """Return the context of a command that tells its warnings, and its progress where that is shown."""
-
-    def warn(text: str) -> None:
-        warnings.warn(text, stacklevel=2)
 
     count = plain(jobs)
     if type(count) is not int or not 1 <= count <= MOST_JOBS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gdcli.commands.context import Frontend
 from gdcli.commands.evaluate import EvaluationReport, evaluated
+from gdcli.commands.given import warn
 from gdcli.commands.run import RunReport
 from gdcli.commands.trained import trained_record
 from gdcli.errors import SpecError
@@ -163,4 +163,4 @@ def _columns(y: NDArray[Any], names: Sequence[str]) -> dict[str, Column]:
 
 
 def _evaluated(model: TrainedModel, fitted: Preprocessing, row_shape: Sequence[int], table: Table) -> EvaluationReport:
-    return evaluated(model, fitted, row_shape, table, model.spec.name, warnings.warn)
+    return evaluated(model, fitted, row_shape, table, model.spec.name, warn)

@@ -150,12 +150,13 @@ def _origin_of(given: Any) -> Origin:
     except (TypeError, OSError):  # typed at a prompt
         pass
     frame = sys._getframe()
-    while frame.f_back is not None and ("<" in frame.f_code.co_filename or _is_ours(frame.f_code.co_filename)):
+    while frame.f_back is not None and ("<" in frame.f_code.co_filename or is_ours(frame.f_code.co_filename)):
         frame = frame.f_back
     return Origin(name, frame.f_code.co_filename, frame.f_lineno, str(frame.f_globals.get("__name__", "")))
 
 
-def _is_ours(file: str) -> bool:
+def is_ours(file: str) -> bool:
+    """Say whether a file of code is this package's, or one that calls it for it."""
     return file.startswith(PACKAGE) or file == contextmanager.__code__.co_filename
 
 
