@@ -461,6 +461,7 @@ def test_losses_that_are_sums_are_summed(gdcli, monkeypatch: pytest.MonkeyPatch)
         np.testing.assert_allclose(found, [expected] * 3, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_epochs_of_the_bundled_batch_modes_are_means_over_rows(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = drawn_losses(gdcli, monkeypatch, "gd_variants")
     folders = sorted(path for path in only_folder(Path("runs")).iterdir() if path.is_dir())

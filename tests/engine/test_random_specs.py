@@ -204,14 +204,14 @@ def a_pass(
         shares: list[Any] = [1.0] * len(parts)
     elif "weight" in settings:
         counts = [settings["weight"].double()[part].sum() for _, part in parts]
-        shares = [count / torch.stack(counts).sum() for count in counts]
+        shares = [(count / torch.stack(counts).sum()).to(x.dtype) for count in counts]
     else:
         shares = [count / len(x) for count in counts]
     whole, sums = 0.0, [torch.zeros_like(p) for p in parameters]
     for (xs, ys), share in zip(parts, shares, strict=True):
         value = loss(xs, ys)
         for total, gradient in zip(sums, torch.autograd.grad(value, parameters), strict=True):
-            total += gradient * (share.to(gradient.dtype) if isinstance(share, Tensor) else share)
+            total += gradient * share
         whole = whole + value.detach() * share
     for parameter, total in zip(parameters, sums, strict=True):
         parameter.grad = total

@@ -99,6 +99,7 @@ def apart(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "gdcli", *words], cwd=folder, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_models_beyond_100_mb_together_stay_out_and_the_summary_says_so(place: Path, specs: Path) -> None:
     """Two of 15 million float32: 120 MB. A forked process waits for ever for the threads that torch has for so many."""
     wide = ("model.layers=[3,3000000,1]", "epochs=1", "record.gradients=none", "batch=full", "--no-plot")

@@ -315,6 +315,7 @@ ROOM = {
 (4 - 1) s + 1 with a transposed stride of s."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROOM)
 def test_what_layers_of_torch_make_of_a_row_is_counted_before_it_is_made(name: str, tmp_path: Path) -> None:
     """In a process that takes less than a row of 300,000,000 numbers would."""
