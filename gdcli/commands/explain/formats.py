@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from gdcli.commands.explain.expression import GREEK, Expression, Notation, number, terms
+from gdcli.commands.explain.expression import GREEK, Expression, Notation, blank, number, terms
 from gdcli.commands.explain.expression import text as plain_text
 from gdcli.commands.explain.tree import Explanation, Group, Quantity
 from gdcli.report.tables import aligned
@@ -44,11 +44,17 @@ def _sides(quantity: Quantity) -> list[tuple[Expression, Notation]]:
     So is a chain of local derivatives that tells no more than the quantity's own name.
     """
     symbols, numbers = Notation(), Notation(numbers=True)
-    every = [(quantity.formula, symbols), (quantity.worked, numbers), (number(quantity.value), numbers)]
+    result = number(quantity.value) if quantity.blank is None else blank(quantity.blank, quantity.value)
+    every = [(quantity.formula, symbols), (quantity.worked, numbers), (result, numbers)]
     if quantity.chain is not None and plain_text(quantity.chain) != quantity.name.text:
         every.insert(0, (quantity.chain, symbols))
     written = [_joined(terms(*side)) for side in every]
     return [side for k, side in enumerate(every) if k == 0 or written[k] != written[k - 1]]
+
+
+def worked_out(quantity: Quantity) -> str:
+    """Return a quantity on one line, with all its right-hand sides."""
+    return " = ".join([quantity.name.text, *(_joined(terms(*side)) for side in _sides(quantity))])
 
 
 def _joined(side: Line) -> str:
