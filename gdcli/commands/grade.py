@@ -13,6 +13,7 @@ from gdcli.errors import SpecError
 from gdcli.report.tables import aligned
 from gdcli.spec.expectations import ExpectedNumber
 from gdcli.spec.load import Loaded
+from gdcli.spec.scalars import shown
 from gdcli.storage.answers_file import AnswerRow, read_answers, unknown_name
 from gdcli.storage.files import json_text
 
@@ -53,7 +54,9 @@ class Grade:
         if (wrong := self.first_wrong) is not None:
             from gdcli.commands.explain.formats import worked_out
 
-            lines.append(f"first wrong: {worked_out(wrong.quantity)} ({self.file}:{wrong.answer.line})\n")
+            lines.append(
+                f"first wrong: {worked_out(wrong.quantity)} ({shown(str(self.file), 200)}:{wrong.answer.line})\n"
+            )
         return "".join(lines)
 
     def json(self) -> str:

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
 from math import isfinite
 
 from gdcli.commands.explain.expression import Expression, Label, blank
@@ -44,31 +45,46 @@ class Gap:
 def gaps_of(explanation: Explanation, count: int, seed: int) -> tuple[Gap, ...]:
     """Return so many gaps in the order of the sheet, the same for the same seed, whatever the version of Python.
 
-    Raises SpecError where fewer numbers are worked out.
+    Each section has its share, and values that no other number of the sheet has come first. Raises SpecError where
+    fewer numbers are worked out.
     """
     candidates = list(_candidates(explanation))
     if not 1 <= count <= len(candidates):
         raise SpecError(f"--gaps takes a number from 1 to {len(candidates):,} here (got {count:,})")
 
-    def drawn(place: int) -> tuple[bool, bytes]:
-        one, is_own = candidates[place]
-        return not is_own, hashlib.sha256(f"{seed} {one.key}".encode()).digest()
+    def drawn(each: _Candidate) -> tuple[bool, bytes]:
+        return not each.has_own_value, hashlib.sha256(f"{seed} {each.quantity.key}".encode()).digest()
 
-    places = sorted(sorted(range(len(candidates)), key=drawn)[:count])
-    return tuple(Gap(number, *candidates[place]) for number, place in enumerate(places, 1))
+    sections: dict[str, list[_Candidate]] = {}
+    for each in sorted(candidates, key=drawn):
+        sections.setdefault(each.section, []).append(each)
+    turns = chain.from_iterable(zip_longest(*sections.values()))
+    order = sorted((each for each in turns if each is not None), key=lambda each: not each.has_own_value)
+    taken = {each.place for each in order[:count]}
+    chosen = [each for each in candidates if each.place in taken]
+    return tuple(Gap(number, each.quantity, each.has_own_value) for number, each in enumerate(chosen, 1))
 
 
-def _candidates(explanation: Explanation) -> Iterator[tuple[Quantity, bool]]:
-    """Yield the quantities that are worked out by a formula, each name once, and whether the value is its own.
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    place: int
+    section: str
+    quantity: Quantity
+    has_own_value: bool
 
-    It is where neither the data have the same number, nor a quantity before it; nor is it 0 or 1.
+
+def _candidates(explanation: Explanation) -> Iterator[_Candidate]:
+    """Yield the quantities that are worked out by a formula, each name once.
+
+    A value is a quantity's own where neither the data have the same number, nor a quantity before it; nor is it 0 or 1.
     """
     names, values = set[str](), {0.0, 1.0, *_given(explanation)}
-    for one in explanation.quantities():
+    sections = (each.title for each in explanation.sections for group in each.groups for _ in group.quantities)
+    for place, (section, one) in enumerate(zip(sections, explanation.quantities(), strict=True)):
         formula, value = one.formula, float(one.value)
         formula = formula.operands[0] if formula.operation == "neg" else formula
         if formula.operands and formula.operation != "symbol" and isfinite(value) and one.key not in names:
-            yield one, abs(value) not in values
+            yield _Candidate(place, section, one, abs(value) not in values)
         names.add(one.key)
         values.add(abs(value))
 

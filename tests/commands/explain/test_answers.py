@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 
 from gdcli.commands.explain import explain, gaps_of
 from gdcli.commands.explain.answers import Answer, CheckedAnswer, checked, first_wrong, places
+from gdcli.commands.explain.expression import Expression
 from gdcli.commands.explain.tree import Explanation
 from tests.commands.explain.helpers import bundled_of, loaded_of
 
@@ -164,3 +166,23 @@ def test_names_are_those_of_only_and_those_of_print() -> None:
     known = places(explained("backprop_2x2"))
     for one, other in (("dw5", "dL/dw5"), ("new_w5", "w5′"), ("loss", "L"), ("do1", "dL/do1")):
         assert known[one] == known[other]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "gd_variants", "momentum_average", "why_cross_entropy", "rmsprop_2x2"])
+def test_every_quantity_in_a_formula_is_one_that_stands_before_it(name: str) -> None:
+    """So that a wrong answer reaches all that is made of it: no symbol with a quantity's name stands for itself."""
+    quantities = list(explained(name).quantities())
+    names, before = {one.name.text for one in quantities}, set[tuple[str, float]]()
+    for one in quantities:
+        for route in (one.formula, one.chain):
+            for symbol in symbols(route) if route is not None else ():
+                text = symbol.name.text
+                assert text not in names or (text, float(symbol.value)) in before or symbol.operands, (one.key, text)
+        before.add((one.name.text, float(one.value)))
+
+
+def symbols(expression: Expression) -> Iterator[Expression]:
+    if expression.operation == "symbol":
+        yield expression
+    for operand in expression.operands:
+        yield from symbols(operand)

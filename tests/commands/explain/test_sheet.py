@@ -102,6 +102,14 @@ def test_more_gaps_keep_those_that_there_were() -> None:
     assert few < many
 
 
+def test_each_part_of_the_step_has_gaps() -> None:
+    explanation = explained("backprop_2x2")
+    parts = {one.key: section.title for section in explanation.sections for g in section.groups for one in g.quantities}
+    for seed in range(5):
+        found = [parts[gap.quantity.key] for gap in gaps_of(explanation, 4, seed)]
+        assert found == ["Forward", "Loss", "Backward", "Update"]
+
+
 def test_all_numbers_can_be_left_out() -> None:
     for name in ("backprop_2x2", "himmelblau", "linear_manual"):
         explanation = explained(name)
