@@ -108,7 +108,8 @@ def sheet(explanation: Explanation, gaps: tuple[Gap, ...]) -> Explanation:
 def _answers(gaps: tuple[Gap, ...]) -> ExplanationSection:
     notes = (
         f"Work out the numbers {', '.join(gap.short.text for gap in gaps)}, in the order of the sheet.",
-        f"A CSV file of answers has the columns {' and '.join(COLUMNS)}; gdcli grade checks it.",
+        f"A CSV file of answers has the columns {' and '.join(COLUMNS)}, with three digits or more of each number; "
+        "gdcli grade checks it.",
     )
     rows = tuple((gap.short.text, gap.quantity.key, LINE) for gap in gaps)
     return ExplanationSection("Answers", (Group((), "", notes, WorkedTable(("gap", *COLUMNS), rows)),))
