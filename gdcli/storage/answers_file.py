@@ -10,7 +10,7 @@ from math import isfinite
 from pathlib import Path
 
 from gdcli.errors import Place, Problem, SpecError, nearest
-from gdcli.spec.scalars import bad_characters, named, shown
+from gdcli.spec.scalars import LINE_BREAK, bad_characters, named, shown
 
 COLUMNS = ("name", "value")
 MAX_BYTES = 2**20
@@ -32,12 +32,12 @@ class AnswerRow:
 
 def read_answers(path: Path) -> list[AnswerRow]:
     """Return the rows. Raises SpecError for a file that cannot be read, and for all that is wrong in it."""
-    lines, problems = _text(path).splitlines(), list[Problem]()
+    lines, problems = LINE_BREAK.split(_text(path)), list[Problem]()
     by_semicolon = bool(lines) and ";" in lines[0] and "," not in lines[0]  # where the decimal sign is a comma
     separator = ";" if by_semicolon else ","
     rows = list(_rows(path, lines, separator, problems))
     if not problems and not rows:
-        problems.append(Problem(Place(str(path), max(1, len(lines)), 1), "", "has no answers", "A row is: h1,0.5933"))
+        problems.append(Problem(Place(str(path), 1, 1), "", "has no answers", "A row is: h1,0.5933"))
     if problems:
         raise SpecError(problems[:MAX_PROBLEMS])
     return rows
@@ -56,7 +56,7 @@ def _text(path: Path) -> str:
     if len(content) > MAX_BYTES:
         raise SpecError(Problem(Place(str(path), 1, 1), "", f"larger than {MAX_BYTES:,} bytes"))
     text = content.decode("utf-8-sig", "surrogateescape")
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(LINE_BREAK.split(text), 1):
         if bad := bad_characters(line):
             column, found = next((k, each) for k, each in enumerate(line, 1) if each in bad)
             hint = "Save it as UTF-8" if named(found).endswith("UTF-8") else ""
@@ -85,7 +85,9 @@ def _rows(path: Path, lines: list[str], separator: str, problems: list[Problem])
             continue
         if len(cells) != len(header):
             hint = "A number has a point, and a name with a comma stands in quotes" if len(cells) > len(header) else ""
-            complain(number, 1, f"has {len(cells)} cells, the header {len(header)}", hint)
+            complain(
+                number, 1, f"has {len(cells)} cell{'' if len(cells) == 1 else 's'}, the header {len(header)}", hint
+            )
             continue
         (at_name, name), (at_value, written) = cells[of_name], cells[of_value]
         name, written = name.strip(), written.strip().replace("−", "-")

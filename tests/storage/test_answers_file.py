@@ -54,7 +54,7 @@ def test_the_digits_that_were_written_are_kept(tmp_path: Path) -> None:
         ("name,value,value\n", ["1:1: has more than one column value"]),
         ("name,value\n", ["1:1: has no answers. A row is: h1,0.5933"]),
         ("name,value\nh1,0,5933\n", ["2:1: has 3 cells, the header 2. A number has a point"]),
-        ("name,value\nh1\n", ["2:1: has 1 cells, the header 2"]),
+        ("name,value\nh1\n", ["2:1: has 1 cell, the header 2"]),
         ("name,value\nh1,abc\nh2,nan\nh3,1_0\nh4,½\n",
          ["2:4: is not a number (got 'abc')", "3:4: is not", "4:4: is not", "5:4: is not"]),
         ("name,value\nh1,1\nh1,2\n", ["3:1: 'h1' is answered already on line 2"]),
@@ -64,6 +64,7 @@ def test_the_digits_that_were_written_are_kept(tmp_path: Path) -> None:
         ("name,value\nh1,1e9999\n", ["2:4: is not a number"]),
         ("name,value\nh1," + "9" * 500 + "\n", ["2:4: is not a number"]),
         ("name,value\nh1,1e400\n", ["2:4: is not a number"]),
+        ("name,value\nh1,1\x1eh2,2\nh3,x\n", ["2:5: the control character U+001E is refused"]),  # it ends no line
         (b"x" * (2**20 + 1), ["1:1: larger than 1,048,576 bytes"]),
     ],
 )  # fmt: skip
