@@ -52,8 +52,9 @@ def problems(loaded: Loaded, shapes: Shapes | None) -> Iterator[Problem]:
 
 def _unknown(spec: RunSpec, name: str, known: Iterable[str], shapes: Shapes) -> Problem:
     if name in METRICS:
-        hint = f"a matrix is no number. Known: {', '.join(known)}"
-        hint = hint if name in MATRICES else f"Add it: metrics: [{', '.join([*(spec.settings.metrics or ()), name])}]"
+        if name in MATRICES:
+            return spec.problem(("expect", name), "a matrix is no number", f"Known: {', '.join(known)}", at_key=True)
+        hint = f"Add it: metrics: [{', '.join([*(spec.settings.metrics or ()), name])}]"
         return spec.problem(("expect", name), "the run has no such metric", hint, at_key=True)
     hint = nearest(name, [*known, *_entries(shapes)])
     return spec.problem(("expect", name), "the end of the run has no such number", hint, at_key=True)

@@ -172,10 +172,16 @@ def _latex_group(group: Group) -> list[str]:
     lines = [rf"\subsubsection*{{{latex_text(group.title)}}}"] if group.title else [r"\medskip"]
     lines += [rf"\noindent {latex_text(note)}\par" for note in group.notes]
     if group.table is not None:
-        header, *rows = (" & ".join(map(latex_text, row)) + r" \\" for row in (group.table.header, *group.table.rows))
+        header, *rows = map(_latex_row, (group.table.header, *group.table.rows))
         lines.append(rf"\noindent\begin{{tabular}}{{{'l' * len(group.table.header)}}}")
         lines += [header, r"\hline", *rows, r"\end{tabular}\par"]
     return lines + _latex_quantities(group.quantities)
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    """Return a row of a table; a bracket at its beginning would belong to the line break before it."""
+    text = " & ".join(map(latex_text, cells))
+    return ("{}" if text.startswith("[") else "") + text + r" \\"
 
 
 def _latex_quantities(quantities: Sequence[Quantity]) -> list[str]:

@@ -102,6 +102,14 @@ def test_more_gaps_keep_those_that_there_were() -> None:
     assert few < many
 
 
+def test_no_line_of_latex_after_a_line_break_begins_with_a_bracket() -> None:
+    """LaTeX would read the number of a gap in the table of answers as the height of the line before."""
+    explanation = explained("loss_cross_entropy")
+    text = render(sheet(explanation, gaps_of(explanation, 6, 1)), "latex")
+    assert "{}[2] & " in text
+    assert not re.search(r"\\\\\s*\[", text)
+
+
 def test_each_part_of_the_step_has_gaps() -> None:
     explanation = explained("backprop_2x2")
     parts = {one.key: section.title for section in explanation.sections for g in section.groups for one in g.quantities}
