@@ -47,6 +47,20 @@ class Answer:
         least = ROUNDING * abs(exact) if exact else Decimal("1e-12")
         return abs(self.written - exact) <= max(allowed, least)
 
+    def follows(self, value: float, right: float) -> bool:
+        """Say whether it is what other answers lead to; where that is not the right value, roundings on the way count.
+
+        >>> answer = Answer("net_o1", 2, Decimal("1.1100"))
+        >>> answer.follows(1.1086, 1.0659), answer.follows(1.1086, 1.1087)
+        (True, False)
+        """
+        if self.is_near(value):
+            return True
+        if self.written is None or not isfinite(value) or abs(value - right) <= float(SHARE) * abs(right):
+            return False
+        exact = Decimal(repr(float(value)))
+        return abs(self.written - exact) <= SHARE * abs(exact)
+
 
 @dataclass(frozen=True, slots=True)
 class CheckedAnswer:
@@ -92,7 +106,7 @@ def checked(explanation: Explanation, answers: Mapping[int, Answer]) -> list[Che
         if answer.written is None:
             result = replace(result, verdict="missing")
         elif not answer.is_near(one.value):
-            follows = any(map(answer.is_near, expected[place]))
+            follows = any(answer.follows(value, one.value) for value in expected[place])
             roots = _roots(chain.answered_before(place, found), found) if follows else ()
             if roots:
                 result = replace(result, verdict="follows", roots=roots)

@@ -84,6 +84,13 @@ def test_what_follows_from_a_wrong_factor_is_told_so() -> None:
     assert found["new_w5"].told == "follows from h1"
 
 
+def test_roundings_on_the_way_from_a_wrong_answer_count() -> None:
+    """With h1 = 0.6 and three digits dL/dw5 is 0.742 · 0.187 · 0.6 = 0.08325; 0.08304 or 0.08310 without roundings."""
+    found = graded(explained("backprop_2x2"), {"h1": "0.6", "dw5": "0.08325"})
+    assert found["dw5"].told == "follows from h1"
+    assert graded(explained("backprop_2x2"), {"h1": "0.6", "dw5": "0.0841"})["dw5"].verdict == "wrong"
+
+
 def test_numbers_of_the_sheet_may_be_used_after_a_wrong_one() -> None:
     """o1 stands printed on the sheet: with a wrong h1, dL/dw5 is its printed factors times that h1."""
     o1 = 0.7513650695523157
