@@ -9,7 +9,7 @@ from typing import Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from gdcli.cli import export, models, processes, records, shells, specs, train
+from gdcli.cli import export, models, processes, records, sheets, shells, specs, train
 
 BOXED = 80
 """Columns of a terminal from which on help stands in boxes; they would cut words on a narrower one."""
@@ -17,7 +17,7 @@ BOXED = 80
 GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Train": (train.run, train.sweep, train.compare, train.resume),
     "Look": (records.ls, records.show, records.diff, specs.plot),
-    "Understand": (specs.explain, specs.check, specs.ema),
+    "Understand": (specs.explain, sheets.grade, specs.check, specs.ema),
     "Records": (models.predict, models.evaluate, train.verify, export.export, records.rm),
     "Specs": (specs.new, specs.cp, specs.validate, specs.catalog, specs.schema),
 }

@@ -18,6 +18,7 @@ from gdcli.cli.signals import importing
 from gdcli.commands import plot as plotting
 from gdcli.commands.context import Frontend, shown_path
 from gdcli.errors import SpecError
+from gdcli.storage.csv_writer import csv_rows
 from gdcli.storage.files import json_text
 
 
@@ -26,19 +27,35 @@ def explain(
     step: Annotated[int, typer.Option(min=1, help="Which step of the run; the ones before are trained.")] = 1,
     only: Annotated[str | None, typer.Option(metavar="NAMES", help="Some values: h1,loss,dw5,db1,new_w5.")] = None,
     form: Annotated[
-        Literal["text", "markdown", "latex"], typer.Option("--format", help="text, markdown or latex.")
-    ] = "text",
+        Literal["text", "markdown", "latex"] | None,
+        typer.Option("--format", help="text, markdown or latex. Default: by FILE's ending, .md or .tex; else text."),
+    ] = None,
+    gaps: Annotated[int | None, typer.Option(min=1, help="Leave so many numbers out, drawn by the seed.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Default: standard output.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="FILE.csv", help="With --gaps: their numbers. Default: FILE.key.csv of -o.")
+    ] = None,
+    force: options.ForceOption = False,
     seed: options.SeedOption = None,
     plugin: options.PluginOption = None,
     config: options.ConfigOption = None,
 ) -> int:
     """Write out one training step with its numbers: forward, loss, every derivative by the chain rule, update.
 
-    Example: gdcli explain backprop_2x2 --only h1,o1,loss,dw5
+    With --gaps it is a sheet to fill in: some numbers are left out, and stand in a second file, the key.
+
+    Examples: gdcli explain backprop_2x2 --only h1,o1,loss,dw5 · gdcli explain backprop_2x2 --gaps 5 -o sheet.md
     """
+    from gdcli.cli.sheets import form_of, sheet_files, write_out
     from gdcli.commands import specs
 
     options.load(plugin)
+    if only is not None and (gaps is not None or output is not None):
+        raise SpecError(f"--only prints some values; --{'output' if gaps is None else 'gaps'} is for the whole step")
+    sheet, key_file = sheet_files(output, key, force=force, gaps=gaps is not None)
+    form = form or form_of(sheet)
     loaded = specs.loaded(*options.spec_of(words, seed=seed), "explain", configs=config or ())
     names = None if only is None else [part.strip() for part in only.split(",")]
     if names is not None and "" in names:
@@ -50,9 +67,20 @@ def explain(
         say(explaining.only(explaining.quantities(loaded, names, step), form), wrap=form == "text")
         if before := explaining.trained_before(loaded, step):
             note(before)
-    else:
-        width = get_terminal_size().columns if sys.stdout.isatty() else explaining.WIDTH
-        say(explaining.render(explaining.explain(loaded, step), form, width), wrap=form == "text")
+        return 0
+    explanation = explaining.explain(loaded, step)
+    if gaps is not None:
+        left_out = explaining.gaps_of(explanation, gaps, loaded.spec.settings.seed)
+        explanation = explaining.sheet(explanation, left_out)
+        if key_file is None:
+            note("the numbers are nowhere else: --key FILE.csv writes them")
+        else:
+            write_out(key_file, csv_rows(explaining.key_rows(left_out)))
+    if sheet is not None:
+        write_out(sheet, explaining.render(explanation, form))
+        return 0
+    width = get_terminal_size().columns if sys.stdout.isatty() else explaining.WIDTH
+    say(explaining.render(explanation, form, width), wrap=form == "text")
     return 0
 
 

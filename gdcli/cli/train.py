@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gdcli.commands.batch import BatchRun
     from gdcli.commands.run import RunReport
     from gdcli.spec.bundled import Source
+    from gdcli.spec.expectations import ExpectedNumber
     from gdcli.zoo.plugins import Plugin
 
 RecordArgument = Annotated[
@@ -244,7 +246,7 @@ def tell(report: Report, console: Console, verify: int = 0) -> int:
         where = "" if console.quiet else f": {shown_path(report.folder)}"
         if lacking or where:
             console.note(f"not needed, it is finished already{lacking}{where}")
-        return 0
+        return _expected(report.expected, console)
     from gdcli.commands.loss_grid import LossGrid
     from gdcli.commands.run import RunReport
 
@@ -273,7 +275,16 @@ def _run(report: RunReport, console: Console) -> int:
     _where(report.folder, console, interrupted=report.interrupted)
     if report.picture is not None and not console.quiet:
         console.note(f"picture: {shown_path(report.picture)}")
-    return {"diverged": 1, "interrupted": console.signals.code}.get(outcome.status, 0)
+    unmet = _expected(report.finished.expected, console)
+    return {"diverged": 1, "interrupted": console.signals.code}.get(outcome.status, unmet)
+
+
+def _expected(expected: Sequence[ExpectedNumber], console: Console) -> int:
+    """Tell each number that the spec expects with the one found, under --quiet those that are not met; 1 for any."""
+    for each in expected:
+        if not (each.met and console.quiet):
+            console.note(f"{'as expected' if each.met else 'not as expected'}: {each}")
+    return int(not console.silent and not all(each.met for each in expected))  # the first of several processes tells
 
 
 def _batch(report: BatchRun, console: Console, verify: int) -> int:

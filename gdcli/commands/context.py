@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gdcli.engine.process_group import ProcessGroup
     from gdcli.runner.provenance import Provenance
     from gdcli.spec.bundled import Source
+    from gdcli.spec.expectations import ExpectedNumber
     from gdcli.spec.load import Loaded
     from gdcli.storage.request import Request
     from gdcli.zoo.plugins import Plugin
@@ -71,6 +72,7 @@ class Ended:
     status: str = "finished"
     interrupted: bool = False
     lacking: tuple[str, ...] = ()  # tags that were asked for and it has not
+    expected: tuple[ExpectedNumber, ...] = ()  # what its spec expects of its end
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,10 @@ DESCRIPTIONS = {
     "compare.target": "A loss; the table tells after how many steps each row had reached it at the end of an epoch.",
     "tune": "Learning rates that are tried for each optimizer.",
     "tune_range": "The lowest and the highest of them.",
+    "at_most": "The largest value that is as expected.",
+    "at_least": "The smallest value that is as expected.",
+    "equals": "The value that is expected.",
+    "within": "How far from it a value may be.",
 }  # fmt: skip
 
 

@@ -37,6 +37,7 @@ _NAMED: dict[KeyPath, str] = {
 """The key under which a mapping has the name of its choice; * stands for any key."""
 _WHOLE: tuple[KeyPath, ...] = (
     ("data", "validation"), ("data", "test"), ("model", "init", "*"), ("sweep", "parameters", "*"), ("clip",),
+    ("expect", "*"),
 )  # fmt: skip
 """Mappings that are one value, of which no part means anything beside a part of another."""
 _FILES: tuple[KeyPath, ...] = (

@@ -13,8 +13,9 @@ from pydantic import BaseModel
 
 from gdcli.spec.data_sections import DataCommon, FileData, IdxData, InlineData, NamedDataset
 from gdcli.spec.descriptions import described
+from gdcli.spec.expectations import Expectation
 from gdcli.spec.models import INIT_NAMES
-from gdcli.spec.sections import SECTIONS, Batch, Settings, StartWeights
+from gdcli.spec.sections import EXPECT, SECTIONS, Batch, Settings, StartWeights
 from gdcli.spec.signature import arguments_model
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
@@ -76,6 +77,7 @@ def file_schema() -> Schema:
     }
 
 
+_EXPECTED = "What the end of the run is held to, by the name of the number: final_loss, accuracy, linear1.weight[0,0]."
 _EXTENDS = "The file, or bundled spec, whose keys count where this one has none; null takes one of them away."
 
 
@@ -97,6 +99,7 @@ def json_schema() -> dict[str, Any]:
         "optimizer": _optimizer(definitions),
         "scheduler": _scheduler(definitions),
         **{key: _section(definitions, key, section) for key, section in SECTIONS.items()},
+        EXPECT: _by_name(_EXPECTED, definitions.add(EXPECT, definitions.of_model(Expectation, EXPECT))),
     }
     described({"properties": properties, "$defs": definitions.found})
     return {

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gdcli.errors import Problem, SpecError
 from gdcli.report.styles import STYLES
-from gdcli.spec import fits, metrics, preconditions, sizes, starting
+from gdcli.spec import expected_names, fits, metrics, preconditions, sizes, starting
 from gdcli.spec.data_sections import HeldOutFile
 from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.models import constant_error, group_problems, layer_problems, name_problems, start_shapes
@@ -133,6 +133,7 @@ def load(
         problems += name_problems(spec, architecture.shapes)
     problems += [*_engine(loaded), *_style(loaded)]
     problems += metrics.problems(spec, training, held_out=loaded.validation is not None)
+    problems += islice(expected_names.problems(loaded, loaded.shapes), MAX_PROBLEMS)
     if spec.record.format == "parquet":
         require_pyarrow("record.format: parquet")
     if bounded:

@@ -12,9 +12,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 from gdcli.errors import Place, Problem, SpecError, nearest
 from gdcli.spec.data_sections import DATA_KEYS, SOURCES, DataCommon, IdxFiles
 from gdcli.spec.document import read_value
+from gdcli.spec.expectations import Expectation
 from gdcli.spec.nodes import Entry, Node
 from gdcli.spec.scalars import shown, with_point
-from gdcli.spec.sections import INGREDIENTS, MODEL_KEYS, SECTIONS, Settings, mode_of
+from gdcli.spec.sections import EXPECT, INGREDIENTS, MODEL_KEYS, SECTIONS, Settings, mode_of
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS
@@ -46,7 +47,7 @@ def _keys_with(
     generators: _Functions, models: _Functions, losses: _Functions, optimizers: _Functions
 ) -> tuple[str, ...]:
     sections = {key: kind.model_fields for key, kind in SECTIONS.items() if key not in ("sweep", "compare")}
-    paths = {*Settings.model_fields, *INGREDIENTS, *sections}
+    paths = {*Settings.model_fields, *INGREDIENTS, *sections, EXPECT}
     for section, names in {
         **sections,
         "data": DATA_KEYS,
@@ -62,7 +63,7 @@ def _keys_with(
 
 _BELOW = (
     "sweep.", "compare.", "scheduler.", "optimizer.groups.", "model.init.", "model.start.", "model.constants.",
-    "data.generate.x.",
+    "data.generate.x.", "expect.",
 )  # fmt: skip
 """Whole paths below these are taken as they are; a name without its path never means one of them."""
 _BY_PATH_ALONE = ("record.layers",)
@@ -167,6 +168,10 @@ def steps_of(path: str) -> list[str]:
     >>> steps_of("optimizer.lr"), steps_of("model.init.linear1.weight"), steps_of("optimizer.groups.linear1.*.lr")
     (['optimizer', 'lr'], ['model', 'init', 'linear1.weight'], ['optimizer', 'groups', 'linear1.*', 'lr'])
     """
+    if path.startswith("expect."):
+        name, _, last = path.removeprefix("expect.").rpartition(".")
+        is_key = bool(name) and last in Expectation.model_fields
+        return ["expect", *([name, last] if is_key else [path.removeprefix("expect.")])]
     for prefix in ("model.init.", "optimizer.groups.", "scheduler.groups."):
         if path.startswith(prefix):
             name, dot, last = path.removeprefix(prefix).rpartition(".")

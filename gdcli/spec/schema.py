@@ -14,10 +14,12 @@ from gdcli.errors import SpecError, nearest, nearest_or_own
 from gdcli.spec import grids
 from gdcli.spec.data_sections import DATA_KEYS, SOURCES, Data, DataCommon
 from gdcli.spec.effects import require_effects
+from gdcli.spec.expectations import Expectation
 from gdcli.spec.nodes import Node
 from gdcli.spec.overrides import key_of
 from gdcli.spec.section_reader import SectionReader
 from gdcli.spec.sections import (
+    EXPECT,
     KEYS,
     MODEL_KEYS,
     NAME,
@@ -102,11 +104,13 @@ class _Reading(SectionReader):
         scheduler = self.scheduler()
         given = {"sweep": None, "compare": None, **self.raw}
         sections = {key: self.section((key,), kind, given.get(key, {})) for key, kind in SECTIONS.items()}
+        expect = self.expectations()
         for rest in (self.predict, self.grids, self.contenders, self.across, self.end):
             rest()
         assert settings is not None
         assert model is not None
-        return RunSpec(settings, data, model, loss, optimizer, scheduler, **sections, document=self.document)  # type: ignore[arg-type]  # by key
+        spec = RunSpec(settings, data, model, loss, optimizer, scheduler, **sections, document=self.document)  # type: ignore[arg-type]  # by key
+        return replace_fields(spec, expect=expect)
 
     def settings(self) -> Settings | None:
         given = {key: self.raw[key] for key in Settings.model_fields if key in self.raw}
@@ -253,6 +257,21 @@ class _Reading(SectionReader):
                 if not complaints:
                     self.rule(name, {**values, **given}, path)
         return {pattern: dict(settings) for pattern, settings in groups.items() if isinstance(settings, dict)}
+
+    def expectations(self) -> dict[str, Expectation]:
+        """Return what is expected of the run's end, by name; of which names there are nothing is known yet."""
+        value = self.raw.get(EXPECT, {})
+        if not isinstance(value, dict):
+            self.complain((EXPECT,), f"must be a mapping of names {got(value)}", "final_loss: {at_most: 0.01}")
+            return {}
+        found = {}
+        for name, each in value.items():
+            if not isinstance(each, dict):
+                hint = f"{{equals: {each}}}" if type(each) in (int, float) else "{at_most: 0.01}, for example"
+                self.complain((EXPECT, name), f"must be a mapping {got(each)}", f"Write {hint}")
+            elif (checked := self.checked(Expectation, each, (EXPECT, name))) is not None:
+                found[name] = checked
+        return found
 
     def predict(self) -> None:
         value = self.raw["print"].get("predict") if isinstance(self.raw.get("print"), dict) else None

@@ -14,6 +14,7 @@ from gdcli.errors import Place, Problem
 from gdcli.report.styles import STYLES
 from gdcli.spec.data_sections import Data, Seed
 from gdcli.spec.document import MAX_PROBLEMS
+from gdcli.spec.expectations import Expectation
 from gdcli.spec.nodes import Node
 from gdcli.spec.signature import Complaint, Integer, Path, Section, entries, one_of
 from gdcli.zoo.metrics import METRICS
@@ -243,6 +244,7 @@ class RunSpec:
     sweep: SweepGrid | None
     compare: Compare | None
     document: Node = field(compare=False, repr=False)
+    expect: Mapping[str, Expectation] = field(default_factory=dict)  # of the run's end, by name
 
     @property
     def name(self) -> str:
@@ -336,4 +338,5 @@ SECTIONS: dict[str, type[Section]] = {
     "checkpoint": Checkpoint, "sweep": SweepGrid, "compare": Compare,
 }  # fmt: skip
 INGREDIENTS = ("data", "model", "loss", "optimizer", "scheduler")
-KEYS = (*Settings.model_fields, *INGREDIENTS, *SECTIONS)
+EXPECT = "expect"
+KEYS = (*Settings.model_fields, *INGREDIENTS, *SECTIONS, EXPECT)

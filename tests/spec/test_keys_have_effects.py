@@ -191,6 +191,10 @@ CASES: dict[str, tuple[Spec, str, Any]] = {
     "print.style": (a_spec(), "print.style", "tensor"),
     "print.predict": (a_spec(), "print.predict", [1, 2]),
     "record.gradients": (a_spec(), "record.gradients", "none"),
+    "expect.at_most": (a_spec(), "expect", {"final_loss": {"at_most": 9.0}}),
+    "expect.at_least": (a_spec(), "expect", {"final_loss": {"at_least": 0.0}}),
+    "expect.equals": (a_spec(), "expect", {"steps": {"equals": 12.0}}),
+    "expect.within": (a_spec(expect={"steps": {"equals": 12}}), "expect.steps.within", 2.0),
 }
 for _source, _spec in {
     "inline": a_spec(),

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from gdcli.commands.explain.activations import ELEMENTWISE, LAYERWISE, ONE
-from gdcli.commands.explain.expression import Expression, Label, symbol, total, worked_factors
+from gdcli.commands.explain.expression import Expression, Label, defined, symbol, total, worked_factors
 from gdcli.commands.explain.losses import WorkedLoss, worked_loss
 from gdcli.commands.explain.point import EvaluationPoint
 from gdcli.commands.explain.shaping import parts_of_loss, penalized
@@ -85,7 +85,7 @@ def product(path: Path) -> Expression:
 def sum_of_paths(below: Label, paths: Sequence[Path]) -> Quantity:
     """Return dL/d(below) as the sum over paths, each the product of its local derivatives."""
     formula = total(product(path) for path in paths)
-    chain = total(reduce(mul, (symbol(step.name, step.formula.value) for step in path)) for path in paths)
+    chain = total(reduce(mul, (defined(step.name, step.formula) for step in path)) for path in paths)
     return Quantity(f"d{below.text}", partial(LOSS, below), formula, worked_factors(formula), chain)
 
 
