@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PICTURES := experiments/pictures
+PICTURES := docs/pictures
 MADE := build/pictures
 PLOT := $(BIN)/gdcli plot -q --force
 
