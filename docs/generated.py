@@ -20,7 +20,7 @@ import typer
 from gdcli import __version__
 from gdcli.cli.application import app
 from gdcli.spec.descriptions import DESCRIPTIONS
-from gdcli.spec.json_schema import json_schema
+from gdcli.spec.json_schema import file_schema, json_schema
 
 SECTIONS = {
     "data": ("Data", ["data", "generate"]),
@@ -66,6 +66,7 @@ def spec_pages() -> dict[str, str]:
     definitions = schema["$defs"]
     on_pages = {kind: name for name, (_, kinds) in SECTIONS.items() for kind in kinds}
     own = {name: inner for name, inner in schema["properties"].items() if name not in SECTIONS and name not in on_pages}
+    own["extends"] = file_schema()["$defs"]["part"]["properties"]["extends"]
     pages = {"reference/settings.md": _settings_page(own, definitions)}
     for name, (title, kinds) in SECTIONS.items():
         parts = [f"# {title}: every key"]
@@ -112,7 +113,8 @@ def _definition(full: str, schema: dict[str, Any], common: list[str]) -> str:
     if "properties" in schema:
         parts.append(_table(schema, common))
     else:
-        parts.append(f"It takes {_takes(schema)}.")
+        rows = dict.fromkeys(row for inner in schema.get("anyOf", ()) for row in _rows(inner))
+        parts += [f"It takes {_takes(schema)}.", "\n".join([*HEAD, *rows]) if rows else ""]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -190,7 +192,7 @@ def _of_type(schema: dict[str, Any]) -> str:
         if keys:
             return "`{" + ", ".join(f"{key}: ..." for key in keys) + "}`"
         inner = schema.get("additionalProperties")
-        return "a mapping" + (f" to {_takes(inner)}" if isinstance(inner, dict) and "$ref" in inner else "")
+        return "a mapping" + (f" from names to {_plural(_takes(inner))}" if isinstance(inner, dict) and "$ref" in inner else "")
     words = {"number": "number", "integer": "integer", "boolean": "`true`, `false`", "string": "text", None: "anything"}
     return words[kind] + _bounds(schema)
 

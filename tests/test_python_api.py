@@ -253,11 +253,6 @@ def test_examples_of_the_docstrings(module: Any) -> None:
     assert found.failed == 0
 
 
-def test_what_the_readme_shows() -> None:
-    found = doctest.testfile(str(Path(__file__).parents[1] / "README.md"), module_relative=False)
-    assert (found.failed, found.attempted > 0) == (0, True)
-
-
 @pytest.mark.parametrize("name", [name for name in bundled.names() if name != "linear_sweep"])  # it has no optimizer
 @pytest.mark.filterwarnings("ignore:.*constant in the training rows:UserWarning")  # pixels at the border
 def test_every_bundled_spec_runs(name: str) -> None:
