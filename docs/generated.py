@@ -192,7 +192,8 @@ def _of_type(schema: dict[str, Any]) -> str:
         if keys:
             return "`{" + ", ".join(f"{key}: ..." for key in keys) + "}`"
         inner = schema.get("additionalProperties")
-        return "a mapping" + (f" from names to {_plural(_takes(inner))}" if isinstance(inner, dict) and "$ref" in inner else "")
+        named = isinstance(inner, dict) and "$ref" in inner
+        return f"a mapping from names to {_plural(_takes(inner))}" if named else "a mapping"
     words = {"number": "number", "integer": "integer", "boolean": "`true`, `false`", "string": "text", None: "anything"}
     return words[kind] + _bounds(schema)
 

@@ -121,7 +121,7 @@ def test_what_needs_a_network_names_what_there_is() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     extras = set(PROJECT["optional-dependencies"])
     for program, *words in shell_lines():
-        assert program in ("make", "pip", "torchrun", "python", "man"), program
+        assert program in ("make", "pip", "torchrun", "python3", "source"), program
         if program == "make":
             assert {word for word in words if "=" not in word} <= targets
         if program == "pip":
