@@ -61,7 +61,7 @@ pictures: $(STAMP)  ## the pictures of docs/, one of each kind
 	rm -rf $(MADE)
 
 docs: $(STAMP)  ## build/site, the pages of docs/ as a site, and the man page build/gdcli.1
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	$(BIN)/python docs/generated.py build/gdcli.1
 	@echo "the site: $(BIN)/python -m http.server --directory build/site; the manual: man -l build/gdcli.1"
 

@@ -52,6 +52,11 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """Say of a Chinese page that it is one, for readers' fonts and voices."""
+    return output.replace('<html lang="en"', '<html lang="zh-Hans"', 1) if page.url.endswith(".zh.html") else output
+
+
 def page_title(text: str) -> str:
     """Return the first heading of a page."""
     return text.partition("\n")[0].removeprefix("# ").strip("`")

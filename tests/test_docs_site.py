@@ -94,6 +94,7 @@ def test_the_site_is_built_strictly_and_loads_nothing_from_another_host(tmp_path
         found.feed(page.read_text())
         assert found.loaded, page
         assert [url for url in found.loaded if elsewhere.match(url)] == [], page
+    assert '<html lang="zh-Hans"' in (tmp_path / "tutorial.zh.html").read_text()
     for sheet in tmp_path.rglob("*.css"):
         urls = re.findall(r"url\(['\"]?([^)'\"]*)|@import\s+['\"]([^'\"]*)", sheet.read_text())
         assert [url for pair in urls for url in pair if elsewhere.match(url)] == [], sheet
