@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def spec_pages() -> dict[str, str]:
 
 
 def _settings_page(own: dict[str, Any], definitions: dict[str, Any]) -> str:
-    sections, rows = [], []
+    sections, rows, rest = [], [], set()
     for name, inner in own.items():
         target = _reference(inner)
         if target in definitions or "properties" in inner:
@@ -96,6 +96,11 @@ def _settings_page(own: dict[str, Any], definitions: dict[str, Any]) -> str:
             sections.append(f"## {name}\n\n{inner['description']}\n\n{_table(body, [])}")
         else:
             rows.append(_row(name, inner, required=False))
+            rest.add(name)
+    shown = {kind for _, kinds in SECTIONS.values() for kind in kinds} | {"numbers"} | set(own) - rest
+    sections += [
+        _definition(full, inner, []) for full, inner in definitions.items() if full.partition(".")[0] not in shown
+    ]
     head = "# Settings: every key\n\nKeys at the top of a spec, then its sections."
     return "\n\n".join([head, "\n".join([*HEAD, *rows]), *sections]) + "\n"
 
@@ -219,9 +224,14 @@ def _bounds(schema: dict[str, Any]) -> str:
 # --- the commands -----------------------------------------------------------------------------------------------------
 
 
+def program() -> Any:
+    """Return gdcli itself, whose options stand before a command."""
+    return typer.main.get_command(app())
+
+
 def commands() -> Iterator[tuple[str, Any]]:
     """Yield the name of each command, and the command."""
-    group: Any = typer.main.get_command(app())
+    group = program()
     yield from ((name, command) for name, command in group.commands.items() if not command.hidden)
 
 
@@ -267,17 +277,29 @@ def _arguments(command: Any) -> Iterator[tuple[str, str]]:
 
 
 def command_pages() -> dict[str, str]:
-    """Return a page for each command, by name."""
-    pages = {}
+    """Return a page for gdcli and for each command, by name."""
+    lines = [f"| [`gdcli {name}`]({name}.md) | {_first_line(command.help)} |" for name, command in commands()]
+    whole = [
+        "# gdcli",
+        "```text\ngdcli [OPTIONS] COMMAND ...\n```",
+        "\n".join(["| command | does |", "|---|---|", *lines]),
+    ]
+    pages = {"commands/gdcli.md": "\n\n".join([*whole, _option_table(_options(program()))]) + "\n"}
     for name, command in commands():
-        rows = [*_arguments(command), *_options(command)]
-        cells = [(f"`{written}`", text) for written, text in rows]
-        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
         parts = [f"# gdcli {name}", _examples(command.help), f"```text\n{_usage(name, command)}\n```"]
-        pages[f"commands/{name}.md"] = (
-            "\n\n".join([*parts, "\n".join(["| option | what it does |", "|---|---|", *lines])]) + "\n"
-        )
+        table = _option_table([*_arguments(command), *_options(command)])
+        pages[f"commands/{name}.md"] = "\n\n".join([*parts, table]) + "\n"
     return pages
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
+
+
+def _option_table(rows: Iterable[tuple[str, str]]) -> str:
+    cells = [(f"`{written}`", text) for written, text in rows]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
+    return "\n".join(["| option | what it does |", "|---|---|", *lines])
 
 
 def _examples(text: str) -> str:
@@ -300,15 +322,14 @@ def man_page() -> str:
         ".SH SYNOPSIS",
         ".B gdcli",
         r"\fICOMMAND\fR [\fIOPTIONS\fR] [\fIARGUMENTS\fR]",
+        ".SH OPTIONS",
+        *_troff_options(_options(program())),
         ".SH COMMANDS",
     ]
     for name, command in commands():
         lines += [f".SS {_troff(_usage(name, command))}", *_troff_paragraphs(command.help)]
-        for written, text in [*_arguments(command), *_options(command)]:
-            lines += [".TP", rf"\fB{_troff(written)}\fR", _troff(text)]
-    lines += [".SH EXIT STATUS"]
-    for code, meaning in EXIT_CODES.items():
-        lines += [".TP", rf"\fB{code}\fR", _troff(meaning)]
+        lines += _troff_options([*_arguments(command), *_options(command)])
+    lines += [".SH EXIT STATUS", *_troff_options(EXIT_CODES.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -320,6 +341,10 @@ EXIT_CODES = {
     "130, 143": "Stopped by SIGINT or SIGTERM; the record is complete to the last step.",
     "70": "A bug in gdcli.",
 }
+
+
+def _troff_options(rows: Iterable[tuple[str, str]]) -> list[str]:
+    return [line for written, text in rows for line in (".TP", rf"\fB{_troff(written)}\fR", _troff(text))]
 
 
 def _troff(text: str) -> str:
