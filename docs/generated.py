@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +152,16 @@ def _row(name: str, schema: dict[str, Any], *, required: bool) -> str:
     default = "required" if required else _default(schema)
     text = schema.get("description") or DESCRIPTIONS.get(name, "")
     cells = (f"`{name}`", _takes(schema), default, text)
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    return _line(cells)
+
+
+def _line(cells: Sequence[str]) -> str:
+    """Return the line of a table; signs | in code are no ends of cells, others are escaped."""
+    texts = []
+    for cell in cells:
+        parts = " ".join(cell.split()).split("`")
+        texts.append("`".join(part if k % 2 else part.replace("|", "\\|") for k, part in enumerate(parts)))
+    return f"| {' | '.join(texts)} |"
 
 
 def _default(schema: dict[str, Any]) -> str:
@@ -298,8 +307,7 @@ def _first_line(text: str) -> str:
 
 def _option_table(rows: Iterable[tuple[str, str]]) -> str:
     cells = [(f"`{written}`", text) for written, text in rows]
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
-    return "\n".join(["| option | what it does |", "|---|---|", *lines])
+    return "\n".join(["| option | what it does |", "|---|---|", *map(_line, cells)])
 
 
 def _examples(text: str) -> str:
