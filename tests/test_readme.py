@@ -93,6 +93,7 @@ def run_python(text: str, names: dict[str, Any]) -> None:
     assert output == []
 
 
+@pytest.mark.slow
 @each_page
 def test_every_block_runs_and_prints_what_is_shown(gdcli, page: Path) -> None:
     names: dict[str, Any] = {}
