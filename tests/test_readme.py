@@ -149,7 +149,7 @@ def options() -> dict[str, set[str]]:
     }
 
 
-NOT_OURS = {"--help", "--nproc-per-node"}  # of every command; torchrun's
+NOT_OURS = {"--help", "--nproc-per-node", "--lr"}  # of every command; torchrun's; a mistake that is answered
 
 
 @each_page
