@@ -4,11 +4,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUNS := $(VENV)/.runs
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
-PICTURES := experiments/pictures
+PICTURES := docs/pictures
 MADE := build/pictures
 PLOT := $(BIN)/gdcli plot -q --force
 
-.PHONY: run test quick soak check bench against same-bytes pictures fmt clean
+.PHONY: run test quick soak check bench against same-bytes pictures docs fmt clean
 
 run: $(RUNS)  ## print document 4's backpropagation through a 2-2-2 net
 	$(BIN)/gdcli run experiments/backprop_2x2.yaml
@@ -37,7 +37,7 @@ against: $(STAMP)  ## processor time against another version's: make against OLD
 same-bytes: $(STAMP)  ## every byte of the bundled specs beside another version: make same-bytes OLD=its checkout
 	$(BIN)/python benchmarks/same_bytes.py $(OLD)
 
-pictures: $(STAMP)  ## the README's pictures, one of each kind
+pictures: $(STAMP)  ## the pictures of docs/, one of each kind
 	rm -rf $(MADE) && mkdir -p $(MADE) $(PICTURES)
 	$(BIN)/gdcli run linear_regression -q -o $(MADE) > $(MADE)/text
 	$(BIN)/gdcli sweep linear_sweep --param w -q -o $(MADE) > $(MADE)/text
@@ -61,6 +61,11 @@ pictures: $(STAMP)  ## the README's pictures, one of each kind
 	$(PLOT) lenet_digits --kind metrics -o $(PICTURES)/metrics.png
 	$(PLOT) rosenbrock --kind surface --animate -o $(PICTURES)/animation.gif
 	rm -rf $(MADE)
+
+docs: $(STAMP)  ## build/site, the pages of docs/ as a site, and the man page build/gdcli.1
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	$(BIN)/python docs/generated.py build/gdcli.1
+	@echo "the site: $(BIN)/python -m http.server --directory build/site; the manual: man -l build/gdcli.1"
 
 fmt: $(STAMP)  ## format and mend what can be mended
 	$(BIN)/ruff check --fix .

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import csv
-import doctest
 import json
 import re
 import subprocess
@@ -244,11 +243,6 @@ def test_import_costs_nothing_and_tells_its_names() -> None:
     assert all(getattr(gdcli, name) is not None for name in gdcli.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nosuch'"):
         gdcli.nosuch  # noqa: B018
-
-
-def test_what_the_readme_shows() -> None:
-    found = doctest.testfile(str(Path(__file__).parents[1] / "README.md"), module_relative=False)
-    assert (found.failed, found.attempted > 0) == (0, True)
 
 
 @pytest.mark.parametrize("name", [name for name in bundled.names() if name != "linear_sweep"])  # it has no optimizer
