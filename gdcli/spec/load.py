@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gdcli.errors import Problem, SpecError
 from gdcli.report.styles import STYLES
-from gdcli.spec import fits, metrics, preconditions, sizes, starting
+from gdcli.spec import fits, metrics, preconditions, sizes, starting, watch
 from gdcli.spec.data_sections import HeldOutFile
 from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.models import constant_error, group_problems, layer_problems, name_problems, start_shapes
@@ -131,7 +131,7 @@ def load(
     problems += fits.problems(spec, training, checked, architecture)
     if not isinstance(architecture, Stack):  # torch's own layers are checked when they are built
         problems += name_problems(spec, architecture.shapes)
-    problems += [*_engine(loaded), *_style(loaded)]
+    problems += [*_engine(loaded), *_style(loaded), *watch.problems(loaded)]
     problems += metrics.problems(spec, training, held_out=loaded.validation is not None)
     if spec.record.format == "parquet":
         require_pyarrow("record.format: parquet")

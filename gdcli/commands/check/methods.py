@@ -49,7 +49,7 @@ def model_of(loaded: Loaded, dtype: Dtype, point: Mapping[str, Tensor]) -> Check
     model = loaded.architecture
     engines = {HAND: "by_hand", AUTOGRAD: "autograd"} if isinstance(model, Chain) else {AUTOGRAD: "autograd"}
     built = {
-        way: build(replace(loaded, spec=loaded.spec.with_settings(dtype=dtype, engine=engine, epochs=0)))
+        way: build(replace(loaded, spec=loaded.spec.with_settings(dtype=dtype, engine=engine, epochs=0, watch=None)))
         for way, engine in engines.items()
     }
     first = next(iter(built.values()))
