@@ -22,7 +22,14 @@ from gdcli.report.styles import STYLES
 from gdcli.spec import fits, metrics, preconditions, sizes, starting, watch
 from gdcli.spec.data_sections import HeldOutFile
 from gdcli.spec.document import MAX_PROBLEMS
-from gdcli.spec.models import constant_error, group_problems, layer_problems, name_problems, start_shapes
+from gdcli.spec.models import (
+    constant_error,
+    detached_error,
+    group_problems,
+    layer_problems,
+    name_problems,
+    start_shapes,
+)
 from gdcli.spec.rows import rows_of
 from gdcli.spec.sections import RunSpec
 from gdcli.spec.signature import Path as KeyPath
@@ -207,6 +214,8 @@ def _engine(loaded: Loaded) -> Iterator[Problem]:
         yield spec.problem(("engine",), what, "Use auto or autograd")
     if isinstance(model, Objective) and (error := constant_error(model)):
         yield spec.problem(("model", "expression"), f"{error}, at character {error.column}")
+    if isinstance(model, Objective) and (what := detached_error(model, spec.model.freeze)):
+        yield spec.problem(("model", "expression"), what)
     if isinstance(model, Stack):
         yield from layer_problems(spec, model)
 
