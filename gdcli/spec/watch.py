@@ -138,19 +138,34 @@ def problems(loaded: Loaded) -> Iterator[Problem]:
     if watch is None:
         return
     if isinstance(model, Objective):
-        hint = "Its variables are in gradients.csv, and explain shows the derivative at each part of the expression"
-        yield spec.problem(("watch",), "an objective has no inputs and no layers", hint)
+        yield spec.problem(("watch",), *_OF_OBJECTIVE)
         return
     for index, name in enumerate(watch):
         path = ("watch", index)
         if name in watch[:index]:
             yield spec.problem(path, f"'{name}' stands there twice")
-        elif name == INPUT and isinstance(model, Stack) and _takes_indices(model):
-            yield spec.problem(path, "x are numbers of an embedding's table: there is no gradient at them")
-        elif _find(name, model, loaded.row_shape) is None:
-            yield spec.problem(path, f"there is no value of this name (got '{name}')", _hint(name, loaded))
+        elif found := wrong(name, loaded):
+            yield spec.problem(path, *found)
     if loaded.bounded and isinstance(model, Chain):
         yield from too_many_columns(loaded, values_of(loaded))
+
+
+_OF_OBJECTIVE = (
+    "an objective has no inputs and no layers",
+    "Its variables are in gradients.csv, and explain shows the derivative at each part of the expression",
+)
+
+
+def wrong(name: str, loaded: Loaded) -> tuple[str, str] | None:
+    """Return why a model has no gradient at a value of this name, and a hint; None where it has."""
+    model = loaded.architecture
+    if isinstance(model, Objective):
+        return _OF_OBJECTIVE
+    if name == INPUT and isinstance(model, Stack) and _takes_indices(model):
+        return "x are numbers of an embedding's table: there is no gradient at them", ""
+    if _find(name, model, loaded.row_shape) is None:
+        return f"there is no value of this name (got '{name}')", _hint(name, loaded)
+    return None
 
 
 def _takes_indices(model: Stack) -> bool:

@@ -15,6 +15,7 @@ from .surfaces import Plane, plane, surface
 from .sweeps import Best, sensitivity, sweep_curve, sweep_profiles, sweep_runs
 from .trails import Trail
 from .training import EpochPanel, confusion_matrix, metric_curves, training_curves
+from .watched import GradientImage, gradient_images, value_gradients
 
 __all__ = [
     "EDGES",
@@ -26,6 +27,7 @@ __all__ = [
     "EpochPanel",
     "Form",
     "Function",
+    "GradientImage",
     "Histogram",
     "Neuron",
     "Outlier",
@@ -39,6 +41,7 @@ __all__ = [
     "confusion_matrix",
     "decision_regions",
     "fitted_curve",
+    "gradient_images",
     "gradient_norms",
     "loss_curve",
     "loss_curves",
@@ -52,4 +55,5 @@ __all__ = [
     "sweep_profiles",
     "sweep_runs",
     "training_curves",
+    "value_gradients",
 ]  # fmt: skip
