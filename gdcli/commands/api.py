@@ -26,6 +26,7 @@ from gdcli.commands.sweep import sweep as sweep_command
 from gdcli.errors import DamagedError, MachineError, SpecError
 from gdcli.records import Floats, Parameter, Result, StepBlock
 from gdcli.spec.bundled import find
+from gdcli.spec.watch import is_watched
 from gdcli.storage import config_reader, models, record
 from gdcli.storage.csv_reader import MixedColumns
 from gdcli.storage.find import find as find_record
@@ -61,7 +62,10 @@ class Run:
     steps: NDArray[np.void] = field(repr=False)
     """[S] with the columns of steps.csv: step, epoch, batch, loss, lr, gradient_norm."""
     gradients: Mapping[str, Floats64] = field(repr=False)
-    """[S, *shape] of each trained parameter, of the steps that are recorded; empty where only norms are, or nothing."""
+    """[S, *shape] of each trained parameter, of the steps that are recorded; empty where only norms are, or nothing.
+
+    Behind them are those at the values that the spec watches: [S, B, *shape], without B where a step has one row.
+    """
     metrics: Mapping[str, float]
     summary: Mapping[str, Any] = field(repr=False)  # what summary.json holds
     folder: Path | None  # of the record; None where nothing was written
@@ -279,7 +283,7 @@ def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs", 
     except (TypeError, ValueError):
         raise DamagedError(f"{rows.path}: is no table of steps") from None
     keeps_values = isinstance(record_section, Mapping) and record_section.get("gradients") == "values"
-    gradients = _recorded_gradients(folder) if keeps_values else {}
+    gradients = _recorded_gradients(folder, None if keeps_values else config.get("watch", ()))
     kept, dtype = summary.get("parameters"), np.dtype(str(config.get("dtype", "float32")))
     parameters = {key: np.array(value, dtype) for key, value in kept.items()} if isinstance(kept, dict) else None
     message, trained = str(summary.get("message", "")), _again(folder, found.steps)
@@ -311,12 +315,14 @@ def _gradients(report: RunReport, blocks: Sequence[StepBlock]) -> dict[str, Floa
     """Return what `record.gradients` keeps: of every N-th step, each trained parameter's."""
     from gdcli.engine.gradient_log import keep_of
 
-    every = report.built.loaded.spec.record.every
+    every, start = report.built.loaded.spec.record.every, report.finished.start
+    watched = [b.watched[b.kept(every)] for b in blocks if b.watched is not None]
+    found = _by_column(start.watched, np.concatenate(watched).astype(np.float64)) if watched else {}
     if keep_of(report.built) != "values":
-        return {}
+        return found
     rows = [b.gradients[b.kept(every)] for b in blocks if b.gradients is not None]
-    trained = [parameter for parameter in report.finished.start.parameters if parameter.trained]
-    return _split(np.concatenate(rows).astype(np.float64), trained) if rows and trained else {}
+    trained = [parameter for parameter in start.parameters if parameter.trained]
+    return (_split(np.concatenate(rows).astype(np.float64), trained) if rows and trained else {}) | found
 
 
 def _split(rows: Floats64, parameters: Sequence[Parameter]) -> dict[str, Floats64]:
@@ -326,14 +332,19 @@ def _split(rows: Floats64, parameters: Sequence[Parameter]) -> dict[str, Floats6
     return {p.name: part.reshape(len(rows), *p.values.shape) for p, part in zip(parameters, parts, strict=True)}
 
 
-def _recorded_gradients(folder: Path) -> dict[str, Floats64]:
-    """Return the table of gradients by parameter: ``weight[0,1]`` is the place of a number in its parameter."""
-    columns = gradients_of(folder)
+def _recorded_gradients(folder: Path, watch: Sequence[str] | None) -> dict[str, Floats64]:
+    """Return the table of gradients by parameter and watched value; with ``watch`` those of such values alone."""
+    columns = gradients_of(folder) if watch is None or watch else None
     if columns is None:
         return {}
-    numbers = columns.numbers()[:, 1:]
+    chosen = [k for k, name in enumerate(columns.header[1:], 1) if watch is None or is_watched(name, watch)]
+    return _by_column([columns.header[k] for k in chosen], columns.numbers()[:, chosen])
+
+
+def _by_column(columns: Sequence[str], numbers: Floats64) -> dict[str, Floats64]:
+    """Return numbers [S, C] by name: ``weight[0,1]`` is the place of a number in its parameter or value."""
     shapes: dict[str, tuple[int, ...]] = {}
-    for column in columns.header[1:]:  # the last index of each is the largest
+    for column in columns:  # the last index of each is the largest
         name, _, index = column.partition("[")
         shapes[name] = tuple(int(k) + 1 for k in index.rstrip("]").split(",")) if index else ()
     return _split(numbers, [Parameter(name, np.empty(shape)) for name, shape in shapes.items()])

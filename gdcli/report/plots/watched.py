@@ -11,14 +11,14 @@ import numpy as np
 from .canvas import Picture, add_panel, draw_line, finish, new_axes, new_figure, room_of
 from .look import BESIDE, GREY, SMALL, WIDTH, looks
 from .scales import drawable, set_scale, set_span, spread
-from .text import TEXT, Array, fit
+from .text import TEXT, Array, fit, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 NAMED, DRAWN = 8, 200  # curves with a name each; pale ones at most
-GAP, HEADING, BAR = 12.0, 18.0, 78.0  # points
+GAP, HEADING, BAR = 12.0, 32.0, 78.0  # points
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def value_gradients(steps: Array, columns: Sequence[tuple[str, Array]], title: s
     steps, curves = np.asarray(steps, np.float64), [drawable(curve) for _, curve in columns]
     together = np.array(curves).reshape(len(curves), -1)
     norm = np.sqrt(np.nansum(together**2, axis=0))
-    set_scale(axes.yaxis, np.append(together.ravel(), np.zeros(0) if few else norm), log=False)
+    set_scale(axes.yaxis, np.append(together.ravel(), np.zeros(1) if few else norm), log=False)
     set_span(axes, steps, whole=True)
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
     if few:
@@ -51,7 +51,7 @@ def value_gradients(steps: Array, columns: Sequence[tuple[str, Array]], title: s
     for place, k in enumerate(spread(len(curves), DRAWN)):
         look = {"color": "#0072B2", "alpha": 0.25, "linewidth": 0.8}
         draw_line(axes, steps, curves[k], label="" if place else labels[1], **look)
-    draw_line(axes, steps, norm, label=labels[0], color="#000000", linewidth=2.0)
+    draw_line(axes, steps, norm, label=labels[0], color="#000000", linewidth=1.4)
     return finish(axes, "outside")
 
 
@@ -67,20 +67,19 @@ def gradient_images(images: Sequence[GradientImage], title: str, value: str) -> 
     cell = (WIDTH - BAR - GAP * (across + 1)) / across
     high, wide = images[0].gradient.shape
     each = (cell - 4) / 2 if pairs else cell
-    tall = min(each * high / wide, 200.0)
+    each = min(each, 200.0 * wide / high)
+    tall = each * high / wide
     figure = new_figure(title, 40 + down * (tall + HEADING + GAP) + 26)
-    largest = max(
-        float(np.abs(drawable(image.gradient)).max(initial=0.0, where=~np.isnan(drawable(image.gradient))))
-        for image in images
-    )
+    sizes = [float(np.nanmax(np.append(np.abs(drawable(image.gradient)), 0.0))) for image in images]
+    largest = max(sizes)
     span: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -(largest or 1.0), "vmax": largest or 1.0}
     mesh: Any = None
     top = figure.get_figheight() * 72 - 40
     for k, image in enumerate(images):
         left, low = GAP + k % across * (cell + GAP), top - (k // across + 1) * (tall + HEADING + GAP) + GAP
-        figure.text(
-            left / WIDTH, (low + tall + 4) / (figure.get_figheight() * 72), fit(image.label, TEXT, cell), fontsize=TEXT
-        )
+        said = f"up to {number(sizes[k])}" if sizes[k] else "0 at each pixel"
+        _write(figure, left, low + tall + 17, fit(image.label, TEXT, cell), fontsize=TEXT)
+        _write(figure, left, low + tall + 5, fit(said, SMALL, cell), fontsize=SMALL, color=GREY)
         if image.pixels is not None:
             _draw_pixels(_panel(figure, left, low, each, tall), image.pixels, cmap="Greys")
             left += each + 4
@@ -91,8 +90,12 @@ def gradient_images(images: Sequence[GradientImage], title: str, value: str) -> 
     bar.ax.tick_params(labelsize=SMALL)
     said = "red: a larger value raises the loss; blue: it lowers it" + ("; on the left the row" if pairs else "")
     said += "" if largest else "; every gradient is 0"
-    figure.text(GAP / WIDTH, 10 / (figure.get_figheight() * 72), fit(said, TEXT, WIDTH - 20), fontsize=TEXT, color=GREY)
+    _write(figure, GAP, 10, fit(said, TEXT, WIDTH - 20), fontsize=TEXT, color=GREY)
     return figure
+
+
+def _write(figure: Figure, left: float, low: float, text: str, **look: Any) -> None:
+    figure.text(left / WIDTH, low / (figure.get_figheight() * 72), text, **look)
 
 
 def _panel(figure: Figure, left: float, low: float, wide: float, high: float) -> Axes:
