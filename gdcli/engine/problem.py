@@ -169,7 +169,7 @@ def _build(members: Sequence[Loaded], name: str, group: ProcessGroup | None = No
     if first.bounded and (found := list(too_many_recorded(spec, sum(prod(slot.shape) for slot in theta.slots)))):
         raise SpecError(found)
     module = None if is_fleet else module
-    watched = gradients_of(first, module, theta.stored)
+    watched = None if is_fleet else gradients_of(first, module, theta.stored)
     kernel = _kernel(name, first, theta, loss, module, watched)
     if loss is not None and spec.batch.accumulate > 1 and spec.settings.epochs:
         kernel = Accumulated(kernel, theta, loss, spec.batch.pass_rows(first.samples), watched)

@@ -177,7 +177,9 @@ def _hint(name: str, loaded: Loaded) -> str:
     if name.partition("[")[0] in (loaded.shapes or {}):
         return "It is a parameter, whose gradient is recorded in any case"
     if isinstance(model, Stack):
-        return nearest(name, [INPUT, *(f"{layer}{OUTPUT}" for layer in _layer_names(model.layers))])
+        layers = list(_layer_names(model.layers))
+        ends = [f"{layer}{OUTPUT}" for layer in layers] if OUTPUT in name else layers
+        return nearest(name, [INPUT, *ends])
     assert isinstance(model, Chain)
     known = heads(model, prod(loaded.row_shape))
     names = list(known)

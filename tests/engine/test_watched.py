@@ -231,7 +231,7 @@ def test_layers_of_a_sequential_model_are_watched_by_name() -> None:
 @pytest.mark.parametrize(
     ("watch", "told"),
     [
-        (["linear"], "Did you mean 'linear1.output'?"),
+        (["linear"], "Did you mean 'linear1'?"),
         (["linear1.weight"], "there is no value of this name"),
         (["x", "conv", "1", "2", "2.0", "3", "h"], "watch[6]"),
     ],
