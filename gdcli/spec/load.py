@@ -280,7 +280,8 @@ def _too_long(loaded: Loaded) -> Iterator[Problem]:
     spec, model = loaded.spec, loaded.architecture
     steps = spec.settings.epochs * spec.batch.steps(loaded.samples)
     epochs = f"{spec.settings.epochs:,} epochs are {steps:,} steps"
-    size = 0 if isinstance(model, Stack) else sizes.record(spec, model, steps)
+    watched = watch.columns(watch.values_of(loaded), watch.step_rows(spec, loaded.samples))
+    size = 0 if isinstance(model, Stack) else sizes.record(spec, model, steps, watched)
     if steps > sizes.MAX_STEPS:
         yield spec.problem(("epochs",), f"{epochs}, more than {sizes.MAX_STEPS:,}", sizes.RAISE)
     elif size > sizes.MAX_RECORD:

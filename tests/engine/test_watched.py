@@ -251,3 +251,73 @@ def test_more_than_a_thousand_columns_of_a_layer_are_refused_once_it_is_built() 
     assert len(watched.names) == 320
     with pytest.raises(SpecError, match="32 numbers of each of 40 rows would be 1,280 columns"):
         build(loaded_of(digits_like(data=data, watch=["x", "conv", "1"])))
+
+
+# --- a plugin's module ------------------------------------------------------------------------------------------------
+
+PLUGIN = """
+import torch
+from torch import nn
+import gdcli
+
+
+@gdcli.model
+class Net(nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.first, self.act = nn.Linear(inputs, 3), nn.ReLU(inplace=True)
+        self.last, self.idle = nn.Linear(3, outputs), nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.last(self.act(self.act(self.first(x)) if TWICE else self.first(x)))
+"""
+
+
+@pytest.fixture
+def plugged(tmp_path: Path, without_plugins: None, monkeypatch: pytest.MonkeyPatch) -> Any:
+    from gdcli.zoo import plugins
+
+    monkeypatch.chdir(tmp_path)
+
+    def loaded(watch: list[str], *, twice: bool = False) -> Loaded:
+        Path("net.py").write_text(PLUGIN.replace("TWICE", str(twice)))
+        plugins.load(["net.py"])
+        rng = np.random.default_rng(0)
+        data = {"x": rng.normal(size=(3, 2)).tolist(), "y": rng.normal(size=(3, 1)).tolist()}
+        return loaded_of({
+            "data": data, "model": {"type": "Net"}, "loss": "mse", "optimizer": "sgd", "dtype": "float64",
+            "watch": watch,
+        })  # fmt: skip
+
+    return loaded
+
+
+def test_parts_of_a_plugins_module_are_watched_before_a_layer_that_works_in_place(plugged: Any) -> None:
+    built = build(plugged(["x", "first.output", "act"]))
+    assert built.module is not None
+    first, last = built.module.first, built.module.last
+    x = built.batches.x.clone().requires_grad_()
+    z = torch.nn.functional.linear(x, first.weight.detach(), first.bias.detach())
+    a = torch.relu(z)
+    output = torch.nn.functional.linear(a, last.weight.detach(), last.bias.detach())
+    expected = torch.autograd.grad(torch.nn.functional.mse_loss(output, built.batches.y), [x, z, a])
+    (block,) = blocks_of(built)
+    assert block.watched is not None
+    np.testing.assert_allclose(
+        block.watched[0, 0], torch.cat([each.reshape(-1) for each in expected]), rtol=1e-12, atol=1e-15
+    )
+
+
+@pytest.mark.parametrize(
+    ("watch", "twice", "told"),
+    [
+        ("firs", False, "the module has no part of this name (got 'firs'). Known: x, first.output"),
+        ("idle", False, "the part 'idle' works in no step"),
+        ("act", True, "the part 'act' works 2 times in a step"),
+    ],
+)
+def test_a_part_that_cannot_be_watched_is_told(plugged: Any, watch: str, twice: bool, told: str) -> None:
+    loaded = plugged([watch], twice=twice)
+    with pytest.raises(SpecError) as error:
+        build(loaded)
+    assert told in str(error.value)
