@@ -184,8 +184,10 @@ def _hint(name: str, loaded: Loaded) -> str:
     known = heads(model, prod(loaded.row_shape))
     names = list(known)
     for head, value in known.items():
-        if (start := _unit_names(head)) and value.shape[0]:
-            names += [f"{start}1", f"{start}{value.shape[0]}"]
+        start, last = _unit_names(head), value.shape[0]
+        if start and name.startswith(start) and name.removeprefix(start).isdigit():
+            return f"{head} has {last}: {start}1" + (f" to {start}{last}" if last > 1 else "")
+        names += [f"{start}1", f"{start}{last}"] if start and last else []
     return nearest(name, names)
 
 

@@ -138,7 +138,7 @@ def test_more_than_a_thousand_columns_are_refused_with_their_number(gdcli: Any) 
 @pytest.mark.parametrize(
     ("watch", "code", "told"),
     [
-        (["h4"], 2, "watch[0]: there is no value of this name (got 'h4'). Did you mean 'h'?"),
+        (["h4"], 2, "watch[0]: there is no value of this name (got 'h4'). h has 3: h1 to h3"),
         (["x", "net_o"], 2, "watch[1]: there is no value of this name (got 'net_o'). Did you mean"),
         (["linear1.bias"], 2, "watch[0]: there is no value of this name (got 'linear1.bias'). It is a parameter"),
         (["x", "x"], 2, "watch[1]: 'x' stands there twice"),
