@@ -26,11 +26,14 @@ STRETCHES, BINS = 60, 40  # of a histogram over time
 def gradients(source: CurveSource) -> tuple[Floats, list[tuple[str, Floats]], plots.Histogram | None]:
     """Return steps, norms by layer, and with single derivatives their histogram. Raises SpecError without gradients."""
     if source.folder is None:
-        names, table = _computed(source)
+        names, table = of_blocks(source.loaded)
     else:
         (_, *names), table = gradients_in(source.folder)
     watch = source.loaded.spec.settings.watch
     own = [k for k, name in enumerate(names) if not is_watched(name, watch)]
+    if not own:
+        what = f"{source.label}: keeps no gradients (record.gradients: none, or nothing is trained)"
+        raise SpecError(f"{what}. Those at a value: --of {watch[0]}" if watch else what)
     steps, values, names = table[:, 0], table[:, 1:][:, own], [names[k] for k in own]
     of_scalars = any("[" in name for name in names) or source.loaded.spec.loss is None
     groups: dict[str, list[int]] = {}
@@ -49,13 +52,6 @@ def layer_of(name: str) -> str:
     """
     bare = name.partition("[")[0]
     return bare.rpartition(".")[0] or bare
-
-
-def _computed(source: CurveSource) -> tuple[list[str], Floats]:
-    names, table = of_blocks(source.loaded)
-    if not names:
-        raise SpecError(f"{source.label}: keeps no gradients (record.gradients: none, or nothing is trained)")
-    return names, table
 
 
 def of_blocks(loaded: Loaded) -> tuple[list[str], Floats]:

@@ -142,6 +142,15 @@ def test_what_cannot_be_drawn_is_told(gdcli: Any, words: tuple[str, ...], told: 
     assert (answer.code, told in answer.err) == (2, True), answer.err
 
 
+def test_without_gradients_of_parameters_the_picture_of_a_value_is_named(gdcli: Any) -> None:
+    Path("net.yaml").write_text(json.dumps(NET | {"watch": ["h"], "record": {"gradients": "none"}}))
+    assert gdcli("run", "net.yaml", "--no-plot", "-q").code == 0
+    for word in ("net.yaml", "last"):
+        answer = gdcli("plot", word, "--kind", "gradients")
+        assert (answer.code, "Those at a value: --of h" in answer.err) == (2, True), answer.err
+    assert gdcli("plot", "last", "--kind", "gradients", "--of", "h").code == 0
+
+
 def test_of_is_for_gradients_alone(gdcli: Any) -> None:
     answer = gdcli("plot", "backprop_2x2", "--kind", "network", "--of", "x")
     assert (answer.code, "--of is not for --kind network" in answer.err) == (2, True)
