@@ -61,6 +61,8 @@ def _ended(error: BaseException, argv: Sequence[str]) -> int:
         return _told("there is not enough memory", 3)
     if isinstance(error, KeyboardInterrupt):
         return 130
+    if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
+        error = error.__context__  # Rich makes one of the other where it prints a help
     import typer
 
     from gdcli.cli.output import no_more_output

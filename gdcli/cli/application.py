@@ -6,7 +6,7 @@ from shutil import get_terminal_size
 
 import typer
 
-from gdcli.cli import models, processes, records, specs, train
+from gdcli.cli import export, models, processes, records, specs, train
 
 BOXED = 80
 """Columns of a terminal from which on help stands in boxes; they would cut words on a narrower one."""
@@ -41,7 +41,7 @@ def app() -> typer.Typer:
     commands = (
         train.run, train.sweep, train.compare, train.resume, train.verify, models.predict, models.evaluate,
         specs.explain, specs.check, specs.plot, specs.ema, specs.catalog, records.ls, records.show, records.diff,
-        records.rm, records.export, specs.validate, specs.schema, specs.cp,
+        records.rm, export.export, specs.validate, specs.schema, specs.cp,
     )  # fmt: skip
     for command in commands:
         summary = (command.__doc__ or "").partition("\n")[0]  # else Typer cuts it to a line of a plain list

@@ -110,6 +110,18 @@ def test_a_reader_that_leaves_does_not_end_the_run(tmp_path: Path) -> None:
     assert summary["steps"] == 20000
 
 
+@pytest.mark.parametrize("words", ["sweep --help", "catalog"])
+def test_a_reader_that_leaves_is_no_error(tmp_path: Path, words: str) -> None:
+    """Standard output is closed from the start, so that no time plays a part."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [*GDCLI, *words.split()], cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 @pytest.mark.slow
 def test_full_standard_output_is_one_line_and_exit_3(tmp_path: Path) -> None:
     with Path("/dev/full").open("wb") as full:
