@@ -2,13 +2,15 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+RUNS := $(VENV)/.runs
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 PICTURES := experiments/pictures
 MADE := build/pictures
 PLOT := $(BIN)/gdcli plot -q --force
 
 .PHONY: run test quick soak check bench against same-bytes pictures fmt clean
 
-run: $(STAMP)  ## print document 4's backpropagation through a 2-2-2 net
+run: $(RUNS)  ## print document 4's backpropagation through a 2-2-2 net
 	$(BIN)/gdcli run experiments/backprop_2x2.yaml
 
 test: $(STAMP)  ## the whole test suite
@@ -67,7 +69,15 @@ fmt: $(STAMP)  ## format and mend what can be mended
 clean:
 	rm -rf $(VENV) runs build dist
 
-$(STAMP): pyproject.toml constraints.txt
+# What running needs; the rest comes with the first target that tests. PyTorch is most of it.
+$(RUNS): pyproject.toml constraints.txt
+	@echo "Installing gdcli and what it needs into $(VENV); PyTorch is large: some minutes, this once."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
-	touch $(STAMP)
+	$(PIP) -e .
+	@touch $(RUNS)
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Installing gdcli with all that its tests need into $(VENV): some minutes, this once."
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) -e ".[dev]"
+	@touch $(STAMP) $(RUNS)

@@ -1,4 +1,4 @@
-"""`gdcli explain`, `check`, `plot`, `ema`, `validate`, `schema`, `cp` and `catalog`: what trains no run of its own."""
+"""`gdcli explain`, `check`, `plot`, `ema`, `validate`, `schema`, `new`, `cp` and `catalog`: what trains no run."""
 
 from __future__ import annotations
 
@@ -241,6 +241,41 @@ def schema(plugin: options.PluginOption = None) -> None:
     say(json_text(file_schema()))
 
 
+def new(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Its name, or the path of its file. Default: the template's.")
+    ] = None,
+    template: Annotated[
+        Literal["regression", "classification", "image", "objective", "compare"] | None,
+        typer.Option(
+            "--template",
+            "-t",
+            metavar="WHAT",
+            help="regression, classification, image, objective or compare. Default: the first, or by the target.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A table, whose features, classes and missing cells are found.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column to predict. Default: the table's last one.")
+    ] = None,
+    force: options.ForceOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Write a spec of your own to begin with, a comment for each choice; it runs as it stands.
+
+    Examples: gdcli new mine --template classification · gdcli new --data table.csv --target price
+    """
+    from gdcli.commands.new import new as made
+
+    found = made(name, template, data=data, target=target, force=force)
+    for line in () if quiet else (*found.notes, *(f"wrote {shown_path(each)}" for each in found.files)):
+        note(line)
+    if not quiet:
+        note(f"run it: {found.command}")
+
+
 def cp(
     name: Annotated[str | None, typer.Argument(help="A bundled spec; without it, all of them, a line each.")] = None,
     path: Annotated[str | None, typer.Argument(help="Where to: a file, or a folder/. Default: here.")] = None,
@@ -248,11 +283,9 @@ def cp(
 ) -> None:
     """Copy a bundled spec, with its data file and the JSON Schema that editors check it with, out of the package."""
     from gdcli.commands import specs
-    from gdcli.spec import bundled
 
     if name is None:
-        width = max(map(len, bundled.names()))
-        say("".join(f"{each:<{width}}  {specs.description(each)}\n" for each in bundled.names()), wrap=True)
+        say(specs.listing(), wrap=True)
         return
     for new in specs.copy(name, path, force=force):
         note(f"wrote {shown_path(new)}")
@@ -263,13 +296,13 @@ def catalog(
         list[str] | None,
         typer.Argument(
             metavar="[KIND] [NAME]",
-            help="model, loss, activation, optimizer, scheduler, data, style, dataset or layer; a name of one.",
+            help="model, loss, activation, optimizer, scheduler, data, metric, style, dataset or layer; a name of one.",
         ),
     ] = None,
     json: options.JsonOption = False,
     plugin: options.PluginOption = None,
 ) -> int:
-    """List every model, loss, activation, optimizer, scheduler, data generator, style, data set and layer of torch.
+    """List every model, loss, activation, optimizer, scheduler, generator, metric, style, data set and torch layer.
 
     With a name it is described.
 

@@ -23,6 +23,9 @@ Tell = Callable[[str], None]
 Show = Callable[[float, float, float], None]
 """Takes how much is done, the loss, and the work so far: steps of a run, runs of a sweep."""
 
+Progress = Callable[[str, int], AbstractContextManager[Show]]
+"""Takes what is counted, epochs or runs, and how many there will be."""
+
 
 def shown_path(path: Path) -> str:
     """Return a path as the user would type it: relative where it lies below the current folder."""
@@ -50,7 +53,7 @@ class Frontend:
     text: Tell | None = None  # a run's text in its style, as it comes
     note: Tell = ignore
     warning: Tell = ignore
-    progress: Callable[[str, int], AbstractContextManager[Show]] = lambda unit, total: nullcontext(ignore)
+    progress: Progress = lambda unit, total: nullcontext(ignore)
     importing: Callable[[], AbstractContextManager[None]] = nullcontext  # torch
     interruptible: Callable[[], AbstractContextManager[Interrupt]] = uninterruptible
 
@@ -93,6 +96,7 @@ class Context:
     arguments: tuple[str, ...] = ()  # the command line, for the record
     tags: tuple[str, ...] = ()  # to find the record by
     plugins: tuple[Plugin, ...] = ()  # that the command line names
+    objects: tuple[str, ...] = ()  # of a Python program, in place of parts of the spec
     options: ExecutionOptions = ExecutionOptions()
     group: ProcessGroup | None = None  # the processes that train one run together
 
@@ -101,11 +105,16 @@ class Context:
         """How many processes train a run."""
         return 1 if self.group is None else self.group.size
 
+    @property
+    def keeps(self) -> bool:
+        """Whether a record is left, and not files that are gone in the end."""
+        return self.output is not None or self.again is not None
+
     def provenance(self) -> Provenance:
         """Return where a run comes from."""
         from gdcli.runner.provenance import Provenance
 
-        return Provenance(self.source.text, self.arguments, self.tags, self.plugins, self.source.files)
+        return Provenance(self.source.text, self.arguments, self.tags, self.plugins, self.source.files, self.objects)
 
     def reused(self, loaded: Loaded, digest: str, request: Request) -> Ended | None:
         """Return the finished record of the same request, spec and version, if that is enough and there is one."""

@@ -253,5 +253,41 @@ SCHEMA = "gdcli.schema.json"
 
 def description(name: str) -> str:
     """Return the description of a bundled spec."""
-    found = document.read((bundled.folder() / f"{name}.yaml").read_bytes(), name).find(("description",))
+    found = _bundled(name).find(("description",))
     return "" if found is None else str(found.value)
+
+
+def listing() -> str:
+    """Return a line for each bundled spec, below what it is about."""
+    names = bundled.names()
+    width = max(map(len, names))
+    parts = []
+    for group in GROUPS:
+        lines = [f"  {name:<{width}}  {description(name)}\n" for name in names if group_of(name) == group]
+        parts += [f"{group}\n{''.join(lines)}"] if lines else []
+    return "\n".join(parts)
+
+
+GROUPS = {
+    "Small numbers, step by step": (),
+    "Tables and data sets": ("data.file", "data.idx", "data.dataset", "data.generate"),
+    "Functions to minimise": ("model.start",),
+    "Grids: gdcli sweep": ("sweep",),
+    "Side by side: gdcli compare": ("compare",),
+}
+"""What bundled specs are about, and the keys of which each in a group has one; the last group that fits counts."""
+
+
+def group_of(name: str) -> str:
+    """Return what a bundled spec is about.
+
+    >>> group_of("iris"), group_of("optimizers_2x2")
+    ('Tables and data sets', 'Side by side: gdcli compare')
+    """
+    node = _bundled(name)
+    fits = [group for group, keys in GROUPS.items() if any(node.find(key.split(".")) is not None for key in keys)]
+    return fits[-1] if fits else next(iter(GROUPS))
+
+
+def _bundled(name: str) -> Node:
+    return document.read((bundled.folder() / f"{name}.yaml").read_bytes(), name)

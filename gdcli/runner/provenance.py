@@ -56,6 +56,7 @@ class Provenance:
     tags: tuple[str, ...] = ()  # to find it by
     plugins: tuple[Plugin, ...] = ()
     files: tuple[SpecFile, ...] = ()  # that the text was merged from
+    objects: tuple[str, ...] = ()  # of a Python program, in place of parts of the spec
 
 
 def prepared(loaded: Loaded, group: ProcessGroup | None = None) -> TrainingProblem:
@@ -110,6 +111,8 @@ def environment(origin: Provenance, device: torch.device, threads: int) -> dict[
     more: dict[str, Any] = {"tags": list(origin.tags)} if origin.tags else {}
     if origin.plugins:
         more["plugins"] = [{"source": each.source, "sha256": each.sha256} for each in origin.plugins]
+    if origin.objects:
+        more["objects"] = list(origin.objects)
     if origin.files:
         more["spec"] = [{"file": each.name, "sha256": each.sha256} for each in origin.files]
     loaded = {"torch": torch, "numpy": np, "pydantic": pydantic, "PyYAML": yaml, "orjson": orjson}

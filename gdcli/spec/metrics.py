@@ -20,6 +20,7 @@ from gdcli.zoo.metrics import (
     metric_of,
     require_installed,
 )
+from gdcli.zoo.python_objects import python_data
 from gdcli.zoo.table import Table
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 LESSONS = ("inline", "generate")
 """Sources of rows that are not the user's own."""
+OWN_ROWS = python_data.__name__
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ def names_of(spec: RunSpec, training: Table | None, *, held_out: bool) -> list[s
     """Return the metrics that a spec names, else its defaults; with them what its runs are chosen by."""
     given = spec.settings.metrics
     if given is None:
-        own = held_out or (spec.data is not None and spec.data.source not in LESSONS)
+        data = spec.data
+        own = held_out or (data is not None and (data.source not in LESSONS or data.arguments.get("kind") == OWN_ROWS))
         given = defaults(spec.loss.name if spec.loss else "", training, own=own)
     chosen = [_parts(name)[1] for name in (spec.settings.metric, spec.stop.metric) if name is not None]
     return list(dict.fromkeys([*given, *(name for name in chosen if name in METRICS)]))

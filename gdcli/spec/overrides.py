@@ -113,7 +113,7 @@ MAX_SUGGESTED = 5
 
 def _nearest_key(name: str, document: Node) -> str:
     """Return the nearest key: of those that the document's choices take, then of all but those of another source."""
-    of_data = [key for key in schema_keys() if _is_of_source(document, key)]
+    of_data = [key for key in schema_keys() if is_of_source(document, key)]
     for keys in ([key for key in of_data if has_place(document, key)], of_data):
         hint = nearest(name, {*keys, *(key.rsplit(".", 1)[-1] for key in keys)})
         if hint.startswith("Did"):
@@ -121,7 +121,7 @@ def _nearest_key(name: str, document: Node) -> str:
     return nearest(name, [key for key in of_data if "." not in key])
 
 
-def _is_of_source(document: Node, key: str) -> bool:
+def is_of_source(document: Node, key: str) -> bool:
     """Say whether a key is none of the data, or one that the source which the document has can take, if it has any."""
     section, _, name = key.partition(".")
     given = [kind for source, kind in SOURCES.items() if document.find(("data", source)) is not None]
@@ -149,6 +149,16 @@ def key_of(name: str) -> str:
         return SYNONYMS.get(name.lower()) or resolve(name)
     except SpecError:
         return ""
+
+
+def short_of(key: str) -> str:
+    """Return the shortest name that means a whole key.
+
+    >>> short_of("optimizer.lr"), short_of("batch.size"), short_of("data.x")
+    ('lr', 'size', 'data.x')
+    """
+    last = key.rpartition(".")[2]
+    return last if key_of(last) == key else key
 
 
 def steps_of(path: str) -> list[str]:

@@ -309,4 +309,6 @@ _READERS: dict[str, Callable[[BufferedReader, Choose, CsvFormat, Kinds, Dialect 
 }
 TEXT_FILES = (".csv", ".tsv")
 """Endings of the files that have a header, a separator and a decimal sign."""
+ENDINGS = tuple(_READERS)
+"""Of all files of a table."""
 _ENDINGS = ".csv, .tsv, .npz or .parquet"

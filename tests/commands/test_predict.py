@@ -189,6 +189,28 @@ def test_the_training_rows_evaluate_to_the_final_loss_to_the_bit(gdcli: Any, rec
     found = gdcli("evaluate", "last", "rows.csv", "--json").json
     assert (found["rows"], found["loss"]) == (ROWS, summary["final_loss"])
     assert found["metrics"] == summary["metrics"]
+    for run in (package.load("last"), package.run(str(Path("t.yaml").absolute()))):  # by its file, and in memory
+        assert run.evaluate(X, targets_of(case)) == {"loss": found["loss"], **found["metrics"]}
+
+
+def test_classes_by_name_and_targets_in_their_own_units_evaluate_as_the_command_has_it(gdcli: Any) -> None:
+    rows = {"a": X[:, 0], "b": X[:, 1], "c": X[:, 2]}
+    words = np.array(["x", "y", "z"])[CLASSES]
+    for y, changes in (
+        (words, {"model": "linear", "loss": "cross_entropy"}),
+        (NUMBERS, {"model": "linear", "loss": "mse"}),
+    ):
+        write(Path("rows.csv"), {**rows, "y": y})
+        data = {"file": "rows.csv", "target": "y", "standardize": ["a", "y"][: 1 + (y is NUMBERS)]}
+        run = package.run(spec_of("mlp", data=data, **changes), output="runs", plot=False)
+        found = gdcli("evaluate", "last", "rows.csv", "--json").json
+        for each in (run, package.load("last")):
+            assert each.evaluate(X, y) == {"loss": found["loss"], **found["metrics"]}
+            assert each.classes == (("x", "y", "z") if y is words else ())
+    with pytest.raises(package.SpecError, match="x has 2 rows and y has 1"):
+        run.evaluate(X[:2], y[:1])
+    with pytest.raises(package.SpecError, match="y has 2 columns, the model has 1 targets"):
+        run.evaluate(X[:2], np.ones((2, 2)))
 
 
 def test_the_validation_rows_evaluate_to_the_recorded_validation_loss(gdcli: Any, recorded: Any) -> None:

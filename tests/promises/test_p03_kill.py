@@ -146,7 +146,7 @@ def test_dead_at_every_call_of_a_run(place: Path, short: tuple) -> None:
     with crashing.blocks(8):
         places = points(calls_of(place / "count", *arguments))
         assert len(places) >= 300
-        for at, half in places[:: trials(5, 1)]:
+        for at, half in places[:: trials(8, 1)]:
             folder = place / f"{at}-{half}"
             folder.mkdir()
             assert call(folder, *arguments, within=dying(folder, at, half=half)).code == 9, (at, half)

@@ -130,7 +130,7 @@ def test_random_signals(place: Path, specs: Path) -> None:
     arguments = ("run", str(specs / "rows.yaml"), "epochs=1300")
     expected, draw = undisturbed(specs / "signals", *arguments), random.Random(8)
     codes: set[int] = set()
-    for trial in range(trials(12, 200)):
+    for trial in range(trials(10, 200)):
         folder, moment, number = place / str(trial), MOMENTS[trial % len(MOMENTS)], draw.choice(list(CODES))
         folder.mkdir()
         process = moment.kind(folder, *arguments)

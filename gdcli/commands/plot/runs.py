@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdcli.commands import specs
+from gdcli.commands.run import RunReport
 from gdcli.errors import DamagedError, SpecError
 from gdcli.records import Result, where_diverged, with_last
 from gdcli.report import plots
@@ -35,6 +36,7 @@ class CurveSource:
     label: str
     loaded: Loaded
     folder: Path | None = None
+    report: RunReport | None = None  # of one that has been trained
 
 
 def sources(words: Sequence[str], kind: str, configs: Sequence[str] = ()) -> list[CurveSource]:
@@ -88,6 +90,11 @@ def _records(folder: Path) -> list[CurveSource]:
         _record(path, folder.absolute().name if STAMP.fullmatch(path.name) else path.name.partition("-")[2])
         for path in below
     ]
+
+
+def of_record(folder: Path) -> CurveSource:
+    """Return the run of a record's own folder. Raises SpecError for a folder that is none."""
+    return _record(folder, folder.absolute().parent.name)
 
 
 def _record(folder: Path, label: str) -> CurveSource:

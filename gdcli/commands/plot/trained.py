@@ -55,6 +55,8 @@ class FittedRun:
 
 def trained(source: CurveSource) -> FittedRun:
     """Train a spec, or a record again, as far as it came."""
+    if source.report is not None:
+        return FittedRun(source.report.built, source.report.finished)
     from gdcli.runner import provenance, record_run
 
     loaded = source.loaded

@@ -5,7 +5,7 @@ inside functions, as its import takes longer than a drawing.
 """
 
 from .animation import animated_curves, animated_plane
-from .canvas import Form
+from .canvas import FigureHolder, Form, figure_of, in_form
 from .fits import DrawnRows, decision_regions, fitted_curve
 from .functions import Function, Outlier, activations, loss_functions
 from .gradients import Histogram, gradient_norms
@@ -25,6 +25,7 @@ __all__ = [
     "DrawnLayer",
     "DrawnRows",
     "EpochPanel",
+    "FigureHolder",
     "Form",
     "Function",
     "GradientImage",
@@ -40,9 +41,11 @@ __all__ = [
     "comparison",
     "confusion_matrix",
     "decision_regions",
+    "figure_of",
     "fitted_curve",
     "gradient_images",
     "gradient_norms",
+    "in_form",
     "loss_curve",
     "loss_curves",
     "loss_functions",
