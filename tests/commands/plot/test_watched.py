@@ -154,3 +154,14 @@ def test_without_gradients_of_parameters_the_picture_of_a_value_is_named(gdcli: 
 def test_of_is_for_gradients_alone(gdcli: Any) -> None:
     answer = gdcli("plot", "backprop_2x2", "--kind", "network", "--of", "x")
     assert (answer.code, "--of is not for --kind network" in answer.err) == (2, True)
+
+
+def test_python_draws_what_the_command_draws_and_has_the_gradients() -> None:
+    run = package.run({**NET, "watch": ["net_h"]})
+    figure = run.plot("gradients", of="net_h")
+    assert figure.axes[0].get_ylabel() == "∂L/∂net_h"
+    assert run.gradients["net_h"].shape == (6, 4, 3)
+    with pytest.raises(package.SpecError, match="there is no value of this name"):
+        run.plot("gradients", of="nothing")
+    with pytest.raises(package.SpecError, match="of is not for the kind curves"):
+        run.plot(of="x")
