@@ -140,7 +140,12 @@ def plot(
     name: Annotated[
         str | None, typer.Option(metavar="NAMES", help="activations: some, on one pair of axes: sigmoid,tanh.")
     ] = None,
-    step: Annotated[int, typer.Option(min=1, help="network: before which step of the run.")] = 1,
+    of: Annotated[
+        str | None, typer.Option(metavar="VALUE", help="gradients: at an input or intermediate value: x, h1, net_o1.")
+    ] = None,
+    step: Annotated[
+        int | None, typer.Option(min=1, help="network, gradients of an image: before which step of the run.")
+    ] = None,
     animate: Annotated[bool, typer.Option("--animate", help="curves, surface: a GIF that grows.")] = False,
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FILE", help="png, svg or pdf; default: KIND.png.")
@@ -157,7 +162,7 @@ def plot(
     options.load(plugin)
     words = words or []
     names = [part.strip() for part in name.split(",")] if name is not None else []
-    picture = plotting.PlotOptions(plotting.chosen(kind, words), smooth, names, step, animate, tuple(config or ()))
+    picture = plotting.PlotOptions(plotting.chosen(kind, words), smooth, names, step, animate, tuple(config or ()), of)
     picture.check(words)
     path = plotting.target(output, picture, force=force)
     from gdcli.commands import specs

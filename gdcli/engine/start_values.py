@@ -15,6 +15,7 @@ from torch import Tensor
 from gdcli.engine import own_module
 from gdcli.engine.layers import assembled, default_dtype, first_line, through
 from gdcli.engine.tracing import traced
+from gdcli.engine.watched import watched_values
 from gdcli.errors import SpecError
 from gdcli.spec import expected_names
 from gdcli.spec.load import Loaded
@@ -125,6 +126,7 @@ def _dry_run(loaded: Loaded, model: Stack, module: torch.nn.Module, dtype: torch
     else:
         with torch.no_grad():
             model.own.call(module, x)
+    watched_values(loaded, module)
     if isinstance(spec.print.predict, int | float | list):
         _try_prediction(loaded, module, dtype)
     module.train()

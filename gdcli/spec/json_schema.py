@@ -50,6 +50,7 @@ _SETTINGS = {
     "threads": "Of the CPU; auto: 1 for small models, the physical cores for large ones.",
     "metrics": "What is told besides the loss; accuracy of classes, r2 and mae of values when absent.",
     "metric": "What the best epoch, tuning and ranking go by: loss, or a metric, of the validation rows if there are.",
+    "watch": "Inputs and intermediate values whose gradients are recorded: x, h1, net_o1, linear1.output.",
     "world_size": "Processes that train the run together, as torchrun starts them; when absent as many as there are.",
     "engine": "by_hand: the backward pass written out; autograd: torch's; auto: the first where there is one.",
 }

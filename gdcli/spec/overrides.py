@@ -272,7 +272,17 @@ def _lists() -> frozenset[str]:
         if name != "return" and _is_list(kind)
     }
     return frozenset(
-        {"data.x", "data.y", "data.features", "data.target", "metrics", "model.freeze", "print.predict", *found}
+        {
+            "data.x",
+            "data.y",
+            "data.features",
+            "data.target",
+            "metrics",
+            "model.freeze",
+            "print.predict",
+            "watch",
+            *found,
+        }
     )
 
 

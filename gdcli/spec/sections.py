@@ -221,6 +221,7 @@ class Settings(Section):
     engine: Literal["auto", "by_hand", "autograd"] = "auto"
     metrics: list[Annotated[str, *one_of(OneOf("metric", METRICS))]] | None = None
     metric: str | None = None
+    watch: Annotated[list[Annotated[str, Len(1, 200)]], Len(1, MAX_GLOBS)] | None = None  # values with gradients
     world_size: Annotated[Integer, Ge(1), Le(1024)] | None = None  # processes of torchrun; None: as many as there are
 
 

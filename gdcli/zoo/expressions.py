@@ -10,7 +10,7 @@ import math
 import operator
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 from gdcli.errors import nearest
@@ -18,6 +18,7 @@ from gdcli.errors import nearest
 MAX_CHARACTERS = 2_000
 MAX_NODES = 500
 MAX_DEPTH = 64
+DETACH = "detach"
 _EXACT = 2**53  # whole numbers up to here are the same as int and as float64
 
 
@@ -90,6 +91,37 @@ def names(expression: Expression) -> frozenset[str]:
     return frozenset(node.name for node in operands_first(expression) if isinstance(node, Name))
 
 
+def attached(expression: Expression) -> frozenset[str]:
+    """Return the names that an expression uses outside of ``detach``: only through these does a gradient come.
+
+    >>> from gdcli.zoo.objectives import parse
+    >>> sorted(attached(parse("x*detach(y) + detach(x)**2")))
+    ['x']
+    """
+    waiting, found = [expression], set()
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Operation):
+            waiting.extend(() if node.symbol == DETACH else node.operands)
+        elif isinstance(node, Name):
+            found.add(node.name)
+    return frozenset(found)
+
+
+def with_constants(expression: Expression, value: Callable[[Expression], float]) -> Expression:
+    """Return an expression with a number for what is detached, its ``value``: a gradient of it sees none of them."""
+    stack: list[Expression] = []
+    for node in operands_first(expression):
+        if isinstance(node, Operation):
+            count = len(node.operands)
+            operands, stack[-count:] = tuple(stack[-count:]), []
+            node = (
+                Number(value(operands[0]), node.column) if node.symbol == DETACH else replace(node, operands=operands)
+            )
+        stack.append(node)
+    return stack[0]
+
+
 def quoted(text: str) -> str:
     """Return a part of an expression as messages show it."""
     return f"'{text}'" if len(text) <= 40 else f"'{text[:40]}...'"
@@ -125,6 +157,7 @@ _ONE: dict[str, Callable[[float], float]] = {
             "log1p", "log2", "sin", "sinh", "sqrt", "tan", "tanh",
         )
     },
+    DETACH: lambda x: x,  # as torch's: the same value, a constant to the gradient
     "relu": lambda x: max(x, 0.0),
     "sigmoid": _sigmoid,
     "sign": lambda x: math.copysign(1.0, x) if x else 0.0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -12,14 +12,14 @@ import numpy as np
 from gdcli.commands import given
 from gdcli.commands.api.objects import torch_as_it_was
 from gdcli.commands.api.pictures import of_folder
-from gdcli.commands.api.runs import STEP_COLUMNS, Floats64, Run, split
+from gdcli.commands.api.runs import STEP_COLUMNS, Floats64, Run, by_column
 from gdcli.commands.context import Context
 from gdcli.commands.predictors import of_record, of_run
 from gdcli.commands.run import RunReport
 from gdcli.commands.run import run as run_command
 from gdcli.errors import DamagedError, SpecError
-from gdcli.records import Parameter
 from gdcli.spec.bundled import find
+from gdcli.spec.watch import is_watched
 from gdcli.storage import config_reader, models, record
 from gdcli.storage.csv_reader import MixedColumns
 from gdcli.storage.find import find as find_record
@@ -54,7 +54,7 @@ def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs", 
     except (TypeError, ValueError):
         raise DamagedError(f"{rows.path}: is no table of steps") from None
     keeps_values = isinstance(record_section, Mapping) and record_section.get("gradients") == "values"
-    gradients = _recorded_gradients(folder) if keeps_values else {}
+    gradients = _recorded_gradients(folder, None if keeps_values else config.get("watch", ()))
     kept, dtype = summary.get("parameters"), np.dtype(str(config.get("dtype", "float32")))
     parameters = {key: np.array(value, dtype) for key, value in kept.items()} if isinstance(kept, dict) else None
     message, trained = str(summary.get("message", "")), _again(folder, found.steps)
@@ -66,17 +66,13 @@ def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs", 
     )  # fmt: skip
 
 
-def _recorded_gradients(folder: Path) -> dict[str, Floats64]:
-    """Return the table of gradients by parameter: ``weight[0,1]`` is the place of a number in its parameter."""
-    columns = gradients_of(folder)
+def _recorded_gradients(folder: Path, watch: Sequence[str] | None) -> dict[str, Floats64]:
+    """Return the table of gradients by parameter and watched value; with ``watch`` those of such values alone."""
+    columns = gradients_of(folder) if watch is None or watch else None
     if columns is None:
         return {}
-    numbers = columns.numbers()[:, 1:]
-    shapes: dict[str, tuple[int, ...]] = {}
-    for column in columns.header[1:]:  # the last index of each is the largest
-        name, _, index = column.partition("[")
-        shapes[name] = tuple(int(k) + 1 for k in index.rstrip("]").split(",")) if index else ()
-    return split(numbers, [Parameter(name, np.empty(shape)) for name, shape in shapes.items()])
+    chosen = [k for k, name in enumerate(columns.header[1:], 1) if watch is None or is_watched(name, watch)]
+    return by_column([columns.header[k] for k in chosen], columns.numbers()[:, chosen])
 
 
 def _again(folder: Path, steps: int | None) -> Callable[[], RunReport]:

@@ -25,17 +25,20 @@ DrawRun = Callable[[Any, PlotOptions, "Form"], bytes]
 """Takes a Run, what picture is wanted, and its format."""
 
 
-def options(kind: str, smooth: float | None = None, step: int = 1) -> PlotOptions:
+def options(kind: str, smooth: float | None = None, step: int | None = None, of: str | None = None) -> PlotOptions:
     """Return what picture of a run is wanted. Raises SpecError for one that there is not."""
     kinds = {name: each for name, each in KINDS.items() if each.of_runs}
     if kind not in kinds:
         raise SpecError(f"there is no kind of picture {shown(str(kind))} of a run. {nearest(str(kind), kinds)}")
-    for name, is_given in {"smooth": smooth is not None, "step": step != 1}.items():
+    given = {"smooth": smooth is not None, "step": step not in (None, 1), "of": of is not None}
+    for name, is_given in given.items():
         if is_given and name not in kinds[kind].takes:
             raise SpecError(f"{name} is not for the kind {kind}")
     if smooth is not None and not 0 <= smooth < 1:
         raise SpecError(f"smooth takes a number from 0 to below 1 (got {smooth!r})")
-    return PlotOptions(kind, smooth, [], step, animate=False)
+    if kind == "gradients" and given["step"] and of is None:
+        raise SpecError("step is for the kind gradients with of, of a value that is an image")
+    return PlotOptions(kind, smooth, [], step, animate=False, of=of)
 
 
 def of_report(report: RunReport, objects: PythonObjects) -> DrawRun:

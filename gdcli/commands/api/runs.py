@@ -53,7 +53,10 @@ class Run:
     steps: NDArray[np.void] = field(repr=False)
     """[S] with the columns of steps.csv: step, epoch, batch, loss, lr, gradient_norm."""
     gradients: Mapping[str, Floats64] = field(repr=False)
-    """[S, *shape] of each trained parameter, of the steps that are recorded; empty where only norms are, or nothing."""
+    """[S, *shape] of each trained parameter, of the steps that are recorded; empty where only norms are, or nothing.
+
+    Behind them are those at the values that the spec watches: [S, B, *shape], without B where a step has one row.
+    """
     metrics: Mapping[str, float]
     summary: Mapping[str, Any] = field(repr=False)  # what summary.json holds
     folder: Path | None  # of the record; None where nothing was written
@@ -130,18 +133,21 @@ class Run:
         """Return the steps as a table. Raises MachineError without pandas."""
         return pandas().DataFrame(self.steps)
 
-    def plot(self, kind: str = "curves", *, smooth: float | None = None, step: int = 1) -> Figure:
+    def plot(
+        self, kind: str = "curves", *, smooth: float | None = None, step: int | None = None, of: str | None = None
+    ) -> Figure:
         """Return a picture as a matplotlib Figure, as `gdcli plot --kind` draws it.
 
         ``kind`` is curves, gradients, surface, network, fit, confusion or metrics; ``smooth`` adds the moving average
-        with this beta to curves, ``step`` is the one before which the network is shown. Raises SpecError for a kind
+        with this beta to curves, ``step`` is the one before which the network is shown, or the gradient of an image.
+        ``of`` is an input or intermediate value whose gradients are wanted: x, h1, net_o1. Raises SpecError for a kind
         that the run has no picture of.
 
         >>> import gdcli
         >>> gdcli.run("backprop_2x2", epochs=5).plot().axes[0].get_ylabel()
         'loss (half_sse)'
         """
-        chosen = options(kind, smooth, step)
+        chosen = options(kind, smooth, step, of)
         return figure(lambda form: self.draw(self, chosen, form), self.name)
 
     def _repr_html_(self) -> str:
@@ -217,18 +223,29 @@ def _run(report: RunReport, blocks: Sequence[StepBlock], objects: PythonObjects)
 
 
 def _gradients(report: RunReport, blocks: Sequence[StepBlock]) -> dict[str, Floats64]:
-    """Return what `record.gradients` keeps: of every N-th step, each trained parameter's."""
+    """Return what `record.gradients` keeps: of every N-th step, each trained parameter's and watched value's."""
     from gdcli.engine.gradient_log import keep_of
 
-    every = report.built.loaded.spec.record.every
+    every, start = report.built.loaded.spec.record.every, report.finished.start
+    watched = [b.watched[b.kept(every)] for b in blocks if b.watched is not None]
+    found = by_column(start.watched, np.concatenate(watched).astype(np.float64)) if watched else {}
     if keep_of(report.built) != "values":
-        return {}
+        return found
     rows = [b.gradients[b.kept(every)] for b in blocks if b.gradients is not None]
-    trained = [parameter for parameter in report.finished.start.parameters if parameter.trained]
-    return split(np.concatenate(rows).astype(np.float64), trained) if rows and trained else {}
+    trained = [parameter for parameter in start.parameters if parameter.trained]
+    return (_split(np.concatenate(rows).astype(np.float64), trained) if rows and trained else {}) | found
 
 
-def split(rows: Floats64, parameters: Sequence[Parameter]) -> dict[str, Floats64]:
+def by_column(columns: Sequence[str], numbers: Floats64) -> dict[str, Floats64]:
+    """Return numbers [S, C] by name: ``weight[0,1]`` is the place of a number in its parameter or value."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for column in columns:  # the last index of each is the largest
+        name, _, index = column.partition("[")
+        shapes[name] = tuple(int(k) + 1 for k in index.rstrip("]").split(",")) if index else ()
+    return _split(numbers, [Parameter(name, np.empty(shape)) for name, shape in shapes.items()])
+
+
+def _split(rows: Floats64, parameters: Sequence[Parameter]) -> dict[str, Floats64]:
     """Return rows [S, P] by parameter, in their shapes."""
     ends = np.cumsum([parameter.values.size for parameter in parameters])[:-1]
     parts = np.split(rows, ends, axis=1)

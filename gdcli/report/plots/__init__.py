@@ -15,6 +15,7 @@ from .surfaces import Plane, plane, surface
 from .sweeps import Best, sensitivity, sweep_curve, sweep_profiles, sweep_runs
 from .trails import Trail
 from .training import EpochPanel, confusion_matrix, metric_curves, training_curves
+from .watched import GradientImage, gradient_images, value_gradients
 
 __all__ = [
     "EDGES",
@@ -27,6 +28,7 @@ __all__ = [
     "FigureHolder",
     "Form",
     "Function",
+    "GradientImage",
     "Histogram",
     "Neuron",
     "Outlier",
@@ -41,6 +43,7 @@ __all__ = [
     "decision_regions",
     "figure_of",
     "fitted_curve",
+    "gradient_images",
     "gradient_norms",
     "in_form",
     "loss_curve",
@@ -55,4 +58,5 @@ __all__ = [
     "sweep_profiles",
     "sweep_runs",
     "training_curves",
+    "value_gradients",
 ]  # fmt: skip
