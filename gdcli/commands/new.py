@@ -146,11 +146,11 @@ class _Read:
             f"  {_yaml('file', str(self.file.absolute()))} # from this file's folder on",
             f"  {_yaml('target', self.target)} # the column to predict: {self._told(classes=classes)}",
         ]
-        if left_out or len(features) <= MAX_LISTED:
-            listed = write({"features": features}).splitlines()
-            lines += [f"  {line}" for line in listed]
-            for name, why in left_out.items():
-                lines.append(f"  # {_named(name)} is left out: {why}")
+        if len(features) <= MAX_LISTED:
+            lines += [f"  {line}" for line in write({"features": features}).splitlines()]
+        elif left_out:
+            lines += [f"  {line}" for line in write({"ignore": list(left_out)}).splitlines()]
+        lines += [f"  # {_named(name)} is left out: {why}" for name, why in left_out.items()]
         words = [name for name in features if isinstance(self.columns[name], Words)]
         if words:
             lines.append(f"  # Text, a column of 0 and 1 for each value: {', '.join(map(shown, words[:MAX_LISTED]))}")

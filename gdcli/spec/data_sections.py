@@ -16,6 +16,7 @@ from gdcli.zoo.csv_dialect import can_separate
 from gdcli.zoo.data import DatasetName
 from gdcli.zoo.naming import MAX_WIDTH
 from gdcli.zoo.splits import Wanted
+from gdcli.zoo.table import brief
 
 MAX_SEED = 2**63 - 1
 Seed = Annotated[Integer, Ge(0), Le(MAX_SEED)]
@@ -117,11 +118,21 @@ def _a_sign(separator: str) -> str:
     return separator
 
 
+def names_of(columns: str | list[str] | None) -> tuple[str, ...]:
+    """Return the names of columns, of which one may stand without a list.
+
+    >>> names_of("id"), names_of(["id", "date"]), names_of(None)
+    (('id',), ('id', 'date'), ())
+    """
+    return (columns,) if isinstance(columns, str) else tuple(columns or ())
+
+
 class FileData(Section):
     """Data of a file beside the spec."""
 
     file: Annotated[str, Len(1)]
     features: list[str] | None = None
+    ignore: str | Annotated[list[str], Len(1)] | None = None
     target: str | list[str]
     header: bool | None = None
     separator: Annotated[str, AfterValidator(_a_sign)] | None = None
@@ -130,6 +141,17 @@ class FileData(Section):
     unknown: Literal["error", "zero"] | None = None
     missing: Literal["drop", "mean", "median", "most_frequent"] | None = None
     sha256: Digest | None = None
+
+    def contradictions(self) -> Iterator[tuple[Path, str]]:
+        """Yield what two keys say against each other."""
+        if self.ignore is None:
+            return
+        if self.features is not None:
+            yield ("ignore",), "has no effect beside data.features, which names every column to take"
+        one = isinstance(self.ignore, str)
+        for place, name in enumerate(names_of(self.ignore)):
+            if name in names_of(self.target):
+                yield ("ignore",) if one else ("ignore", place), f"{brief(name)} is the target, which has to be read"
 
 
 class IdxFiles(Section):

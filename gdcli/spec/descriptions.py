@@ -24,6 +24,7 @@ DESCRIPTIONS = {
     "phase": "Radians at x = 0.",
     "turns": "Turns of each arm.",
     "data.features": "Columns of the features; all but the target when absent.",
+    "ignore": "Column that is no feature, such as a number of the row, or several; '' is the one without a name.",
     "target": "Column of the target, or several.",
     "file": "A CSV, TSV, Parquet or NPZ file, from the spec's folder on.",
     "separator": "The sign between two cells; found out when absent.",

@@ -276,6 +276,7 @@ def _lists() -> frozenset[str]:
             "data.x",
             "data.y",
             "data.features",
+            "data.ignore",
             "data.target",
             "metrics",
             "model.freeze",

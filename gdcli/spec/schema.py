@@ -12,7 +12,7 @@ from typing import Any
 
 from gdcli.errors import SpecError, nearest, nearest_or_own
 from gdcli.spec import grids
-from gdcli.spec.data_sections import DATA_KEYS, SOURCES, Data, DataCommon
+from gdcli.spec.data_sections import DATA_KEYS, SOURCES, Data, DataCommon, FileData
 from gdcli.spec.effects import require_effects
 from gdcli.spec.expectations import Expectation
 from gdcli.spec.nodes import Node
@@ -170,6 +170,9 @@ class _Reading(SectionReader):
             settings = {k: v for k, v in inner.items() if k != "kind"}
             values = self.arguments(GENERATORS[kind], settings, ("data", "generate"), ["kind"])
             return source, None if values is None else {"kind": kind, **values}
+        if isinstance(checked, FileData):
+            for path, what in checked.contradictions():
+                self.complain(("data", *path), what)
         name = "inline" if source == "x" else source
         return name, None if checked is None else checked.model_dump()
 

@@ -95,6 +95,18 @@ def test_few_rows_are_one_step(gdcli) -> None:
     assert (answer.code, answer.err) == (0, "")
 
 
+def test_of_a_wide_table_only_what_is_left_out_is_named(gdcli) -> None:
+    names = [f"m{k}" for k in range(120)]
+    table("wide.csv", f"id,{','.join(names)},y", [f"r{n}," + ",".join(str(n * k % 7) for k in range(1, 121)) + f",{n}"
+                                                  for n in range(20)])  # fmt: skip
+    assert gdcli("new", "--data", "wide.csv").code == 0
+    data = spec_of("wide.yaml")["data"]
+    assert "features" not in data
+    assert data["ignore"][0] == "id"
+    assert set(data["ignore"]) == {"id", *(f"m{k}" for k in range(6, 120, 7))}  # 7n mod 7: the same in every row
+    assert gdcli("validate", "wide.yaml").code == 0
+
+
 def table(name: str, header: str, rows: list[str]) -> None:
     Path(name).write_text("\n".join([header, *rows]) + "\n")
 

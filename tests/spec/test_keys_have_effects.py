@@ -134,6 +134,7 @@ CASES: dict[str, tuple[Spec, str, Any]] = {
     "data.inline.y": (a_spec(), "data.y", Y[::-1]),
     "data.file.file": (FILE, "data.file", "u.csv"),
     "data.file.features": (FILE, "data.features", ["a"]),
+    "data.file.ignore": (FILE, "data.ignore", "b"),
     "data.file.target": (FILE, "data.target", "b"),
     "data.file.header": (a_spec(data={"file": "v.csv", "target": "c3", "header": False}), "data.header", True),
     "data.file.sha256": (FILE, "data.sha256", "0" * 64),
