@@ -11,6 +11,7 @@ from pathlib import Path
 from gdcli import plan
 from gdcli.commands.context import Frontend, shown_path
 from gdcli.commands.inherited import completed
+from gdcli.commands.target_hint import naming_columns
 from gdcli.errors import Problem, SpecError, nearest
 from gdcli.plan import SpecFactory, Trial
 from gdcli.spec import bundled, document, extends, overrides, schema, sizes
@@ -50,7 +51,8 @@ def read(
     _require_overrides(words)
     node = overrides.apply(_document(source), words, command=command)
     node = completed(node, source.path.parent)
-    spec = schema.parse(node, source.name if name is None else name)
+    with naming_columns(node, source.path.parent):
+        spec = schema.parse(node, source.name if name is None else name)
     if trained:
         require_optimizer(spec)
     return node, load(spec, source.path.parent, bounded=bounded, cores=cores, moved=source.moved)
@@ -65,7 +67,8 @@ def document_of_many(source: Source, words: Sequence[str], command: str) -> Node
 
 def of_many(source: Source, node: Node, name: str, cores: int | None) -> Loaded:
     """Return the spec that runs are made of: its keys may have their effect in some, each may bring the optimizer."""
-    spec = schema.parse(node, name, alone=False)
+    with naming_columns(node, source.path.parent):
+        spec = schema.parse(node, name, alone=False)
     return load(spec, source.path.parent, cores=cores, moved=source.moved)
 
 

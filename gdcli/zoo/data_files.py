@@ -125,9 +125,9 @@ def _lines_of(path: Path, layout: CsvLayout, rows: Collection[int]) -> dict[int,
         return layout.lines_of(text, rows)
 
 
-def read_open(stream: BufferedReader, ending: str, choose: Choose) -> dict[str, Any]:
+def read_open(stream: BufferedReader, ending: str, choose: Choose, given: CsvFormat | None = None) -> dict[str, Any]:
     """Return the columns of an open NPZ or Parquet file that ``choose`` picks of all names. For errors see above."""
-    return _READERS[ending](stream, choose, CsvFormat(), Kinds(), None)[0]
+    return _READERS[ending](stream, choose, given or CsvFormat(), Kinds(), None)[0]
 
 
 def _length(columns: Mapping[str, Column]) -> int:
