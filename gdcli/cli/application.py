@@ -41,7 +41,8 @@ def app() -> typer.Typer:
         name="gdcli",
         cls=CommandGroups,
         help="Gradient-descent and backpropagation experiments from one YAML file, exact to the digit.",
-        epilog="gdcli help COMMAND tells more of one.",
+        epilog="A spec is the YAML file of an experiment, a record the folder of files that a run leaves. "
+        "gdcli help COMMAND tells more of a command.",
         add_completion=False,  # ours knows specs, records and keys
         pretty_exceptions_enable=False,
         rich_markup_mode="rich" if get_terminal_size().columns >= BOXED else None,

@@ -44,8 +44,9 @@ def export(
     quiet: options.QuietOption = False,
     plugin: options.PluginOption = None,
 ) -> int:
-    """Write all numbers of a record as one table, CSV or Parquet, or its losses as TensorBoard's event files.
+    """Write a record as one table, its model or losses as a file for other programs, or a spec as a torch script.
 
+    csv and parquet are all numbers of the record as a table, tensorboard its losses as TensorBoard's event files;
     state_dict is a run's model for torch.load, onnx the same as a graph, for rows as its preprocessing.json makes them;
     script is the run, or a spec by its file or name, as a plain torch script that prints the same.
 

@@ -45,7 +45,7 @@ def run(
     plugin: options.PluginOption = None,
     config: options.ConfigOption = None,
 ) -> int:
-    """Train one experiment: print its style, write its run folder.
+    """Train one experiment: print how it goes, write its record.
 
     Example: gdcli run backprop_2x2 optimizer.lr=0.1 epochs=50
     """

@@ -166,8 +166,7 @@ class _Read:
         lines.append(
             "  # Mean 0 and deviation 1, by the training rows; the target too, losses are then in these units:"
         )
-        scaled = [name for name in (*features, self.target) if name not in words]
-        lines += [f"  {line}" for line in write({"standardize": scaled}).splitlines()]
+        lines.append("  standardize: all")
         return "\n".join(lines) + "\n" + VALIDATION
 
     def _told(self, *, classes: bool) -> str:

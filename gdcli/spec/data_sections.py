@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, WrapValidator
 from pydantic_core import PydanticCustomError
 
 from gdcli.spec.signature import Integer, Path, Section
@@ -63,13 +63,21 @@ HeldOut = Annotated[
 ]
 
 
+Standardized = Annotated[
+    bool | list[str],
+    WrapValidator(lambda value, of_others: value if value == "all" else of_others(value)),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"const": "all"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+"""Features that are numbers, ``all`` of them and the target, or the columns named."""
+
+
 @dataclass(frozen=True, slots=True)
 class Data:
     """Where the rows come from: ``inline``, ``file``, ``idx``, ``generate`` (arguments hold its kind), ``dataset``."""
 
     source: str
     arguments: Mapping[str, Any]
-    standardize: bool | list[str] = False
+    standardize: bool | str | list[str] = False
     validation: float | int | HeldOutFile | None = None  # a share, a number of rows, or rows of their own
     seed: int | None = None  # of the rows and of the split; None: the spec's
     test: float | int | HeldOutFile | None = None
@@ -88,7 +96,7 @@ class Data:
 class DataCommon(Section):
     """What every source of data takes."""
 
-    standardize: bool | list[str] = False
+    standardize: Standardized = False
     validation: HeldOut = None
     seed: Seed | None = None
     test: HeldOut = None

@@ -43,7 +43,7 @@ DESCRIPTIONS = {
     "header": "false: the first line of the CSV file is a row, columns are c1, c2, ....",
     "sha256": "Digest that the file must have.",
     "dataset": "A data set of scikit-learn; gdcli catalog dataset lists them.",
-    "standardize": "Whether numbers get mean 0 and deviation 1, by the training rows; or which columns, target too.",
+    "standardize": "Whether features get mean 0 and deviation 1, by the training rows; all: the target too; or a list.",
     "validation": "Share or number of the rows that are held out, drawn at random; or a file of their own.",
     "data.seed": "Of the rows and of the split; the spec's when absent.",
     # model

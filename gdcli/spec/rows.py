@@ -386,12 +386,13 @@ def _standardized(
         )
         notes.append((("data", "standardize"), f"constant in the training rows, and 0 when standardized: {shown}"))
     scaled = [place for place, name in enumerate(names or ()) if name not in numbers]
-    if not scaled:
+    every = data.standardize == "all" or "target" in (names or ())
+    if not scaled and not every:
         return fitted
     if y.ndim == 1 or targets.classes:
-        raise ArgumentError(("standardize", scaled[0]), "the target is a class, which has no mean")
+        raise ArgumentError(("standardize", *scaled[:1]), "the target is a class, which has no mean")
     means, deviations = scale(y.astype(np.float64))
-    wanted = np.array(["target" in (names or ()) or name in (names or ()) for name in targets.names])
+    wanted = np.array([every or name in (names or ()) for name in targets.names])
     return replace(
         fitted, target_means=np.where(wanted, means, 0.0), target_deviations=np.where(wanted, deviations, 1.0)
     )

@@ -284,3 +284,34 @@ def test_one_ignored_column_needs_no_list(tmp_path: Path) -> None:
     found = loaded({"file": "t.csv", "target": "y", "ignore": ""}, tmp_path, loss="mse")
     assert found.training is not None
     assert found.training.features == ("a",)
+
+
+# --- standardize
+
+
+def test_standardize_all_is_the_list_of_all_numbers(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    rows = zip(
+        rng.normal(5, 3, 40), rng.choice(["x", "z"], 40), rng.normal(900, 50, 40), rng.normal(3, 2, 40), strict=True
+    )
+    (tmp_path / "t.csv").write_text("a,word,y,b\n" + "".join(f"{a},{w},{y},{b}\n" for a, w, y, b in rows))
+    data = {"file": "t.csv", "target": ["y", "b"], "validation": 0.25}
+    every = loaded({**data, "standardize": "all"}, tmp_path, loss="mse")
+    listed = loaded({**data, "standardize": ["a", "y", "b"]}, tmp_path, loss="mse")
+    for part in ("training", "validation"):
+        assert np.array_equal(getattr(every, part).x, getattr(listed, part).x)
+        assert np.array_equal(getattr(every, part).y, getattr(listed, part).y)
+    assert every.training is not None
+    assert np.allclose(every.training.y.mean(0), 0, atol=1e-12)
+    assert np.allclose(every.training.y.std(0), 1)
+    assert set(np.unique(every.training.x[:, 1:])) == {0, 1}  # text stays columns of 0 and 1
+    assert config.filled_in(every.spec)["data"]["standardize"] == "all"
+
+
+def test_a_class_is_not_standardized(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,y\n1,no\n2,yes\n3,no\n")
+    told = refused({"file": "t.csv", "target": "y", "standardize": "all"}, tmp_path)
+    assert "data.standardize: the target is a class, which has no mean" in told
+    assert "must be true or false or a list (got 'al')" in refused(
+        {"x": [1], "y": [1], "standardize": "al"}, loss="mse"
+    )
