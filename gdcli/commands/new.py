@@ -164,9 +164,8 @@ class _Read:
         if classes:
             return "\n".join(lines) + f"\n{HELD_OUT}{STRATIFY}"
         lines.append(
-            "  # Mean 0 and deviation 1, by the training rows; the target too, losses are then in these units:"
+            "  standardize: all # features and target with mean 0 and deviation 1; losses are in these units of the target"
         )
-        lines.append("  standardize: all")
         return "\n".join(lines) + "\n" + VALIDATION
 
     def _told(self, *, classes: bool) -> str:

@@ -123,7 +123,7 @@ def test_a_number_to_predict_is_a_regression(gdcli) -> None:
         assert f"left out: {name}, " in answer.err
     data = spec_of("flats.yaml")["data"]
     assert data["features"] == ["a", "b"]
-    assert data["standardize"] == ["a", "b", "price"]
+    assert data["standardize"] == "all"
     assert data["missing"] == "median"
     assert gdcli("validate", "flats.yaml").code == 0
     assert gdcli("run", "flats.yaml", "-q", "--no-plot").code == 0
