@@ -29,6 +29,9 @@ MAX_CLASSES = 10
 MAX_LISTED = 30
 """Features that are listed in the spec; of more columns all are taken."""
 
+RARE = 10
+"""Rows of a text below which there may be none among the training rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewSpec:
@@ -154,6 +157,10 @@ class _Read:
         words = [name for name in features if isinstance(self.columns[name], Words)]
         if words:
             lines.append(f"  # Text, a column of 0 and 1 for each value: {', '.join(map(shown, words[:MAX_LISTED]))}")
+        if any(_has_rare(self.columns[name]) for name in words):
+            lines.append(
+                "  unknown: zero # a text that no training row has is 0 in all its columns, else it is an error"
+            )
         missing = [name for name in self.columns if is_missing(self.columns[name]).any()]
         if self.target in missing:
             lines.append("  missing: drop # rows with a missing cell, as the target has, are left out")
@@ -163,9 +170,7 @@ class _Read:
             )
         if classes:
             return "\n".join(lines) + f"\n{HELD_OUT}{STRATIFY}"
-        lines.append(
-            "  standardize: all # features and target with mean 0 and deviation 1; losses are in these units of the target"
-        )
+        lines.append("  standardize: all # features and target with mean 0 and deviation 1; losses are in these units")
         return "\n".join(lines) + "\n" + VALIDATION
 
     def _told(self, *, classes: bool) -> str:
@@ -225,6 +230,13 @@ def _columns(file: Path, left_out: dict[str, str]) -> dict[str, Column]:
 
 
 _DIFFERS = "text that differs in nearly every row"
+
+
+def _has_rare(column: Column) -> bool:
+    """Say whether a value of text is so rare that all its rows may be held out."""
+    if not isinstance(column, Words):
+        return False
+    return bool(np.unique(column.codes[column.codes >= 0], return_counts=True)[1].min() < RARE)
 
 
 def _useless(column: Column) -> str:

@@ -95,6 +95,18 @@ def test_few_rows_are_one_step(gdcli) -> None:
     assert (answer.code, answer.err) == (0, "")
 
 
+def test_a_text_that_stands_once_is_no_obstacle(gdcli) -> None:
+    """Whichever rows are held out, since each of the texts stands in one row of eleven."""
+    table("t.csv", "town,a,y", [f"{'x' if k % 2 else f'town {k // 11}'},{k},{k * k}" for k in range(60)])
+    assert gdcli("new", "--data", "t.csv").code == 0
+    assert spec_of("t.yaml")["data"]["unknown"] == "zero"
+    for seed in range(4):
+        assert gdcli("validate", "t.yaml", f"seed={seed}").code == 0
+    table("u.csv", "town,a,y", [f"{'x' if k % 2 else 'z'},{k},{k * k}" for k in range(60)])
+    assert gdcli("new", "--data", "u.csv").code == 0
+    assert "unknown" not in spec_of("u.yaml")["data"]
+
+
 def test_of_a_wide_table_only_what_is_left_out_is_named(gdcli) -> None:
     names = [f"m{k}" for k in range(120)]
     table("wide.csv", f"id,{','.join(names)},y", [f"r{n}," + ",".join(str(n * k % 7) for k in range(1, 121)) + f",{n}"
