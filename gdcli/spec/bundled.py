@@ -6,7 +6,9 @@ import os
 import re
 import stat
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,5 +114,15 @@ def find_bundled(spec: str) -> Source:
         return Source(path, path.name, path.read_bytes())
     name = shown(spec, 200)
     if "/" in spec or spec.endswith((".yaml", ".yml")):
-        raise SpecError(f"cannot read '{name}': No such file or directory")
+        raise SpecError(f"cannot read '{name}': No such file or directory{_beside(Path(spec))}")
     raise SpecError(f"there is no file '{name}' and no bundled spec of that name. {nearest(spec, names())}")
+
+
+def _beside(path: Path) -> str:
+    """Return a sentence with the YAML file of the same folder whose name is nearest; '' where none is near."""
+    with suppress(OSError, ValueError):
+        files = islice((each for each in path.parent.iterdir() if each.suffix in (".yaml", ".yml")), 1_000)
+        near = nearest(path.name, [each.name for each in files])
+        if near.startswith("Did"):
+            return f". {shown(near, 200)}"
+    return ""
