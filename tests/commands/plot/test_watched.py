@@ -130,6 +130,7 @@ def test_all_images_have_one_scale_symmetric_about_zero_and_a_bar() -> None:
     ("words", "told"),
     [
         (("net.yaml", "--of", "h5"), "--of: net: there is no value of this name (got 'h5'). h has 3: h1 to h3"),
+        (("net.yaml", "--of", f"h{'9' * 5000}"), "h has 3: h1 to h3"),
         (("net.yaml", "--of", "linear1.weight"), "It is a parameter"),
         (("rosenbrock", "--of", "x"), "an objective has no inputs and no layers"),
         (("net.yaml", "--of", "x", "--step", "2"), "--step is for a value that is an image"),
