@@ -31,10 +31,10 @@ KeyPath = tuple[str, ...]
 
 _NAMED: dict[KeyPath, str] = {
     ("model",): "type", ("loss",): "name", ("optimizer",): "name", ("batch",): "mode", ("data", "generate"): "kind",
-    ("scheduler",): "name", ("scheduler", "then"): "name", ("scheduler", "groups", "*"): "name",
+    ("scheduler",): "name", ("scheduler", "groups", "*"): "name",
     ("compare", "optimizers", "*"): "name",
 }  # fmt: skip
-"""The key under which a mapping has the name of its choice; * stands for any key."""
+"""The key under which a mapping has the name of its choice; * stands for any key. For `then` see `_tag`."""
 _WHOLE: tuple[KeyPath, ...] = (
     ("data", "validation"), ("data", "test"), ("model", "init", "*"), ("sweep", "parameters", "*"), ("clip",),
     ("expect", "*"),
@@ -239,7 +239,7 @@ def merge(base: Node, over: Node, path: KeyPath = ()) -> Node:
     >>> merge(base, read("optimizer: {name: sgd}", "spec.yaml")).plain()["optimizer"]
     {'name': 'sgd'}
     """
-    tag = _at(_NAMED, path)
+    tag = _tag(path)
     if not isinstance(over.value, dict):
         is_same = tag is not None and isinstance(base.value, dict) and _choice(base.value, tag, path) == over.value
         return base if is_same else over
@@ -286,8 +286,11 @@ def _only(entries: Mapping[str, Entry], keys: Iterable[str]) -> dict[str, Entry]
     return {key: entries[key] for key in entries if key in set(keys)}
 
 
-def _at(patterns: Mapping[KeyPath, str], path: KeyPath) -> str | None:
-    return next((tag for pattern, tag in patterns.items() if _matches(pattern, path)), None)
+def _tag(path: KeyPath) -> str | None:
+    """Return the key under which a mapping at a path has the name of its choice; None where it is none."""
+    if path[:1] == ("scheduler",) and path[-1] == "then":  # what follows a warmup may be one
+        return "name"
+    return next((tag for pattern, tag in _NAMED.items() if _matches(pattern, path)), None)
 
 
 def _matches(pattern: KeyPath, path: KeyPath) -> bool:

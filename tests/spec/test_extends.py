@@ -100,6 +100,15 @@ CHOICES = [
     ("batch: {size: 8}", "batch: {mode: mini-batch}", {"size": 8, "mode": "mini-batch"}),
     ("scheduler: {name: step, step_size: 2}", "scheduler: {name: cosine}", {"name": "cosine"}),
     ("scheduler: {groups: {b: constant}}", "scheduler: {name: step}", {"groups": {"b": "constant"}, "name": "step"}),
+    (
+        "scheduler: {groups: {b: {name: warmup, then: {name: cosine, steps: 5}}}}",
+        "scheduler: {groups: {b: {then: {name: step}}}}",
+        {"groups": {"b": {"name": "warmup", "then": {"name": "step"}}}},
+    ),
+    (
+        "scheduler: {name: warmup, then: {name: warmup, then: {name: cosine, steps: 5}}}",
+        "scheduler: {then: {then: step}}", {"name": "warmup", "then": {"name": "warmup", "then": "step"}},
+    ),
     # a source of data takes the place of another, and what all sources take stays
     (
         "data: {generate: {kind: moons, n: 9}, standardize: true, seed: 2}", "data: {dataset: iris}",
