@@ -106,7 +106,11 @@ def _shapes_in(loaded: Loaded, module: torch.nn.Module, values: Sequence[Watched
     assert table is not None
     shapes = {INPUT: model.shape}
     watch = loaded.spec.settings.watch or []
+    parameters = {name for name, _ in module.named_parameters()}
     for index, value in enumerate(values):
+        if value.name in parameters:
+            what = f"a parameter of the module has this name too (got '{value.name}')"
+            raise SpecError(loaded.spec.problem(("watch", index), what))
         if value.place != INPUT and str(value.place).removesuffix(".output") not in parts:
             what = f"the module has no part of this name (got '{value.name}')"
             known = ", ".join([INPUT, *(f"{name}.output" for name in parts if name)][:20])

@@ -281,6 +281,9 @@ class Net(nn.Module):
         self.first, self.act = nn.Linear(inputs, 3), nn.ReLU(inplace=True)
         self.last, self.idle, self.unused = nn.Linear(3, outputs), nn.Linear(2, 2), nn.Linear(inputs, 1)
 
+        if NAMED_X:
+            self.x = nn.Parameter(torch.ones(1))
+
     def forward(self, x):
         self.unused(x)
         return self.last(self.act(self.act(self.first(x)) if TWICE else self.first(x)))
@@ -293,8 +296,8 @@ def plugged(tmp_path: Path, without_plugins: None, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.chdir(tmp_path)
 
-    def loaded(watch: list[str], *, twice: bool = False, **changes: Any) -> Loaded:
-        Path("net.py").write_text(PLUGIN.replace("TWICE", str(twice)))
+    def loaded(watch: list[str], *, twice: bool = False, named_x: bool = False, **changes: Any) -> Loaded:
+        Path("net.py").write_text(PLUGIN.replace("TWICE", str(twice)).replace("NAMED_X", str(named_x)))
         plugins.load(["net.py"])
         rng = np.random.default_rng(0)
         data = {"x": rng.normal(size=(3, 2)).tolist(), "y": rng.normal(size=(3, 1)).tolist()}
@@ -325,6 +328,11 @@ def test_parts_of_a_plugins_module_are_watched_before_a_layer_that_works_in_plac
 def test_a_value_that_the_loss_does_not_depend_on_has_0_for_the_rows_of_a_step(plugged: Any) -> None:
     _, rows = watched_of(plugged(["unused"], batch={"size": 2}))
     np.testing.assert_array_equal(rows, [[0, 0], [0, np.nan]])
+
+
+def test_a_parameter_with_the_name_of_the_inputs_is_told(plugged: Any) -> None:
+    with pytest.raises(SpecError, match="a parameter of the module has this name too"):
+        build(plugged(["x"], named_x=True))
 
 
 @pytest.mark.parametrize(
