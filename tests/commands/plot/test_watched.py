@@ -101,6 +101,18 @@ def test_images_are_torchs_gradients_before_the_step_with_the_rows_beside(
         np.testing.assert_array_equal(image.pixels, x.detach()[b, 0])
 
 
+def test_an_image_is_of_the_runs_own_step_where_that_drops_neurons(gdcli: Any) -> None:
+    layers = ["Flatten", {"layer": "Dropout", "p": 0.5}, {"layer": "Linear", "out_features": 3}]
+    spec = {**IMAGES, "model": {"type": "sequential", "layers": layers}, "batch": {"size": 1}, "watch": ["x"]}
+    Path("d.yaml").write_text(json.dumps(spec))
+    recorded = package.run(spec).gradients["x"]  # steps, 1, 6, 6
+    assert (recorded == 0).any()
+    (source,) = sources(["d.yaml"], "gradients")
+    for step in (1, 4, 9):
+        _, (image,) = images(source, "x", step)
+        np.testing.assert_array_equal(image.gradient, recorded[step - 1].reshape(6, 6))
+
+
 def test_a_layers_images_are_its_channels(gdcli: Any) -> None:
     Path("i.yaml").write_text(json.dumps(IMAGES))
     (source,) = sources(["i.yaml"], "gradients")
