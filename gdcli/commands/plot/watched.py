@@ -26,7 +26,7 @@ def watching(source: CurveSource, of: str) -> Loaded:
     """Return a run's spec that watches one value alone. Raises SpecError for a value that is not there."""
     if problem := wrong(of, source.loaded):
         what, hint = problem
-        raise SpecError(f"--of: {source.label}: {what}. {hint}")
+        raise SpecError(f"--of: {source.label}: {what}. {hint}".removesuffix(". "))
     return replace(source.loaded, spec=source.loaded.spec.with_settings(watch=[of]))
 
 

@@ -155,6 +155,14 @@ def test_what_cannot_be_drawn_is_told(gdcli: Any, words: tuple[str, ...], told: 
     assert (answer.code, told in answer.err) == (2, True), answer.err
 
 
+def test_numbers_of_an_embeddings_table_have_no_gradient(gdcli: Any) -> None:
+    layers = [{"layer": "Embedding", "num_embeddings": 2, "embedding_dim": 2}, "Flatten"]
+    spec = {**NET, "data": {"x": [[0], [1]], "y": [[0, 1], [1, 0]]}, "model": {"type": "sequential", "layers": layers}}
+    Path("e.yaml").write_text(json.dumps(spec))
+    answer = gdcli("plot", "e.yaml", "--kind", "gradients", "--of", "x")
+    assert (answer.code, "there is no gradient at them. Try" in answer.err) == (2, True), answer.err
+
+
 def test_without_gradients_of_parameters_the_picture_of_a_value_is_named(gdcli: Any) -> None:
     Path("net.yaml").write_text(json.dumps(NET | {"watch": ["h"], "record": {"gradients": "none"}}))
     assert gdcli("run", "net.yaml", "--no-plot", "-q").code == 0
