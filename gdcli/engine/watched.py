@@ -31,7 +31,7 @@ class WatchedGradients:
     """
 
     def __init__(self, values: Sequence[WatchedValue], rows: int, like: Tensor) -> None:
-        self._rows, self.first, self.names = rows, 0, names_of(values, rows)
+        self._rows, self._begun, self.first, self.names = rows, rows, 0, names_of(values, rows)
         self.flat = like.new_full((rows * sum(prod(value.shape) for value in values),), nan)  # [W]
         self._into: dict[Place, list[tuple[Tensor, int | None]]] = {}
         start = 0
@@ -45,18 +45,18 @@ class WatchedGradients:
 
     def begin(self, rows: int) -> None:
         """Begin a step, or a pass, of so many rows."""
+        self._begun = rows
         if not self.first and rows < self._rows:
             self.flat.fill_(nan)
 
     def put(self, place: Place, gradient: Tensor | None) -> None:
         """Take the gradient [B, ...] at a place; None is that of a value which the loss does not depend on."""
         for view, unit in self._into[place]:
-            into = view[self.first :]
+            into = view[self.first : self.first + self._begun]
             if gradient is None:
                 into.zero_()
                 continue
             found = gradient if unit is None else gradient[:, unit]
-            into = into[: len(found)]
             into.copy_(found[: len(into)].view(into.shape))  # all rows, for a norm of theirs, may be more
 
     def at(self, place: Place) -> Callable[[Tensor], None] | None:
@@ -106,7 +106,11 @@ def _shapes_in(loaded: Loaded, module: torch.nn.Module, values: Sequence[Watched
     assert table is not None
     shapes = {INPUT: model.shape}
     watch = loaded.spec.settings.watch or []
+    parameters = {name for name, _ in module.named_parameters()}
     for index, value in enumerate(values):
+        if value.name in parameters:
+            what = f"a parameter of the module has this name too (got '{value.name}')"
+            raise SpecError(loaded.spec.problem(("watch", index), what))
         if value.place != INPUT and str(value.place).removesuffix(".output") not in parts:
             what = f"the module has no part of this name (got '{value.name}')"
             known = ", ".join([INPUT, *(f"{name}.output" for name in parts if name)][:20])
@@ -186,8 +190,10 @@ class GraphTaps:
 
     def _heard(self, place: Place, module: torch.nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
         """Note an output, and hand a copy on, which a layer that works in place may change."""
-        if not torch.is_grad_enabled() or not output.requires_grad:
+        if not torch.is_grad_enabled():
             return None
+        if not output.requires_grad:  # of a layer with nothing trained below it, such as a frozen embedding
+            output = output.detach().requires_grad_()
         self.found[place] = output
         return output.clone()
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from gdcli.errors import Problem, nearest
 from gdcli.spec.expectations import entry_of
-from gdcli.spec.metrics import metrics_of
-from gdcli.spec.sections import RunSpec
+from gdcli.spec.metrics import metrics_of, unfit
 from gdcli.zoo.metrics import MATRICES, METRICS
 
 if TYPE_CHECKING:
@@ -44,16 +43,19 @@ def problems(loaded: Loaded, shapes: Shapes | None) -> Iterator[Problem]:
             continue
         shape = (shapes or {}).get(parameter)
         if shape is None:
-            yield _unknown(loaded.spec, name, known, shapes or {})
+            yield _unknown(loaded, name, known, shapes or {})
         elif len(index) != len(shape) or any(k >= size for k, size in zip(index, shape, strict=True)):
             what = f"is no scalar of {parameter}, whose shape is {list(shape)}"
             yield loaded.spec.problem(("expect", name), what, nearest(name, _entries({parameter: shape})), at_key=True)
 
 
-def _unknown(spec: RunSpec, name: str, known: Iterable[str], shapes: Shapes) -> Problem:
+def _unknown(loaded: Loaded, name: str, known: Iterable[str], shapes: Shapes) -> Problem:
+    spec = loaded.spec
     if name in METRICS:
         if name in MATRICES:
             return spec.problem(("expect", name), "a matrix is no number", f"Known: {', '.join(known)}", at_key=True)
+        if found := [*unfit(spec, ("expect", name), name, spec.loss.name if spec.loss else "", loaded.training)]:
+            return found[0]
         hint = f"Add it: metrics: [{', '.join([*(spec.settings.metrics or ()), name])}]"
         return spec.problem(("expect", name), "the run has no such metric", hint, at_key=True)
     hint = nearest(name, [*known, *_entries(shapes)])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ from gdcli.spec.bundled import Source, SpecFile
 from gdcli.spec.data_sections import SOURCES, DataCommon
 from gdcli.spec.document import MAX_BYTES, MAX_COUNTS, MAX_LINES, read
 from gdcli.spec.nodes import Entry, Node
-from gdcli.spec.overrides import put
+from gdcli.spec.overrides import as_node, put, resolve
 from gdcli.spec.scalars import shown
 from gdcli.spec.sections import mode_of
 from gdcli.spec.writing import write
@@ -31,10 +31,10 @@ KeyPath = tuple[str, ...]
 
 _NAMED: dict[KeyPath, str] = {
     ("model",): "type", ("loss",): "name", ("optimizer",): "name", ("batch",): "mode", ("data", "generate"): "kind",
-    ("scheduler",): "name", ("scheduler", "then"): "name", ("scheduler", "groups", "*"): "name",
+    ("scheduler",): "name", ("scheduler", "groups", "*"): "name",
     ("compare", "optimizers", "*"): "name",
 }  # fmt: skip
-"""The key under which a mapping has the name of its choice; * stands for any key."""
+"""The key under which a mapping has the name of its choice; * stands for any key. For `then` see `_tag`."""
 _WHOLE: tuple[KeyPath, ...] = (
     ("data", "validation"), ("data", "test"), ("model", "init", "*"), ("sweep", "parameters", "*"), ("clip",),
     ("expect", "*"),
@@ -114,8 +114,8 @@ def _base(source: Source, document: Node) -> tuple[Source, Node]:
     below = read(base.text, base.shown)
     if (second := below.find((KEY,))) is not None:
         key = _entries(below)[KEY].key
-        is_circle = (
-            isinstance(second.value, str) and (base.path.parent / second.value).resolve() == source.path.resolve()
+        is_circle = isinstance(second.value, str) and (
+            os.path.realpath(base.path.parent / second.value) == os.path.realpath(source.path)
         )
         what = "the two extend each other" if is_circle else "a file that is extended cannot extend another one"
         hint = "" if is_circle else "Write those keys out, or use --config FILE"
@@ -143,9 +143,8 @@ def _opened(word: str, folder: Path, place: Place | None) -> Source:
     Raises SpecError, at a place of a document if there is one, else for the option.
     """
     try:
-        found = bundled.read_file(str(folder / word))
-        if found is None and word in bundled.names():
-            found = bundled.find_bundled(word)
+        is_bundled = word in bundled.names() and not (folder / word).is_file()
+        found = bundled.find_bundled(word) if is_bundled else bundled.read_file(str(folder / word))
         if found is not None:
             return found
         what = f"there is no file '{shown(word, 200)}', and no bundled spec of that name"
@@ -179,17 +178,49 @@ def _moved(document: Node, layer: Source, source: Source) -> Node:
     folder, home = (each.path.parent.resolve() for each in (layer, source))
     if folder == home:
         return document
-    for path in _FILES:
-        node = document.find(path)
-        if node is None or not isinstance(node.value, str) or not node.value:
-            continue
-        whole = folder / node.value
-        if path == ("model", "from") and not node.value.endswith(".safetensors") and not _is_there(whole):
-            continue  # the name of a record
-        near = Path(os.path.relpath(folder, home)) / node.value  # the value itself where it is a whole path
-        new = str(whole if layer.is_bundled else near)
-        document = put(document, path, Node(node.place, new, new), node.place)
+    found = [(path, path, document.find(path)) for path in _FILES]
+    for path, key, node in (*found, *_grids_of_files(document, folder)):
+        if node is not None and isinstance(node.value, str | tuple):
+            document = put(document, path, _moved_paths(node, key, layer, home), node.place)
     return document
+
+
+def _grids_of_files(document: Node, folder: Path) -> Iterator[tuple[KeyPath, KeyPath, Node]]:
+    """Yield where a sweep has the values of a key that takes a file, that key, and the list of values.
+
+    A grid that is written as a text, `a.csv,b.csv`, is one of paths where each part is there.
+    """
+    for above in (("sweep", "parameters"), ("sweep", "parameters", "zip")):
+        grids = document.find(above)
+        for name, entry in grids.value.items() if grids is not None and isinstance(grids.value, dict) else ():
+            try:
+                key = tuple(resolve(name.removeprefix("key:")).split("."))
+            except SpecError:  # a scalar of the model, or a key that there is not
+                continue
+            node = entry.node
+            if key not in _FILES:
+                continue
+            if isinstance(node.value, str):
+                parts = [part.strip() for part in node.value.split(",")]
+                if not all(_is_there(folder / part) for part in parts):
+                    continue
+                node = as_node(parts, node.place)
+            yield (*above, name), key, node
+
+
+def _moved_paths(node: Node, key: KeyPath, layer: Source, home: Path) -> Node:
+    """Return the path of a file, or a list of paths, as it is from another folder."""
+    if isinstance(node.value, tuple):
+        return replace(node, value=tuple(_moved_paths(each, key, layer, home) for each in node.value))
+    if not isinstance(node.value, str) or not node.value:
+        return node
+    folder = layer.path.parent.resolve()
+    whole = folder / node.value
+    if key == ("model", "from") and not node.value.endswith(".safetensors") and not _is_there(whole):
+        return node  # the name of a record
+    near = Path(os.path.relpath(folder, home)) / node.value  # the value itself where it is a whole path
+    new = str(whole if layer.is_bundled else near)
+    return Node(node.place, new, new)
 
 
 def _is_there(path: Path) -> bool:
@@ -208,7 +239,7 @@ def merge(base: Node, over: Node, path: KeyPath = ()) -> Node:
     >>> merge(base, read("optimizer: {name: sgd}", "spec.yaml")).plain()["optimizer"]
     {'name': 'sgd'}
     """
-    tag = _at(_NAMED, path)
+    tag = _tag(path)
     if not isinstance(over.value, dict):
         is_same = tag is not None and isinstance(base.value, dict) and _choice(base.value, tag, path) == over.value
         return base if is_same else over
@@ -255,8 +286,11 @@ def _only(entries: Mapping[str, Entry], keys: Iterable[str]) -> dict[str, Entry]
     return {key: entries[key] for key in entries if key in set(keys)}
 
 
-def _at(patterns: Mapping[KeyPath, str], path: KeyPath) -> str | None:
-    return next((tag for pattern, tag in patterns.items() if _matches(pattern, path)), None)
+def _tag(path: KeyPath) -> str | None:
+    """Return the key under which a mapping at a path has the name of its choice; None where it is none."""
+    if path[:1] == ("scheduler",) and path[-1] == "then":  # what follows a warmup may be one
+        return "name"
+    return next((tag for pattern, tag in _NAMED.items() if _matches(pattern, path)), None)
 
 
 def _matches(pattern: KeyPath, path: KeyPath) -> bool:

@@ -113,7 +113,7 @@ def problems(spec: RunSpec, training: Table | None, *, held_out: bool) -> Iterat
     """Yield what the loss and the rows have no metric for. Raises MachineError where torchmetrics is missing."""
     loss = spec.loss.name if spec.loss else ""
     for index, name in enumerate(spec.settings.metrics or ()):
-        yield from _unfit(spec, ("metrics", index), name, loss, training)
+        yield from unfit(spec, ("metrics", index), name, loss, training)
     for path, given in ((("metric",), spec.settings.metric), (("stop", "metric"), spec.stop.metric)):
         if given is None:
             continue
@@ -129,10 +129,11 @@ def problems(spec: RunSpec, training: Table | None, *, held_out: bool) -> Iterat
             names = [*known, *(f"{rows}_{name}" for rows in ("training", "validation") for name in known)]
             yield spec.problem(path, f"unknown metric {got(given)}", nearest_or_own(given, names))
         elif metric != "loss":
-            yield from _unfit(spec, path, metric, loss, training)
+            yield from unfit(spec, path, metric, loss, training)
 
 
-def _unfit(spec: RunSpec, path: Path, name: str, loss: str, training: Table | None) -> Iterator[Problem]:
+def unfit(spec: RunSpec, path: Path, name: str, loss: str, training: Table | None) -> Iterator[Problem]:
+    """Yield why a loss and its rows cannot have a metric. Raises MachineError where torchmetrics is missing."""
     if name in MATRICES and training is not None and training.classes > MAX_CLASSES:
         yield spec.problem(path, f"{name} is for {MAX_CLASSES} classes at most, the data have {training.classes:,}")
     elif METRICS[name](loss, training) is None:

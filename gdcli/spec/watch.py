@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from gdcli.errors import Problem, nearest
 from gdcli.spec import sizes
+from gdcli.spec.scalars import shown
 from gdcli.zoo.models import Architecture, Chain, Objective, Stack, TorchLayer, all_layers
 from gdcli.zoo.torch_layers import INDEXED
 
@@ -106,7 +107,9 @@ def _of_chain(name: str, model: Chain, features: int) -> WatchedValue | None:
     for head, value in known.items():
         start = _unit_names(head)
         number = name.removeprefix(start) if start and name.startswith(start) else ""
-        if number.isascii() and number.isdigit() and number[0] != "0" and int(number) <= value.shape[0]:
+        last = value.shape[0]
+        is_short = number.isascii() and number.isdigit() and number[0] != "0" and len(number) <= len(str(last))
+        if is_short and int(number) <= last:
             return replace(value, name=name, shape=(), unit=int(number) - 1)
     return None
 
@@ -164,7 +167,7 @@ def wrong(name: str, loaded: Loaded) -> tuple[str, str] | None:
     if name == INPUT and isinstance(model, Stack) and _takes_indices(model):
         return "x are numbers of an embedding's table: there is no gradient at them", ""
     if _find(name, model, loaded.row_shape) is None:
-        return f"there is no value of this name (got '{name}')", _hint(name, loaded)
+        return f"there is no value of this name (got '{shown(name)}')", _hint(name, loaded)
     return None
 
 

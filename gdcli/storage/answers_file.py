@@ -16,7 +16,7 @@ COLUMNS = ("name", "value")
 MAX_BYTES = 2**20
 MAX_PROBLEMS = 100
 MAX_DIGITS = 60  # characters of a number
-_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,4})?")
 _QUOTED = re.compile(r'\s*"((?:[^"]|"")*)"\s*')
 
 

@@ -169,7 +169,9 @@ def test_a_picture_of_a_spec_with_a_file_of_config(gdcli) -> None:
 def test_a_record_is_plotted_as_it_was_run(gdcli) -> None:
     folder = record(gdcli, "runs", "run", "backprop_2x2", "epochs=2")
     answer = gdcli("plot", str(folder), "--config", "more.yaml")
-    assert (answer.code, answer.err) == (2, "--config is for a spec; a record is as it was run\n")
+    assert (answer.code, answer.err) == (
+        2, "--config is for a spec; a record is as it was run. Try 'gdcli plot --help'.\n"
+    )  # fmt: skip
 
 
 WRONG = [

@@ -429,6 +429,12 @@ def test_the_script_of_a_record_is_that_of_its_resolved_spec(gdcli: Any) -> None
     assert "name one of its runs" in refused.err
 
 
+def test_a_spec_that_extends_a_file_is_the_two_together(gdcli: Any) -> None:
+    Path("base.yaml").write_text(json.dumps(spec_of()))
+    Path("s.yaml").write_text("extends: base.yaml\noptimizer: {lr: 0.25}")
+    assert "lr=0.25" in require_same(gdcli, "s.yaml")
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -228,6 +228,19 @@ def test_layers_of_a_sequential_model_are_watched_by_name() -> None:
     assert built.theta.values.numpy().tobytes() == plain.theta.values.numpy().tobytes()
 
 
+def test_above_a_frozen_embedding_the_gradients_are_those_above_a_trained_one() -> None:
+    layers = [{"layer": "Embedding", "name": "table", "num_embeddings": 3, "embedding_dim": 2}, "Flatten",
+              {"layer": "Linear", "out_features": 2}]  # fmt: skip
+    spec = digits_like(watch=["table"], data={"x": [[0, 1], [2, 1], [1, 0]], "y": [0, 1, 1]}, epochs=1)
+    found = []
+    for freeze in ([], ["table.*"], ["*"]):
+        model = {"type": "sequential", "layers": layers, "freeze": freeze}
+        _, rows = watched_of(loaded_of({**spec, "model": model}))
+        found.append(rows[0])
+    np.testing.assert_array_equal(found[1:], found[:1] * 2)
+    assert np.abs(found[0]).min() > 0
+
+
 @pytest.mark.parametrize(
     ("watch", "told"),
     [
@@ -266,9 +279,13 @@ class Net(nn.Module):
     def __init__(self, inputs, outputs):
         super().__init__()
         self.first, self.act = nn.Linear(inputs, 3), nn.ReLU(inplace=True)
-        self.last, self.idle = nn.Linear(3, outputs), nn.Linear(2, 2)
+        self.last, self.idle, self.unused = nn.Linear(3, outputs), nn.Linear(2, 2), nn.Linear(inputs, 1)
+
+        if NAMED_X:
+            self.x = nn.Parameter(torch.ones(1))
 
     def forward(self, x):
+        self.unused(x)
         return self.last(self.act(self.act(self.first(x)) if TWICE else self.first(x)))
 """
 
@@ -279,14 +296,14 @@ def plugged(tmp_path: Path, without_plugins: None, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.chdir(tmp_path)
 
-    def loaded(watch: list[str], *, twice: bool = False) -> Loaded:
-        Path("net.py").write_text(PLUGIN.replace("TWICE", str(twice)))
+    def loaded(watch: list[str], *, twice: bool = False, named_x: bool = False, **changes: Any) -> Loaded:
+        Path("net.py").write_text(PLUGIN.replace("TWICE", str(twice)).replace("NAMED_X", str(named_x)))
         plugins.load(["net.py"])
         rng = np.random.default_rng(0)
         data = {"x": rng.normal(size=(3, 2)).tolist(), "y": rng.normal(size=(3, 1)).tolist()}
         return loaded_of({
             "data": data, "model": {"type": "Net"}, "loss": "mse", "optimizer": "sgd", "dtype": "float64",
-            "watch": watch,
+            "watch": watch, **changes,
         })  # fmt: skip
 
     return loaded
@@ -306,6 +323,16 @@ def test_parts_of_a_plugins_module_are_watched_before_a_layer_that_works_in_plac
     np.testing.assert_allclose(
         block.watched[0, 0], torch.cat([each.reshape(-1) for each in expected]), rtol=1e-12, atol=1e-15
     )
+
+
+def test_a_value_that_the_loss_does_not_depend_on_has_0_for_the_rows_of_a_step(plugged: Any) -> None:
+    _, rows = watched_of(plugged(["unused"], batch={"size": 2}))
+    np.testing.assert_array_equal(rows, [[0, 0], [0, np.nan]])
+
+
+def test_a_parameter_with_the_name_of_the_inputs_is_told(plugged: Any) -> None:
+    with pytest.raises(SpecError, match="a parameter of the module has this name too"):
+        build(plugged(["x"], named_x=True))
 
 
 @pytest.mark.parametrize(

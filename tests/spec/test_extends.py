@@ -100,6 +100,15 @@ CHOICES = [
     ("batch: {size: 8}", "batch: {mode: mini-batch}", {"size": 8, "mode": "mini-batch"}),
     ("scheduler: {name: step, step_size: 2}", "scheduler: {name: cosine}", {"name": "cosine"}),
     ("scheduler: {groups: {b: constant}}", "scheduler: {name: step}", {"groups": {"b": "constant"}, "name": "step"}),
+    (
+        "scheduler: {groups: {b: {name: warmup, then: {name: cosine, steps: 5}}}}",
+        "scheduler: {groups: {b: {then: {name: step}}}}",
+        {"groups": {"b": {"name": "warmup", "then": {"name": "step"}}}},
+    ),
+    (
+        "scheduler: {name: warmup, then: {name: warmup, then: {name: cosine, steps: 5}}}",
+        "scheduler: {then: {then: step}}", {"name": "warmup", "then": {"name": "warmup", "then": "step"}},
+    ),
     # a source of data takes the place of another, and what all sources take stays
     (
         "data: {generate: {kind: moons, n: 9}, standardize: true, seed: 2}", "data: {dataset: iris}",
@@ -198,6 +207,8 @@ REFUSED = [
     ("extends: spec.yaml", "spec.yaml:1:10: extends: this file extends itself"),
     ("extends: ./x/../spec.yaml", "spec.yaml:1:10: extends: this file extends itself"),
     ("extends: circle.yaml", "circle.yaml:2:1: extends: the two extend each other (it is extended at spec.yaml:1:10)"),
+    ("extends: into_a_loop.yaml",
+     "into_a_loop.yaml:1:1: extends: a file that is extended cannot extend another one"),
     ("extends: second.yaml", "second.yaml:1:1: extends: a file that is extended cannot extend another one"),
     ("extends: bsae.yaml", "spec.yaml:1:10: extends: there is no file 'bsae.yaml', and no bundled spec of that name."
      " Did you mean 'base.yaml'?"),
@@ -227,7 +238,8 @@ def hostile() -> None:
     Path("loop").symlink_to("loop")
     texts = {
         "base.yaml": "seed: 1", "x/base.yml": "seed: 1", "circle.yaml": "seed: 1\nextends: spec.yaml",
-        "second.yaml": "extends: base.yaml", "large.yaml": "a" * (MAX_BYTES + 1), "empty.yaml": "",
+        "second.yaml": "extends: base.yaml", "into_a_loop.yaml": "extends: loop",
+        "large.yaml": "a" * (MAX_BYTES + 1), "empty.yaml": "",
         "bomb.yaml": "a: &a [1, 1]\nb: [*a, *a]", "list.yaml": "[1]",
         "broken.yaml": "seed: 1\ndata: {x: [1]\nmodel: mlp",
     }  # fmt: skip
@@ -315,6 +327,48 @@ def test_a_path_is_relative_to_the_file_that_it_stands_in() -> None:
     assert images is not None
     assert images.plain()["data"]["idx"] == {"images": "../i.gz", "labels": "/abs/l.gz"}
     assert images.plain()["model"]["from"] == "last"  # a record, as there is no such file
+
+
+def test_a_path_of_another_folder_is_taken_away_by_null() -> None:
+    Path("mine").mkdir()
+    Path("mine/base.yaml").write_text("data: {file: rows.csv, validation: v.csv}")
+    Path("spec.yaml").write_text("extends: mine/base.yaml\ndata: {validation: null}")
+    Path("mine/more.yaml").write_text("data: {file: null}")
+    document = merged(find("spec.yaml"), ["mine/more.yaml"]).document
+    assert document is not None
+    assert document.plain() == {"data": {}}
+
+
+@pytest.mark.parametrize(
+    ("grid", "expected"),
+    [
+        ("data.file: [a.csv, b.csv]", {"data.file": ["../common/a.csv", "../common/b.csv"]}),
+        ("file: 'a.csv, b.csv'", {"file": ["../common/a.csv", "../common/b.csv"]}),
+        ("data.validation: [0.1, v.csv]", {"data.validation": [0.1, "../common/v.csv"]}),
+        ("data.validation: '0.1,0.2'", {"data.validation": "0.1,0.2"}),
+        ("zip: {data.file: [a.csv], lr: [0.1]}", {"zip": {"data.file": ["../common/a.csv"], "lr": [0.1]}}),
+        ("model.from: [last, w.safetensors]", {"model.from": ["last", "../common/w.safetensors"]}),
+        ("weight: [1, 2]", {"weight": [1, 2]}),
+    ],
+)
+def test_the_paths_of_a_sweep_are_relative_to_its_file_too(grid: str, expected: dict[str, Any]) -> None:
+    for folder in ("common", "mine"):
+        Path(folder).mkdir()
+    for name in ("a.csv", "b.csv"):
+        Path("common", name).touch()
+    Path("common/base.yaml").write_text(f"sweep: {{parameters: {{{grid}}}}}")
+    Path("mine/spec.yaml").write_text("extends: ../common/base.yaml")
+    document = merged(find("mine/spec.yaml")).document
+    assert document is not None
+    assert document.plain()["sweep"]["parameters"] == expected
+
+
+def test_a_folder_with_the_name_of_a_bundled_spec_does_not_hide_it() -> None:
+    Path("mine/iris").mkdir(parents=True)
+    Path("mine/spec.yaml").write_text("extends: iris")
+    document = merged(find("mine/spec.yaml")).document
+    assert document is not None
+    assert document.find(("model",)) is not None
 
 
 def test_a_name_of_a_file_cannot_end_the_comment() -> None:

@@ -64,6 +64,7 @@ def test_the_digits_that_were_written_are_kept(tmp_path: Path) -> None:
         ("name,value\nh1,1e9999\n", ["2:4: is not a number"]),
         ("name,value\nh1," + "9" * 500 + "\n", ["2:4: is not a number"]),
         ("name,value\nh1,1e400\n", ["2:4: is not a number"]),
+        ("name,value\nh1,1e-99999999\nh2,0e999999999999999999999\n", ["2:4: is not a number", "3:4: is not a number"]),
         ("name,value\nh1,1\x1eh2,2\nh3,x\n", ["2:5: the control character U+001E is refused"]),  # it ends no line
         (b"x" * (2**20 + 1), ["1:1: larger than 1,048,576 bytes"]),
     ],

@@ -26,7 +26,7 @@ def watching(source: CurveSource, of: str) -> Loaded:
     """Return a run's spec that watches one value alone. Raises SpecError for a value that is not there."""
     if problem := wrong(of, source.loaded):
         what, hint = problem
-        raise SpecError(f"--of: {source.label}: {what}. {hint}")
+        raise SpecError(f"--of: {source.label}: {what}. {hint}".removesuffix(". "))
     return replace(source.loaded, spec=source.loaded.spec.with_settings(watch=[of]))
 
 
@@ -64,25 +64,18 @@ def images(source: CurveSource, of: str, step: int | None) -> tuple[int, list[pl
 
     Without a step it is the run's last.
     """
-    from gdcli.commands.explain.point import point_of
-    from gdcli.engine.problem import build
+    from gdcli.commands.explain.point import problem_before
 
     loaded = replace(watching(source, of), bounded=False)
     step = _last(source) if step is None else step
-    point, built = point_of(loaded, step), build(loaded)
-    with torch.no_grad():
-        for slot in built.theta.slots:
-            built.theta.view(slot).copy_(torch.tensor(point.parameters[slot.name], dtype=built.dtype))
-    rows = built.batches.x[list(point.rows)], built.batches.y[list(point.rows)]
-    built.kernel.step(*built.kernel.arranged(*rows))
+    built, _, rows = problem_before(loaded, step)
+    built.kernel.step(*built.kernel.arranged(built.batches.x[list(rows)], built.batches.y[list(rows)]))
     assert built.watched is not None
     shape = row_shape(loaded)
-    gradient = built.watched.flat.double().cpu().numpy()[: len(point.rows) * prod(shape)]
-    planes = gradient.reshape(len(point.rows), -1, *shape[-2:])  # [B, C, H, W]
+    gradient = built.watched.flat.double().cpu().numpy()[: len(rows) * prod(shape)]
+    planes = gradient.reshape(len(rows), -1, *shape[-2:])  # [B, C, H, W]
     shown = max(1, MOST_IMAGES // planes.shape[1])
-    return step, [
-        image for b in range(min(shown, len(point.rows))) for image in _of_row(built, of, point.rows[b], planes[b])
-    ]
+    return step, [image for b in range(min(shown, len(rows))) for image in _of_row(built, of, rows[b], planes[b])]
 
 
 def _of_row(built: TrainingProblem, of: str, row: int, planes: Floats) -> list[plots.GradientImage]:

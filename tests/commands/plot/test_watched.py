@@ -101,6 +101,18 @@ def test_images_are_torchs_gradients_before_the_step_with_the_rows_beside(
         np.testing.assert_array_equal(image.pixels, x.detach()[b, 0])
 
 
+def test_an_image_is_of_the_runs_own_step_where_that_drops_neurons(gdcli: Any) -> None:
+    layers = ["Flatten", {"layer": "Dropout", "p": 0.5}, {"layer": "Linear", "out_features": 3}]
+    spec = {**IMAGES, "model": {"type": "sequential", "layers": layers}, "batch": {"size": 1}, "watch": ["x"]}
+    Path("d.yaml").write_text(json.dumps(spec))
+    recorded = package.run(spec).gradients["x"]  # steps, 1, 6, 6
+    assert (recorded == 0).any()
+    (source,) = sources(["d.yaml"], "gradients")
+    for step in (1, 4, 9):
+        _, (image,) = images(source, "x", step)
+        np.testing.assert_array_equal(image.gradient, recorded[step - 1].reshape(6, 6))
+
+
 def test_a_layers_images_are_its_channels(gdcli: Any) -> None:
     Path("i.yaml").write_text(json.dumps(IMAGES))
     (source,) = sources(["i.yaml"], "gradients")
@@ -130,6 +142,7 @@ def test_all_images_have_one_scale_symmetric_about_zero_and_a_bar() -> None:
     ("words", "told"),
     [
         (("net.yaml", "--of", "h5"), "--of: net: there is no value of this name (got 'h5'). h has 3: h1 to h3"),
+        (("net.yaml", "--of", f"h{'9' * 5000}"), "h has 3: h1 to h3"),
         (("net.yaml", "--of", "linear1.weight"), "It is a parameter"),
         (("rosenbrock", "--of", "x"), "an objective has no inputs and no layers"),
         (("net.yaml", "--of", "x", "--step", "2"), "--step is for a value that is an image"),
@@ -140,6 +153,14 @@ def test_what_cannot_be_drawn_is_told(gdcli: Any, words: tuple[str, ...], told: 
     Path("net.yaml").write_text(json.dumps(NET))
     answer = gdcli("plot", *words, "--kind", "gradients")
     assert (answer.code, told in answer.err) == (2, True), answer.err
+
+
+def test_numbers_of_an_embeddings_table_have_no_gradient(gdcli: Any) -> None:
+    layers = [{"layer": "Embedding", "num_embeddings": 2, "embedding_dim": 2}, "Flatten"]
+    spec = {**NET, "data": {"x": [[0], [1]], "y": [[0, 1], [1, 0]]}, "model": {"type": "sequential", "layers": layers}}
+    Path("e.yaml").write_text(json.dumps(spec))
+    answer = gdcli("plot", "e.yaml", "--kind", "gradients", "--of", "x")
+    assert (answer.code, "there is no gradient at them. Try" in answer.err) == (2, True), answer.err
 
 
 def test_without_gradients_of_parameters_the_picture_of_a_value_is_named(gdcli: Any) -> None:
