@@ -199,7 +199,8 @@ def _training(subject: ScriptSubject) -> list[str]:
     counted = f"range({epochs})" if first == 0 else f"range(1, {epochs + 1})"
     name = "epoch" if any("epoch" in line for line in inner) else "_"
     counted = f"range({epochs})" if name == "_" else counted
-    after = ["model.load_state_dict(best_weights)  # of the best epoch"] if stop.restore else []
+    ends = not rest or epochs > 1  # an epoch, after which there are best weights
+    after = ["model.load_state_dict(best_weights)  # of the best epoch"] if stop.restore and ends else []
     return [*before, f"for {name} in {counted}:", *indented(inner), *after]
 
 
@@ -248,7 +249,7 @@ def _after_epoch(subject: ScriptSubject) -> list[str]:
         evaluated += [f"validation_loss = {_whole_loss(subject, '_validation')}.item()"]
     if evaluated:
         lines += [*_mode(subject, "eval"), "with torch.no_grad():", *indented(evaluated), *_mode(subject, "train")]
-    lines += printing.after_epoch(subject)
+    lines += [*printing.after_epoch(subject), *_patience(subject)]
     if stop.gradient_norm is not None:
         lines += [] if subject.whole_loss else _full_gradient(subject)
         lines += [f"if norm <= {stop.gradient_norm!r}:", "    break"]
@@ -256,7 +257,7 @@ def _after_epoch(subject: ScriptSubject) -> list[str]:
         lines += [f"if full_loss <= {stop.loss!r}:", "    break"]
     for name, schedule in scheduled(subject):
         lines += _scheduled(subject, name, schedule)
-    return lines + _patience(subject)
+    return lines
 
 
 def _scheduled(subject: ScriptSubject, name: str, schedule: Ingredient) -> list[str]:

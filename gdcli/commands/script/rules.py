@@ -73,8 +73,11 @@ def loss_lines(subject: ScriptSubject) -> list[str]:
     loss, loaded = subject.spec.loss, subject.loaded
     if loss is None or loss.name not in OF_TORCH:
         return []
-    given = {key: value for key, value in loss.arguments.items() if key != "class_weights"}
+    given = {key: value for key, value in loss.arguments.items() if key not in ("class_weights", "pos_weight")}
     made = call(f"nn.{OF_TORCH[loss.name]}", **_changed(given, getattr(torch.nn, OF_TORCH[loss.name])))
+    if (factor := loss.arguments.get("pos_weight", 1)) != 1:
+        tensor = call("torch.tensor", repr(float(factor)), *subject.dtype())
+        made = Brackets(made.opening, (*made.items, f"pos_weight={tensor.flat()}"), made.closing)
     weights = for_outputs(loss, loaded.training, loaded.architecture)
     lines = comment(first_sentence(LOSSES[loss.name].__doc__ or ""))
     if weights is not None:
