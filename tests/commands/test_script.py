@@ -243,6 +243,15 @@ def test_names_of_any_letters_and_signs(gdcli: Any) -> None:
     assert 'row["面积"]' in script
 
 
+def test_the_name_of_a_column_is_no_line_of_the_script(gdcli: Any) -> None:
+    r"""To Python \r ends a comment as \n does."""
+    hostile = "colour\rprint('hello')#"
+    Path("table.csv").write_text(TABLE.replace("colour", f'"{hostile}"'), newline="")
+    data = {"file": "table.csv", "target": "price", "missing": "most_frequent"}
+    script = require_same_of(gdcli, data=data, **REGRESSION)
+    assert "print('hello')" in script
+
+
 TABLES: dict[str, dict[str, Any]] = {
     "text": {"features": ["size", "colour"]},
     "text alone": {"features": ["colour"], "validation": 0.3},
@@ -467,6 +476,14 @@ def test_the_script_of_a_record_is_that_of_its_resolved_spec(gdcli: Any) -> None
     refused = gdcli("export", "last", "--format", "script", "--output", "sweeps")
     assert refused.code == 2
     assert "name one of its runs" in refused.err
+
+
+def test_the_script_of_a_spec_that_extends_another_is_of_both(gdcli: Any) -> None:
+    Path("base.yaml").write_text(json.dumps(spec_of(optimizer={"name": "sgd", "lr": 0.5}, epochs=1)))
+    Path("t.yaml").write_text("extends: base.yaml\noptimizer: {lr: 0.25}\nepochs: 3\n")
+    script = require_same(gdcli, "t.yaml")
+    assert "lr=0.25" in script
+    assert "range(1, 4)" in script
 
 
 @pytest.mark.parametrize(

@@ -109,8 +109,8 @@ def comment(text: str) -> list[str]:
 def sentence(text: str) -> list[str]:
     """Return a text as the lines of a docstring, that end with a full stop; no sign of it ends the docstring.
 
-    >>> sentence("Say \"hello\"\\nto the world.\\n")
-    ["Say 'hello' to the world."]
+    >>> sentence("Minimise\\nthe loss.\\n")
+    ['Minimise the loss.']
     """
     told = text.strip().rstrip(".").replace("\\", "\\\\").replace('"', "'")
     return textwrap.wrap(f"{told}.", WIDTH - len(INDENT) - 6, break_long_words=False, break_on_hyphens=False)

@@ -8,6 +8,7 @@ from gdcli.commands.context import shown_path
 from gdcli.errors import SpecError, nearest
 from gdcli.spec import bundled, document, schema
 from gdcli.spec.document import MAX_BYTES
+from gdcli.spec.extends import merged
 from gdcli.spec.load import Loaded, load
 from gdcli.spec.scalars import shown
 from gdcli.storage import request as requests
@@ -26,9 +27,9 @@ def loaded_of(text: str, root: Path) -> Loaded:
     """
     path, names = Path(text), bundled.names()
     if (text in names or path.is_file() or path.suffix in (".yaml", ".yml")) and not is_record(path):
-        source = bundled.find(text)
-        spec = schema.parse(document.read(source.text, source.shown), source.name)
-        return load(spec, source.path.parent)
+        source = merged(bundled.find(text))
+        assert source.document is not None
+        return load(schema.parse(source.document, source.name), source.path.parent)
     try:
         folder = find(text, root)
     except SpecError as error:
