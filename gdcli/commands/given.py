@@ -63,7 +63,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, Mapping):
         return {str(key): plain(item, depth + 1) for key, item in value.items()}
     if callable(listed := getattr(value, "tolist", None)):  # of numpy, torch and pandas
-        return listed()
+        return plain(listed(), depth + 1)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Iterable) and not isinstance(value, bytes):

@@ -112,7 +112,9 @@ def python_model(data: Sizes) -> Stack:
         if isinstance(given, torch.nn.Module):
             return copy.deepcopy(given).to("cpu", torch.get_default_dtype()).train()
         found = given()
-        return found.to(torch.get_default_dtype()) if isinstance(found, torch.nn.Module) else found
+        if not isinstance(found, torch.nn.Module):
+            return found
+        return copy.deepcopy(found).to(torch.get_default_dtype())  # it may be one that the caller keeps
 
     found = own_forms.module(make, origin, data, {})
     assert found.own is not None
@@ -169,6 +171,10 @@ def taken(model: Any, loss: Any, data: Any, replaced_loss: str = "") -> PythonOb
         _require_model(model)
     if loss is not None and not callable(loss):
         raise SpecError(f"loss takes a name, or a function of output and target (got {type(loss).__name__})")
+    if isinstance(loss, type):
+        raise SpecError(
+            f"loss takes a function of output and target, and {loss.__name__} is a class: {loss.__name__}()"
+        )
     table, shape = (None, ()) if data is None else _table_of(data)
     return PythonObjects(model, loss, table, shape, TARGETS.get(replaced_loss) == "classes")
 
@@ -241,7 +247,10 @@ def _numbers(name: str, values: Any) -> NDArray[np.float64]:
             if (missing := int(values[column].isna().sum())) > 0:
                 raise SpecError(f"data: the column {visible(repr(column))} of {name} has {missing:,} missing cells")
     try:
-        found = np.asarray(_plain(values), np.float64).copy()  # the caller's may change after the run
+        given = np.asarray(_plain(values))
+        if given.dtype.kind == "c":
+            raise TypeError
+        found = given.astype(np.float64)  # a copy: the caller's may change after the run
     except (TypeError, ValueError):
         raise SpecError(f"data: {name} is no array of numbers") from None
     if found.ndim == 0 or not found.size:
@@ -250,8 +259,11 @@ def _numbers(name: str, values: Any) -> NDArray[np.float64]:
 
 
 def _plain(values: Any) -> Any:
-    """Return a tensor of torch as one without gradient on the CPU; others as they are."""
-    return values.detach().cpu() if callable(getattr(values, "detach", None)) else values
+    """Return a tensor of torch as one without gradient on the CPU, as numpy takes it; others as they are."""
+    if not callable(getattr(values, "detach", None)):
+        return values
+    found = values.detach().cpu()
+    return found.double() if found.is_floating_point() else found  # numpy has no bfloat16
 
 
 def _column_names(values: Any) -> list[str]:

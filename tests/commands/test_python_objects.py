@@ -67,6 +67,23 @@ def test_a_module_trains_as_in_a_torch_script_and_is_left_as_it_was() -> None:
     assert run.evaluate(x.numpy(), y.numpy())["loss"] == pytest.approx(fourth_power(twin(x), y).item(), rel=1e-4)
 
 
+def test_a_module_that_a_function_gives_again_is_left_as_it_was_too() -> None:
+    (x, y), module = rows(), network()
+    losses = [api.run(SGD, model=lambda: module, data=(x, y), loss=fourth_power).losses.tolist() for _ in range(2)]
+    assert losses[0] == losses[1]
+    assert all(torch.equal(a, b) for a, b in zip(module.parameters(), network().parameters(), strict=True))
+
+
+def test_rows_may_be_of_bfloat16() -> None:
+    """Numpy has no such type; each of its numbers is one of float64."""
+    x, y = (each.bfloat16() for each in rows())
+    found, expected = (
+        api.run(SGD, model=network(), data=data, loss=fourth_power).losses.tolist()
+        for data in ((x, y), (x.float(), y.float()))
+    )
+    assert found == expected
+
+
 def test_classes_are_integers_or_texts_by_their_sorted_names() -> None:
     x, _ = rows()
     index = torch.arange(12) % 3
@@ -200,6 +217,7 @@ REFUSED: dict[str, Any] = {
     "model takes a name, or a torch.nn.Module (got int)": lambda: WRONG.run(SGD, model=3),
     "model takes a torch.nn.Module, or a function without arguments": lambda: api.run(SGD, model=nn.Linear),
     "loss takes a name, or a function of output and target (got int)": lambda: WRONG.run(SGD, loss=3),
+    "MSELoss is a class: MSELoss()": lambda: api.run(SGD, loss=nn.MSELoss),
     "data takes two arrays, (x, y)": lambda: WRONG.run(SGD, data=[1, 2, 3]),
     "(frame, 'price') takes a column": lambda: WRONG.run(SGD, data=pd.DataFrame({"a": [1]})),
     "no column 'c'. Known: a": lambda: api.run(SGD, data=(pd.DataFrame({"a": [1]}), "c")),
@@ -208,6 +226,7 @@ REFUSED: dict[str, Any] = {
     "two columns of x have one name": lambda: api.run(SGD, data=(pd.DataFrame([[1, 2]], columns=["a", "a"]), [1])),
     "x has 2 rows and y has 3": lambda: api.run(SGD, data=([1, 2], [1, 2, 3])),
     "x is no array of numbers": lambda: api.run(SGD, data=([object()], [1])),
+    "y is no array of numbers": lambda: api.run(SGD, data=([1], np.array([1j]))),
     "x is no array of rows": lambda: api.run(SGD, data=([], [])),
     "neither numbers nor texts": lambda: api.run(SGD, data=([1, 2], ["a", None])),
     "jobs: model of Python stay in this process": lambda: api.sweep(SGD, {"lr": [1]}, model=network, jobs=2),

@@ -475,7 +475,7 @@ def test_the_script_of_a_record_is_that_of_its_resolved_spec(gdcli: Any) -> None
     assert sweep.code == 0, sweep.err
     refused = gdcli("export", "last", "--format", "script", "--output", "sweeps")
     assert refused.code == 2
-    assert "name one of its runs" in refused.err
+    assert "Name one of its runs" in refused.err
 
 
 def test_the_script_of_a_spec_that_extends_another_is_of_both(gdcli: Any) -> None:

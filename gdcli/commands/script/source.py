@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gdcli.commands.context import shown_path
+from gdcli.commands.context import require_run, shown_path
 from gdcli.errors import SpecError, nearest
 from gdcli.spec import bundled, document, schema
 from gdcli.spec.document import MAX_BYTES
@@ -42,8 +42,7 @@ def _of_record(folder: Path) -> Loaded:
     if is_linked(folder):
         raise SpecError(f"{shown_path(folder)} is reached through a link: name the record where it is")
     found = read(folder)
-    if found.kind != "run":
-        raise SpecError(f"{shown_path(folder)} is a record of {found.kind}: name one of its runs, a folder in it")
+    require_run(found)
     if found.status == "diverged":
         raise SpecError(f"{shown_path(folder)} diverged: a script would go on where gdcli stops")
     require_plugins(folder)
