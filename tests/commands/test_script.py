@@ -382,6 +382,12 @@ MODELS: dict[str, dict[str, Any]] = {
             {"residual": [{"layer": "Linear", "out_features": 6}, "Tanh"]}, LINEAR2 | {"name": "last"},
         ),
     },
+    "no epochs of batch norm": {
+        "epochs": 0,
+        "optimizer": None,
+        "print": {"style": "loss"},
+        **sequential({"layer": "Linear", "out_features": 4}, "BatchNorm1d", LINEAR2),
+    },
     "evaluated": {
         "batch": {"size": 2, "drop_last": True},
         "stop": {"gradient_norm": 1e-3},

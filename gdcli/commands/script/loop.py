@@ -216,7 +216,8 @@ def _evaluated_alone(subject: ScriptSubject) -> list[str]:
     """Return one forward and backward pass, no update; a style that prints the loss at the end needs none."""
     style = subject.spec.style
     if style in ("loss", "parameters"):
-        return []
+        in_training = subject.has_buffers and subject.has_two_modes
+        return ["model(x)  # in training mode: its means and variances take these rows in"] if in_training else []
     ends = printing.after_epoch(subject) if style in ("tensor", "trace") else []
     first = ["epoch = 0"] if any("epoch" in line for line in ends) else []
     return [*first, *_step(subject, ""), *ends] if style != "trace" else [*first, *ends]
