@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from gdcli.commands.script import printing
 from gdcli.commands.script.layout import Brackets, indented, layout
 from gdcli.commands.script.model import accessed
-from gdcli.commands.script.rules import is_followed, optimizers, scheduled, scheduler_name, warmup_name
-from gdcli.commands.script.subject import ScriptSubject
+from gdcli.commands.script.rules import optimizers, scheduled, scheduler_name, warmup_name
+from gdcli.commands.script.subject import ScriptSubject, is_followed
 from gdcli.spec.models import is_weight
 from gdcli.spec.sections import Ingredient
 
@@ -249,7 +249,7 @@ def _after_epoch(subject: ScriptSubject) -> list[str]:
     if subject.needs_validation:
         evaluated += [f"validation_loss = {_whole_loss(subject, '_validation')}.item()"]
     if evaluated:
-        lines += [*_mode(subject, "eval"), "with torch.no_grad():", *indented(evaluated), *_mode(subject, "train")]
+        lines += [*subject.mode("eval"), "with torch.no_grad():", *indented(evaluated), *subject.mode("train")]
     lines += [*printing.after_epoch(subject), *_patience(subject)]
     if stop.gradient_norm is not None:
         lines += [] if subject.whole_loss else _full_gradient(subject)
@@ -284,10 +284,10 @@ def _scheduled(subject: ScriptSubject, name: str, schedule: Ingredient) -> list[
 
 def _full_gradient(subject: ScriptSubject) -> list[str]:
     """Return the lines that work the gradient of all rows out, as it is after the epoch."""
-    lines = [*_mode(subject, "eval"), *(f"{name}.zero_grad()" for name, _ in optimizers(subject))]
+    lines = [*subject.mode("eval"), *(f"{name}.zero_grad()" for name, _ in optimizers(subject))]
     lines += [f"{_loss(subject, 'x', 'y')}.backward()"]
     lines += [line for line in _penalized(subject) if "loss +=" not in line]
-    return [*lines, *_norm(subject), *_mode(subject, "train")]
+    return [*lines, *_norm(subject), *subject.mode("train")]
 
 
 def _patience(subject: ScriptSubject) -> list[str]:
@@ -306,7 +306,3 @@ def _patience(subject: ScriptSubject) -> list[str]:
         f"if stale >= {stop.patience}:",
         "    break",
     ]
-
-
-def _mode(subject: ScriptSubject, mode: str) -> list[str]:
-    return [f"model.{mode}()"] if subject.has_two_modes else []

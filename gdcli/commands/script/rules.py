@@ -10,7 +10,7 @@ import torch
 
 from gdcli.commands.script.layout import Brackets, call, comment, layout, literal
 from gdcli.commands.script.model import accessed, first_sentence
-from gdcli.commands.script.subject import ScriptSubject, then_of
+from gdcli.commands.script.subject import ScriptSubject, is_followed, then_of
 from gdcli.spec.class_weights import for_outputs
 from gdcli.spec.models import match
 from gdcli.spec.sections import Ingredient, Optimizer
@@ -199,11 +199,6 @@ def scheduler_name(optimizer: str) -> str:
 def warmup_name(optimizer: str) -> str:
     """Return the name of an optimizer's warm-up, where it is a schedule by itself."""
     return optimizer.replace("optimizer", "warmup")
-
-
-def is_followed(schedule: Ingredient) -> bool:
-    """Say whether a schedule is told the loss: reduce_on_plateau, alone or after a warm-up."""
-    return "reduce_on_plateau" in (schedule.name, then_of(schedule).get("name"))
 
 
 def scheduled(subject: ScriptSubject) -> Iterator[tuple[str, Ingredient]]:
