@@ -326,6 +326,7 @@ REFUSED: dict[str, Any] = {
     "output: this is no path": lambda: WRONG.run(LINE, output=3),
     "name: this is no path": lambda: WRONG.load(3),
     "predict takes rows of numbers": lambda: gdcli.run(LINE).predict(["a"]),
+    "predict takes rows of numbers, all of": lambda: gdcli.run(LINE).predict(np.array([1j])),
     "predict takes rows of numbers, all": lambda: gdcli.run(LINE).predict([[1], [1, 2]]),
     "predict takes rows of numbers (got one number)": lambda: gdcli.run(LINE).predict(3),
     "got object": lambda: gdcli.run(LINE, lr=object()),

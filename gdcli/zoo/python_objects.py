@@ -204,7 +204,10 @@ def _table_of(data: Any) -> tuple[Table, tuple[int, ...]]:
             raise SpecError(f"data: no column {visible(repr(y))}. {nearest(y, map(str, x.columns))}")
         x, y = x.drop(columns=[y]), x[y]
     rows, names = _numbers("x", x), _column_names(x)
-    target, of_target = np.asarray(_plain(y)), _column_names(y) or ([str(n)] if (n := getattr(y, "name", None)) else [])
+    target, of_target = (
+        np.asarray(as_numpy_takes(y)),
+        _column_names(y) or ([str(n)] if (n := getattr(y, "name", None)) else []),
+    )
     if target.ndim and len(target) != len(rows):
         raise SpecError(f"data: x has {len(rows):,} rows and y has {len(target):,}")
     flat = np.ascontiguousarray(rows.reshape(len(rows), -1))
@@ -247,7 +250,7 @@ def _numbers(name: str, values: Any) -> NDArray[np.float64]:
             if (missing := int(values[column].isna().sum())) > 0:
                 raise SpecError(f"data: the column {visible(repr(column))} of {name} has {missing:,} missing cells")
     try:
-        given = np.asarray(_plain(values))
+        given = np.asarray(as_numpy_takes(values))
         if given.dtype.kind == "c":
             raise TypeError
         found = given.astype(np.float64)  # a copy: the caller's may change after the run
@@ -258,8 +261,8 @@ def _numbers(name: str, values: Any) -> NDArray[np.float64]:
     return found[:, None] if found.ndim == 1 else found
 
 
-def _plain(values: Any) -> Any:
-    """Return a tensor of torch as one without gradient on the CPU, as numpy takes it; others as they are."""
+def as_numpy_takes(values: Any) -> Any:
+    """Return a tensor of torch without gradient, on the CPU, in a type of numpy; others as they are."""
     if not callable(getattr(values, "detach", None)):
         return values
     found = values.detach().cpu()
