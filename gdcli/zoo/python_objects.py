@@ -7,6 +7,7 @@ YAML can name them. Data are arrays or tensors, or the columns of a pandas DataF
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -49,7 +50,7 @@ class PythonObjects:
 
     def of_classes(self) -> bool:
         """Say whether the loss takes the index of each row's class: torch's own say it, else the data or the spec."""
-        name = getattr(self.loss, "__name__", type(self.loss).__name__)
+        name = _name_of(self.loss)
         if name in _OF_CLASSES or name in _OF_VALUES:
             return name in _OF_CLASSES
         return self.in_place_of_classes if self.table is None else self.table.y.ndim == 1
@@ -95,7 +96,7 @@ def _place(objects: PythonObjects) -> None:
     SCORES.discard(name)
     if objects.loss is not None and objects.of_classes():
         TARGETS[name], ACCURACY[name] = "classes", by_class
-        if getattr(objects.loss, "__name__", type(objects.loss).__name__) not in ("nll_loss", "NLLLoss"):
+        if _name_of(objects.loss) not in ("nll_loss", "NLLLoss"):
             SCORES.add(name)
 
 
@@ -140,10 +141,17 @@ python_loss.trains_alone = True  # type: ignore[attr-defined]  # as the losses o
 python_data.origin = Origin("data", "<Python>", 1, "")  # type: ignore[attr-defined]  # it has no n to count rows by
 
 
+def _name_of(given: Any) -> str:
+    """Return the name of a function, also of one with arguments bound, or of an object's class."""
+    while isinstance(given, functools.partial):
+        given = given.func
+    return str(getattr(given, "__name__", type(given).__name__))
+
+
 def _origin_of(given: Any) -> Origin:
     """Return where an object is from, for messages: the line of its code, or that of the call for one of torch's."""
     code = inspect.unwrap(given) if inspect.isfunction(given) else type(given)
-    name = str(getattr(given, "__name__", type(given).__name__))
+    name = _name_of(given)
     try:
         if str(code.__module__).partition(".")[0] not in ("torch", "builtins", "functools"):
             file = inspect.getsourcefile(code) or inspect.getfile(code)

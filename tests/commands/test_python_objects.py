@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,14 @@ def test_a_loss_of_ones_own_gets_what_the_data_have() -> None:
 def test_a_loss_in_place_of_one_of_classes_gets_classes() -> None:
     own = api.run("iris", loss=lambda o, t: nn.functional.cross_entropy(o, t), epochs=2)
     np.testing.assert_allclose(own.losses, api.run("iris", epochs=2).losses, rtol=1e-5)
+
+
+def test_a_loss_with_arguments_bound_takes_what_the_loss_takes() -> None:
+    """To torch's huber_loss whole numbers are values [B, 1], not classes [B] that would be spread to [B, B]."""
+    huber = functools.partial(nn.functional.huber_loss, delta=0.5)
+    data = (np.arange(12.0) / 12, np.arange(12))
+    by_name = api.run(SGD, model="linear", loss={"name": "huber", "delta": 0.5}, data=data)
+    assert api.run(SGD, model="linear", loss=huber, data=data).losses.tolist() == by_name.losses.tolist()
 
 
 def test_a_frame_has_its_columns_names() -> None:
