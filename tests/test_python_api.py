@@ -215,6 +215,32 @@ def test_a_record_of_many_steps_is_read_back() -> None:
     assert back.predict([4.0]).tobytes() == run.predict([4.0]).tobytes()
 
 
+def test_what_is_read_back_has_all_metrics_and_is_equal_to_itself_alone() -> None:
+    run = gdcli.run("iris", epochs=2, output="runs", plot=False)
+    back = gdcli.load("last")
+    assert back.metrics == run.metrics
+    assert len(run.metrics["confusion"]) == 3
+    assert back != run
+    assert run in {run: "kept"}
+
+
+def test_only_runs_are_read_back() -> None:
+    gdcli.sweep("backprop_2x2", {"lr": [0.1, 0.5]}, output="runs", plot=False)
+    with pytest.raises(gdcli.SpecError, match=r"is a record of sweep, not of one run\. Name one of its"):
+        gdcli.load("last")
+    gdcli.sweep("linear_sweep", {"w": "0:2:1"}, output="runs", plot=False)
+    with pytest.raises(gdcli.SpecError, match=r"is a record of grid, not of one run\. It has no runs"):
+        gdcli.load("last")
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_a_run_has_its_gradients_where_torch_is_told_to_have_none(off: Any) -> None:
+    expected = gdcli.run("backprop_2x2", engine="autograd").gradients["linear1.weight"].tolist()
+    with off():
+        assert gdcli.run("backprop_2x2", engine="autograd").gradients["linear1.weight"].tolist() == expected
+        assert not torch.is_grad_enabled()
+
+
 def test_only_every_so_many_gradients_are_kept() -> None:
     run = gdcli.run("backprop_2x2", {"record.every": 3}, epochs=7, output="runs", plot=False)
     assert run.gradients["linear1.bias"].shape == (3, 1)
@@ -300,9 +326,13 @@ REFUSED: dict[str, Any] = {
     "output: this is no path": lambda: WRONG.run(LINE, output=3),
     "name: this is no path": lambda: WRONG.load(3),
     "predict takes rows of numbers": lambda: gdcli.run(LINE).predict(["a"]),
+    "predict takes rows of numbers, all of": lambda: gdcli.run(LINE).predict(np.array([1j])),
     "predict takes rows of numbers, all": lambda: gdcli.run(LINE).predict([[1], [1, 2]]),
     "predict takes rows of numbers (got one number)": lambda: gdcli.run(LINE).predict(3),
     "got object": lambda: gdcli.run(LINE, lr=object()),
+    "got object)": lambda: gdcli.run(LINE, lr=np.array([object()])),
+    "got date": lambda: gdcli.run({**LINE, "data": {"x": np.array(["2020-01-01"], "datetime64[D]"), "y": [1]}}),
+    "got complex": lambda: gdcli.run({**LINE, "data": {"x": np.array([1j]), "y": [1]}}),
 }
 
 

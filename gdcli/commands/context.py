@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gdcli.errors import SpecError
+
 if TYPE_CHECKING:
     from gdcli.engine.loop import Interrupt
     from gdcli.engine.process_group import ProcessGroup
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from gdcli.spec.bundled import Source
     from gdcli.spec.expectations import ExpectedNumber
     from gdcli.spec.load import Loaded
+    from gdcli.storage.record import Record
     from gdcli.storage.request import Request
     from gdcli.zoo.plugins import Plugin
 
@@ -165,3 +168,11 @@ class Context:
             yield folder
         finally:
             lock.release()
+
+
+def require_run(found: Record) -> None:
+    """Raise SpecError for a record of something else than one run, with where its runs are if it has any."""
+    if found.kind == "run":
+        return
+    runs = "Name one of its runs, a folder in it" if found.kind in ("sweep", "compare") else "It has no runs"
+    raise SpecError(f"{shown_path(found.folder)} is a record of {found.kind}, not of one run. {runs}")

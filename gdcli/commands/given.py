@@ -24,7 +24,7 @@ from gdcli.spec.writing import write
 from gdcli.storage.request import Made, checked
 from gdcli.zoo import plugins, python_objects
 from gdcli.zoo.plugins import Plugin
-from gdcli.zoo.python_objects import PythonObjects, is_ours, python_data, python_loss, python_model
+from gdcli.zoo.python_objects import PythonObjects, as_numpy_takes, is_ours, python_data, python_loss, python_model
 
 Spec = str | os.PathLike[str] | Mapping[str, Any]
 """A bundled name, the path of a YAML file, or a spec as a dict."""
@@ -63,7 +63,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, Mapping):
         return {str(key): plain(item, depth + 1) for key, item in value.items()}
     if callable(listed := getattr(value, "tolist", None)):  # of numpy, torch and pandas
-        return listed()
+        return plain(listed(), depth + 1)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Iterable) and not isinstance(value, bytes):
@@ -206,9 +206,11 @@ def rows(x: ArrayLike, names: Sequence[str] = ()) -> NDArray[np.float64]:
             raise SpecError(f"predict takes the columns that the model was trained on: no {', '.join(missing)}")
         frame: Any = x
         x = frame[list(names)]
-    detached: Any = getattr(x, "detach", None)
     try:
-        found = np.asarray(x if detached is None else detached().cpu(), np.float64)
+        found = np.asarray(as_numpy_takes(x))
+        if found.dtype.kind == "c":
+            raise TypeError
+        found = found.astype(np.float64)
     except (TypeError, ValueError):
         raise SpecError("predict takes rows of numbers, all of one length") from None
     if found.ndim == 0:

@@ -34,7 +34,7 @@ from gdcli.spec.load import Loaded
 from gdcli.spec.models import match
 from gdcli.spec.sections import RunSpec
 from gdcli.spec.sizes import too_many_recorded
-from gdcli.zoo.expressions import ExpressionError, Name
+from gdcli.zoo.expressions import ExpressionError, is_bare
 from gdcli.zoo.losses import TARGETS, Loss
 from gdcli.zoo.models import Chain, Objective, chain_of
 from gdcli.zoo.objectives import compile_
@@ -239,7 +239,7 @@ def _kernel(
 ) -> Kernel:  # fmt: skip
     model = loaded.architecture
     if isinstance(model, Objective):
-        return on_objective(theta, compiled(loaded.spec, model), bare=isinstance(model.expression, Name))
+        return on_objective(theta, compiled(loaded.spec, model), bare=is_bare(model.expression))
     assert loss is not None
     if name == "by_hand":
         assert isinstance(model, Chain)

@@ -19,7 +19,7 @@ MAX_CHARACTERS = 2_000
 MAX_NODES = 500
 MAX_DEPTH = 64
 DETACH = "detach"
-_EXACT = 2**53  # whole numbers up to here are the same as int and as float64
+EXACT = 2**53  # whole numbers up to here are the same as int and as float64
 
 
 class ExpressionError(ValueError):
@@ -91,6 +91,13 @@ def names(expression: Expression) -> frozenset[str]:
     return frozenset(node.name for node in operands_first(expression) if isinstance(node, Name))
 
 
+def is_bare(expression: Expression) -> bool:
+    """Say whether an expression is a variable itself, no tensor of its own: x, or +x."""
+    while isinstance(expression, Operation) and expression.symbol == "+" and len(expression.operands) == 1:
+        (expression,) = expression.operands
+    return isinstance(expression, Name)
+
+
 def attached(expression: Expression) -> frozenset[str]:
     """Return the names that an expression uses outside of ``detach``: only through these does a gradient come.
 
@@ -129,7 +136,7 @@ def quoted(text: str) -> str:
 
 def bounded(value: float) -> int | float:
     """Keep a whole number that float64 holds exactly, else go over to float64: integers must not grow without end."""
-    return value if abs(value) <= _EXACT else float(value)
+    return value if abs(value) <= EXACT else float(value)
 
 
 # --- operators and functions: on numbers, and on torch's tensors ------------------------------------------------------
@@ -171,7 +178,7 @@ _TWO: dict[str, Callable[[float, float], float]] = {
     "minimum": min,
     "pow": operator.pow,
 }
-_TENSORS_ONLY = frozenset({"atan2", "hypot", "maximum", "minimum"})  # torch's take no Python number
+TENSORS_ONLY = frozenset({"atan2", "hypot", "maximum", "minimum"})  # torch's take no Python number
 
 FUNCTIONS: dict[str, int] = dict.fromkeys(sorted(_ONE), 1) | dict.fromkeys(_TWO, 2)
 """Each function by name, with its number of arguments."""
@@ -195,7 +202,7 @@ def on_tensors(name: str, count: int) -> Callable[..., Any]:
 
     home = torch.nn.functional if name == "softplus" else torch
     function: Callable[..., Any] = getattr(home, name)
-    return _taking_numbers(function) if name in _TENSORS_ONLY else function
+    return _taking_numbers(function) if name in TENSORS_ONLY else function
 
 
 def _taking_numbers(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,6 +7,7 @@ YAML can name them. Data are arrays or tensors, or the columns of a pandas DataF
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -49,7 +50,7 @@ class PythonObjects:
 
     def of_classes(self) -> bool:
         """Say whether the loss takes the index of each row's class: torch's own say it, else the data or the spec."""
-        name = getattr(self.loss, "__name__", type(self.loss).__name__)
+        name = _name_of(self.loss)
         if name in _OF_CLASSES or name in _OF_VALUES:
             return name in _OF_CLASSES
         return self.in_place_of_classes if self.table is None else self.table.y.ndim == 1
@@ -95,7 +96,7 @@ def _place(objects: PythonObjects) -> None:
     SCORES.discard(name)
     if objects.loss is not None and objects.of_classes():
         TARGETS[name], ACCURACY[name] = "classes", by_class
-        if getattr(objects.loss, "__name__", type(objects.loss).__name__) not in ("nll_loss", "NLLLoss"):
+        if _name_of(objects.loss) not in ("nll_loss", "NLLLoss"):
             SCORES.add(name)
 
 
@@ -112,7 +113,9 @@ def python_model(data: Sizes) -> Stack:
         if isinstance(given, torch.nn.Module):
             return copy.deepcopy(given).to("cpu", torch.get_default_dtype()).train()
         found = given()
-        return found.to(torch.get_default_dtype()) if isinstance(found, torch.nn.Module) else found
+        if not isinstance(found, torch.nn.Module):
+            return found
+        return copy.deepcopy(found).to(torch.get_default_dtype())  # it may be one that the caller keeps
 
     found = own_forms.module(make, origin, data, {})
     assert found.own is not None
@@ -138,10 +141,17 @@ python_loss.trains_alone = True  # type: ignore[attr-defined]  # as the losses o
 python_data.origin = Origin("data", "<Python>", 1, "")  # type: ignore[attr-defined]  # it has no n to count rows by
 
 
+def _name_of(given: Any) -> str:
+    """Return the name of a function, also of one with arguments bound, or of an object's class."""
+    while isinstance(given, functools.partial):
+        given = given.func
+    return str(getattr(given, "__name__", type(given).__name__))
+
+
 def _origin_of(given: Any) -> Origin:
     """Return where an object is from, for messages: the line of its code, or that of the call for one of torch's."""
     code = inspect.unwrap(given) if inspect.isfunction(given) else type(given)
-    name = str(getattr(given, "__name__", type(given).__name__))
+    name = _name_of(given)
     try:
         if str(code.__module__).partition(".")[0] not in ("torch", "builtins", "functools"):
             file = inspect.getsourcefile(code) or inspect.getfile(code)
@@ -169,6 +179,10 @@ def taken(model: Any, loss: Any, data: Any, replaced_loss: str = "") -> PythonOb
         _require_model(model)
     if loss is not None and not callable(loss):
         raise SpecError(f"loss takes a name, or a function of output and target (got {type(loss).__name__})")
+    if isinstance(loss, type):
+        raise SpecError(
+            f"loss takes a function of output and target, and {loss.__name__} is a class: {loss.__name__}()"
+        )
     table, shape = (None, ()) if data is None else _table_of(data)
     return PythonObjects(model, loss, table, shape, TARGETS.get(replaced_loss) == "classes")
 
@@ -198,7 +212,10 @@ def _table_of(data: Any) -> tuple[Table, tuple[int, ...]]:
             raise SpecError(f"data: no column {visible(repr(y))}. {nearest(y, map(str, x.columns))}")
         x, y = x.drop(columns=[y]), x[y]
     rows, names = _numbers("x", x), _column_names(x)
-    target, of_target = np.asarray(_plain(y)), _column_names(y) or ([str(n)] if (n := getattr(y, "name", None)) else [])
+    target, of_target = (
+        np.asarray(as_numpy_takes(y)),
+        _column_names(y) or ([str(n)] if (n := getattr(y, "name", None)) else []),
+    )
     if target.ndim and len(target) != len(rows):
         raise SpecError(f"data: x has {len(rows):,} rows and y has {len(target):,}")
     flat = np.ascontiguousarray(rows.reshape(len(rows), -1))
@@ -241,7 +258,10 @@ def _numbers(name: str, values: Any) -> NDArray[np.float64]:
             if (missing := int(values[column].isna().sum())) > 0:
                 raise SpecError(f"data: the column {visible(repr(column))} of {name} has {missing:,} missing cells")
     try:
-        found = np.asarray(_plain(values), np.float64).copy()  # the caller's may change after the run
+        given = np.asarray(as_numpy_takes(values))
+        if given.dtype.kind == "c":
+            raise TypeError
+        found = given.astype(np.float64)  # a copy: the caller's may change after the run
     except (TypeError, ValueError):
         raise SpecError(f"data: {name} is no array of numbers") from None
     if found.ndim == 0 or not found.size:
@@ -249,9 +269,12 @@ def _numbers(name: str, values: Any) -> NDArray[np.float64]:
     return found[:, None] if found.ndim == 1 else found
 
 
-def _plain(values: Any) -> Any:
-    """Return a tensor of torch as one without gradient on the CPU; others as they are."""
-    return values.detach().cpu() if callable(getattr(values, "detach", None)) else values
+def as_numpy_takes(values: Any) -> Any:
+    """Return a tensor of torch without gradient, on the CPU, in a type of numpy; others as they are."""
+    if not callable(getattr(values, "detach", None)):
+        return values
+    found = values.detach().cpu()
+    return found.double() if found.is_floating_point() else found  # numpy has no bfloat16
 
 
 def _column_names(values: Any) -> list[str]:

@@ -322,7 +322,7 @@ def test_a_record_through_a_link_and_one_of_many_runs_are_refused(gdcli: Any, re
     assert gdcli("predict", "link", "rows.csv").code == 2
     assert gdcli("sweep", "t.yaml", "-p", "lr=0.1,0.01", "--no-plot", "-q", "-o", "many").code == 0
     many = only_folder(Path("many"))
-    assert "name one of its runs" in gdcli("predict", str(many), "rows.csv").err
+    assert "Name one of its runs" in gdcli("predict", str(many), "rows.csv").err
     run = min(path for path in many.iterdir() if path.is_dir())
     assert gdcli("predict", str(run), "rows.csv").code == 0
 

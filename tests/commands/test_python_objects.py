@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,23 @@ def test_a_module_trains_as_in_a_torch_script_and_is_left_as_it_was() -> None:
     assert run.evaluate(x.numpy(), y.numpy())["loss"] == pytest.approx(fourth_power(twin(x), y).item(), rel=1e-4)
 
 
+def test_a_module_that_a_function_gives_again_is_left_as_it_was_too() -> None:
+    (x, y), module = rows(), network()
+    losses = [api.run(SGD, model=lambda: module, data=(x, y), loss=fourth_power).losses.tolist() for _ in range(2)]
+    assert losses[0] == losses[1]
+    assert all(torch.equal(a, b) for a, b in zip(module.parameters(), network().parameters(), strict=True))
+
+
+def test_rows_may_be_of_bfloat16() -> None:
+    """Numpy has no such type; each of its numbers is one of float64."""
+    x, y = (each.bfloat16() for each in rows())
+    found, expected = (
+        api.run(SGD, model=network(), data=data, loss=fourth_power) for data in ((x, y), (x.float(), y.float()))
+    )
+    assert found.losses.tolist() == expected.losses.tolist()
+    assert found.predict(x).tolist() == expected.predict(x.float()).tolist()
+
+
 def test_classes_are_integers_or_texts_by_their_sorted_names() -> None:
     x, _ = rows()
     index = torch.arange(12) % 3
@@ -106,6 +124,14 @@ def test_a_loss_of_ones_own_gets_what_the_data_have() -> None:
 def test_a_loss_in_place_of_one_of_classes_gets_classes() -> None:
     own = api.run("iris", loss=lambda o, t: nn.functional.cross_entropy(o, t), epochs=2)
     np.testing.assert_allclose(own.losses, api.run("iris", epochs=2).losses, rtol=1e-5)
+
+
+def test_a_loss_with_arguments_bound_takes_what_the_loss_takes() -> None:
+    """To torch's huber_loss whole numbers are values [B, 1], not classes [B] that would be spread to [B, B]."""
+    huber = functools.partial(nn.functional.huber_loss, delta=0.5)
+    data = (np.arange(12.0) / 12, np.arange(12))
+    by_name = api.run(SGD, model="linear", loss={"name": "huber", "delta": 0.5}, data=data)
+    assert api.run(SGD, model="linear", loss=huber, data=data).losses.tolist() == by_name.losses.tolist()
 
 
 def test_a_frame_has_its_columns_names() -> None:
@@ -200,6 +226,7 @@ REFUSED: dict[str, Any] = {
     "model takes a name, or a torch.nn.Module (got int)": lambda: WRONG.run(SGD, model=3),
     "model takes a torch.nn.Module, or a function without arguments": lambda: api.run(SGD, model=nn.Linear),
     "loss takes a name, or a function of output and target (got int)": lambda: WRONG.run(SGD, loss=3),
+    "MSELoss is a class: MSELoss()": lambda: api.run(SGD, loss=nn.MSELoss),
     "data takes two arrays, (x, y)": lambda: WRONG.run(SGD, data=[1, 2, 3]),
     "(frame, 'price') takes a column": lambda: WRONG.run(SGD, data=pd.DataFrame({"a": [1]})),
     "no column 'c'. Known: a": lambda: api.run(SGD, data=(pd.DataFrame({"a": [1]}), "c")),
@@ -208,6 +235,7 @@ REFUSED: dict[str, Any] = {
     "two columns of x have one name": lambda: api.run(SGD, data=(pd.DataFrame([[1, 2]], columns=["a", "a"]), [1])),
     "x has 2 rows and y has 3": lambda: api.run(SGD, data=([1, 2], [1, 2, 3])),
     "x is no array of numbers": lambda: api.run(SGD, data=([object()], [1])),
+    "y is no array of numbers": lambda: api.run(SGD, data=([1], np.array([1j]))),
     "x is no array of rows": lambda: api.run(SGD, data=([], [])),
     "neither numbers nor texts": lambda: api.run(SGD, data=([1, 2], ["a", None])),
     "jobs: model of Python stay in this process": lambda: api.sweep(SGD, {"lr": [1]}, model=network, jobs=2),

@@ -243,6 +243,15 @@ def test_names_of_any_letters_and_signs(gdcli: Any) -> None:
     assert 'row["面积"]' in script
 
 
+def test_the_name_of_a_column_is_no_line_of_the_script(gdcli: Any) -> None:
+    r"""To Python \r ends a comment as \n does."""
+    hostile = "colour\rprint('hello')#"
+    Path("table.csv").write_text(TABLE.replace("colour", f'"{hostile}"'), newline="")
+    data = {"file": "table.csv", "target": "price", "missing": "most_frequent"}
+    script = require_same_of(gdcli, data=data, **REGRESSION)
+    assert "print('hello')" in script
+
+
 TABLES: dict[str, dict[str, Any]] = {
     "text": {"features": ["size", "colour"]},
     "text alone": {"features": ["colour"], "validation": 0.3},
@@ -333,6 +342,17 @@ MODELS: dict[str, dict[str, Any]] = {
         "batch": {"size": 2, "accumulate": 2, "shuffle": False},
         "print": {"style": "gradient"},
     },
+    "whole numbers": mlp(init={"linear1.weight": [[1, 2], [3, 4], [-5, 6]], "linear2.weight": -0.0}),
+    "best epoch of a loss reached": {"stop": {"loss": 1000, "patience": 3, "restore": True}},
+    "no best epoch": {"stop": {"max_steps": 1, "patience": 3, "restore": True}, "batch": {"size": 2}},
+    "best epoch before the last steps": {
+        "stop": {"max_steps": 4, "patience": 3, "restore": True},
+        "batch": {"size": 2},
+    },
+    "names that Python writes otherwise": sequential(  # ﬁ is fi to Python, x² no name
+        {"layer": "Linear", "out_features": 2, "name": "ﬁ"}, {"layer": "Linear", "out_features": 2, "name": "x²"},
+        {"layer": "Linear", "out_features": 2, "name": "if"}, {"layer": "Linear", "out_features": 2, "name": "0"},
+    ),
     "max steps": {"stop": {"max_steps": 5}, "batch": {"size": 2}},
     "max epochs": {"stop": {"max_steps": 6}, "batch": {"size": 2}, **TENSOR},
     "loss reached": {"stop": {"loss": 0.1}, "epochs": 50},
@@ -344,6 +364,12 @@ MODELS: dict[str, dict[str, Any]] = {
         **TENSOR,
     },
     "balanced": {"data": OF_CLASSES, "loss": {"name": "cross_entropy", "class_weights": "balanced"}},
+    "positive weight": {
+        "data": {"x": X, "y": [0, 1, 1, 0, 1]},
+        "model": {"type": "mlp", "layers": [2, 1]},
+        "loss": {"name": "bce_with_logits", "pos_weight": 1.5},
+        **TENSOR,
+    },
     "probabilities": {"data": {"x": X, "y": [[0.3, 0.7]] * 5}, "loss": "cross_entropy", **TENSOR},
     "no epochs": {"epochs": 0, "optimizer": None, **TENSOR},
     "identity": {"model": "identity", "epochs": 0, "optimizer": None, "print": {"style": "backprop"}},
@@ -355,6 +381,12 @@ MODELS: dict[str, dict[str, Any]] = {
             {"layer": "Linear", "out_features": 6}, "BatchNorm1d", "ReLU", {"layer": "Dropout", "p": 0.3},
             {"residual": [{"layer": "Linear", "out_features": 6}, "Tanh"]}, LINEAR2 | {"name": "last"},
         ),
+    },
+    "no epochs of batch norm": {
+        "epochs": 0,
+        "optimizer": None,
+        "print": {"style": "loss"},
+        **sequential({"layer": "Linear", "out_features": 4}, "BatchNorm1d", LINEAR2),
     },
     "evaluated": {
         "batch": {"size": 2, "drop_last": True},
@@ -394,7 +426,9 @@ def test_each_activation(gdcli: Any) -> None:
     [
         "x", "-x**2 - y", "(1 - x)**2 + 100*(y - x**2)**2", "x**-2/y/(x - y) - (x - (y - 1))",
         "2**-x*e + pi*y**(x + 1)", "softplus(x) + sigmoid(y) + square(x - y)**2", "x*(y + 1)*-2 + +x", "2*3*x - 1/3*y",
-        "(x**2)**1.5 + sqrt(y + 4)",
+        "(x**2)**1.5 + sqrt(y + 4)", "+x", "x*detach(x)", "sin(2)*x + abs(-2)*x - sigmoid(-3)**-2*y",
+        "detach(3)*x*hypot(3, 4) + square(3)*maximum(y, 1/4)", "(9007199254740992 + 1 + 1)*1e-20*x + pow(2, 3)*x",
+        "atan2(y, 1)*minimum(x, sin(4)**2)",
     ],
 )  # fmt: skip
 def test_expressions(gdcli: Any, expression: str) -> None:
@@ -412,6 +446,27 @@ def test_expressions(gdcli: Any, expression: str) -> None:
         )  # fmt: skip
 
 
+def test_an_objective_may_call_its_variables_and_constants_as_a_script_calls_modules(gdcli: Any) -> None:
+    constants = {"load_x": 2, "Path": 3, "k": -4}
+    model = {"type": "objective", "expression": "copy**load_x + csv*Path + square(k)*np", "constants": constants}
+    start = {"copy": 1, "csv": 2, "np": 3}
+    script = require_same_of(gdcli, data=None, loss=None, model=model | {"start": start}, print={"style": "trace"})
+    assert [line for line in script.splitlines() if "import" in line] == ["import torch"]
+    assert "k =" not in script  # 16 stands for square(k)
+
+
+def test_a_description_ends_no_docstring(gdcli: Any) -> None:
+    """Nor does one of several lines, as YAML's block of text is, leave its end on a line by itself."""
+    model = {"type": "objective", "expression": "x**2", "start": {"x": 1}}
+    text = 'Of "x" and """ with C:\\new\\\n' + 60 * "word " + ".\n"
+    objective = {"data": None, "loss": None, "model": model, "print": {"style": "trace"}}
+    tree = ast.parse(require_same_of(gdcli, description=text, **objective))
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    for docstring in (ast.get_docstring(tree), *map(ast.get_docstring, functions)):
+        told = " ".join((docstring or "").split())
+        assert told.startswith(f"Of 'x' and ''' with C:\\new\\ {60 * 'word '}".rstrip())
+
+
 # --- records, refusals, and how scripts look --------------------------------------------------------------------------
 
 
@@ -426,7 +481,15 @@ def test_the_script_of_a_record_is_that_of_its_resolved_spec(gdcli: Any) -> None
     assert sweep.code == 0, sweep.err
     refused = gdcli("export", "last", "--format", "script", "--output", "sweeps")
     assert refused.code == 2
-    assert "name one of its runs" in refused.err
+    assert "Name one of its runs" in refused.err
+
+
+def test_the_script_of_a_spec_that_extends_another_is_of_both(gdcli: Any) -> None:
+    Path("base.yaml").write_text(json.dumps(spec_of(optimizer={"name": "sgd", "lr": 0.5}, epochs=1)))
+    Path("t.yaml").write_text("extends: base.yaml\noptimizer: {lr: 0.25}\nepochs: 3\n")
+    script = require_same(gdcli, "t.yaml")
+    assert "lr=0.25" in script
+    assert "range(1, 4)" in script
 
 
 def test_a_spec_that_extends_a_file_is_the_two_together(gdcli: Any) -> None:

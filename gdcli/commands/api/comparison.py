@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gdcli.report.plots import Form
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # of arrays: each is equal to itself alone
 class Comparison:
     """A comparison: a row for each optimizer or batch mode, and each of its runs.
 
@@ -62,7 +62,9 @@ class Comparison:
         return {label: _stacked(runs) for label, runs in found.items()}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """Return a column of the rows [R], numbers in float64; of intervals their means. Raises KeyError."""
+        """Return a column of the rows [R]: float64 or int64 of numbers, of intervals their means, else objects.
+
+        Raises KeyError."""
         return column(self.rows, name)
 
     def to_pandas(self) -> pd.DataFrame:

@@ -13,11 +13,11 @@ from gdcli.commands import given
 from gdcli.commands.api.objects import torch_as_it_was
 from gdcli.commands.api.pictures import of_folder
 from gdcli.commands.api.runs import STEP_COLUMNS, Floats64, Run, by_column
-from gdcli.commands.context import Context
+from gdcli.commands.context import Context, require_run
 from gdcli.commands.predictors import of_record, of_run
 from gdcli.commands.run import RunReport
 from gdcli.commands.run import run as run_command
-from gdcli.errors import DamagedError, SpecError
+from gdcli.errors import DamagedError
 from gdcli.spec.bundled import find
 from gdcli.spec.watch import is_watched
 from gdcli.storage import config_reader, models, record
@@ -30,6 +30,8 @@ from gdcli.storage.request import RunRequest
 
 def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs", *, plugins: given.Plugins = ()) -> Run:
     """Return a record of a run, read back, by the names that `gdcli show` takes: ``last``, an id, a folder.
+
+    Of a sweep or a comparison each run is a record in its folder: `gdcli ls RECORD` names them.
 
     ``output`` is the folder of the records, ``plugins`` are those that it was made with, for its model. Raises
     SpecError for a name that means no record, or one that is not of a run; DamagedError, a MachineError, for a file
@@ -44,8 +46,7 @@ def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs", 
     given.loaded(plugins)
     folder = find_record(given.path("name", name), Path(given.path("output", output)))
     found = record.read(folder)
-    if found.kind != "run":
-        raise SpecError(f"{folder} is a record of {found.kind}: name one of a run, such as a folder in it")
+    require_run(found)
     config, summary = config_reader.read(folder), found.summary
     record_section = config.get("record")
     rows = MixedColumns(folder / "steps.csv")
@@ -60,8 +61,11 @@ def load(name: str | os.PathLike[str], output: str | os.PathLike[str] = "runs", 
     message, trained = str(summary.get("message", "")), _again(folder, found.steps)
     has_model = models.recorded(summary, models.NAME) is not None
     predictor = cache(lambda: of_record(folder) if has_model else of_run(trained()))
+    kept_metrics = summary.get("metrics")
+    metrics = kept_metrics if isinstance(kept_metrics, dict) else {}
+    metrics = {key: np.nan if value is None else value for key, value in metrics.items()}
     return Run(
-        found.name, found.status, message, steps, gradients, found.metrics, summary, folder, trained, predictor,
+        found.name, found.status, message, steps, gradients, metrics, summary, folder, trained, predictor,
         of_folder(folder), parameters,
     )  # fmt: skip
 

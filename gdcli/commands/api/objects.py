@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 @contextmanager
 def torch_as_it_was() -> Iterator[None]:
-    """Give torch's number of threads and its global generator back as the caller had them."""
+    """Give torch's number of threads and its global generator back as the caller had them.
+
+    Gradients are computed meanwhile, inside of ``torch.no_grad()`` and ``torch.inference_mode()`` too.
+    """
     import torch
 
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     try:
-        yield
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
     finally:
         torch.set_num_threads(threads)
         torch.set_rng_state(state)

@@ -37,7 +37,7 @@ STEP_COLUMNS = np.dtype(
 """The columns of steps.csv."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # of arrays: each is equal to itself alone
 class Run:
     """One run: what happened at each of its S steps, how it ended, and its trained model.
 
@@ -57,7 +57,7 @@ class Run:
 
     Behind them are those at the values that the spec watches: [S, B, *shape], without B where a step has one row.
     """
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, Any]  # numbers; the confusion of classes as rows of counts
     summary: Mapping[str, Any] = field(repr=False)  # what summary.json holds
     folder: Path | None  # of the record; None where nothing was written
     trained: Callable[[], RunReport] = field(repr=False)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gdcli.report.plots import Form
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # of arrays: each is equal to itself alone
 class Sweep:
     """A sweep: a row for each run or point, in the order asked for.
 
@@ -44,7 +44,7 @@ class Sweep:
     """Returns the picture; None where there is none, of three axes or more of parameters."""
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """Return a column of the rows [R], numbers in float64. Raises KeyError."""
+        """Return a column of the rows [R]: float64 or int64 of numbers, else objects. Raises KeyError."""
         return column(self.rows, name)
 
     def to_pandas(self) -> pd.DataFrame:

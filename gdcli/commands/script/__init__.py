@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gdcli.commands.export import require_free
 from gdcli.commands.script import data, loop, model, rules
-from gdcli.commands.script.layout import module
+from gdcli.commands.script.layout import module, sentence
 from gdcli.commands.script.refused import require_writable
 from gdcli.commands.script.subject import ScriptSubject
 from gdcli.engine.device import multiply_adds, resolve_threads
@@ -74,9 +74,8 @@ def _holds(path: Path, content: bytes) -> bool:
 
 def _docstring(loaded: Loaded) -> list[str]:
     spec = loaded.spec
-    told = (spec.settings.description or spec.name).rstrip(".").replace("\\", "\\\\").replace('"', "'")
     return [
-        f"{told}.",
+        *sentence(spec.settings.description or spec.name),
         "",
         f"It prints what `gdcli run` prints of the experiment {spec.name}, and ends with the same weights.",
     ]

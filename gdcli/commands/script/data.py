@@ -11,6 +11,7 @@ from gdcli.commands.script import generators
 from gdcli.commands.script.layout import call, comment, indented, layout, literal, text_of
 from gdcli.commands.script.subject import ScriptSubject
 from gdcli.commands.script.tables import csv_rows_of
+from gdcli.errors import visible
 from gdcli.spec.data_sections import Data
 from gdcli.spec.prepared import PARTS
 from gdcli.spec.rows import wants_classes
@@ -222,10 +223,10 @@ def _prepared(subject: ScriptSubject, data: Data, name: str) -> list[str]:
 
 def _told(subject: ScriptSubject, data: Data) -> str:
     path, fitted = subject.loaded.data_file, subject.loaded.preprocessing
-    of = "the spec" if path is None else path.name
+    of = "the spec" if path is None else visible(path.name)
     lines = [f"The training rows of {of} as the model takes them."]
     if fitted is not None and fitted.words:
-        lines += [f"A 1 in the column of its value, 0 in the others: {', '.join(fitted.words)}."]
+        lines += [f"A 1 in the column of its value, 0 in the others: {', '.join(map(visible, fitted.words))}."]
     if data.arguments.get("missing"):
         lines += [f"Missing cells: {data.arguments['missing']}, of the training rows."]
     if data.standardize:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,7 +103,17 @@ def indented(lines: Iterable[str], depth: int = 1) -> list[str]:
 
 def comment(text: str) -> list[str]:
     """Return a text as a comment, line by line."""
-    return [f"# {line}".rstrip() for line in text.split("\n")]
+    return [f"# {line}".rstrip() for line in text.splitlines()]
+
+
+def sentence(text: str) -> list[str]:
+    """Return a text as the lines of a docstring, that end with a full stop; no sign of it ends the docstring.
+
+    >>> sentence("Minimise\\nthe loss.\\n")
+    ['Minimise the loss.']
+    """
+    told = text.strip().rstrip(".").replace("\\", "\\\\").replace('"', "'")
+    return textwrap.wrap(f"{told}.", WIDTH - len(INDENT) - 6, break_long_words=False, break_on_hyphens=False)
 
 
 def module(docstring: Sequence[str], blocks: Iterable[Sequence[str]]) -> str:
@@ -124,10 +135,13 @@ def _defines(block: Sequence[str]) -> bool:
 
 
 def _imports(tree: ast.Module) -> str:
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    own = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}  # as an objective calls its variables
+    own |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    used = {node.id for node in names} - own
     found: Mapping[str, list[str]] = {"python": [], "others": []}
     for place, (name, line) in enumerate(IMPORTS.items()):
-        names = sorted(each for each in used if each == name or (name.endswith("_") and each.startswith(name)))
-        if names:
-            found["python" if place < _OF_PYTHON else "others"].append(line.format(", ".join(names)))
+        of_name = sorted(each for each in used if each == name or (name.endswith("_") and each.startswith(name)))
+        if of_name:
+            found["python" if place < _OF_PYTHON else "others"].append(line.format(", ".join(of_name)))
     return "\n\n".join("\n".join(lines) for lines in found.values() if lines)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from gdcli.commands.script import printing
 from gdcli.commands.script.layout import Brackets, indented, layout
 from gdcli.commands.script.model import accessed
-from gdcli.commands.script.rules import is_followed, optimizers, scheduled, scheduler_name, warmup_name
-from gdcli.commands.script.subject import ScriptSubject
+from gdcli.commands.script.rules import optimizers, scheduled, scheduler_name, warmup_name
+from gdcli.commands.script.subject import ScriptSubject, is_followed
 from gdcli.spec.models import is_weight
 from gdcli.spec.sections import Ingredient
 
@@ -199,7 +199,8 @@ def _training(subject: ScriptSubject) -> list[str]:
     counted = f"range({epochs})" if first == 0 else f"range(1, {epochs + 1})"
     name = "epoch" if any("epoch" in line for line in inner) else "_"
     counted = f"range({epochs})" if name == "_" else counted
-    after = ["model.load_state_dict(best_weights)  # of the best epoch"] if stop.restore else []
+    ends = not rest or epochs > 1  # an epoch, after which there are best weights
+    after = ["model.load_state_dict(best_weights)  # of the best epoch"] if stop.restore and ends else []
     return [*before, f"for {name} in {counted}:", *indented(inner), *after]
 
 
@@ -215,7 +216,8 @@ def _evaluated_alone(subject: ScriptSubject) -> list[str]:
     """Return one forward and backward pass, no update; a style that prints the loss at the end needs none."""
     style = subject.spec.style
     if style in ("loss", "parameters"):
-        return []
+        in_training = subject.has_buffers and subject.has_two_modes
+        return ["model(x)  # in training mode: its means and variances take these rows in"] if in_training else []
     ends = printing.after_epoch(subject) if style in ("tensor", "trace") else []
     first = ["epoch = 0"] if any("epoch" in line for line in ends) else []
     return [*first, *_step(subject, ""), *ends] if style != "trace" else [*first, *ends]
@@ -247,8 +249,8 @@ def _after_epoch(subject: ScriptSubject) -> list[str]:
     if subject.needs_validation:
         evaluated += [f"validation_loss = {_whole_loss(subject, '_validation')}.item()"]
     if evaluated:
-        lines += [*_mode(subject, "eval"), "with torch.no_grad():", *indented(evaluated), *_mode(subject, "train")]
-    lines += printing.after_epoch(subject)
+        lines += [*subject.mode("eval"), "with torch.no_grad():", *indented(evaluated), *subject.mode("train")]
+    lines += [*printing.after_epoch(subject), *_patience(subject)]
     if stop.gradient_norm is not None:
         lines += [] if subject.whole_loss else _full_gradient(subject)
         lines += [f"if norm <= {stop.gradient_norm!r}:", "    break"]
@@ -256,7 +258,7 @@ def _after_epoch(subject: ScriptSubject) -> list[str]:
         lines += [f"if full_loss <= {stop.loss!r}:", "    break"]
     for name, schedule in scheduled(subject):
         lines += _scheduled(subject, name, schedule)
-    return lines + _patience(subject)
+    return lines
 
 
 def _scheduled(subject: ScriptSubject, name: str, schedule: Ingredient) -> list[str]:
@@ -282,10 +284,10 @@ def _scheduled(subject: ScriptSubject, name: str, schedule: Ingredient) -> list[
 
 def _full_gradient(subject: ScriptSubject) -> list[str]:
     """Return the lines that work the gradient of all rows out, as it is after the epoch."""
-    lines = [*_mode(subject, "eval"), *(f"{name}.zero_grad()" for name, _ in optimizers(subject))]
+    lines = [*subject.mode("eval"), *(f"{name}.zero_grad()" for name, _ in optimizers(subject))]
     lines += [f"{_loss(subject, 'x', 'y')}.backward()"]
     lines += [line for line in _penalized(subject) if "loss +=" not in line]
-    return [*lines, *_norm(subject), *_mode(subject, "train")]
+    return [*lines, *_norm(subject), *subject.mode("train")]
 
 
 def _patience(subject: ScriptSubject) -> list[str]:
@@ -304,7 +306,3 @@ def _patience(subject: ScriptSubject) -> list[str]:
         f"if stale >= {stop.patience}:",
         "    break",
     ]
-
-
-def _mode(subject: ScriptSubject, mode: str) -> list[str]:
-    return [f"model.{mode}()"] if subject.has_two_modes else []

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Iterator, Mapping
+import math
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from gdcli.commands.script.layout import Brackets, call, indented, layout, literal, text_of
+from gdcli.commands.script.layout import Brackets, call, indented, layout, literal, sentence, text_of
 from gdcli.commands.script.subject import ScriptSubject
 from gdcli.engine.layers import TracedLayer, flattened
 from gdcli.spec.models import match
 from gdcli.zoo.activations import ACTIVATIONS
-from gdcli.zoo.expressions import CONSTANTS, FUNCTIONS, Expression, Name, Number, Operation, operands_first
+from gdcli.zoo.expressions import (
+    CONSTANTS,
+    EXACT,
+    FUNCTIONS,
+    TENSORS_ONLY,
+    Expression,
+    Name,
+    Number,
+    Operation,
+    bounded,
+    is_bare,
+    on_numbers,
+    operands_first,
+)
 from gdcli.zoo.models import Chain, Objective
+from gdcli.zoo.objectives import folded
 from gdcli.zoo.torch_layers import INDEXED, RECURRENT, RESIDUAL
 
 CALLS = {
@@ -219,7 +237,7 @@ def accessed(name: str, subject: ScriptSubject) -> str:
         layers = () if place is None else layers[place].inside
         if place is not None and part == str(place):
             found += f"[{place}]"
-        elif part.isidentifier() and not keyword.iskeyword(part):
+        elif part.isidentifier() and not keyword.iskeyword(part) and unicodedata.is_normalized("NFKC", part):
             found += f".{part}"
         else:
             found += f".get_submodule({text_of(part)})"
@@ -232,75 +250,118 @@ def _start(subject: ScriptSubject) -> list[str]:
         for name in match(pattern, subject.shapes):
             to = accessed(name, subject)
             if isinstance(value, list):
-                lines += layout(f"{to}.data = ", call("torch.tensor", literal(value), *subject.dtype()))
+                lines += layout(f"{to}.data = ", call("torch.tensor", literal(_floats(value)), *subject.dtype()))
             elif isinstance(value, str):
                 lines += [f"nn.init.{value}_({to})"]
             elif isinstance(value, dict):
                 ((kind, (first, second)),) = value.items()
                 lines += [f"nn.init.{kind}_({to}, {first!r}, {second!r})"]
             else:
-                lines += [f"nn.init.zeros_({to})" if value == 0 else f"nn.init.constant_({to}, {value!r})"]
+                number = float(value)
+                is_zero = number == 0 and math.copysign(1, number) > 0  # -0.0 is another number
+                lines += [f"nn.init.zeros_({to})" if is_zero else f"nn.init.constant_({to}, {number!r})"]
     return lines
+
+
+def _floats(values: Any) -> Any:
+    """Return nested lists of numbers with floats: torch makes a tensor of whole numbers of integers."""
+    return [*map(_floats, values)] if isinstance(values, list) else float(values)
 
 
 # --- objectives -------------------------------------------------------------------------------------------------------
 
 
 def _objective(subject: ScriptSubject, model: Objective) -> list[str]:
-    told = (subject.spec.settings.description or "The function to minimise").rstrip(".")
-    lines = [f"{name} = {float(value)!r}" for name, value in model.constants.items()]
-    value = expression_text(model.expression, {*model.start, *model.constants})
-    if isinstance(model.expression, Name):
+    told = sentence(subject.spec.settings.description or "The function to minimise")
+    docstring = [f'"""{told[0]}"""'] if len(told) == 1 else [f'"""{told[0]}', *told[1:], '"""']
+    value = expression_text(model.expression, [*model.start], model.constants)
+    used = re.findall(r"\w+", value)  # a function of constants alone may stand there as its value
+    lines = [f"{name} = {float(number)!r}" for name, number in model.constants.items() if name in used]
+    if is_bare(model.expression):
         value += ".clone()"
-    return [
-        f"def objective({', '.join(model.start)}):",
-        *indented([f'"""{_docstring(told)}."""', *lines, f"return {value}"]),
-    ]
-
-
-def _docstring(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"""', "'''")
+    return [f"def objective({', '.join(model.start)}):", *indented([*docstring, *lines, f"return {value}"])]
 
 
 _RANKS = {"+": 10, "-": 10, "*": 20, "/": 20, "**": 40}
 _SIGN = 30
 
 
-def expression_text(expression: Expression, known: set[str]) -> str:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The text of a part of an expression, how strongly its last operation binds, and its value without variables."""
+
+    text: str
+    rank: int = 100
+    value: float | None = None
+
+
+def expression_text(expression: Expression, variables: Sequence[str], constants: Mapping[str, float]) -> str:
     """Return an expression as Python with torch's functions, in the same order of operations.
 
+    Functions of numbers alone, which torch's do not take, are those of `math`, or their value.
+
     >>> from gdcli.zoo.objectives import parse
-    >>> expression_text(parse("(exp(-(w*x+b)+1))**-1"), {"w", "x", "b"})
+    >>> expression_text(parse("(exp(-(w*x+b)+1))**-1"), ["w", "x", "b"], {})
     'torch.exp(-(w * x + b) + 1) ** -1'
+    >>> expression_text(parse("sin(2)*x + square(3) + maximum(x, k)"), ["x"], {"k": 1})
+    'math.sin(2) * x + 9 + torch.maximum(x, torch.full_like(x, k))'
     """
-    stack: list[tuple[str, int]] = []  # the text of a part, and how strongly its last operation binds
+    stack: list[_Part] = []
     for node in operands_first(expression):
         match node:
             case Number():
-                stack.append((repr(node.value), 100))
+                stack.append(_Part(repr(node.value), value=node.value))
+            case Name() if node.name in variables:
+                stack.append(_Part(node.name))
+            case Name() if node.name in constants:
+                stack.append(_Part(node.name, value=bounded(constants[node.name])))
             case Name():
-                is_constant = node.name in CONSTANTS and node.name not in known
-                stack.append((f"math.{node.name}" if is_constant else node.name, 100))
+                stack.append(_Part(f"math.{node.name}", value=CONSTANTS[node.name]))
             case Operation():
                 count = len(node.operands)
-                stack[-count:] = [_operation(node, stack[-count:])]
-    return stack[0][0]
+                stack[-count:] = [_operation(node, stack[-count:], variables[0])]
+    return stack[0].text
 
 
-def _operation(node: Operation, parts: list[tuple[str, int]]) -> tuple[str, int]:
+def _operation(node: Operation, parts: list[_Part], variable: str) -> _Part:
+    numbers = [part.value for part in parts if part.value is not None]
+    value = folded(node, numbers) if len(numbers) == len(parts) else None
     if node.symbol in FUNCTIONS:
-        home = "nn.functional" if node.symbol == "softplus" else "torch"
-        return f"{home}.{node.symbol}({', '.join(text for text, _ in parts)})", 100
+        return _function(node.symbol, parts, value, variable)
+    text, rank = _operator(node.symbol, parts)
+    if value is not None and abs(value) > EXACT:  # gdcli rounds such a number, Python's integers are exact
+        return _literal(value)
+    return _Part(text, rank, value)
+
+
+def _literal(value: float) -> _Part:
+    return _Part(repr(value), _SIGN if math.copysign(1, value) < 0 else 100, value)
+
+
+def _function(symbol: str, parts: list[_Part], value: float | None, variable: str) -> _Part:
+    texts = [part.text for part in parts]
+    if value is not None:
+        if on_numbers(symbol, len(parts)) is not getattr(math, symbol, None):
+            return _literal(value)
+        return _Part(f"math.{symbol}({', '.join(texts)})", value=value)
+    if symbol in TENSORS_ONLY:
+        full = f"torch.full_like({variable}, {{}})"
+        texts = [part.text if part.value is None else full.format(part.text) for part in parts]
+    home = "nn.functional" if symbol == "softplus" else "torch"
+    return _Part(f"{home}.{symbol}({', '.join(texts)})")
+
+
+def _operator(symbol: str, parts: list[_Part]) -> tuple[str, int]:
     if len(parts) == 1:
-        ((text, rank),) = parts
-        return f"{node.symbol}{text if rank >= _SIGN else f'({text})'}", _SIGN
-    (left, of_left), (right, of_right) = parts
-    rank = _RANKS[node.symbol]
-    if node.symbol == "**":
-        left = left if of_left > rank else f"({left})"
-        right = right if of_right >= _SIGN else f"({right})"
+        (inner,) = parts
+        return f"{symbol}{inner.text if inner.rank >= _SIGN else f'({inner.text})'}", _SIGN
+    first, second = parts
+    rank, left, right = _RANKS[symbol], first.text, second.text
+    if symbol == "**":
+        left = left if first.rank > rank else f"({left})"
+        right = right if second.rank >= _SIGN else f"({right})"
         simple = all(text.replace(".", "").replace("-", "").isalnum() for text in (left, right))
         return f"{left}**{right}" if simple else f"{left} ** {right}", rank
-    left = left if of_left >= rank else f"({left})"
-    right = right if of_right > rank else f"({right})"
-    return f"{left} {node.symbol} {right}", rank
+    left = left if first.rank >= rank else f"({left})"
+    right = right if second.rank > rank else f"({right})"
+    return f"{left} {symbol} {right}", rank

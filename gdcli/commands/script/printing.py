@@ -141,12 +141,8 @@ def at_the_end(subject: ScriptSubject, whole_loss: str) -> list[str]:
     """Return the lines that print after training; ``whole_loss`` is the expression of all rows' loss."""
     lines = _predicted(subject, "after")
     if subject.spec.style == "loss":
-        lines += [*_mode(subject, "eval"), "with torch.no_grad():", f"    print({whole_loss})"]
+        lines += [*subject.mode("eval"), "with torch.no_grad():", f"    print({whole_loss})"]
     if subject.spec.style == "parameters" and subject.shapes:
         of = "parameters.values()" if subject.is_objective else "model.parameters()"
         lines += [f"for parameter in {of}:", "    print(parameter)"]
     return lines
-
-
-def _mode(subject: ScriptSubject, mode: str) -> list[str]:
-    return [f"model.{mode}()"] if subject.has_two_modes else []

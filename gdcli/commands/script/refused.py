@@ -18,8 +18,8 @@ from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import Chain, Objective, Stack
 
 PLUGIN = "is a plugin's: a script would need its code"
-RESERVED = ("math", "nn", "torch")
-"""What the function of an objective uses besides its variables."""
+RESERVED = ("__debug__", "math", "nn", "torch")
+"""What the function of an objective uses besides its variables, and the one name that none can have."""
 
 
 def require_writable(loaded: Loaded) -> None:

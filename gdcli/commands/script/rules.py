@@ -10,7 +10,7 @@ import torch
 
 from gdcli.commands.script.layout import Brackets, call, comment, layout, literal
 from gdcli.commands.script.model import accessed, first_sentence
-from gdcli.commands.script.subject import ScriptSubject, then_of
+from gdcli.commands.script.subject import ScriptSubject, is_followed, then_of
 from gdcli.spec.class_weights import for_outputs
 from gdcli.spec.models import match
 from gdcli.spec.sections import Ingredient, Optimizer
@@ -73,8 +73,11 @@ def loss_lines(subject: ScriptSubject) -> list[str]:
     loss, loaded = subject.spec.loss, subject.loaded
     if loss is None or loss.name not in OF_TORCH:
         return []
-    given = {key: value for key, value in loss.arguments.items() if key != "class_weights"}
+    given = {key: value for key, value in loss.arguments.items() if key not in ("class_weights", "pos_weight")}
     made = call(f"nn.{OF_TORCH[loss.name]}", **_changed(given, getattr(torch.nn, OF_TORCH[loss.name])))
+    if (factor := loss.arguments.get("pos_weight", 1)) != 1:
+        tensor = call("torch.tensor", repr(float(factor)), *subject.dtype())
+        made = Brackets(made.opening, (*made.items, f"pos_weight={tensor.flat()}"), made.closing)
     weights = for_outputs(loss, loaded.training, loaded.architecture)
     lines = comment(first_sentence(LOSSES[loss.name].__doc__ or ""))
     if weights is not None:
@@ -196,11 +199,6 @@ def scheduler_name(optimizer: str) -> str:
 def warmup_name(optimizer: str) -> str:
     """Return the name of an optimizer's warm-up, where it is a schedule by itself."""
     return optimizer.replace("optimizer", "warmup")
-
-
-def is_followed(schedule: Ingredient) -> bool:
-    """Say whether a schedule is told the loss: reduce_on_plateau, alone or after a warm-up."""
-    return "reduce_on_plateau" in (schedule.name, then_of(schedule).get("name"))
 
 
 def scheduled(subject: ScriptSubject) -> Iterator[tuple[str, Ingredient]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gdcli.commands.context import shown_path
+from gdcli.commands.context import require_run, shown_path
 from gdcli.errors import SpecError, nearest
-from gdcli.spec import bundled, document, extends, schema
+from gdcli.spec import bundled, document, schema
 from gdcli.spec.document import MAX_BYTES
+from gdcli.spec.extends import merged
 from gdcli.spec.load import Loaded, load
 from gdcli.spec.scalars import shown
 from gdcli.storage import request as requests
@@ -26,7 +27,7 @@ def loaded_of(text: str, root: Path) -> Loaded:
     """
     path, names = Path(text), bundled.names()
     if (text in names or path.is_file() or path.suffix in (".yaml", ".yml")) and not is_record(path):
-        source = extends.merged(bundled.find(text))
+        source = merged(bundled.find(text))
         assert source.document is not None
         return load(schema.parse(source.document, source.name), source.path.parent)
     try:
@@ -41,8 +42,7 @@ def _of_record(folder: Path) -> Loaded:
     if is_linked(folder):
         raise SpecError(f"{shown_path(folder)} is reached through a link: name the record where it is")
     found = read(folder)
-    if found.kind != "run":
-        raise SpecError(f"{shown_path(folder)} is a record of {found.kind}: name one of its runs, a folder in it")
+    require_run(found)
     if found.status == "diverged":
         raise SpecError(f"{shown_path(folder)} diverged: a script would go on where gdcli stops")
     require_plugins(folder)

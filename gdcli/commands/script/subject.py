@@ -112,7 +112,7 @@ class ScriptSubject:
     @property
     def follows_loss(self) -> bool:
         """Whether a schedule is told the loss after each epoch."""
-        return any("reduce_on_plateau" in (schedule.name, then_of(schedule).get("name")) for schedule in self.schedules)
+        return any(map(is_followed, self.schedules))
 
     @property
     def watched_rows(self) -> str:
@@ -154,10 +154,19 @@ class ScriptSubject:
         """Whether the model has tensors that are no parameters, such as the means of a batch norm."""
         return any("Norm" in layer.layer.layer for layer in flattened(self.layers))
 
+    def mode(self, name: str) -> list[str]:
+        """Return the line that puts the model into a mode, train or eval; none where both are one."""
+        return [f"model.{name}()"] if self.has_two_modes else []
+
     def dtype(self) -> tuple[str, ...]:
         """Return the last argument of a tensor or a layer, where its dtype is not the one that it has anyway."""
         own = self.spec.settings.dtype
         return () if own == "float32" else (f"dtype=torch.{own}",)
+
+
+def is_followed(schedule: Ingredient) -> bool:
+    """Say whether a schedule is told the loss: reduce_on_plateau, alone or after a warm-up."""
+    return "reduce_on_plateau" in (schedule.name, then_of(schedule).get("name"))
 
 
 def then_of(schedule: Ingredient) -> dict[str, Any]:
