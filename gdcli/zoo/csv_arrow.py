@@ -1,9 +1,11 @@
-"""Large CSV files by pyarrow: pieces of whole rows, numbers on all cores; the words only of a piece with bad cells."""
+"""Large CSV files by pyarrow: pieces of whole rows, two at a time; the words only of a piece with bad cells."""
 
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from io import BufferedReader, StringIO, TextIOWrapper
@@ -25,6 +27,8 @@ from gdcli.zoo.columns import (
 from gdcli.zoo.csv_dialect import CsvLayout, Dialect, Kinds
 
 _PIECE = 4 * 1024**2
+_PARSERS = 2
+"""Threads that parse pieces; more gain little, since one reads the file."""
 # What pyarrow's cast takes for a number besides inf and nan, which are none to us.
 _NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 
@@ -40,9 +44,16 @@ def read_with_arrow(text: TextIOWrapper, layout: CsvLayout, guessed: Kinds, kind
         return None
     assert isinstance(text.buffer, BufferedReader)
     whole = _Whole(layout, guessed)
+    types = whole.types(pa.float64())
+    waiting: deque[tuple[bytes, Future[Any]]] = deque()
     try:
-        for piece in _pieces(text.buffer, layout):
-            whole.add(piece)
+        with ThreadPoolExecutor(_PARSERS) as pool:  # pieces are parsed side by side, and taken in their order
+            for piece in _pieces(text.buffer, layout):
+                waiting.append((piece, pool.submit(_read, piece, layout, types)))
+                if len(waiting) > _PARSERS:
+                    whole.add(*waiting.popleft())
+            while waiting:
+                whole.add(*waiting.popleft())
     except pa.ArrowInvalid:  # rows of another length, a quote that does not close or that stands elsewhere
         return None
     return whole.columns(text, kinds)
@@ -94,15 +105,15 @@ class _Whole:
     rows: int = 0
     above: int = -1  # lines above the next piece
 
-    def add(self, piece: bytes) -> None:
-        """Take a piece. Raises ArrowInvalid for one that pyarrow does not read."""
+    def add(self, piece: bytes, parsed: Future[Any]) -> None:
+        """Take a piece and pyarrow's table of it. Raises ArrowInvalid for one that pyarrow does not read."""
         import pyarrow as pa
 
         if self.above < 0:
             self.above = self.layout.above
         found = None
         try:
-            table = _read(piece, self.layout, self._types(pa.float64()))
+            table = parsed.result()
             columns = {name: table.column(k) for k, name in enumerate(self.layout.wanted)}
             numbers = {name: c.to_numpy() for name, c in columns.items() if name not in self.guessed.words}
             if all(_is_finite(columns[name], found) for name, found in numbers.items()):  # to it inf is a number
@@ -110,7 +121,7 @@ class _Whole:
         except pa.ArrowInvalid:
             pass
         if found is None:  # again, for the words of the cells that are bad
-            table = _read(piece, self.layout, self._types(pa.string()))
+            table = _read(piece, self.layout, self.types(pa.string()))
             columns = {name: table.column(k) for k, name in enumerate(self.layout.wanted)}
             found = self._from_text(piece, columns)
         parts = [found[name] if name in found else self._codes(name, column) for name, column in columns.items()]
@@ -118,7 +129,8 @@ class _Whole:
         self.rows += table.num_rows
         self.above += int(np.count_nonzero(np.frombuffer(piece, np.uint8) == ord("\n")))  # twice as fast as count
 
-    def _types(self, of_numbers: Any) -> dict[str, Any]:
+    def types(self, of_numbers: Any) -> dict[str, Any]:
+        """Return the types that pyarrow reads the columns as: words, and the others as given."""
         import pyarrow as pa
 
         word = pa.dictionary(pa.int32(), pa.string())
@@ -215,11 +227,12 @@ def _read(piece: bytes, layout: CsvLayout, types: Mapping[str, Any]) -> Any:
     dialect, places = layout.dialect, [str(place) for place in layout.wanted.values()]
     encoding = "utf8" if layout.encoding == "utf-8-sig" else layout.encoding
     has_quotes = dialect.quote.encode() in piece
-    # one block, within which the columns are converted side by side; nothing is copied
-    block = len(piece) + 1
+    block = len(piece) + 1  # one block: nothing is copied
     return csv.read_csv(
         pa.BufferReader(piece),
-        csv.ReadOptions(column_names=[str(k) for k in range(layout.width)], block_size=block, encoding=encoding),
+        csv.ReadOptions(
+            column_names=[str(k) for k in range(layout.width)], block_size=block, encoding=encoding, use_threads=False
+        ),
         csv.ParseOptions(delimiter=dialect.separator, quote_char=dialect.quote, newlines_in_values=has_quotes),
         csv.ConvertOptions(
             column_types={str(layout.wanted[name]): kind for name, kind in types.items()},

@@ -9,6 +9,7 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -97,13 +98,13 @@ def read_columns(
     read = _READERS.get(path.suffix.lower())
     if read is None:
         raise ArgumentError(("file",), f"{brief(path.name)} must end in {_ENDINGS}")
-    with opened(path) as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        stream.seek(0)
+    with opened(path) as stream, ThreadPoolExecutor(1) as pool:
+        digest = pool.submit(_sha256, os.dup(stream.fileno()))  # while the file is read
         with of_targets(targets):
             columns, notes, layout = read(
                 stream, lambda known: _chosen(known, features, targets), given or CsvFormat(), kinds or Kinds(), like
             )
+        sha256 = digest.result()
     chosen = [name for name in columns if name not in targets] if features is None else features
     x, y = (_length({name: columns[name] for name in names}) for names in (chosen, targets))
     if x != y:
@@ -160,6 +161,18 @@ def _chosen(known: list[str], features: Sequence[str] | None, targets: Sequence[
     if missing:
         raise ArgumentError.of(missing)
     return list(dict.fromkeys([*features, *targets]))
+
+
+def _sha256(descriptor: int) -> str:
+    """Return the sha256 of an open file, from its start, wherever others are reading it; close the descriptor."""
+    found, at = hashlib.sha256(), 0
+    try:
+        while piece := os.pread(descriptor, _PIECE, at):
+            found.update(piece)
+            at += len(piece)
+    finally:
+        os.close(descriptor)
+    return found.hexdigest()
 
 
 _PIECE = 1024**2  # bytes read at once; an archive's directory of names is one piece
