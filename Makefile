@@ -2,13 +2,15 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PICTURES := experiments/pictures
+RUNS := $(VENV)/.runs
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+PICTURES := docs/pictures
 MADE := build/pictures
 PLOT := $(BIN)/gdcli plot -q --force
 
-.PHONY: run test quick soak check bench against same-bytes pictures fmt clean
+.PHONY: run test quick soak check bench against same-bytes pictures docs fmt clean
 
-run: $(STAMP)  ## print document 4's backpropagation through a 2-2-2 net
+run: $(RUNS)  ## print document 4's backpropagation through a 2-2-2 net
 	$(BIN)/gdcli run experiments/backprop_2x2.yaml
 
 test: $(STAMP)  ## the whole test suite
@@ -35,7 +37,7 @@ against: $(STAMP)  ## processor time against another version's: make against OLD
 same-bytes: $(STAMP)  ## every byte of the bundled specs beside another version: make same-bytes OLD=its checkout
 	$(BIN)/python benchmarks/same_bytes.py $(OLD)
 
-pictures: $(STAMP)  ## the README's pictures, one of each kind
+pictures: $(STAMP)  ## the pictures of docs/, one of each kind
 	rm -rf $(MADE) && mkdir -p $(MADE) $(PICTURES)
 	$(BIN)/gdcli run linear_regression -q -o $(MADE) > $(MADE)/text
 	$(BIN)/gdcli sweep linear_sweep --param w -q -o $(MADE) > $(MADE)/text
@@ -60,6 +62,11 @@ pictures: $(STAMP)  ## the README's pictures, one of each kind
 	$(PLOT) rosenbrock --kind surface --animate -o $(PICTURES)/animation.gif
 	rm -rf $(MADE)
 
+docs: $(STAMP)  ## build/site, the pages of docs/ as a site, and the man page build/gdcli.1
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	$(BIN)/python docs/generated.py build/gdcli.1
+	@echo "the site: $(BIN)/python -m http.server --directory build/site; the manual: man -l build/gdcli.1"
+
 fmt: $(STAMP)  ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -67,7 +74,15 @@ fmt: $(STAMP)  ## format and mend what can be mended
 clean:
 	rm -rf $(VENV) runs build dist
 
-$(STAMP): pyproject.toml constraints.txt
+# What running needs; the rest comes with the first target that tests. PyTorch is most of it.
+$(RUNS): pyproject.toml constraints.txt
+	@echo "Installing gdcli and what it needs into $(VENV); PyTorch is large: some minutes, this once."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
-	touch $(STAMP)
+	$(PIP) -e .
+	@touch $(RUNS)
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Installing gdcli with all that its tests need into $(VENV): some minutes, this once."
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) -e ".[dev]"
+	@touch $(STAMP) $(RUNS)

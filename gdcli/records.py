@@ -66,6 +66,7 @@ class Start:
     dtype: Literal["float32", "float64"]
     parameters: tuple[Parameter, ...]  # in the model's order, before training
     samples: int  # rows of training data, 0 for an objective
+    watched: tuple[str, ...] = ()  # the columns of gradients at inputs and intermediate values
     prediction: Prediction | None = None
 
 
@@ -89,6 +90,7 @@ class StepBlock:
     output: tuple[Floats, ...] | None = None  # K arrays [B, O] in the run's dtype, before the update
     parameters: Floats | None = None  # [K, P + frozen] all scalars in the model's order, after the update
     layers: Floats | None = None  # [K, N, 4] of each trained parameter, see LAYER_COLUMNS
+    watched: Floats | None = None  # [K, W] gradients at inputs and intermediate values, NaN for rows that are not there
     evaluated: tuple[Integers, Floats] | None = None  # positions of epochs' last steps [E], and after them [E, M]
     diverged: bool = False  # whether the last of these steps was not finite, and so has no update
 
@@ -137,6 +139,7 @@ class Block:
     output: tuple[Floats, ...] | None = None  # K arrays [R, B, O]
     parameters: Floats | None = None  # [K, R, P + frozen]
     layers: Floats | None = None  # [K, R, N, 4]
+    watched: Floats | None = None  # [K, R, W]
     evaluated: tuple[Integers, Floats] | None = None  # positions of epochs' last steps [E], and after them [E, M, R]
     diverged: NDArray[np.bool_] | None = None  # [R] runs whose last step here was not finite
 
@@ -168,6 +171,7 @@ class Block:
             output=None if self.output is None else tuple(output[run] for output in self.output[:count]),
             parameters=part(self.parameters),
             layers=part(self.layers),
+            watched=part(self.watched),
             evaluated=self._evaluated(run, count),
             diverged=self.diverged is not None and bool(self.diverged[run]),
         )
@@ -284,9 +288,7 @@ class Result:
     best_loss: float = float("nan")
     steps: int | None = None
     epochs: int | None = None
-    hashes: tuple[str | None, str | None, str | None] | None = (
-        None  # of start values, training rows, order of the first epoch
-    )
+    hashes: tuple[str | None, str | None, str | None] | None = None  # of start values, rows, first epoch's order
     metrics: Mapping[str, float] = field(default_factory=dict)
     to_target: int | None = None  # steps after which the loss was first at the target or below; None: never
     losses: NDArray[np.float64] | None = None  # [steps] of every step, before its update

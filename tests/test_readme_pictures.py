@@ -1,4 +1,4 @@
-"""The pictures of the README: all of them shown, small, and made by the commands of `make pictures`."""
+"""The pictures of docs/pictures.md: all of them shown, small, and made by the commands of `make pictures`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from gdcli.spec import bundled
 from gdcli.spec.overrides import is_override
 
 ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / "experiments" / "pictures"
+FOLDER = ROOT / "docs" / "pictures"
 FILES = sorted(FOLDER.iterdir())
-SHOWN = re.findall(r"!\[([^\]]*)\]\(experiments/pictures/([^)]+)\)", (ROOT / "README.md").read_text())
+SHOWN = re.findall(r"!\[([^\]]*)\]\(pictures/([^)]+)\)", (ROOT / "docs" / "pictures.md").read_text())
 
 
 def recipe() -> list[list[str]]:
@@ -35,13 +35,13 @@ def recipe() -> list[list[str]]:
 COMMANDS = [words[1:] for words in recipe() if words[0].endswith("/gdcli")]
 
 
-def test_the_readme_shows_each_picture_once_and_says_what_it_is() -> None:
+def test_the_page_shows_each_picture_once_and_says_what_it_is() -> None:
     assert sorted(name for _, name in SHOWN) == [path.name for path in FILES]
     assert all(said for said, _ in SHOWN)
 
 
 def test_the_target_makes_the_pictures_there_are() -> None:
-    made = {Path(word).name for words in recipe() for word in words[-1:] if word.startswith("experiments/pictures/")}
+    made = {Path(word).name for words in recipe() for word in words[-1:] if word.startswith("docs/pictures/")}
     assert made == {path.name for path in FILES}
     assert {words[words.index("--kind") + 1] for words in COMMANDS if "--kind" in words} == set(plot.KINDS)
 

@@ -27,12 +27,21 @@ _NO_ROOM = re.compile("failed to map segment|annot allocate memory|_find_and_loa
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; every foreseen error is one message on standard error."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
+    for variable, value in _NO_PLUGINS.items():
+        os.environ.setdefault(variable, value)
+    if shell := os.environ.get("_GDCLI_COMPLETE"):
+        with suppress(Exception):  # a line that is being typed is no place for a message
+            from gdcli.cli.application import app
+            from gdcli.cli.completion import complete
+
+            complete(shell, argv, app)
+        return 0
     if argv[:1] == ["help"]:
         argv = [*argv[1:2], "--help"]
     elif argv == ["version"]:
         argv = ["--version"]
-    for variable, value in _NO_PLUGINS.items():
-        os.environ.setdefault(variable, value)
+    elif argv in (["--install-completion"], ["--show-completion"]):
+        argv.append("auto")
     _open_streams()
     if not _is_somewhere():
         return _told("the working folder is no longer there: cd to another one", 3)
@@ -75,11 +84,13 @@ def _ended(error: BaseException, argv: Sequence[str]) -> int:
         return done.exit_code
     except typer.Abort:
         return 130
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as gone:
+        if isinstance(gone, SystemExit) and not isinstance(gone.__context__, BrokenPipeError):  # Rich makes it of one
+            return _bug()
         no_more_output()
         return 0
     except GdcliError as error:
-        return _told(str(error), error.exit_code)
+        return _told(str(error) + _where_to_read(error, argv), error.exit_code)
     except OSError as error:
         return _told(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), 3)
     except BaseException as error:  # a plugin's may be no Exception
@@ -94,7 +105,17 @@ def _ended(error: BaseException, argv: Sequence[str]) -> int:
         return 2 if world_of(os.environ).rank else _told(_usage(error, argv), 2)  # the first of several tells it
 
 
-_SYNONYMS = {"train": "run", "fit": "run", "list": "ls", "delete": "rm", "tune": "compare", "init": "cp", "copy": "cp"}
+def _where_to_read(error: Exception, argv: Sequence[str]) -> str:
+    """Return where to read on for what is wrong with an option; nothing for what is wrong with a spec or a file."""
+    from gdcli.errors import SpecError
+
+    text = str(error)
+    if not isinstance(error, SpecError) or error.problems or not text.startswith("--") or not argv:
+        return ""
+    return f"{'' if text.endswith(('.', '?')) else '.'} Try 'gdcli {argv[0]} --help'."
+
+
+_SYNONYMS = {"train": "run", "fit": "run", "list": "ls", "delete": "rm", "tune": "compare", "init": "new", "copy": "cp"}
 """Commands of other programs, by ours."""
 
 
@@ -113,12 +134,24 @@ def _usage(error: Any, argv: Sequence[str]) -> str:
     elif option and context is not None and any(each.name == "words" for each in context.command.params):
         from gdcli.spec.overrides import key_of
 
-        if key := key_of(option.lstrip("-").replace("-", "_")):
-            words = f"No such option: {option}. A key of the spec has no dashes: {key}=VALUE"
+        meant = option.lstrip("-").replace("-", "_")
+        if key := key_of(meant):
+            key = meant if f".{key}".endswith(f".{meant}") else key
+            words = f"No such option: {option}. A key of the spec has no dashes: {key}={_value_of(option, argv)}"
     ends = "" if words.endswith("?") else "?" if "Did you mean" in words else "."
     # where an option lacks its value, the error does not know its command
     path = context.command_path if context is not None else " ".join(["gdcli", *argv[:1]])
     return f"{words}{ends} Try '{path} --help'."
+
+
+def _value_of(option: str, argv: Sequence[str]) -> str:
+    """Return the value that stands behind an option, or behind its equals sign; VALUE where there is none."""
+    for word, after in zip(argv, [*argv[1:], ""], strict=True):
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2]
+        if word == option and after and not after.startswith("--"):
+            return after
+    return "VALUE"
 
 
 def _number_wanted(error: Any) -> str:

@@ -1,23 +1,49 @@
-"""The Typer application: the name of every command."""
+"""The Typer application: the name of every command, in groups as help shows them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from shutil import get_terminal_size
+from typing import Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
-from gdcli.cli import models, processes, records, specs, train
+from gdcli.cli import export, models, processes, records, sheets, shells, specs, train
 
 BOXED = 80
 """Columns of a terminal from which on help stands in boxes; they would cut words on a narrower one."""
+
+GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
+    "Train": (train.run, train.sweep, train.compare, train.resume),
+    "Look": (records.ls, records.show, records.diff, specs.plot),
+    "Understand": (specs.explain, sheets.grade, specs.check, specs.ema),
+    "Records": (models.predict, models.evaluate, train.verify, export.export, records.rm),
+    "Specs": (specs.new, specs.cp, specs.validate, specs.catalog, specs.schema),
+}
+
+
+class CommandGroups(TyperGroup):
+    """Typer's group of commands, whose help has the groups without boxes too: Typer has them in boxes alone."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands below the names of their groups."""
+        width = max(map(len, self.commands))
+        for name in GROUPS:
+            with formatter.section(name):
+                of_group = [each for each in self.commands.values() if getattr(each, "rich_help_panel", "") == name]
+                formatter.write_dl([(f"{each.name:<{width}}", each.short_help or "") for each in of_group])
 
 
 def app() -> typer.Typer:
     """Return the Typer application with every command."""
     application = typer.Typer(
         name="gdcli",
+        cls=CommandGroups,
         help="Gradient-descent and backpropagation experiments from one YAML file, exact to the digit.",
-        add_completion=False,
+        epilog="A spec is the YAML file of an experiment, a record the folder of files that a run leaves. "
+        "gdcli help COMMAND tells more of a command.",
+        add_completion=False,  # ours knows specs, records and keys
         pretty_exceptions_enable=False,
         rich_markup_mode="rich" if get_terminal_size().columns >= BOXED else None,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -26,24 +52,29 @@ def app() -> typer.Typer:
     @application.callback(invoke_without_command=True)
     def options(
         context: typer.Context,
-        version: bool = typer.Option(False, "--version", "-V", help="Print the version and exit."),
+        version: bool = typer.Option(False, "--version", "-V", help="Print the versions of gdcli and torch, devices."),
+        install_completion: Literal["bash", "zsh", "fish", "auto"] | None = typer.Option(
+            None, metavar="[SHELL]", help="Let the shell complete commands, specs, records and keys: bash, zsh or fish."
+        ),
+        show_completion: Literal["bash", "zsh", "fish", "auto"] | None = typer.Option(
+            None, metavar="[SHELL]", help="Print the script that does so, and install nothing."
+        ),
     ) -> None:
         if version:
-            from gdcli import __version__
-
-            print(__version__)
-            raise typer.Exit
-        if context.invoked_subcommand is None:
+            shells.print_versions()
+        elif show_completion is not None:
+            shells.show(show_completion)
+        elif install_completion is not None:
+            shells.install(install_completion)
+        elif context.invoked_subcommand is None:
             print(context.get_help())
         else:
             processes.require_shared(context.invoked_subcommand)
+            return
+        raise typer.Exit
 
-    commands = (
-        train.run, train.sweep, train.compare, train.resume, train.verify, models.predict, models.evaluate,
-        specs.explain, specs.check, specs.plot, specs.ema, specs.catalog, records.ls, records.show, records.diff,
-        records.rm, records.export, specs.validate, specs.schema, specs.cp,
-    )  # fmt: skip
-    for command in commands:
-        summary = (command.__doc__ or "").partition("\n")[0]  # else Typer cuts it to a line of a plain list
-        application.command(short_help=summary)(command)
+    for group, commands in GROUPS.items():
+        for command in commands:
+            summary = (command.__doc__ or "").partition("\n")[0]  # else Typer cuts it to a line of a plain list
+            application.command(short_help=summary, rich_help_panel=group)(command)
     return application

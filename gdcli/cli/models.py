@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from gdcli.cli import options
+from gdcli.cli.export import file_of, written
 from gdcli.cli.output import Console, say
-from gdcli.cli.records import RunArgument, file_of, written
+from gdcli.cli.records import RunArgument
 from gdcli.errors import SpecError
 from gdcli.spec.scalars import shown
 from gdcli.storage.find import find

@@ -24,7 +24,7 @@ SpecArgument = Annotated[
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder for the records.")]
 SeedOption = Annotated[int | None, typer.Option(help="Override the spec's seed.")]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N, mps or auto; overrides the spec's device.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print the product only: no progress, no paths.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only: no progress, no paths.")]
 PlotOption = Annotated[bool, typer.Option("--plot/--no-plot", help="Draw the pictures.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 NeededOption = Annotated[
@@ -37,6 +37,11 @@ ClusterOption = Annotated[
     str | None, typer.Option(help="Train on a Dask cluster: a scheduler's address, or local:N processes.")
 ]
 
+
+ConfigOption = Annotated[
+    list[str] | None,
+    typer.Option("--config", metavar="FILE.yaml", help="A file merged over the spec, before overrides; repeatable."),
+]
 
 PluginOption = Annotated[
     list[str] | None,
@@ -75,6 +80,7 @@ class ManyRuns:
     needed: NeededOption = False
     tag: TagOption = None
     plugin: PluginOption = None
+    config: ConfigOption = None
 
 
 def spread(command: Callable[..., int]) -> Callable[..., int]:

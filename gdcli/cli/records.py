@@ -1,4 +1,4 @@
-"""`gdcli ls`, `show`, `diff`, `rm` and `export`: the records."""
+"""`gdcli ls`, `show`, `diff` and `rm`: the records."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +15,6 @@ from gdcli.cli.output import Console, note, print_file, say
 from gdcli.commands.context import shown_path
 from gdcli.errors import SpecError
 from gdcli.spec.scalars import shown
-from gdcli.storage.files import in_folder, is_folder
 from gdcli.storage.find import find
 from gdcli.storage.record import MANY, read
 
@@ -315,78 +314,3 @@ def agreed(folders: Sequence[Path]) -> bool:
     which = "this record" if len(folders) == 1 else f"these {len(folders):,} records"
     print(f"Remove {which}? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def export(
-    ctx: typer.Context,
-    run: RunArgument,
-    form: Annotated[
-        Literal["csv", "parquet", "tensorboard", "state_dict", "onnx"] | None,
-        typer.Option("--format", "-f", help="What to write. Default: what the file's ending says, else csv."),
-    ] = None,
-    to: Annotated[
-        str | None,
-        typer.Option(
-            "--to",
-            "-o",
-            metavar="PATH",
-            help="A file; a folder for tensorboard. Default: standard output, ID.parquet, ID.pt, tensorboard/.",
-        ),
-    ] = None,
-    output: Annotated[Path, typer.Option("--output", help="Folder of the records.")] = Path("runs"),
-    long: Annotated[bool, typer.Option("--long", help="Of many runs: all steps of each.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
-    quiet: options.QuietOption = False,
-    plugin: options.PluginOption = None,
-) -> int:
-    """Write all numbers of a record as one table, CSV or Parquet, or its losses as TensorBoard's event files.
-
-    state_dict is a run's model for torch.load, onnx the same as a graph, for rows as its preprocessing.json makes them.
-
-    Example: gdcli export last --format parquet -o last.parquet
-    """
-    from gdcli.commands import export as exporting
-
-    options.load(plugin)
-    kind = exporting.form_of(form, to)
-    record = read(find(run, output))
-    if kind == "tensorboard":
-        if long:
-            raise SpecError("--long is for csv and parquet; TensorBoard gets all steps of all runs anyway")
-        folder = Path("tensorboard" if to is None else to)
-        files = exporting.to_tensorboard(record, folder, force=force)
-        return written(folder / record.id, f"{len(files):,} event file{'s' * (len(files) != 1)} in ", quiet=quiet)
-    if kind in ("state_dict", "onnx"):
-        if long:
-            raise SpecError(f"--long is for csv and parquet, {kind} is a run's model")
-        path = file_of(to, f"{record.id}{exporting.ENDINGS[kind][0]}")
-        exporting.require_free(path, force=force)
-        from gdcli.commands import export_model
-        from gdcli.storage.files import replace
-
-        made = export_model.state_dict if kind == "state_dict" else export_model.onnx_graph
-        replace(path, made(record.folder, Console(ctx.obj, quiet=quiet).frontend()))
-        return written(path, "", quiet=quiet)
-    table = exporting.table_of(record, long=long)
-    if kind == "csv" and to is None:
-        for piece in table.csv():
-            say(piece.decode())
-        return 0
-    path = file_of(to, f"{record.id}.{kind}")
-    exporting.to_file(table, path, kind, force=force)
-    return written(path, "", quiet=quiet)
-
-
-def file_of(to: str | None, name: str) -> Path:
-    """Return the file that is asked for: of a folder, which is made, the one of this name."""
-    path = Path(name) if to is None else in_folder(to, name)
-    if to is not None and is_folder(to):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def written(path: Path, what: str, *, quiet: bool) -> int:
-    """Tell what was written."""
-    if not quiet:
-        note(f"wrote {what}{told(path)}")
-    return 0

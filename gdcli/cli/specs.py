@@ -1,4 +1,4 @@
-"""`gdcli explain`, `check`, `plot`, `ema`, `validate`, `schema`, `cp` and `catalog`: what trains no run of its own."""
+"""`gdcli explain`, `check`, `plot`, `ema`, `validate`, `schema`, `new`, `cp` and `catalog`: what trains no run."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from gdcli.cli.signals import importing
 from gdcli.commands import plot as plotting
 from gdcli.commands.context import Frontend, shown_path
 from gdcli.errors import SpecError
+from gdcli.storage.csv_writer import csv_rows
 from gdcli.storage.files import json_text
 
 
@@ -26,19 +27,36 @@ def explain(
     step: Annotated[int, typer.Option(min=1, help="Which step of the run; the ones before are trained.")] = 1,
     only: Annotated[str | None, typer.Option(metavar="NAMES", help="Some values: h1,loss,dw5,db1,new_w5.")] = None,
     form: Annotated[
-        Literal["text", "markdown", "latex"], typer.Option("--format", help="text, markdown or latex.")
-    ] = "text",
+        Literal["text", "markdown", "latex"] | None,
+        typer.Option("--format", help="text, markdown or latex. Default: by FILE's ending, .md or .tex; else text."),
+    ] = None,
+    gaps: Annotated[int | None, typer.Option(min=1, help="Leave so many numbers out, drawn by the seed.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Default: standard output.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="FILE.csv", help="With --gaps: their numbers. Default: FILE.key.csv of -o.")
+    ] = None,
+    force: options.ForceOption = False,
     seed: options.SeedOption = None,
     plugin: options.PluginOption = None,
+    config: options.ConfigOption = None,
 ) -> int:
     """Write out one training step with its numbers: forward, loss, every derivative by the chain rule, update.
 
-    Example: gdcli explain backprop_2x2 --only h1,o1,loss,dw5
+    With --gaps it is a sheet to fill in: some numbers are left out, and stand in a second file, the key.
+
+    Examples: gdcli explain backprop_2x2 --only h1,o1,loss,dw5 · gdcli explain backprop_2x2 --gaps 5 -o sheet.md
     """
+    from gdcli.cli.sheets import form_of, sheet_files, write_out
     from gdcli.commands import specs
 
     options.load(plugin)
-    loaded = specs.loaded(*options.spec_of(words, seed=seed), "explain")
+    if only is not None and (gaps is not None or output is not None):
+        raise SpecError(f"--only prints some values; --{'output' if gaps is None else 'gaps'} is for the whole step")
+    sheet, key_file = sheet_files(output, key, force=force, gaps=gaps is not None)
+    form = form or form_of(sheet)
+    loaded = specs.loaded(*options.spec_of(words, seed=seed), "explain", configs=config or ())
     names = None if only is None else [part.strip() for part in only.split(",")]
     if names is not None and "" in names:
         raise SpecError(f"--only takes names with commas between: h1,o1,loss,dw5 (got '{only}')")
@@ -49,9 +67,20 @@ def explain(
         say(explaining.only(explaining.quantities(loaded, names, step), form), wrap=form == "text")
         if before := explaining.trained_before(loaded, step):
             note(before)
-    else:
-        width = get_terminal_size().columns if sys.stdout.isatty() else explaining.WIDTH
-        say(explaining.render(explaining.explain(loaded, step), form, width), wrap=form == "text")
+        return 0
+    explanation = explaining.explain(loaded, step)
+    if gaps is not None:
+        left_out = explaining.gaps_of(explanation, gaps, loaded.spec.settings.seed)
+        explanation = explaining.sheet(explanation, left_out)
+        if key_file is None:
+            note("the numbers are nowhere else: --key FILE.csv writes them")
+        else:
+            write_out(key_file, csv_rows(explaining.key_rows(left_out)))
+    if sheet is not None:
+        write_out(sheet, explaining.render(explanation, form))
+        return 0
+    width = get_terminal_size().columns if sys.stdout.isatty() else explaining.WIDTH
+    say(explaining.render(explanation, form, width), wrap=form == "text")
     return 0
 
 
@@ -72,6 +101,7 @@ def check(
     device: options.DeviceOption = None,
     json: options.JsonOption = False,
     plugin: options.PluginOption = None,
+    config: options.ConfigOption = None,
 ) -> int:
     """Check the gradients of step 1: by hand, by autograd, by differences. Exit 1 above the tolerance.
 
@@ -82,7 +112,7 @@ def check(
     from gdcli.commands import specs
 
     options.load(plugin)
-    loaded = specs.loaded(*options.spec_of(words, seed=seed, device=device), "check")
+    loaded = specs.loaded(*options.spec_of(words, seed=seed, device=device), "check", configs=config or ())
     Frontend(importing=importing).engine()
     import torch
 
@@ -110,7 +140,12 @@ def plot(
     name: Annotated[
         str | None, typer.Option(metavar="NAMES", help="activations: some, on one pair of axes: sigmoid,tanh.")
     ] = None,
-    step: Annotated[int, typer.Option(min=1, help="network: before which step of the run.")] = 1,
+    of: Annotated[
+        str | None, typer.Option(metavar="VALUE", help="gradients: at an input or intermediate value: x, h1, net_o1.")
+    ] = None,
+    step: Annotated[
+        int | None, typer.Option(min=1, help="network, gradients of an image: before which step of the run.")
+    ] = None,
     animate: Annotated[bool, typer.Option("--animate", help="curves, surface: a GIF that grows.")] = False,
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FILE", help="png, svg or pdf; default: KIND.png.")
@@ -118,6 +153,7 @@ def plot(
     force: options.ForceOption = False,
     quiet: options.QuietOption = False,
     plugin: options.PluginOption = None,
+    config: options.ConfigOption = None,
 ) -> int:
     """Draw a picture: loss curves, activations, losses, gradients by layer, a surface with paths, a network.
 
@@ -126,7 +162,7 @@ def plot(
     options.load(plugin)
     words = words or []
     names = [part.strip() for part in name.split(",")] if name is not None else []
-    picture = plotting.PlotOptions(plotting.chosen(kind, words), smooth, names, step, animate)
+    picture = plotting.PlotOptions(plotting.chosen(kind, words), smooth, names, step, animate, tuple(config or ()), of)
     picture.check(words)
     path = plotting.target(output, picture, force=force)
     from gdcli.commands import specs
@@ -182,11 +218,11 @@ def validate(
     json: options.JsonOption = False,
     no_limits: options.NoLimitsOption = False,
     plugin: options.PluginOption = None,
+    config: options.ConfigOption = None,
 ) -> int:
     """Check specs without running them: every problem with file, line and column. Exit 2 if there is one."""
     from gdcli.commands import specs
     from gdcli.commands import summary as summaries
-    from gdcli.spec import bundled
     from gdcli.spec.overrides import is_override
     from gdcli.spec.world_size import require_world
 
@@ -202,7 +238,7 @@ def validate(
     valid: list[str] = []
     for name in names:
         try:
-            source = bundled.find(name)
+            source = specs.source_of(name, config or ())
             node, loaded = specs.read(source, overrides, "run", bounded=not no_limits)
             loaded = specs.tried(loaded, frontend)
             require_world(loaded, loaded.spec.settings.world_size or 1)
@@ -227,10 +263,45 @@ def validate(
 
 def schema(plugin: options.PluginOption = None) -> None:
     """Print the JSON Schema of a spec, for editors: gdcli schema > gdcli.schema.json."""
-    from gdcli.spec.json_schema import json_schema
+    from gdcli.spec.json_schema import file_schema
 
     options.load(plugin)
-    say(json_text(json_schema()))
+    say(json_text(file_schema()))
+
+
+def new(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Its name, or the path of its file. Default: the template's.")
+    ] = None,
+    template: Annotated[
+        Literal["regression", "classification", "image", "objective", "compare"] | None,
+        typer.Option(
+            "--template",
+            "-t",
+            metavar="WHAT",
+            help="regression, classification, image, objective or compare. Default: the first, or by the target.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A table, whose features, classes and missing cells are found.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column to predict. Default: the table's last one.")
+    ] = None,
+    force: options.ForceOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Write a spec of your own to begin with, a comment for each choice; it runs as it stands.
+
+    Examples: gdcli new mine --template classification · gdcli new --data table.csv --target price
+    """
+    from gdcli.commands.new import new as made
+
+    found = made(name, template, data=data, target=target, force=force)
+    for line in () if quiet else (*found.notes, *(f"wrote {shown_path(each)}" for each in found.files)):
+        note(line)
+    if not quiet:
+        note(f"run it: {found.command}")
 
 
 def cp(
@@ -240,11 +311,9 @@ def cp(
 ) -> None:
     """Copy a bundled spec, with its data file and the JSON Schema that editors check it with, out of the package."""
     from gdcli.commands import specs
-    from gdcli.spec import bundled
 
     if name is None:
-        width = max(map(len, bundled.names()))
-        say("".join(f"{each:<{width}}  {specs.description(each)}\n" for each in bundled.names()), wrap=True)
+        say(specs.listing(), wrap=True)
         return
     for new in specs.copy(name, path, force=force):
         note(f"wrote {shown_path(new)}")
@@ -255,13 +324,13 @@ def catalog(
         list[str] | None,
         typer.Argument(
             metavar="[KIND] [NAME]",
-            help="model, loss, activation, optimizer, scheduler, data, style, dataset or layer; a name of one.",
+            help="model, loss, activation, optimizer, scheduler, data, metric, style, dataset or layer; a name of one.",
         ),
     ] = None,
     json: options.JsonOption = False,
     plugin: options.PluginOption = None,
 ) -> int:
-    """List every model, loss, activation, optimizer, scheduler, data generator, style, data set and layer of torch.
+    """List every model, loss, activation, optimizer, scheduler, generator, metric, style, data set and torch layer.
 
     With a name it is described.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gdcli.commands.batch import BatchRun
     from gdcli.commands.run import RunReport
     from gdcli.spec.bundled import Source
+    from gdcli.spec.expectations import ExpectedNumber
     from gdcli.zoo.plugins import Plugin
 
 RecordArgument = Annotated[
@@ -41,18 +43,19 @@ def run(
     no_limits: options.NoLimitsOption = False,
     tag: options.TagOption = None,
     plugin: options.PluginOption = None,
+    config: options.ConfigOption = None,
 ) -> int:
-    """Train one experiment: print its style, write its run folder.
+    """Train one experiment: print how it goes, write its record.
 
     Example: gdcli run backprop_2x2 optimizer.lr=0.1 epochs=50
     """
     from gdcli.commands import run as commands
-    from gdcli.spec import bundled
+    from gdcli.commands.specs import source_of
     from gdcli.storage.request import RunRequest, recorded
 
     with together(ctx.obj, quiet=quiet, json=json) as (console, group):
         name, overrides = options.spec_of(words, seed=seed, device=device)
-        source, plugins = bundled.find(name), options.load(plugin)
+        source, plugins = source_of(name, config or ()), options.load(plugin)
         request = RunRequest(
             name=source.name, overrides=overrides, plot=plot, no_limits=no_limits, plugins=recorded(plugins)
         )
@@ -87,12 +90,11 @@ def sweep(
     Examples: gdcli sweep --param w · gdcli sweep backprop_2x2 --param lr=0.1,0.5,1 · gdcli sweep SPEC -p "w=0:4.1:0.1"
     """
     from gdcli.commands import sweep as commands
-    from gdcli.commands.specs import choices, lasting
-    from gdcli.spec import bundled
+    from gdcli.commands.specs import choices, lasting, source_of
     from gdcli.storage.request import SweepRequest, recorded
 
     name, overrides = options.spec_of(words or [], "linear_sweep", seed=shared.seed, device=shared.device)
-    source, plugins = bundled.find(name), options.load(shared.plugin)
+    source, plugins = source_of(name, shared.config or ()), options.load(shared.plugin)
     request = SweepRequest(
         name=source.name, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
         fleet=shared.fleet, fail_fast=shared.fail_fast, keep_models=shared.keep_models, param=tuple(param or ()),
@@ -138,11 +140,11 @@ def compare(
     Every row has the same data and start values, shown by a hash. Example: gdcli compare --optimizers sgd,adam
     """
     from gdcli.commands import compare as commands
-    from gdcli.spec import bundled
+    from gdcli.commands.specs import source_of
     from gdcli.storage.request import CompareRequest, recorded
 
     name, overrides = options.spec_of(words or [], "optimizers_2x2", seed=shared.seed, device=shared.device)
-    source, plugins = bundled.find(name), options.load(shared.plugin)
+    source, plugins = source_of(name, shared.config or ()), options.load(shared.plugin)
     if target is not None and not isfinite(target):
         raise SpecError(f"--target takes a loss (got {target:g})")
     request = CompareRequest(
@@ -244,7 +246,7 @@ def tell(report: Report, console: Console, verify: int = 0) -> int:
         where = "" if console.quiet else f": {shown_path(report.folder)}"
         if lacking or where:
             console.note(f"not needed, it is finished already{lacking}{where}")
-        return 0
+        return _expected(report.expected, console)
     from gdcli.commands.loss_grid import LossGrid
     from gdcli.commands.run import RunReport
 
@@ -273,7 +275,16 @@ def _run(report: RunReport, console: Console) -> int:
     _where(report.folder, console, interrupted=report.interrupted)
     if report.picture is not None and not console.quiet:
         console.note(f"picture: {shown_path(report.picture)}")
-    return {"diverged": 1, "interrupted": console.signals.code}.get(outcome.status, 0)
+    unmet = _expected(report.finished.expected, console)
+    return {"diverged": 1, "interrupted": console.signals.code}.get(outcome.status, unmet)
+
+
+def _expected(expected: Sequence[ExpectedNumber], console: Console) -> int:
+    """Tell each number that the spec expects with the one found, under --quiet those that are not met; 1 for any."""
+    for each in expected:
+        if not (each.met and console.quiet):
+            console.note(f"{'as expected' if each.met else 'not as expected'}: {each}")
+    return int(not console.silent and not all(each.met for each in expected))  # the first of several processes tells
 
 
 def _batch(report: BatchRun, console: Console, verify: int) -> int:

@@ -10,18 +10,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gdcli.errors import SpecError
+
 if TYPE_CHECKING:
     from gdcli.engine.loop import Interrupt
     from gdcli.engine.process_group import ProcessGroup
     from gdcli.runner.provenance import Provenance
     from gdcli.spec.bundled import Source
+    from gdcli.spec.expectations import ExpectedNumber
     from gdcli.spec.load import Loaded
+    from gdcli.storage.record import Record
     from gdcli.storage.request import Request
     from gdcli.zoo.plugins import Plugin
 
 Tell = Callable[[str], None]
 Show = Callable[[float, float, float], None]
 """Takes how much is done, the loss, and the work so far: steps of a run, runs of a sweep."""
+
+Progress = Callable[[str, int], AbstractContextManager[Show]]
+"""Takes what is counted, epochs or runs, and how many there will be."""
 
 
 def shown_path(path: Path) -> str:
@@ -50,7 +57,7 @@ class Frontend:
     text: Tell | None = None  # a run's text in its style, as it comes
     note: Tell = ignore
     warning: Tell = ignore
-    progress: Callable[[str, int], AbstractContextManager[Show]] = lambda unit, total: nullcontext(ignore)
+    progress: Progress = lambda unit, total: nullcontext(ignore)
     importing: Callable[[], AbstractContextManager[None]] = nullcontext  # torch
     interruptible: Callable[[], AbstractContextManager[Interrupt]] = uninterruptible
 
@@ -68,6 +75,7 @@ class Ended:
     status: str = "finished"
     interrupted: bool = False
     lacking: tuple[str, ...] = ()  # tags that were asked for and it has not
+    expected: tuple[ExpectedNumber, ...] = ()  # what its spec expects of its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,7 @@ class Context:
     arguments: tuple[str, ...] = ()  # the command line, for the record
     tags: tuple[str, ...] = ()  # to find the record by
     plugins: tuple[Plugin, ...] = ()  # that the command line names
+    objects: tuple[str, ...] = ()  # of a Python program, in place of parts of the spec
     options: ExecutionOptions = ExecutionOptions()
     group: ProcessGroup | None = None  # the processes that train one run together
 
@@ -101,11 +110,16 @@ class Context:
         """How many processes train a run."""
         return 1 if self.group is None else self.group.size
 
+    @property
+    def keeps(self) -> bool:
+        """Whether a record is left, and not files that are gone in the end."""
+        return self.output is not None or self.again is not None
+
     def provenance(self) -> Provenance:
         """Return where a run comes from."""
         from gdcli.runner.provenance import Provenance
 
-        return Provenance(self.source.text, self.arguments, self.tags, self.plugins)
+        return Provenance(self.source.text, self.arguments, self.tags, self.plugins, self.source.files, self.objects)
 
     def reused(self, loaded: Loaded, digest: str, request: Request) -> Ended | None:
         """Return the finished record of the same request, spec and version, if that is enough and there is one."""
@@ -154,3 +168,11 @@ class Context:
             yield folder
         finally:
             lock.release()
+
+
+def require_run(found: Record) -> None:
+    """Raise SpecError for a record of something else than one run, with where its runs are if it has any."""
+    if found.kind == "run":
+        return
+    runs = "Name one of its runs, a folder in it" if found.kind in ("sweep", "compare") else "It has no runs"
+    raise SpecError(f"{shown_path(found.folder)} is a record of {found.kind}, not of one run. {runs}")

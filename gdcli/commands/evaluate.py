@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdcli.commands.context import Frontend
+from gdcli.commands.context import Frontend, Tell
 from gdcli.commands.trained import TrainedRecord, chunks_of, told_of, trained_record
 from gdcli.errors import SpecError
 from gdcli.spec.metrics import metrics_on
 from gdcli.storage.files import json_text
+from gdcli.zoo.preprocessing import Preprocessing
 from gdcli.zoo.table import Floats, Table
+
+if TYPE_CHECKING:
+    from gdcli.engine.prediction import TrainedModel
 
 MAX_NUMBERS = 2**29
 """Numbers of a table that is evaluated at once: 4 GiB."""
@@ -52,23 +57,33 @@ def evaluate(
         raise SpecError(f"{record.spec.name}: an objective has no table to be evaluated on")
     import torch
 
+    torch.set_num_threads(record.threads)
+    table, model = table_of(record, stream, name, labels), record.model(frontend.warning)
+    return evaluated(model, record.encoding.fitted, record.row_shape, table, name, frontend.warning)
+
+
+def evaluated(
+    model: TrainedModel, fitted: Preprocessing, row_shape: Sequence[int], table: Table, name: str, warning: Tell
+) -> EvaluationReport:
+    """Return loss and metrics of a model on a table of rows and targets as the model learns them."""
+    import torch
+
     from gdcli.engine.batches import as_tensors
     from gdcli.engine.evaluation import IN_UNITS, in_units
     from gdcli.engine.prediction import dtype_of
 
-    torch.set_num_threads(record.threads)
-    table, model = table_of(record, stream, name, labels), record.model(frontend.warning)
-    loss = record.spec.loss.name
-    ((x, y),) = as_tensors([table], loss, dtype_of(record.spec), model.device, record.row_shape)
+    spec = model.spec
+    assert spec.loss is not None
+    ((x, y),) = as_tensors([table], spec.loss.name, dtype_of(spec), model.device, row_shape)
     output = model.kernel.forward(x)
     value = float(model.kernel.loss_of(output, y).cpu().numpy().astype(np.float64)[0])
-    fitted, unit = record.encoding.fitted, record.encoding.fitted.loss_unit(loss)
+    unit = fitted.loss_unit(spec.loss.name)
     outputs = in_units(model.kernel.by_run(output)[0], fitted)
     targets = in_units(torch.as_tensor(table.y).to(model.device), fitted)
     if bad := int((~outputs.isfinite().flatten(1).all(1)).sum()):
         what = f"the outputs of {bad:,} row{'s' * (bad != 1)} are not finite, which leaves the metrics undefined"
-        frontend.warning(f"{name}: {what}")
-    found = {key: metric(outputs, targets) for key, metric in metrics_on(record.spec, table).items()}
+        warning(f"{name}: {what}")
+    found = {key: metric(outputs, targets) for key, metric in metrics_on(spec, table).items()}
     found |= {} if unit is None else {IN_UNITS: value * unit}
     return EvaluationReport(len(table.x), value, found)
 

@@ -121,6 +121,7 @@ def _all_steps(runs: Sequence[Path]) -> ExportTable:
 
 ENDINGS = {
     "csv": (".csv", ".txt"), "parquet": (".parquet", ".pq"), "state_dict": (".pt", ".pth"), "onnx": (".onnx",),
+    "script": (".py",),
 }  # fmt: skip
 
 

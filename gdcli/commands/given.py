@@ -5,29 +5,41 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gdcli.commands.context import Context, ExecutionOptions, Frontend
+from gdcli.commands.context import Context, ExecutionOptions, Frontend, Progress
 from gdcli.errors import SpecError
-from gdcli.spec import grids
+from gdcli.spec import document, grids
 from gdcli.spec.bundled import Source, find
+from gdcli.spec.extends import merged
 from gdcli.spec.scalars import shown
 from gdcli.spec.writing import write
 from gdcli.storage.request import Made, checked
-from gdcli.zoo import plugins
+from gdcli.zoo import plugins, python_objects
 from gdcli.zoo.plugins import Plugin
+from gdcli.zoo.python_objects import PythonObjects, as_numpy_takes, is_ours, python_data, python_loss, python_model
 
 Spec = str | os.PathLike[str] | Mapping[str, Any]
 """A bundled name, the path of a YAML file, or a spec as a dict."""
 
 Plugins = Sequence[str | os.PathLike[str]] | str | os.PathLike[str]
 """Files and packages, as --plugin takes them."""
+
+Loss = str | Mapping[str, Any] | Callable[..., Any]
+"""A loss's name and keys, or a function of output and target."""
+
+Model = Loss
+"""A model's name and keys, or a module of torch, or a function that makes one."""
+
+Data = Mapping[str, Any] | tuple[Any, Any]
+"""The keys of the section, or arrays (x, y), or a DataFrame with its target."""
 
 MOST_JOBS = 1024
 MOST_NESTED = 100  # collections: more than a spec has
@@ -36,12 +48,12 @@ MOST_NESTED = 100  # collections: more than a spec has
 def source(spec: Spec) -> Source:
     """Return where a spec is from; a dict is written as YAML."""
     if not isinstance(spec, Mapping):
-        return find(path("spec", spec))
+        return merged(find(path("spec", spec)))
     try:
         text = write(plain(spec))
     except ValueError as error:  # a number that is not finite
         raise SpecError(f"the spec: {error}") from None
-    return Source(Path("experiment"), "<dict>", text.encode())
+    return merged(Source(Path("experiment"), "<dict>", text.encode()))
 
 
 def plain(value: Any, depth: int = 0) -> Any:
@@ -51,7 +63,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, Mapping):
         return {str(key): plain(item, depth + 1) for key, item in value.items()}
     if callable(listed := getattr(value, "tolist", None)):  # of numpy, torch and pandas
-        return listed()
+        return plain(listed(), depth + 1)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Iterable) and not isinstance(value, bytes):
@@ -71,6 +83,33 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return repr(value).replace("inf", ".inf").replace("nan", ".nan")
     return json.dumps(value, ensure_ascii=False)
+
+
+def objects(source: Source, model: Any, loss: Any, data: Any) -> tuple[PythonObjects, dict[str, Any]]:
+    """Return what is given in place of the spec's model, loss and data, and the overrides that put it there.
+
+    Names and dicts are overrides as they are: the spec's own kind of model, loss and data.
+    """
+    given = {"model": model, "loss": loss, "data": data}
+    plain_ones = {key: each for key, each in given.items() if isinstance(each, str | Mapping)}
+    own = {key: None if key in plain_ones else each for key, each in given.items()}
+    found = python_objects.taken(**own, replaced_loss=_loss_of(source) if callable(own["loss"]) else "")
+    names = {"model": python_model.__name__, "loss": python_loss.__name__}
+    words: dict[str, Any] = {key: names[key] for key in found.names if key in names}
+    if found.table is not None:
+        words["data"] = {"generate": {"kind": python_data.__name__}}
+        words["data"] |= {"shape": list(found.shape)} if found.shape else {}
+    return found, {**words, **plain_ones}
+
+
+def _loss_of(source: Source) -> str:
+    """Return the name of a spec's loss; nothing where it has none, or is no spec, which is told when it is read."""
+    try:
+        found = document.read(source.text, source.shown).plain()
+    except SpecError:
+        return ""
+    loss = found.get("loss") if isinstance(found, dict) else None
+    return str(loss.get("name") if isinstance(loss, dict) else loss)
 
 
 def params(axes: Mapping[str, Any]) -> tuple[str, ...]:
@@ -121,14 +160,19 @@ def request(kind: type[Made], **asked: Any) -> Made:
     return checked(kind, {key: each if isinstance(each, tuple) else plain(each) for key, each in asked.items()})
 
 
+def warn(text: str) -> None:
+    """Warn as Python does, of the first line outside of this package."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and is_ours(frame.f_code.co_filename):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, stacklevel=level)
+
+
 def context(
     command: str, source: Source, words: Sequence[str], output: str | os.PathLike[str] | None, jobs: int = 1,
-    own: Sequence[Plugin] = (),
+    own: Sequence[Plugin] = (), objects: PythonObjects | None = None, progress: Progress | None = None,
 ) -> Context:  # fmt: skip
-    """Return the context of a command that tells its warnings, and nothing else."""
-
-    def warn(text: str) -> None:
-        warnings.warn(text, stacklevel=2)
+    """Return the context of a command that tells its warnings, and its progress where that is shown."""
 
     count = plain(jobs)
     if type(count) is not int or not 1 <= count <= MOST_JOBS:
@@ -136,7 +180,9 @@ def context(
     folder = None if output is None else Path(path("output", output))
     arguments = (command, source.shown, *words)
     execution = ExecutionOptions(count)
-    return Context(source, Frontend(warning=warn), folder, arguments=arguments, plugins=tuple(own), options=execution)
+    frontend = Frontend(warning=warn) if progress is None else Frontend(warning=warn, progress=progress)
+    names = () if objects is None else objects.names
+    return Context(source, frontend, folder, arguments=arguments, plugins=tuple(own), objects=names, options=execution)
 
 
 def loaded(given: Plugins) -> tuple[Plugin, ...]:
@@ -153,10 +199,18 @@ def path(name: str, given: Any) -> str:
         raise SpecError(f"{name}: this is no path (got {type(given).__name__})") from None
 
 
-def rows(x: ArrayLike) -> NDArray[np.float64]:
-    """Return rows of numbers [N, ...]; numbers [N] are rows of one."""
+def rows(x: ArrayLike, names: Sequence[str] = ()) -> NDArray[np.float64]:
+    """Return rows of numbers [N, ...]; numbers [N] are rows of one, and a DataFrame has the columns by ``names``."""
+    if (columns := getattr(x, "columns", None)) is not None:
+        if missing := [name for name in names if name not in columns]:
+            raise SpecError(f"predict takes the columns that the model was trained on: no {', '.join(missing)}")
+        frame: Any = x
+        x = frame[list(names)]
     try:
-        found = np.asarray(x, np.float64)
+        found = np.asarray(as_numpy_takes(x))
+        if found.dtype.kind == "c":
+            raise TypeError
+        found = found.astype(np.float64)
     except (TypeError, ValueError):
         raise SpecError("predict takes rows of numbers, all of one length") from None
     if found.ndim == 0:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import ClassVar
@@ -48,6 +49,7 @@ class LossGrid:
     loss_name: str  # the loss's name in the spec
     folder: Path | None = None  # of the record
     held: str = ""  # of paths that leave the surface: what has to be said
+    picture: Callable[[plots.Form], bytes] | None = None  # of one axis or two
     interrupted: ClassVar[bool] = False
     results: ClassVar[Sequence[Result]] = ()  # nothing is trained
 
@@ -194,25 +196,27 @@ def record(loaded: Loaded, axes: Sequence[Axis], digest: str, request: SweepRequ
     """Evaluate the loss over a grid, and write it into a record: results.csv, sweep.png, log.txt, summary.json."""
     paths = trained_paths(request.trajectory, axes)
     grid = replace(evaluate(loaded, axes), held=held(loaded, axes, paths) if paths else "")
+    picture = partial(_grid_picture, grid, loaded, paths) if len(axes) <= 2 else None
     with context.folder(request, loaded, digest, batch_head(loaded, context.provenance())) as folder:
         timing = Timing()
         files.replace(folder / "results.csv", grid.csv())
         files.replace(folder / "log.txt", grid.text())
-        if request.plot and len(axes) <= 2:
+        if request.plot and picture is not None and context.keeps:
             with timing.phase("plot"):
-                picture = folder / "sweep.png"
-                files.draw(picture, lambda: _grid_picture(grid, loaded, paths), context.frontend.warning)
+                files.draw(folder / "sweep.png", partial(picture, "png"), context.frontend.warning)
         loss, point = grid.lowest()
         summary = {"status": "finished", "points": len(grid.loss), "lowest_loss": loss, "at": point}
         end_batch(folder, timing, summary)
-    return replace(grid, folder=folder)
+    return replace(grid, folder=folder, picture=picture)
 
 
-def _grid_picture(grid: LossGrid, loaded: Loaded, paths: Sequence[TrainedPath]) -> bytes:
+def _grid_picture(grid: LossGrid, loaded: Loaded, paths: Sequence[TrainedPath], form: plots.Form) -> bytes:
     label, title = run_picture.loss_label(loaded), loaded.spec.name
     names = [axis.name for axis in grid.axes]
     if len({axis.factor for axis in grid.axes}) == 1:  # one axis, or a zip: a line through the plane
-        return plots.sweep_curve(names[0], grid.points[:, 0].tolist(), grid.loss, title=title, loss_label=label)
+        return plots.in_form(plots.sweep_curve, form)(
+            names[0], grid.points[:, 0].tolist(), grid.loss, title=title, loss_label=label
+        )
     first, second = (np.unique(grid.points[:, k]) for k in (0, 1))
     lengths = [axis.grid.length for axis in grid.axes]
     if lengths != [len(first), len(second)]:
@@ -221,6 +225,6 @@ def _grid_picture(grid: LossGrid, loaded: Loaded, paths: Sequence[TrainedPath]) 
     order = [np.argsort(axis.grid.array()) for axis in grid.axes]
     turned = values[np.ix_(order[1], order[0])]
     trails = [plots.Trail(path.label, path.over([axis.target for axis in grid.axes])) for path in paths]
-    return plots.surface(
+    return plots.in_form(plots.surface, form)(
         (names[0], names[1]), first, second, turned, title=title, loss_label=label, trails=trails, note=grid.held
     )

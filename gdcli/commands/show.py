@@ -18,7 +18,7 @@ from gdcli.storage.config_reader import WHOLE, word
 from gdcli.storage.csv_reader import MixedColumns
 from gdcli.storage.files import json_file, json_text, lenient
 from gdcli.storage.find import runs_of
-from gdcli.storage.record import MANY, Record
+from gdcli.storage.record import MANY, NOT_AGAIN, Record
 from gdcli.zoo.metrics import highest_first
 
 ESSENTIALS = (
@@ -75,12 +75,13 @@ class RunOverview:
         message = str(record.summary.get("message", "")) or HINTS.get(record.status, "")
         if record.status == "interrupted" and record.summary.get("message"):
             message += f"; {HINTS['interrupted']}"
-        command = self.environment.get("command")
+        command, objects = self.environment.get("command"), self.environment.get("objects")
         pairs = [
             ("folder", word(str(record.folder), WHOLE)),
             ("status", record.status + (f": {word(message, WHOLE)}" if message else "")),
             ("description", word(self.spec.get("description"), WHOLE)),
             ("tags", word(" ".join(record.tags), WHOLE) if record.tags else None),
+            ("of Python", f"{', '.join(map(word, objects))}: {NOT_AGAIN}" if isinstance(objects, list) else None),
             ("started", word(record.when)),
             ("took", None if record.duration is None else span(record.duration)),
             ("command", word(" ".join(map(str, command)), WHOLE) if isinstance(command, list) else None),
@@ -204,7 +205,7 @@ def trained_again(record: Record, style: str, frontend: Frontend) -> str | None:
     from gdcli.storage.recorded_plugins import require_plugins
 
     require_plugins(record.folder)
-    loaded = specs.loaded(str(record.folder / "config.yaml"), overrides, "run", trained=True)
+    loaded = specs.of_record(record.folder, overrides, "run", trained=True)
     frontend.engine()
     from gdcli.runner import provenance, record_run
 

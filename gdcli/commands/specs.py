@@ -11,12 +11,13 @@ from pathlib import Path
 from gdcli import plan
 from gdcli.commands.context import Frontend, shown_path
 from gdcli.commands.inherited import completed
+from gdcli.commands.target_hint import naming_columns
 from gdcli.errors import Problem, SpecError, nearest
 from gdcli.plan import SpecFactory, Trial
-from gdcli.spec import bundled, document, overrides, schema, sizes
+from gdcli.spec import bundled, document, extends, overrides, schema, sizes
 from gdcli.spec.bundled import Source
 from gdcli.spec.effects import idle_in_all
-from gdcli.spec.json_schema import json_schema
+from gdcli.spec.json_schema import file_schema
 from gdcli.spec.load import Loaded, load
 from gdcli.spec.nodes import Node
 from gdcli.spec.sections import RunSpec, problems_at
@@ -24,6 +25,18 @@ from gdcli.spec.world_size import require_world
 from gdcli.storage.files import in_folder, is_folder, json_text, replace, require_file
 from gdcli.storage.find import find
 from gdcli.zoo.models import Stack
+
+
+def source_of(spec: str, configs: Sequence[str] = ()) -> Source:
+    """Return a spec by its path or its bundled name, with what it extends and the files of --config merged into it.
+
+    Raises SpecError for a file that cannot be read, or is no YAML document.
+    """
+    return extends.merged(bundled.find(spec), configs)
+
+
+def _document(source: Source) -> Node:
+    return document.read(source.text, source.shown) if source.document is None else source.document
 
 
 def read(
@@ -36,9 +49,10 @@ def read(
     with all problems of one that is not valid, and for an override that is not key=value.
     """
     _require_overrides(words)
-    node = overrides.apply(document.read(source.text, source.shown), words, command=command)
+    node = overrides.apply(_document(source), words, command=command)
     node = completed(node, source.path.parent)
-    spec = schema.parse(node, source.name if name is None else name)
+    with naming_columns(node, source.path.parent):
+        spec = schema.parse(node, source.name if name is None else name)
     if trained:
         require_optimizer(spec)
     return node, load(spec, source.path.parent, bounded=bounded, cores=cores, moved=source.moved)
@@ -47,13 +61,14 @@ def read(
 def document_of_many(source: Source, words: Sequence[str], command: str) -> Node:
     """Return a spec's document with the overrides that it takes; runs that change it may take the others."""
     _require_overrides(words)
-    node = overrides.apply(document.read(source.text, source.shown), words, command=command, alone=False)
+    node = overrides.apply(_document(source), words, command=command, alone=False)
     return completed(node, source.path.parent)
 
 
 def of_many(source: Source, node: Node, name: str, cores: int | None) -> Loaded:
     """Return the spec that runs are made of: its keys may have their effect in some, each may bring the optimizer."""
-    spec = schema.parse(node, name, alone=False)
+    with naming_columns(node, source.path.parent):
+        spec = schema.parse(node, name, alone=False)
     return load(spec, source.path.parent, cores=cores, moved=source.moved)
 
 
@@ -63,9 +78,17 @@ def _require_overrides(words: Sequence[str]) -> None:
             raise SpecError(f"an override is key=value (got '{word}')")
 
 
-def loaded(spec: str, words: Sequence[str], command: str, *, bounded: bool = True, trained: bool = False) -> Loaded:
+def loaded(
+    spec: str, words: Sequence[str], command: str, *, bounded: bool = True, trained: bool = False,
+    configs: Sequence[str] = (),
+) -> Loaded:  # fmt: skip
     """Return a spec by its path or its bundled name, checked, with its data; one that is ``trained`` can be."""
-    return read(bundled.find(spec), words, command, trained=trained, bounded=bounded)[1]
+    return read(source_of(spec, configs), words, command, trained=trained, bounded=bounded)[1]
+
+
+def of_record(folder: Path, words: Sequence[str], command: str, *, trained: bool = False) -> Loaded:
+    """Return the resolved spec of a record, checked, with its data: it needs no other file, and extends none."""
+    return read(bundled.find(str(folder / "config.yaml")), words, command, trained=trained)[1]
 
 
 def require_blocks(source: Source, node: Node, base: Loaded) -> None:
@@ -223,7 +246,7 @@ def copy(name: str, path: str | None, *, force: bool) -> Iterator[Path]:
         yield new
     schema = target.with_name(SCHEMA)
     if not schema.exists():
-        replace(schema, json_text(json_schema()))
+        replace(schema, json_text(file_schema()))
         yield schema
 
 
@@ -233,5 +256,41 @@ SCHEMA = "gdcli.schema.json"
 
 def description(name: str) -> str:
     """Return the description of a bundled spec."""
-    found = document.read((bundled.folder() / f"{name}.yaml").read_bytes(), name).find(("description",))
+    found = _bundled(name).find(("description",))
     return "" if found is None else str(found.value)
+
+
+def listing() -> str:
+    """Return a line for each bundled spec, below what it is about."""
+    names = bundled.names()
+    width = max(map(len, names))
+    parts = []
+    for group in GROUPS:
+        lines = [f"  {name:<{width}}  {description(name)}\n" for name in names if group_of(name) == group]
+        parts += [f"{group}\n{''.join(lines)}"] if lines else []
+    return "\n".join(parts)
+
+
+GROUPS = {
+    "Small numbers, step by step": (),
+    "Tables and data sets": ("data.file", "data.idx", "data.dataset", "data.generate"),
+    "Functions to minimise": ("model.start",),
+    "Grids: gdcli sweep": ("sweep",),
+    "Side by side: gdcli compare": ("compare",),
+}
+"""What bundled specs are about, and the keys of which each in a group has one; the last group that fits counts."""
+
+
+def group_of(name: str) -> str:
+    """Return what a bundled spec is about.
+
+    >>> group_of("iris"), group_of("optimizers_2x2")
+    ('Tables and data sets', 'Side by side: gdcli compare')
+    """
+    node = _bundled(name)
+    fits = [group for group, keys in GROUPS.items() if any(node.find(key.split(".")) is not None for key in keys)]
+    return fits[-1] if fits else next(iter(GROUPS))
+
+
+def _bundled(name: str) -> Node:
+    return document.read((bundled.folder() / f"{name}.yaml").read_bytes(), name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from gdcli.commands.context import Frontend, shown_path
+from gdcli.commands.context import Frontend, require_run, shown_path
 from gdcli.commands.encoding import ColumnEncoding, encoding_of
 from gdcli.errors import DamagedError, MachineError, SpecError
 from gdcli.spec import document, schema
@@ -81,8 +81,7 @@ def trained_record(folder: Path, frontend: Frontend) -> TrainedRecord:
     if is_linked(folder):
         raise SpecError(f"{shown_path(folder)} is reached through a link: name the record where it is")
     found = read(folder)
-    if found.kind != "run":
-        raise SpecError(f"{shown_path(folder)} is a record of {found.kind}: name one of its runs, a folder in it")
+    require_run(found)
     digest = models.recorded(found.summary, models.NAME)
     if digest is None:
         raise MachineError(f"{shown_path(folder)} has no {models.NAME}: {_why(found.status, found.summary)}")

@@ -38,6 +38,17 @@ def resolve_device(spec: RunSpec, local_rank: int | None = None) -> torch.device
     return device
 
 
+def torch_version() -> str:
+    """Return torch's version."""
+    return str(torch.__version__)
+
+
+def devices_here() -> list[str]:
+    """Return the devices that this machine has, as a spec names them, CUDA's with the name of the card."""
+    cards = [f"cuda:{k} ({torch.cuda.get_device_name(k)})" for k in range(torch.cuda.device_count())]
+    return ["cpu", *cards, *(["mps"] if torch.backends.mps.is_available() else [])]
+
+
 def cores_of(loaded: Loaded) -> int:
     """Return the cores that `threads: auto` counts with: those of a record that is run again, else this machine's."""
     return loaded.cores or PHYSICAL_CORES

@@ -120,6 +120,7 @@ def starts_of(problem: TrainingProblem) -> list[Start]:
             dtype=spec.settings.dtype,
             parameters=problem.theta.parameters(run),
             samples=problem.loaded.samples,
+            watched=() if problem.watched is None else problem.watched.names,
             prediction=prediction,
         )
         for run, prediction in enumerate(predictions_of(problem))

@@ -34,13 +34,16 @@ class GradientLog:
     """
 
     def __init__(self, problem: TrainingProblem, keep: Keep, *, layers: bool = False) -> None:
+        self._watched = None if problem.watched is None else problem.watched.flat  # [W]
+        self._seen = problem.theta.stored.new_empty(0)  # of it at each step
         self._layers = LayerLog(problem.theta, problem.runs) if layers else None
         self.theta, self.is_fleet, self.runs = problem.theta, problem.is_fleet, problem.runs
         self.kind = keep if keep != "none" else "largest" if self.is_fleet else "norms"
         theta = self.theta
         self._parts = _parts(theta, self.kind)
         rows = theta.values.shape[0]
-        self.width = theta.room if self.kind == "values" else len(self._parts)  # numbers a step and run
+        self.width = theta.room if self.kind == "values" else len(self._parts)
+        self.numbers = self.width + (0 if self._watched is None else len(self._watched))  # a step and run
         self._shape = theta.stored_gradient.shape if self.kind == "values" else (self.width, rows)
         self._measures = [_measured(part, self.kind, 0 if theta.innermost else part.ndim - 1) for part in self._parts]
         self._kept = theta.stored.new_empty(0)
@@ -48,7 +51,20 @@ class GradientLog:
     def begin(self, steps: int) -> Callable[[int], object]:
         """Make a block's memory for so many steps, which is handed on with it; return what keeps step k's gradient."""
         keep = self._keep(steps)
+        if self._watched is not None:
+            keep = self._watching(steps, keep, self._watched)
         return keep if self._layers is None else self._layers.begin(steps, keep)
+
+    def _watching(self, steps: int, keep: Callable[[int], object], watched: Tensor) -> Callable[[int], object]:
+        """Return what keeps a step's gradients at watched values after ``keep``."""
+        self._seen = watched.new_empty((steps, len(watched)))
+        rows = self._seen.unbind(0)
+
+        def both(k: int) -> None:
+            keep(k)
+            rows[k].copy_(watched)
+
+        return both
 
     def _keep(self, steps: int) -> Callable[[int], object]:
         self._kept, gradient = self.theta.stored.new_empty((steps, *self._shape)), self.theta.stored_gradient
@@ -79,9 +95,13 @@ class GradientLog:
             found = np.take(found, self.theta.columns, axis=2)
         return found.astype(np.float64) if self.kind == "norms" else found
 
-    def layers(self, steps: int) -> Floats | None:
-        """Return what is noted of each parameter in the first steps, [K, R, N, 4]; None where it is not asked for."""
-        return None if self._layers is None else self._layers.columns(steps)
+    def beside(self, steps: int) -> tuple[Floats | None, Floats | None]:
+        """Return what is noted of each parameter in the first steps [K, R, N, 4], and at watched values [K, R, W].
+
+        None where it is not asked for.
+        """
+        layers = None if self._layers is None else self._layers.columns(steps)
+        return layers, None if self._watched is None else self._seen[:steps].unsqueeze(1).cpu().numpy()
 
     def are_finite(self, steps: int) -> bool:
         """Say whether all that was kept is finite, as a rule; where not, a closer look is needed."""

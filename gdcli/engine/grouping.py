@@ -37,6 +37,8 @@ def why_alone(loaded: Loaded) -> str:
     spec, model = loaded.spec, loaded.architecture
     if spec.settings.epochs == 0:
         return "there are no updates"
+    if spec.settings.watch is not None:
+        return "watch records gradients at the values of one run"
     if spec.stop.max_seconds is not None:
         return "stop.max_seconds is about one run's time"
     if _follows_loss(spec):

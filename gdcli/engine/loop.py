@@ -104,7 +104,7 @@ class Loop:
         self.stops = bool(self.stop.model_dump(exclude_defaults=True)) or self.schedules.follow_loss
         keep = "values" if "gradients" in columns else keep or keep_of(problem)
         self.log = GradientLog(problem, keep, layers="layers" in columns)
-        numbers = self.log.width + (self.theta.values.shape[1] if "parameters" in columns else 0)  # a step and run
+        numbers = self.log.numbers + (self.theta.values.shape[1] if "parameters" in columns else 0)  # a step and run
         most = BLOCK_SCALARS // (len(self.theta.values) * max(numbers, 1))
         self.capacity = max(1, min(MAX_BLOCK_STEPS, most, self.all_steps))
         self.lr = lr_column(problem, problem.updates[0].lr if problem.updates else np.nan)
@@ -257,7 +257,7 @@ class Loop:
         """
         made = len(rows.steps)
         count = np.minimum(count, made)
-        kept, layers = self.log.columns(made), self.log.layers(made)
+        kept, (layers, watched) = self.log.columns(made), self.log.beside(made)
         losses = self.problem.kernel.losses(rows.losses)[:, : self.runs].cpu().numpy().astype(np.float64)
         finite = np.isfinite(losses)  # [K, R]
         if not self.log.are_finite(made):  # as a rule they are, and that is all there is to see
@@ -278,7 +278,7 @@ class Loop:
             self.state.interrupted(self.t)
         ended = ~self.state.open | (self.t >= self.all_steps)
         norms = None if self.log.kind == "largest" else block.norms
-        return replace(block, count=count, ended=ended, norms=norms, layers=layers, diverged=diverged)
+        return replace(block, count=count, ended=ended, norms=norms, layers=layers, watched=watched, diverged=diverged)
 
     def mend_norms(
         self, norms: Floats, rows: GrowingBlock, first: int, counted: NDArray[np.bool_], restore: Callable[[], None]

@@ -67,8 +67,7 @@ def _require_output(loaded: Loaded, own: OwnModule, shape: tuple[int, ...]) -> N
     wanted = table.classes if classes else table.y.shape[1]
     if len(shape) != 1 or (shape[0] < wanted if classes else shape[0] != wanted):
         what = f"the output of {own.name} has shape {list(shape)} a row, the data need [{wanted}]"
-        hint = "It is made with the number of outputs, which is that"
-        raise SpecError(loaded.spec.problem(("model",), what, hint))
+        raise SpecError(loaded.spec.problem(("model",), what, own.hint))
     if found := [*class_weights.beyond(loaded.spec, shape[0])]:
         raise SpecError(found)
 

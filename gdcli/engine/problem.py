@@ -27,13 +27,14 @@ from gdcli.engine.penalty import Penalized
 from gdcli.engine.process_group import ProcessGroup
 from gdcli.engine.start_values import start_key, start_values
 from gdcli.engine.theta import Theta
+from gdcli.engine.watched import WatchedGradients, gradients_of, taps_of
 from gdcli.errors import SpecError
 from gdcli.records import Floats, Parameter
 from gdcli.spec.load import Loaded
 from gdcli.spec.models import match
 from gdcli.spec.sections import RunSpec
 from gdcli.spec.sizes import too_many_recorded
-from gdcli.zoo.expressions import ExpressionError, Name
+from gdcli.zoo.expressions import ExpressionError, is_bare
 from gdcli.zoo.losses import TARGETS, Loss
 from gdcli.zoo.models import Chain, Objective, chain_of
 from gdcli.zoo.objectives import compile_
@@ -61,6 +62,7 @@ class TrainingProblem:
     module: torch.nn.Module | None  # torch's layers of a sequential model
     penalized: Penalized | None  # the kernel, where there is a penalty
     group: ProcessGroup | None = None  # the processes that share its batches
+    watched: WatchedGradients | None = None  # where its kernel puts gradients of inputs and intermediate values
 
     @property
     def loaded(self) -> Loaded:
@@ -167,9 +169,10 @@ def _build(members: Sequence[Loaded], name: str, group: ProcessGroup | None = No
     if first.bounded and (found := list(too_many_recorded(spec, sum(prod(slot.shape) for slot in theta.slots)))):
         raise SpecError(found)
     module = None if is_fleet else module
-    kernel = _kernel(name, first, theta, loss, module)
+    watched = None if is_fleet else gradients_of(first, module, theta.stored)
+    kernel = _kernel(name, first, theta, loss, module, watched)
     if loss is not None and spec.batch.accumulate > 1 and spec.settings.epochs:
-        kernel = Accumulated(kernel, theta, loss, spec.batch.pass_rows(first.samples))
+        kernel = Accumulated(kernel, theta, loss, spec.batch.pass_rows(first.samples), watched)
     of = spec.loss.name if spec.loss else "", dtype, device, first.row_shape
     tables = as_tensors([loaded.training for loaded in padded], *of)
     if group is not None and loss is not None:
@@ -189,7 +192,7 @@ def _build(members: Sequence[Loaded], name: str, group: ProcessGroup | None = No
     updates = _updates(padded, theta) if spec.settings.epochs and spec.optimizer is not None else ()
     return TrainingProblem(
         tuple(members), device, dtype, theta, kernel, name, loss, updates, batches, validation, test, module,
-        penalized, group,
+        penalized, group, watched,
     )  # fmt: skip
 
 
@@ -230,16 +233,22 @@ def _theta(
     return theta, module
 
 
-def _kernel(name: str, loaded: Loaded, theta: Theta, loss: Loss | None, module: torch.nn.Module | None) -> Kernel:
+def _kernel(
+    name: str, loaded: Loaded, theta: Theta, loss: Loss | None, module: torch.nn.Module | None,
+    watched: WatchedGradients | None,
+) -> Kernel:  # fmt: skip
     model = loaded.architecture
     if isinstance(model, Objective):
-        return on_objective(theta, compiled(loaded.spec, model), bare=isinstance(model.expression, Name))
+        return on_objective(theta, compiled(loaded.spec, model), bare=is_bare(model.expression))
     assert loss is not None
     if name == "by_hand":
         assert isinstance(model, Chain)
-        return Single(theta, model, loss)
+        return Single(theta, model, loss, watched)
     if name == "autograd":
-        return on_chain(theta, model, loss) if isinstance(model, Chain) else on_module(theta, module, loss, model.own)
+        taps = taps_of(watched)
+        if isinstance(model, Chain):
+            return on_chain(theta, model, loss, taps)
+        return on_module(theta, module, loss, model.own, taps)
     chain = chain_of(model)
     assert chain is not None
     return FleetChain(theta, chain, loss, ELEMENTWISE if name == "elementwise" else BATCHED)

@@ -15,7 +15,9 @@ from torch import Tensor
 from gdcli.engine import own_module
 from gdcli.engine.layers import assembled, default_dtype, first_line, through
 from gdcli.engine.tracing import traced
+from gdcli.engine.watched import watched_values
 from gdcli.errors import SpecError
+from gdcli.spec import expected_names
 from gdcli.spec.load import Loaded
 from gdcli.spec.models import match, name_problems
 from gdcli.spec.sections import RunSpec
@@ -58,7 +60,8 @@ def start_values(loaded: Loaded, dtype: torch.dtype) -> tuple[dict[str, Tensor],
         module = _module(loaded, model, dtype)
         values = {name: parameter.detach() for name, parameter in module.named_parameters()}
         shapes = {name: tuple(value.shape) for name, value in values.items()}
-        if problems := name_problems(loaded.spec, shapes):  # the names of torch's layers are known only now
+        # the names of torch's layers are known only now
+        if problems := [*name_problems(loaded.spec, shapes), *expected_names.problems(loaded, shapes)]:
             raise SpecError(problems)
     if loaded.weights is not None:
         _put(loaded, loaded.weights, values, module)
@@ -123,6 +126,7 @@ def _dry_run(loaded: Loaded, model: Stack, module: torch.nn.Module, dtype: torch
     else:
         with torch.no_grad():
             model.own.call(module, x)
+    watched_values(loaded, module)
     if isinstance(spec.print.predict, int | float | list):
         _try_prediction(loaded, module, dtype)
     module.train()

@@ -34,6 +34,7 @@ from gdcli.storage.files import json_text
 from gdcli.zoo.data import generator
 
 if TYPE_CHECKING:
+    from gdcli.spec.bundled import SpecFile
     from gdcli.zoo.plugins import Plugin
 
 FirstFiles = tuple[str, dict[str, bytes | str]]
@@ -48,12 +49,14 @@ _ENGINES = {"elementwise": "by_hand", "batched": "by_hand", "objective": "autogr
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a run came from: the spec's text as given, the command line, and the plugins that it named."""
+    """Where a run came from: the spec's text as given or merged, the command line, and the plugins that it named."""
 
     text: bytes
     arguments: tuple[str, ...]
     tags: tuple[str, ...] = ()  # to find it by
     plugins: tuple[Plugin, ...] = ()
+    files: tuple[SpecFile, ...] = ()  # that the text was merged from
+    objects: tuple[str, ...] = ()  # of a Python program, in place of parts of the spec
 
 
 def prepared(loaded: Loaded, group: ProcessGroup | None = None) -> TrainingProblem:
@@ -108,6 +111,10 @@ def environment(origin: Provenance, device: torch.device, threads: int) -> dict[
     more: dict[str, Any] = {"tags": list(origin.tags)} if origin.tags else {}
     if origin.plugins:
         more["plugins"] = [{"source": each.source, "sha256": each.sha256} for each in origin.plugins]
+    if origin.objects:
+        more["objects"] = list(origin.objects)
+    if origin.files:
+        more["spec"] = [{"file": each.name, "sha256": each.sha256} for each in origin.files]
     loaded = {"torch": torch, "numpy": np, "pydantic": pydantic, "PyYAML": yaml, "orjson": orjson}
     return {
         "versions": {"gdcli": __version__, "python": platform.python_version()}

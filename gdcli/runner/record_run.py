@@ -20,9 +20,11 @@ from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Prediction, S
 from gdcli.report.styles import STYLES
 from gdcli.runner import kept_files, run_picture, step_files
 from gdcli.runner.epoch_rows import FILE, EpochRows
+from gdcli.runner.expected import numbers_expected
 from gdcli.runner.failures import failure_of, written
 from gdcli.runner.shared_checkpoints import SharedCheckpoints
 from gdcli.runner.step_files import StepFile
+from gdcli.spec.expectations import ExpectedNumber
 from gdcli.spec.metrics import chosen_by
 from gdcli.spec.sections import RunSpec
 from gdcli.storage import csv_reader, gradient_file
@@ -52,6 +54,7 @@ class Finished:
     losses: NDArray[np.float64]  # [steps] of every step, before its update
     prediction: Prediction | None = None  # that the style has no place for
     epochs: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)  # columns of epochs.csv, [E] each
+    expected: tuple[ExpectedNumber, ...] = ()  # what the spec expects of its end
 
     def predictions(self) -> list[str]:
         """Return the lines of the predictions before and after training that the style has no place for."""
@@ -78,6 +81,8 @@ class Finished:
             found["prediction"] = {"asked": asked, "output": output.tolist()}
         if sum(parameter.values.size for parameter in outcome.parameters) <= SUMMARY_SCALARS:
             found["parameters"] = {p.name: p.values.astype(np.float64).tolist() for p in outcome.parameters}
+        if self.expected:
+            found["expect"] = {each.name: each.plain() for each in self.expected}
         return found
 
 
@@ -294,6 +299,7 @@ class RunRecorder:
         self.record, self._start, self._keep, self._above = record, start, keep, above
         self._style, self._predicts = STYLES[spec.style].text, STYLES[spec.style].predicts
         self._recording, self._say, self._told, self._epochs = spec.record, text, block, epochs
+        self._expect = spec.expect
         self.tables: list[StepFile] = []
         self._losses: list[NDArray[np.float64]] = []
         self._logs: dict[str, Log] = {}
@@ -372,7 +378,9 @@ class RunRecorder:
         finally:
             self.close()
         prediction = None if self._predicts else outcome.prediction
-        return Finished(self._start, outcome, self.losses(), prediction, self._epochs.by_name() if self._epochs else {})
+        epochs = self._epochs.by_name() if self._epochs else {}
+        expected = numbers_expected(self._expect, outcome)
+        return Finished(self._start, outcome, self.losses(), prediction, epochs, expected)
 
     def _sync(self) -> None:
         for log in self._logs.values():

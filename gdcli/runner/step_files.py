@@ -35,7 +35,7 @@ def files_for(recording: Recording, start: Start, keep: str, values: Floats | No
     """Return the tables of a run; ``values`` are all its scalars where it is resumed, else those of its start."""
     found: list[StepFile] = []
     trained = [parameter for parameter in start.parameters if parameter.trained]
-    if keep != "none" and trained:
+    if (keep != "none" and trained) or start.watched:
         found.append(GradientRows(recording, start, keep))
     if recording.parameters and start.parameters:
         found.append(ParameterRows(recording.every, start, values))
@@ -52,26 +52,38 @@ def complete(folder: Path, tables: Sequence[StepFile]) -> None:
 
 
 class GradientRows:
-    """gradients.csv, or the rows that become gradients.parquet: every trained scalar, or each parameter's norm."""
+    """gradients.csv, or the rows that become gradients.parquet: every trained scalar, or each parameter's norm.
+
+    Behind them stand the gradients at watched values.
+    """
 
     def __init__(self, recording: Recording, start: Start, keep: str) -> None:
         trained = [parameter for parameter in start.parameters if parameter.trained]
         self._keep, self._every = keep, recording.every
         self._ends = np.cumsum([parameter.values.size for parameter in trained])[:-1]
-        self.names = [c for p in trained for c in (p.scalars if keep == "values" else (p.name,))]
-        self.dtype = np.dtype(start.dtype if keep == "values" else np.float64)
+        kept = [] if keep == "none" else trained
+        self.names = [c for p in kept for c in (p.scalars if keep == "values" else (p.name,))]
+        self.names += start.watched
+        self.dtype = np.dtype(np.float64 if keep == "norms" else start.dtype)
         self.is_parquet = recording.format == "parquet"
         self.name = gradient_file.ROWS if self.is_parquet else gradient_file.CSV
         self.header = "" if self.is_parquet else ",".join(["step", *map(cell, self.names)]) + "\n"
 
     def rows(self, block: StepBlock) -> bytes:
         """Return the rows of the steps that `record.every` keeps."""
-        found = block.gradients if self._keep == "values" else self._norms(block)
+        found = self._of_parameters(block)
+        if block.watched is not None:
+            found = block.watched if found is None else np.concatenate([found, block.watched], axis=1)
         assert found is not None
         chosen = block.kept(self._every)
         if self.is_parquet:
             return gradient_file.row_bytes(block.step[chosen], found[chosen].astype(self.dtype))
         return float_rows(block.step[chosen], found[chosen])
+
+    def _of_parameters(self, block: StepBlock) -> Floats | None:
+        if self._keep == "none":
+            return None
+        return block.gradients if self._keep == "values" else self._norms(block)
 
     def _norms(self, block: StepBlock) -> Floats | None:
         """Return each parameter's norm, worked out where the style asked for the gradients themselves."""

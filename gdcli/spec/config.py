@@ -11,7 +11,7 @@ from gdcli.spec.class_weights import for_outputs
 from gdcli.spec.data_sections import DataCommon, HeldOutFile
 from gdcli.spec.effects import without_effect
 from gdcli.spec.load import Loaded
-from gdcli.spec.sections import Ingredient, RunSpec
+from gdcli.spec.sections import EXPECT, Ingredient, RunSpec
 from gdcli.spec.signature import Path
 
 
@@ -55,6 +55,8 @@ def filled_in(spec: RunSpec) -> dict[str, Any]:
     for key, section in (("sweep", spec.sweep), ("compare", spec.compare)):
         if section is not None:
             found[key] = _given(section.model_dump())
+    if spec.expect:
+        found[EXPECT] = {name: each.plain() for name, each in spec.expect.items()}
     plain: dict[str, Any] = _plain(found)
     for idle in without_effect(spec):  # in other runs of a sweep they have one
         _leave_out(plain, idle.path)
@@ -94,8 +96,8 @@ def resolved(
 
 
 def digest(filled: dict[str, Any]) -> str:
-    """Return 8 hex digits of a filled-in spec, whatever the order of its keys."""
-    text = json.dumps(filled, sort_keys=True, allow_nan=False)
+    """Return 8 hex digits of a filled-in spec, whatever the order of its keys, and whatever it expects."""
+    text = json.dumps({key: value for key, value in filled.items() if key != EXPECT}, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, WrapValidator
 from pydantic_core import PydanticCustomError
 
 from gdcli.spec.signature import Integer, Path, Section
@@ -16,6 +16,7 @@ from gdcli.zoo.csv_dialect import can_separate
 from gdcli.zoo.data import DatasetName
 from gdcli.zoo.naming import MAX_WIDTH
 from gdcli.zoo.splits import Wanted
+from gdcli.zoo.table import brief
 
 MAX_SEED = 2**63 - 1
 Seed = Annotated[Integer, Ge(0), Le(MAX_SEED)]
@@ -62,13 +63,21 @@ HeldOut = Annotated[
 ]
 
 
+Standardized = Annotated[
+    bool | list[str],
+    WrapValidator(lambda value, of_others: value if value == "all" else of_others(value)),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"const": "all"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+"""Features that are numbers, ``all`` of them and the target, or the columns named."""
+
+
 @dataclass(frozen=True, slots=True)
 class Data:
     """Where the rows come from: ``inline``, ``file``, ``idx``, ``generate`` (arguments hold its kind), ``dataset``."""
 
     source: str
     arguments: Mapping[str, Any]
-    standardize: bool | list[str] = False
+    standardize: bool | str | list[str] = False
     validation: float | int | HeldOutFile | None = None  # a share, a number of rows, or rows of their own
     seed: int | None = None  # of the rows and of the split; None: the spec's
     test: float | int | HeldOutFile | None = None
@@ -87,7 +96,7 @@ class Data:
 class DataCommon(Section):
     """What every source of data takes."""
 
-    standardize: bool | list[str] = False
+    standardize: Standardized = False
     validation: HeldOut = None
     seed: Seed | None = None
     test: HeldOut = None
@@ -117,11 +126,21 @@ def _a_sign(separator: str) -> str:
     return separator
 
 
+def names_of(columns: str | list[str] | None) -> tuple[str, ...]:
+    """Return the names of columns, of which one may stand without a list.
+
+    >>> names_of("id"), names_of(["id", "date"]), names_of(None)
+    (('id',), ('id', 'date'), ())
+    """
+    return (columns,) if isinstance(columns, str) else tuple(columns or ())
+
+
 class FileData(Section):
     """Data of a file beside the spec."""
 
     file: Annotated[str, Len(1)]
     features: list[str] | None = None
+    ignore: str | Annotated[list[str], Len(1)] | None = None
     target: str | list[str]
     header: bool | None = None
     separator: Annotated[str, AfterValidator(_a_sign)] | None = None
@@ -130,6 +149,17 @@ class FileData(Section):
     unknown: Literal["error", "zero"] | None = None
     missing: Literal["drop", "mean", "median", "most_frequent"] | None = None
     sha256: Digest | None = None
+
+    def contradictions(self) -> Iterator[tuple[Path, str]]:
+        """Yield what two keys say against each other."""
+        if self.ignore is None:
+            return
+        if self.features is not None:
+            yield ("ignore",), "has no effect beside data.features, which names every column to take"
+        one = isinstance(self.ignore, str)
+        for place, name in enumerate(names_of(self.ignore)):
+            if name in names_of(self.target):
+                yield ("ignore",) if one else ("ignore", place), f"{brief(name)} is the target, which has to be read"
 
 
 class IdxFiles(Section):

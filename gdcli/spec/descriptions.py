@@ -24,6 +24,7 @@ DESCRIPTIONS = {
     "phase": "Radians at x = 0.",
     "turns": "Turns of each arm.",
     "data.features": "Columns of the features; all but the target when absent.",
+    "ignore": "Column that is no feature, such as a number of the row, or several; '' is the one without a name.",
     "target": "Column of the target, or several.",
     "file": "A CSV, TSV, Parquet or NPZ file, from the spec's folder on.",
     "separator": "The sign between two cells; found out when absent.",
@@ -42,7 +43,7 @@ DESCRIPTIONS = {
     "header": "false: the first line of the CSV file is a row, columns are c1, c2, ....",
     "sha256": "Digest that the file must have.",
     "dataset": "A data set of scikit-learn; gdcli catalog dataset lists them.",
-    "standardize": "Whether numbers get mean 0 and deviation 1, by the training rows; or which columns, target too.",
+    "standardize": "Whether features get mean 0 and deviation 1, by the training rows; all: the target too; or a list.",
     "validation": "Share or number of the rows that are held out, drawn at random; or a file of their own.",
     "data.seed": "Of the rows and of the split; the spec's when absent.",
     # model
@@ -149,6 +150,10 @@ DESCRIPTIONS = {
     "compare.target": "A loss; the table tells after how many steps each row had reached it at the end of an epoch.",
     "tune": "Learning rates that are tried for each optimizer.",
     "tune_range": "The lowest and the highest of them.",
+    "at_most": "The largest value that is as expected.",
+    "at_least": "The smallest value that is as expected.",
+    "equals": "The value that is expected.",
+    "within": "How far from it a value may be.",
 }  # fmt: skip
 
 

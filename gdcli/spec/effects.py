@@ -150,9 +150,11 @@ def _record(spec: RunSpec) -> Iterator[tuple[Path, str]]:
     record = spec.record
     if spec.model.name == "identity":
         for key in ("every", "format", "parameters", "layers"):
+            if key in ("every", "format") and spec.settings.watch is not None:
+                continue
             if getattr(record, key) != Recording.model_fields[key].default:
                 yield ("record", key), "it is for parameters, and the model identity has none"
-    elif record.gradients == "none":
+    elif record.gradients == "none" and spec.settings.watch is None:
         if record.format != "csv":
             yield ("record", "format"), "it is for gradients, and record.gradients is none"
         if record.every > 1 and not (record.parameters or record.layers):

@@ -13,8 +13,9 @@ from pydantic import BaseModel
 
 from gdcli.spec.data_sections import DataCommon, FileData, IdxData, InlineData, NamedDataset
 from gdcli.spec.descriptions import described
+from gdcli.spec.expectations import Expectation
 from gdcli.spec.models import INIT_NAMES
-from gdcli.spec.sections import SECTIONS, Batch, Settings, StartWeights
+from gdcli.spec.sections import EXPECT, SECTIONS, Batch, Settings, StartWeights
 from gdcli.spec.signature import arguments_model
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
@@ -49,13 +50,40 @@ _SETTINGS = {
     "threads": "Of the CPU; auto: 1 for small models, the physical cores for large ones.",
     "metrics": "What is told besides the loss; accuracy of classes, r2 and mae of values when absent.",
     "metric": "What the best epoch, tuning and ranking go by: loss, or a metric, of the validation rows if there are.",
+    "watch": "Inputs and intermediate values whose gradients are recorded: x, h1, net_o1, linear1.output.",
     "world_size": "Processes that train the run together, as torchrun starts them; when absent as many as there are.",
     "engine": "by_hand: the backward pass written out; autograd: torch's; auto: the first where there is one.",
 }
 
 
+def file_schema() -> Schema:
+    """Return the JSON Schema of a file, which is a whole spec, or a part of one that extends another file.
+
+    A part may lack names and required keys, and takes keys away with null: of its mappings no more is known.
+    """
+    whole = json_schema()
+    definitions = whole.pop("$defs")
+    head = {key: whole.pop(key) for key in ("$schema", "title", "description")}
+    keys: Schema = {"extends": {"description": _EXTENDS, "type": "string", "minLength": 1}}
+    for key, schema in whole["properties"].items():
+        own = {"$ref": f"#/$defs/spec/properties/{key}"}
+        keys[key] = {"description": schema["description"], "anyOf": [own, {"type": ["object", "null"]}]}
+    part = {"type": "object", "properties": keys, "required": ["extends"], "additionalProperties": False}
+    return {
+        **head,
+        "if": {"type": "object", "required": ["extends"]},
+        "then": {"$ref": "#/$defs/part"},
+        "else": {"$ref": "#/$defs/spec"},
+        "$defs": {"spec": whole, "part": part, **definitions},
+    }
+
+
+_EXPECTED = "What the end of the run is held to, by the name of the number: final_loss, accuracy, linear1.weight[0,0]."
+_EXTENDS = "The file, or bundled spec, whose keys count where this one has none; null takes one of them away."
+
+
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a spec.
+    """Return the JSON Schema (draft 2020-12) of a whole spec.
 
     >>> sorted(json_schema()["properties"]["optimizer"])
     ['anyOf', 'description']
@@ -72,6 +100,7 @@ def json_schema() -> dict[str, Any]:
         "optimizer": _optimizer(definitions),
         "scheduler": _scheduler(definitions),
         **{key: _section(definitions, key, section) for key, section in SECTIONS.items()},
+        EXPECT: _by_name(_EXPECTED, definitions.add(EXPECT, definitions.of_model(Expectation, EXPECT))),
     }
     described({"properties": properties, "$defs": definitions.found})
     return {

@@ -19,10 +19,17 @@ from numpy.typing import NDArray
 
 from gdcli.errors import Problem, SpecError
 from gdcli.report.styles import STYLES
-from gdcli.spec import fits, metrics, preconditions, sizes, starting
+from gdcli.spec import expected_names, fits, metrics, preconditions, sizes, starting, watch
 from gdcli.spec.data_sections import HeldOutFile
 from gdcli.spec.document import MAX_PROBLEMS
-from gdcli.spec.models import constant_error, group_problems, layer_problems, name_problems, start_shapes
+from gdcli.spec.models import (
+    constant_error,
+    detached_error,
+    group_problems,
+    layer_problems,
+    name_problems,
+    start_shapes,
+)
 from gdcli.spec.rows import rows_of
 from gdcli.spec.sections import RunSpec
 from gdcli.spec.signature import Path as KeyPath
@@ -131,8 +138,9 @@ def load(
     problems += fits.problems(spec, training, checked, architecture)
     if not isinstance(architecture, Stack):  # torch's own layers are checked when they are built
         problems += name_problems(spec, architecture.shapes)
-    problems += [*_engine(loaded), *_style(loaded)]
+    problems += [*_engine(loaded), *_style(loaded), *watch.problems(loaded)]
     problems += metrics.problems(spec, training, held_out=loaded.validation is not None)
+    problems += islice(expected_names.problems(loaded, loaded.shapes), MAX_PROBLEMS)
     if spec.record.format == "parquet":
         require_pyarrow("record.format: parquet")
     if bounded:
@@ -207,6 +215,8 @@ def _engine(loaded: Loaded) -> Iterator[Problem]:
         yield spec.problem(("engine",), what, "Use auto or autograd")
     if isinstance(model, Objective) and (error := constant_error(model)):
         yield spec.problem(("model", "expression"), f"{error}, at character {error.column}")
+    if isinstance(model, Objective) and (what := detached_error(model, spec.model.freeze)):
+        yield spec.problem(("model", "expression"), what)
     if isinstance(model, Stack):
         yield from layer_problems(spec, model)
 
@@ -271,7 +281,8 @@ def _too_long(loaded: Loaded) -> Iterator[Problem]:
     spec, model = loaded.spec, loaded.architecture
     steps = spec.settings.epochs * spec.batch.steps(loaded.samples)
     epochs = f"{spec.settings.epochs:,} epochs are {steps:,} steps"
-    size = 0 if isinstance(model, Stack) else sizes.record(spec, model, steps)
+    watched = watch.columns(watch.values_of(loaded), watch.step_rows(spec, loaded.samples))
+    size = 0 if isinstance(model, Stack) else sizes.record(spec, model, steps, watched)
     if steps > sizes.MAX_STEPS:
         yield spec.problem(("epochs",), f"{epochs}, more than {sizes.MAX_STEPS:,}", sizes.RAISE)
     elif size > sizes.MAX_RECORD:

@@ -20,6 +20,7 @@ from gdcli.zoo.metrics import (
     metric_of,
     require_installed,
 )
+from gdcli.zoo.python_objects import python_data
 from gdcli.zoo.table import Table
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 LESSONS = ("inline", "generate")
 """Sources of rows that are not the user's own."""
+OWN_ROWS = python_data.__name__
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ def names_of(spec: RunSpec, training: Table | None, *, held_out: bool) -> list[s
     """Return the metrics that a spec names, else its defaults; with them what its runs are chosen by."""
     given = spec.settings.metrics
     if given is None:
-        own = held_out or (spec.data is not None and spec.data.source not in LESSONS)
+        data = spec.data
+        own = held_out or (data is not None and (data.source not in LESSONS or data.arguments.get("kind") == OWN_ROWS))
         given = defaults(spec.loss.name if spec.loss else "", training, own=own)
     chosen = [_parts(name)[1] for name in (spec.settings.metric, spec.stop.metric) if name is not None]
     return list(dict.fromkeys([*given, *(name for name in chosen if name in METRICS)]))
@@ -110,7 +113,7 @@ def problems(spec: RunSpec, training: Table | None, *, held_out: bool) -> Iterat
     """Yield what the loss and the rows have no metric for. Raises MachineError where torchmetrics is missing."""
     loss = spec.loss.name if spec.loss else ""
     for index, name in enumerate(spec.settings.metrics or ()):
-        yield from _unfit(spec, ("metrics", index), name, loss, training)
+        yield from unfit(spec, ("metrics", index), name, loss, training)
     for path, given in ((("metric",), spec.settings.metric), (("stop", "metric"), spec.stop.metric)):
         if given is None:
             continue
@@ -126,10 +129,11 @@ def problems(spec: RunSpec, training: Table | None, *, held_out: bool) -> Iterat
             names = [*known, *(f"{rows}_{name}" for rows in ("training", "validation") for name in known)]
             yield spec.problem(path, f"unknown metric {got(given)}", nearest_or_own(given, names))
         elif metric != "loss":
-            yield from _unfit(spec, path, metric, loss, training)
+            yield from unfit(spec, path, metric, loss, training)
 
 
-def _unfit(spec: RunSpec, path: Path, name: str, loss: str, training: Table | None) -> Iterator[Problem]:
+def unfit(spec: RunSpec, path: Path, name: str, loss: str, training: Table | None) -> Iterator[Problem]:
+    """Yield why a loss and its rows cannot have a metric. Raises MachineError where torchmetrics is missing."""
     if name in MATRICES and training is not None and training.classes > MAX_CLASSES:
         yield spec.problem(path, f"{name} is for {MAX_CLASSES} classes at most, the data have {training.classes:,}")
     elif METRICS[name](loss, training) is None:

@@ -14,7 +14,7 @@ from gdcli.errors import Problem, nearest
 from gdcli.spec.document import MAX_PROBLEMS
 from gdcli.spec.sections import RunSpec, is_glob
 from gdcli.spec.signature import Path, got
-from gdcli.zoo.expressions import Expression, ExpressionError, Name, Operation, names
+from gdcli.zoo.expressions import Expression, ExpressionError, Name, Operation, attached, names
 from gdcli.zoo.models import MAX_STACK, Objective, Stack, all_layers
 from gdcli.zoo.objectives import compile_
 
@@ -226,6 +226,16 @@ def _argument_problem(key: str, value: Any) -> tuple[str, str] | None:
 
 
 # --- an objective's expression, of constants alone: worked out before torch is needed
+
+
+def detached_error(model: Objective, freeze: Iterable[str]) -> str:
+    """Return what is wrong with an expression that keeps every trained variable inside ``detach``; else nothing."""
+    frozen = {name for pattern in freeze for name in match(pattern, model.start)}
+    trained = set(model.start) - frozen
+    if not trained or trained & attached(model.expression):
+        return ""
+    names = ", ".join(f"'{name}'" for name in sorted(trained))
+    return f"{names} only inside detach(...), which is a constant: there is no gradient to train with"
 
 
 def constant_error(model: Objective) -> ExpressionError | None:

@@ -12,9 +12,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 from gdcli.errors import Place, Problem, SpecError, nearest
 from gdcli.spec.data_sections import DATA_KEYS, SOURCES, DataCommon, IdxFiles
 from gdcli.spec.document import read_value
+from gdcli.spec.expectations import Expectation
 from gdcli.spec.nodes import Entry, Node
 from gdcli.spec.scalars import shown, with_point
-from gdcli.spec.sections import INGREDIENTS, MODEL_KEYS, SECTIONS, Settings, mode_of
+from gdcli.spec.sections import EXPECT, INGREDIENTS, MODEL_KEYS, SECTIONS, Settings, mode_of
 from gdcli.zoo.data import GENERATORS
 from gdcli.zoo.losses import LOSSES
 from gdcli.zoo.models import MODELS
@@ -46,7 +47,7 @@ def _keys_with(
     generators: _Functions, models: _Functions, losses: _Functions, optimizers: _Functions
 ) -> tuple[str, ...]:
     sections = {key: kind.model_fields for key, kind in SECTIONS.items() if key not in ("sweep", "compare")}
-    paths = {*Settings.model_fields, *INGREDIENTS, *sections}
+    paths = {*Settings.model_fields, *INGREDIENTS, *sections, EXPECT}
     for section, names in {
         **sections,
         "data": DATA_KEYS,
@@ -62,7 +63,7 @@ def _keys_with(
 
 _BELOW = (
     "sweep.", "compare.", "scheduler.", "optimizer.groups.", "model.init.", "model.start.", "model.constants.",
-    "data.generate.x.",
+    "data.generate.x.", "expect.",
 )  # fmt: skip
 """Whole paths below these are taken as they are; a name without its path never means one of them."""
 _BY_PATH_ALONE = ("record.layers",)
@@ -83,6 +84,8 @@ def resolve(name: str, document: Node | None = None) -> str:
     found = [key for key in keys if key.endswith(f".{name}") and key not in _BY_PATH_ALONE]
     if len(found) == 1:
         return found[0]
+    if name == "extends":
+        raise SpecError("extends stands in a spec. On the command line files are merged by --config FILE")
     numbers = _numbers(name, document)
     if found:
         raise SpecError(f"'{name}' could be {' or '.join([*found, *numbers])}. Write the whole path")
@@ -111,7 +114,7 @@ MAX_SUGGESTED = 5
 
 def _nearest_key(name: str, document: Node) -> str:
     """Return the nearest key: of those that the document's choices take, then of all but those of another source."""
-    of_data = [key for key in schema_keys() if _is_of_source(document, key)]
+    of_data = [key for key in schema_keys() if is_of_source(document, key)]
     for keys in ([key for key in of_data if has_place(document, key)], of_data):
         hint = nearest(name, {*keys, *(key.rsplit(".", 1)[-1] for key in keys)})
         if hint.startswith("Did"):
@@ -119,7 +122,7 @@ def _nearest_key(name: str, document: Node) -> str:
     return nearest(name, [key for key in of_data if "." not in key])
 
 
-def _is_of_source(document: Node, key: str) -> bool:
+def is_of_source(document: Node, key: str) -> bool:
     """Say whether a key is none of the data, or one that the source which the document has can take, if it has any."""
     section, _, name = key.partition(".")
     given = [kind for source, kind in SOURCES.items() if document.find(("data", source)) is not None]
@@ -149,12 +152,26 @@ def key_of(name: str) -> str:
         return ""
 
 
+def short_of(key: str) -> str:
+    """Return the shortest name that means a whole key.
+
+    >>> short_of("optimizer.lr"), short_of("batch.size"), short_of("data.x")
+    ('lr', 'size', 'data.x')
+    """
+    last = key.rpartition(".")[2]
+    return last if key_of(last) == key else key
+
+
 def steps_of(path: str) -> list[str]:
     """Return the keys of a dotted path; the name of a parameter is one key, dots and all.
 
     >>> steps_of("optimizer.lr"), steps_of("model.init.linear1.weight"), steps_of("optimizer.groups.linear1.*.lr")
     (['optimizer', 'lr'], ['model', 'init', 'linear1.weight'], ['optimizer', 'groups', 'linear1.*', 'lr'])
     """
+    if path.startswith("expect."):
+        name, _, last = path.removeprefix("expect.").rpartition(".")
+        is_key = bool(name) and last in Expectation.model_fields
+        return ["expect", *([name, last] if is_key else [path.removeprefix("expect.")])]
     for prefix in ("model.init.", "optimizer.groups.", "scheduler.groups."):
         if path.startswith(prefix):
             name, dot, last = path.removeprefix(prefix).rpartition(".")
@@ -255,7 +272,18 @@ def _lists() -> frozenset[str]:
         if name != "return" and _is_list(kind)
     }
     return frozenset(
-        {"data.x", "data.y", "data.features", "data.target", "metrics", "model.freeze", "print.predict", *found}
+        {
+            "data.x",
+            "data.y",
+            "data.features",
+            "data.ignore",
+            "data.target",
+            "metrics",
+            "model.freeze",
+            "print.predict",
+            "watch",
+            *found,
+        }
     )
 
 

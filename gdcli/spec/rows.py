@@ -11,7 +11,7 @@ import numpy as np
 
 from gdcli.errors import SpecError, nearest, visible
 from gdcli.spec import sizes
-from gdcli.spec.data_sections import Data, HeldOutFile
+from gdcli.spec.data_sections import Data, HeldOutFile, names_of
 from gdcli.spec.prepared import PARTS, Note, PreparedRows
 from gdcli.spec.sections import RunSpec
 from gdcli.spec.signature import Path as KeyPath
@@ -193,7 +193,7 @@ def _prepared(asked: _Asked) -> PreparedRows:
     return prepared
 
 
-_ROW_NAMES = "has a different text in every row, as a name of the row has: data.features can leave it out"
+_ROW_NAMES = "has a different text in every row, as a name of the row has: data.ignore can leave it out"
 
 
 def _names_of_rows(raw: RawTable, categories: Collection[str]) -> list[str]:
@@ -214,20 +214,20 @@ def _raw(
     asked: _Asked, key: str, kinds: Kinds, features: tuple[str, ...] | None = None, like: Dialect | None = None
 ) -> RawTable:
     given, files = asked.data.arguments, dict(asked.files)
-    targets = given["target"]
     form = CsvFormat(given["header"], given["separator"], given["decimal"])
     features = features or (None if given["features"] is None else tuple(given["features"]))
-    names = (targets,) if isinstance(targets, str) else tuple(targets)
-    return _read(files[key], asked.stamps[list(files).index(key)], features, names, form, kinds, like)
+    ignored = names_of(given["ignore"]) if features is None else ()
+    stamp, targets = asked.stamps[list(files).index(key)], names_of(given["target"])
+    return _read(files[key], stamp, features, targets, form, kinds, like, ignored)
 
 
 @lru_cache(maxsize=2)
 def _read(
     path: Path, stamp: tuple[int, ...], features: tuple[str, ...] | None, targets: tuple[str, ...], form: CsvFormat,
-    kinds: Kinds, like: Dialect | None,
+    kinds: Kinds, like: Dialect | None, ignored: tuple[str, ...],
 ) -> RawTable:  # fmt: skip
     """Read a file; the stamp only tells files apart."""
-    return read_columns(path, features, targets, form, kinds, like)
+    return read_columns(path, features, targets, form, kinds, like, ignored)
 
 
 def _complete(raw: RawTable, missing: str | None, notes: list[Note]) -> RawTable:
@@ -386,12 +386,13 @@ def _standardized(
         )
         notes.append((("data", "standardize"), f"constant in the training rows, and 0 when standardized: {shown}"))
     scaled = [place for place, name in enumerate(names or ()) if name not in numbers]
-    if not scaled:
+    every = data.standardize == "all" or "target" in (names or ())
+    if not scaled and not every:
         return fitted
     if y.ndim == 1 or targets.classes:
-        raise ArgumentError(("standardize", scaled[0]), "the target is a class, which has no mean")
+        raise ArgumentError(("standardize", *scaled[:1]), "the target is a class, which has no mean")
     means, deviations = scale(y.astype(np.float64))
-    wanted = np.array(["target" in (names or ()) or name in (names or ()) for name in targets.names])
+    wanted = np.array([every or name in (names or ()) for name in targets.names])
     return replace(
         fitted, target_means=np.where(wanted, means, 0.0), target_deviations=np.where(wanted, deviations, 1.0)
     )

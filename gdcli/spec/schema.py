@@ -12,12 +12,14 @@ from typing import Any
 
 from gdcli.errors import SpecError, nearest, nearest_or_own
 from gdcli.spec import grids
-from gdcli.spec.data_sections import DATA_KEYS, SOURCES, Data, DataCommon
+from gdcli.spec.data_sections import DATA_KEYS, SOURCES, Data, DataCommon, FileData
 from gdcli.spec.effects import require_effects
+from gdcli.spec.expectations import Expectation
 from gdcli.spec.nodes import Node
 from gdcli.spec.overrides import key_of
 from gdcli.spec.section_reader import SectionReader
 from gdcli.spec.sections import (
+    EXPECT,
     KEYS,
     MODEL_KEYS,
     NAME,
@@ -94,18 +96,21 @@ class _Reading(SectionReader):
         for key in self.raw:
             if key not in KEYS:
                 path = key_of(key)
-                hint = f"Did you mean '{path}'?" if path and "." in path else nearest(key, KEYS)
+                known = KEYS if key == "extends" else (*KEYS, "extends")  # which a record's spec has not
+                hint = f"Did you mean '{path}'?" if path and "." in path else nearest(key, known)
                 self.complain((key,), "unknown key", hint, at_key=True)
         settings = self.settings()
         data, model, loss, optimizer = self.data(), self.model(), self.loss(), self.optimizer()
         scheduler = self.scheduler()
         given = {"sweep": None, "compare": None, **self.raw}
         sections = {key: self.section((key,), kind, given.get(key, {})) for key, kind in SECTIONS.items()}
+        expect = self.expectations()
         for rest in (self.predict, self.grids, self.contenders, self.across, self.end):
             rest()
         assert settings is not None
         assert model is not None
-        return RunSpec(settings, data, model, loss, optimizer, scheduler, **sections, document=self.document)  # type: ignore[arg-type]  # by key
+        spec = RunSpec(settings, data, model, loss, optimizer, scheduler, **sections, document=self.document)  # type: ignore[arg-type]  # by key
+        return replace_fields(spec, expect=expect)
 
     def settings(self) -> Settings | None:
         given = {key: self.raw[key] for key in Settings.model_fields if key in self.raw}
@@ -165,6 +170,9 @@ class _Reading(SectionReader):
             settings = {k: v for k, v in inner.items() if k != "kind"}
             values = self.arguments(GENERATORS[kind], settings, ("data", "generate"), ["kind"])
             return source, None if values is None else {"kind": kind, **values}
+        if isinstance(checked, FileData):
+            for path, what in checked.contradictions():
+                self.complain(("data", *path), what)
         name = "inline" if source == "x" else source
         return name, None if checked is None else checked.model_dump()
 
@@ -252,6 +260,21 @@ class _Reading(SectionReader):
                 if not complaints:
                     self.rule(name, {**values, **given}, path)
         return {pattern: dict(settings) for pattern, settings in groups.items() if isinstance(settings, dict)}
+
+    def expectations(self) -> dict[str, Expectation]:
+        """Return what is expected of the run's end, by name; of which names there are nothing is known yet."""
+        value = self.raw.get(EXPECT, {})
+        if not isinstance(value, dict):
+            self.complain((EXPECT,), f"must be a mapping of names {got(value)}", "final_loss: {at_most: 0.01}")
+            return {}
+        found = {}
+        for name, each in value.items():
+            if not isinstance(each, dict):
+                hint = f"{{equals: {each}}}" if type(each) in (int, float) else "{at_most: 0.01}, for example"
+                self.complain((EXPECT, name), f"must be a mapping {got(each)}", f"Write {hint}")
+            elif (checked := self.checked(Expectation, each, (EXPECT, name))) is not None:
+                found[name] = checked
+        return found
 
     def predict(self) -> None:
         value = self.raw["print"].get("predict") if isinstance(self.raw.get("print"), dict) else None

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Len
 from pydantic import AfterValidator, Field, model_validator
 
-from gdcli.errors import Problem
+from gdcli.errors import Place, Problem
 from gdcli.report.styles import STYLES
 from gdcli.spec.data_sections import Data, Seed
 from gdcli.spec.document import MAX_PROBLEMS
+from gdcli.spec.expectations import Expectation
 from gdcli.spec.nodes import Node
 from gdcli.spec.signature import Complaint, Integer, Path, Section, entries, one_of
 from gdcli.zoo.metrics import METRICS
@@ -220,6 +221,7 @@ class Settings(Section):
     engine: Literal["auto", "by_hand", "autograd"] = "auto"
     metrics: list[Annotated[str, *one_of(OneOf("metric", METRICS))]] | None = None
     metric: str | None = None
+    watch: Annotated[list[Annotated[str, Len(1, 200)]], Len(1, MAX_GLOBS)] | None = None  # values with gradients
     world_size: Annotated[Integer, Ge(1), Le(1024)] | None = None  # processes of torchrun; None: as many as there are
 
 
@@ -243,6 +245,7 @@ class RunSpec:
     sweep: SweepGrid | None
     compare: Compare | None
     document: Node = field(compare=False, repr=False)
+    expect: Mapping[str, Expectation] = field(default_factory=dict)  # of the run's end, by name
 
     @property
     def name(self) -> str:
@@ -295,9 +298,17 @@ def is_glob(pattern: str) -> bool:
 
 
 def problems_at(document: Node, complaints: Iterable[Complaint]) -> list[Problem]:
-    """Return complaints as problems in the order of the file, those of the command line last, and not too many."""
+    """Return complaints as problems in the order of the file, and not too many.
+
+    Those of files that it was merged with come after its own, those of the command line last.
+    """
     problems = [problem_at(document, complaint) for complaint in complaints]
-    problems.sort(key=lambda each: (10**9 if each.place.file == "command line" else each.place.line, each.place.column))
+
+    def order(place: Place) -> tuple[bool, bool, str, int, int]:
+        is_other = place.file != document.place.file
+        return (place.file == "command line", is_other, place.file, place.line, place.column)
+
+    problems.sort(key=lambda each: order(each.place))
     if len(problems) <= MAX_PROBLEMS:
         return problems
     message = f"these are {MAX_PROBLEMS} problems, and the reading stops here"
@@ -328,4 +339,5 @@ SECTIONS: dict[str, type[Section]] = {
     "checkpoint": Checkpoint, "sweep": SweepGrid, "compare": Compare,
 }  # fmt: skip
 INGREDIENTS = ("data", "model", "loss", "optimizer", "scheduler")
-KEYS = (*Settings.model_fields, *INGREDIENTS, *SECTIONS)
+EXPECT = "expect"
+KEYS = (*Settings.model_fields, *INGREDIENTS, *SECTIONS, EXPECT)

@@ -75,14 +75,17 @@ def data_memory(spec: RunSpec, numbers: int) -> int:
     return numbers * (8 + _item(spec))
 
 
-def record(spec: RunSpec, model: Chain | Objective, steps: int) -> int:
-    """Return about how many bytes steps.csv, gradients.csv, parameters.csv and layers.csv will have after all steps."""
+def record(spec: RunSpec, model: Chain | Objective, steps: int, watched: int = 0) -> int:
+    """Return about how many bytes steps.csv, gradients.csv, parameters.csv and layers.csv will have after all steps.
+
+    ``watched`` are the columns of gradients at watched values.
+    """
     scalars = parameters(model)
     kept = spec.record.gradients
     if kept == "auto":
         kept = "values" if scalars <= MAX_VALUES_AUTO else "norms"
     columns = {"values": scalars, "norms": len(model.shapes), "none": 0}[kept]
-    columns += scalars * spec.record.parameters + 5 * len(model.shapes) * spec.record.layers
+    columns += watched + scalars * spec.record.parameters + 5 * len(model.shapes) * spec.record.layers
     return steps * _STEP_ROW + steps // spec.record.every * columns * _NUMBER
 
 

@@ -32,6 +32,9 @@ def _not_shared(loaded: Loaded, size: int) -> Iterator[Problem]:
     if device.startswith("cuda:") or device == "mps":
         what = f"{device} is one device, and {size:,} processes have one each"
         yield spec.problem(("device",), what, "Set device: cuda, or cpu")
+    if spec.settings.watch is not None:
+        what = f"gradients at values are of all rows of a step, and each of {size:,} processes has only its own"
+        yield spec.problem(("watch",), what, "Leave watch out, or train it with one process")
     arguments = {} if spec.loss is None else spec.loss.arguments
     weights = arguments.get("class_weights")
     if isinstance(weights, list) and not all(weights) and arguments.get("label_smoothing"):

@@ -21,6 +21,9 @@ STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)-([0-9a-f]{8})(?:-(\d
 
 ENDED = ("finished", "stopped", "diverged", "interrupted", "failed")
 STATUSES = (*ENDED, "running", "unfinished", "damaged")
+NOT_AGAIN = "it cannot be run again from files alone"
+"""Said of a record of which a Python program gave the model, the loss or the data."""
+
 MANY = ("sweep", "grid", "compare")
 """Kinds of records of many runs or points; a grid is the loss over parameters, without training."""
 

@@ -46,6 +46,7 @@ class _Request(BaseModel):
     data_sha256: str = ""  # of a data file
     plot: bool = True
     plugins: tuple[RecordedPlugin, ...] = ()
+    objects: tuple[str, ...] = ()  # of a Python program, in place of the spec's model, loss or data: no file has them
     sha256: str = ""  # of all this, by which an edited file is known
 
 
@@ -133,7 +134,7 @@ def _json(request: Request, indent: int | None = None) -> str:
     return request.model_dump_json(indent=indent, exclude=newer)
 
 
-NEWER = ("keep_models", "plugins")
+NEWER = ("keep_models", "plugins", "objects")
 
 
 def digest(config: str) -> str:

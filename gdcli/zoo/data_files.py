@@ -81,13 +81,14 @@ def read_columns(
     given: CsvFormat | None = None,
     kinds: Kinds | None = None,
     like: Dialect | None = None,
+    ignored: Sequence[str] = (),
 ) -> RawTable:
     """Read columns of a CSV, TSV or Parquet file, or the named arrays of an NPZ file.
 
-    Without ``features`` every column but the targets is one. An array of an NPZ file is ``[n]`` or ``[n, d]``. What is
-    not ``given`` of a CSV file is found out; its first line names the columns, unless ``header`` is false: then they
-    are c1, c2, ... . ``kinds`` says which columns are words or numbers whatever their cells look like, ``like`` which
-    signs a CSV file has that does not show them.
+    Without ``features`` every column but the targets and the ``ignored`` is one. An array of an NPZ file is ``[n]`` or
+    ``[n, d]``. What is not ``given`` of a CSV file is found out; its first line names the columns, unless ``header`` is
+    false: then they are c1, c2, ... . ``kinds`` says which columns are words or numbers whatever their cells look like,
+    ``like`` which signs a CSV file has that does not show them.
 
     Raises:
         ArgumentError: no such file, a link or a device instead of a file, more than 512 MiB or 10,000 columns, a
@@ -102,7 +103,11 @@ def read_columns(
         digest = pool.submit(_sha256, os.dup(stream.fileno()))  # while the file is read
         with of_targets(targets):
             columns, notes, layout = read(
-                stream, lambda known: _chosen(known, features, targets), given or CsvFormat(), kinds or Kinds(), like
+                stream,
+                lambda known: _chosen(known, features, targets, ignored),
+                given or CsvFormat(),
+                kinds or Kinds(),
+                like,
             )
         sha256 = digest.result()
     chosen = [name for name in columns if name not in targets] if features is None else features
@@ -121,9 +126,9 @@ def _lines_of(path: Path, layout: CsvLayout, rows: Collection[int]) -> dict[int,
         return layout.lines_of(text, rows)
 
 
-def read_open(stream: BufferedReader, ending: str, choose: Choose) -> dict[str, Any]:
+def read_open(stream: BufferedReader, ending: str, choose: Choose, given: CsvFormat | None = None) -> dict[str, Any]:
     """Return the columns of an open NPZ or Parquet file that ``choose`` picks of all names. For errors see above."""
-    return _READERS[ending](stream, choose, CsvFormat(), Kinds(), None)[0]
+    return _READERS[ending](stream, choose, given or CsvFormat(), Kinds(), None)[0]
 
 
 def _length(columns: Mapping[str, Column]) -> int:
@@ -140,18 +145,19 @@ def opened(path: Path) -> BufferedReader:
     return open_plain(path, MAX_FILE_BYTES)
 
 
-def _chosen(known: list[str], features: Sequence[str] | None, targets: Sequence[str]) -> list[str]:
+def _chosen(
+    known: list[str], features: Sequence[str] | None, targets: Sequence[str], ignored: Sequence[str]
+) -> list[str]:
     """Return the names to read, in the file's order for features that are not given."""
     present = set(known)
     if features is None:
-        features = [name for name in known if name not in targets]
+        left_out = {*targets, *ignored}
+        features = [name for name in known if name not in left_out]
         if "" in features:
             what = f"column {known.index('') + 1} has no name, like the index that pandas writes beside a table"
-            raise ArgumentError(("file",), f"{what}. List the columns to take as features, or name it")
+            raise ArgumentError(("file",), f"{what}. data.ignore: '' leaves it out")
     missing: list[ArgumentError] = []
-    for key, wanted in (("features", features), ("target", targets)):
-        if not wanted:
-            raise ArgumentError((key,), "no column is left for it")
+    for key, wanted in (("features", features), ("target", targets), ("ignore", ignored)):
         for place, name in enumerate(wanted):
             if name not in present:
                 path = (key, place) if len(wanted) > 1 or key == "features" else (key,)
@@ -160,6 +166,11 @@ def _chosen(known: list[str], features: Sequence[str] | None, targets: Sequence[
                 missing.append(ArgumentError(path, f"the file has no column {brief(name)}", hint))
     if missing:
         raise ArgumentError.of(missing)
+    if not features and ignored:
+        raise ArgumentError(("ignore",), "no column is left to predict the target from")
+    for key, wanted in (("features", features), ("target", targets)):
+        if not wanted:
+            raise ArgumentError((key,), "no column is left for it")
     return list(dict.fromkeys([*features, *targets]))
 
 
@@ -322,4 +333,6 @@ _READERS: dict[str, Callable[[BufferedReader, Choose, CsvFormat, Kinds, Dialect 
 }
 TEXT_FILES = (".csv", ".tsv")
 """Endings of the files that have a header, a separator and a decimal sign."""
+ENDINGS = tuple(_READERS)
+"""Of all files of a table."""
 _ENDINGS = ".csv, .tsv, .npz or .parquet"

@@ -10,7 +10,7 @@ import math
 import operator
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 from gdcli.errors import nearest
@@ -18,7 +18,8 @@ from gdcli.errors import nearest
 MAX_CHARACTERS = 2_000
 MAX_NODES = 500
 MAX_DEPTH = 64
-_EXACT = 2**53  # whole numbers up to here are the same as int and as float64
+DETACH = "detach"
+EXACT = 2**53  # whole numbers up to here are the same as int and as float64
 
 
 class ExpressionError(ValueError):
@@ -90,6 +91,44 @@ def names(expression: Expression) -> frozenset[str]:
     return frozenset(node.name for node in operands_first(expression) if isinstance(node, Name))
 
 
+def is_bare(expression: Expression) -> bool:
+    """Say whether an expression is a variable itself, no tensor of its own: x, or +x."""
+    while isinstance(expression, Operation) and expression.symbol == "+" and len(expression.operands) == 1:
+        (expression,) = expression.operands
+    return isinstance(expression, Name)
+
+
+def attached(expression: Expression) -> frozenset[str]:
+    """Return the names that an expression uses outside of ``detach``: only through these does a gradient come.
+
+    >>> from gdcli.zoo.objectives import parse
+    >>> sorted(attached(parse("x*detach(y) + detach(x)**2")))
+    ['x']
+    """
+    waiting, found = [expression], set()
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Operation):
+            waiting.extend(() if node.symbol == DETACH else node.operands)
+        elif isinstance(node, Name):
+            found.add(node.name)
+    return frozenset(found)
+
+
+def with_constants(expression: Expression, value: Callable[[Expression], float]) -> Expression:
+    """Return an expression with a number for what is detached, its ``value``: a gradient of it sees none of them."""
+    stack: list[Expression] = []
+    for node in operands_first(expression):
+        if isinstance(node, Operation):
+            count = len(node.operands)
+            operands, stack[-count:] = tuple(stack[-count:]), []
+            node = (
+                Number(value(operands[0]), node.column) if node.symbol == DETACH else replace(node, operands=operands)
+            )
+        stack.append(node)
+    return stack[0]
+
+
 def quoted(text: str) -> str:
     """Return a part of an expression as messages show it."""
     return f"'{text}'" if len(text) <= 40 else f"'{text[:40]}...'"
@@ -97,7 +136,7 @@ def quoted(text: str) -> str:
 
 def bounded(value: float) -> int | float:
     """Keep a whole number that float64 holds exactly, else go over to float64: integers must not grow without end."""
-    return value if abs(value) <= _EXACT else float(value)
+    return value if abs(value) <= EXACT else float(value)
 
 
 # --- operators and functions: on numbers, and on torch's tensors ------------------------------------------------------
@@ -125,6 +164,7 @@ _ONE: dict[str, Callable[[float], float]] = {
             "log1p", "log2", "sin", "sinh", "sqrt", "tan", "tanh",
         )
     },
+    DETACH: lambda x: x,  # as torch's: the same value, a constant to the gradient
     "relu": lambda x: max(x, 0.0),
     "sigmoid": _sigmoid,
     "sign": lambda x: math.copysign(1.0, x) if x else 0.0,
@@ -138,7 +178,7 @@ _TWO: dict[str, Callable[[float, float], float]] = {
     "minimum": min,
     "pow": operator.pow,
 }
-_TENSORS_ONLY = frozenset({"atan2", "hypot", "maximum", "minimum"})  # torch's take no Python number
+TENSORS_ONLY = frozenset({"atan2", "hypot", "maximum", "minimum"})  # torch's take no Python number
 
 FUNCTIONS: dict[str, int] = dict.fromkeys(sorted(_ONE), 1) | dict.fromkeys(_TWO, 2)
 """Each function by name, with its number of arguments."""
@@ -162,7 +202,7 @@ def on_tensors(name: str, count: int) -> Callable[..., Any]:
 
     home = torch.nn.functional if name == "softplus" else torch
     function: Callable[..., Any] = getattr(home, name)
-    return _taking_numbers(function) if name in _TENSORS_ONLY else function
+    return _taking_numbers(function) if name in TENSORS_ONLY else function
 
 
 def _taking_numbers(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -139,25 +139,26 @@ def _of_values(loss: str, training: Table | None, each: Callable[[Tensor, Tensor
 
 
 class Extra(NamedTuple):
-    """A class of torchmetrics: its name without Binary or Multiclass, for what, and its arguments for C classes."""
+    """A class of torchmetrics: its name without Binary or Multiclass, what it is, for what, and its arguments."""
 
     name: str
+    title: str
     of_classes: bool = True
-    macro: bool = True  # of classes: it takes an average
+    macro: bool = True  # of several classes: it takes an average
     needs_two: bool = False  # undefined where the rows have one class only
 
 
 EXTRAS = {
-    "f1": Extra("F1Score"),
-    "precision": Extra("Precision"),
-    "recall": Extra("Recall"),
-    "specificity": Extra("Specificity"),
-    "auroc": Extra("AUROC", needs_two=True),
-    "average_precision": Extra("AveragePrecision", needs_two=True),
-    "cohen_kappa": Extra("CohenKappa", macro=False),
-    "matthews": Extra("MatthewsCorrCoef", macro=False),
-    "explained_variance": Extra("ExplainedVariance", of_classes=False),
-    "mape": Extra("MeanAbsolutePercentageError", of_classes=False),
+    "f1": Extra("F1Score", "Harmonic mean of precision and recall"),
+    "precision": Extra("Precision", "Share of the rows predicted as a class that are of it"),
+    "recall": Extra("Recall", "Share of a class's rows that are predicted as it"),
+    "specificity": Extra("Specificity", "Share of the rows of other classes that are not predicted as a class"),
+    "auroc": Extra("AUROC", "Area under the curve of recall over false alarms", needs_two=True),
+    "average_precision": Extra("AveragePrecision", "Area under the curve of precision over recall", needs_two=True),
+    "cohen_kappa": Extra("CohenKappa", "Agreement of prediction and truth beyond chance, at most 1", macro=False),
+    "matthews": Extra("MatthewsCorrCoef", "Correlation of prediction and truth, from -1 to 1", macro=False),
+    "explained_variance": Extra("ExplainedVariance", "Explained share of the targets' variance", of_classes=False),
+    "mape": Extra("MeanAbsolutePercentageError", "Mean of the errors as shares of the targets", of_classes=False),
 }
 """Metrics that are torchmetrics' classes: of several classes the macro average, AUROC one against the rest."""
 
@@ -177,7 +178,8 @@ def _extra(extra: Extra) -> Callable[[str, Table | None], Metric | None]:
             return None
         return lambda output, y: _of_classes(extra, loss, output, _true(y))
 
-    metric.__doc__ = f"torchmetrics' {extra.name}{', macro average' if extra.of_classes and extra.macro else ''}."
+    average = ", macro average" if extra.of_classes and extra.macro else ""
+    metric.__doc__ = f"{extra.title}{average}. Source: torchmetrics' {extra.name}."
     return metric
 
 

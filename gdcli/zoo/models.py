@@ -89,6 +89,7 @@ class OwnModule:
     name: str
     make: Callable[[], Any]
     call: Callable[[Any, Any], Any]  # (module, x [B, ...]) -> output [B, O]
+    hint: str = "It is made with the number of outputs, which is that"  # where its output does not fit the data
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def _check_size(exponent: float | _Step, column: int) -> None:
 # --- a tree to numbers ----------------------------------------------------------------------------------------------
 
 
-def _folded(node: Operation, numbers: Sequence[float]) -> float:
+def folded(node: Operation, numbers: Sequence[float]) -> float:
     """Apply an operation to numbers, in Python's arithmetic."""
     try:
         value = on_numbers(node.symbol, len(numbers))(*numbers)
@@ -104,7 +104,7 @@ def _operation(node: Operation, parts: list[float | _Step]) -> float | _Step:
         _check_size(parts[1], node.column)  # again: with the values of named constants
     numbers = [part for part in parts if not callable(part)]
     if len(numbers) == len(parts):
-        return _folded(node, numbers)
+        return folded(node, numbers)
     return _closure(on_tensors(node.symbol, len(parts)), parts)
 
 

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from gdcli.errors import visible
+
 Floats: TypeAlias = NDArray[np.float64]
 Indices: TypeAlias = NDArray[np.int64]
 
@@ -38,8 +40,14 @@ def as_numbers(table: Table) -> Table:
 
 
 def brief(value: Any) -> str:
-    """Return a value as messages show it, in ASCII and cut."""
-    text = ascii(value)  # no byte of a file may reach the terminal as a control character
+    r"""Return a value as messages show it, cut: letters of every script as they are, else in ASCII.
+
+    No byte of a file may reach the terminal as a control character; signs that look like ASCII are told apart.
+
+    >>> print(brief("Köln"), brief("北京"), brief("\x1b[2J"), brief("3，5"))
+    'Köln' '北京' '\x1b[2J' '3\uff0c5'
+    """
+    text = "".join(c if c.isascii() or c.isalpha() else ascii(c)[1:-1] for c in visible(repr(value)))
     return text if len(text) <= 40 else text[:37] + "..."
 
 

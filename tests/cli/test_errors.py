@@ -367,3 +367,15 @@ def test_all_problems_of_all_specs_are_told_the_missing_ones_too(gdcli) -> None:
     assert answer.code == 2
     assert "cannot read 'missing.yaml'" in answer.err
     assert "s.yaml:1:79: optimizer.lr: must be at least 0" in answer.err
+
+
+def test_a_misspelled_file_is_answered_with_the_nearest_of_its_folder(gdcli, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "specs").mkdir()
+    for name in ("bikes.yaml", "flats.yml", "bikes.csv", "specs/bi\x1bkes.yaml"):
+        (tmp_path / name).write_text("")
+    assert gdcli("run", "bikes.yml").err == (
+        "cannot read 'bikes.yml': No such file or directory. Did you mean 'bikes.yaml'?\n"
+    )
+    assert gdcli("run", "qqqqqq.yaml").err == "cannot read 'qqqqqq.yaml': No such file or directory\n"
+    assert "\x1b" not in gdcli("run", "specs/bikes.yaml").err

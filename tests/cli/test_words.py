@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +15,10 @@ import pytest
 import typer
 
 import gdcli as package
-from gdcli.cli.application import app
+from gdcli.cli.application import GROUPS, app
 from gdcli.spec import bundled
+
+ENVIRONMENT = {**os.environ, "COLUMNS": "80", "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def test_alone_it_prints_its_help(gdcli) -> None:
@@ -44,7 +50,10 @@ def test_help_and_version_in_every_way(gdcli) -> None:
     assert gdcli("help", "run").out == gdcli("run", "--help").out
     assert gdcli("help").out == gdcli("-h").out
     for words in ("--version", "-V", "version"):
-        assert gdcli(words).out == f"{package.__version__}\n"
+        ours, torch = gdcli(words).out.splitlines()
+        assert ours == f"gdcli {package.__version__}"
+        assert torch.startswith(f"torch {version('torch')}")
+        assert "devices: cpu" in torch
 
 
 @pytest.mark.parametrize(
@@ -60,12 +69,15 @@ def test_help_and_version_in_every_way(gdcli) -> None:
         (("sweep", "mlp", "--foo"), "No such option: --foo. Try 'gdcli sweep --help'."),
         (
             ("run", "mlp", "--lr", "0.1"),
-            "No such option: --lr. A key of the spec has no dashes: optimizer.lr=VALUE. Try 'gdcli run --help'.",
+            "No such option: --lr. A key of the spec has no dashes: lr=0.1. Try 'gdcli run --help'.",
         ),
+        (("run", "mlp", "--learning-rate=0.1"), "of the spec has no dashes: optimizer.lr=0.1. Try 'gdcli run --help'."),
+        (("run", "mlp", "--lr"), "A key of the spec has no dashes: lr=VALUE. Try 'gdcli run --help'."),
         (
             ("sweep", "mlp", "--batch-size", "4"),
-            "No such option: --batch-size. A key of the spec has no dashes: batch.size=VALUE. Try 'gdcli sweep",
+            "No such option: --batch-size. A key of the spec has no dashes: batch.size=4. Try 'gdcli sweep",
         ),
+        (("run", "mlp", "--tag", "a b"), "--tag takes a word without blanks (got 'a b'). Try 'gdcli run --help'."),
         (("run", "mlp", "learning_rate=0.1"), "unknown key 'learning_rate'. Did you mean 'optimizer.lr'?"),
         (("run", "mlp", "lr=0,01"), "gdcli sweep --param lr=0,01 runs each. A number has a point: lr=0.01"),
         (("run", "rosenbrock", "x=1"), "'x' could be data.generate.x or data.x or model.start.x. Write the whole path"),
@@ -127,9 +139,50 @@ def test_the_ending_of_a_file_is_its_format(gdcli) -> None:
 
 
 def test_every_bundled_spec_is_told_with_what_it_shows(gdcli) -> None:
-    lines = gdcli("cp").out.splitlines()
-    assert [line.split()[0] for line in lines] == bundled.names()
+    lines = [line for line in gdcli("cp").out.splitlines() if line.startswith("  ")]
+    assert sorted(line.split()[0] for line in lines) == bundled.names()
     assert all(len(line.split()) > 1 for line in lines)
+
+
+def test_the_group_of_a_bundled_spec_names_its_command(gdcli) -> None:
+    """A spec with a compare block is for `compare`, one with only a sweep block for `sweep`; their comments say so."""
+    groups = {}
+    for block in gdcli("cp").out.split("\n\n"):
+        title, *lines = block.splitlines()
+        groups[title] = [line.split()[0] for line in lines]
+    for title, command in (("Grids: gdcli sweep", "sweep"), ("Side by side: gdcli compare", "compare")):
+        for name in groups[title]:
+            assert f"gdcli {command}" in (bundled.folder() / f"{name}.yaml").read_text()
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "160"])
+def test_help_has_the_commands_in_groups(gdcli, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    out = gdcli().out
+    places = [out.index(f"{name}:" if columns == "60" else f"─ {name} ─") for name in GROUPS]
+    assert places == sorted(places)
+    assert list(GROUPS) == ["Train", "Look", "Understand", "Records", "Specs"]
+    for here, below, commands in zip(places, [*places[1:], len(out)], GROUPS.values(), strict=True):
+        for command in commands:
+            assert re.search(rf"(?m)^[ │]+{command.__name__} ", out[here:below])
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("run", "--help")])
+def test_help_for_a_reader_that_is_gone_says_nothing(words: tuple[str, ...]) -> None:
+    """As of `gdcli --help | head -1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "gdcli", *words]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=ENVIRONMENT, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_help_imports_no_torch() -> None:
+    code = "import sys; from gdcli.cli import main; main([]); main(['run', '--help']); sys.exit('torch' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, env=ENVIRONMENT, check=False).returncode == 0
+    )
 
 
 def test_a_copied_spec_finds_its_schema(gdcli) -> None:

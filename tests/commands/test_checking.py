@@ -211,3 +211,12 @@ def test_a_penalty_is_in_every_way(penalty: str, model: Loaded) -> None:
     found = Penalty.model_validate(read(penalty, "f").plain())
     report = check(replace(model, spec=replace(model.spec, penalty=found)))
     assert report.passed, report.text()
+
+
+def test_differences_hold_what_an_objective_detaches_as_the_gradient_does() -> None:
+    expression = "detach(x*y)*x**2 + sin(y)*detach(exp(x))"
+    report = check(
+        loaded(f"{{model: {{type: objective, expression: '{expression}', start: {{x: 1, y: 2}}}}, epochs: 0}}")
+    )
+    assert report.passed
+    assert all(error < 1e-6 for error in errors(report, "float64", (AUTOGRAD, DIFFERENCES)))

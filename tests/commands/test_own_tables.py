@@ -203,3 +203,39 @@ def test_missing_cells_are_told_by_the_names_that_people_read(tmp_path: Path, gd
     Path("t.json").write_text(json.dumps(spec))
     answer = gdcli("validate", "t.json")
     assert "missing cells: 'Fläche' 1 (the first in line 3), 'a\\x1bb' 1 (the first in line 4)" in answer.err
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "npz", "parquet"])
+def test_a_spec_without_a_target_is_told_the_columns_of_its_file(gdcli, tmp_path: Path, monkeypatch, ending) -> None:
+    monkeypatch.chdir(tmp_path)
+    frame = pd.DataFrame({"area": [1.0, 2.0], "a\x1bb": [0.5, 1.0], "price": [3.0, 4.0]})
+    if ending == "npz":
+        np.savez("t.npz", **{str(name): column.to_numpy() for name, column in frame.items()})
+    elif ending == "parquet":
+        frame.to_parquet("t.parquet")
+    else:
+        frame.to_csv(f"t.{ending}", index=False, sep="," if ending == "csv" else "\t")
+    Path("s.yaml").write_text(
+        f"data: {{file: t.{ending}}}\nmodel: linear\nloss: mse\noptimizer: {{name: sgd, lr: x}}\n"
+    )
+    answer = gdcli("validate", "s.yaml")
+    assert answer.code == 2
+    columns = r"area, a\x1bb, price"
+    assert f"data.target: is required. It is the column to predict; the file has {columns}\n" in answer.err
+    assert "optimizer.lr: must be a number" in answer.err  # with all others
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["file: none.csv", "file: link.csv", "file: bad.npz", "file: t.txt", "file: [t.csv]", "file: t.csv, separator: xyz",
+     "file: names.csv, header: false"],
+)  # fmt: skip
+def test_a_file_without_readable_names_adds_nothing_to_the_message(gdcli, tmp_path: Path, monkeypatch, data) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("names.csv").write_text("a,y\n1,2\n")
+    Path("link.csv").symlink_to("names.csv")
+    Path("bad.npz").write_bytes(b"PK\x03\x04 no archive")
+    Path("s.yaml").write_text(f"data: {{{data}}}\nmodel: linear\nloss: mse\noptimizer: sgd\n")
+    answer = gdcli("validate", "s.yaml")
+    assert answer.code == 2
+    assert any(line.endswith("data.target: is required") for line in answer.err.splitlines())

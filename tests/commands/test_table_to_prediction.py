@@ -210,7 +210,7 @@ BAD = {
     "a missing column": ("size;age;town\n1,5;2;Ulm\n", "has no column 'grade', which the model takes"),
     "an unknown category": (
         "size;age;town;grade\n1,5;2;Ulm;1\n1,5;2;Rom;1\n",
-        "line 3, column 'town': no training row has 'Rom'. They have 'Bonn', 'K\\xf6ln', 'Ulm'",
+        "line 3, column 'town': no training row has 'Rom'. They have 'Bonn', 'Köln', 'Ulm'",
     ),
     "an unknown number": ("size;age;town;grade\n1,5;2;Ulm;4\n", "line 2, column 'grade': no training row has '4'"),
     "text in a number": ("size;age;town;grade\n1,5;2;Ulm;1\n1,5;old;Ulm;1\n", "line 3, column 'age': 'old' is not a"),
@@ -226,7 +226,7 @@ def test_a_table_that_does_not_fit_is_one_message(trained: Any, gdcli: Any, name
     for words in (("predict", "last", "bad.csv"), ("evaluate", "last", "bad.csv")):
         answer = gdcli(*words)
         assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
-        assert answer.err.isascii()
+        assert answer.err.rstrip("\n").isprintable()
         if words[0] == "predict":
             assert answer.err.startswith(f"bad.csv: {message}")
 

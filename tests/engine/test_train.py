@@ -198,9 +198,10 @@ def test_recorded_norms_are_the_norms_of_each_parameters_gradient(dtype: str) ->
     assert same_bits(flat(norms.outcome.parameters), flat(values.outcome.parameters))
 
 
-def test_losses_of_an_objective_that_is_a_variable_itself_stay_as_they_were() -> None:
+@pytest.mark.parametrize("expression", ["x", "+x", "+(+x)"])
+def test_losses_of_an_objective_that_is_a_variable_itself_stay_as_they_were(expression: str) -> None:
     """x - 0.25 a step: exact in binary."""
-    model = {"type": "objective", "expression": "x", "start": {"x": 1.0}}
+    model = {"type": "objective", "expression": expression, "start": {"x": 1.0}}
     run = trained({"model": model, "optimizer": {"name": "sgd", "lr": 0.25}, "epochs": 4})
     assert run.column("loss").tolist() == [1.0, 0.75, 0.5, 0.25]
     assert run.outcome.loss == 0.0

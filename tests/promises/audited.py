@@ -28,6 +28,8 @@ WARM_UP = [
     ["sweep", "backprop_2x2", "--param", "lr=0.1,0.5", *OUT],
     ["compare", "--optimizers", "sgd,adam", "epochs=2", *OUT],
     ["explain", "backprop_2x2"],
+    ["explain", "backprop_2x2", "--gaps", "3", "--output", "out/sheet.md", "--force"],
+    ["grade", "backprop_2x2", "out/sheet.key.csv"],
     ["check", "backprop_2x2"],
     ["plot", "backprop_2x2", "--output", "out/curves.png"],
     ["plot", "backprop_2x2", "--kind", "network", "--output", "out/network.svg"],

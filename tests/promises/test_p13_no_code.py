@@ -39,6 +39,7 @@ VALID = {
     "model: linear\nloss: mse\noptimizer: sgd\n",
     "contenders": GOOD
     + "compare:\n  optimizers:\n    \"__import__('evil')\": {name: sgd}\n    ../../evil: {name: adam}\n",
+    "extended": "extends: description.yaml\nepochs: 2\n",
     "grid": GOOD + "sweep: {parameters: {w: [1, 2]}}\n",
 }
 
@@ -67,6 +68,7 @@ def command_lines(folder: Path) -> list[list[str]]:
             ["sweep", "linear_sweep", "--param", f"{name}=1,2", *out], ["sweep", "--param", f"w={name}", *out],
             ["sweep", "--param", f"key:optimizer={name},sgd", *out], ["compare", "--optimizers", f"{name},sgd", *out],
             ["compare", "--optimizers", f"{name}=sgd:lr=0.1", "epochs=1", *out], ["compare", "--batches", name, *out],
+            ["run", "linear_manual", "--config", name, *out],
             ["explain", name], ["explain", "backprop_2x2", "--only", name], ["check", name], ["validate", name],
             ["cp", name, "out/copy.yaml", "--force"], ["plot", name, "--output", "out/plot.png"],
             ["plot", "--kind", name, "--output", "out/plot.png"], ["catalog", name], ["catalog", "model", name],

@@ -485,7 +485,7 @@ def test_a_path_of_another_model(gdcli, spec: str) -> None:
     answer = gdcli(*SURFACE, "--trajectory", spec)
     assert answer.code == expected
     if expected:
-        assert answer.err == f"--trajectory {spec}: the model has no parameter x\n"
+        assert answer.err == f"--trajectory {spec}: the model has no parameter x. Try 'gdcli sweep --help'.\n"
         assert not Path("runs").exists()
 
 

@@ -134,6 +134,7 @@ CASES: dict[str, tuple[Spec, str, Any]] = {
     "data.inline.y": (a_spec(), "data.y", Y[::-1]),
     "data.file.file": (FILE, "data.file", "u.csv"),
     "data.file.features": (FILE, "data.features", ["a"]),
+    "data.file.ignore": (FILE, "data.ignore", "b"),
     "data.file.target": (FILE, "data.target", "b"),
     "data.file.header": (a_spec(data={"file": "v.csv", "target": "c3", "header": False}), "data.header", True),
     "data.file.sha256": (FILE, "data.sha256", "0" * 64),
@@ -191,6 +192,10 @@ CASES: dict[str, tuple[Spec, str, Any]] = {
     "print.style": (a_spec(), "print.style", "tensor"),
     "print.predict": (a_spec(), "print.predict", [1, 2]),
     "record.gradients": (a_spec(), "record.gradients", "none"),
+    "expect.at_most": (a_spec(), "expect", {"final_loss": {"at_most": 9.0}}),
+    "expect.at_least": (a_spec(), "expect", {"final_loss": {"at_least": 0.0}}),
+    "expect.equals": (a_spec(), "expect", {"steps": {"equals": 12.0}}),
+    "expect.within": (a_spec(expect={"steps": {"equals": 12}}), "expect.steps.within", 2.0),
 }
 for _source, _spec in {
     "inline": a_spec(),

@@ -249,3 +249,69 @@ def test_rows_are_told_by_their_lines_in_the_file(tmp_path: Path) -> None:
     found = re.search(r"line ([0-9]+), column 'town': no training row has 't([0-9]+)'", message)
     assert found is not None
     assert int(found[1]) == int(found[2]) + 2
+
+
+# --- columns that are no features
+
+
+def test_ignored_columns_are_as_if_they_were_not_in_the_file(tmp_path: Path) -> None:
+    """Not read at all: neither their missing cells nor their many words matter, and they are not asked for later."""
+    rows = [(k % 3 * 0.5, k % 2 * 2.0, k) for k in range(12)]
+    (tmp_path / "wide.csv").write_text(
+        ",id,a,note,b,y\n" + "".join(f"{y},r{y},{a},{'' if y else 'new'},{b},{y}\n" for a, b, y in rows)
+    )
+    (tmp_path / "plain.csv").write_text("a,b,y\n" + "".join(f"{a},{b},{y}\n" for a, b, y in rows))
+    common = {"target": "y", "standardize": True, "validation": 0.25}
+    plain = loaded({"file": "plain.csv", **common}, tmp_path, loss="mse")
+    wide = {"file": "wide.csv", "ignore": ["note", "", "id"], **common}
+    for held_out in (0.25, {"file": "plain.csv"}):
+        ours = loaded({**wide, "validation": held_out}, tmp_path, loss="mse")
+        other = loaded({"file": "plain.csv", **common, "validation": held_out}, tmp_path, loss="mse")
+        for part in ("training", "validation"):
+            assert getattr(ours, part).features == ("a", "b")
+            assert np.array_equal(getattr(ours, part).x, getattr(other, part).x)
+            assert np.array_equal(getattr(ours, part).y, getattr(other, part).y)
+        assert ours.preprocessing == other.preprocessing or str(ours.preprocessing) == str(other.preprocessing)
+    assert plain.training is not None
+    listed = config.filled_in(loaded(wide, tmp_path, loss="mse").spec)["data"]
+    assert listed["ignore"] == ["note", "", "id"]
+    assert "ignore" not in config.filled_in(plain.spec)["data"]
+
+
+def test_one_ignored_column_needs_no_list(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(",a,y\n0,1,2\n1,2,4\n")
+    assert refused({"file": "t.csv", "target": "y"}, tmp_path, loss="mse").endswith("data.ignore: '' leaves it out")
+    found = loaded({"file": "t.csv", "target": "y", "ignore": ""}, tmp_path, loss="mse")
+    assert found.training is not None
+    assert found.training.features == ("a",)
+
+
+# --- standardize
+
+
+def test_standardize_all_is_the_list_of_all_numbers(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    rows = zip(
+        rng.normal(5, 3, 40), rng.choice(["x", "z"], 40), rng.normal(900, 50, 40), rng.normal(3, 2, 40), strict=True
+    )
+    (tmp_path / "t.csv").write_text("a,word,y,b\n" + "".join(f"{a},{w},{y},{b}\n" for a, w, y, b in rows))
+    data = {"file": "t.csv", "target": ["y", "b"], "validation": 0.25}
+    every = loaded({**data, "standardize": "all"}, tmp_path, loss="mse")
+    listed = loaded({**data, "standardize": ["a", "y", "b"]}, tmp_path, loss="mse")
+    for part in ("training", "validation"):
+        assert np.array_equal(getattr(every, part).x, getattr(listed, part).x)
+        assert np.array_equal(getattr(every, part).y, getattr(listed, part).y)
+    assert every.training is not None
+    assert np.allclose(every.training.y.mean(0), 0, atol=1e-12)
+    assert np.allclose(every.training.y.std(0), 1)
+    assert set(np.unique(every.training.x[:, 1:])) == {0, 1}  # text stays columns of 0 and 1
+    assert config.filled_in(every.spec)["data"]["standardize"] == "all"
+
+
+def test_a_class_is_not_standardized(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,y\n1,no\n2,yes\n3,no\n")
+    told = refused({"file": "t.csv", "target": "y", "standardize": "all"}, tmp_path)
+    assert "data.standardize: the target is a class, which has no mean" in told
+    assert "must be true or false or a list (got 'al')" in refused(
+        {"x": [1], "y": [1], "standardize": "al"}, loss="mse"
+    )

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdcli.zoo.expressions import FUNCTIONS, Expression, ExpressionError, names
+from gdcli.zoo.expressions import FUNCTIONS, Expression, ExpressionError, attached, names, with_constants
 from gdcli.zoo.objectives import compile_, parse
 
 QUICK = settings(max_examples=150, deadline=None)
@@ -339,3 +339,20 @@ def test_no_name_of_the_grammar_reaches_pythons_objects() -> None:
     for name in ("__class__", "__builtins__", "open", "getattr", "torch", "nn", "manual_seed", "load"):
         with pytest.raises(ExpressionError):
             evaluate(parse(f"{name}(x)"), {"x": 1.0})
+
+
+def test_what_is_detached_is_a_constant_to_the_gradient_as_torchs() -> None:
+    x, y = (torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (1.5, -0.5))
+    function = compile_(parse("detach(x*y)*x**2 + exp(detach(y))*y + detach(3)"), ["x", "y"], {})
+    value = function([x, y])
+    assert value.item() == 1.5 * -0.5 * 1.5**2 + math.exp(-0.5) * -0.5 + 3
+    found = torch.autograd.grad(value, [x, y])
+    assert [each.item() for each in found] == [1.5 * -0.5 * 2 * 1.5, math.exp(-0.5)]
+
+
+def test_a_long_sum_with_something_detached_gets_its_constant() -> None:
+    expression = parse(" + ".join(["x"] * 240 + ["detach(x)"]))
+    constant = with_constants(expression, lambda part: 7.0)
+    x = torch.tensor(2.0, dtype=torch.float64)
+    assert compile_(constant, ["x"], {})([x]).item() == 240 * 2.0 + 7.0
+    assert attached(constant) == {"x"}

@@ -17,7 +17,9 @@ from gdcli.engine.loss_for import loss_for
 from gdcli.engine.problem import TrainingProblem, build
 from gdcli.errors import SpecError
 from gdcli.spec.load import Loaded
-from gdcli.zoo.models import Chain
+from gdcli.zoo.expressions import DETACH, Expression, Operation, operands_first, with_constants
+from gdcli.zoo.models import Chain, Objective
+from gdcli.zoo.objectives import compile_
 
 ROWS = 1_000  # of the step's batch, at most
 PERTURBATIONS = 8  # of the point, to see what rounding does
@@ -49,7 +51,7 @@ def model_of(loaded: Loaded, dtype: Dtype, point: Mapping[str, Tensor]) -> Check
     model = loaded.architecture
     engines = {HAND: "by_hand", AUTOGRAD: "autograd"} if isinstance(model, Chain) else {AUTOGRAD: "autograd"}
     built = {
-        way: build(replace(loaded, spec=loaded.spec.with_settings(dtype=dtype, engine=engine, epochs=0)))
+        way: build(replace(loaded, spec=loaded.spec.with_settings(dtype=dtype, engine=engine, epochs=0, watch=None)))
         for way, engine in engines.items()
     }
     first = next(iter(built.values()))
@@ -59,15 +61,32 @@ def model_of(loaded: Loaded, dtype: Dtype, point: Mapping[str, Tensor]) -> Check
         return _alone(loaded, x, y)
     if not first.theta.trained:
         raise SpecError(loaded.spec.problem(("model", "freeze"), "every parameter is frozen: there is no gradient"))
-    for each in built.values():
+    of_loss = _with_constants(first, point)
+    sides = [of_loss, *(each for each in built.values() if each is not of_loss)]
+    for each in sides:
         each.theta.fill(slice(None), point)
     return CheckedModel(
         {slot.name: slot.shape for slot in first.theta.trained},
-        [_flat(each, each.theta.values[0]) for each in built.values()],
+        [_flat(each, each.theta.values[0]) for each in sides],
         x,
-        lambda: _loss(first, x, y),
+        lambda: _loss(of_loss, x, y),
         {way: lambda each=each: _gradient(each, x, y) for way, each in built.items()},  # type: ignore[misc]  # mypy cannot infer a lambda with a default
     )
+
+
+def _with_constants(built: TrainingProblem, point: Mapping[str, Tensor]) -> TrainingProblem:
+    """Return what the loss of differences is taken of: what an objective detaches stays as it is at the point."""
+    model = built.loaded.architecture
+    nodes = operands_first(model.expression) if isinstance(model, Objective) else []
+    if not isinstance(model, Objective) or not any(isinstance(n, Operation) and n.symbol == DETACH for n in nodes):
+        return built
+    at = [point[name].double() for name in model.start]
+
+    def value(part: Expression) -> float:
+        return float(compile_(part, tuple(model.start), model.constants)(at))
+
+    held = replace(model, expression=with_constants(model.expression, value))
+    return build(replace(built.loaded, architecture=held))
 
 
 def _flat(built: TrainingProblem, row: Tensor) -> dict[str, Tensor]:

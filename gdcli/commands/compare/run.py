@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import inf, isfinite
 from pathlib import Path
 from typing import Any
@@ -200,20 +201,26 @@ class ComparisonRun:
             {"folder": str(self.folder), "runs": rows_of(self.plan, self.results), "rows": self.data()}
         )
 
-    def draw(self, warning: Warn) -> None:
-        """Draw the curves, the tuning, the paths."""
+    def pictures(self) -> dict[str, Callable[[plots.Form], bytes]]:
+        """Return what draws the curves, the tuning, the paths, as far as there are any."""
         loaded, lines = self.plan.loaded, self.lines()
         title, label = loaded.spec.name, run_picture.loss_label(loaded)
         by = self.plan.ranking
         sign, score = (-1 if by.highest_first else 1), label if by.name == "final_loss" else f"mean {by.name}"
         curves = [plots.Curve(t.label, t.lrs, sign * np.array(t.losses), chosen=t.lr) for t in self.tuned]
-        pictures = {"compare.png": lambda: shown.curves(lines, loaded, self.x)}
+        found: dict[str, Callable[[plots.Form], bytes]] = {
+            "compare": lambda form: shown.curves(lines, loaded, self.x, form)
+        }
         if self.tuned:
-            pictures["tuning.png"] = lambda: plots.sensitivity(curves, title=title, loss_label=score)
+            found["tuning"] = lambda form: plots.in_form(plots.sensitivity, form)(curves, title=title, loss_label=score)
         if self.plan.capture.path:
-            pictures["paths.png"] = lambda: shown.paths(lines, loaded) or b""
-        for name, picture in pictures.items():
-            files.draw(self.folder / name, picture, warning)
+            found["paths"] = lambda form: shown.paths(lines, loaded, form) or b""
+        return found
+
+    def draw(self, warning: Warn) -> None:
+        """Draw all pictures."""
+        for name, picture in self.pictures().items():
+            files.draw(self.folder / f"{name}.png", partial(picture, "png"), warning)
 
 
 def _with_lr(row: Trial, tuned: Tuned) -> Trial:

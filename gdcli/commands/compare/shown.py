@@ -184,7 +184,7 @@ def _ends(found: Interval) -> dict[str, float]:
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
-def curves(lines: Sequence[Line], loaded: Loaded, x: X | None) -> bytes:
+def curves(lines: Sequence[Line], loaded: Loaded, x: X | None, form: plots.Form = "png") -> bytes:
     """Return the picture of all loss curves.
 
     Without a choice of x, steps where every row takes one an epoch, else epochs; over epochs and gradient evaluations
@@ -205,7 +205,7 @@ def curves(lines: Sequence[Line], loaded: Loaded, x: X | None) -> bytes:
     what = "runs" if loaded.spec.all_folds else "seeds"
     band = f"band: 95 % interval of the mean, {seeds} {what}" if seeds > 1 else ""
     title = loaded.spec.name
-    return plots.comparison(
+    return plots.in_form(plots.comparison, form)(
         drawn, title=title, loss_label=label, x_label="updates" if last else LABELS[x], band_label=band, levels=levels
     )  # fmt: skip
 
@@ -243,7 +243,7 @@ def _interval(table: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
     return mean, quantile(count - 1) * deviation / np.sqrt(count)
 
 
-def paths(lines: Sequence[Line], loaded: Loaded) -> bytes | None:
+def paths(lines: Sequence[Line], loaded: Loaded, form: plots.Form = "png") -> bytes | None:
     """Return the paths of all rows on one contour of the loss; None where the model has not two parameters."""
     drawn = [
         (line, result.path)
@@ -262,7 +262,7 @@ def paths(lines: Sequence[Line], loaded: Loaded) -> bytes | None:
     values = losses(built, names, points).reshape(len(x), len(y)).T
     note = f"the first of {seeds} seeds" if seeds > 1 else ""
     shown = plots.Plane((names[0], names[1]), x, y, values, trails, note)
-    return plots.plane(shown, title=loaded.spec.name, loss_label=loss_label(loaded))
+    return plots.in_form(plots.plane, form)(shown, title=loaded.spec.name, loss_label=loss_label(loaded))
 
 
 def grid_axis(columns: Sequence[NDArray[np.float64]], side: int) -> NDArray[np.float64]:

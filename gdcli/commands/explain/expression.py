@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
+from operator import add, mul
 
 from gdcli.zoo import expressions
 
@@ -29,9 +30,10 @@ class Label:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Expression:
-    """One node: ``number``, ``symbol``, ``+ * / ** neg`` or the name of a function in `FUNCTIONS`.
+    """One node: ``number``, ``symbol``, ``blank``, ``+ * / ** neg`` or the name of a function in `FUNCTIONS`.
 
-    Sums and products hold all their operands, taken from left to right; a difference is a sum with a ``neg``.
+    Sums and products hold all their operands, taken from left to right; a difference is a sum with a ``neg``. A symbol
+    may have one operand, the formula that it stands for. A blank shows its label wherever a number would stand.
     """
 
     operation: str
@@ -41,7 +43,7 @@ class Expression:
 
     @property
     def name(self) -> Label:
-        """The label of a symbol."""
+        """The label of a symbol or a blank."""
         assert self.label is not None
         return self.label
 
@@ -107,6 +109,16 @@ def total(terms: Iterable[Expression]) -> Expression:
     return Expression("+", value, (*_flat("+", parts[0]), *parts[1:]))
 
 
+def defined(name: Label, formula: Expression) -> Expression:
+    """Return a symbol that stands for a formula."""
+    return Expression("symbol", formula.value, (formula,), name)
+
+
+def blank(label: Label, value: float) -> Expression:
+    """Return a number that is left out."""
+    return Expression("blank", value, (), label)
+
+
 # --- functions --------------------------------------------------------------------------------------------------------
 
 
@@ -126,6 +138,36 @@ _LATEX_FUNCTIONS = {"σ": r"\sigma", "Φ": r"\Phi", "φ": r"\varphi"} | {
 def call(function: str, *arguments: Expression) -> Expression:
     """Return a function of `FUNCTIONS` applied to its arguments."""
     return Expression(function, _ieee(FUNCTIONS[function], *(argument.value for argument in arguments)), arguments)
+
+
+def evaluated(expression: Expression, value_of: Callable[[Expression], float | None]) -> float:
+    """Return the value with other numbers for some symbols: those for which ``value_of`` has one.
+
+    >>> formula = symbol("x", 3.0) * symbol("w", 2.0) + number(1)
+    >>> evaluated(formula, lambda one: {"x": 5.0}.get(one.name.text))
+    11.0
+    """
+    if expression.operation == "symbol":
+        other = value_of(expression)
+        if other is None and expression.operands:
+            return evaluated(expression.operands[0], value_of)
+        return expression.value if other is None else other
+    values = [evaluated(operand, value_of) for operand in expression.operands]
+    match expression.operation:
+        case "number" | "blank":
+            return expression.value
+        case "+":
+            return reduce(add, values)
+        case "*":
+            return reduce(mul, values)
+        case "neg":
+            return -values[0]
+        case "/":
+            return _quotient(*values)
+        case "**":
+            return _ieee(pow, *values)
+        case function:
+            return _ieee(FUNCTIONS[function], *values)
 
 
 def worked_factors(expression: Expression) -> Expression:
@@ -239,6 +281,8 @@ def _written(expression: Expression, style: Notation) -> str:
     operation, operands = expression.operation, expression.operands
     if operation == "symbol" and not style.numbers and expression.label is not None:
         return expression.label.latex if style.latex else expression.label.text
+    if operation == "blank":
+        return expression.name.latex if style.latex else expression.name.text
     if operation in ("number", "symbol"):
         return latex_number(expression.value) if style.latex else repr(expression.value)
     if operation in ("+", "*"):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from gdcli.commands.explain.expression import GREEK, Expression, Notation, number, terms
+from gdcli.commands.explain.expression import GREEK, Expression, Notation, blank, number, terms
 from gdcli.commands.explain.expression import text as plain_text
 from gdcli.commands.explain.tree import Explanation, Group, Quantity
 from gdcli.report.tables import aligned
@@ -44,11 +44,17 @@ def _sides(quantity: Quantity) -> list[tuple[Expression, Notation]]:
     So is a chain of local derivatives that tells no more than the quantity's own name.
     """
     symbols, numbers = Notation(), Notation(numbers=True)
-    every = [(quantity.formula, symbols), (quantity.worked, numbers), (number(quantity.value), numbers)]
+    result = number(quantity.value) if quantity.blank is None else blank(quantity.blank, quantity.value)
+    every = [(quantity.formula, symbols), (quantity.worked, numbers), (result, numbers)]
     if quantity.chain is not None and plain_text(quantity.chain) != quantity.name.text:
         every.insert(0, (quantity.chain, symbols))
     written = [_joined(terms(*side)) for side in every]
     return [side for k, side in enumerate(every) if k == 0 or written[k] != written[k - 1]]
+
+
+def worked_out(quantity: Quantity) -> str:
+    """Return a quantity on one line, with all its right-hand sides."""
+    return " = ".join([quantity.name.text, *(_joined(terms(*side)) for side in _sides(quantity))])
 
 
 def _joined(side: Line) -> str:
@@ -166,10 +172,16 @@ def _latex_group(group: Group) -> list[str]:
     lines = [rf"\subsubsection*{{{latex_text(group.title)}}}"] if group.title else [r"\medskip"]
     lines += [rf"\noindent {latex_text(note)}\par" for note in group.notes]
     if group.table is not None:
-        header, *rows = (" & ".join(map(latex_text, row)) + r" \\" for row in (group.table.header, *group.table.rows))
+        header, *rows = map(_latex_row, (group.table.header, *group.table.rows))
         lines.append(rf"\noindent\begin{{tabular}}{{{'l' * len(group.table.header)}}}")
         lines += [header, r"\hline", *rows, r"\end{tabular}\par"]
     return lines + _latex_quantities(group.quantities)
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    """Return a row of a table; a bracket at its beginning would belong to the line break before it."""
+    text = " & ".join(map(latex_text, cells))
+    return ("{}" if text.startswith("[") else "") + text + r" \\"
 
 
 def _latex_quantities(quantities: Sequence[Quantity]) -> list[str]:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from gdcli.commands.explain.activations import ELEMENTWISE, LAYERWISE, ONE
-from gdcli.commands.explain.expression import Expression, Label, symbol, total, worked_factors
+from gdcli.commands.explain.expression import Expression, Label, defined, symbol, total, worked_factors
 from gdcli.commands.explain.losses import WorkedLoss, worked_loss
 from gdcli.commands.explain.point import EvaluationPoint
 from gdcli.commands.explain.shaping import parts_of_loss, penalized
@@ -85,7 +85,7 @@ def product(path: Path) -> Expression:
 def sum_of_paths(below: Label, paths: Sequence[Path]) -> Quantity:
     """Return dL/d(below) as the sum over paths, each the product of its local derivatives."""
     formula = total(product(path) for path in paths)
-    chain = total(reduce(mul, (symbol(step.name, step.formula.value) for step in path)) for path in paths)
+    chain = total(reduce(mul, (defined(step.name, step.formula) for step in path)) for path in paths)
     return Quantity(f"d{below.text}", partial(LOSS, below), formula, worked_factors(formula), chain)
 
 
@@ -191,14 +191,20 @@ class Pass:
         )
 
     def at_output(self, k: int, b: int, j: int) -> Quantity:
-        """Return dL/do of an output, or dL/dh of a hidden neuron: the sum over the neurons that it feeds."""
+        """Return dL/do of an output, or dL/dh of a hidden neuron: the sum over the neurons that it feeds.
+
+        Layer -1 are the data, whose dL/dx is of the same kind.
+        """
         if k == len(self.layers) - 1:
             return self.loss.slopes[b, j]
-        return sum_of_paths(self.names.neuron(k, b, j), self._paths_to_output(k, b, j))
+        return sum_of_paths(self._output_name(k, b, j), self._paths_to_output(k, b, j))
+
+    def _output_name(self, k: int, b: int, j: int) -> Label:
+        return self.names.of("x", j, b) if k < 0 else self.names.neuron(k, b, j)
 
     def _paths_to_output(self, k: int, b: int, j: int) -> list[Path]:
         """Return the paths from the loss to the output of a hidden neuron."""
-        above, here = self.layers[k + 1], self.names.neuron(k, b, j)
+        above, here = self.layers[k + 1], self._output_name(k, b, j)
         return [
             (*path, WorkedStep(partial(self.net_name(k + 1, b, i), here), above.weights[i][j]))
             for i in range(above.affine.outputs)

@@ -33,6 +33,7 @@ _SLOPES: dict[str, Callable[[Expression, Expression], Expression]] = {  # of the
     "atanh": lambda a, v: ONE / (ONE - a**TWO),
     "cos": lambda a, v: -call("sin", a),
     "cosh": lambda a, v: call("sinh", a),
+    "detach": lambda a, v: ZERO,
     "erf": lambda a, v: TWO / call("sqrt", symbol("pi", math.pi)) * call("exp", -(a**TWO)),
     "exp": lambda a, v: v,
     "expm1": lambda a, v: v + ONE,
@@ -117,7 +118,8 @@ class WorkedFunction:
                 continue  # a constant part: nothing flows there
             above = (as_step(found[key]),) if key in found else ()
             for operand, formula in slopes:
-                slope = quantity(partial(value.name, labels[operand]), formula)
+                note = "a constant to the gradient" if value.formula.operation == "detach" else ""
+                slope = quantity(partial(value.name, labels[operand]), formula, note)
                 self.local.append(slope)
                 paths.setdefault(operand, []).append((*above, WorkedStep(slope.name, formula)))
         self.variables = {name: sum_of_paths(labels[name], paths[name]) for name in values if name in paths}

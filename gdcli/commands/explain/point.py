@@ -46,6 +46,19 @@ def point_of(loaded: Loaded, step: int) -> EvaluationPoint:
     Before the first step the parameters are the spec's own decimal numbers where it gives them. Raises SpecError for a
     step that the run does not have, RunError where it diverges before.
     """
+    built, rates, rows = problem_before(loaded, step)
+    parameters = {slot.name: built.theta.view(slot).cpu().double().tolist() for slot in built.theta.slots}
+    unchanged = {slot.name for slot in built.theta.slots if step == 1 or not slot.trained}
+    parameters |= {name: value for name, value in _decimal(loaded, parameters).items() if name in unchanged}
+    now = rates.at(step)
+    return EvaluationPoint(step, rows, parameters, _rules(built, step, now))
+
+
+def problem_before(loaded: Loaded, step: int) -> tuple[TrainingProblem, LrSchedules, tuple[int, ...]]:
+    """Return the training as it is before a step, torch's generator too, its learning rates and the step's rows.
+
+    Raises as :func:`point_of`.
+    """
     from gdcli.engine.param_groups import LrSchedules
     from gdcli.engine.problem import build
 
@@ -56,11 +69,7 @@ def point_of(loaded: Loaded, step: int) -> EvaluationPoint:
     built = build(loaded)
     rates = LrSchedules(built.updates, built.batches.per_epoch, last)
     rows = _advance(built, rates, step)
-    parameters = {slot.name: built.theta.view(slot).cpu().double().tolist() for slot in built.theta.slots}
-    unchanged = {slot.name for slot in built.theta.slots if step == 1 or not slot.trained}
-    parameters |= {name: value for name, value in _decimal(loaded, parameters).items() if name in unchanged}
-    now = rates.at(step)
-    return EvaluationPoint(step, rows, parameters, _rules(built, step, now))
+    return built, rates, rows
 
 
 def trained_before(loaded: Loaded, step: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 
 from gdcli.commands.explain.activations import ONE, TWO
-from gdcli.commands.explain.expression import Expression, Label, call, number, symbol, total, worked_factors
+from gdcli.commands.explain.expression import Expression, Label, call, defined, number, symbol, total, worked_factors
 from gdcli.commands.explain.tree import LOSS, Group, Quantity, partial, quantity
 from gdcli.spec.sections import Clip, Penalty
 
@@ -20,7 +20,7 @@ def penalized(gradient: Quantity, weight: Expression, penalty: Penalty) -> Quant
     formula = total([gradient.formula, *_slopes(weight, penalty)])
     below = weight.name
     chain = gradient.chain if gradient.chain is not None else gradient.symbol
-    chain = total([chain, symbol(partial(PENALTY, below), added.value)])
+    chain = total([chain, defined(partial(PENALTY, below), added)])
     return Quantity(gradient.key, partial(LOSS, below), formula, worked_factors(formula), chain)
 
 

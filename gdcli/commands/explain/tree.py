@@ -30,6 +30,7 @@ class Quantity:
     chain: Expression | None = None
     note: str = ""
     title: str = ""
+    blank: Label | None = None  # what stands in place of its value
 
     @property
     def value(self) -> float:

@@ -24,6 +24,7 @@ from gdcli.errors import Problem, SpecError, nearest
 from gdcli.spec.load import Loaded
 from gdcli.spec.models import match
 from gdcli.spec.preconditions import are_log_probabilities
+from gdcli.spec.watch import WatchedValue, values_of
 from gdcli.zoo.models import Chain, Objective, Stack
 
 MAX_SCALARS = 200
@@ -180,7 +181,7 @@ class Network:
     """A chain of layers on one batch."""
 
     def __init__(self, loaded: Loaded, point: EvaluationPoint) -> None:
-        self.point, self.work = point, Pass(loaded, point)
+        self.loaded, self.point, self.work = loaded, point, Pass(loaded, point)
         self.layers, self.names = self.work.layers, self.work.names
         self.clip = clip_of(loaded.spec.clip, lambda: updates.gradients_of(point.rules, self.scalars()))
 
@@ -201,6 +202,8 @@ class Network:
             for k, layer in enumerate(self.layers):
                 for j in range(layer.affine.outputs):
                     found |= self._of_neuron(k, b, j)
+            for i in range(len(work.data[b]) if self.layers else 0):
+                found[f"d{self.names.of('x', i, b).text}"] = bound(work.at_output, -1, b, i)
         for b, targets in enumerate(work.targets):
             for j in range(len(targets)):
                 found |= self._of_loss(b, j)
@@ -265,7 +268,7 @@ class Network:
 
     def sections(self) -> list[ExplanationSection]:
         """Return the whole."""
-        sections = [self._given(), *self._forward(), self._loss(), self._backward()]
+        sections = [self._given(), *self._forward(), self._loss(), self._backward(), *self._watched()]
         sections += updates.update_section(self.point, self.scalars(), self.clip)
         return [*sections, self._comparison] if self._compares else sections
 
@@ -323,6 +326,19 @@ class Network:
             groups += [Group(local, f"{name}, local derivatives")] if local else []
             groups.append(Group(tuple(one.gradient() for one in self.work.scalars(k)), f"{name}, parameters"))
         return ExplanationSection("Backward", tuple(groups))
+
+    def _watched(self) -> list[ExplanationSection]:
+        """Return the derivatives at the values that the spec watches."""
+        groups = [Group(tuple(self._at(value)), value.name) for value in values_of(self.loaded)]
+        return [ExplanationSection("Watched values", tuple(groups))] if groups else []
+
+    def _at(self, value: WatchedValue) -> Iterator[Quantity]:
+        assert isinstance(value.place, tuple)
+        k, is_net = value.place
+        found = self.work.at_net if is_net else self.work.at_output
+        for b in self.work.rows:
+            for j in range(value.shape[0]) if value.unit is None else [value.unit]:
+                yield found(k - 1, b, j)
 
     def _local_derivatives(self, k: int, b: int) -> Iterator[Quantity]:
         work, neurons = self.work, range(self.layers[k].affine.outputs)

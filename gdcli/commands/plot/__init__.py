@@ -23,22 +23,29 @@ class PlotOptions:
     kind: str
     smooth: float | None
     names: list[str]
-    step: int
+    step: int | None
     animate: bool
+    configs: tuple[str, ...] = ()  # files merged over the specs
+    of: str | None = None  # the value whose gradients are wanted
 
     def check(self, words: Sequence[str]) -> None:
         """Raise SpecError for options and runs that do not go with the kind."""
         kind = KINDS[self.kind]
-        given = {"smooth": self.smooth is not None, "name": self.names, "step": self.step != 1, "animate": self.animate}
+        given = {"smooth": self.smooth is not None, "name": self.names, "step": self.step not in (None, 1)}
+        given |= {"animate": self.animate, "of": self.of is not None}
         for option, is_given in given.items():
             if is_given and option not in kind.takes:
                 raise SpecError(f"--{option} is not for --kind {self.kind}")
+        if self.kind == "gradients" and given["step"] and self.of is None:
+            raise SpecError("--step is for --kind gradients with --of, of a value that is an image")
         if self.smooth is not None and not 0 <= self.smooth < 1:
             raise SpecError(f"--smooth takes a number from 0 to below 1 (got {self.smooth!r})")
         if "" in self.names:
             raise SpecError("--name takes names with commas between: sigmoid,tanh,relu")
         if not kind.of_runs and words:
             raise SpecError(f"--kind {self.kind} takes no RUN (got '{words[0]}')")
+        if not kind.of_runs and self.configs:
+            raise SpecError(f"--config is not for --kind {self.kind}")
         if kind.of_runs and not words:
             raise SpecError(f"--kind {self.kind} needs a RUN: a record, or a spec")
 
@@ -49,7 +56,7 @@ class PlotKind:
 
     draw: Callable[[Sequence[CurveSource], PlotOptions, Form], bytes]
     of_runs: bool = True  # it needs records or specs
-    takes: tuple[str, ...] = ()  # of the options smooth, name, step and animate
+    takes: tuple[str, ...] = ()  # of the options smooth, name, step, animate and of
 
 
 def _losses(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> bytes:
@@ -72,8 +79,25 @@ def _gradients(runs: Sequence[CurveSource], options: PlotOptions, form: Form) ->
     from gdcli.report import plots
 
     run = _only(runs, options)
+    if options.of is not None:
+        return _watched(run, options.of, options.step, form)
     steps, layers, histogram = gradients(run)
     return plots.gradient_norms.drawn(form, steps, layers, f"{run.label}: gradients by layer", histogram)
+
+
+def _watched(run: CurveSource, of: str, step: int | None, form: Form) -> bytes:
+    from gdcli.commands.plot import watched
+    from gdcli.report import plots
+
+    if watched.is_image(watched.row_shape(watched.watching(run, of))):
+        at, images = watched.images(run, of, step)
+        return plots.gradient_images.drawn(form, images, f"{run.label}: ∂L/∂{of} before step {at:,}", of)
+    if step is not None:
+        raise SpecError(
+            f"--step is for a value that is an image, and {of} is none: its gradient is drawn over all steps"
+        )
+    steps, columns = watched.over_steps(run, of)
+    return plots.value_gradients.drawn(form, steps, columns, f"{run.label}: gradient of the loss at {of}", of)
 
 
 def _network(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> bytes:
@@ -81,7 +105,9 @@ def _network(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> b
     from gdcli.report import plots
 
     run = _only(runs, options)
-    return plots.network.drawn(form, *network(run, options.step), f"{run.label}, before step {options.step:,}")
+    return plots.network.drawn(
+        form, *network(run, options.step or 1), f"{run.label}, before step {options.step or 1:,}"
+    )
 
 
 def _surface(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> bytes:
@@ -145,7 +171,7 @@ KINDS = {
     "curves": PlotKind(_curves, takes=("smooth", "animate")),
     "activations": PlotKind(_activations, of_runs=False, takes=("name",)),
     "losses": PlotKind(_losses, of_runs=False),
-    "gradients": PlotKind(_gradients),
+    "gradients": PlotKind(_gradients, takes=("of", "step")),
     "surface": PlotKind(_surface, takes=("animate",)),
     "network": PlotKind(_network, takes=("step",)),
     "fit": PlotKind(_of_model("fit")),
@@ -162,7 +188,7 @@ def plot(words: Sequence[str], options: PlotOptions, path: Path) -> list[str]:
     forms: dict[str, Form] = {".svg": "svg", ".pdf": "pdf"}
     form = forms.get(path.suffix.lower(), "png")  # for a GIF too, whose frames are pixels
     kind = KINDS[options.kind]
-    picture = kind.draw(sources(words, options.kind) if kind.of_runs else (), options, form)
+    picture = kind.draw(sources(words, options.kind, options.configs) if kind.of_runs else (), options, form)
     path.parent.mkdir(parents=True, exist_ok=True)  # `target` has refused one that is not there but by a slash
     files.replace(path, picture)
     return left_out(words)

@@ -10,6 +10,8 @@ import numpy as np
 from gdcli.commands.plot.runs import CurveSource, Floats, gradients_in
 from gdcli.errors import SpecError
 from gdcli.report import plots
+from gdcli.spec.load import Loaded
+from gdcli.spec.watch import is_watched
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.models import Chain
 
@@ -24,10 +26,15 @@ STRETCHES, BINS = 60, 40  # of a histogram over time
 def gradients(source: CurveSource) -> tuple[Floats, list[tuple[str, Floats]], plots.Histogram | None]:
     """Return steps, norms by layer, and with single derivatives their histogram. Raises SpecError without gradients."""
     if source.folder is None:
-        names, table = _computed(source)
+        names, table = of_blocks(source.loaded)
     else:
         (_, *names), table = gradients_in(source.folder)
-    steps, values = table[:, 0], table[:, 1:]
+    watch = source.loaded.spec.settings.watch
+    own = [k for k, name in enumerate(names) if not is_watched(name, watch)]
+    if not own:
+        what = f"{source.label}: keeps no gradients (record.gradients: none, or nothing is trained)"
+        raise SpecError(f"{what}. Those at a value: --of {watch[0]}" if watch else what)
+    steps, values, names = table[:, 0], table[:, 1:][:, own], [names[k] for k in own]
     of_scalars = any("[" in name for name in names) or source.loaded.spec.loss is None
     groups: dict[str, list[int]] = {}
     for k, name in enumerate(names):
@@ -47,26 +54,25 @@ def layer_of(name: str) -> str:
     return bare.rpartition(".")[0] or bare
 
 
-def _computed(source: CurveSource) -> tuple[list[str], Floats]:
+def of_blocks(loaded: Loaded) -> tuple[list[str], Floats]:
+    """Train a spec; return the columns that its table of gradients would have, and step and gradients [K, 1 + C]."""
     from gdcli.engine.gradient_log import keep_of
     from gdcli.engine.problem import build
     from gdcli.records import StepBlock
     from gdcli.runner import record_run
 
-    built, rows = build(source.loaded), []
+    built, rows = build(loaded), []
     keep = keep_of(built)
-    if keep == "none" or not built.theta.trained:
-        raise SpecError(f"{source.label}: keeps no gradients (record.gradients: none, or nothing is trained)")
 
     def block(event: StepBlock) -> None:
-        kept = event.gradients if keep == "values" else event.norms
-        assert kept is not None
-        rows.append(np.column_stack([event.step, kept]).astype(np.float64))
+        kept = {"values": event.gradients, "norms": event.norms, "none": None}[keep]
+        parts = [part for part in (kept, event.watched) if part is not None]
+        rows.append(np.column_stack([event.step, *parts]).astype(np.float64))
 
     record_run.run(built, None, block=block)
-    trained = [parameter for parameter in built.theta.parameters() if parameter.trained]
+    trained = [parameter for parameter in built.theta.parameters() if parameter.trained and keep != "none"]
     names = [name for p in trained for name in (p.scalars if keep == "values" else (p.name,))]
-    return names, np.concatenate(rows)
+    return [*names, *(() if built.watched is None else built.watched.names)], np.concatenate(rows)
 
 
 def histogram(steps: Floats, values: Floats) -> plots.Histogram | None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdcli.commands import specs
+from gdcli.commands.run import RunReport
 from gdcli.errors import DamagedError, SpecError
 from gdcli.records import Result, where_diverged, with_last
 from gdcli.report import plots
@@ -35,10 +36,14 @@ class CurveSource:
     label: str
     loaded: Loaded
     folder: Path | None = None
+    report: RunReport | None = None  # of one that has been trained
 
 
-def sources(words: Sequence[str], kind: str) -> list[CurveSource]:
-    """Return the runs that the words name, each with a label of its own; overrides are for the specs among them."""
+def sources(words: Sequence[str], kind: str, configs: Sequence[str] = ()) -> list[CurveSource]:
+    """Return the runs that the words name, each with a label of its own.
+
+    Overrides, and files of --config, are for the specs among them.
+    """
     overrides = [word for word in words if is_override(word)]
     runs = [specs.record_or_spec(word) for word in words if word not in overrides]
     if not runs:
@@ -46,7 +51,13 @@ def sources(words: Sequence[str], kind: str) -> list[CurveSource]:
     folders = [word for word in runs if Path(word).is_dir()]
     if overrides and len(folders) == len(runs):
         raise SpecError(f"'{overrides[0]}': an override is for a spec; a record is as it was run")
-    found = [each for word in runs for each in (_records(Path(word)) if word in folders else [_spec(word, overrides)])]
+    if configs and len(folders) == len(runs):
+        raise SpecError("--config is for a spec; a record is as it was run")
+    found = [
+        each
+        for word in runs
+        for each in (_records(Path(word)) if word in folders else [_spec(word, overrides, configs)])
+    ]
     if len(found) > MOST_RUNS:
         raise SpecError(f"at most {MOST_RUNS} runs in one picture (got {len(found):,})")
     return _labelled(found)
@@ -81,16 +92,21 @@ def _records(folder: Path) -> list[CurveSource]:
     ]
 
 
+def of_record(folder: Path) -> CurveSource:
+    """Return the run of a record's own folder. Raises SpecError for a folder that is none."""
+    return _record(folder, folder.absolute().parent.name)
+
+
 def _record(folder: Path, label: str) -> CurveSource:
     if not (folder / "config.yaml").is_file():
         raise SpecError(f"{folder}: no config.yaml in this folder")
     require_plugins(folder)
-    loaded = specs.loaded(str(folder / "config.yaml"), [], "plot", trained=False)
+    loaded = specs.of_record(folder, [], "plot")
     return CurveSource(label or loaded.spec.name, loaded, folder)
 
 
-def _spec(word: str, overrides: Sequence[str]) -> CurveSource:
-    loaded = specs.loaded(word, overrides, "plot", trained=True)
+def _spec(word: str, overrides: Sequence[str], configs: Sequence[str]) -> CurveSource:
+    loaded = specs.loaded(word, overrides, "plot", trained=True, configs=configs)
     return CurveSource(loaded.spec.name, loaded)
 
 

@@ -55,6 +55,8 @@ class FittedRun:
 
 def trained(source: CurveSource) -> FittedRun:
     """Train a spec, or a record again, as far as it came."""
+    if source.report is not None:
+        return FittedRun(source.report.built, source.report.finished)
     from gdcli.runner import provenance, record_run
 
     loaded = source.loaded
@@ -62,8 +64,8 @@ def trained(source: CurveSource) -> FittedRun:
         summary = lenient(None, json_file, source.folder / "summary.json") or {}
         steps = summary.get("steps")
         if summary.get("status") in ("stopped", "interrupted") and type(steps) is int and not loaded.spec.stop.restore:
-            config = str(source.folder / "config.yaml")
-            loaded = specs.loaded(config, [f"stop.max_steps={steps}", "stop.max_seconds=1e9"], "plot", trained=True)
+            words = [f"stop.max_steps={steps}", "stop.max_seconds=1e9"]
+            loaded = specs.of_record(source.folder, words, "plot", trained=True)
     problem = provenance.prepared(loaded)
     return FittedRun(problem, record_run.run(problem, None))
 

@@ -169,9 +169,10 @@ class TrainingSweep:
 
     def draw(self, warning: Warn) -> None:
         """Draw what the runs are ranked by, the final loss or a metric, over the axes."""
-        files.draw(self.folder / "sweep.png", self._picture, warning)
+        files.draw(self.folder / "sweep.png", self.picture, warning)
 
-    def _picture(self) -> bytes:
+    def picture(self, form: plots.Form = "png") -> bytes:
+        """Return the picture of what the runs are ranked by over the axes."""
         plan, by = self.plan, self.plan.ranking
         label, title = run_picture.loss_label(plan.loaded), plan.loaded.spec.name
         best: plots.Best = "loss"
@@ -181,13 +182,15 @@ class TrainingSweep:
         if len(plan.axes) == 1:
             values = [result.values[0] for result in self.results]
             drawn = np.array([by.value(result) for result in self.results])
-            return plots.sweep_runs(plan.axes[0], values, drawn, title=title, loss_label=label, best=best)
-        return _profiles(plan.axes, self.results, title, label, by, best)
+            return plots.in_form(plots.sweep_runs, form)(
+                plan.axes[0], values, drawn, title=title, loss_label=label, best=best
+            )
+        return _profiles(plan.axes, self.results, title, label, by, best, form)
 
 
 def _profiles(
     axes: Sequence[str], found: Sequence[Result], title: str, label: str, by: Ranking = _BY_LOSS,
-    best: plots.Best = "loss",
+    best: plots.Best = "loss", form: plots.Form = "png",
 ) -> bytes:  # fmt: skip
     """Return the picture of a product: what ranks its runs over its first axis of numbers, a line per combination of
     others.
@@ -217,7 +220,7 @@ def _profiles(
     repeated = [name for name in ("seed", "fold") if name in axes]
     bars = f"bars: 95 % interval of the mean, {runs} {'runs' if len(repeated) != 1 else f'{repeated[0]}s'}"
     heading = ", ".join(others) if short else ""
-    return plots.sweep_profiles(
+    return plots.in_form(plots.sweep_profiles, form)(
         rows,
         title=title,
         loss_label=f"final {label}" if best == "loss" else label,

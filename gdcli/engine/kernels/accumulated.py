@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from gdcli.engine.batches import aligned
 from gdcli.engine.kernels.base import FleetChain, Kernel
 from gdcli.engine.theta import Theta
+from gdcli.engine.watched import WatchedGradients
 from gdcli.zoo.losses import Loss
 
 Passes = tuple[Tensor, ...]
@@ -27,8 +29,10 @@ class Accumulated:
     that is a sum over the rows, L = Σ Lₖ. Both are those of one batch of all rows, within rounding.
     """
 
-    def __init__(self, kernel: Kernel, theta: Theta, loss: Loss, rows: int) -> None:
-        self._kernel, self._loss, self._rows = kernel, loss, rows
+    def __init__(
+        self, kernel: Kernel, theta: Theta, loss: Loss, rows: int, watched: WatchedGradients | None = None
+    ) -> None:
+        self._kernel, self._loss, self._rows, self._watched = kernel, loss, rows, watched
         self._gradient = theta.gradient  # [R, T]
         self._total = torch.empty_like(self._gradient)
         self._has_runs = isinstance(kernel, FleetChain)
@@ -51,6 +55,10 @@ class Accumulated:
             outputs.append(output.clone() if self._has_runs else output)  # a fleet's may be a buffer
             part = _counted(gradient, share.unsqueeze(-1).to(gradient.dtype) if isinstance(share, Tensor) else share)
             total.add_(part) if k else total.copy_(part)
+            if self._watched is not None:
+                self._watched.count(len(ys), partial(_counted, share=share))
+        if self._watched is not None:
+            self._watched.first = 0
         gradient.copy_(total)
         return kept, tuple(outputs)
 

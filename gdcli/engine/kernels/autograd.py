@@ -8,9 +8,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from gdcli.engine.kernels.base import Pass, affine_chain
+from gdcli.engine.kernels.base import Pass, Trail, affine_chain
 from gdcli.engine.own_module import places
 from gdcli.engine.theta import Theta
+from gdcli.engine.watched import GraphTaps
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.losses import Loss
 from gdcli.zoo.models import Chain, OwnModule
@@ -30,8 +31,9 @@ class Autograd:
         forward: Pass,
         loss: Callable[..., Tensor],
         module: torch.nn.Module | None = None,
+        taps: GraphTaps | None = None,
     ) -> None:
-        self._forward, self._loss, self._module = forward, loss, module
+        self._forward, self._loss, self._module, self._taps = forward, loss, module, taps
         self._leaves = tuple(leaf for leaf in leaves if leaf.requires_grad)
         into = [view for slot in theta.slots if (view := theta.gradient_view(slot)) is not None]
         # a leaf may be the transpose of its parameter, and then so is its gradient
@@ -44,6 +46,8 @@ class Autograd:
 
     def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return loss and output of a batch; write the gradient into theta."""
+        if self._taps is not None:
+            return self._watching(x, y, self._taps)
         output = self._forward(x)
         loss = self._loss(output, y)
         if self._leaves:
@@ -54,6 +58,19 @@ class Autograd:
             )
             self._keep(gradients)
         return loss.detach() if loss.ndim else loss, output  # no graphs of vectors are kept for a block
+
+    def _watching(self, x: Tensor, y: Tensor, taps: GraphTaps) -> tuple[Tensor, Tensor]:
+        """Make the same step, with the gradients at watched values too."""
+        output = self._forward(taps.input(x))
+        loss = self._loss(output, y)
+        inputs, one, count = (*self._leaves, *taps.tensors()), torch.ones_like(loss), len(self._leaves)
+        gradients = self._run_backward(
+            (loss,), (one,), False, False, inputs, allow_unreachable=True, accumulate_grad=False
+        )
+        if count:
+            self._keep(gradients[:count])
+        taps.put(gradients[count:])
+        return loss.detach(), output
 
     def _keep(self, gradients: Sequence[Tensor | None]) -> None:
         """Write gradients into theta; that of a parameter which the loss does not depend on is 0."""
@@ -91,7 +108,7 @@ class Autograd:
             return output
 
 
-def on_chain(theta: Theta, chain: Chain, loss: Loss) -> Autograd:
+def on_chain(theta: Theta, chain: Chain, loss: Loss, taps: GraphTaps | None = None) -> Autograd:
     """Return the kernel of a chain whose leaves are each weight transposed, [I, O], and each bias."""
     leaves = leaves_on(theta, transposed=True)
     named = {slot.name: leaf for slot, leaf in zip(theta.slots, leaves, strict=True)}
@@ -99,10 +116,24 @@ def on_chain(theta: Theta, chain: Chain, loss: Loss) -> Autograd:
         (named[f"{layer.name}weight"], named.get(f"{layer.name}bias"), ACTIVATIONS[layer.activation]().forward)
         for layer in chain.layers
     ]
-    return Autograd(theta, leaves, affine_chain(plan), loss.value)
+    forward = affine_chain(plan)
+    if taps is None:
+        return Autograd(theta, leaves, forward, loss.value)
+
+    def tapped(x: Tensor) -> Tensor:
+        trail: Trail = []
+        output = forward(x, trail)
+        for k, (_, z, a) in enumerate(trail, 1):
+            taps.found[k, True], taps.found[k, False] = z, a
+        return output
+
+    return Autograd(theta, leaves, tapped, loss.value, taps=taps)
 
 
-def on_module(theta: Theta, module: torch.nn.Module | None, loss: Loss, own: OwnModule | None = None) -> Autograd:
+def on_module(
+    theta: Theta, module: torch.nn.Module | None, loss: Loss, own: OwnModule | None = None,
+    taps: GraphTaps | None = None,
+) -> Autograd:  # fmt: skip
     """Return the kernel of torch's own layers, or of a plugin's module.
 
     From now on it has theta's memory for its parameters.
@@ -114,7 +145,9 @@ def on_module(theta: Theta, module: torch.nn.Module | None, loss: Loss, own: Own
         leaves[index] = torch.nn.Parameter(leaves[index], requires_grad=slot.trained)
         for part, attribute in owners[slot.name]:
             setattr(part, attribute, leaves[index])
-    return Autograd(theta, leaves, module if own is None else partial(own.call, module), loss.value, module)
+    if taps is not None:
+        taps.listen(module)
+    return Autograd(theta, leaves, module if own is None else partial(own.call, module), loss.value, module, taps)
 
 
 def on_objective(theta: Theta, value: Callable[[Sequence[Tensor]], Tensor], *, bare: bool) -> Autograd:

@@ -7,8 +7,19 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from gdcli.engine.kernels.base import AffineLayer, KernelStep, Trail, affine_chain, at_output, first_trained, layers_on
+from gdcli.engine.kernels.base import (
+    AffineLayer,
+    AtOutput,
+    KernelStep,
+    Trail,
+    affine_chain,
+    at_output,
+    first_trained,
+    layers_on,
+)
 from gdcli.engine.theta import Theta
+from gdcli.engine.watched import Place, WatchedGradients
+from gdcli.zoo.activations import Backward
 from gdcli.zoo.losses import Loss
 from gdcli.zoo.models import Chain
 
@@ -22,9 +33,9 @@ class Single:
     buffers of δ, their transposed views and the loss's constants.
     """
 
-    def __init__(self, theta: Theta, chain: Chain, loss: Loss) -> None:
+    def __init__(self, theta: Theta, chain: Chain, loss: Loss, watched: WatchedGradients | None = None) -> None:
         self._layers = layers_on(theta, chain)
-        self._loss = loss
+        self._loss, self._watched = loss, watched
         self._plans: dict[int, KernelStep] = {}
         plan = [(layer.weight.t(), layer.bias, layer.activation.forward) for layer in self._layers]
         self.forward = affine_chain(plan)
@@ -62,6 +73,8 @@ class Single:
 
     def _plan(self, x: Tensor) -> KernelStep:
         loss_and_derivative = at_output(self._loss, self._loss.value, self.forward(x))
+        if self._watched is not None:
+            return self._watching(x, self._watched, loss_and_derivative)
         first = first_trained(self._layers)
         backward = [_back(layer, x, is_first=k == first) for k, layer in enumerate(self._layers) if k >= first][::-1]
         forward = self.forward
@@ -76,12 +89,58 @@ class Single:
 
         return step
 
+    def _watching(self, x: Tensor, watched: WatchedGradients, loss_and_derivative: AtOutput) -> KernelStep:
+        """Return the same step, which also puts dL/da and dL/dz where they are watched, down to the lowest of them."""
+        layers, forward = self._layers, self.forward
+        first = min([first_trained(layers), *(k - is_net for k, is_net in map(_of_chain, watched.places))])
+        backward = []
+        for k in range(len(layers) - 1, first - 1, -1):
+            at_input, at_net = watched.at((k, False)), watched.at((k + 1, True))
+            is_last = k == first and at_input is None
+            backward.append((_back(layers[k], x, is_first=is_last, at_net=at_net), at_input))
+        at_end = watched.at((len(layers), False))
 
-def _back(layer: AffineLayer, x: Tensor, *, is_first: bool) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+        def step(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            trail: Trail = []
+            watched.begin(len(x))
+            a = forward(x, trail)
+            loss, d = loss_and_derivative(a, y)
+            if at_end is not None:
+                at_end(d)
+            for back, at_input in backward:
+                d = back(d, *trail.pop())
+                if at_input is not None:
+                    at_input(d)
+            return loss, a
+
+        return step
+
+
+def _of_chain(place: Place) -> tuple[int, bool]:
+    assert isinstance(place, tuple)
+    return place
+
+
+def _noted(activation: Backward, at_net: Callable[[Tensor], None]) -> Backward:
+    """Return an activation's way back which tells the gradient at the weighted sum."""
+
+    def noted(*given: Tensor) -> Tensor:
+        d = activation(*given)
+        at_net(d)
+        return d
+
+    return noted
+
+
+def _back(
+    layer: AffineLayer, x: Tensor, *, is_first: bool, at_net: Callable[[Tensor], None] | None = None
+) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
     """Return (d, a_in, z, a_out) -> gradient at the layer's input, which also writes the layer's gradients."""
     mm, total = torch.mm, torch.sum
     weight, into_weight, into_bias = layer.weight, layer.weight_gradient, layer.bias_gradient
     activation = layer.activation.backward
+    if activation is not None and at_net is not None:
+        activation = _noted(activation, at_net)
     delta = x.new_empty((len(x), weight.shape[0]))  # δ [B, O]
     axes: int | tuple[int, int] = 0
     zero = None

@@ -5,7 +5,7 @@ inside functions, as its import takes longer than a drawing.
 """
 
 from .animation import animated_curves, animated_plane
-from .canvas import Form
+from .canvas import FigureHolder, Form, figure_of, in_form
 from .fits import DrawnRows, decision_regions, fitted_curve
 from .functions import Function, Outlier, activations, loss_functions
 from .gradients import Histogram, gradient_norms
@@ -15,6 +15,7 @@ from .surfaces import Plane, plane, surface
 from .sweeps import Best, sensitivity, sweep_curve, sweep_profiles, sweep_runs
 from .trails import Trail
 from .training import EpochPanel, confusion_matrix, metric_curves, training_curves
+from .watched import GradientImage, gradient_images, value_gradients
 
 __all__ = [
     "EDGES",
@@ -24,8 +25,10 @@ __all__ = [
     "DrawnLayer",
     "DrawnRows",
     "EpochPanel",
+    "FigureHolder",
     "Form",
     "Function",
+    "GradientImage",
     "Histogram",
     "Neuron",
     "Outlier",
@@ -38,8 +41,11 @@ __all__ = [
     "comparison",
     "confusion_matrix",
     "decision_regions",
+    "figure_of",
     "fitted_curve",
+    "gradient_images",
     "gradient_norms",
+    "in_form",
     "loss_curve",
     "loss_curves",
     "loss_functions",
@@ -52,4 +58,5 @@ __all__ = [
     "sweep_profiles",
     "sweep_runs",
     "training_curves",
+    "value_gradients",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec
 
 import numpy as np
@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Form = Literal["png", "svg", "pdf"]
+
+class FigureHolder:
+    """Takes a figure in place of a file's format: for whoever wants the figure itself, not its bytes."""
+
+    figure: Figure | None = None
+
+
+Form = Literal["png", "svg", "pdf"] | FigureHolder
 Asked = ParamSpec("Asked")
 
 # dates and versions would change the bytes
@@ -71,8 +78,16 @@ class Picture(Generic[Asked]):
             return render(self.figure(*args, **settings), form)
 
 
+def in_form(picture: Picture[Asked], form: Form) -> Callable[Asked, bytes]:
+    """Return what draws a picture in a format: the picture itself does as a PNG."""
+    return picture if form == "png" else partial(picture.drawn, form)
+
+
 def render(figure: Figure, form: Form = "png") -> bytes:
     """The picture's bytes in a format, the same each time; a heat map stays pixels in SVG and PDF."""
+    if isinstance(form, FigureHolder):
+        form.figure = figure
+        return b""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.collections import QuadMesh
@@ -84,6 +99,25 @@ def render(figure: Figure, form: Form = "png") -> bytes:
     with matplotlib.rc_context({"svg.hashsalt": "gdcli"}):
         canvas.print_figure(buffer, format=form, dpi=DPI, metadata=_METADATA[form])
     return buffer.getvalue()
+
+
+def figure_of(draw: Callable[[Form], bytes]) -> Figure:
+    """Return the figure that a picture is drawn of, which a notebook shows as the picture.
+
+    Raises ValueError where there is nothing to draw.
+    """
+    holder = FigureHolder()
+    draw(holder)
+    if holder.figure is None:
+        raise ValueError("there is nothing to draw")
+    shown: Any = holder.figure
+    shown._repr_png_ = partial(_as_png, holder.figure)  # without pyplot nothing else tells IPython how to
+    return holder.figure
+
+
+def _as_png(figure: Figure) -> bytes:
+    with fixed():
+        return render(figure)
 
 
 def new_figure(title: str, height: float = HEIGHT) -> Figure:

@@ -82,7 +82,7 @@ def test_a_frozen_weight_says_so(gdcli) -> None:
     assert second == free[1]
     answer = gdcli(*words, "new_w1")
     assert (answer.code, answer.out) == (2, "")
-    assert answer.err == "--only: there is no 'new_w1' here: linear1.weight is frozen\n"
+    assert answer.err.startswith("--only: there is no 'new_w1' here: linear1.weight is frozen. Try 'gdcli explain")
 
 
 def test_a_frozen_variable_says_so(gdcli) -> None:
