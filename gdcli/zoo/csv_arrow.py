@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from io import BufferedReader, StringIO, TextIOWrapper
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def read_with_arrow(text: TextIOWrapper, layout: CsvLayout, guessed: Kinds, kind
     assert isinstance(text.buffer, BufferedReader)
     whole = _Whole(layout, guessed)
     types = whole.types(pa.float64())
-    waiting: deque[tuple[bytes, Future[Any]]] = deque()
+    waiting: deque[tuple[_Piece, Future[Any]]] = deque()
     try:
         with ThreadPoolExecutor(_PARSERS) as pool:  # pieces are parsed side by side, and taken in their order
             for piece in _pieces(text.buffer, layout):
@@ -59,30 +60,51 @@ def read_with_arrow(text: TextIOWrapper, layout: CsvLayout, guessed: Kinds, kind
     return whole.columns(text, kinds)
 
 
-def _pieces(stream: BufferedReader, layout: CsvLayout) -> Iterator[bytes]:
+def _pieces(stream: BufferedReader, layout: CsvLayout) -> Iterator[_Piece]:
     """Yield the rows below the header in pieces that end where a row does: where a line ends outside of quotes.
 
-    Raises ArrowInvalid where there is no such end, and for quotes that Python's reader does not take as pyarrow does.
+    A piece lives until ``_PARSERS + 1`` more are taken: the next one stands in its buffer. Raises ArrowInvalid where
+    there is no such end, and for quotes that Python's reader does not take as pyarrow does.
     """
     import pyarrow as pa
 
     quote, rest = layout.dialect.quote.encode(), b""
     stray, behind_blanks = _odd_quotes(layout.dialect)
     stream.seek(layout.offset)
-    while read := stream.read(_PIECE):
-        piece = rest + read
-        end, odd = piece.rfind(b"\n"), piece.count(quote) % 2 if quote in piece else 0
-        last = len(piece)
-        while end >= 0 and (odd := (odd + piece.count(quote, end, last)) % 2):
-            last, end = end, piece.rfind(b"\n", 0, end)
+    for buffer in cycle([bytearray(_PIECE) for _ in range(_PARSERS + 2)]):
+        buffer[: len(rest)] = rest
+        with memoryview(buffer) as view:
+            last = filled = len(rest) + stream.readinto(view[len(rest) :])
+        if filled == len(rest):
+            break
+        has_quotes = buffer.find(quote, 0, filled) >= 0
+        end, odd = buffer.rfind(b"\n", 0, filled), buffer.count(quote, 0, filled) % 2 if has_quotes else 0
+        while end >= 0 and (odd := (odd + buffer.count(quote, end, last)) % 2):
+            last, end = end, buffer.rfind(b"\n", 0, end)
         if end < 0:
             raise pa.ArrowInvalid("no row ends")
-        if quote in piece and (stray.search(piece) or (b" " + quote in piece and behind_blanks.search(piece))):
+        if has_quotes and (
+            stray.search(buffer, 0, filled)
+            or (buffer.find(b" " + quote, 0, filled) >= 0 and behind_blanks.search(buffer, 0, filled))
+        ):
             raise pa.ArrowInvalid("quotes that Python's reader takes otherwise, or refuses")
-        yield piece[: end + 1]
-        rest = piece[end + 1 :]
+        yield _Piece(buffer, end + 1, has_quotes)
+        rest = bytes(memoryview(buffer)[end + 1 : filled])
     if rest.strip():
-        yield rest
+        yield _Piece(rest, len(rest), quote in rest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Whole rows: the first ``length`` bytes of a buffer."""
+
+    buffer: bytes | bytearray
+    length: int
+    has_quotes: bool
+
+    @property
+    def content(self) -> memoryview:
+        return memoryview(self.buffer)[: self.length]
 
 
 def _odd_quotes(dialect: Dialect) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
@@ -105,7 +127,7 @@ class _Whole:
     rows: int = 0
     above: int = -1  # lines above the next piece
 
-    def add(self, piece: bytes, parsed: Future[Any]) -> None:
+    def add(self, piece: _Piece, parsed: Future[Any]) -> None:
         """Take a piece and pyarrow's table of it. Raises ArrowInvalid for one that pyarrow does not read."""
         import pyarrow as pa
 
@@ -127,7 +149,9 @@ class _Whole:
         parts = [found[name] if name in found else self._codes(name, column) for name, column in columns.items()]
         self.parts.append(parts)
         self.rows += table.num_rows
-        self.above += int(np.count_nonzero(np.frombuffer(piece, np.uint8) == ord("\n")))  # twice as fast as count
+        self.above += int(
+            np.count_nonzero(np.frombuffer(piece.content, np.uint8) == ord("\n"))
+        )  # twice as fast as count
 
     def types(self, of_numbers: Any) -> dict[str, Any]:
         """Return the types that pyarrow reads the columns as: words, and the others as given."""
@@ -145,7 +169,7 @@ class _Whole:
             raise TooManyWordsError(name, len(words))
         return np.array([*again, -1], np.int32)[array.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
 
-    def _from_text(self, piece: bytes, columns: Mapping[str, Any]) -> dict[str, Any]:
+    def _from_text(self, piece: _Piece, columns: Mapping[str, Any]) -> dict[str, Any]:
         """Return the numbers of columns of which the cells were read as text; what is none goes to the bad cells."""
         found, rows = {}, {}
         for name, column in columns.items():
@@ -167,9 +191,9 @@ class _Whole:
         decimal = self.layout.dialect.decimal
         bad.add(self.layout.wanted[name], name, rows, lambda row: not_a_number(column[row].as_py(), decimal))
 
-    def _lines_of(self, piece: bytes, rows: set[int]) -> dict[int, int]:
+    def _lines_of(self, piece: _Piece, rows: set[int]) -> dict[int, int]:
         encoding = self.layout.encoding
-        lines = StringIO(piece.decode("utf-8" if encoding == "utf-8-sig" else encoding), newline="")
+        lines = StringIO(str(piece.content, "utf-8" if encoding == "utf-8-sig" else encoding), newline="")
         return self.layout.lines_below(iter(lines.readline, ""), rows, self.above)
 
     def columns(self, text: TextIOWrapper, kinds: Kinds) -> dict[str, Column] | None:
@@ -219,21 +243,20 @@ def _numbers(column: Any, decimal: str) -> tuple[Any, Any]:
     return numbers, np.flatnonzero(pc.is_valid(cells).to_numpy() & ~np.isfinite(numbers))
 
 
-def _read(piece: bytes, layout: CsvLayout, types: Mapping[str, Any]) -> Any:
+def _read(piece: _Piece, layout: CsvLayout, types: Mapping[str, Any]) -> Any:
     """Return pyarrow's table of the columns that are wanted, in their order. Raises ArrowInvalid."""
     import pyarrow as pa
     from pyarrow import csv
 
     dialect, places = layout.dialect, [str(place) for place in layout.wanted.values()]
     encoding = "utf8" if layout.encoding == "utf-8-sig" else layout.encoding
-    has_quotes = dialect.quote.encode() in piece
-    block = len(piece) + 1  # one block: nothing is copied
+    block = piece.length + 1  # one block: nothing is copied
     return csv.read_csv(
-        pa.BufferReader(piece),
+        pa.BufferReader(piece.content),
         csv.ReadOptions(
             column_names=[str(k) for k in range(layout.width)], block_size=block, encoding=encoding, use_threads=False
         ),
-        csv.ParseOptions(delimiter=dialect.separator, quote_char=dialect.quote, newlines_in_values=has_quotes),
+        csv.ParseOptions(delimiter=dialect.separator, quote_char=dialect.quote, newlines_in_values=piece.has_quotes),
         csv.ConvertOptions(
             column_types={str(layout.wanted[name]): kind for name, kind in types.items()},
             include_columns=places,

@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
+from importlib import import_module
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def is_notebook() -> bool:
 @contextmanager
 def bar(unit: str, total: int) -> Iterator[Show]:
     """Yield what shows a bar below the cell, of what takes longer than half a second; it goes when all is done."""
-    from IPython.display import HTML, display  # type: ignore[import-not-found,unused-ignore]  # a notebook has it
+    page = import_module("IPython.display")  # a notebook has it
 
     begun = told = time.monotonic()
     handle: Any = None
@@ -44,9 +45,9 @@ def bar(unit: str, total: int) -> Iterator[Show]:
         if now - begun < AFTER_SECONDS or now - told < EVERY_SECONDS:
             return
         told = now
-        shown = HTML(bar_html(unit, total, done, loss))
+        shown = page.HTML(bar_html(unit, total, done, loss))
         if handle is None:
-            handle = display(shown, display_id=True)
+            handle = page.display(shown, display_id=True)
         else:
             handle.update(shown)
 
@@ -54,7 +55,7 @@ def bar(unit: str, total: int) -> Iterator[Show]:
         yield show
     finally:
         if handle is not None:
-            handle.update(HTML(""))
+            handle.update(page.HTML(""))
 
 
 def bar_html(unit: str, total: int, done: float, loss: float) -> str:
