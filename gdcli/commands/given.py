@@ -88,28 +88,42 @@ def _text(value: Any) -> str:
 def objects(source: Source, model: Any, loss: Any, data: Any) -> tuple[PythonObjects, dict[str, Any]]:
     """Return what is given in place of the spec's model, loss and data, and the overrides that put it there.
 
-    Names and dicts are overrides as they are: the spec's own kind of model, loss and data.
+    Names and dicts are overrides as they are: the spec's own kind of model, loss and data. Given rows replace where the
+    spec's come from; what it does with rows of any source, as ``validation``, stays.
     """
     given = {"model": model, "loss": loss, "data": data}
     plain_ones = {key: each for key, each in given.items() if isinstance(each, str | Mapping)}
     own = {key: None if key in plain_ones else each for key, each in given.items()}
-    found = python_objects.taken(**own, replaced_loss=_loss_of(source) if callable(own["loss"]) else "")
+    written = _written(source) if callable(own["loss"]) or own["data"] is not None else {}
+    found = python_objects.taken(**own, replaced_loss=_name(written.get("loss")) if callable(own["loss"]) else "")
     names = {"model": python_model.__name__, "loss": python_loss.__name__}
     words: dict[str, Any] = {key: names[key] for key in found.names if key in names}
     if found.table is not None:
-        words["data"] = {"generate": {"kind": python_data.__name__}}
+        words["data"] = _of_any_source(written.get("data")) | {"generate": {"kind": python_data.__name__}}
         words["data"] |= {"shape": list(found.shape)} if found.shape else {}
     return found, {**words, **plain_ones}
 
 
-def _loss_of(source: Source) -> str:
-    """Return the name of a spec's loss; nothing where it has none, or is no spec, which is told when it is read."""
+def _written(source: Source) -> dict[str, Any]:
+    """Return a spec's keys and values; none where it is no spec, which is told when it is read."""
     try:
         found = document.read(source.text, source.shown).plain()
     except SpecError:
-        return ""
-    loss = found.get("loss") if isinstance(found, dict) else None
-    return str(loss.get("name") if isinstance(loss, dict) else loss)
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _name(section: Any) -> str:
+    """Return the name that a section of a spec is, or has."""
+    return str(section.get("name") if isinstance(section, dict) else section)
+
+
+def _of_any_source(data: Any) -> dict[str, Any]:
+    """Return the keys of a spec's data that are for every source; the shape of a row is that of the rows given."""
+    from gdcli.spec.data_sections import DataCommon
+
+    keys = DataCommon.model_fields.keys() - {"shape"}
+    return {key: value for key, value in data.items() if key in keys} if isinstance(data, dict) else {}
 
 
 def params(axes: Mapping[str, Any]) -> tuple[str, ...]:

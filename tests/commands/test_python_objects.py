@@ -148,6 +148,20 @@ def test_a_frame_has_its_columns_names() -> None:
     assert "validation_loss" in standardized.metrics
 
 
+def test_what_the_spec_does_with_its_rows_it_does_with_given_ones(tmp_path: Path) -> None:
+    x, y = rows()
+    spec = {**SGD, "model": "linear", "loss": "mse"}
+    wanted = {"standardize": True, "validation": 0.25}
+    dotted = api.run(spec, {f"data.{key}": value for key, value in wanted.items()}, data=(x, y))
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n3,4\n")
+    for own in (wanted, {"file": "t.csv", "target": "b", "missing": "mean", **wanted}):
+        run = api.run({**spec, "data": own}, data=(x, y))
+        assert (run.metrics, run.losses.tolist()) == (dotted.metrics, dotted.losses.tolist())
+    assert "validation_loss" in dotted.metrics
+    without = api.run({**spec, "data": wanted}, {"data.validation": None}, data=(x, y))
+    assert "validation_loss" not in without.metrics
+
+
 def test_images_keep_their_shape() -> None:
     images = np.random.default_rng(0).normal(size=(6, 1, 4, 4))
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2))
