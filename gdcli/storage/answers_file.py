@@ -17,7 +17,7 @@ MAX_BYTES = 2**20
 MAX_PROBLEMS = 100
 MAX_DIGITS = 60  # characters of a number
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,4})?")
-_QUOTED = re.compile(r'\s*"((?:[^"]|"")*)"\s*')
+_QUOTED = re.compile(r' *"((?:[^"]|"")*)" *')
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class AnswerRow:
 def read_answers(path: Path) -> list[AnswerRow]:
     """Return the rows. Raises SpecError for a file that cannot be read, and for all that is wrong in it."""
     lines, problems = LINE_BREAK.split(_text(path)), list[Problem]()
-    by_semicolon = bool(lines) and ";" in lines[0] and "," not in lines[0]  # where the decimal sign is a comma
-    separator = ";" if by_semicolon else ","
+    header = lines[0] if lines else ""
+    separator = "," if "," in header else next((each for each in ";\t" if each in header), ",")
     rows = list(_rows(path, lines, separator, problems))
     if not problems and not rows:
         problems.append(Problem(Place(str(path), 1, 1), "", "has no answers", "A row is: h1,0.5933"))
@@ -91,7 +91,7 @@ def _rows(path: Path, lines: list[str], separator: str, problems: list[Problem])
             continue
         (at_name, name), (at_value, written) = cells[of_name], cells[of_value]
         name, written = name.strip(), written.strip().replace("−", "-")
-        written = written.replace(",", ".") if separator == ";" else written
+        written = written if separator == "," else written.replace(",", ".")  # else a comma is the decimal sign
         if not name:
             complain(number, at_name, "the name is missing")
         elif name in seen:

@@ -43,6 +43,16 @@ def test_json_has_each_answer(gdcli: Any) -> None:
     assert found.json["answers"][0]["expected"] == pytest.approx(0.5932699921071872)
 
 
+def test_what_follows_and_is_near_the_right_value_is_not_wrong_by_a_rounding(gdcli: Any) -> None:
+    answers("net_h1,0.41525", "h1,0.60235", "net_o2,1.2295", "o2,0.77372")  # 0.7737186; right is 0.7729285
+    found = gdcli("grade", "backprop_2x2", "answers.csv", "--json")
+    assert found.json["first_wrong"] == "net_h1"
+    assert [each["result"] for each in found.json["answers"]] == ["wrong", "follows", "follows", "follows"]
+    answers("net_h1,0.41525", "h1,0.60235", "net_o2,1.2295", "o2,0.77300")  # nearer to the right value
+    found = gdcli("grade", "backprop_2x2", "answers.csv", "--json")
+    assert [each["result"] for each in found.json["answers"]] == ["wrong", "follows", "follows", "wrong"]
+
+
 def test_an_unknown_name_is_2_with_line_column_and_the_nearest(gdcli: Any) -> None:
     answers("h1,0.5933", "net_x1,1", "dw55,2")
     found = gdcli("grade", "backprop_2x2", "answers.csv")

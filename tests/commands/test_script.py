@@ -382,6 +382,15 @@ MODELS: dict[str, dict[str, Any]] = {
             {"residual": [{"layer": "Linear", "out_features": 6}, "Tanh"]}, LINEAR2 | {"name": "last"},
         ),
     },
+    "running means without parameters": {
+        "dtype": "float64",
+        **sequential(
+            {"layer": "Linear", "out_features": 4}, {"layer": "BatchNorm1d", "affine": False},
+            {"layer": "BatchNorm1d", "affine": False, "track_running_stats": False},
+            {"layer": "Unflatten", "dim": 1, "unflattened_size": [2, 2]},
+            {"layer": "InstanceNorm1d", "track_running_stats": True}, "Flatten", LINEAR2,
+        ),
+    },
     "no epochs of batch norm": {
         "epochs": 0,
         "optimizer": None,

@@ -24,6 +24,7 @@ def rows(tmp_path: Path, content: bytes | str) -> list[tuple[int, str, Decimal |
         "name,value\r\nh1,0.5\r\ndw5,-1e-3",
         "\ufeffname,value\nh1, 0.5\n dw5 ,−0.001\n\n",
         "Name;Value\nh1;0,5\ndw5;-1,0e-3\n",
+        'name\tvalue\n"h1"\t"0,5"\ndw5\t-1e-3\n',
         'value,name,remark\n0.5,"h1",fine\n-1e-3,dw5,"so, so"\n',
     ],
 )

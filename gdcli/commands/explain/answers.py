@@ -48,18 +48,19 @@ class Answer:
         return abs(self.written - exact) <= max(allowed, least)
 
     def follows(self, value: float, right: float) -> bool:
-        """Say whether it is what other answers lead to; where that is not the right value, roundings on the way count.
+        """Say whether it is what other answers lead to, up to roundings; it is nearer to that than to the right value.
 
         >>> answer = Answer("net_o1", 2, Decimal("1.1100"))
-        >>> answer.follows(1.1086, 1.0659), answer.follows(1.1086, 1.1087)
-        (True, False)
+        >>> answer.follows(1.1086, 1.0659), answer.follows(1.1099, 1.1080), answer.follows(1.1086, 1.1087)
+        (True, True, False)
         """
         if self.is_near(value):
             return True
-        if self.written is None or not isfinite(value) or abs(value - right) <= float(SHARE) * abs(right):
+        if self.written is None or not (isfinite(value) and isfinite(right)):
             return False
         exact = Decimal(repr(float(value)))
-        return abs(self.written - exact) <= SHARE * abs(exact)
+        apart = abs(exact - Decimal(repr(float(right))))
+        return abs(self.written - exact) <= min(SHARE * abs(exact), apart / 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,7 +214,8 @@ def _layer(layer: TracedLayer, subject: ScriptSubject) -> Brackets:
     first = []
     if kind == "Linear":
         first = [repr(given.pop(key)) for key in ("in_features", "out_features")]
-    kind_of_numbers = subject.dtype() if layer.shapes else ()
+    keeps_means = bool(given.get("track_running_stats", kind.startswith("BatchNorm")))  # numbers that are no parameters
+    kind_of_numbers = subject.dtype() if layer.shapes or keeps_means else ()
     made = call(f"nn.{kind}" if wrapped is None else wrapped.name, *first, **_plain(given))
     return Brackets(made.opening, (*made.items, *kind_of_numbers), made.closing)
 
