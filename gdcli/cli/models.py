@@ -61,6 +61,8 @@ def predict(
     frontend, folder = Console(ctx.obj, quiet=quiet).frontend(), find(run, output)
     path = None if to is None else file_of(to, "predictions.csv")
     if path is not None:
+        if path.suffix.lower() in (".parquet", ".npz", ".json", ".xlsx"):
+            raise SpecError(f"{shown(str(path), 200)}: predictions are written as CSV")
         require_free(path, force=force)
     with opened(None if file == "-" else Path(file), sys.stdin.buffer) as stream:
         name = "standard input" if file == "-" else shown(file, 200)

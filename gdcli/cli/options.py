@@ -24,7 +24,7 @@ SpecArgument = Annotated[
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder for the records.")]
 SeedOption = Annotated[int | None, typer.Option(help="Override the spec's seed.")]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N, mps or auto; overrides the spec's device.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only: no progress, no paths.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="The result only: no progress, summary or paths.")]
 PlotOption = Annotated[bool, typer.Option("--plot/--no-plot", help="Draw the pictures.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 NeededOption = Annotated[

@@ -19,15 +19,23 @@ from typing import Any, TextIO
 from gdcli.cli.signals import Signals, importing
 from gdcli.commands.context import Frontend, Show
 from gdcli.errors import MachineError, visible
+from gdcli.report.tables import folded
 from gdcli.storage.files import existing, json_file, json_text
 
 
 def wrapped(text: str, stream: TextIO) -> str:
-    """Break lines that are longer than a terminal is wide, between words; what is no terminal gets them whole."""
+    """Break lines that are longer than a terminal is wide: tables between columns, others between words.
+
+    What is no terminal gets them whole.
+    """
     if not stream.isatty():
         return text
-    width = get_terminal_size().columns
-    return "\n".join(_broken(line, width) if len(line) > width else line for line in text.split("\n"))
+    width, found, lines = get_terminal_size().columns, list[str](), text.split("\n")
+    while lines:
+        count, part = folded(lines, width) if "  " in lines[0] else (0, [])
+        found += [_broken(line, width) if len(line) > width else line for line in part or lines[:1]]
+        del lines[: count or 1]
+    return "\n".join(found)
 
 
 def _broken(line: str, width: int) -> str:

@@ -258,6 +258,7 @@ def tell(report: Report, console: Console, verify: int = 0) -> int:
     if not console.quiet and (note := report.note()) is not None:
         console.note(note)
     _where(report.folder, console, interrupted=False)
+    _pictures(report.folder, console)
     return 0
 
 
@@ -296,6 +297,7 @@ def _batch(report: BatchRun, console: Console, verify: int) -> int:
         console.note(verified.text())
     came = console.signals.came
     _where(report.folder, console, interrupted=bool(came))
+    _pictures(report.folder, console)
     failures = sum(result.status == "failed" for result in report.trained)
     if failures:
         console.note(f"{failures:,} of {len(report.trained):,} runs failed")
@@ -309,3 +311,10 @@ def _where(folder: Path | None, console: Console, *, interrupted: bool) -> None:
         console.note(f"record: {shown_path(folder)}")
         if interrupted:
             console.note(f"go on with: gdcli resume {shown_path(folder)}")
+
+
+def _pictures(folder: Path | None, console: Console) -> None:
+    """Tell what was drawn of many runs."""
+    if folder is not None and not console.quiet:
+        for picture in sorted(folder.glob("*.png")):
+            console.note(f"picture: {shown_path(picture)}")

@@ -174,5 +174,8 @@ def require_run(found: Record) -> None:
     """Raise SpecError for a record of something else than one run, with where its runs are if it has any."""
     if found.kind == "run":
         return
-    runs = "Name one of its runs, a folder in it" if found.kind in ("sweep", "compare") else "It has no runs"
-    raise SpecError(f"{shown_path(found.folder)} is a record of {found.kind}, not of one run. {runs}")
+    from gdcli.storage.find import runs_of
+
+    runs = runs_of(found.folder)
+    name = f"Name one of its runs, as {shown_path(runs[0])}" if runs else "It has no runs"
+    raise SpecError(f"{shown_path(found.folder)} is a record of {found.kind}, not of one run. {name}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 
@@ -66,6 +67,8 @@ def new(
     experiment, file = Source(path, "", b"").name, quote(shown(f"{'./' * str(path).startswith('-')}{path}", 200))
     if read is None or data is None:
         text, notes = written(kind, experiment, file, SCHEMA), list[str]()
+        if kind == "image" and find_spec("sklearn") is None:
+            notes.append('its images need scikit-learn: pip install "gradient-descent-cli[datasets]"')
     else:
         parts, notes = read.parts(kind)
         text = written(kind, experiment, file, SCHEMA, parts)

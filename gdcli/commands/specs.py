@@ -211,7 +211,7 @@ def choices(words: Iterable[str], root: Path = Path("runs")) -> Iterator[str]:
         if not overrides.is_override(word) and (Path(word).is_file() or word in bundled.names()):
             with suppress(SpecError):
                 newest = shown_path(find(f"{word}~0", root))
-                yield f"{word} is taken for the spec; {word}~0 is its newest record, {newest}"
+                yield f"{word} is the spec here; its newest run is {word}~0, {newest}"
 
 
 def lasting(word: str) -> str:

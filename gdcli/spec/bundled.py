@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gdcli.spec.nodes import Node
     from gdcli.zoo.data_files import Moved
 
+_RECORD = re.compile(r"last(~[0-9]+)?|.+~[0-9]+")  # how commands that take a record name one
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -115,6 +116,8 @@ def find_bundled(spec: str) -> Source:
     name = shown(spec, 200)
     if "/" in spec or spec.endswith((".yaml", ".yml")):
         raise SpecError(f"cannot read '{name}': No such file or directory{_beside(Path(spec))}")
+    if _RECORD.fullmatch(spec):
+        raise SpecError(f"'{name}' is a record; here a spec is wanted: the record's own is spec.yaml in its folder")
     raise SpecError(f"there is no file '{name}' and no bundled spec of that name. {nearest(spec, names())}")
 
 

@@ -64,9 +64,13 @@ def find(text: str, root: Path) -> Path:
     """Return the folder of the record that is meant; ``root`` is where ids and names are looked up.
 
     ``last`` and ``last~1`` count from the newest; then a path; ``name~1``, from the newest of an experiment; an id; an
-    experiment's whole name, whose newest record it is; a prefix of an id, or of its 8 hex digits.
+    experiment's whole name, whose newest record it is; a prefix of an id, or of its 8 hex digits. What stands behind
+    a slash is a run of the sweep or comparison that is meant, or its number: ``last/2``.
     Raises SpecError, with the nearest, for anything else.
     """
+    record, slash, name = text.rpartition("/")
+    if slash and not Path(text).exists() and (run := _run_in(record, name, root)) is not None:
+        return run
     records = [] if is_record(Path(text)) and not _LAST.fullmatch(text) else below(root)
     if match := _LAST.fullmatch(text):
         return _ago(int(match[1] or 0), records, root)
@@ -83,6 +87,16 @@ def find(text: str, root: Path) -> Path:
     if exact:
         return exact[0]
     return _by_prefix(text, root, records, newest)
+
+
+def _run_in(text: str, name: str, root: Path) -> Path | None:
+    """Return the run of a record by its folder's name, or its beginning up to a sign; None where it is not one run."""
+    try:
+        runs = runs_of(find(text, root))
+    except SpecError:
+        return None
+    found = [run for run in runs if run.name == name or re.match(rf"{re.escape(name)}[-_]", run.name)] if name else []
+    return found[0] if len(found) == 1 else None
 
 
 def _ago(count: int, records: list[Path], root: Path) -> Path:

@@ -319,15 +319,17 @@ def _write_words(feature: Feature, column: Column, block: Floats, unknown: Unkno
         named = ", ".join(map(brief, list(new)[:10])) + (", ..." if len(new) > 10 else "")
         first, few = where(int((at < 0).argmax())), ", ".join(map(brief, categories[:5]))
         what = f"{first}, column {brief(feature.name)}: no training row has {named}"
-        raise ArgumentError((), what, f"They have {few}{', ...' if len(categories) > 5 else ''}")
+        others = f"They have {few}{', ...' if len(categories) > 5 else ''}"
+        raise ArgumentError((), what, f"{others}. data.unknown: zero, in training, takes any other for none of these")
     rows = np.flatnonzero(at >= 0)
     block[rows, at[rows]] = 1.0
 
 
 def _lacking(feature: Feature, missing: NDArray[np.bool_], where: Where) -> ArgumentError:
     count, first = int(missing.sum()), where(int(missing.argmax()))
+    hint = "data.missing: median, in training, says what fills them"
     cells = "1 cell is" if count == 1 else f"{count:,} cells are"
-    return ArgumentError((), f"column {brief(feature.name)}: {cells} missing, the first in {first}")
+    return ArgumentError((), f"column {brief(feature.name)}: {cells} missing, the first in {first}", hint)
 
 
 # --- plain data -------------------------------------------------------------------------------------------------------

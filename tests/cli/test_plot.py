@@ -381,7 +381,7 @@ def test_an_animation_without_pillow_says_what_to_install(net, monkeypatch: pyte
 def test_a_name_of_a_spec_and_of_a_record_is_the_spec_and_the_command_says_so(gdcli) -> None:
     assert gdcli("run", "backprop_2x2", "epochs=7", "print.style=tensor", "--no-plot", "-q").code == 0
     (record,) = Path("runs/backprop_2x2").iterdir()
-    told = f"backprop_2x2 is taken for the spec; backprop_2x2~0 is its newest record, {record}\n"
+    told = f"backprop_2x2 is the spec here; its newest run is backprop_2x2~0, {record}\n"
     plot = ("plot", "backprop_2x2", "--force")
     assert gdcli(*plot).err == told + "wrote curves.png\n"
     assert gdcli(*plot, "--quiet").err == ""
@@ -394,7 +394,7 @@ def test_a_name_of_a_spec_and_of_a_record_is_the_spec_and_the_command_says_so(gd
 def test_a_path_on_a_surface_is_of_the_spec_before_the_record(gdcli) -> None:
     assert gdcli("run", "rosenbrock", "epochs=2", "--no-plot", "-q").code == 0
     surface = ("sweep", "rosenbrock", "-p", "x=0:2:1", "-p", "y=0:2:1", "-o", "s", "--no-plot", "--trajectory")
-    told = "rosenbrock is taken for the spec; rosenbrock~0 is its newest record, runs/rosenbrock/"
+    told = "rosenbrock is the spec here; its newest run is rosenbrock~0, runs/rosenbrock/"
     assert gdcli(*surface, "rosenbrock").err.startswith(told)
     assert told not in gdcli(*surface, "rosenbrock~0").err
     assert gdcli(*surface, "rosenbrock", "--quiet").err == ""

@@ -31,6 +31,18 @@ def test_what_a_word_means(tmp_path: Path, text: str, which: int) -> None:
     assert find(text, tmp_path) == folders[which]
 
 
+def test_a_run_of_a_sweep_is_named_behind_a_slash(tmp_path: Path) -> None:
+    sweep = a_run(tmp_path, "20260104-120000", name="fan")
+    runs = [sweep / name for name in ("1-sgd_seed=0", "2-adam_seed=0", "12-adam_seed=1")]
+    for run in runs:
+        a_run(tmp_path / "other", "20260101-120000", name=run.name).rename(run)
+    for text in ("last", "fan", "fan~0", sweep.name, str(sweep)):
+        assert [find(f"{text}/{name}", tmp_path) for name in ("1", "2", "12", runs[1].name)] == [*runs, runs[1]]
+    for text in ("last/3", "last/adam", "last/", "fan/0", "lost/1", "/1"):
+        with pytest.raises(SpecError):
+            find(text, tmp_path)
+
+
 def test_a_path_is_a_record_wherever_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = three(tmp_path / "elsewhere")[0]
     monkeypatch.chdir(folder.parent)

@@ -221,18 +221,24 @@ def _curve(line: Line, x: X, *, last: bool) -> plots.Curve | None:
         return None
     size = 1 if x == "steps" else line.effort.steps_per_epoch
     series = runs if x == "steps" else [line.effort.epoch_losses(run) for run in runs]
-    length = max(map(len, series))
-    table = np.full((len(series), length), np.nan)  # [S, K]; a run that ended earlier keeps its last loss
+    places = np.arange(float(max(map(len, series)))) + (not last)
+    if x == "evaluations":
+        places = np.array([float(line.effort.evaluations(int(k) * size)) for k in places])
+    return mean_curve(line.label, places, series, ends)
+
+
+def mean_curve(
+    label: str, places: NDArray[np.float64], series: Sequence[NDArray[np.float64]], ends: Sequence[str]
+) -> plots.Curve:
+    """Return the mean of losses over seeds or folds, with its 95 % interval; ``ends`` says where each diverged."""
+    table = np.full((len(series), len(places)), np.nan)  # [S, K]; a run that ended earlier keeps its last loss
     for row, values, gone in zip(table, series, ends, strict=True):
         row[: len(values)] = values
         row[len(values) :] = values[-1] if len(values) and not gone else np.nan
-    places = np.arange(float(length)) + (not last)
-    if x == "evaluations":
-        places = np.array([float(line.effort.evaluations(int(k) * size)) for k in places])
     if all(np.array_equal(row, table[0], equal_nan=True) for row in table):  # one run, or seeds without chance
-        return plots.Curve(line.label, places, table[0], diverged=ends[0])
+        return plots.Curve(label, places, table[0], diverged=ends[0])
     mean, half = _interval(table)
-    return plots.Curve(line.label, places, mean, mean - half, mean + half, diverged=max(ends))
+    return plots.Curve(label, places, mean, mean - half, mean + half, diverged=max(ends))
 
 
 def _interval(table: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

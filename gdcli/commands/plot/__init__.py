@@ -123,6 +123,7 @@ def _surface(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> b
 
 def _curves(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> bytes:
     from gdcli.commands.plot.runs import averages, curves, epoch_curves, few_steps
+    from gdcli.commands.plot.seeds import over_seeds
     from gdcli.commands.plot.trained import one_run
     from gdcli.report import plots
 
@@ -137,9 +138,11 @@ def _curves(runs: Sequence[CurveSource], options: PlotOptions, form: Form) -> by
     if means:
         return plots.loss_curves.drawn(form, drawn, title, label, means)
     if (few := few_steps(runs, drawn)) is not None:
-        return plots.comparison.drawn(form, few, title, label, "updates")
+        few, band = over_seeds(runs, few)
+        return plots.comparison.drawn(form, few, title, label, "updates", band)
     drawn, said = epoch_curves(runs, drawn)
-    return plots.comparison.drawn(form, drawn, title, label + said, "epoch" if said else "step")
+    drawn, band = over_seeds(runs, drawn)
+    return plots.comparison.drawn(form, drawn, title, label + said, "epoch" if said else "step", band)
 
 
 def _of_model(name: str) -> Callable[[Sequence[CurveSource], PlotOptions, Form], bytes]:
