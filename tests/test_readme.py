@@ -1,9 +1,10 @@
 """What README.md and the pages of docs/ show is what the commands print: every fenced block is run.
 
 Blocks of one page share a folder, in their order. A block whose first line is a comment with a file's name, or that has
-a title, is written to that file. `console` blocks are commands with their output, where `...` stands for anything;
-`$ echo $?` after a command that fails shows its exit code. `python` blocks are run, with `>>>` as doctests; a `yaml`
-block without a name is a whole spec. `text` is not run; `bash` is for what needs a network or several processes.
+a title, is written to that file, which a later block uses; where a command has made it, it is compared. `console`
+blocks are commands with their output, where `...` stands for anything; `$ echo $?` after a command that fails shows its
+exit code. `python` blocks are run, with `>>>` as doctests; a `yaml` block without a name is a whole spec. `text` is not
+run; `bash` is for what needs a network or several processes.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ def blocks(page: Path) -> list[Block]:
     text = page.read_text()
     found = re.findall(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', text, re.S | re.M)
     assert len(found) * 2 == text.count("```"), "a fence that is indented, or without a language"
+    assert "~~~" not in text, "a fence of another kind"
+    assert not [title for language, title, _ in found if title and language in ("console", "bash", "text")]
+    assert not [body for language, _, body in found if language == "text" and re.search(r"^\$ ", body, re.M)]
     return [Block(language, title or named(body), body) for language, title, body in found]
 
 
@@ -97,9 +101,14 @@ def run_python(text: str, names: dict[str, Any]) -> None:
 @each_page
 def test_every_block_runs_and_prints_what_is_shown(gdcli, page: Path) -> None:
     names: dict[str, Any] = {}
-    for language, file, text in blocks(page):
-        if file is not None:
+    found, ours = blocks(page), set[str]()
+    for k, (language, file, text) in enumerate(found):
+        if file is not None and Path(file).exists() and file not in ours:
+            assert text == Path(file).read_text(), file
+        elif file is not None:
             Path(file).write_text(text)
+            ours.add(file)
+            assert any(Path(file).stem in later.text for later in found[k + 1 :]), f"{file} is not used"
         elif language == "console":
             run_console(gdcli, text)
         elif language == "python":
@@ -127,6 +136,9 @@ def test_what_needs_a_network_names_what_there_is() -> None:
             assert {word for word in words if "=" not in word} <= targets
         if program == "pip":
             assert words[0] == "install"
+            assert all(
+                re.fullmatch(r"-[ce]|constraints\.txt|(\.|gradient-descent-cli)(\[[a-z,]+\])?", w) for w in words[1:]
+            )
             assert {extra for word in words for extra in re.findall(r"[a-z]+", word.partition("[")[2])} <= extras
             assert all((ROOT / word).exists() for word in words if word.endswith(".txt"))
 
