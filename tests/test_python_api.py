@@ -340,3 +340,12 @@ REFUSED: dict[str, Any] = {
 def test_what_cannot_be_given_is_a_spec_error(told: str) -> None:
     with pytest.raises(gdcli.SpecError, match=re.escape(told)):
         REFUSED[told]()
+
+
+def test_a_sweep_prints_its_first_rows() -> None:
+    found = gdcli.sweep("linear_sweep", {"w": "0:400:1"})
+    lines = str(found).splitlines()
+    assert lines[0].split() == ["w", "loss"]
+    assert [line.split()[0] for line in lines[1:-1]] == [str(w) for w in range(20)]
+    assert lines[-1] == "and 380 more rows"
+    assert len(repr(found)) < 100

@@ -40,7 +40,7 @@ class Comparison:
 
     table: str = field(repr=False)  # as the command prints it
     rows: Sequence[Mapping[str, Any]]
-    results: Sequence[Result]
+    results: Sequence[Result] = field(repr=False)
     folder: Path | None
     name: str = ""  # of the experiment
     pictures: Mapping[str, Callable[[Form], bytes]] = field(default_factory=dict, repr=False)

@@ -17,6 +17,7 @@ from gdcli.commands.context import Ended
 from gdcli.commands.sweep import sweep as sweep_command
 from gdcli.errors import SpecError
 from gdcli.records import Result
+from gdcli.report.tables import aligned
 from gdcli.storage.request import SweepRequest, recorded
 
 if TYPE_CHECKING:
@@ -36,12 +37,21 @@ class Sweep:
     ([0.0, 1.0, 2.0, 3.0], np.float64(0.0))
     """
 
-    rows: Sequence[Mapping[str, Any]]  # as results.csv has them
-    results: Sequence[Result]  # how each run ended; empty for the loss over parameters, which trains nothing
+    rows: Sequence[Mapping[str, Any]] = field(repr=False)  # as results.csv has them
+    results: Sequence[Result] = field(repr=False)
+    """How each run ended; empty for the loss over parameters, which trains nothing."""
     folder: Path | None
     name: str = ""  # of the experiment
     draw: Callable[[Form], bytes] | None = field(default=None, repr=False)
     """Returns the picture; None where there is none, of three axes or more of parameters."""
+
+    def __str__(self) -> str:
+        """Return the first rows as a table."""
+        first = self.rows[: notebook.MOST_ROWS]
+        names = list(dict.fromkeys(name for row in first for name in row))
+        more = len(self.rows) - len(first)
+        text = aligned(names, [[row.get(name) for name in names] for row in first])
+        return text + (f"and {more:,} more rows\n" if more else "")
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Return a column of the rows [R]: float64 or int64 of numbers, else objects. Raises KeyError."""
