@@ -17,7 +17,9 @@ def planned(folder: Path, target: str) -> list[str]:
         pytest.skip("make is not installed")
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, folder)
-    done = subprocess.run([make, "-n", target], cwd=folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [make, "-n", "--no-print-directory", target], cwd=folder, capture_output=True, text=True, check=True
+    )
     return done.stdout.splitlines()
 
 

@@ -154,12 +154,12 @@ def test_runs_of_few_steps_are_drawn_with_what_their_last_update_did(gdcli, monk
         plots, "comparison", lambda curves, **settings: drawn.append((curves, ("", "", settings["x_label"]))) or b"x"
     )
     assert gdcli("compare", "a.yaml", "--optimizers", "sgd,rprop", "lr=0.25", "--seeds", "2").code == 0
-    for few, (*_, x_label) in drawn:
+    for few, (_, _, x_label, *_) in drawn:
         assert x_label == "updates"
         assert few[0].at.tolist() == [0, 1, 2]
         np.testing.assert_allclose(few[0].loss, [1, 0.5**2, 0.5**4], rtol=1e-12)
     assert gdcli("compare", "a.yaml", "--optimizers", "sgd,adam", "epochs=6").code == 0
-    many, (*_, x_label) = drawn[-1]
+    many, (_, _, x_label, *_) = drawn[-1]
     assert (x_label, many[0].at.tolist()) == ("step", [1, 2, 3, 4, 5, 6])
 
 
@@ -193,7 +193,8 @@ def test_runs_of_batches_are_drawn_by_epochs(net, monkeypatch: pytest.MonkeyPatc
     Path("b.yaml").write_text(data + "optimizer: {name: sgd, lr: 0.02}\n")
     drawn: dict[str, Any] = {}
 
-    def spy(form: str, curves: Any, title: str, loss_label: str, x_label: str) -> bytes:
+    def spy(form: str, curves: Any, title: str, loss_label: str, x_label: str, band: str) -> bytes:
+        assert band == ""
         drawn.update(curves=curves, title=title, labels=(loss_label, x_label))
         return b"x"
 

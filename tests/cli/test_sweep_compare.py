@@ -49,7 +49,7 @@ def test_a_bias_that_two_outputs_share_is_one_parameter(gdcli) -> None:
     table = pd.read_csv(only_folder(Path("runs")) / "results.csv")
     assert table.to_dict("list") == {"bias[0]": [0.0, 2.0], "loss": [(1 + 1 + 4 + 36) / 4, (9 + 1 + 0 + 16) / 4]}
     answer = gdcli("sweep", "shared.yaml", "-p", "bias[0]=0,1", "-p", "bias[1]=0,1", "--no-plot")
-    assert (answer.code, answer.err.partition(". ")[2]) == (2, "Did you mean 'bias[0]'?\n")
+    assert (answer.code, answer.err.partition(". ")[2]) == (2, "Did you mean 'bias[0]'? Try 'gdcli sweep --help'.\n")
 
 
 def test_a_comparison_with_a_closed_form_has_a_column_for_each_parameter_there_is(gdcli) -> None:

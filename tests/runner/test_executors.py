@@ -345,7 +345,7 @@ def test_a_client_that_did_not_connect_does_not_stop_the_next(gdcli, monkeypatch
 @pytest.mark.parametrize("count", ["0", "-1", "two", ""])
 def test_a_local_cluster_of_no_processes(gdcli, count: str) -> None:
     told = refused(gdcli(*TWO, "--cluster", f"local:{count}"), 2)
-    assert told == f"--cluster local:{count}: write local:N, with N processes of at least 1"
+    assert told == f"--cluster local:{count}: write local:N, with N processes of at least 1. Try 'gdcli sweep --help'."
 
 
 @pytest.mark.parametrize("command", [TWO, ("compare",)], ids=["sweep", "compare"])

@@ -279,6 +279,7 @@ OTHER: dict[str, Any] = {
 }
 
 ELSEWHERE = {
+    "watch": "columns of gradients.csv, engine/test_watched.py",
     "name": "of the folder",
     "description": "text for the reader",
     "engine": "by hand and autograd agree to the bit",
