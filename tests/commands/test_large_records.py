@@ -68,6 +68,7 @@ def test_kept_results_beyond_a_gigabyte_do_not_count(gdcli) -> None:
     assert (folder / "results.csv").read_bytes() == results
 
 
+@pytest.mark.slow
 def test_rows_are_read_one_by_one(tmp_path: Path) -> None:
     path, count = tmp_path / "results.csv", 100_000
     path.write_text("run,label,final_loss\n" + "".join(f"{k},a b,{1 / k!r}\n" for k in range(1, count + 1)))
@@ -81,6 +82,7 @@ def test_rows_are_read_one_by_one(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_a_column_takes_eight_bytes_a_row_and_some_to_grow(tmp_path: Path) -> None:
     path, count = tmp_path / "steps.csv", 100_000
     path.write_text("step,loss\n" + "".join(f"{k},{1 / k!r}\n" for k in range(1, count + 1)))

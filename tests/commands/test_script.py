@@ -296,6 +296,7 @@ def test_rows_of_other_files_go_beside_as_they_are_prepared(gdcli: Any, kind: st
     assert set(np.load("t.npz")) == {"x", "y", "x_validation", "y_validation"}
 
 
+@pytest.mark.slow
 def test_rows_are_printed_as_the_spec_has_them(gdcli: Any) -> None:
     """0.1 is no float32: the run prints 0.1, not the nearest."""
     for style, dtype in itertools.product(("manual", "autograd"), ("float32", "float64")):
@@ -423,6 +424,7 @@ def test_models_groups_penalties_and_stops(gdcli: Any, name: str) -> None:
     require_same_of(gdcli, **{"epochs": 5, **MODELS[name]})
 
 
+@pytest.mark.slow
 def test_each_activation(gdcli: Any) -> None:
     for activation in ACTIVATIONS:
         model = {"type": "mlp", "layers": [2, 5, 2], "activation": activation, "output_activation": activation}
@@ -564,6 +566,7 @@ WARMUPS = tuple(SCHEDULES[name] for name in ("warmup and then", "warmup and plat
 CHECKS = "E,F,W,I,N,UP,B,A,C4,PIE,RET,SIM,RUF,PTH,PERF,D1"
 
 
+@pytest.mark.slow
 def test_ruff_finds_nothing_in_the_scripts_and_leaves_their_layout(gdcli: Any) -> None:
     """The signs of mathematics are meant, as in this project; a line of a comment or a text may be long."""
     for name in filter(trains, bundled.names()):

@@ -448,6 +448,7 @@ def test_check_and_plot_tell_it_too(broken: None, gdcli: Any) -> None:
 MARKER = "import pathlib\npathlib.Path('ran').touch()\nimport gdcli\n@gdcli.metric\ndef odd(output, target): return 1\n"
 
 
+@pytest.mark.slow
 def test_neither_a_spec_nor_a_record_loads_one(made: Path, rows: None, gdcli: Any) -> None:
     Path("mine.py").write_text(MARKER)
     digest, asked = hashlib.sha256(MARKER.encode()).hexdigest(), requests.read(made)

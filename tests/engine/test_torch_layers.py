@@ -217,6 +217,7 @@ def test_a_target_is_reached_by_the_evaluated_loss_where_dropout_draws_lower_one
     assert [row["to_target"]["reached"] for row in answer.json["rows"]] == [0, 0]
 
 
+@pytest.mark.slow
 def test_layers_of_usual_sizes_are_tried_without_the_computer_algebra_that_torch_has(tmp_path: Path) -> None:
     """torch imports sympy, 500 modules and a second of a command, where it works shapes out without numbers."""
     channels = layer("Conv1d", in_channels=1, out_channels=2, kernel_size=3, padding=1)

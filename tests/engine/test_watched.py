@@ -228,6 +228,7 @@ def test_layers_of_a_sequential_model_are_watched_by_name() -> None:
     assert built.theta.values.numpy().tobytes() == plain.theta.values.numpy().tobytes()
 
 
+@pytest.mark.slow
 def test_above_a_frozen_embedding_the_gradients_are_those_above_a_trained_one() -> None:
     layers = [{"layer": "Embedding", "name": "table", "num_embeddings": 3, "embedding_dim": 2}, "Flatten",
               {"layer": "Linear", "out_features": 2}]  # fmt: skip

@@ -327,6 +327,7 @@ def test_an_address_that_is_none(gdcli, address: str) -> None:
     assert refused(gdcli(*TWO, "--cluster", address), 3).startswith(f"--cluster {address}: no answer from the cluster")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_client_that_did_not_connect_does_not_stop_the_next(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dask's own loop fails after ten seconds if its thread collects such a client before it begins."""
