@@ -20,6 +20,9 @@ def grade(
     answers: Annotated[Path, typer.Argument(metavar="ANSWERS.csv", help="A CSV file with the columns name and value.")],
     words: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the spec.")] = None,
     step: Annotated[int, typer.Option(min=1, help="Which step of the run the sheet is of.")] = 1,
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="FILE.csv", help="The sheet's key: its other gaps are not answered.")
+    ] = None,
     seed: options.SeedOption = None,
     json: options.JsonOption = False,
     plugin: options.PluginOption = None,
@@ -37,7 +40,7 @@ def grade(
     options.load(plugin)
     name, overrides = options.spec_of([spec, *(words or [])], seed=seed)
     loaded = specs.loaded(name, overrides, "grade", configs=config or ())
-    found = commands.grade(loaded, answers, step, Frontend(importing=importing))
+    found = commands.grade(loaded, answers, step, Frontend(importing=importing), key)
     say(found.json() if json else found.text(), wrap=not json)
     return int(found.right < found.count)
 

@@ -81,25 +81,32 @@ class Grade:
         return json_text({"right": self.right, "answers": answers, "count": self.count, "first_wrong": first})
 
 
-def grade(loaded: Loaded, path: Path, step: int, frontend: Frontend) -> Grade:
+def grade(loaded: Loaded, path: Path, step: int, frontend: Frontend, key: Path | None = None) -> Grade:
     """Check answers by the numbers of a spec's step, and by what the spec expects of its run's end.
 
-    Raises SpecError for a file that is none of answers, for names that there are not, and for a spec of whose step
-    numbers are asked and which cannot be written out.
+    What the ``key`` of a sheet has and the answers lack is not answered. Raises SpecError for a file that is none of
+    answers, for names that there are not, and for a spec of whose step numbers are asked and which cannot be written
+    out.
     """
     rows, expect = read_answers(path), loaded.spec.expect
     expected = [
         (row, ExpectedNumber(row.name, expect[row.name], _number(row.value))) for row in rows if row.name in expect
     ]
     title, rest = loaded.spec.name, [row for row in rows if row.name not in expect]
-    if not rest:
+    asked = [] if key is None else read_answers(key)
+    if not rest and not asked:
         return Grade(title, path, [], expected)
     frontend.engine()
     from gdcli.commands.explain import explain
 
     explanation = explain(loaded, step)
     known = places(explanation)
-    problems = [unknown_name(path, row, [*known, *expect]) for row in rest if _plain(row.name) not in known]
+    problems = [
+        unknown_name(file, row, [*known, *expect])
+        for file, rows in ((path, rest), (key, asked))
+        for row in rows
+        if file is not None and _plain(row.name) not in known
+    ]
     answers: dict[int, Answer] = {}
     for row in rest if not problems else ():
         place = known[_plain(row.name)]
@@ -109,6 +116,8 @@ def grade(loaded: Loaded, path: Path, step: int, frontend: Frontend) -> Grade:
         answers[place] = Answer(row.name, row.line, row.value)
     if problems:
         raise SpecError(problems)
+    for row in asked:
+        answers.setdefault(known[_plain(row.name)], Answer(row.name, row.line, None))
     return Grade(explanation.title, path, checked(explanation, answers), expected)
 
 

@@ -100,3 +100,17 @@ def test_overrides_and_a_bad_file_are_as_elsewhere(gdcli: Any) -> None:
     assert gdcli("grade", "backprop_2x2", "answers.csv", "lr=0.1").code == 0
     assert gdcli("grade", "backprop_2x2", "answers.csv", "optimizer.l=0.1").code == 2
     assert gdcli("grade", "backprop_2x2", "none.csv").err == "cannot read 'none.csv': No such file or directory\n"
+
+
+def test_gaps_of_the_sheet_without_an_answer_are_told(gdcli: Any) -> None:
+    Path("key.csv").write_text("name,value\no1,0.7513650695523157\ndL/dw5,0.08216704056423078\nh1,0.5932699921071872\n")
+    answers("dw5,0.08217", "h1,0.59")
+    found = gdcli("grade", "backprop_2x2", "answers.csv", "--key", "key.csv", "--json")
+    assert (found.code, found.json["right"], found.json["count"]) == (1, 1, 3)
+    assert {each["name"]: each["result"] for each in found.json["answers"]} == {
+        "h1": "wrong", "dw5": "right", "o1": "missing",
+    }  # fmt: skip
+    Path("key.csv").write_text("name,value\no1,0.75\nh3,1\n")
+    bad = gdcli("grade", "backprop_2x2", "answers.csv", "--key", "key.csv")
+    assert (bad.code, bad.out) == (2, "")
+    assert bad.err.startswith("key.csv:3:1: ")
