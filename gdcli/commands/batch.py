@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from gdcli.commands.context import Context, Frontend
 from gdcli.engine.device import resolve_threads
+from gdcli.engine.evaluation import metric_names
 from gdcli.engine.loop import Interrupt
 from gdcli.engine.problem import kernel_name
 from gdcli.errors import GdcliError, MachineError, SpecError
@@ -48,10 +49,18 @@ def plan_of(
         local = cluster.removeprefix("local:")
         executor, workers = dask(cluster), int(local) if local.isdecimal() else 8
     return Plan(
-        loaded=loaded, source=_source(node, loaded, context), runs=runs, axes=axes, origin=context.provenance(),
-        fleets=request.fleet == "auto", executor=executor, workers=workers, fail_fast=request.fail_fast,
-        capture=capture, folders=context.output is not None,
+        loaded=loaded, measured=_measured(loaded, runs), source=_source(node, loaded, context), runs=runs, axes=axes,
+        origin=context.provenance(), fleets=request.fleet == "auto", executor=executor, workers=workers,
+        fail_fast=request.fail_fast, capture=capture, folders=context.output is not None,
     )  # fmt: skip
+
+
+def _measured(loaded: Loaded, runs: Sequence[PlannedRun]) -> Loaded:
+    """Return the base spec, or the first run's where all runs alike have other metrics, as with rows held out."""
+    names = metric_names(runs[0].loaded if runs else loaded)
+    if names == metric_names(loaded) or any(metric_names(run.loaded) != names for run in runs):
+        return loaded
+    return runs[0].loaded
 
 
 def _source(node: Node, loaded: Loaded, context: Context) -> SpecSource:

@@ -35,6 +35,7 @@ class Plan:
     """The runs of a sweep or a comparison, how they are executed and what is captured of them."""
 
     loaded: Loaded  # the base spec
+    measured: Loaded  # what says which numbers a row has, and what ranks it
     source: SpecSource  # the same as text
     runs: Sequence[PlannedRun]
     axes: Sequence[str]  # the first columns of results.csv
@@ -49,7 +50,7 @@ class Plan:
     @property
     def ranking(self) -> records.Ranking:
         """What the runs are ranked by."""
-        return chosen_by(self.loaded).ranking
+        return chosen_by(self.measured).ranking
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ class ResultRows:
 
 def _table_of(plan: Plan) -> tuple[list[str], Callable[[Result], list[Any]]]:
     """Return the header of results.csv, and the function that makes a row of a result."""
-    metrics, target = columns_of(plan.loaded, plan.capture), plan.capture.target is not None
+    metrics, target = columns_of(plan.measured, plan.capture), plan.capture.target is not None
     efforts = {run.number: effort_of(run.loaded) for run in plan.runs} if target else {}
     none = records.Effort(0, 1, 1) if target else None  # of a row that was not run
     header = records.results_header(plan.axes, metrics, target=target)

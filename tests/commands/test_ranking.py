@@ -51,6 +51,25 @@ def test_tuning_goes_by_the_validation_rows_or_the_metric(
         assert chosen[chosen.label == label].lr.item() == rows.lr[score.idxmin()]
 
 
+def test_a_sweep_that_holds_rows_out_in_all_runs_is_ranked_by_them(gdcli: Any) -> None:
+    """Their shares are an axis; the spec itself holds none out. Each row has the numbers of a run alone."""
+    data = {"generate": {"kind": "moons", "n": 60, "noise": 0.3}}
+    Path("t.json").write_text(json.dumps(SPEC | {"data": data}))
+    words = ("sweep", "t.json", "--param", "data.validation=0.3,0.4", "--fleet", "off", "--no-plot", "-q", "-o", "many")
+    answer = gdcli(*words)
+    rows = pd.read_csv(only_folder(Path("many")) / "results.csv")
+    for share, loss, accuracy in zip(
+        rows["data.validation"], rows["validation_loss"], rows["validation_accuracy"], strict=True
+    ):
+        alone = gdcli("run", "t.json", f"data.validation={share}", "--json", "--no-plot", "-o", f"{share}").json
+        assert (alone["metrics"]["validation_loss"], alone["metrics"]["validation_accuracy"]) == (loss, accuracy)
+    best = rows.loc[rows["validation_loss"].idxmin()]
+    told = f"data.validation={best['data.validation']} ({best['validation_loss']:.6g})"
+    assert answer.out.splitlines()[-1] == f"best by validation_loss, the lowest first: {told}"
+    mixed = gdcli("sweep", "t.json", "--param", "data.validation=null,0.4", "--no-plot", "-q").out
+    assert "validation_loss" not in mixed
+
+
 FOLDED = SPEC | {"data": {"generate": {"kind": "moons", "n": 60, "noise": 0.3}, "folds": 3, "test": 0.2}}
 
 

@@ -115,7 +115,7 @@ class ComparisonRun:
             return [by_number.get(result.number, result) for result in missing]
 
         self.tuned, tried = tune(self.trials, grid, self.tuning_changes, train, self.plan.ranking, self.folds)
-        metrics = metric_names(self.plan.loaded)
+        metrics = metric_names(self.plan.measured)
         lines = [records.results_header(axes, metrics), *(records.results_row(result, metrics) for result in tried)]
         files.replace(self.folder / "tuning.csv", csv_writer.csv_rows(lines))
         return [_with_lr(row, tuned) for row, tuned in zip(self.trials, self.tuned, strict=True)]
@@ -162,7 +162,7 @@ class ComparisonRun:
 
     def table(self) -> str:
         """Return the table that is printed, and what has to be said of the learning rates."""
-        lines, metrics = self.lines(), columns_of(self.plan.loaded, self.plan.capture)
+        lines, metrics = self.lines(), columns_of(self.plan.measured, self.plan.capture)
         if not lines:
             return "no run ended\n"
         has_target = self.plan.capture.target is not None
@@ -192,7 +192,7 @@ class ComparisonRun:
 
     def data(self) -> list[dict[str, Any]]:
         """Return the table's rows as data."""
-        target, columns = self.plan.capture.target is not None, columns_of(self.plan.loaded, self.plan.capture)
+        target, columns = self.plan.capture.target is not None, columns_of(self.plan.measured, self.plan.capture)
         return shown.as_data(self.lines(), columns, self.plan.ranking, target=target)
 
     def json(self) -> str:

@@ -88,7 +88,7 @@ class TrainingSweep:
             tally = ", ".join(f"{count:,} {status}" for status, count in counts(self.results).items())
             note = f"{len(self.results):,} runs, {tally}; the {SHOWN} best are shown, results.csv has all\n"
         note += self._best()
-        metrics = metric_names(self.plan.loaded)
+        metrics = metric_names(self.plan.measured)
         names = [*self.plan.axes, "final loss", "best loss", "steps", "epochs", "status", *metrics]
         names += ["weights", "data", "order"]
         return tables.aligned(names, [self._row(result, metrics) for result in shown]) + note + self._without_chance()
