@@ -23,7 +23,8 @@ from gdcli.spec.descriptions import DESCRIPTIONS
 from gdcli.spec.json_schema import file_schema, json_schema
 
 SECTIONS = {
-    "data": ("Data", ["data", "generate"]),
+    "data": ("Data", ["data"]),
+    "generators": ("Generated data", ["generate"]),
     "models": ("Models", ["model", "init", "layer"]),
     "losses": ("Losses", ["loss"]),
     "optimizers": ("Optimizers", ["optimizer"]),
@@ -113,7 +114,7 @@ def _reference(schema: dict[str, Any]) -> str | None:
     return None
 
 
-HEAD = ["| key | takes | default | what it is |", "|---|---|---|---|"]
+HEAD = ["key | takes | default | what it is", "---|---|---|---"]
 
 
 def _definition(full: str, schema: dict[str, Any], common: list[str]) -> str:
@@ -161,7 +162,7 @@ def _line(cells: Sequence[str]) -> str:
     for cell in cells:
         parts = " ".join(cell.split()).split("`")
         texts.append("`".join(part if k % 2 else part.replace("|", "\\|") for k, part in enumerate(parts)))
-    return f"| {' | '.join(texts)} |"
+    return " | ".join(texts)
 
 
 def _default(schema: dict[str, Any]) -> str:
@@ -307,7 +308,7 @@ def _first_line(text: str) -> str:
 
 def _option_table(rows: Iterable[tuple[str, str]]) -> str:
     cells = [(f"`{written}`", text) for written, text in rows]
-    return "\n".join(["| option | what it does |", "|---|---|", *map(_line, cells)])
+    return "\n".join(["option | what it does", "---|---", *map(_line, cells)])
 
 
 def _examples(text: str) -> str:
