@@ -31,10 +31,11 @@ def wrapped(text: str, stream: TextIO) -> str:
     if not stream.isatty():
         return text
     width, found, lines = get_terminal_size().columns, list[str](), text.split("\n")
-    while lines:
-        count, part = folded(lines, width) if "  " in lines[0] else (0, [])
-        found += [_broken(line, width) if len(line) > width else line for line in part or lines[:1]]
-        del lines[: count or 1]
+    at = 0
+    while at < len(lines):
+        count, part = folded(lines, width, at) if "  " in lines[at] else (0, [])
+        found += [_broken(line, width) if len(line) > width else line for line in part or [lines[at]]]
+        at += count or 1
     return "\n".join(found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 from math import isfinite
 from typing import Any
 
@@ -31,10 +32,10 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[Any]], widest: int | 
     return "".join(lines)
 
 
-def folded(lines: Sequence[str], width: int) -> tuple[int, list[str]]:
+def folded(lines: Sequence[str], width: int, first: int = 0) -> tuple[int, list[str]]:
     """Return how many lines are a table, the first of them its header, and the table in parts that fit into a width.
 
-    Each part begins with the first column. Without a table that is 0 and nothing; one with a column that does not fit
+    ``first`` is the place of the header among the lines. Each part begins with the first column. Without a table that is 0 and nothing; one with a column that does not fit
     stays as it is.
 
     >>> for line in folded(["name    lr  loss", "sgd   0.01   0.5", "that is all"], 10)[1]:
@@ -45,14 +46,14 @@ def folded(lines: Sequence[str], width: int) -> tuple[int, list[str]]:
     name  loss
     sgd    0.5
     """
-    gaps = [(gap.start(), gap.end()) for gap in re.finditer(r"(?<=\S)  +(?=\S)", lines[0])]
+    gaps = [(gap.start(), gap.end()) for gap in re.finditer(r"(?<=\S)  +(?=\S)", lines[first])]
     count = 0
-    for line in lines:
+    for line in islice(lines, first, None):
         left = [_blank(line, *gap) for gap in gaps]
         if "  " not in line.strip() or not all(end - start >= 2 for start, end in left):
             break
         gaps, count = left, count + 1
-    table = lines[:count]
+    table = lines[first : first + count]
     if len(gaps) < 2 or count < 2:
         return 0, []
     if max(map(len, table)) <= width:
