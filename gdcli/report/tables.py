@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import islice
 from math import isfinite
 from typing import Any
 
@@ -35,8 +34,8 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[Any]], widest: int | 
 def folded(lines: Sequence[str], width: int, first: int = 0) -> tuple[int, list[str]]:
     """Return how many lines are a table, the first of them its header, and the table in parts that fit into a width.
 
-    ``first`` is the place of the header among the lines. Each part begins with the first column. Without a table that is 0 and nothing; one with a column that does not fit
-    stays as it is.
+    ``first`` is the place of the header among the lines. Each part begins with the first column. Without a table that
+    is 0 and nothing; one with a column that does not fit stays as it is.
 
     >>> for line in folded(["name    lr  loss", "sgd   0.01   0.5", "that is all"], 10)[1]:
     ...     print(line)
@@ -48,7 +47,8 @@ def folded(lines: Sequence[str], width: int, first: int = 0) -> tuple[int, list[
     """
     gaps = [(gap.start(), gap.end()) for gap in re.finditer(r"(?<=\S)  +(?=\S)", lines[first])]
     count = 0
-    for line in islice(lines, first, None):
+    for k in range(first, len(lines)):
+        line = lines[k]
         left = [_blank(line, *gap) for gap in gaps]
         if "  " not in line.strip() or not all(end - start >= 2 for start, end in left):
             break
