@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import typer
 
 import gdcli.engine.loop
@@ -180,6 +181,7 @@ def start(folder: Path, *arguments: str, within: AbstractContextManager[Any] | N
             os.dup2(os.open(f"{name}-{os.getpid()}", os.O_WRONLY | os.O_CREAT), number)
         sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
         application.app, typer.main.get_command = typer.Typer, lambda app: COMMAND
+        torch.set_num_threads(1)  # threads of before the fork are not here, and would be waited for; a run sets its own
         with within or nullcontext():
             code = main(arguments)
         sys.stdout.flush()
