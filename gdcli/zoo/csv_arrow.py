@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,6 +30,7 @@ from gdcli.zoo.csv_dialect import CsvLayout, Dialect, Kinds
 _PIECE = 4 * 1024**2
 _PARSERS = 2
 """Threads that parse pieces; more gain little, since one reads the file."""
+_EMPTY, _MISSING = [""], sorted(MISSING)
 # What pyarrow's cast takes for a number besides inf and nan, which are none to us.
 _NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 
@@ -46,11 +47,12 @@ def read_with_arrow(text: TextIOWrapper, layout: CsvLayout, guessed: Kinds, kind
     assert isinstance(text.buffer, BufferedReader)
     whole = _Whole(layout, guessed)
     types = whole.types(pa.float64())
-    waiting: deque[tuple[_Piece, Future[Any]]] = deque()
+    waiting: deque[tuple[_Piece, list[str], Future[Any]]] = deque()
     try:
         with ThreadPoolExecutor(_PARSERS) as pool:  # pieces are parsed side by side, and taken in their order
             for piece in _pieces(text.buffer, layout):
-                waiting.append((piece, pool.submit(_read, piece, layout, types)))
+                parsed = pool.submit(_read, piece, layout, types, whole.missing)
+                waiting.append((piece, whole.missing, parsed))
                 if len(waiting) > _PARSERS:
                     whole.add(*waiting.popleft())
             while waiting:
@@ -126,32 +128,47 @@ class _Whole:
     lines: dict[int, int] = field(default_factory=dict)  # of the first bad rows
     rows: int = 0
     above: int = -1  # lines above the next piece
+    missing: list[str] = field(default_factory=lambda: _EMPTY)  # as long as no other words stand for no number
 
-    def add(self, piece: _Piece, parsed: Future[Any]) -> None:
-        """Take a piece and pyarrow's table of it. Raises ArrowInvalid for one that pyarrow does not read."""
+    def add(self, piece: _Piece, missing: list[str], parsed: Future[Any]) -> None:
+        """Take a piece and pyarrow's table of it, with these words for missing cells.
+
+        Raises ArrowInvalid for one that pyarrow does not read.
+        """
         import pyarrow as pa
 
         if self.above < 0:
             self.above = self.layout.above
-        found = None
-        try:
-            table = parsed.result()
-            columns = {name: table.column(k) for k, name in enumerate(self.layout.wanted)}
-            numbers = {name: c.to_numpy() for name, c in columns.items() if name not in self.guessed.words}
-            if all(_is_finite(columns[name], found) for name, found in numbers.items()):  # to it inf is a number
-                found = numbers
-        except pa.ArrowInvalid:
-            pass
+        found = self._numbers(parsed.result)
+        if found is None and missing is _EMPTY:
+            self.missing = _MISSING
+            found = self._numbers(lambda: _read(piece, self.layout, self.types(pa.float64()), _MISSING))
         if found is None:  # again, for the words of the cells that are bad
-            table = _read(piece, self.layout, self.types(pa.string()))
-            columns = {name: table.column(k) for k, name in enumerate(self.layout.wanted)}
-            found = self._from_text(piece, columns)
-        parts = [found[name] if name in found else self._codes(name, column) for name, column in columns.items()]
+            columns = self._by_name(_read(piece, self.layout, self.types(pa.string()), _MISSING))
+            found = columns, self._from_text(piece, columns)
+        columns, numbers = found
+        parts = [numbers[name] if name in numbers else self._codes(name, column) for name, column in columns.items()]
         self.parts.append(parts)
-        self.rows += table.num_rows
+        self.rows += len(parts[0])
         self.above += int(
             np.count_nonzero(np.frombuffer(piece.content, np.uint8) == ord("\n"))
         )  # twice as fast as count
+
+    def _numbers(self, parsed: Callable[[], Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Return the columns and the numbers of those that have numbers; None where a cell is none."""
+        import pyarrow as pa
+
+        try:
+            columns = self._by_name(parsed())
+        except pa.ArrowInvalid:
+            return None
+        numbers = {name: column.to_numpy() for name, column in columns.items() if name not in self.guessed.words}
+        if all(_is_finite(columns[name], found) for name, found in numbers.items()):  # to it inf is a number
+            return columns, numbers
+        return None
+
+    def _by_name(self, table: Any) -> dict[str, Any]:
+        return {name: table.column(k) for k, name in enumerate(self.layout.wanted)}
 
     def types(self, of_numbers: Any) -> dict[str, Any]:
         """Return the types that pyarrow reads the columns as: words, and the others as given."""
@@ -243,7 +260,7 @@ def _numbers(column: Any, decimal: str) -> tuple[Any, Any]:
     return numbers, np.flatnonzero(pc.is_valid(cells).to_numpy() & ~np.isfinite(numbers))
 
 
-def _read(piece: _Piece, layout: CsvLayout, types: Mapping[str, Any]) -> Any:
+def _read(piece: _Piece, layout: CsvLayout, types: Mapping[str, Any], missing: list[str]) -> Any:
     """Return pyarrow's table of the columns that are wanted, in their order. Raises ArrowInvalid."""
     import pyarrow as pa
     from pyarrow import csv
@@ -260,7 +277,7 @@ def _read(piece: _Piece, layout: CsvLayout, types: Mapping[str, Any]) -> Any:
         csv.ConvertOptions(
             column_types={str(layout.wanted[name]): kind for name, kind in types.items()},
             include_columns=places,
-            null_values=sorted(MISSING),
+            null_values=missing,
             strings_can_be_null=True,
             decimal_point=dialect.decimal,
         ),
