@@ -66,7 +66,7 @@ def _pieces(stream: BufferedReader, layout: CsvLayout) -> Iterator[_Piece]:
     """Yield the rows below the header in pieces that end where a row does: where a line ends outside of quotes.
 
     A piece lives until ``_PARSERS + 1`` more are taken: the next one stands in its buffer. Raises ArrowInvalid where
-    there is no such end, and for quotes that Python's reader does not take as pyarrow does.
+    there is no such end, and for quotes that Python's reader does not take as pyarrow does, UnicodeDecodeError.
     """
     import pyarrow as pa
 
@@ -90,10 +90,14 @@ def _pieces(stream: BufferedReader, layout: CsvLayout) -> Iterator[_Piece]:
             or (buffer.find(b" " + quote, 0, filled) >= 0 and behind_blanks.search(buffer, 0, filled))
         ):
             raise pa.ArrowInvalid("quotes that Python's reader takes otherwise, or refuses")
-        yield _Piece(buffer, end + 1, has_quotes)
+        piece = _Piece(buffer, end + 1, has_quotes)
+        piece.require(layout.encoding)
+        yield piece
         rest = bytes(memoryview(buffer)[end + 1 : filled])
     if rest.strip():
-        yield _Piece(rest, len(rest), quote in rest)
+        piece = _Piece(rest, len(rest), quote in rest)
+        piece.require(layout.encoding)
+        yield piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,11 @@ class _Piece:
     @property
     def content(self) -> memoryview:
         return memoryview(self.buffer)[: self.length]
+
+    def require(self, encoding: str) -> None:
+        """Raise UnicodeDecodeError where the bytes are not in an encoding; ASCII is in all that are read here."""
+        if np.frombuffer(self.content, np.uint8).max() >= 0x80:
+            str(self.content, encoding)
 
 
 def _odd_quotes(dialect: Dialect) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:

@@ -89,10 +89,11 @@ class CsvLayout:
         return found
 
 
-def encoding_of(stream: BufferedReader) -> tuple[str, str]:
+def encoding_of(stream: BufferedReader, most: int | None = None) -> tuple[str, str]:
     """Return a file's encoding, and what should be known of it: UTF-8, UTF-16 by its mark, or else Windows-1252.
 
-    Raises ArgumentError for what is no text. The file is read once, in pieces.
+    With ``most``, UTF-8 is what its first bytes, so many, may be. Raises ArgumentError for what is no text. The file is
+    read once, in pieces.
     """
     head = stream.read(4)
     stream.seek(0)
@@ -100,22 +101,23 @@ def encoding_of(stream: BufferedReader) -> tuple[str, str]:
         if not _decodes(stream, "utf-16"):
             raise ArgumentError(("file",), "not UTF-16 text, as its first bytes say")
         return "utf-16", ""
-    if _decodes(stream, "utf-8"):
+    if _decodes(stream, "utf-8", most):
         return "utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8", ""
     if _decodes(stream, "cp1252"):
         return "cp1252", "the file is not UTF-8: it is read as Windows-1252"
     raise ArgumentError(("file",), "not UTF-8 text")
 
 
-def _decodes(stream: BufferedReader, encoding: str) -> bool:
-    decoder = codecs.getincrementaldecoder(encoding)()
+def _decodes(stream: BufferedReader, encoding: str, most: int | None = None) -> bool:
+    decoder, left = codecs.getincrementaldecoder(encoding)(), most
     try:
-        while piece := stream.read(_PIECE):
+        while piece := stream.read(_PIECE if left is None else min(left, _PIECE)):
+            left = None if left is None else left - len(piece)
             if not piece.isascii() or decoder.getstate()[0] or encoding == "utf-16":
                 decoder.decode(piece)
             if encoding == "cp1252" and b"\0" in piece:
                 return False
-        decoder.decode(b"", final=True)
+        decoder.decode(b"", final=left != 0)
     except UnicodeDecodeError:
         return False
     finally:

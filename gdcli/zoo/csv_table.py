@@ -9,6 +9,7 @@ import os
 import warnings
 from array import array
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from io import BufferedReader, TextIOWrapper
@@ -58,8 +59,21 @@ def read_csv(
     Raises ArgumentError for a file that cannot be used, BadCellsError for cells that do not belong in their columns.
     """
     size = os.fstat(stream.fileno()).st_size
-    encoding, note = encoding_of(stream)
-    with TextIOWrapper(stream, encoding, newline="") as text:
+    if size >= ARROW_BYTES:  # what is not UTF-8 behind its beginning is met where it is read, without a pass of its own
+        with suppress(UnicodeDecodeError):
+            return _read(stream, encoding_of(stream, ARROW_BYTES), size, choose, given, kinds, like, tabs=tabs)
+        stream.seek(0)
+    return _read(stream, encoding_of(stream), size, choose, given, kinds, like, tabs=tabs)
+
+
+def _read(
+    stream: BufferedReader, found: tuple[str, str], size: int, choose: Choose, given: CsvFormat, kinds: Kinds,
+    like: Dialect | None, *, tabs: bool,
+) -> tuple[dict[str, Column], tuple[str, ...], CsvLayout]:  # fmt: skip
+    """Return what ``read_csv`` does, of a file in an encoding. Raises UnicodeDecodeError for one that it is not in."""
+    encoding, note = found
+    text = TextIOWrapper(stream, encoding, newline="")
+    try:
         sample = text.read(SAMPLE)
         text.seek(0)
         dialect = dialect_of(sample, given, lambda name: name not in kinds.words, like, tabs=tabs)
@@ -68,6 +82,8 @@ def read_csv(
         mark = len(codecs.BOM_UTF8) if encoding == "utf-8-sig" else 0
         layout = CsvLayout(dialect, encoding, len(names), wanted, above, mark + offset)
         columns = _columns(text, layout, kinds, sample, size)
+    finally:
+        text.detach()
     for name in kinds.words:  # 1,0 is 1 where the comma is the decimal sign, as 1.0 is elsewhere
         if dialect.decimal == "," and name in columns:
             columns[name] = as_words(columns[name], name, ",")

@@ -395,3 +395,20 @@ def test_no_link_to_an_idx_file_is_followed(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="it is a link") as caught:
         read_idx(tmp_path / "images", tmp_path / "labels")
     assert caught.value.path == ("idx", "images")
+
+
+@pytest.mark.parametrize("last", ["Köln,y", "Ulm,ö"])
+@pytest.mark.parametrize("ignored", [(), ("note",)])
+def test_what_is_not_utf_8_far_below_the_beginning_is_met_all_the_same(
+    tmp_path: Path, last: str, ignored: tuple[str, ...]
+) -> None:
+    rows = "".join(f"{k},{k / 2},Ulm,x\n" for k in range(100_000))
+    for encoding in ("utf-8", "cp1252"):
+        file = tmp_path / f"{encoding}.csv"
+        file.write_text(f"a,b,town,note\n{rows}1,2,{last}\n", encoding=encoding)
+        found = read_columns(file, None, ["a"], ignored=ignored)
+        assert bool(found.notes) == (encoding == "cp1252")
+        towns, notes = found.columns["town"], found.columns.get("note")
+        assert isinstance(towns, Words)
+        assert towns.values[towns.codes[-1]] == last.partition(",")[0]
+        assert ignored or (isinstance(notes, Words) and notes.values[notes.codes[-1]] == last.partition(",")[2])
