@@ -15,10 +15,12 @@ from gdcli import records
 from gdcli.engine.batches import effort_of
 from gdcli.engine.loop import Interrupt
 from gdcli.engine.prediction import bytes_of
+from gdcli.engine.problem import FLEET_OF_LAYERS
 from gdcli.records import Result
 from gdcli.runner.all_models import AllModels
 from gdcli.runner.executors.threads import here, threads_of
 from gdcli.runner.executors.worker import Executor, SpecSource, Work
+from gdcli.runner.fixed_fleets import fixed_fleets, unfinished
 from gdcli.runner.jobs import FOLDERS, Capture, Layout, PlannedRun, columns_of, ended
 from gdcli.runner.provenance import Provenance
 from gdcli.runner.record_run import Warn
@@ -40,6 +42,7 @@ class Plan:
     axes: Sequence[str]  # the first columns of results.csv
     origin: Provenance
     fleets: bool  # together, or one by one
+    vmapped: bool = False  # torch's own layers together too, where they can be
     executor: Executor
     workers: int
     fail_fast: bool  # the first failure ends it
@@ -96,7 +99,11 @@ def _run_all(
 ) -> list[Result]:  # fmt: skip
     root, results = folder if plan.folders else None, folder / PARTIAL_RESULTS / part
     layout = Layout(root, len(plan.runs), plan.origin, results, keep_models(plan))
-    found = list(map(taken, ended(plan.runs, layout))) if again else []
+    there = ended(plan.runs, layout) if again else []
+    fixed = fixed_fleets(plan.runs, folder, part, again=again) if plan.vmapped else []
+    fixed = unfinished(fixed, {result.number for result in there})
+    once_more = {number for members in fixed for number in members}  # with those that are left of their fleets
+    found = [taken(result) for result in there if result.number not in once_more]
     done = {result.number for result in found}
     if rows is not None:
         for result in found:
@@ -105,7 +112,7 @@ def _run_all(
     has_folders = layout.folder is not None and len(plan.runs) <= FOLDERS
     workers = threads_of(left) if plan.executor is here and left else plan.workers
     before = begun(layout.partial_results) if again else []
-    shards = shards_of(left, fleets=plan.fleets, workers=workers, folders=has_folders, begun=before)
+    shards = shards_of(left, fleets=plan.fleets, workers=workers, folders=has_folders, begun=before, fixed=fixed)
     shares = [0.0] * len(shards)
 
     def advance(k: int, share: float) -> None:
@@ -230,6 +237,8 @@ class Verified:
 
 
 ALLOWED = {"float64": 1e-12, "float32": 1e-4}
+ALLOWED_VMAPPED = {"float64": 1e-10, "float32": 1e-4}
+"""Of torch's own layers."""
 
 
 def verify(plan: Plan, found: Sequence[Result], count: int, interrupt: Interrupt) -> Verified:
@@ -246,7 +255,20 @@ def verify(plan: Plan, found: Sequence[Result], count: int, interrupt: Interrupt
         difference = _difference(result, alone)
         if difference >= largest:
             largest, where = difference, result.label
-    return Verified(len(chosen), largest, where, ALLOWED[plan.loaded.spec.settings.dtype])
+    allowed = ALLOWED_VMAPPED if of_layers(found) else ALLOWED
+    return Verified(len(chosen), largest, where, allowed[plan.loaded.spec.settings.dtype])
+
+
+def of_layers(found: Sequence[Result]) -> int:
+    """Return how many of the runs trained in fleets of torch's own layers."""
+    return sum(result.kernel == FLEET_OF_LAYERS for result in found)
+
+
+def kernel_line(found: Sequence[Result]) -> str:
+    """Return the line of a table of which runs trained in fleets of torch's own layers; nothing where none did."""
+    count = of_layers(found)
+    runs = "" if count == len(found) else f" ({count:,} of {len(found):,} runs)"
+    return f"kernel: vmapped{runs}, the numbers of gdcli run to rounding\n" if count else ""
 
 
 def _difference(ours: Result, alone: Result) -> float:

@@ -43,7 +43,7 @@ FirstFiles = tuple[str, dict[str, bytes | str]]
 Hashes = tuple[str, str, str]
 """8 hex digits each of the start values, the training rows, and the first epoch's batches."""
 
-_ENGINES = {"elementwise": "by_hand", "batched": "by_hand", "objective": "autograd"}
+_ENGINES = {"elementwise": "by_hand", "batched": "by_hand", "objective": "autograd", "vmapped": "autograd"}
 """The engine in config.yaml of a run that is trained with others: that of the run alone."""
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from gdcli.engine.batches import effort_of
 from gdcli.engine.evaluation import starts_of
 from gdcli.engine.gradient_log import Keep
-from gdcli.engine.grouping import chunk_of, structure, why_alone
+from gdcli.engine.grouping import chunk_of, is_stacked, structure, why_alone
 from gdcli.engine.loop import Interrupt, Loop, columns_of_best
 from gdcli.engine.problem import TrainingProblem, build, build_fleet
 from gdcli.errors import MachineError, NoMemoryError
@@ -43,25 +43,28 @@ def shards_of(
     workers: int = 1,
     folders: bool = True,
     begun: Sequence[tuple[int, ...]] = (),
+    fixed: Sequence[tuple[int, ...]] = (),
 ) -> list[Shard]:
     """Return runs as shards: those of one structure together, in chunks that stay in cache and feed all workers.
 
-    The chunks do not change a run's bits. Fleets that have ``begun``, by their runs' numbers, stay as they are. Runs
-    with ``folders`` hold their logs open, as many as the process may.
+    The chunks do not change a run's bits. Fleets that have ``begun``, by their runs' numbers, stay as they are, as do
+    those ``fixed``, of torch's layers, whose bits depend on their members. Runs with ``folders`` hold their logs open,
+    as many as the process may.
     """
     together: dict[Any, list[PlannedRun]] = {}
-    found = []
-    for run in runs:
+    found: list[Shard] = []
+    for run in _without([*runs], fixed, found) if fixed else runs:
         if not fleets or why_alone(run.loaded) or (folders and "sample" in STYLES[run.loaded.spec.style].columns):
             found.append(Shard((run,), together=False))
         else:
             together.setdefault(structure(run.loaded), []).append(run)
     open_at_once = max(1, most_logs() // LOGS // workers) if folders else len(runs)
+    share = -(-workers // max(1, len(together)))  # of the workers: several structures keep them busy together
     for members in together.values():
         members = _without(members, begun, found)
         if not members:
             continue
-        size = min(chunk_of(members[0].loaded), -(-len(members) // workers), open_at_once)
+        size = min(chunk_of(members[0].loaded), -(-len(members) // share), open_at_once)
         chunks = [tuple(members[k : k + size]) for k in range(0, len(members), size)]
         found += [Shard(chunk, together=True) for chunk in chunks]
     return sorted(found, key=lambda shard: shard.runs[0].number)
@@ -123,10 +126,11 @@ def run_shard(
             return
     for run in shard.runs:
         clear(layout.of(run))
+    together = shard.together and not is_stacked(shard.runs[0].loaded)
     for run in shard.runs:
         if interrupt.requested:
             return
-        yield from run_shard(Shard((run,), shard.together), layout, capture, interrupt)
+        yield from run_shard(Shard((run,), together), layout, capture, interrupt)
 
 
 def train_shard(
