@@ -99,12 +99,9 @@ def _run_all(
 ) -> list[Result]:  # fmt: skip
     root, results = folder if plan.folders else None, folder / PARTIAL_RESULTS / part
     layout = Layout(root, len(plan.runs), plan.origin, results, keep_models(plan))
-    there = ended(plan.runs, layout) if again else []
-    fixed = fixed_fleets(plan.runs, folder, part, again=again) if plan.vmapped else []
-    fixed = unfinished(fixed, {result.number for result in there})
-    once_more = {number for members in fixed for number in members}  # with those that are left of their fleets
-    found = [taken(result) for result in there if result.number not in once_more]
+    found = list(map(taken, ended(plan.runs, layout))) if again else []
     done = {result.number for result in found}
+    fixed = unfinished(fixed_fleets(plan.runs, folder, part, again=again), done) if plan.vmapped else []
     if rows is not None:
         for result in found:
             rows.add(result)

@@ -59,5 +59,5 @@ def _read(fleets: Any, numbers: set[int], path: Path) -> list[Members]:
 
 
 def unfinished(fleets: Iterable[Members], done: set[int]) -> list[Members]:
-    """Return the fleets of which a run is left: they train as a whole."""
-    return [members for members in fleets if not done.issuperset(members)]
+    """Return the fleets of which no run is done: results of a fleet are kept all at once, or those of runs alone."""
+    return [members for members in fleets if done.isdisjoint(members)]

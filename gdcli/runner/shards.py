@@ -16,7 +16,7 @@ from gdcli.engine.evaluation import starts_of
 from gdcli.engine.gradient_log import Keep
 from gdcli.engine.grouping import chunk_of, is_stacked, structure, why_alone
 from gdcli.engine.loop import Interrupt, Loop, columns_of_best
-from gdcli.engine.problem import TrainingProblem, build, build_fleet
+from gdcli.engine.problem import FLEET_OF_LAYERS, TrainingProblem, build, build_fleet
 from gdcli.errors import MachineError, NoMemoryError
 from gdcli.records import Block, Result
 from gdcli.report.styles import STYLES
@@ -29,9 +29,12 @@ from gdcli.runner.step_files import columns_for
 from gdcli.spec.world_size import require_world
 from gdcli.storage.checkpoints import Checkpoints
 from gdcli.storage.files import json_file, lenient
+from gdcli.storage.record import status_of
 from gdcli.storage.run_folder import RecordFolder, Timing, clear, most_logs
 
 PREFIX = "fleet-"
+WITH_MARK = ("finished", "stopped", "diverged")
+"""How runs end by themselves: one of a fleet that is done once more, for others, keeps its files as they are."""
 
 _BUILDING = threading.Lock()  # start values are drawn from torch's one global generator
 
@@ -155,10 +158,15 @@ def train_shard(
         finished = training.finished[k] if training.finished else None
         outcome = outcomes.of_run(k, as_parameters) if finished is None else finished.outcome
         results.append(collector.result(k, outcome, hashes, kernel, finished))
-    if training.checkpoints is None or "interrupted" not in outcomes.status:
-        save_partial(layout, results)  # else runs that have ended are in the checkpoint, which resumes with all
+    # else runs that have ended are in the checkpoint, which resumes with all
+    keeps = training.checkpoints is None or "interrupted" not in outcomes.status
+    if problem.kernel_name == FLEET_OF_LAYERS:  # a fleet that stays the same has ended as a whole, or not
+        for k in range(len(training.recorders)):
+            training.end(k, timing)
+    if keeps:
+        save_partial(layout, results)
     for k, result in enumerate(results):
-        if training.recorders:
+        if training.recorders and problem.kernel_name != FLEET_OF_LAYERS:
             training.end(k, timing)
         yield result
     training.remove_checkpoints()
@@ -186,7 +194,7 @@ def _training(shard: Shard, layout: Layout, collector: Collector, interrupt: Int
     recorders, checkpoints = [], None
     for k, start in enumerate(starts_of(problem) if folders[0] is not None or capture.curve or capture.path else ()):
         folder, record = folders[k], None
-        if folder is not None:
+        if folder is not None and not (problem.layers is not None and status_of(folder) in WITH_MARK):
             record = RecordFolder(folder, *provenance.head(problem, layout.origin, k, keep))
         above = "" if folder is None else f"{folder.name}/"
         epochs = None if record is None else EpochRows(loop.ends.columns, effort_of(runs[k].loaded))

@@ -209,8 +209,6 @@ def unmapped(layer: str, arguments: Mapping[str, Any]) -> str:
     >>> unmapped("Conv2d", {}), unmapped("Dropout", {}), unmapped("GRU", {"dropout": 0.5})
     ('', '', 'GRU draws its dropout inside')
     """
-    if arguments.get("inplace"):
-        return f"{layer} works in place"
     if layer in ("RReLU", "LSTMCell"):
         return f"torch maps no {layer} over runs"
     if arguments.get("proj_size"):

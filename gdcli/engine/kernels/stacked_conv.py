@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-SMALL = 2**17
-"""Numbers that the patches of a run may have: more do not stay in cache, and torch's own convolution is faster."""
+SMALL = 2**11
+"""Numbers that the patches of a row may have: more do not stay in cache, and torch's own convolution is faster."""
 BLOCK = 8
 """Channels that torch's grouped convolution takes at once; of others it is slower than one run after the other."""
 
@@ -109,7 +109,7 @@ def convolution(
             (size + sum(pad) - along * (k - 1) - 1) // step + 1
             for size, pad, along, k, step in zip(places, padding, dilation, kernel, stride, strict=True)
         )
-        if not is_plain or x.device.type != "cpu" or given * prod(kernel) * x.shape[2] * x.shape[1] > SMALL:
+        if not is_plain or x.device.type != "cpu" or given * prod(kernel) * x.shape[2] > SMALL:
             return mapped(x) if fills_groups or x.device.type != "cpu" else one_by_one(x)
         inner = x.movedim(1, -1)  # [R, C, ..., B]
         if axes == 1:

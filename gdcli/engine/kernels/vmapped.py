@@ -19,7 +19,7 @@ from gdcli.spec.load import Loaded
 from gdcli.zoo.losses import Loss
 from gdcli.zoo.models import Stack
 
-ROWS = 256
+ROWS = 128
 """Rows of each run that are evaluated at once."""
 
 
