@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
+import gdcli as gdcli_package
 from tests.conftest import only_folder
 from tests.runner.many_runs import contents
 
@@ -151,3 +152,13 @@ def test_a_parameter_of_the_model_trains_nothing(gdcli) -> None:
     answer = gdcli("sweep", "linear_sweep", "--param", "w=0,1", "--fleet", "vmapped")
     assert answer.code == 2
     assert "--fleet vmapped is for runs" in answer.err
+
+
+def test_python_asks_for_it_too() -> None:
+    found = gdcli_package.sweep("layers.yaml", {"lr": [0.01, 0.02, 0.05, 0.1]}, fleet="vmapped", progress=False)
+    assert {result.kernel for result in found.results} == {"vmapped"}
+    alone = gdcli_package.sweep("layers.yaml", {"lr": [0.01, 0.02, 0.05, 0.1]}, progress=False)
+    assert {result.kernel for result in alone.results} == {"autograd"}
+    np.testing.assert_allclose(found["final_loss"], alone["final_loss"], rtol=1e-10)
+    with pytest.raises(gdcli_package.SpecError, match="fleet"):
+        gdcli_package.sweep("layers.yaml", {"lr": [0.01]}, fleet="all")  # type: ignore[arg-type]  # it is told

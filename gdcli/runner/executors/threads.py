@@ -32,7 +32,7 @@ HEAVY = 10**6
 def threads_of(runs: list[PlannedRun]) -> int:
     """Return how many threads the shards of these runs are worth: the cores for heavy fleets of large operations."""
     cores = cores_of(runs[0].loaded)
-    if cores == 1 or len(runs) < 2 * cores:
+    if cores == 1 or len(runs) < 2 * cores or not _is_of_one_thread(runs[0].loaded):
         return 1
     alike: dict[Any, list[Loaded]] = {}
     for run in runs:
