@@ -10,6 +10,7 @@ from typing import Any
 from gdcli.engine.grouping import is_stacked, stacked_sizes, structure, why_alone
 from gdcli.engine.problem import FLEET_OF_LAYERS
 from gdcli.errors import DamagedError
+from gdcli.report.styles import STYLES
 from gdcli.runner.jobs import PlannedRun
 from gdcli.storage import files
 from gdcli.storage.record import FLEETS
@@ -36,7 +37,8 @@ def fixed_fleets(runs: Sequence[PlannedRun], folder: Path, part: str, *, again: 
 def _by_structure(runs: Iterable[PlannedRun]) -> Iterator[Members]:
     alike: dict[Any, list[PlannedRun]] = {}
     for run in runs:
-        if is_stacked(run.loaded) and not why_alone(run.loaded, vmapped=True):
+        tells_samples = "sample" in STYLES[run.loaded.spec.style].columns
+        if is_stacked(run.loaded) and not tells_samples and not why_alone(run.loaded, vmapped=True):
             alike.setdefault(structure(run.loaded), []).append(run)
     for members in alike.values():
         numbers = iter([run.number for run in members])
