@@ -79,9 +79,16 @@ ROUNDING = "torch's own layers round by the runs beside them"
 def _why_not_stacked(loaded: Loaded, model: Stack) -> str:
     if model.own is not None:
         return f"the plugin's {model.own.name} is written for one run"
-    if model.draws and resolve_device(loaded.spec).type != "cpu":
+    if model.draws and not _is_on_cpu(loaded.spec):
         return "dropout draws its numbers on the device"
     return next(filter(None, (unmapped(each.layer, each.arguments) for each in all_layers(model.layers))), "")
+
+
+def _is_on_cpu(spec: RunSpec) -> bool:
+    try:
+        return resolve_device(spec).type == "cpu"
+    except SpecError:  # told when it is built
+        return True
 
 
 def seeing_one_run(loaded: Loaded) -> str:
