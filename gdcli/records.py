@@ -197,7 +197,7 @@ class Outcomes:
     values: Floats  # [R, P] rows of theta, see Theta.as_parameters
     metrics: Mapping[str, Any]  # [R] each, of a matrix a list of its rows
     predictions: tuple[Prediction | None, ...]
-    buffers: tuple[Parameter, ...] = ()  # of torch's own layers, which are one run's
+    buffers: Sequence[tuple[Parameter, ...]]  # of torch's own layers, each run's
     last_loss: Floats | None = None  # [R]
 
     def of_run(self, run: int, as_parameters: Callable[[Floats], tuple[Parameter, ...]]) -> Outcome:
@@ -214,7 +214,7 @@ class Outcomes:
             parameters=as_parameters(self.values[run]),
             metrics={name: each.item() if isinstance(each, np.generic) else each for name, each in known.items()},
             prediction=self.predictions[run],
-            buffers=self.buffers,
+            buffers=self.buffers[run],
             last_loss=None if self.last_loss is None else float(self.last_loss[run]),
         )
 

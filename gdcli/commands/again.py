@@ -26,7 +26,7 @@ from gdcli.storage import config_reader, gradient_file, models
 from gdcli.storage import request as requests
 from gdcli.storage.files import existing, json_file, json_text, lines_of, required
 from gdcli.storage.find import folders_in
-from gdcli.storage.record import is_linked, status_of
+from gdcli.storage.record import FLEETS, is_linked, status_of
 from gdcli.storage.recorded_plugins import require_plugins
 from gdcli.storage.request import Request, RunRequest, SweepRequest
 from gdcli.storage.run_folder import Lock, scratch
@@ -150,7 +150,7 @@ def machine_differences(recorded: Mapping[str, Any]) -> list[str]:
 
 SAME = (
     "log.txt", "steps.csv", gradient_file.CSV, gradient_file.PARQUET, "parameters.csv", "layers.csv", "epochs.csv",
-    "results.csv", "tuning.csv", "summary.json", "config.yaml",
+    "results.csv", "tuning.csv", "summary.json", "config.yaml", FLEETS,
     models.PREPROCESSING, models.NAME, models.BEST, models.ALL,
 )  # fmt: skip
 """Files whose bytes are promised. Times stand in timing.json, the machine in environment.json."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from gdcli.commands.context import Context, Frontend
 from gdcli.engine.device import resolve_threads
 from gdcli.engine.evaluation import metric_names
+from gdcli.engine.grouping import is_stacked, why_alone
 from gdcli.engine.loop import Interrupt
 from gdcli.engine.problem import kernel_name
 from gdcli.errors import GdcliError, MachineError, SpecError
@@ -50,8 +51,9 @@ def plan_of(
         executor, workers = dask(cluster), int(local) if local.isdecimal() else 8
     return Plan(
         loaded=loaded, measured=_measured(loaded, runs), source=_source(node, loaded, context), runs=runs, axes=axes,
-        origin=context.provenance(), fleets=request.fleet == "auto", executor=executor, workers=workers,
-        fail_fast=request.fail_fast, capture=capture, folders=context.output is not None,
+        origin=context.provenance(), fleets=request.fleet != "off", vmapped=request.fleet == "vmapped",
+        executor=executor, workers=workers, fail_fast=request.fail_fast, capture=capture,
+        folders=context.output is not None,
     )  # fmt: skip
 
 
@@ -159,6 +161,21 @@ def require_memory_for(plan: Plan) -> None:
     for size, shard in largest.items():
         if shard.together:
             require_memory(shard.runs[0].loaded, size)
+
+
+def tell_of_layers(plan: Plan, frontend: Frontend) -> None:
+    """Tell which runs of torch's own layers train one by one: by default, or because a layer is for one run."""
+    stacked = [run.loaded for run in plan.runs if is_stacked(run.loaded)]
+    if len(stacked) < 2 or not plan.fleets:
+        return
+    reasons = {why_alone(loaded, vmapped=True) for loaded in stacked}
+    if plan.vmapped:
+        for reason in sorted(filter(None, reasons)):
+            frontend.note(f"kernel: single, not vmapped: {reason}")
+    elif "" in reasons:
+        frontend.note(
+            "torch's layers train one by one, as gdcli run: --fleet vmapped trains them together, to rounding"
+        )
 
 
 def warn_of_rounding(plan: Plan, frontend: Frontend) -> None:

@@ -141,8 +141,9 @@ class EpochEnds:
         restored = self.stop.restore and state.status[run] in ("finished", "stopped")
         if restored or run not in state.kept or state.status[run] == "interrupted":
             return None
-        parameters = self.problem.theta.as_parameters(state.kept[run])
-        return {parameter.name: parameter.values for parameter in parameters} | state.kept_buffers
+        theta, kept = self.problem.theta, state.kept[run]
+        found = {each.name: each.values for each in (*theta.as_parameters(kept), *theta.as_buffers(kept))}
+        return found | state.kept_buffers
 
     def _buffers(self) -> list[tuple[str, torch.Tensor]]:
         return [] if self.problem.module is None else [*self.problem.module.named_buffers()]

@@ -8,19 +8,29 @@ from typing import Any
 
 import numpy as np
 
+from gdcli.engine.device import resolve_device
 from gdcli.engine.evaluation import unit_of
 from gdcli.engine.kernels.elementwise import WIDTH
+from gdcli.engine.layers import flattened
 from gdcli.engine.start_values import hashable
+from gdcli.engine.tracing import traced
+from gdcli.errors import SpecError
 from gdcli.spec.class_weights import weights_of
 from gdcli.spec.load import Loaded
 from gdcli.spec.sections import RunSpec
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.losses import LOSSES
-from gdcli.zoo.models import Chain, Objective, Stack, chain_of
+from gdcli.zoo.models import Chain, Objective, Stack, all_layers, chain_of
 from gdcli.zoo.optimizers import OPTIMIZERS
+from gdcli.zoo.torch_layers import unmapped
 
 CHUNK_SCALARS = 2**18
 """Numbers that one step of a chunk touches: they stay in the processor's cache."""
+
+STACKED_SCALARS = 2**22
+"""The same of torch's own layers, whose operations are far larger than what calling them takes."""
+FLEETS, FEWEST = 4, 4
+"""Torch's layers train in a multiple of so many fleets, which so many cores share evenly, of so many runs at least."""
 
 SWITCHES = ("momentum", "weight_decay")
 """Settings whose being zero makes another rule of it."""
@@ -32,8 +42,13 @@ OF_EACH_RUN = {"settings", "data", "model", "optimizer"}
 """Sections of which some entries may differ from run to run; those entries are taken out one by one below."""
 
 
-def why_alone(loaded: Loaded) -> str:
-    """Return why a spec cannot be part of a fleet, one clause; nothing if it can."""
+def is_stacked(loaded: Loaded) -> bool:
+    """Say whether a spec has torch's own layers, which train in fleets only where that is asked for."""
+    return isinstance(loaded.architecture, Stack) and chain_of(loaded.architecture) is None
+
+
+def why_alone(loaded: Loaded, *, vmapped: bool = False) -> str:
+    """Return why a spec cannot be part of a fleet, one clause; nothing if it can. ``vmapped``: torch's layers may."""
     spec, model = loaded.spec, loaded.architecture
     if spec.settings.epochs == 0:
         return "there are no updates"
@@ -45,14 +60,35 @@ def why_alone(loaded: Loaded) -> str:
         return "reduce_on_plateau follows each run's own loss"
     if spec.settings.engine == "autograd" and isinstance(model, Chain):
         return "engine: autograd is for one run"
-    if isinstance(model, Stack) and chain_of(model) is None:
-        # vmap packs the runs without gaps: where a run lies decides how its products and its vectors' ends are rounded
-        return "torch's own layers round by the runs beside them"
+    if isinstance(model, Stack) and is_stacked(loaded):
+        # the runs lie without gaps: where one lies decides how its products and its vectors' ends are rounded
+        if not vmapped:
+            return ROUNDING
+        if why := _why_not_stacked(loaded, model):
+            return why
     if isinstance(model, Chain) and not model.layers:
         return "there are no parameters"
     if own := seeing_one_run(loaded):
         return f"the plugin's {own} is written for one run"
     return ""
+
+
+ROUNDING = "torch's own layers round by the runs beside them"
+
+
+def _why_not_stacked(loaded: Loaded, model: Stack) -> str:
+    if model.own is not None:
+        return f"the plugin's {model.own.name} is written for one run"
+    if model.draws and not _is_on_cpu(loaded.spec):
+        return "dropout draws its numbers on the device"
+    return next(filter(None, (unmapped(each.layer, each.arguments) for each in all_layers(model.layers))), "")
+
+
+def _is_on_cpu(spec: RunSpec) -> bool:
+    try:
+        return resolve_device(spec).type == "cpu"
+    except SpecError:  # told when it is built
+        return True
 
 
 def seeing_one_run(loaded: Loaded) -> str:
@@ -118,8 +154,36 @@ def _kind_of(name: str, value: Any) -> Hashable:
 def chunk_of(loaded: Loaded) -> int:
     """Return how many runs of a structure are trained at once: what a step touches stays in cache."""
     model = chain_of(loaded.architecture) or loaded.architecture
-    assert not isinstance(model, Stack)
+    if isinstance(model, Stack):
+        return _most_stacked(loaded)
     scalars = sum(int(np.prod(shape)) for shape in model.shapes.values())
     units = sum(layer.outputs + layer.inputs for layer in model.layers) if isinstance(model, Chain) else 1
     rows = loaded.spec.batch.rows(loaded.samples) if loaded.samples else 1
     return max(WIDTH, CHUNK_SCALARS // (4 * scalars + 3 * rows * units) // WIDTH * WIDTH)
+
+
+def _most_stacked(loaded: Loaded) -> int:
+    try:
+        layers = [*flattened(traced(loaded))]
+    except SpecError:  # told when it is built
+        return FEWEST
+    scalars = sum(each.parameters for each in layers)
+    units = sum(int(np.prod(each.output)) for each in layers)
+    return max(2, STACKED_SCALARS // (4 * scalars + 3 * loaded.spec.batch.rows(loaded.samples) * units + 1))
+
+
+def stacked_sizes(loaded: Loaded, runs: int) -> list[int]:
+    """Return how many runs of torch's layers each of their fleets has: the same wherever and by whatever they train.
+
+    >>> sizes_of(64, 15), sizes_of(10, 15), sizes_of(5, 15), sizes_of(9, 2)
+    ([8, 8, 8, 8, 8, 8, 8, 8], [5, 5], [5], [2, 2, 2, 2, 1])
+    """
+    return sizes_of(runs, chunk_of(loaded))
+
+
+def sizes_of(runs: int, most: int) -> list[int]:
+    """Return runs in fleets of about one size, of ``most`` at most."""
+    needed = -(-runs // most)
+    fleets = max(needed, min(-(-needed // FLEETS) * FLEETS, runs // FEWEST))
+    size, more = divmod(runs, fleets)
+    return [size + 1] * more + [size] * (fleets - more)

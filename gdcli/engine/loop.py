@@ -346,7 +346,7 @@ class Loop:
     def end_not_finite(self, loss: Floats) -> None:
         """End runs as diverged whose last update leaves a loss [R] or parameters that are not finite."""
         state = self.state
-        finite = np.isfinite(loss) & self.theta.values[: self.runs].isfinite().all(1).cpu().numpy()
+        finite = np.isfinite(loss) & self.theta.values[: self.runs, : self.theta.width].isfinite().all(1).cpu().numpy()
         done = np.isin(state.status, ("finished", "stopped"))
         for run in np.flatnonzero(done & ~finite).tolist():
             step, epoch, loaded = int(state.steps[run]), int(state.epochs[run]), self.problem.members[run]

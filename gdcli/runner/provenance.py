@@ -43,7 +43,7 @@ FirstFiles = tuple[str, dict[str, bytes | str]]
 Hashes = tuple[str, str, str]
 """8 hex digits each of the start values, the training rows, and the first epoch's batches."""
 
-_ENGINES = {"elementwise": "by_hand", "batched": "by_hand", "objective": "autograd"}
+_ENGINES = {"elementwise": "by_hand", "batched": "by_hand", "objective": "autograd", "vmapped": "autograd"}
 """The engine in config.yaml of a run that is trained with others: that of the run alone."""
 
 
@@ -119,7 +119,7 @@ def environment(origin: Provenance, device: torch.device, threads: int) -> dict[
     return {
         "versions": {"gdcli": __version__, "python": platform.python_version()}
         | {name: str(module.__version__) for name, module in loaded.items()}
-        | {name: metadata.version(name) for name in ("matplotlib", "scipy")},  # not imported, they may not be needed
+        | {name: _installed(name) for name in ("matplotlib", "scipy")},  # not imported, they may not be needed
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "threads": threads,
@@ -127,6 +127,9 @@ def environment(origin: Provenance, device: torch.device, threads: int) -> dict[
         "command": ["gdcli", *origin.arguments],
         "git": _git(Path.cwd()),
     } | more
+
+
+_installed = cache(metadata.version)  # which reads a file: once for the runs of a sweep
 
 
 @cache

@@ -42,6 +42,10 @@ VALLEY = ("compare", "{specs}/valley.yaml", "epochs=150", "--optimizers")
 CASES: dict[str, tuple[str, ...]] = {
     "one by one": (*SWEEP, "--fleet", "off", "-p", "lr=0.01,0.02,0.03,0.04", "-p", "batch.size=4,6", "epochs=30"),
     "dropout": ("sweep", "{specs}/layers.yaml", "--no-plot", "epochs=20", "-p", "lr=geomspace(0.001,0.1,5)"),
+    "fleets of layers": (
+        "sweep", "{specs}/layers.yaml", "--fleet", "vmapped", "--no-plot", "epochs=20", "-p",
+        "lr=geomspace(0.001,0.1,8)",
+    ),
     "a fleet": (*SWEEP, "-p", "lr=linspace(0.01,0.1,12)", "epochs=30"),
     "a fleet with all tables": (
         *SWEEP, "-p", "lr=0.01,0.02,0.05", "epochs=20", "record.gradients=values", "record.format=parquet",

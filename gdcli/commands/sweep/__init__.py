@@ -114,7 +114,8 @@ def _of_runs(request: SweepRequest, context: Context) -> list[str]:
     """Return the options and overrides given that only a sweep of runs has."""
     options = context.options
     given = {
-        "--seeds": request.seeds > 1, "--fleet off": request.fleet == "off", "--fail-fast": request.fail_fast,
+        "--seeds": request.seeds > 1, f"--fleet {request.fleet}": request.fleet != "auto",
+        "--fail-fast": request.fail_fast,
         "--keep-models": request.keep_models, "--jobs": options.jobs > 1, "--cluster": options.cluster,
         "--verify": options.verify,
     }  # fmt: skip
@@ -148,6 +149,7 @@ def _trained(
     )
     planned = batch.plan_of(request, context, document, loaded, runs, names, capture)
     batch.warn_of_rounding(planned, frontend)
+    batch.tell_of_layers(planned, frontend)
     batch.require_memory_for(planned)
     return batch.record(TrainingSweep(planned, len(folds)), request, context, digest, len(runs))
 

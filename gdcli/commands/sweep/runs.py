@@ -18,7 +18,7 @@ from gdcli.engine.loop import Interrupt
 from gdcli.records import Ranking, Result
 from gdcli.report import plots, tables
 from gdcli.runner import run_picture
-from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, counts, ranked, rows_of, run_all
+from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, counts, kernel_line, ranked, rows_of, run_all
 from gdcli.runner.record_run import Warn
 from gdcli.storage import files
 from gdcli.storage.run_folder import Timing
@@ -91,7 +91,7 @@ class TrainingSweep:
         metrics = metric_names(self.plan.measured)
         names = [*self.plan.axes, "final loss", "best loss", "steps", "epochs", "status", *metrics]
         names += ["weights", "data", "order"]
-        return tables.aligned(names, [self._row(result, metrics) for result in shown]) + note + self._without_chance()
+        return tables.aligned(names, [self._row(result, metrics) for result in shown]) + note + self._told()
 
     @property
     def _seeds(self) -> int:
@@ -149,6 +149,9 @@ class TrainingSweep:
             loss = interval([*(run.rank for run in members), *missing]).mean
             points.append((key.mean, first.number, _Point(label, tuple(values), loss, scored, len(members))))
         return [point for _, _, point in sorted(points, key=lambda each: each[:2])]
+
+    def _told(self) -> str:
+        return self._without_chance() + kernel_line(self.results)
 
     def _without_chance(self) -> str:
         if "seed" not in (axes := self.plan.axes):
