@@ -65,7 +65,7 @@ class EpochEnds:
         """Work all out after an epoch's last step, and return it: losses and metrics [R] by name."""
         found = self._evaluated()
         if self.columns:
-            rows.evaluated.append((len(rows.steps) - 1, np.stack([found[name] for name in self.columns])))
+            rows.evaluated.append((len(rows.losses) - 1, np.stack([found[name] for name in self.columns])))
         if self.watched is not None:
             self._watch(state, found[self.watched.name], step, epoch)
         return found

@@ -153,7 +153,7 @@ class Loop:
         """One forward and backward on all data, no update: row 0."""
         rows, whole = GrowingBlock(), self.problem.batches.whole()
         loss, output = training_step(self.problem, whole, (), 0, self.log.begin(1), 0)
-        rows.steps.append(whole)
+        rows.places.append(whole.index)
         rows.losses.append(loss)
         if "output" in self.columns:
             rows.outputs.append(self.problem.kernel.by_run(output)[: self.runs].clone())
@@ -175,7 +175,7 @@ class Loop:
         self.ends.begin()
         problem, keep, interrupt = self.problem, self.log.begin(self.capacity), self.interrupt
         by_run = problem.kernel.by_run if "output" in self.columns else None
-        add_step, add_loss = rows.steps.append, rows.losses.append
+        add_place, add_loss = rows.places.append, rows.losses.append
         seconds = BLOCK_SECONDS if self.t else min(FIRST_SECONDS, BLOCK_SECONDS)
         now, t = self.now, self.t
         until = now() + seconds
@@ -185,7 +185,7 @@ class Loop:
                 updates = self.schedules.at(t)
                 rates.append(updates)
             loss, output = training_step(problem, step, updates, t, keep, k)
-            add_step(step)
+            add_place(step.index)
             add_loss(loss)
             if by_run is not None:
                 rows.outputs.append(by_run(output)[: self.runs].clone())
@@ -198,7 +198,7 @@ class Loop:
                 break
             if now() > until:
                 break
-        return self.judged(rows, first, count, restore) if rows.steps else None
+        return self.judged(rows, first, count, restore) if rows.losses else None
 
     def after_update(self, step: Rows, rows: GrowingBlock, count: NDArray[np.int64]) -> None:
         """Take the columns that need the updated parameters, and see which runs stop."""
@@ -246,7 +246,7 @@ class Loop:
         """Stop some runs after the step that was just made."""
         if which.any():
             ended = self.state.stop(which, why, self.t, self.t // self.per_epoch, self.problem.values_of)
-            count[ended] = len(rows.steps)
+            count[ended] = len(rows.losses)
 
     # --- divergence ---------------------------------------------------------------------------------------------------
 
@@ -255,7 +255,7 @@ class Loop:
 
         Looking once a block keeps the loop free of a synchronisation every step.
         """
-        made = len(rows.steps)
+        made = len(rows.losses)
         count = np.minimum(count, made)
         kept, (layers, watched) = self.log.columns(made), self.log.beside(made)
         losses = self.problem.kernel.losses(rows.losses)[:, : self.runs].cpu().numpy().astype(np.float64)
@@ -306,7 +306,7 @@ class Loop:
         for k in range(steps):
             yield k
             updates = rows.rates[k] if rows.rates else self.schedules.at(1) if first else ()
-            training_step(self.problem, rows.steps[k], updates, first + k, keep, k)
+            training_step(self.problem, self.problem.batches.again(rows.places[k]), updates, first + k, keep, k)
         yield steps
 
     def diverge(
