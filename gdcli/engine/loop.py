@@ -111,8 +111,8 @@ class Loop:
         self.state = RunState(self.runs, f"all {self.spec.settings.epochs} epochs")
         self.nothing = np.full(self.runs, np.nan)  # the value of a column at a step that has none
         self.curvatures: divergence.Known = {}
-        self.t = 0
-        self.interrupted = False
+        self.t, self.interrupted = 0, False
+        self.stepping = 0.0  # seconds that steps took, without what is worked out between them
         self.now: Callable[[], float] = time.perf_counter
         if problem.group is not None:
             self.now, self.interrupt = problem.group.now, problem.group.shared(self.interrupt)
@@ -168,17 +168,14 @@ class Loop:
         """Run up to K steps and return their columns; None when there are no more."""
         restore, rows, first = self.problem.snapshot(), GrowingBlock(), self.t + 1
         count = np.where(self.state.open, self.capacity + 1, 0)  # of each run's steps, cut below
-        updates, rates = self.schedules.at(self.t + 1), None
-        if self.schedules.are_scheduled:
-            rates = rows.rates
+        updates, rates = self.schedules.at(self.t + 1), rows.rates if self.schedules.are_scheduled else None
         after = self.after_update if self.columns or self.stops or not self.ends.is_idle else None
         self.ends.begin()
         problem, keep, interrupt = self.problem, self.log.begin(self.capacity), self.interrupt
         by_run = problem.kernel.by_run if "output" in self.columns else None
         add_place, add_loss = rows.places.append, rows.losses.append
-        seconds = BLOCK_SECONDS if self.t else min(FIRST_SECONDS, BLOCK_SECONDS)
-        now, t = self.now, self.t
-        until = now() + seconds
+        now, t, begun = self.now, self.t, time.perf_counter()
+        until = now() + (BLOCK_SECONDS if self.t else min(FIRST_SECONDS, BLOCK_SECONDS))
         for k, step in enumerate(islice(steps, self.capacity)):
             self.t = t = t + 1
             if rates is not None:
@@ -198,6 +195,7 @@ class Loop:
                 break
             if now() > until:
                 break
+        self.stepping += time.perf_counter() - begun - self.ends.seconds
         return self.judged(rows, first, count, restore) if rows.losses else None
 
     def after_update(self, step: Rows, rows: GrowingBlock, count: NDArray[np.int64]) -> None:
@@ -375,7 +373,8 @@ class Loop:
         loss: Floats = self.nothing
         metrics: dict[str, Any] = {}
         if any(status != "diverged" for status in state.status):
-            loss, metrics = final(self.problem)
+            as_evaluated = self.t == self.all_steps and not state.ended  # theta is that of the last epoch's end
+            loss, metrics = final(self.problem, self.ends.outputs if as_evaluated else None)
         self.end_not_finite(loss)
         last = loss if self.stop.restore else None
         if self.ends.restore(state):
