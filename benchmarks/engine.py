@@ -61,6 +61,7 @@ class _Layout(Protocol):
 
     def specs(self, *made_of: Any) -> Any: ...
     def train(self, spec: Loaded, turn: Turn) -> Single: ...
+    def steps(self, spec: Loaded) -> Callable[[], object]: ...
     def run(self, spec: Loaded, folder: Path, turn: Turn) -> Single: ...
     def build_fleet(self, runs: Sequence[Loaded]) -> Any: ...
     def train_fleet(self, fleet: Any, keep: str) -> Together: ...
@@ -82,6 +83,9 @@ class _Old:
         from gdcli.engine.train import train
 
         return _followed(train(build(spec)), turn)
+
+    def steps(self, spec: Loaded) -> Callable[[], object]:
+        raise NotImplementedError("0.1 evaluates at the end of its loop")
 
     def run(self, spec: Loaded, folder: Path, turn: Turn) -> Single:
         from gdcli import execute, store
@@ -141,6 +145,13 @@ class _New:
         as_parameters = problem.theta.as_parameters
         events = Loop(problem).events()
         return _followed((e.of_run(0) if isinstance(e, Block) else e.of_run(0, as_parameters) for e in events), turn)
+
+    def steps(self, spec: Loaded) -> Callable[[], object]:
+        from gdcli.engine.loop import Loop
+        from gdcli.engine.problem import build
+
+        loop = Loop(build(spec))
+        return lambda: next(None for _ in loop.events() if loop.t == loop.all_steps)
 
     def run(self, spec: Loaded, folder: Path, turn: Turn) -> Single:
         from gdcli.runner import provenance, record_run
@@ -246,6 +257,11 @@ def _load(spec: Any, base: Path) -> Loaded:
 def train(spec: Loaded, turn: Turn = no_turn) -> Single:
     """Build and train one run; every gradient of every step that the spec keeps stays in memory."""
     return layout().train(spec, turn)
+
+
+def steps(spec: Loaded) -> Callable[[], object]:
+    """Build one run, and return what makes its steps with all that is kept of them, without the last evaluation."""
+    return layout().steps(spec)
 
 
 def whole_run(spec: Loaded, root: str, turn: Turn = no_turn) -> tuple[Single, Path]:

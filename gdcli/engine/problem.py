@@ -200,7 +200,7 @@ def _build(members: Sequence[Loaded], name: str, group: ProcessGroup | None = No
         draw_apart(spec.settings.seed, group.rank)
     penalized = Penalized(kernel, theta, spec.penalty) if spec.penalty.is_on else None
     kernel = penalized or kernel
-    batches = Batches(kernel, tables, padded)
+    batches = Batches(kernel, tables, padded, reuses_memory=name == "by_hand")
     if isinstance(kernel, FleetChain) and not batches.shuffle:  # a shuffled epoch would draw its order
         kernel.prepare(next(iter(batches.epoch())).x)
     validation, test = (

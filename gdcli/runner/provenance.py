@@ -19,6 +19,7 @@ import orjson
 import pydantic
 import torch
 import yaml
+from numpy.typing import NDArray
 
 from gdcli import __version__
 from gdcli.engine.device import resolve_threads
@@ -190,7 +191,12 @@ def hashes_of(problem: TrainingProblem) -> list[Hashes]:
 def data_hash(loaded: Loaded) -> str:
     """Return 8 hex digits of the training rows; nothing for an objective."""
     table = loaded.training
-    return "" if table is None else _digits(*(np.ascontiguousarray(each).tobytes() for each in (table.x, table.y)))
+    return "" if table is None else _digits(*map(_bytes_of, (table.x, table.y)))
+
+
+def _bytes_of(array: NDArray[Any]) -> memoryview:
+    """Return the bytes of an array, row after row; those of a contiguous one are not copied."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _order_hash(loaded: Loaded) -> str:
@@ -202,7 +208,7 @@ def _order_hash(loaded: Loaded) -> str:
     return _digits(order, str((batch.rows(samples), batch.steps(samples))).encode())
 
 
-def _digits(*parts: bytes) -> str:
+def _digits(*parts: bytes | memoryview) -> str:
     found = hashlib.sha256()
     for part in parts:
         found.update(part)

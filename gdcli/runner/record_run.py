@@ -172,6 +172,7 @@ class Training:
         self.loop, self.recorders, self.checkpoints, self.lists = loop, recorders, checkpoints, lists or {}
         self.keeps_models = keeps_models
         self.finished: list[Finished] = []  # of each recorder
+        self._resumed_after = 0  # steps of all runs
 
     def train(
         self, timing: Timing, after_block: Callable[[Block], None] = ignored, warning: Warn = ignored
@@ -192,7 +193,7 @@ class Training:
                 raise
             alone = len(self.recorders) == 1 and not self.lists  # the runs of a fleet are tried again one by one
             raise written(failure, self.recorders[0].record if alone else None) from None
-        timing.steps = int(outcomes.steps.sum())
+        timing.steps, timing.stepping = int(outcomes.steps.sum()) - self._resumed_after, self.loop.stepping
         return outcomes
 
     def _open(self, timing: Timing, warning: Warn) -> None:
@@ -208,6 +209,7 @@ class Training:
         (state, logs), problem = found, self.loop.problem
         checkpoint_state.restore(self.loop, state)
         timing.phases["train"] = self.loop.now() - self.loop.begun
+        self._resumed_after = int(self.loop.state.steps.sum())
         for name, entries in self.lists.items():
             entries[:] = state.numbers[name]
         for k, recorder in enumerate(self.recorders):

@@ -181,6 +181,7 @@ class Timing:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     phases: dict[str, float] = field(default_factory=dict)
     steps: int = 0
+    stepping: float = 0.0  # seconds that these steps took, without evaluation and files
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -193,13 +194,12 @@ class Timing:
 
     def text(self) -> str:
         """Return timing.json."""
-        training = self.phases.get("train", 0.0)
         return json_text(
             {
                 "start": self.started.isoformat(),
                 "end": datetime.now(UTC).isoformat(),
                 "seconds": self.phases,
-                "steps_per_second": self.steps / training if training else None,
+                "steps_per_second": self.steps / self.stepping if self.stepping else None,
             }
         )
 

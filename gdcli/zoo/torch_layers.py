@@ -218,6 +218,18 @@ def unmapped(layer: str, arguments: Mapping[str, Any]) -> str:
     return f"{layer} {'keeps running means' if layer in _NORMS else 'draws its dropout inside'}"
 
 
+def may_mix_rows(layer: str, arguments: Mapping[str, Any]) -> bool:
+    """Say whether the rows of a batch may come together in evaluation too, so that a row alone has other numbers.
+
+    >>> may_mix_rows("Softmax", {"dim": 1}), may_mix_rows("Softmax", {"dim": 0}), may_mix_rows("BatchNorm1d", {})
+    (False, True, False)
+    """
+    if "BatchNorm" in layer and arguments.get("track_running_stats") is False:
+        return True
+    axes = [arguments[key] for key in ("dim", "start_dim") if arguments.get(key) is not None]
+    return any(axis != -1 and axis < 1 for axis in axes)
+
+
 _TWO_INPUTS = "It takes two inputs, a sequential model has one"
 _LOSS = "It is a loss: gdcli catalog loss"
 _LISTS = "A list of layers is one; {residual: [...]} adds its input"
