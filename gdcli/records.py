@@ -18,6 +18,8 @@ Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.int64]
 LAYER_COLUMNS = ("weight_norm", "gradient_norm", "update_ratio", "gradient_zeros")
 """‖w‖ and ‖g‖ before a step, ‖Δw‖ / ‖w‖ of its update, and the share of zeros in g, of each trained parameter."""
+MANY_NUMBERS = 2**14
+"""Numbers of a row from which on it is cheaper to work row by row."""
 Status = Literal["finished", "stopped", "diverged", "interrupted", "failed"]
 
 
@@ -152,7 +154,9 @@ class Block:
         def part(column: Floats | None) -> Any:
             return None if column is None else np.ascontiguousarray(column[:count, run])
 
-        gradients, norms = part(self.gradients), part(self.norms)
+        gradients, norms = None if self.gradients is None else self.gradients[:count, run], part(self.norms)
+        if gradients is not None and (gradients.shape[1] < MANY_NUMBERS or gradients.strides[1] != gradients.itemsize):
+            gradients = np.ascontiguousarray(gradients)  # else its rows are, and a copy would take long
         kept = norms if gradients is None else gradients
         return StepBlock(
             step=self.step[:count],
@@ -249,14 +253,26 @@ def l2_norms(kept: Floats) -> Floats:
     >>> l2_norms(np.array([[3.0, 4.0], [0.0, 1e200]])).tolist()
     [5.0, 1e+200]
     """
-    wide = kept.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        norms: Floats = np.sqrt(np.add.reduce(wide * wide, axis=1))
+        norms: Floats = np.sqrt(_squares(kept))
         for k in np.flatnonzero(np.isinf(norms)):
-            largest = np.abs(wide[k]).max()
+            wide = kept[k].astype(np.float64)
+            largest = np.abs(wide).max()
             if np.isfinite(largest):
-                norms[k] = largest * np.sqrt(np.add.reduce((wide[k] / largest) ** 2))
+                norms[k] = largest * np.sqrt(np.add.reduce((wide / largest) ** 2))
     return norms
+
+
+def _squares(kept: Floats) -> Floats:
+    """Return the sum of squares of each row of kept [K, P]; of long rows one after the other, in the same memory."""
+    if kept.shape[1] < MANY_NUMBERS:
+        wide = kept.astype(np.float64)
+        return np.asarray(np.add.reduce(wide * wide, axis=1))
+    row, found = np.empty(kept.shape[1]), np.empty(len(kept))
+    for k, each in enumerate(kept):
+        row[:] = each
+        found[k] = np.add.reduce(np.multiply(row, row, out=row))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from gdcli.storage.request import RunRequest
 if TYPE_CHECKING:
     from gdcli.engine.problem import TrainingProblem
     from gdcli.records import StepBlock
-    from gdcli.runner.record_run import Finished
+    from gdcli.runner.run_recorder import Finished
 
 
 HELD_OUT = ("validation", "test")

@@ -16,6 +16,7 @@ from gdcli.errors import DamagedError
 from gdcli.records import State
 from gdcli.storage import files
 from gdcli.storage.arrays import HEADER, seal, unseal
+from gdcli.storage.npy_file import header_length
 
 FORMAT = 2
 """1 was that of 0.1, whose arrays were others."""
@@ -118,9 +119,16 @@ class Checkpoints:
 
 
 def prefix_sha256(path: Path, length: int) -> str | None:
-    """Return the digest of a file's first bytes; None where it has fewer. Raises OSError."""
+    """Return the digest of a file's first bytes; None where it has fewer. Raises OSError.
+
+    That of an NPY file leaves its header out, which says how many rows there are.
+    """
     found, left = hashlib.sha256(), length
     with files.opened(path) as stream:
+        if path.suffix == ".npy":
+            head = min(header_length(stream.read(12)), length)
+            stream.seek(head)
+            left -= head
         while left:
             part = stream.read(min(2**20, left))
             if not part:
