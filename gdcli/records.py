@@ -18,8 +18,6 @@ Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.int64]
 LAYER_COLUMNS = ("weight_norm", "gradient_norm", "update_ratio", "gradient_zeros")
 """‖w‖ and ‖g‖ before a step, ‖Δw‖ / ‖w‖ of its update, and the share of zeros in g, of each trained parameter."""
-MANY_NUMBERS = 2**14
-"""Numbers of a row from which on it is cheaper to work row by row."""
 Status = Literal["finished", "stopped", "diverged", "interrupted", "failed"]
 
 
@@ -155,30 +153,23 @@ class Block:
             return None if column is None else np.ascontiguousarray(column[:count, run])
 
         gradients, norms = None if self.gradients is None else self.gradients[:count, run], part(self.norms)
-        if gradients is not None and (gradients.shape[1] < MANY_NUMBERS or gradients.strides[1] != gradients.itemsize):
-            gradients = np.ascontiguousarray(gradients)  # else its rows are, and a copy would take long
+        if gradients is not None and gradients.strides[1] != gradients.itemsize:  # else its rows are whole: no copy
+            gradients = np.ascontiguousarray(gradients)
         kept = norms if gradients is None else gradients
         return StepBlock(
-            step=self.step[:count],
-            epoch=self.epoch[:count],
-            batch=self.batch[:count],
-            last=self.last[:count],
+            step=self.step[:count], epoch=self.epoch[:count], batch=self.batch[:count], last=self.last[:count],
             loss=part(self.loss),
             lr=np.full(count, self.lr[run]) if self.lr.ndim == 1 else self.lr[:count, run],
             gradient_norm=np.full(count, np.nan) if kept is None else l2_norms(kept),
             ends=bool(self.ended[run]),
             gradients=gradients,
             norms=None if norms is None else norms.astype(np.float64),
-            loss_after=part(self.loss_after),
-            full_loss=part(self.full_loss),
+            loss_after=part(self.loss_after), full_loss=part(self.full_loss),
             sample=None if self.sample is None else (self.sample[0][:count], self.sample[1][:count]),
             output=None if self.output is None else tuple(output[run] for output in self.output[:count]),
-            parameters=part(self.parameters),
-            layers=part(self.layers),
-            watched=part(self.watched),
-            evaluated=self._evaluated(run, count),
-            diverged=self.diverged is not None and bool(self.diverged[run]),
-        )
+            parameters=part(self.parameters), layers=part(self.layers), watched=part(self.watched),
+            evaluated=self._evaluated(run, count), diverged=self.diverged is not None and bool(self.diverged[run]),
+        )  # fmt: skip
 
     def _evaluated(self, run: int, count: int) -> tuple[Integers, Floats] | None:
         if self.evaluated is None:
@@ -253,26 +244,17 @@ def l2_norms(kept: Floats) -> Floats:
     >>> l2_norms(np.array([[3.0, 4.0], [0.0, 1e200]])).tolist()
     [5.0, 1e+200]
     """
+    some, norms = max(1, 2**18 // max(1, kept.shape[1])), np.empty(len(kept))  # rows at once, in the caches
     with np.errstate(over="ignore", invalid="ignore"):
-        norms: Floats = np.sqrt(_squares(kept))
+        for first in range(0, len(kept), some):
+            wide = kept[first : first + some].astype(np.float64)
+            norms[first : first + some] = np.sqrt(np.add.reduce(np.multiply(wide, wide, out=wide), axis=1))
         for k in np.flatnonzero(np.isinf(norms)):
             wide = kept[k].astype(np.float64)
             largest = np.abs(wide).max()
             if np.isfinite(largest):
                 norms[k] = largest * np.sqrt(np.add.reduce((wide / largest) ** 2))
     return norms
-
-
-def _squares(kept: Floats) -> Floats:
-    """Return the sum of squares of each row of kept [K, P]; of long rows one after the other, in the same memory."""
-    if kept.shape[1] < MANY_NUMBERS:
-        wide = kept.astype(np.float64)
-        return np.asarray(np.add.reduce(wide * wide, axis=1))
-    row, found = np.empty(kept.shape[1]), np.empty(len(kept))
-    for k, each in enumerate(kept):
-        row[:] = each
-        found[k] = np.add.reduce(np.multiply(row, row, out=row))
-    return found
 
 
 @dataclass(frozen=True, slots=True)

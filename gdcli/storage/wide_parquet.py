@@ -3,9 +3,9 @@
 A library writes such a file in one go from what it has in memory, and nothing can be added to what a killed run leaves.
 A column for each of 200,000 numbers has a hundred bytes of description for every five numbers; lists by a library cost
 more processor time than the steps whose gradients they hold. So the few structures of the format that are needed stand
-here: groups of rows, all of the same number, in each group one page for each parameter, plain and uncompressed, of lists
-as long as the parameter. Where every page lies follows from the number of rows alone, so that the footer, which is
-written when the run ends, needs nothing from before.
+here: groups of rows, all of the same number, in each group one page for each parameter, plain and uncompressed, of
+lists as long as the parameter. Where every page lies follows from the number of rows alone, so that the footer, which
+is written when the run ends, needs nothing from before.
 
 Source: https://parquet.apache.org/docs/file-format/, the compact protocol of Thrift.
 """
