@@ -143,6 +143,10 @@ class _New:
         return _followed((e.of_run(0) if isinstance(e, Block) else e.of_run(0, as_parameters) for e in events), turn)
 
     def run(self, spec: Loaded, folder: Path, turn: Turn) -> Single:
+        return self.ready(spec, folder, turn)()
+
+    def ready(self, spec: Loaded, folder: Path, turn: Turn) -> Callable[[], Single]:
+        """Return what trains a run into a folder, its model and its data made before."""
         from gdcli.runner import provenance, record_run
         from gdcli.storage import run_folder
 
@@ -150,12 +154,16 @@ class _New:
         config, files = provenance.head(built, provenance.Provenance(b"", ()))
         for name, content in files.items():
             run_folder.write(folder / name, content)
-        with open(os.devnull, "w", encoding="utf-8") as sink:  # noqa: PTH123
-            record = run_folder.RecordFolder(folder, config)
-            finished = record_run.run(
-                built, record, text=sink.write, block=lambda block: turn(len(block.step)), plot=False
-            )
-        return Single(finished.outcome.steps, _weights(finished.outcome))
+
+        def train() -> Single:
+            with open(os.devnull, "w", encoding="utf-8") as sink:  # noqa: PTH123
+                record = run_folder.RecordFolder(folder, config)
+                finished = record_run.run(
+                    built, record, text=sink.write, block=lambda block: turn(len(block.step)), plot=False
+                )
+            return Single(finished.outcome.steps, _weights(finished.outcome))
+
+        return train
 
     def build_fleet(self, runs: Sequence[Loaded]) -> Any:
         from gdcli.engine.problem import build_fleet
@@ -252,6 +260,11 @@ def whole_run(spec: Loaded, root: str, turn: Turn = no_turn) -> tuple[Single, Pa
     """Train with text and CSV files written, below ``root``, and the text printed to nowhere; return the folder too."""
     folder = Path(tempfile.mkdtemp(dir=root))
     return layout().run(spec, folder, turn), folder
+
+
+def ready(spec: Loaded, root: str) -> Callable[[], Single]:
+    """Return what trains a run into a folder below another, its model and its data made before."""
+    return _New().ready(spec, Path(tempfile.mkdtemp(dir=root)), no_turn)
 
 
 def build_fleet(runs: Sequence[Loaded]) -> Any:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # a list of records needs no numpy
 MAGIC = b"\x93NUMPY"
 DIGITS = 20  # of the number of rows
 MOST_HEADER = 2**26  # bytes
+LONG = 2**16  # bytes of a row that is written by itself
 
 
 class GrowingNpy:
@@ -53,13 +54,19 @@ class GrowingNpy:
         content += b" " * padding + b"\n"
         return head + len(content).to_bytes(4 if wide else 2, "little") + content
 
-    def rows(self, steps: NDArray[np.int64], values: Floats) -> Iterator[memoryview]:
-        """Yield rows as the file has them."""
+    def rows(self, steps: NDArray[np.int64], values: Floats) -> Iterator[bytes | memoryview]:
+        """Yield rows as the file has them; long ones as they lie in memory, without a copy."""
         import numpy as np
 
-        rows = np.empty(len(steps), self._row)
-        rows["step"], rows["values"] = steps, values
-        yield rows.view(np.uint8).data
+        if self._row.itemsize < LONG:
+            rows = np.empty(len(steps), self._row)
+            rows["step"], rows["values"] = steps, values
+            yield rows.view(np.uint8).data
+            return
+        kind = self._row["values"].base
+        for step, row in zip(steps.astype("<i8"), values.astype(kind, copy=False), strict=True):
+            yield step.tobytes()
+            yield row.data.cast("B")
 
     def stamp(self, length: int) -> bytes:
         """Return the header of a file of this length."""

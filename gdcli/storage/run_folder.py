@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +236,7 @@ class Log:
     as it grows, and no digest has them.
     """
 
-    WAITING = 2**20  # bytes
+    WAITING, LARGE = 2**20, 2**16  # bytes
 
     def __init__(self, path: Path, at: int | None = None, stamped: int = 0) -> None:
         import hashlib  # not for --help
@@ -264,10 +265,11 @@ class Log:
         if not self._waiting:
             return
         waiting, self._waiting, self._size = self._waiting, [], 0
-        data = waiting[0] if len(waiting) == 1 else b"".join(waiting)  # no copy of one that is large
-        with naming(self.path):
-            write_all(self._file, data)
-        self.length += len(data)
+        for is_large, parts in groupby(waiting, lambda part: len(part) >= self.LARGE):
+            for data in parts if is_large else (b"".join(parts),):  # no copy of what is large
+                with naming(self.path):
+                    write_all(self._file, data)
+                self.length += len(data)
 
     def stamp(self, head: bytes) -> None:
         """Write the beginning anew, which no digest has, once all else is written."""

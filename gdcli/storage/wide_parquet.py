@@ -13,7 +13,7 @@ Source: https://parquet.apache.org/docs/file-format/, the compact protocol of Th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # a list of records needs no numpy
     from gdcli.records import Floats
 
 MAGIC, CREATED_BY, SHAPES = b"PAR1", b"gdcli", b"gdcli.shapes"
-GROUP = 2**20  # numbers of a group of rows, about
+GROUP = 2**17  # numbers of a group of rows, about
 _I32, _I64, _BINARY, _LIST, _STRUCT = 5, 6, 8, 9, 12  # types of the compact protocol
 _TYPES = {"<i8": 2, "<f4": 4, "<f8": 5}  # INT64, FLOAT, DOUBLE
 _PLAIN, _RLE = 0, 3  # encodings
@@ -199,8 +199,23 @@ class GrowingParquet:
         self._waiting, self._group = 0, np.empty(self._size, np.uint8)
         self._places = list(_filled(self._group, self._full, self._capacity))
 
-    def rows(self, steps: NDArray[np.int64], values: Floats) -> Iterator[memoryview]:
-        """Take rows, and yield the groups that they fill."""
+    def rows(self, steps: NDArray[np.int64], values: Floats) -> Iterable[bytes | memoryview]:
+        """Take rows, and yield the groups that they fill, in parts."""
+        return self._row_by_row(steps, values) if self._capacity == 1 else self._group_by_group(steps, values)
+
+    def _row_by_row(self, steps: NDArray[np.int64], values: Floats) -> Iterator[bytes | memoryview]:
+        """Yield rows as they lie in memory, without a copy, each a group."""
+        first, *others = self._full
+        for step, row in zip(steps.astype("<i8"), values.astype(self._kind, copy=False), strict=True):
+            self._groups += 1
+            yield first.head + step.tobytes()
+            at = 0
+            for page in others:
+                yield page.head
+                yield row[at : at + page.values].data.cast("B")
+                at += page.values
+
+    def _group_by_group(self, steps: NDArray[np.int64], values: Floats) -> Iterator[memoryview]:
         first = 0
         while first < len(steps):
             count = min(len(steps) - first, self._capacity - self._waiting)
