@@ -143,10 +143,6 @@ class _New:
         return _followed((e.of_run(0) if isinstance(e, Block) else e.of_run(0, as_parameters) for e in events), turn)
 
     def run(self, spec: Loaded, folder: Path, turn: Turn) -> Single:
-        return self.ready(spec, folder, turn)()
-
-    def ready(self, spec: Loaded, folder: Path, turn: Turn) -> Callable[[], Single]:
-        """Return what trains a run into a folder, its model and its data made before."""
         from gdcli.runner import provenance, record_run
         from gdcli.storage import run_folder
 
@@ -154,14 +150,41 @@ class _New:
         config, files = provenance.head(built, provenance.Provenance(b"", ()))
         for name, content in files.items():
             run_folder.write(folder / name, content)
+        with open(os.devnull, "w", encoding="utf-8") as sink:  # noqa: PTH123
+            record = run_folder.RecordFolder(folder, config)
+            finished = record_run.run(
+                built, record, text=sink.write, block=lambda block: turn(len(block.step)), plot=False
+            )
+        return Single(finished.outcome.steps, _weights(finished.outcome))
 
-        def train() -> Single:
-            with open(os.devnull, "w", encoding="utf-8") as sink:  # noqa: PTH123
-                record = run_folder.RecordFolder(folder, config)
-                finished = record_run.run(
-                    built, record, text=sink.write, block=lambda block: turn(len(block.step)), plot=False
-                )
-            return Single(finished.outcome.steps, _weights(finished.outcome))
+    def recording_loop(self, spec: Loaded, folder: Path) -> Callable[[], int]:
+        """Return what trains a run and writes its files, without evaluations of all rows; it returns the steps."""
+        from gdcli.engine.evaluation import starts_of
+        from gdcli.engine.gradient_log import keep_of
+        from gdcli.engine.loop import Loop
+        from gdcli.engine.problem import build
+        from gdcli.records import Block
+        from gdcli.runner.background import BackgroundWriter
+        from gdcli.runner.run_recorder import RunRecorder
+        from gdcli.storage.run_folder import RecordFolder
+
+        problem, writer = build(spec), BackgroundWriter()
+        keep, (start,) = keep_of(problem), starts_of(problem)
+        recorder = RunRecorder(spec.spec, start, RecordFolder(folder, ""), keep)
+        recorder.open(writer)
+
+        def train() -> int:
+            steps = 0
+            for event in Loop(problem, keep=keep).events():
+                block = event.of_run(0) if isinstance(event, Block) else None
+                if block is not None:
+                    recorder.block(block)
+                    steps += len(block.step)
+                    if block.ends:
+                        break
+            recorder.end()
+            writer.close()
+            return steps
 
         return train
 
@@ -262,9 +285,13 @@ def whole_run(spec: Loaded, root: str, turn: Turn = no_turn) -> tuple[Single, Pa
     return layout().run(spec, folder, turn), folder
 
 
-def ready(spec: Loaded, root: str) -> Callable[[], Single]:
-    """Return what trains a run into a folder below another, its model and its data made before."""
-    return _New().ready(spec, Path(tempfile.mkdtemp(dir=root)), no_turn)
+def recording_loop(spec: Loaded, root: str) -> Callable[[], int]:
+    """Return what trains a run, whose model is made, and writes its files below ``root``; it returns the steps.
+
+    The loop is the one of `gdcli run`, its files' ends and their way to the disk counted, without evaluations of all
+    rows.
+    """
+    return _New().recording_loop(spec, Path(tempfile.mkdtemp(dir=root)))
 
 
 def build_fleet(runs: Sequence[Loaded]) -> Any:

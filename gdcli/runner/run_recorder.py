@@ -180,15 +180,23 @@ class RunRecorder:
         """Write how the run ended, bring its files to the disk, and close them."""
         try:
             self._text(outcome)
+        except BaseException:
+            self.close()
+            raise
+        self.end()
+        prediction = None if self._predicts else outcome.prediction
+        epochs = self._epochs.by_name() if self._epochs else {}
+        expected = numbers_expected(self._expect, outcome)
+        return Finished(self._start, outcome, self.losses(), prediction, epochs, expected)
+
+    def end(self) -> None:
+        """Make the files whole, bring them to the disk, and close them."""
+        try:
             if self._tables is not None:
                 self._tables.finish()
             self._sync()
         finally:
             self.close()
-        prediction = None if self._predicts else outcome.prediction
-        epochs = self._epochs.by_name() if self._epochs else {}
-        expected = numbers_expected(self._expect, outcome)
-        return Finished(self._start, outcome, self.losses(), prediction, epochs, expected)
 
     def _all_logs(self) -> dict[str, Log]:
         return self._logs if self._tables is None else {**self._logs, **self._tables.logs}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -171,9 +172,13 @@ class BinaryColumns:
     ) -> None:
         """``parts`` yields steps [K] and numbers [K, C], some rows at a time. Raises DamagedError for too many."""
         if (count := sum(column.size for column in columns)) > MOST_COLUMNS:
-            raise DamagedError(f"{path}: has {count:,} columns, more than {MOST_COLUMNS:,}")
-        self.path, self._parts = path, parts
-        self.header = ["step", *chain.from_iterable(column.scalars for column in columns)]
+            raise DamagedError(f"{path}: has more than {MOST_COLUMNS:,} columns ({count:,})")
+        self.path, self.columns, self._parts = path, columns, parts
+
+    @cached_property
+    def header(self) -> list[str]:
+        """The name of each number of a row, the step first."""
+        return ["step", *chain.from_iterable(column.scalars for column in self.columns)]
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         """Yield each step with its line as a CSV has it, without the line's end."""
@@ -193,7 +198,7 @@ class BinaryColumns:
                 raise DamagedError(f"{self.path}: has more than {MOST_NUMBERS:,} numbers")
             if rows is not None and sum(map(len, parts)) >= rows:
                 break
-        width = len(self.header) if columns is None else len(columns)
+        width = 1 + sum(each.size for each in self.columns) if columns is None else len(columns)
         whole = np.concatenate(parts) if parts else np.empty((0, width))
         return whole[:rows]
 
