@@ -123,7 +123,8 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
         with timing.phase("build"):
             built = provenance.prepared(loaded, context.group)
         if loaded.shapes is None:  # of torch's layers, now they are known
-            _tell_size(built.loaded, context)
+            shapes = {slot.name: slot.shape for slot in built.theta.slots}
+            _tell_size(replace(loaded, layer_shapes=shapes), context)
         with ExitStack() as stack:
             record = None
             if context.output is not None:

@@ -21,15 +21,15 @@ class BackgroundWriter:
         self._queue: deque[tuple[Callable[[], object], int]] = deque()  # the first is at work
         self._changed = Condition()
         self._error: BaseException | None = None
-        self._failed = self._ends = False
+        self.has_failed = self._ends = False
         self._thread: Thread | None = None
 
     def put(self, work: Callable[[], object], size: int) -> None:
         """Add work on so many bytes, once there is room for them; some that is larger than all room waits alone."""
         with self._changed:
-            self._changed.wait_for(lambda: self._failed or not self._queue or self._size + size <= self._most)
+            self._changed.wait_for(lambda: self.has_failed or not self._queue or self._size + size <= self._most)
             self._tell()
-            if self._failed:
+            if self.has_failed:
                 return
             self._queue.append((work, size))
             self._size += size
@@ -68,7 +68,7 @@ class BackgroundWriter:
                 work()
             except BaseException as error:  # whatever it is, the loop's own thread tells it
                 with self._changed:
-                    self._error, self._failed = error, True
+                    self._error, self.has_failed = error, True
                     self._queue.clear()
                     self._size = 0
                     self._changed.notify_all()
