@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gdcli.commands import specs
 from gdcli.commands.context import Context, Ended, ignore
 from gdcli.commands.list import span
-from gdcli.spec import recorded_size
+from gdcli.commands.recorded_size import tell_size
 from gdcli.spec.config import digest, filled_in
 from gdcli.spec.expectations import recorded
 from gdcli.spec.world_size import require_world
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from gdcli.engine.problem import TrainingProblem
     from gdcli.records import StepBlock
     from gdcli.runner.run_recorder import Finished
-    from gdcli.spec.load import Loaded
 
 
 LONG = 1.0
@@ -99,7 +98,7 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
     bounded = not request.no_limits
     _, loaded = specs.read(context.source, request.overrides, "run", request.name, trained=True, bounded=bounded)
     require_world(loaded, context.processes)
-    _tell_size(loaded, context)
+    tell_size(loaded, context)
     name = digest(filled_in(loaded.spec))
     if (reused := context.reused(loaded, name, request)) is not None:
         summary = json_file(reused.folder / "summary.json") or {}
@@ -124,7 +123,7 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
             built = provenance.prepared(loaded, context.group)
         if loaded.shapes is None:  # of torch's layers, now they are known
             shapes = {slot.name: slot.shape for slot in built.theta.slots}
-            _tell_size(replace(loaded, layer_shapes=shapes), context)
+            tell_size(replace(loaded, layer_shapes=shapes), context)
         with ExitStack() as stack:
             record = None
             if context.output is not None:
@@ -136,10 +135,3 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
             )  # fmt: skip
         seconds = timing.phases.get("train", 0.0)
         return RunReport(finished, built, None if record is None else record.folder, seconds, timing.recording)
-
-
-def _tell_size(loaded: Loaded, context: Context) -> None:
-    """Tell how large the gradients on the disk will be. Raises SpecError for values that have to be asked for."""
-    values = recorded_size.require_room(loaded) if context.keeps else None
-    if values is not None and values.size >= recorded_size.TOLD and context.again is None:
-        context.frontend.note(str(values))

@@ -245,6 +245,10 @@ def test_the_size_is_told_before_the_run_and_python_without_a_record_is_not_aske
     answer = gdcli("run", "t.yaml", "--no-plot")
     assert answer.code == 0
     assert answer.err.startswith("1,001 values in 5 steps are about 0.0 GB of gradients.csv\n")
+    answer = gdcli("sweep", "t.yaml", "-p", "lr=0.001,0.002", "epochs=3", "--no-plot")
+    assert answer.code == 0
+    assert answer.err.startswith("1,001 values in 3 steps are about 0.0 GB of gradients.csv, of each of 2 runs\n")
+    assert gdcli("sweep", "t.yaml", "-p", "lr=0.001,0.002", "epochs=6", "--no-plot").code == 2
     sized(6, record={"gradients": "values"})
     assert gdcli("run", "t.yaml", "--no-plot").code == 2
     assert package.run("t.yaml").gradients["linear1.weight"].shape == (6, 200, 3)
