@@ -245,7 +245,7 @@ class Log:
         self._waiting: list[Bytes] = []
         self._size = 0  # of what waits
         self.length = at or 0  # of the file
-        self._sum, self._summed = hashlib.sha256(), stamped
+        self._sum, self._summed, self._stamped = hashlib.sha256(), stamped, stamped
         with naming(path):
             self._file = descriptor(path, os.O_RDWR | os.O_CREAT | (os.O_EXCL if at is None else 0))
             if at is not None:
@@ -284,7 +284,10 @@ class Log:
             os.fsync(self._file)
 
     def sha256(self) -> str:
-        """Return the digest of what the file holds, read back; each byte is read once."""
+        """Return the digest of what the file holds, read back; each byte is read once.
+
+        Before it stands how many bytes are left out, if any.
+        """
         self.flush()
         with naming(self.path):
             while self._summed < self.length:
@@ -293,7 +296,7 @@ class Log:
                     raise MachineError(f"cannot read {self.path} back: it was cut to {self._summed:,} bytes")
                 self._sum.update(part)
                 self._summed += len(part)
-        return self._sum.hexdigest()
+        return (f"{self._stamped}:" if self._stamped else "") + self._sum.hexdigest()
 
     def close(self) -> None:
         """Flush and close."""
