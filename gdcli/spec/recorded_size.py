@@ -10,6 +10,8 @@ from gdcli.spec import sizes
 from gdcli.spec.load import Loaded
 from gdcli.spec.models import match
 
+MAX_ROW = 2**31 - 1
+"""Bytes of a row in formats that are no text."""
 MAX_BYTES = 10**9
 """Of values of a model for which `auto` would keep norms; more has to be asked for."""
 TOLD = 10**8
@@ -27,11 +29,16 @@ class RecordedValues:
     steps: int  # that are recorded
 
     @property
-    def size(self) -> int:
-        """About how many bytes the table will have."""
+    def row(self) -> int:
+        """About how many bytes a row has."""
         spec = self.loaded.spec
         item = 8 if spec.settings.dtype == "float64" else 4
-        return self.steps * self.scalars * (TEXT if spec.record.format == "csv" else item)
+        return self.scalars * (TEXT if spec.record.format == "csv" else item)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the table will have."""
+        return self.steps * self.row
 
     def __str__(self) -> str:
         """Say how large the table will be, and of what."""
@@ -65,8 +72,14 @@ def values_of(loaded: Loaded) -> RecordedValues | None:
 
 
 def require_room(loaded: Loaded) -> RecordedValues | None:
-    """Return the values that a run records. Raises SpecError for those that have to be asked for."""
-    found = values_of(loaded)
+    """Return the values that a run records.
+
+    Raises SpecError for those that have to be asked for, and for rows that the format cannot hold.
+    """
+    found, form = values_of(loaded), loaded.spec.record.format
+    if found is not None and form != "csv" and found.row > MAX_ROW:
+        what = f"a row would have {sizes.gigabytes(found.row)}, more than gradients.{form} can hold"
+        raise SpecError([loaded.spec.problem(("record", "format"), what, "record.gradients=norms makes it less")])
     if found is not None and loaded.bounded and found.size > MAX_BYTES:
         raise SpecError([found.problem()])
     return found

@@ -207,6 +207,16 @@ def test_a_gigabyte_of_values_is_the_most_without_being_asked_for(
         assert gdcli("validate", "t.yaml").code == 0
 
 
+@pytest.mark.parametrize(("units", "code"), [(49, 0), (50, 2)])
+def test_a_row_of_two_gibibytes_is_the_most_of_npy(gdcli: Any, units: int, code: int) -> None:
+    """4e7 + 1e7 units + 2 units + 1 numbers, of 4 bytes each; nothing is made of them."""
+    sized(1, model={"type": "mlp", "layers": [3, 10**7, units, 1]}, record={"gradients": "values", "format": "npy"})
+    answer = gdcli("validate", "t.yaml", "--no-limits")
+    assert answer.code == code, answer.err
+    if code:
+        assert "record.format: a row would have 2.1 GB, more than gradients.npy can hold" in answer.err
+
+
 def test_the_mlp_of_the_digits_would_write_four_gigabytes_an_epoch(gdcli: Any) -> None:
     data = {"generate": {"kind": "blobs", "n": 60_000, "classes": 10, "features": 784}}
     model = {"type": "mlp", "layers": [784, 256, 10]}
