@@ -20,6 +20,7 @@ import grids
 import loops
 import middle
 import processes
+import recording
 import vmapped
 from others import commands
 from pairs import HERE, Cells, Row, markdown, text
@@ -30,6 +31,7 @@ ITEMS = {
     "layers": middle.digits, "npz": middle.commands, "help": processes.helps,
     "fleet": fleets.rates, "c": fleets.against_c, "digits": fleets.digits,
     "sweep": processes.swept, "grid": grids.grids, "many": fleets.many, "vmapped": vmapped.layers,
+    "recording": recording.recordings,
     "others": commands.others,
 }  # fmt: skip
 

@@ -168,6 +168,37 @@ class _New:
             )
         return Single(finished.outcome.steps, _weights(finished.outcome))
 
+    def recording_loop(self, spec: Loaded, folder: Path) -> Callable[[], int]:
+        """Return what trains a run and writes its files, without evaluations of all rows; it returns the steps."""
+        from gdcli.engine.evaluation import starts_of
+        from gdcli.engine.gradient_log import keep_of
+        from gdcli.engine.loop import Loop
+        from gdcli.engine.problem import build
+        from gdcli.records import Block
+        from gdcli.runner.background import BackgroundWriter
+        from gdcli.runner.run_recorder import RunRecorder
+        from gdcli.storage.run_folder import RecordFolder
+
+        problem, writer = build(spec), BackgroundWriter()
+        keep, (start,) = keep_of(problem), starts_of(problem)
+        recorder = RunRecorder(spec.spec, start, RecordFolder(folder, ""), keep)
+        recorder.open(writer)
+
+        def train() -> int:
+            steps = 0
+            for event in Loop(problem, keep=keep).events():
+                block = event.of_run(0) if isinstance(event, Block) else None
+                if block is not None:
+                    recorder.block(block)
+                    steps += len(block.step)
+                    if block.ends:
+                        break
+            recorder.end()
+            writer.close()
+            return steps
+
+        return train
+
     def build_fleet(self, runs: Sequence[Loaded]) -> Any:
         from gdcli.engine.problem import build_fleet
 
@@ -268,6 +299,15 @@ def whole_run(spec: Loaded, root: str, turn: Turn = no_turn) -> tuple[Single, Pa
     """Train with text and CSV files written, below ``root``, and the text printed to nowhere; return the folder too."""
     folder = Path(tempfile.mkdtemp(dir=root))
     return layout().run(spec, folder, turn), folder
+
+
+def recording_loop(spec: Loaded, root: str) -> Callable[[], int]:
+    """Return what trains a run, whose model is made, and writes its files below ``root``; it returns the steps.
+
+    The loop is the one of `gdcli run`, its files' ends and their way to the disk counted, without evaluations of all
+    rows.
+    """
+    return _New().recording_loop(spec, Path(tempfile.mkdtemp(dir=root)))
 
 
 def build_fleet(runs: Sequence[Loaded]) -> Any:

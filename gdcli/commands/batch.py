@@ -8,6 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from gdcli.commands.context import Context, Frontend
+from gdcli.commands.recorded_size import tell_size
 from gdcli.engine.device import resolve_threads
 from gdcli.engine.evaluation import metric_names
 from gdcli.engine.grouping import is_stacked, why_alone
@@ -21,7 +22,7 @@ from gdcli.runner.executors.dask import dask
 from gdcli.runner.executors.processes import processes
 from gdcli.runner.executors.threads import here
 from gdcli.runner.executors.worker import SpecSource
-from gdcli.runner.jobs import Capture, PlannedRun, Shard
+from gdcli.runner.jobs import FOLDERS, Capture, PlannedRun, Shard
 from gdcli.runner.provenance import batch_head
 from gdcli.runner.shards import matches_single, shards_of
 from gdcli.spec.load import Loaded, require_memory
@@ -84,6 +85,8 @@ def record(work: Work, request: SweepRequest | CompareRequest, context: Context,
     """
     loaded, frontend, ranking, best = work.plan.loaded, context.frontend, work.plan.ranking, inf
     _require_same_threads(context, loaded)
+    if work.plan.folders and total <= FOLDERS:
+        tell_size(loaded, context, total)
 
     def result(result: Result) -> None:
         nonlocal best

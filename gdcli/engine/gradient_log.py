@@ -47,6 +47,8 @@ class GradientLog:
         self.numbers = self.width + (0 if self._watched is None else len(self._watched))  # a step and run
         self._shape = theta.stored_gradient.shape if self.kind == "values" else (self.width, rows)
         self._kept = theta.stored.new_empty(0)
+        self._columns = theta.columns
+        self._has_no_gaps = np.array_equal(self._columns, np.arange(len(self._columns)))  # but behind the last
 
     def begin(self, steps: int) -> Callable[[int], object]:
         """Make a block's memory for so many steps, which is handed on with it; return what keeps step k's gradient."""
@@ -93,7 +95,8 @@ class GradientLog:
             found = found.swapaxes(1, 2)
         found = found[:, : self.runs]
         if self.kind == "values" and not self.theta.innermost:
-            found = np.take(found, self.theta.columns, axis=2)
+            count = len(self._columns)
+            found = found[:, :, :count] if self._has_no_gaps else np.take(found, self._columns, axis=2)
         return found.astype(np.float64) if self.kind == "norms" else found
 
     def beside(self, steps: int) -> tuple[Floats | None, Floats | None]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -110,12 +111,12 @@ class Theta:
         norms: Tensor = torch.linalg.vector_norm(self.stored_gradient, 2, 0 if self.innermost else 1)
         return norms
 
-    @property
+    @cached_property
     def model_order(self) -> NDArray[np.int64]:
         """Positions in theta of all scalars in the model's order."""
         return _positions(self.slots)
 
-    @property
+    @cached_property
     def columns(self) -> NDArray[np.int64]:
         """Positions in the gradient of the trained scalars, without the gaps."""
         return _positions(self.trained)

@@ -16,7 +16,7 @@ from gdcli.errors import GdcliError
 from gdcli.plan import Trial
 from gdcli.records import Block, Floats, Outcome, Result
 from gdcli.runner.provenance import Hashes, Provenance
-from gdcli.runner.record_run import Finished
+from gdcli.runner.run_recorder import Finished
 from gdcli.spec.load import Loaded
 from gdcli.storage import partial_results
 from gdcli.storage.record import status_of

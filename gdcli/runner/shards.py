@@ -24,7 +24,8 @@ from gdcli.runner import provenance
 from gdcli.runner.epoch_rows import EpochRows
 from gdcli.runner.jobs import CALL, Advance, Capture, Collector, Layout, PlannedRun, Shard, failed_run, save_partial
 from gdcli.runner.provenance import Provenance
-from gdcli.runner.record_run import LOGS, RunRecorder, Training, alone, ignored
+from gdcli.runner.record_run import LOGS, Training, alone
+from gdcli.runner.run_recorder import RunRecorder, ignored
 from gdcli.runner.step_files import columns_for
 from gdcli.spec.world_size import require_world
 from gdcli.storage.checkpoints import Checkpoints

@@ -51,6 +51,13 @@ CASES: dict[str, tuple[str, ...]] = {
         *SWEEP, "-p", "lr=0.01,0.02,0.05", "epochs=20", "record.gradients=values", "record.format=parquet",
         "record.parameters=true", "record.layers=true",
     ),
+    "a fleet of wide parquet": (
+        *SWEEP, "-p", "lr=0.01,0.02,0.05", "epochs=20", "layers=[3,200,1]", "record.gradients=values",
+        "record.format=parquet",
+    ),
+    "npy one by one": (
+        *SWEEP, "--fleet", "off", "-p", "lr=0.01,0.02,0.05", "epochs=20", "record={gradients: values, format: npy}",
+    ),
     "fleets that end early": (*SWEEP, "stop.loss=0.3", "-p", "lr=0.01,0.1,1e4,0.3", "-p", "momentum=0,0.5"),
     "beyond folders": (*SWEEP, "-p", "lr=linspace(0.01,0.1,101)", "epochs=12"),
     "with a picture": ("sweep", "{specs}/rows.yaml", "epochs=10", "-p", "lr=0.01,0.02,0.03", "--seeds", "2"),
