@@ -15,7 +15,7 @@ from gdcli.errors import GdcliError, MachineError, SpecError
 from gdcli.records import Result
 from gdcli.runner import batch
 from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, Verified
-from gdcli.runner.executors.dask import dask
+from gdcli.runner.executors.dask import closing, dask
 from gdcli.runner.executors.processes import processes
 from gdcli.runner.executors.threads import here
 from gdcli.runner.executors.worker import SpecSource
@@ -41,12 +41,13 @@ def plan_of(
 ) -> Plan:  # fmt: skip
     """Return the plan of runs as they are asked for. Raises SpecError for processes and a cluster at once."""
     jobs, cluster = context.options.jobs, context.options.cluster
-    executor, workers = here if jobs == 1 else processes(jobs), jobs
+    warning = context.frontend.warning
+    executor, workers = here if jobs == 1 else processes(jobs, warning), jobs
     if cluster is not None:
         if jobs > 1:
             raise SpecError("--jobs and --cluster exclude each other: a cluster has workers of its own")
         local = cluster.removeprefix("local:")
-        executor, workers = dask(cluster), int(local) if local.isdecimal() else 8
+        executor, workers = dask(cluster, warning), int(local) if local.isdecimal() else 8
     return Plan(
         loaded=loaded, source=_source(node, loaded, context), runs=runs, axes=axes, origin=context.provenance(),
         fleets=request.fleet == "auto", executor=executor, workers=workers, fail_fast=request.fail_fast,
@@ -81,6 +82,7 @@ def record(work: Work, request: SweepRequest | CompareRequest, context: Context,
             frontend.note(f"{result.label}: failed: {result.message}")
 
     with (
+        closing(work.plan.executor),
         context.folder(request, loaded, digest, batch_head(loaded, work.plan.origin)) as folder,
         frontend.interruptible() as interrupt,
         frontend.progress("run", total) as show,
