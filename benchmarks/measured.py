@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import compileall
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from pairs import ENVIRONMENT, HERE, ROOT
+from pairs import ENVIRONMENT, HERE, ROOT, Cells
 
 GIB = 2**30
 EVERY = 0.05  # seconds between two looks at the memory
@@ -41,8 +42,30 @@ def with_byte_code() -> dict[str, str]:
     return {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
-def cost_of(command: list[str], *, memory: bool = False) -> Cost:
-    """Return what a command costs, its output to nowhere; its memory is looked at only where it is asked for."""
+@dataclass(frozen=True)
+class Memory:
+    """A row that shows what memory a command has, in all its processes."""
+
+    what: str
+    most: float  # GiB
+    is_missed: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.what}, memory of all processes: {self.most:.2f} GiB"
+
+    def cells(self) -> Cells:
+        return f"{self.what}, memory of all processes", "", f"{self.most:.2f} GiB", "", "", ""
+
+
+class TooLongError(Exception):
+    """A command took longer than it may."""
+
+
+def cost_of(command: list[str], *, memory: bool = False, most: float | None = None) -> Cost:
+    """Return what a command costs, its output to nowhere; its memory is looked at only where it is asked for.
+
+    Raises TooLongError after so many seconds, and RuntimeError for a command that fails.
+    """
     environment, begun = with_byte_code(), time.perf_counter()
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
@@ -50,12 +73,18 @@ def cost_of(command: list[str], *, memory: bool = False) -> Cost:
     watch = _Memory(process.pid)
     if memory:
         watch.start()
+    late = threading.Timer(most or threading.TIMEOUT_MAX, os.killpg, [process.pid, signal.SIGKILL])
+    late.daemon = True
+    late.start()
     assert process.stderr is not None
     told = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - begun
+    late.cancel()
     watch.stop()
     process.returncode = os.waitstatus_to_exitcode(status)
+    if most is not None and wall > most:
+        raise TooLongError
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)[:200]} ended with {process.returncode}: {told.decode()[-500:]}")
     return Cost(wall, usage.ru_utime + usage.ru_stime, max(watch.most, usage.ru_maxrss * 1024) / GIB)
