@@ -144,24 +144,25 @@ def _require_same_threads(context: Context, loaded: Loaded) -> None:
         )
 
 
-def require_memory_for(plan: Plan) -> None:
-    """Refuse fleets for which the machine has no memory."""
+def look_ahead(plan: Plan, frontend: Frontend) -> None:
+    """Refuse fleets for which the machine has no memory, and warn of those that agree with `run` to rounding alone."""
+    shards = shards_of(plan.runs, fleets=plan.fleets, folders=False)
     largest: dict[int, Shard] = {}
-    for shard in shards_of(plan.runs, fleets=plan.fleets, folders=False):
+    for shard in shards:
         largest.setdefault(len(shard.runs), shard)
+    warn_of_rounding(shards[0], frontend)
     for size, shard in largest.items():
         if shard.together:
             require_memory(shard.runs[0].loaded, size)
 
 
-def warn_of_rounding(plan: Plan, frontend: Frontend) -> None:
+def warn_of_rounding(shard: Shard, frontend: Frontend) -> None:
     """Say where this processor's products keep fleets of tiny layers from the bits of `run`."""
-    for shard in shards_of(plan.runs, fleets=plan.fleets, folders=False)[:1]:
-        loaded = shard.runs[0].loaded
-        one_row = loaded.samples and loaded.spec.batch.rows(loaded.samples) == 1
-        if not (shard.together and one_row and kernel_name(loaded) == "elementwise"):
-            continue
-        with contextlib.suppress(GdcliError, RuntimeError, ValueError):  # what cannot run is told in its turn
-            if not matches_single(shard):
-                text = "on this processor the runs of a fleet agree with gdcli run to rounding, not bit by bit"
-                frontend.warning(text)
+    loaded = shard.runs[0].loaded
+    one_row = loaded.samples and loaded.spec.batch.rows(loaded.samples) == 1
+    if not (shard.together and one_row and kernel_name(loaded) == "elementwise"):
+        return
+    with contextlib.suppress(GdcliError, RuntimeError, ValueError):  # what cannot run is told in its turn
+        if not matches_single(shard):
+            text = "on this processor the runs of a fleet agree with gdcli run to rounding, not bit by bit"
+            frontend.warning(text)
