@@ -19,6 +19,7 @@ import fleets
 import grids
 import loops
 import processes
+import scale
 import starting
 from others import commands
 from pairs import HERE, Cells, Row, markdown, text
@@ -27,7 +28,7 @@ STEPS, QUICK_STEPS = 10_000, 3_000
 ITEMS = {
     "process": processes.processes, "start": starting.starts, "engine": loops.engines, "whole": loops.whole,
     "mlp": loops.mlps, "help": processes.helps, "fleet": fleets.rates, "c": fleets.against_c, "digits": fleets.digits,
-    "sweep": processes.swept, "grid": grids.grids, "many": fleets.many, "others": commands.others,
+    "sweep": processes.swept, "scale": scale.scale, "grid": grids.grids, "many": fleets.many, "others": commands.others,
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -144,8 +145,11 @@ def _require_same_threads(context: Context, loaded: Loaded) -> None:
         )
 
 
-def look_ahead(plan: Plan, frontend: Frontend) -> None:
-    """Refuse fleets for which the machine has no memory, and warn of those that agree with `run` to rounding alone."""
+def look_ahead(plan: Plan, frontend: Frontend) -> Plan:
+    """Refuse fleets for which the machine has no memory, and warn of those that agree with `run` to rounding alone.
+
+    Return the plan with the shards that this was found of.
+    """
     shards = shards_of(plan.runs, fleets=plan.fleets, folders=False)
     largest: dict[int, Shard] = {}
     for shard in shards:
@@ -154,6 +158,7 @@ def look_ahead(plan: Plan, frontend: Frontend) -> None:
     for size, shard in largest.items():
         if shard.together:
             require_memory(shard.runs[0].loaded, size)
+    return replace(plan, shards=shards)
 
 
 def warn_of_rounding(shard: Shard, frontend: Frontend) -> None:

@@ -146,7 +146,7 @@ def _trained(
     del trials, points  # of a million runs that is a lot
     capture = Capture(parameters=context.options.verify > 0, models=request.keep_models)
     planned = batch.plan_of(request, context, document, loaded, runs, names, capture)
-    batch.look_ahead(planned, frontend)
+    planned = batch.look_ahead(planned, frontend)
     return batch.record(TrainingSweep(planned, len(folds)), request, context, digest, len(runs))
 
 
