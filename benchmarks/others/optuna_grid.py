@@ -9,7 +9,8 @@ if __name__ == "__main__":
     study = optuna.create_study(sampler=optuna.samplers.GridSampler({name: list(axes[name]) for name in axes}))
 
     def objective(trial: optuna.Trial) -> float:
-        return function(**{name: trial.suggest_categorical(name, list(values)) for name, values in axes.items()})
+        ends = {name: (min(values), max(values)) for name, values in axes.items()}
+        return function(**{name: trial.suggest_float(name, *ends[name]) for name in axes})
 
     runs = points(axes)
     study.optimize(objective, n_trials=len(runs))
