@@ -21,18 +21,19 @@ import loops
 import middle
 import processes
 import recording
+import scale
+import starting
 import vmapped
 from others import commands
 from pairs import HERE, Cells, Row, markdown, text
 
 STEPS, QUICK_STEPS = 10_000, 3_000
 ITEMS = {
-    "process": processes.processes, "engine": loops.engines, "whole": loops.whole, "mlp": middle.mlps,
-    "layers": middle.digits, "npz": middle.commands, "help": processes.helps,
+    "process": processes.processes, "start": starting.starts, "engine": loops.engines, "whole": loops.whole,
+    "mlp": middle.mlps, "layers": middle.digits, "npz": middle.commands, "help": processes.helps,
     "fleet": fleets.rates, "c": fleets.against_c, "digits": fleets.digits,
-    "sweep": processes.swept, "grid": grids.grids, "many": fleets.many, "vmapped": vmapped.layers,
-    "recording": recording.recordings,
-    "others": commands.others,
+    "sweep": processes.swept, "scale": scale.scale, "grid": grids.grids, "many": fleets.many,
+    "vmapped": vmapped.layers, "recording": recording.recordings, "others": commands.others,
 }  # fmt: skip
 
 

@@ -358,3 +358,39 @@ def points(along: Any) -> Floats:
 def grid_losses(spec: Loaded, along: Any) -> Floats:
     """Return the loss [R] at each point of a grid, without training."""
     return layout().grid_losses(spec, along)
+
+
+# --- single steps -----------------------------------------------------------------------------------------------------
+
+
+class Steps:
+    """Steps of one problem, one at a time, without what the loop does once a block: 0.2's layout alone."""
+
+    def __init__(self, runs: Sequence[Loaded]) -> None:
+        from gdcli.engine.param_groups import LrSchedules
+        from gdcli.engine.problem import build, build_fleet
+
+        self.problem = build_fleet(runs) if len(runs) > 1 else build(runs[0])
+        self.updates = LrSchedules(self.problem.updates).at(1)
+        self.rows: list[Any] = []
+
+    @property
+    def values(self) -> Any:
+        """All parameters of all runs, the tensor itself."""
+        return self.problem.theta.values
+
+    @property
+    def tables(self) -> tuple[Any, Any]:
+        """The rows that are trained on."""
+        return self.problem.batches.x, self.problem.batches.y
+
+    def draw(self, count: int) -> None:
+        """Have the rows of so many steps ready, as a loop has them at hand from its epoch's order."""
+        while len(self.rows) < count:
+            self.rows += self.problem.batches.epoch()
+
+    def make(self, t: int) -> Any:
+        """Make step t, from 1, of those that are drawn; return what the loss is made of."""
+        from gdcli.engine.loop import training_step
+
+        return training_step(self.problem, self.rows[(t - 1) % len(self.rows)], self.updates, t)[0]

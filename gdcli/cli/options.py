@@ -107,7 +107,7 @@ def load(words: Sequence[str] | None) -> tuple[Plugin, ...]:
         return ()
     from gdcli.zoo import plugins
 
-    with importing():  # which most do with torch
+    with importing(for_plugins=True):  # which most do with torch
         return plugins.load(words)
 
 

@@ -42,6 +42,14 @@ OF_EACH_RUN = {"settings", "data", "model", "optimizer"}
 """Sections of which some entries may differ from run to run; those entries are taken out one by one below."""
 
 
+WHOLE = tuple(part.name for part in fields(RunSpec) if part.name not in ASIDE | OF_EACH_RUN)
+"""Sections that the runs of a fleet have in common as they are."""
+
+MOST_SEEN = 100
+Seen = dict[tuple[int, ...], tuple[tuple[Any, ...], tuple[Hashable, ...]]]
+"""By the identities of sections: the sections, which so are not freed, and what they are compared by."""
+
+
 def is_stacked(loaded: Loaded) -> bool:
     """Say whether a spec has torch's own layers, which train in fleets only where that is asked for."""
     return isinstance(loaded.architecture, Stack) and chain_of(loaded.architecture) is None
@@ -107,16 +115,24 @@ def _follows_loss(spec: RunSpec) -> bool:
     return any(each["name"] == "reduce_on_plateau" for each in after)
 
 
-def structure(loaded: Loaded) -> Hashable:
+def structure(loaded: Loaded, seen: Seen | None = None) -> Hashable:
     """Return what the runs of a fleet have in common: everything that is not known to be a number of each run's own.
 
     Those are the optimizer's numbers, the seed, the start values and the data of the same shape. A key that is new to
-    the spec is compared, and so keeps apart the runs that differ in it.
+    the spec is compared, and so keeps apart the runs that differ in it. Of many runs most sections are the same
+    objects: they are compared by what was ``seen`` of them.
     """
     spec = loaded.spec
     assert spec.optimizer is not None
-    whole = [str(getattr(spec, part.name)) for part in fields(RunSpec) if part.name not in ASIDE | OF_EACH_RUN]
-    settings = spec.settings.model_dump(exclude={"name", "description", "seed"})
+    parts = [getattr(spec, name) for name in WHOLE]
+    alike = (*map(id, parts), id(spec.settings))
+    seen = {} if seen is None else seen
+    if alike not in seen:
+        if len(seen) >= MOST_SEEN:
+            seen.clear()
+        settings = spec.settings.model_dump(exclude={"name", "description", "seed"})
+        seen[alike] = (*parts, spec.settings), (*map(str, parts), hashable(settings))
+    _, whole = seen[alike]
     groups = tuple((pattern, _shape_of(group)) for pattern, group in spec.optimizer.groups.items())
     optimizer = (spec.optimizer.name, _shape_of(spec.optimizer.arguments), groups)
     rows = None if loaded.training is None else (loaded.training.x.shape, loaded.training.y.shape)
@@ -126,7 +142,7 @@ def structure(loaded: Loaded) -> Hashable:
     weights = None if spec.loss is None else hashable(weights_of(spec.loss, loaded.training))  # balanced by its rows
     in_units = unit_of(loaded) is not None  # then each run has the loss in its targets' units too
     model = _model(loaded), spec.model.freeze, lists
-    return (*whole, hashable(settings), *model, optimizer, rows, *held_out, weights, in_units)
+    return (*whole, *model, optimizer, rows, *held_out, weights, in_units)
 
 
 def _model(loaded: Loaded) -> Hashable:

@@ -37,9 +37,10 @@ def fixed_fleets(runs: Sequence[PlannedRun], folder: Path, part: str, *, again: 
 def _by_structure(runs: Iterable[PlannedRun]) -> Iterator[Members]:
     alike: dict[Any, list[PlannedRun]] = {}
     for run in runs:
-        tells_samples = "sample" in STYLES[run.loaded.spec.style].columns
-        if is_stacked(run.loaded) and not tells_samples and not why_alone(run.loaded, vmapped=True):
-            alike.setdefault(structure(run.loaded), []).append(run)
+        loaded = run.loaded
+        tells_samples = "sample" in STYLES[loaded.spec.style].columns
+        if is_stacked(loaded) and not tells_samples and not why_alone(loaded, vmapped=True):
+            alike.setdefault(structure(loaded), []).append(run)
     for members in alike.values():
         numbers = iter([run.number for run in members])
         for size in stacked_sizes(members[0].loaded, len(members)):

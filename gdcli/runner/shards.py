@@ -14,7 +14,7 @@ import numpy as np
 from gdcli.engine.batches import effort_of
 from gdcli.engine.evaluation import starts_of
 from gdcli.engine.gradient_log import Keep
-from gdcli.engine.grouping import chunk_of, is_stacked, structure, why_alone
+from gdcli.engine.grouping import Seen, chunk_of, is_stacked, structure, why_alone
 from gdcli.engine.loop import Interrupt, Loop, columns_of_best
 from gdcli.engine.problem import FLEET_OF_LAYERS, TrainingProblem, build, build_fleet
 from gdcli.errors import MachineError, NoMemoryError
@@ -23,7 +23,7 @@ from gdcli.report.styles import STYLES
 from gdcli.runner import provenance
 from gdcli.runner.epoch_rows import EpochRows
 from gdcli.runner.jobs import CALL, Advance, Capture, Collector, Layout, PlannedRun, Shard, failed_run, save_partial
-from gdcli.runner.provenance import Provenance
+from gdcli.runner.provenance import Hashes, Provenance
 from gdcli.runner.record_run import LOGS, Training, alone
 from gdcli.runner.run_recorder import RunRecorder, ignored
 from gdcli.runner.step_files import columns_for
@@ -57,11 +57,13 @@ def shards_of(
     """
     together: dict[Any, list[PlannedRun]] = {}
     found: list[Shard] = []
+    seen: Seen = {}
     for run in _without([*runs], fixed, found) if fixed else runs:
-        if not fleets or why_alone(run.loaded) or (folders and "sample" in STYLES[run.loaded.spec.style].columns):
+        loaded = run.loaded if fleets else None
+        if loaded is None or why_alone(loaded) or (folders and "sample" in STYLES[loaded.spec.style].columns):
             found.append(Shard((run,), together=False))
         else:
-            together.setdefault(structure(run.loaded), []).append(run)
+            together.setdefault(structure(loaded, seen), []).append(run)
     open_at_once = max(1, most_logs() // LOGS // workers) if folders else len(runs)
     share = -(-workers // max(1, len(together)))  # of the workers: several structures keep them busy together
     for members in together.values():
@@ -154,8 +156,10 @@ def train_shard(
     outcomes = training.train(timing, after_block)
     kernel = "single" if problem.kernel_name == "by_hand" else problem.kernel_name
     as_parameters = problem.theta.as_parameters if capture.ends else lambda values: ()
-    results = []
+    results: list[Result] = []
+    same: dict[Hashes, Hashes] = {}
     for k, hashes in enumerate(all_hashes):
+        hashes = same.setdefault(hashes, hashes)  # one object for all runs that share their start, rows and order
         finished = training.finished[k] if training.finished else None
         outcome = outcomes.of_run(k, as_parameters) if finished is None else finished.outcome
         results.append(collector.result(k, outcome, hashes, kernel, finished))

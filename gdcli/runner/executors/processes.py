@@ -14,6 +14,7 @@ from gdcli.records import Result
 from gdcli.runner.executors import worker
 from gdcli.runner.executors.worker import AdvanceShard, Executor, Task, TaskResult, Work
 from gdcli.runner.jobs import Shard
+from gdcli.runner.record_run import Warn
 
 
 class _Pool:
@@ -52,8 +53,8 @@ class _Pool:
             process.terminate()
 
 
-def processes(jobs: int) -> Executor:
-    """Return the executor of several processes on this machine, each with one thread.
+def processes(jobs: int, warning: Warn) -> Executor:
+    """Return the executor of several processes on this machine, each with one thread; the loss of one is told.
 
     When a worker dies, all that was being done is done again, one shard at a time; a shard whose worker dies again is
     split into its runs, and a run whose worker dies then too is failed.
@@ -83,6 +84,7 @@ def processes(jobs: int) -> Executor:
                     except BrokenProcessPool:
                         broken.append((k, shard, tries))
                 if broken:
+                    warning(f"--jobs {jobs}: a worker process died; what was being done is done again")
                     broken += running.values()
                     running.clear()
                     pool.renew()
