@@ -330,15 +330,13 @@ def _write_words(feature: Feature, column: Column, block: Floats, unknown: Unkno
         what = f"{first}, column {brief(feature.name)}: no training row has {named}"
         others = f"They have {few}{', ...' if len(categories) > 5 else ''}"
         raise ArgumentError((), what, f"{others}. data.unknown: zero, in training, takes any other for none of these")
-    rows = np.flatnonzero(at >= 0)
-    block[rows, at[rows]] = 1.0
+    block[np.flatnonzero(at >= 0), at[at >= 0]] = 1.0
 
 
 def _lacking(feature: Feature, missing: NDArray[np.bool_], where: Where) -> ArgumentError:
-    count, first = int(missing.sum()), where(int(missing.argmax()))
-    hint = "data.missing: median, in training, says what fills them"
-    cells = "1 cell is" if count == 1 else f"{count:,} cells are"
-    return ArgumentError((), f"column {brief(feature.name)}: {cells} missing, the first in {first}", hint)
+    cells = "1 cell is" if (count := int(missing.sum())) == 1 else f"{count:,} cells are"
+    what = f"column {brief(feature.name)}: {cells} missing, the first in {where(int(missing.argmax()))}"
+    return ArgumentError((), what, "data.missing: median, in training, says what fills them")
 
 
 # --- plain data -------------------------------------------------------------------------------------------------------
