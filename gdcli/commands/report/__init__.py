@@ -1,0 +1,1 @@
+"""`gdcli report`: a record as one page that opens without a network."""
