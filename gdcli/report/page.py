@@ -18,7 +18,10 @@ SCRIPTS = ("vendor/uPlot.iife.min.js", "words.js", "charts.js", "stepping.js", "
 STYLES = ("vendor/uPlot.min.css", "page.css", "stepping.css", "many.css")
 LANGUAGES = {"en": "en", "zh": "zh-Hans"}
 """The languages of the labels, with their names in HTML."""
-NOSCRIPT = {"en": "This page draws itself by its own script: allow it to run.", "zh": "本页由自带的脚本绘制，请允许其运行。"}
+NOSCRIPT = {
+    "en": "This page draws itself by its own script: allow it to run.",
+    "zh": "本页由自带的脚本绘制，请允许其运行。",
+}
 
 
 def page(title: str, data: Mapping[str, Any], lang: str = "en") -> str:

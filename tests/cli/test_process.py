@@ -183,4 +183,8 @@ def test_an_installed_wheel_runs_a_bundled_spec_in_an_empty_folder(tmp_path: Pat
     assert ended.stdout == (GOLDEN / "backprop_2x2.txt").read_text()
     assert (site / "gdcli" / "experiments" / "house_price.csv").is_file()
     assert not (site / "gdcli" / "experiments" / "pictures").exists()
+    page = {"page.html", "page.css", "words.js", "charts.js", "stepping.js", "many.js", "main.js"}
+    assert page <= {path.name for path in (site / "gdcli" / "report" / "html").iterdir()}
+    vendored = {path.name for path in (site / "gdcli" / "report" / "html" / "vendor").iterdir()}
+    assert vendored == {"uPlot.iife.min.js", "uPlot.min.css", "uPlot.LICENSE"}
     assert (site / "gdcli" / "py.typed").read_bytes() == b""  # type checkers look for it, PEP 561

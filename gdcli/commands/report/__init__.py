@@ -22,14 +22,14 @@ MOST_RECORDS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class RecordPage:
     """A page, and the damage that its records have."""
 
     html: str
     problems: tuple[str, ...]
 
 
-def report(words: Sequence[str], root: Path = Path("runs"), *, lang: str = "en", curves: bool = False) -> Report:
+def report(words: Sequence[str], root: Path = Path("runs"), *, lang: str = "en", curves: bool = False) -> RecordPage:
     """Return the page of the records that are meant; with ``curves`` none is trained again to be stepped through.
 
     Raises SpecError for words that mean no record, and for one of `gdcli ema`.
@@ -39,7 +39,9 @@ def report(words: Sequence[str], root: Path = Path("runs"), *, lang: str = "en",
     records = [read(find(each, root)) for each in words]
     for record in records:
         if record.kind in ("ema", "grid"):
-            raise SpecError(f"'{shown(record.id, 60)}' is a record of {record.kind}: report takes runs, sweeps and comparisons")
+            raise SpecError(
+                f"'{shown(record.id, 60)}' is a record of {record.kind}: report takes runs, sweeps and comparisons"
+            )
     if len(records) > 1:
         from gdcli.commands.report.many import side_by_side
 
@@ -51,7 +53,7 @@ def report(words: Sequence[str], root: Path = Path("runs"), *, lang: str = "en",
         title = f"{text(record.name)} {text(record.id)}"
         data = _of_many(record, lang, curves) if record.kind in MANY else _of_run(record, lang, curves)
     problems = [problem for record in records for problem in record.problems]
-    return Report(page(title, data, lang), tuple(problems))
+    return RecordPage(page(title, data, lang), tuple(problems))
 
 
 def _of_run(record: Record, lang: str, curves: bool) -> dict[str, Any]:
@@ -82,4 +84,6 @@ def best_run(record: Record) -> Path | None:
         return rows[0][columns.header.index("run")] if rows and "run" in columns.header else None
 
     number = lenient(None, first)
-    return next((folder for folder in runs_of(record.folder) if number is not None and run_number(folder) == number), None)
+    return next(
+        (folder for folder in runs_of(record.folder) if number is not None and run_number(folder) == number), None
+    )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ...storage.record import Record
+    from gdcli.storage.record import Record
 
 
 def many_data(record: Record, lang: str = "en") -> dict[str, Any]:

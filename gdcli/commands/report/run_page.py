@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gdcli.commands.report.thinning import MOST_ROWS, thinned
+from gdcli.commands.report.thinning import thinned
 from gdcli.commands.show import RunOverview, files, size
 from gdcli.storage import config_reader
 from gdcli.storage.config_reader import WHOLE, flat, word
@@ -21,6 +21,9 @@ from gdcli.storage.record import Record
 
 Floats = NDArray[np.float64]
 
+_PLACE = re.compile(r"\[[\d,]*\]$")
+"""Where a scalar stands in its parameter: [0,1]."""
+
 MOST_CURVES = 24
 """Layers whose gradient norms are drawn: those of more cannot be told apart."""
 
@@ -28,16 +31,20 @@ MOST_CURVES = 24
 def run_data(record: Record) -> dict[str, Any]:
     """Return the curves, tables and texts of a run as JSON has them; a file that cannot be read is told.
 
-    Numbers of tables are the record's own texts; rows of more than MOST_ROWS are thinned by their extremes.
+    Numbers of tables are the record's own texts; of many rows those with the extremes are kept.
     """
     overview = RunOverview(record, 0)
+    parameters = record.summary.get("parameters")
+    whole = (
+        {word(name): word(value, WHOLE) for name, value in parameters.items()} if isinstance(parameters, dict) else {}
+    )
     told = overview.problems.append
     steps = lenient(told, _steps, record.folder / "steps.csv")
     gradients = lenient(told, _gradient_norms, record.folder)
     return {
         "name": text(record.name), "id": text(record.id), "status": record.status,
         "record": [pair(*each) for each in overview.head() if each[0] != "folder"],
-        "results": [pair(*each) for each in overview.results()],
+        "results": [pair(name, whole.get(name, value)) for name, value in overview.results()],
         "machine": [pair(*each) for each in overview.machine()],
         "files": [[text(name), size(count)] for name, count in files(record.folder).items()],
         "spec": spec_rows(record, overview.spec),
@@ -50,7 +57,7 @@ def run_data(record: Record) -> dict[str, Any]:
 
 def text(value: Any) -> str:
     """Return a text that is safe to show: characters that act on a page or that nobody sees become escapes."""
-    return str(word(value if isinstance(value, str) else str(value), WHOLE))
+    return str(word(str(value), WHOLE))
 
 
 def pair(name: Any, value: Any) -> list[str]:
@@ -65,7 +72,9 @@ def spec_rows(record: Record, spec: Mapping[str, Any]) -> list[list[Any]]:
     """Return each key of the resolved spec with its value, whether it was overridden, and what spec.yaml has."""
     request = lenient(None, json_file, record.folder / "request.json") or {}
     words = request.get("overrides")
-    overridden = {key for each in words if isinstance(each, str) for key in _keys(each)} if isinstance(words, list) else set()
+    overridden = (
+        {key for each in words if isinstance(each, str) for key in _keys(each)} if isinstance(words, list) else set()
+    )
     written = lenient(None, config_reader.read, record.folder, "spec.yaml") or {}
     before = {key: _value(value) for key, value in flat(written)}
     rows = []
@@ -103,7 +112,9 @@ def numbers(lines: Sequence[str], columns: int) -> Floats:
     """Return the numbers [K, C] of lines of a CSV; an empty cell is NaN."""
     if not lines:
         return np.empty((0, columns))
-    return np.array([cell or "nan" for line in lines for cell in line.split(",")]).astype(np.float64).reshape(-1, columns)
+    return (
+        np.array([cell or "nan" for line in lines for cell in line.split(",")]).astype(np.float64).reshape(-1, columns)
+    )
 
 
 def _kept(header: Sequence[str], lines: Sequence[str], values: Floats) -> dict[str, Any]:
@@ -132,27 +143,28 @@ def _epochs(path: Path, last: Mapping[int, int]) -> dict[str, Any] | None:
     header, lines, values = _table(path)
     found = [k for k, epoch in enumerate(values[:, 0]) if int(epoch) in last]
     lines = [f"{last[int(values[k, 0])]},{lines[k]}" for k in found]
-    return _kept(["step", *header], lines, np.column_stack([values[found, 0], values[found]])[:, [0, *range(2, len(header) + 1)]])
+    return _kept(["step", *header], lines, values[found])
 
 
 def _gradient_norms(folder: Path) -> dict[str, Any] | None:
-    """Return the L2 norm of each parameter's gradient at each step; as recorded where norms are recorded."""
+    """Return the L2 norm of each parameter's gradient at each step: of one number its size as it is recorded."""
     found = gradients_of(folder)
     if found is None or len(found.header) < 2:
         return None
+    if isinstance(found, ParquetColumns):
+        lines, values = list[str](), found.numbers()
+    else:
+        _, lines, values = _table(found.path)
     groups: dict[str, list[int]] = {}
     for k, name in enumerate(found.header[1:], 1):
-        groups.setdefault(re.sub(r"\[[\d,]*\]$", "", name), []).append(k)
+        groups.setdefault(_PLACE.sub("", name), []).append(k)
     shown = list(groups)[:MOST_CURVES]
-    if isinstance(found, ParquetColumns) or any(len(columns) > 1 or "[" in found.header[columns[0]] for columns in groups.values()):
-        values = found.numbers()
-        norms = np.column_stack([values[:, 0], *(np.sqrt((values[:, groups[name]] ** 2).sum(axis=1)) for name in shown)])
-        lines = [",".join([str(int(row[0])), *map(repr, row[1:])]) for row in norms.tolist()] if len(norms) <= MOST_ROWS else []
-        if not lines:
-            norms = norms[thinned(norms[:, 1:])]
-            lines = [",".join([str(int(row[0])), *map(repr, row[1:])]) for row in norms.tolist()]
-        return _kept(["step", *shown], lines, norms) | {"total": len(values), "layers": len(groups)}
-    header, lines, values = _table(found.path)
-    if len(groups) > len(shown):
-        lines = [",".join(line.split(",")[: len(shown) + 1]) for line in lines]
-    return _kept(["step", *shown], lines, values[:, : len(shown) + 1]) | {"layers": len(groups)}
+    norms = np.column_stack([np.linalg.norm(values[:, groups[name]], axis=1) for name in shown])
+    kept = thinned(norms)
+    rows = [[str(int(values[k, 0])), *map(repr, norms[k].tolist())] for k in kept]
+    for j, columns in enumerate(map(groups.__getitem__, shown), 1):
+        if len(columns) == 1 and lines:
+            for row, k in zip(rows, kept, strict=True):
+                row[j] = lines[k].split(",")[columns[0]].removeprefix("-")
+    table = {"header": ["step", *map(text, shown)], "rows": "\n".join(map(",".join, rows))}
+    return table | {"total": len(values), "kept": len(rows), "layers": len(groups)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ...storage.record import Record
+    from gdcli.storage.record import Record
 
 
 def stepping_data(record: Record, lang: str = "en") -> dict[str, Any] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +26,7 @@ def thinned(values: NDArray[np.float64], most: int = MOST_ROWS) -> NDArray[np.in
     kept = {0, count - 1}
     bounds = np.linspace(0, count, stretches + 1).astype(int)
     low, high = np.where(np.isnan(values), np.inf, values), np.where(np.isnan(values), -np.inf, values)
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         kept.update((start + low[start:end].argmin(axis=0)).tolist())
         kept.update((start + high[start:end].argmax(axis=0)).tolist())
     return np.array(sorted(kept))

@@ -132,9 +132,8 @@ const CHARTS = (() => {
         scales: { x: { time: false }, y: { distr: isLog ? 3 : 1 } },
         series: [{}, ...curves, ...edges],
         axes: [{ ...axis }, { ...axis, size: 72, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : brief(tick))) }],
-        hooks: { setCursor: [moved] },
+        hooks: { setCursor: [moved], draw: [follow] },
       }, columns(), box);
-      if (at !== null) setStep(at);
     }
 
     /** Return an axis' number in few characters. */
@@ -161,8 +160,14 @@ const CHARTS = (() => {
     /** Put the cursor to an x. */
     function setStep(value) {
       tell(value);
+      if (plot.status) follow(plot);
+    }
+
+    /** Draw the cursor at its x, which is known once the axes are. */
+    function follow(self) {
+      if (at === null || self.over.matches(":hover")) return;
       quiet = true;
-      plot.setCursor({ left: plot.valToPos(value, "x"), top: 0 }, false);
+      self.setCursor({ left: self.valToPos(at, "x"), top: 0 }, false);
       quiet = false;
     }
 
@@ -175,7 +180,7 @@ const CHARTS = (() => {
     }
 
     function resize(width = box.clientWidth) {
-      if (width > 0 && plot) { plot.setSize({ width: Math.max(200, width), height: HEIGHT }); if (at !== null) setStep(at); }
+      if (width > 0 && plot) plot.setSize({ width: Math.max(200, width), height: HEIGHT });
     }
 
     build();

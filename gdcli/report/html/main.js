@@ -168,7 +168,7 @@ const MAIN = (() => {
       curves(add(words.curves), run, steps, epochs, gradients, cursor, words);
       if (stepping) stepThrough(add(words.stepThrough), stepping, cursor, words);
       stepTable(add(words.table), steps, cursor, words);
-      cursor.set(x[x.length - 1]);
+      cursor.set(stepping && stepping.steps.length ? x[0] : x[x.length - 1]);
     } else {
       add(words.curves).append(make("p", {}, words.none));
     }
