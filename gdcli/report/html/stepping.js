@@ -1,9 +1,8 @@
+"use strict";
+// @ts-check
 // The step-through of a small model: its net or expression as a drawing, a slider over the steps, the derivation of
 // what is chosen, and the point on the surface of the loss. Data: gdcli/commands/report/stepping.py.
-/* exported stepping */
-const stepping = (() => {
-  "use strict";
-
+const STEPPING = (() => {
   const SVG = "http://www.w3.org/2000/svg";
   const MARK = "¤"; // in a template, for a number
   const PLAY_MS = 250; // between two steps
@@ -88,7 +87,7 @@ const stepping = (() => {
     const layers = [];
     for (const node of nodes) (layers[node.layer] ??= []).push(node);
     const most = Math.max(...layers.map((layer) => layer.length));
-    const along = narrow ? 120 : 190, across = narrow ? 92 : 96, margin = 52;
+    const along = narrow ? 150 : 190, across = narrow ? 100 : 96, margin = 52;
     const length = margin * 2 + along * (layers.length - 1), breadth = margin * 2 + across * (most - 1) + 6;
     const places = new Map();
     layers.forEach((layer, k) => layer.forEach((node, j) => {
@@ -124,14 +123,27 @@ const stepping = (() => {
       const svg = draw("svg", {
         viewBox: `0 0 ${size[0]} ${size[1]}`, role: "group", "aria-label": this.words.net, width: size[0], height: size[1],
       });
-      this.parts = [];
+      this.parts = []; this.rank = new Map();
+      const seen = [];
+      for (const node of this.data.nodes) { seen[node.layer] ??= 0; this.rank.set(node.id, seen[node.layer]++); }
       const labelled = this.data.edges.length <= 26;
-      this.data.edges.forEach((edge, k) => this.edge(svg, edge, k, places, labelled));
+      this.data.edges.forEach((edge, k) => this.edge(svg, edge, places, labelled));
       this.data.nodes.forEach((node) => this.node(svg, node, places.get(node.id)));
       this.box.replaceChildren(svg);
     }
 
-    edge(svg, edge, k, places, labelled) {
+    /** Draw the way from the outputs of a net to its loss, which has no weight. */
+    toLoss(svg, places) {
+      const loss = this.data.nodes.find((node) => node.kind === "loss");
+      if (!loss || this.data.edges.some((edge) => edge.to === loss.id)) return;
+      const [x2, y2] = places.get(loss.id);
+      for (const node of this.data.nodes.filter((one) => one.layer === loss.layer - 1 && one.kind !== "bias")) {
+        const [x1, y1] = places.get(node.id);
+        svg.append(draw("line", { x1, y1, x2, y2, class: "step-plain" }));
+      }
+    }
+
+    edge(svg, edge, places, labelled) {
       const [x1, y1] = places.get(edge.from), [x2, y2] = places.get(edge.to);
       const group = this.button(svg, `step-edge`, edge);
       const ends = { x1, y1, x2, y2 };
@@ -139,8 +151,10 @@ const stepping = (() => {
       group.append(draw("line", { ...ends, class: "step-hit" }), line);
       let label = null;
       if (labelled) {
-        const share = 0.3 + 0.14 * (k % 3);
-        label = draw("text", { x: x1 + (x2 - x1) * share, y: y1 + (y2 - y1) * share + 4, class: "step-label" });
+        const share = (this.narrow ? 0.32 : 0.3) + (this.narrow ? 0.2 : 0.15) * (this.rank.get(edge.to) % 3);
+        const [x, y] = [x1 + (x2 - x1) * share, y1 + (y2 - y1) * share + 4];
+        label = draw("text", { x, y, class: "step-label" });
+        if (this.narrow && edge.entry) label.append(draw("tspan", { x, dy: -7 }, edge.id), draw("tspan", { x, dy: 14 }));
         group.append(label);
       }
       this.parts.push({ edge, group, line, label });
@@ -180,7 +194,8 @@ const stepping = (() => {
           part.line.setAttribute("class", `step-line ${value < 0 ? "step-negative" : "step-positive"}`);
           const size = Number.isFinite(value) ? Math.min(1, Math.abs(value) / this.most[mode]) : 0;
           part.line.setAttribute("stroke-width", String(1.2 + 6 * size));
-          if (part.label) part.label.textContent = `${one.entry ? `${one.id} ` : ""}${short(text)}`;
+          if (part.label?.lastElementChild) part.label.lastElementChild.textContent = short(text);
+          else if (part.label) part.label.textContent = `${one.entry ? `${one.id} ` : ""}${short(text)}`;
           part.group.setAttribute("aria-label", describe(data, words, one, k));
         } else if (one.kind !== "bias") {
           const text = cellAt(data, one.value, k);
@@ -199,7 +214,7 @@ const stepping = (() => {
       if (text !== null) parts.push(`${label} ${text}`);
     };
     const isEdge = "from" in one;
-    if (isEdge) add(one.entry ? words.weight : words.slope, one.weight); else add(words.output, one.value);
+    if (isEdge) add(one.entry ? words.weight : words.slope, one.weight); else add(one.entry ? words.value : words.output, one.value);
     add(words.gradient, one.gradient);
     const start = isEdge && one.from.startsWith("1_") ? words.bias : one.from;
     const where = isEdge ? ` ${words.from} ${start} ${words.to} ${one.to}` : "";
@@ -290,12 +305,14 @@ const stepping = (() => {
   // --- the whole -----------------------------------------------------------------------------------------------------
 
   /**
-   * Show the step-through in `root`. `cursor` is the page's own step, `{step, set(k), listen(fn)}`; `words` are labels
-   * that replace the built-in ones.
-   * @returns {{set: (k: number) => void} | null} null where there is nothing to step through
+   * Show the step-through; null where there is nothing to step through, which the notes then say.
+   * @param {HTMLElement} root where the section is drawn
+   * @param {object} data what stepping_data returned
+   * @param {{step: number, set: function(number): void, listen: function(function(number): void): void}} cursor
+   * @param {object} words the labels of the page; the section's own are above, by the page's language
    */
-  function show(root, data, cursor, words = {}) {
-    const own = { ...(document.documentElement.lang.startsWith("zh") ? LABELS.zh : LABELS.en), ...(words.stepping ?? {}) };
+  function stepping(root, data, cursor, words) { // eslint-disable-line no-unused-vars
+    const own = document.documentElement.lang.startsWith("zh") ? LABELS.zh : LABELS.en;
     root.classList.add("stepping");
     const notes = make("ul", { class: "step-notes" }, ...data.notes.map((note) => make("li", {}, note)));
     if (!data.steps.length) { root.append(notes); return null; }
@@ -314,8 +331,8 @@ const stepping = (() => {
       make("option", { value: "weight" }, data.edges.some((edge) => edge.entry) ? own.weight : own.slope),
       ...(data.edges.some((edge) => edge.gradient !== null) ? [make("option", { value: "gradient" }, own.gradient)] : []));
     const bar = make("div", { class: "step-bar", role: "group", "aria-label": own.title },
-      button("first", "⏮", () => go(0)), button("back", "◀", () => go(now - 1)), play,
-      button("forward", "▶|", () => go(now + 1)), button("last", "⏭", () => go(last)), slider, told);
+      button("first", "«", () => go(0)), button("back", "‹", () => go(now - 1)), play,
+      button("forward", "›", () => go(now + 1)), button("last", "»", () => go(last)), slider, told);
     const panel = make("div", { class: "step-panel", "aria-live": "polite" });
     const drawing = data.nodes.length ? new Drawing(data, own, choose) : null;
     const surface = data.surface ? new Surface(data, own) : null;
@@ -357,7 +374,7 @@ const stepping = (() => {
     }
     function sign() {
       const key = timer === null ? "play" : "pause";
-      play.textContent = timer === null ? "▶" : "⏸";
+      play.textContent = timer === null ? "▶" : "❙❙";
       play.setAttribute("aria-label", own[key]); play.title = own[key];
     }
     function start() {
@@ -395,5 +412,5 @@ const stepping = (() => {
     return { set: go };
   }
 
-  return { stepping: show, textAt, cellAt };
+  return { stepping, textAt, cellAt };
 })();
