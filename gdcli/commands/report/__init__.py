@@ -1,1 +1,1 @@
-"""A record as one page to look at and step through, offline: `gdcli report`."""
+"""`gdcli report`: a record as one page that opens without a network."""
