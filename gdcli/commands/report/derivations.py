@@ -16,7 +16,8 @@ class Derivations:
     """What is drawn of a model, and the lines of its quantities. ``why`` says why there are none."""
 
     def __init__(self, loaded: Loaded) -> None:
-        self.loaded, self.why, self.diagram, self.numbers = loaded, "", None, 0
+        self.loaded, self.why, self.numbers = loaded, "", 0
+        self.diagram: Diagram | None = None
         self.rows = self.shown_rows = 0
         self.ended: tuple[int, str] | None = None  # the step before which the run diverges
         self._has_lines = True
@@ -25,10 +26,9 @@ class Derivations:
         except GdcliError as error:
             self.why = str(error)
             return
-        self.diagram: Diagram | None = diagram_of(loaded, first)
+        self.diagram = diagram_of(loaded, first)
         self.rows, self.shown_rows = len(first.point.rows), min(len(first.point.rows), MOST_ROWS)
-        names = self.diagram.names()
-        texts = (_text(first, name) or "" for name in names)
+        texts = (_text(first, name) or "" for name in self.diagram.names())
         self.numbers = len({number for text in texts for number in split(text)[1]})
 
     def without_lines(self) -> None:

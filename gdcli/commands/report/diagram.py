@@ -56,8 +56,10 @@ class Diagram:
     def names(self) -> list[Name]:
         """Return all quantities that are worked out, each once."""
         found: dict[Name, None] = {}
-        for each in (*self.nodes, *self.edges):
-            found |= dict.fromkeys([*each.derivation, *([each.value] if each.value else [])])
+        for derivation, value in [(each.derivation, each.value) for each in self.nodes] + [
+            (each.derivation, each.value) for each in self.edges
+        ]:
+            found |= dict.fromkeys([*derivation, *([value] if value else [])])
         return list(found)
 
 
@@ -79,7 +81,7 @@ def of_network(chain: Chain, shapes: Mapping[str, tuple[int, ...]], rows: int, t
     weights, biases = (map(f"{letter}{{}}".format, count(1)) for letter in "wb")
     for k, layer in enumerate(chain.layers):
         below = [node.id for node in nodes if node.layer == k and node.kind != "bias"]
-        here = [names.neuron(k, None, j).text for j in range(layer.outputs)]
+        here = [names.neuron(k, 0, j).text for j in range(layer.outputs)]
         for name in here:
             plain = layer.activation == "none"
             kept = [name] if plain else [f"net_{name}", name]

@@ -243,5 +243,3 @@ def _scalars(shapes: Mapping[str, tuple[int, ...]]) -> set[str]:
         places = itertools.product(*map(range, shape))
         found |= {f"{name}[{','.join(map(str, place))}]" if place else name for place in places}
     return found
-
-
