@@ -29,7 +29,7 @@ class Derivations:
         self.diagram = diagram_of(loaded, first)
         self.rows, self.shown_rows = len(first.point.rows), min(len(first.point.rows), MOST_ROWS)
         texts = (_text(first, name) or "" for name in self.diagram.names())
-        self.numbers = len({number for text in texts for number in split(text)[1]})
+        self.numbers = sum(len(split(text)[1]) for text in texts)
 
     def without_lines(self) -> None:
         """Leave the lines out, which are too long."""
@@ -43,9 +43,9 @@ class Derivations:
         names = self.diagram.names()
         texts: dict[Name, list[str | None]] = {name: [None] * len(steps) for name in names}
         values: dict[Name, list[str | None]] = {name: [None] * len(steps) for name in names}
-        place = {step: k for k, step in enumerate(steps)}
+        place = {max(1, step): k for k, step in enumerate(steps)}  # step 0 is a pass without an update
         try:
-            for found in stepped(self.loaded, steps):
+            for found in stepped(self.loaded, place):
                 k = place[found.point.step]
                 for name in names:
                     texts[name][k], values[name][k] = _text(found, name), self._value(found, name)

@@ -27,17 +27,22 @@ class Retrained:
 
     def difference(self, folder: Path) -> str:
         """Return where steps.csv or gradients.csv of the record first differs: 'steps.csv, step 3'; or nothing."""
+        found, count = gradient_file.gradients_of(folder), len(self.trained)
+        has_values = found is not None and found.header[1 : count + 1] == self.trained
         for step, line in rows_of(NumberColumns(folder / "steps.csv")):
-            if step in self.steps and self.steps[step] != line:
+            if step in self.steps and _compared(self.steps[step], has_values) != _compared(line, has_values):
                 return f"steps.csv, step {step:,}"
-        found = gradient_file.gradients_of(folder)
-        count = len(self.trained)
-        if found is None or found.header[1 : count + 1] != self.trained:
+        if found is None or not has_values:
             return ""
         for step, line in rows_of(found):
             if step in self.gradients and list(self.gradients[step]) != cells(line)[:count]:
                 return f"{found.path.name}, step {step:,}"
         return ""
+
+
+def _compared(line: bytes, has_values: bool) -> bytes:
+    """Return a line of steps.csv without its gradient_norm where it was made of other norms, which rounds otherwise."""
+    return line if has_values else line.rpartition(b",")[0]
 
 
 def rows_of(columns: NumberColumns | gradient_file.ParquetColumns) -> Iterator[tuple[int, bytes]]:

@@ -27,8 +27,8 @@ MOST_SCALARS = 60
 """Weights of a model that is drawn."""
 MOST_STEPS = 1_000
 """Steps that are kept."""
-MOST_NUMBERS = 150_000
-"""Numbers of all derivations, about 3 MB, beyond which fewer steps are kept."""
+MOST_NUMBERS = 500_000
+"""Numbers of all derivations, about 3 MB and 8 s of work, beyond which fewer steps are kept."""
 MOST_TRAINED = 100_000
 """Steps that are trained again."""
 SIDE = 60

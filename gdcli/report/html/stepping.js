@@ -87,7 +87,7 @@ const STEPPING = (() => {
     const layers = [];
     for (const node of nodes) (layers[node.layer] ??= []).push(node);
     const most = Math.max(...layers.map((layer) => layer.length));
-    const along = narrow ? 150 : 190, across = narrow ? 100 : 96, margin = 52;
+    const along = narrow ? 150 : 215, across = narrow ? 100 : 96, margin = 52;
     const length = margin * 2 + along * (layers.length - 1), breadth = margin * 2 + across * (most - 1) + 6;
     const places = new Map();
     layers.forEach((layer, k) => layer.forEach((node, j) => {
@@ -127,7 +127,8 @@ const STEPPING = (() => {
       const seen = [];
       for (const node of this.data.nodes) { seen[node.layer] ??= 0; this.rank.set(node.id, seen[node.layer]++); }
       const labelled = this.data.edges.length <= 26;
-      this.data.edges.forEach((edge, k) => this.edge(svg, edge, places, labelled));
+      this.toLoss(svg, places);
+      this.data.edges.forEach((edge) => this.edge(svg, edge, places, labelled));
       this.data.nodes.forEach((node) => this.node(svg, node, places.get(node.id)));
       this.box.replaceChildren(svg);
     }
@@ -151,7 +152,7 @@ const STEPPING = (() => {
       group.append(draw("line", { ...ends, class: "step-hit" }), line);
       let label = null;
       if (labelled) {
-        const share = (this.narrow ? 0.32 : 0.3) + (this.narrow ? 0.2 : 0.15) * (this.rank.get(edge.to) % 3);
+        const share = (this.narrow ? 0.32 : 0.36) + (this.narrow ? 0.2 : 0.14) * (this.rank.get(edge.to) % 3);
         const [x, y] = [x1 + (x2 - x1) * share, y1 + (y2 - y1) * share + 4];
         label = draw("text", { x, y, class: "step-label" });
         if (this.narrow && edge.entry) label.append(draw("tspan", { x, dy: -7 }, edge.id), draw("tspan", { x, dy: 14 }));

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from gdcli.cli.application import app
 from gdcli.commands.report import stepping
 from gdcli.commands.report.shared_lines import SharedLines, cell_at, text_at
 from gdcli.commands.report.stepping import spread, stepping_data
 from gdcli.storage.record import read
+from tests.conftest import only_folder
 
 NET = (
     "name: net\n"
@@ -32,17 +31,10 @@ BOWL = (
 )
 
 
-def gdcli(*words: str) -> str:
-    result = CliRunner().invoke(app, list(words))
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def recorded(folder: Path, text: str, *words: str) -> Path:
-    (folder / "spec.yaml").write_text(text)
-    gdcli("run", str(folder / "spec.yaml"), "-o", str(folder / "runs"), *words)
-    (found,) = (folder / "runs").glob("*/*")
-    return found
+def recorded(gdcli, text: str, *words: str, at: str = "runs") -> Path:
+    Path("spec.yaml").write_text(text)
+    gdcli("run", "spec.yaml", "-o", at, "--no-plot", *words)
+    return only_folder(Path(at))
 
 
 def table(path: Path) -> dict[int, dict[str, str]]:
@@ -72,8 +64,8 @@ def lines_at(data: dict[str, Any], name: str, k: int) -> str:
 
 
 @pytest.mark.parametrize("text", [NET, BOWL], ids=["net", "objective"])
-def test_weights_and_gradients_are_the_texts_of_the_record(tmp_path: Path, text: str) -> None:
-    folder = recorded(tmp_path, text, "record.parameters=true")
+def test_weights_and_gradients_are_the_texts_of_the_record(gdcli, text: str) -> None:
+    folder = recorded(gdcli, text, "record.parameters=true")
     data, weights, gradients = stepped(folder), table(folder / "parameters.csv"), table(folder / "gradients.csv")
     assert data["steps"] == list(gradients)
     assert shown(data, "gradients") == gradients
@@ -82,10 +74,9 @@ def test_weights_and_gradients_are_the_texts_of_the_record(tmp_path: Path, text:
 
 
 @pytest.mark.parametrize("words", [(), ("record.gradients=norms",), ("record.every=3",)], ids=" ".join)
-def test_what_the_record_has_not_is_trained_again(tmp_path: Path, words: tuple[str, ...]) -> None:
-    (tmp_path / "whole").mkdir()
-    whole = recorded(tmp_path / "whole", NET, "record.parameters=true")
-    data = stepped(recorded(tmp_path, NET, *words))
+def test_what_the_record_has_not_is_trained_again(gdcli, words: tuple[str, ...]) -> None:
+    whole = recorded(gdcli, NET, "record.parameters=true", at="whole")
+    data = stepped(recorded(gdcli, NET, *words))
     weights, gradients = table(whole / "parameters.csv"), table(whole / "gradients.csv")
     assert data["steps"] == ([1, 4, 7, 10, 12] if "record.every=3" in words else list(gradients))
     assert shown(data, "weights") == {step: weights[step] for step in data["steps"]}
@@ -94,15 +85,15 @@ def test_what_the_record_has_not_is_trained_again(tmp_path: Path, words: tuple[s
 
 
 @pytest.mark.parametrize("text", [NET, BOWL], ids=["net", "objective"])
-def test_derivations_are_those_of_explain(tmp_path: Path, text: str) -> None:
-    folder = recorded(tmp_path, text)
+def test_derivations_are_those_of_explain(gdcli, text: str) -> None:
+    folder = recorded(gdcli, text)
     data = stepped(folder)
     names = ["dw5", "new_w5", "db1", "dw1", "loss"] if text == NET else ["dx", "dy", "new_x", "v1", "loss"]
     for step in (1, 5):
         k = data["steps"].index(step)
         config = str(folder / "config.yaml")
-        printed = gdcli("explain", config, "--step", str(step), "--only", ",".join(names)).splitlines()
-        whole = gdcli("explain", config, "--step", str(step))
+        printed = gdcli("explain", config, "--step", str(step), "--only", ",".join(names)).out.splitlines()
+        whole = gdcli("explain", config, "--step", str(step)).out
         for name, line in zip(names, printed, strict=False):
             first, *rest = lines_at(data, name, k).splitlines()
             assert first == line
@@ -115,8 +106,8 @@ def flat(text: str) -> str:
     return re.sub(r"\s+", " ", text)
 
 
-def test_outputs_of_neurons_are_those_of_autograd(tmp_path: Path) -> None:
-    folder = recorded(tmp_path, NET + "dtype: float64\n")
+def test_outputs_of_neurons_are_those_of_autograd(gdcli) -> None:
+    folder = recorded(gdcli, NET + "dtype: float64\n")
     data = stepped(folder)
     x = [[0.05, 0.1], [0.2, -0.3], [-0.4, 0.7]]
     for k, step in enumerate(data["steps"]):
@@ -130,8 +121,8 @@ def test_outputs_of_neurons_are_those_of_autograd(tmp_path: Path) -> None:
         assert [float(node[f"h{j}"] or "nan") for j in (1, 2)] == pytest.approx(hidden.tolist(), rel=1e-12)
 
 
-def test_edges_join_the_neurons_of_their_weight(tmp_path: Path) -> None:
-    data = stepped(recorded(tmp_path, NET))
+def test_edges_join_the_neurons_of_their_weight(gdcli) -> None:
+    data = stepped(recorded(gdcli, NET))
     edges = {(one["from"], one["to"]): one["entry"] for one in data["edges"]}
     assert edges[("x2", "h1")] == "linear1.weight[0,1]"
     assert edges[("h1", "o1")] == "linear2.weight[0,0]"
@@ -139,8 +130,8 @@ def test_edges_join_the_neurons_of_their_weight(tmp_path: Path) -> None:
     assert len(edges) == 9
 
 
-def test_surface_is_the_loss_over_both_variables(tmp_path: Path) -> None:
-    data = stepped(recorded(tmp_path, BOWL))
+def test_surface_is_the_loss_over_both_variables(gdcli) -> None:
+    data = stepped(recorded(gdcli, BOWL))
     surface = data["surface"]
     assert surface["names"] == ["x", "y"]
     for i, x in list(enumerate(surface["x"]))[::7]:
@@ -152,8 +143,8 @@ def test_surface_is_the_loss_over_both_variables(tmp_path: Path) -> None:
         assert surface["y"][0] < point[1] < surface["y"][-1]
 
 
-def test_a_record_that_was_changed_is_told(tmp_path: Path) -> None:
-    folder = recorded(tmp_path, NET)
+def test_a_record_that_was_changed_is_told(gdcli) -> None:
+    folder = recorded(gdcli, NET)
     lines = (folder / "gradients.csv").read_text().splitlines()
     lines[4] = lines[4].rpartition(",")[0] + ",0.125"
     (folder / "gradients.csv").write_text("\n".join(lines) + "\n")
@@ -163,9 +154,9 @@ def test_a_record_that_was_changed_is_told(tmp_path: Path) -> None:
     assert any("gradients.csv, step 4" in note and "推导" in note for note in stepped(folder, "zh")["notes"])
 
 
-def test_more_steps_than_are_kept_are_thinned_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_steps_than_are_kept_are_thinned_and_told(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stepping, "MOST_STEPS", 5)
-    folder = recorded(tmp_path, BOWL, "epochs=41")
+    folder = recorded(gdcli, BOWL, "epochs=41", "optimizer.lr=0.001")
     data = stepped(folder)
     assert data["steps"] == [1, 11, 21, 31, 41]
     assert "5 of the 41 recorded steps" in " ".join(data["notes"])
@@ -174,20 +165,25 @@ def test_more_steps_than_are_kept_are_thinned_and_told(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(
-    "words", [("epochs=0",), ("optimizer.lr=1e30",), ("stop.max_steps=7",), ("model.freeze=[linear1.weight]",)], ids=str
+    "words",
+    [
+        ("epochs=0", "print.style=loss"),
+        ("optimizer.lr=1e30",),
+        ("stop.max_steps=7",),
+        ("model.freeze=[linear1.weight]",),
+    ],
+    ids=str,
 )
-def test_runs_that_end_otherwise(tmp_path: Path, words: tuple[str, ...]) -> None:
-    (tmp_path / "spec.yaml").write_text(NET.replace("tanh", "none"))
-    CliRunner().invoke(app, ["run", str(tmp_path / "spec.yaml"), "-o", str(tmp_path / "runs"), *words])
-    (folder,) = (tmp_path / "runs").glob("*/*")
+def test_runs_that_end_otherwise(gdcli, words: tuple[str, ...]) -> None:
+    folder = recorded(gdcli, NET.replace("tanh", "none"), *words)
     data, gradients = stepped(folder), table(folder / "gradients.csv")
     assert data["steps"] == list(gradients)
     found = shown(data, "gradients")
     assert {step: {name: found[step][name] for name in row} for step, row in gradients.items()} == gradients
 
 
-def test_what_is_not_drawn(tmp_path: Path) -> None:
-    folder = recorded(tmp_path, NET, "model.layers=[2,20,1]")  # 81 weights
+def test_what_is_not_drawn(gdcli) -> None:
+    folder = recorded(gdcli, NET, "model.layers=[2,20,1]")  # 81 weights
     assert stepping_data(read(folder)) is None
 
 
