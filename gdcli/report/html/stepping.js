@@ -83,15 +83,18 @@ const STEPPING = (() => {
   // --- the drawing ---------------------------------------------------------------------------------------------------
 
   /** Return the place of every node, and the size of all; layers go to the right, on a narrow page down. */
-  function placed(nodes, narrow) {
+  function placed(nodes, edges, narrow) {
     const layers = [];
     for (const node of nodes) (layers[node.layer] ??= []).push(node);
     const most = Math.max(...layers.map((layer) => layer.length));
-    const along = narrow ? 150 : 215, across = narrow ? 100 : 96, margin = 52;
-    const length = margin * 2 + along * (layers.length - 1), breadth = margin * 2 + across * (most - 1) + 6;
+    const along = narrow ? 160 : 225, across = narrow ? 100 : 96, margin = 52;
+    const layerOf = new Map(nodes.map((node) => [node.id, node.layer]));
+    const skips = edges.some((edge) => layerOf.get(edge.to) > layerOf.get(edge.from) + 1);
+    const aside = skips ? 64 : 0; // every other layer, so that an edge over a layer does not run through its node
+    const length = margin * 2 + along * (layers.length - 1), breadth = margin * 2 + across * (most - 1) + 6 + aside;
     const places = new Map();
     layers.forEach((layer, k) => layer.forEach((node, j) => {
-      const a = margin + along * k, b = breadth / 2 + across * (j - (layer.length - 1) / 2);
+      const a = margin + along * k, b = breadth / 2 + across * (j - (layer.length - 1) / 2) + (k % 2 - 0.5) * aside;
       places.set(node.id, narrow ? [b, a] : [a, b]);
     }));
     return { places, size: narrow ? [breadth, length] : [length, breadth] };
@@ -119,16 +122,18 @@ const STEPPING = (() => {
 
     lay(narrow) {
       this.narrow = narrow;
-      const { places, size } = placed(this.data.nodes, narrow);
+      const { places, size } = placed(this.data.nodes, this.data.edges, narrow);
       const svg = draw("svg", {
         viewBox: `0 0 ${size[0]} ${size[1]}`, role: "group", "aria-label": this.words.net, width: size[0], height: size[1],
       });
       this.parts = []; this.rank = new Map();
       const seen = [];
       for (const node of this.data.nodes) { seen[node.layer] ??= 0; this.rank.set(node.id, seen[node.layer]++); }
+      this.labels = draw("g", { class: "step-labels", "aria-hidden": "true" });
       const labelled = this.data.edges.length <= 26;
       this.toLoss(svg, places);
       this.data.edges.forEach((edge) => this.edge(svg, edge, places, labelled));
+      svg.append(this.labels);
       this.data.nodes.forEach((node) => this.node(svg, node, places.get(node.id)));
       this.box.replaceChildren(svg);
     }
@@ -152,11 +157,11 @@ const STEPPING = (() => {
       group.append(draw("line", { ...ends, class: "step-hit" }), line);
       let label = null;
       if (labelled) {
-        const share = (this.narrow ? 0.32 : 0.36) + (this.narrow ? 0.2 : 0.14) * (this.rank.get(edge.to) % 3);
+        const share = (this.narrow ? [0.32, 0.56, 0.44] : [0.32, 0.66, 0.48])[this.rank.get(edge.to) % 3];
         const [x, y] = [x1 + (x2 - x1) * share, y1 + (y2 - y1) * share + 4];
         label = draw("text", { x, y, class: "step-label" });
         if (this.narrow && edge.entry) label.append(draw("tspan", { x, dy: -7 }, edge.id), draw("tspan", { x, dy: 14 }));
-        group.append(label);
+        this.labels.append(label); // above all lines
       }
       this.parts.push({ edge, group, line, label });
     }
@@ -188,7 +193,7 @@ const STEPPING = (() => {
       const { data, words, mode } = this;
       for (const part of this.parts) {
         const one = part.edge ?? part.node;
-        part.group.classList.toggle("step-chosen", one === chosen);
+        for (const each of [part.group, part.label]) each?.classList.toggle("step-chosen", one === chosen);
         if (part.group.hasAttribute("role")) part.group.setAttribute("aria-pressed", String(one === chosen));
         if (part.edge) {
           const text = cellAt(data, one[mode] ?? one.weight, k), value = Number(text ?? NaN);
