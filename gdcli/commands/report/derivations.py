@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gdcli.commands.explain import WorkedQuantities, lines, only, stepped
-from gdcli.commands.report.diagram import MOST_ROWS, Diagram, Edge, Name, Node, diagram_of, written
+from gdcli.commands.report.diagram import MOST_ROWS, Diagram, DrawnEdge, DrawnNode, Name, diagram_of, written
 from gdcli.commands.report.shared_lines import SharedLines, split
 from gdcli.errors import GdcliError, RunError
 from gdcli.spec.load import Loaded
@@ -94,7 +94,7 @@ def _text(found: WorkedQuantities, name: Name) -> str | None:
 
 
 def _node(
-    node: Node, lines_of: Mapping[Name, int], values: Mapping[Name, int], columns: Mapping[str, Mapping[str, int]]
+    node: DrawnNode, lines_of: Mapping[Name, int], values: Mapping[Name, int], columns: Mapping[str, Mapping[str, int]]
 ) -> dict[str, Any]:
     value = columns["weights"].get(node.entry) if node.entry else values.get(node.value) if node.value else None
     return {
@@ -105,7 +105,7 @@ def _node(
 
 
 def _edge(
-    edge: Edge, lines_of: Mapping[Name, int], values: Mapping[Name, int], columns: Mapping[str, Mapping[str, int]]
+    edge: DrawnEdge, lines_of: Mapping[Name, int], values: Mapping[Name, int], columns: Mapping[str, Mapping[str, int]]
 ) -> dict[str, Any]:
     own = columns["weights"].get(edge.entry)
     return {

@@ -23,7 +23,7 @@ Name = tuple[str, int]  # what stands before and behind a row's number, and the 
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class DrawnNode:
     """An input, a neuron, an operation of an expression, or the loss; ``value`` is the quantity of its output."""
 
     id: str
@@ -35,7 +35,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Edge:
+class DrawnEdge:
     """A weight or a bias between two nodes, with its column in the record; or an operand of an operation."""
 
     id: str
@@ -50,8 +50,8 @@ class Edge:
 class Diagram:
     """The nodes and edges of a model."""
 
-    nodes: tuple[Node, ...]
-    edges: tuple[Edge, ...]
+    nodes: tuple[DrawnNode, ...]
+    edges: tuple[DrawnEdge, ...]
 
     def names(self) -> list[Name]:
         """Return all quantities that are worked out, each once."""
@@ -77,7 +77,7 @@ def of_network(chain: Chain, shapes: Mapping[str, tuple[int, ...]], rows: int, t
     """Return the neurons of a chain, layer 0 being its inputs, with a node for the biases of each layer."""
     names, places = Names(len(chain.layers), (1,)), range(min(rows, MOST_ROWS))
     nodes = [_input(names, i, places) for i in range(chain.layers[0].inputs)]
-    edges: list[Edge] = []
+    edges: list[DrawnEdge] = []
     weights, biases = (map(f"{letter}{{}}".format, count(1)) for letter in "wb")
     for k, layer in enumerate(chain.layers):
         below = [node.id for node in nodes if node.layer == k and node.kind != "bias"]
@@ -86,51 +86,51 @@ def of_network(chain: Chain, shapes: Mapping[str, tuple[int, ...]], rows: int, t
             plain = layer.activation == "none"
             kept = [name] if plain else [f"net_{name}", name]
             kept += [f"d{name}"] if plain else [f"d{name}", f"dnet_{name}"]
-            nodes.append(Node(name, k + 1, (name, 0), tuple((one, b) for b in places for one in kept)))
+            nodes.append(DrawnNode(name, k + 1, (name, 0), tuple((one, b) for b in places for one in kept)))
         for j, name in enumerate(here):
             for i, one in enumerate(below):
                 weight = next(weights)
                 edges.append(_weight(weight, one, name, f"{layer.name}weight[{j},{i}]", trained))
         if layer.bias:
             one, shared = f"1_{k + 1}", shapes[f"{layer.name}bias"] == (1,)
-            nodes.append(Node(one, k, None, (), "bias"))
+            nodes.append(DrawnNode(one, k, None, (), "bias"))
             found = [next(biases) for _ in range(1 if shared else layer.outputs)]
             for j, name in enumerate(here):
                 place = 0 if shared else j
                 edges.append(_weight(found[place], one, name, f"{layer.name}bias[{place}]", trained))
-    nodes.append(Node("L", len(chain.layers) + 1, ("loss", -1), (("loss", -1),), "loss"))
+    nodes.append(DrawnNode("L", len(chain.layers) + 1, ("loss", -1), (("loss", -1),), "loss"))
     return Diagram(tuple(nodes), tuple(edges))
 
 
-def _input(names: Names, i: int, places: Iterable[int]) -> Node:
+def _input(names: Names, i: int, places: Iterable[int]) -> DrawnNode:
     name = names.of("x", i, None).text
-    return Node(name, 0, (name, 0), tuple((f"d{name}", b) for b in places), "input")
+    return DrawnNode(name, 0, (name, 0), tuple((f"d{name}", b) for b in places), "input")
 
 
-def _weight(name: str, below: str, above: str, entry: str, trained: bool) -> Edge:
+def _weight(name: str, below: str, above: str, entry: str, trained: bool) -> DrawnEdge:
     new = ((f"new_{name}", -1),) if trained else ()
-    return Edge(name, above, below, ((f"d{name}", -1), *new), entry)
+    return DrawnEdge(name, above, below, ((f"d{name}", -1), *new), entry)
 
 
 def of_objective(found: WorkedQuantities, variables: Iterable[str], trained: bool) -> Diagram:
     """Return the operations of an objective as its derivation names them, v1 .. and L, above its variables."""
     forward = {one.name.text: one for one in _forward(found)}
-    layers, nodes = dict.fromkeys(variables, 0), list[Node]()
+    layers, nodes = dict.fromkeys(variables, 0), list[DrawnNode]()
     for name in layers:
         kept = [f"d{name}", *([f"new_{name}"] if trained else [])]
         derivation = tuple((one, -1) for one in kept if one in found.thunks)
-        nodes.append(Node(name, 0, None, derivation, "variable", name))
-    edges: list[Edge] = []
+        nodes.append(DrawnNode(name, 0, None, derivation, "variable", name))
+    edges: list[DrawnEdge] = []
     for name, one in forward.items():
         operands = [each for each in dict.fromkeys(_symbols(one.formula)) if each in layers]
         layers[name] = 1 + max((layers[each] for each in operands), default=0)
         own = (one.key, -1)
         up = ((f"d{name}", -1),) if f"d{name}" in found.thunks else ()
-        nodes.append(Node(name, layers[name], own, (own, *up), "loss" if one.key == "loss" else "neuron"))
+        nodes.append(DrawnNode(name, layers[name], own, (own, *up), "loss" if one.key == "loss" else "neuron"))
         for each in operands:
             slope = (f"d{name}/d{each}", -1)
             if slope[0] in found.thunks:
-                edges.append(Edge(slope[0], name, each, (slope,), value=slope))
+                edges.append(DrawnEdge(slope[0], name, each, (slope,), value=slope))
     return Diagram(tuple(nodes), tuple(edges))
 
 
