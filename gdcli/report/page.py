@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "html"
-SCRIPTS = ("vendor/uPlot.iife.min.js", "words.js", "charts.js", "stepping.js", "many.js", "main.js")
+SCRIPTS = ("vendor/uPlot.iife.min.js", "words.js", "charts.js", "stepping.js", "pictures.js", "many.js", "main.js")
 STYLES = ("vendor/uPlot.min.css", "page.css", "stepping.css", "many.css")
 LANGUAGES = {"en": "en", "zh": "zh-Hans"}
 """The languages of the labels, with their names in HTML."""

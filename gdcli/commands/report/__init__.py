@@ -11,11 +11,8 @@ from gdcli.commands.report.run_page import run_data, text
 from gdcli.errors import SpecError
 from gdcli.report.page import page
 from gdcli.spec.scalars import shown
-from gdcli.storage.csv_reader import MixedColumns
-from gdcli.storage.files import lenient
-from gdcli.storage.find import find, run_number, runs_of
+from gdcli.storage.find import find
 from gdcli.storage.record import MANY, Record, read
-from gdcli.zoo.metrics import highest_first
 
 MOST_RECORDS = 20
 """Records side by side on one page."""
@@ -67,23 +64,8 @@ def _of_run(record: Record, lang: str, curves: bool) -> dict[str, Any]:
 
 def _of_many(record: Record, lang: str, curves: bool) -> dict[str, Any]:
     """Return a sweep or comparison, and the page of its best run where that has a folder."""
-    from gdcli.commands.report.many import many_data
+    from gdcli.commands.report.many import best_run, many_data
 
     best = best_run(record)
     found = {"runs": []} if best is None else _of_run(read(best), lang, curves)
     return {**found, "kind": record.kind, "many": many_data(record, lang)}
-
-
-def best_run(record: Record) -> Path | None:
-    """Return the folder of the best run of a sweep or comparison; None where its runs have none."""
-    by = record.ranked_by or "final_loss"
-
-    def first() -> Any:
-        columns = MixedColumns(record.folder / "results.csv")
-        rows = columns.best(1, by, highest_first=highest_first(by))
-        return rows[0][columns.header.index("run")] if rows and "run" in columns.header else None
-
-    number = lenient(None, first)
-    return next(
-        (folder for folder in runs_of(record.folder) if number is not None and run_number(folder) == number), None
-    )

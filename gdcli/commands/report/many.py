@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite, nan
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,20 @@ def run_table(record: Record) -> RunTable:
     name = _ranked_by(record)
     by = Ranking(name, highest_first(name)) if name in metrics else Ranking()
     return RunTable(header, rows, axes, metrics, repeated, by, record.kind == "compare")
+
+
+def best_run(record: Record) -> Path | None:
+    """Return the folder of the best run of the best row that has folders; None where no run has one."""
+    table = lenient(None, run_table, record)
+    folders = {run_number(folder): folder for folder in runs_of(record.folder)}
+    if table is None or not folders:
+        return None
+    lines = [_line(table, label, rows) for label, rows in table.groups().items()]
+    lines = [line for line in lines if any(result.number in folders for result in line.results)]
+    if not lines:
+        return None
+    runs = [each for each in min(lines, key=lambda line: _rank(line, table.by)).results if each.number in folders]
+    return folders[min(runs, key=table.by.key).number]
 
 
 def _ranked_by(record: Record) -> str:

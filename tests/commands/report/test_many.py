@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gdcli.commands.report.many import best_and_others, many_data, side_by_side
+from gdcli.commands.report.many import best_and_others, best_run, many_data, side_by_side
 from gdcli.storage.record import Record, read
 from tests.hand_made import a_run, three
 from tests.promises.texts import STRINGS, bad
@@ -234,3 +234,13 @@ def test_a_damaged_table_is_told(tmp_path) -> None:
     (record.folder / "results.csv").write_text("run,label\n1\n")
     data = many_data(record)
     assert any("results.csv" in problem for problem in data["problems"])
+
+
+def test_the_best_run_is_of_the_row_with_the_best_mean_and_has_a_folder(tmp_path) -> None:
+    record = of_seeds(tmp_path)
+    assert best_run(record) == record.folder / "4-adam_seed=0"  # 0.1, of the mean 0.25
+    lines = (record.folder / "results.csv").read_text().splitlines()
+    closed = "7,closed_form,,,0,finished,0.01,0.01,0,0,1.0,,b,"  # it has none
+    lucky = lines[1].replace(",0.5,0.5,", ",0.05,0.05,")  # the best of all runs, but not of the best row
+    record = written(record.folder, "compare", [lines[0], lucky, *lines[2:], closed])
+    assert best_run(record) == record.folder / "4-adam_seed=0"
