@@ -17,7 +17,7 @@ import yaml
 
 from gdcli.cli import main
 from gdcli.zoo.optimizers import OPTIMIZERS
-from tests.promises.crashing import emptied, record_in, start
+from tests.promises.crashing import blocks, contents, emptied, record_in, start
 from tests.timing import HANG
 from tests.trials import mostly_slow, trials
 
@@ -167,3 +167,28 @@ def test_fresh_processes_with_other_seeds_of_the_hash(tmp_path: Path, name: str)
         assert record is not None
         found.append({**tree(record), "standard output": out})
     assert_same(found, name)
+
+
+SEVEN = "data={x: [[0], [3], [4], [5], [6], [7], [9]], y: [1, 2, 3, 5, 8, 9, 4]}"
+THREE = "data={x: [[0], [3], [4]], y: [[1, 2], [2, 5], [3, 8]]}"
+BLOCKS: dict[str, tuple[str, ...]] = {
+    "linear, one output": ("model={type: linear}", SEVEN),
+    "an mlp, two outputs": ("model={type: mlp, layers: [1, 3, 2]}", THREE),
+    "mini-batches": ("model={type: linear}", "batch={size: 4}", SEVEN),
+}
+
+
+@pytest.mark.parametrize("case", BLOCKS)
+@pytest.mark.parametrize("runs", ["0.003", "0.003,0.011", "0.003,0.011,0.007"])
+def test_where_the_clock_ends_a_block_changes_no_byte(tmp_path: Path, case: str, runs: str) -> None:
+    """A block ends after some time, so that a busy machine has shorter ones, of one step too."""
+    (tmp_path / "t.yaml").write_text("name: t\nloss: mse\noptimizer: {name: sgd, lr: 0.1}\nepochs: 7\n")
+    found = []
+    for steps in (1000, 1, 2, 3):
+        output = tmp_path / f"{steps}"
+        with blocks(steps):
+            words = ("sweep", str(tmp_path / "t.yaml"), "-p", f"lr={runs}", *BLOCKS[case], "--no-plot", "-q")
+            assert main((*words, "-o", str(output))) == 0
+        (record,) = output.glob("*/*")
+        found.append({str(run.relative_to(record)): contents(run) for run in sorted(record.glob("*-lr=*"))})
+    assert all(each == found[0] for each in found[1:])

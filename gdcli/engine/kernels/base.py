@@ -181,8 +181,8 @@ class FleetChain:
         axis = self._layout.axis % (kept.ndim - 1) + 1
         if axis == 3 and kept.shape[1] * kept.shape[2] <= 2:  # a sum of two has one order: no need to turn them
             return self._loss.of_differences(kept.flatten(1, 2))
-        rows = kept.movedim(axis, 1).flatten(2)  # [K, R, N]
-        return self._loss.of_differences(rows.reshape(-1, rows.shape[2])).view(rows.shape[:2])
+        rows = kept.movedim(axis, 1).flatten(2).contiguous()  # [K, R, N]; strides give sums of one step another order
+        return self._loss.of_differences(rows.view(-1, rows.shape[2])).view(rows.shape[:2])
 
     def _at_output(self, one_run: Tensor) -> AtOutput:
         apart = at_output(self._loss, self.loss_of, one_run)
