@@ -3,6 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUNS := $(VENV)/.runs
+PEERS := $(VENV)/.peers
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 PICTURES := docs/pictures
 MADE := build/pictures
@@ -28,7 +29,7 @@ check: $(STAMP)  ## lint, types and tests
 	$(BIN)/mypy
 	$(MAKE) test
 
-bench: $(STAMP)  ## ratios against the loops one would write by hand
+bench: $(STAMP) $(PEERS)  ## ratios against the loops one would write by hand, and other programs' sweeps
 	$(BIN)/python benchmarks/bench.py
 
 against: $(STAMP)  ## processor time against another version's: make against OLD=its checkout
@@ -86,3 +87,9 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) -e ".[dev]"
 	@touch $(STAMP) $(RUNS)
+
+$(PEERS): pyproject.toml constraints.txt $(STAMP)
+	@echo "Installing the programs that sweeps are timed beside: a minute, this once."
+	$(PIP) -e ".[bench]"
+	$(PIP) "ray[tune]" || echo "Ray Tune does not install here: its rows say so."
+	@touch $(PEERS)

@@ -18,15 +18,22 @@ from pathlib import Path
 import fleets
 import grids
 import loops
+import middle
 import processes
+import recording
+import scale
+import starting
+import vmapped
 from others import commands
 from pairs import HERE, Cells, Row, markdown, text
 
 STEPS, QUICK_STEPS = 10_000, 3_000
 ITEMS = {
-    "process": processes.processes, "engine": loops.engines, "whole": loops.whole, "mlp": loops.mlps,
-    "help": processes.helps, "fleet": fleets.rates, "c": fleets.against_c, "digits": fleets.digits,
-    "sweep": processes.swept, "grid": grids.grids, "many": fleets.many, "others": commands.others,
+    "process": processes.processes, "start": starting.starts, "engine": loops.engines, "whole": loops.whole,
+    "mlp": middle.mlps, "layers": middle.digits, "npz": middle.commands, "help": processes.helps,
+    "fleet": fleets.rates, "c": fleets.against_c, "digits": fleets.digits,
+    "sweep": processes.swept, "scale": scale.scale, "grid": grids.grids, "many": fleets.many,
+    "vmapped": vmapped.layers, "recording": recording.recordings, "others": commands.others,
 }  # fmt: skip
 
 
@@ -45,8 +52,10 @@ def results(rows: list[Cells], repetitions: int) -> str:
     return (
         "# Benchmarks\n\n"
         "Written by `make bench`. Each line is gdcli's time over that of the same work by hand (`plain_*.py`,\n"
-        "`one_command.py`, `fleet_2x2.c`) or with another program (`others/`), measured in turn in one run,\n"
-        f"{repetitions} pairs at least, 3 of the longest. Below 1, gdcli is faster.\n\n"
+        "`one_command.py`, `fleet_2x2.c`) or with another program (`others/`), measured in turn in one run: the ratio\n"
+        "of the medians, with its 95 % interval by the bootstrap. Where there is a third column, it is what the same\n"
+        "measurement says of the other side against itself. A bar is held where the lower end of the interval is at\n"
+        f"or below it. {repetitions} pairs at least, 3 of the longest. Below 1, gdcli is faster.\n\n"
         f"{cpu()}, {os.cpu_count()} cores, one thread where no other number is given; {versions}.\n\n{markdown(rows)}"
     )
 

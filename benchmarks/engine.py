@@ -61,6 +61,7 @@ class _Layout(Protocol):
 
     def specs(self, *made_of: Any) -> Any: ...
     def train(self, spec: Loaded, turn: Turn) -> Single: ...
+    def steps(self, spec: Loaded) -> Callable[[], object]: ...
     def run(self, spec: Loaded, folder: Path, turn: Turn) -> Single: ...
     def build_fleet(self, runs: Sequence[Loaded]) -> Any: ...
     def train_fleet(self, fleet: Any, keep: str) -> Together: ...
@@ -82,6 +83,9 @@ class _Old:
         from gdcli.engine.train import train
 
         return _followed(train(build(spec)), turn)
+
+    def steps(self, spec: Loaded) -> Callable[[], object]:
+        raise NotImplementedError("0.1 evaluates at the end of its loop")
 
     def run(self, spec: Loaded, folder: Path, turn: Turn) -> Single:
         from gdcli import execute, store
@@ -142,6 +146,13 @@ class _New:
         events = Loop(problem).events()
         return _followed((e.of_run(0) if isinstance(e, Block) else e.of_run(0, as_parameters) for e in events), turn)
 
+    def steps(self, spec: Loaded) -> Callable[[], object]:
+        from gdcli.engine.loop import Loop
+        from gdcli.engine.problem import build
+
+        loop = Loop(build(spec))
+        return lambda: next(None for _ in loop.events() if loop.t == loop.all_steps)
+
     def run(self, spec: Loaded, folder: Path, turn: Turn) -> Single:
         from gdcli.runner import provenance, record_run
         from gdcli.storage import run_folder
@@ -156,6 +167,37 @@ class _New:
                 built, record, text=sink.write, block=lambda block: turn(len(block.step)), plot=False
             )
         return Single(finished.outcome.steps, _weights(finished.outcome))
+
+    def recording_loop(self, spec: Loaded, folder: Path) -> Callable[[], int]:
+        """Return what trains a run and writes its files, without evaluations of all rows; it returns the steps."""
+        from gdcli.engine.evaluation import starts_of
+        from gdcli.engine.gradient_log import keep_of
+        from gdcli.engine.loop import Loop
+        from gdcli.engine.problem import build
+        from gdcli.records import Block
+        from gdcli.runner.background import BackgroundWriter
+        from gdcli.runner.run_recorder import RunRecorder
+        from gdcli.storage.run_folder import RecordFolder
+
+        problem, writer = build(spec), BackgroundWriter()
+        keep, (start,) = keep_of(problem), starts_of(problem)
+        recorder = RunRecorder(spec.spec, start, RecordFolder(folder, ""), keep)
+        recorder.open(writer)
+
+        def train() -> int:
+            steps = 0
+            for event in Loop(problem, keep=keep).events():
+                block = event.of_run(0) if isinstance(event, Block) else None
+                if block is not None:
+                    recorder.block(block)
+                    steps += len(block.step)
+                    if block.ends:
+                        break
+            recorder.end()
+            writer.close()
+            return steps
+
+        return train
 
     def build_fleet(self, runs: Sequence[Loaded]) -> Any:
         from gdcli.engine.problem import build_fleet
@@ -248,10 +290,24 @@ def train(spec: Loaded, turn: Turn = no_turn) -> Single:
     return layout().train(spec, turn)
 
 
+def steps(spec: Loaded) -> Callable[[], object]:
+    """Build one run, and return what makes its steps with all that is kept of them, without the last evaluation."""
+    return layout().steps(spec)
+
+
 def whole_run(spec: Loaded, root: str, turn: Turn = no_turn) -> tuple[Single, Path]:
     """Train with text and CSV files written, below ``root``, and the text printed to nowhere; return the folder too."""
     folder = Path(tempfile.mkdtemp(dir=root))
     return layout().run(spec, folder, turn), folder
+
+
+def recording_loop(spec: Loaded, root: str) -> Callable[[], int]:
+    """Return what trains a run, whose model is made, and writes its files below ``root``; it returns the steps.
+
+    The loop is the one of `gdcli run`, its files' ends and their way to the disk counted, without evaluations of all
+    rows.
+    """
+    return _New().recording_loop(spec, Path(tempfile.mkdtemp(dir=root)))
 
 
 def build_fleet(runs: Sequence[Loaded]) -> Any:
@@ -302,3 +358,39 @@ def points(along: Any) -> Floats:
 def grid_losses(spec: Loaded, along: Any) -> Floats:
     """Return the loss [R] at each point of a grid, without training."""
     return layout().grid_losses(spec, along)
+
+
+# --- single steps -----------------------------------------------------------------------------------------------------
+
+
+class Steps:
+    """Steps of one problem, one at a time, without what the loop does once a block: 0.2's layout alone."""
+
+    def __init__(self, runs: Sequence[Loaded]) -> None:
+        from gdcli.engine.param_groups import LrSchedules
+        from gdcli.engine.problem import build, build_fleet
+
+        self.problem = build_fleet(runs) if len(runs) > 1 else build(runs[0])
+        self.updates = LrSchedules(self.problem.updates).at(1)
+        self.rows: list[Any] = []
+
+    @property
+    def values(self) -> Any:
+        """All parameters of all runs, the tensor itself."""
+        return self.problem.theta.values
+
+    @property
+    def tables(self) -> tuple[Any, Any]:
+        """The rows that are trained on."""
+        return self.problem.batches.x, self.problem.batches.y
+
+    def draw(self, count: int) -> None:
+        """Have the rows of so many steps ready, as a loop has them at hand from its epoch's order."""
+        while len(self.rows) < count:
+            self.rows += self.problem.batches.epoch()
+
+    def make(self, t: int) -> Any:
+        """Make step t, from 1, of those that are drawn; return what the loss is made of."""
+        from gdcli.engine.loop import training_step
+
+        return training_step(self.problem, self.rows[(t - 1) % len(self.rows)], self.updates, t)[0]

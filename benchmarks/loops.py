@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import engine
 from pairs import Pairs, Row
-from specs import MLP, RULES, SMALL, loaded
+from specs import RULES, SMALL, loaded
 
 if TYPE_CHECKING:
     from engine import Loaded
@@ -92,20 +92,3 @@ def whole(repetitions: int, steps: int) -> Iterator[Row]:
             return whole_run(loaded(SMALL % (RULES["sgd"], count, "auto")), root)
 
         yield small_pairs(steps, pairs, "sgd", make)
-
-
-def mlps(repetitions: int, steps: int) -> Iterator[Row]:
-    from plain_loops import mlp_epoch
-
-    spec = loaded(MLP)
-    table = spec.training
-    pairs = Pairs("engine, mlp 784-256-10, batch 64, norms every step", 0.8, informative=True)
-    for repetition in range(3 * repetitions + 1):
-        begun = time.perf_counter()
-        engine.train(spec)
-        ours = time.perf_counter() - begun
-        begun = time.perf_counter()
-        mlp_epoch(table.x, table.y)
-        if repetition:
-            pairs.add(ours, time.perf_counter() - begun)
-    yield pairs

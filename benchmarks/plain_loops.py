@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -67,17 +67,56 @@ def small_sweep(optimizer: str, rates: Iterable[float], epochs: int) -> list[flo
     return found
 
 
-def mlp_epoch(rows: Any, classes: Any, batch: int = 64) -> None:
-    """Train a 784-256-10 perceptron for one epoch from arrays; every batch is a draw of the shuffled rows."""
-    x, y = torch.as_tensor(rows, dtype=torch.float32), torch.as_tensor(classes)
-    model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
-    criterion = nn.CrossEntropyLoss()
-    optimizer = optim.SGD(model.parameters(), lr=0.01)
-    for chosen in torch.randperm(len(x)).split(batch):
-        loss = criterion(model(x[chosen]), y[chosen])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+class Trained:
+    """A module and its optimizer on a spec's rows and classes, to be trained for some epochs of shuffled batches."""
+
+    def __init__(self, model: nn.Module, optimizer: optim.Optimizer, spec: Any) -> None:
+        self.model, self.optimizer = model, optimizer
+        self.x = torch.tensor(spec.training.x, dtype=torch.float32).view(-1, *spec.row_shape)
+        self.y = torch.tensor(spec.training.y)
+
+    def train(self, batch: int, epochs: int = 1, orders: Sequence[Any] = ()) -> None:
+        """Make the steps; ``orders`` are another program's, to compare what is computed."""
+        model, optimizer, criterion, x, y = self.model, self.optimizer, nn.CrossEntropyLoss(), self.x, self.y
+        for epoch in range(epochs):
+            order = torch.as_tensor(orders[epoch]) if len(orders) else torch.randperm(len(x))
+            for chosen in order.split(batch):
+                loss = criterion(model(x.index_select(0, chosen)), y.index_select(0, chosen))
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+
+
+def sgd(make: Callable[[], nn.Module], lr: float, spec: Any) -> Trained:
+    model = make()
+    return Trained(model, optim.SGD(model.parameters(), lr=lr), spec)
+
+
+def adam(make: Callable[[], nn.Module], spec: Any) -> Trained:
+    model = make()
+    return Trained(model, optim.Adam(model.parameters()), spec)
+
+
+def mlp() -> nn.Module:
+    return nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
+
+
+def cnn() -> nn.Module:
+    """Two convolutions over images of 8 x 8."""
+    convolutions = nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 16, 3), nn.ReLU()
+    return nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(256, 10))
+
+
+class Gru(nn.Module):
+    """The last output of a recurrent layer over eight steps of eight numbers, and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recurrent, self.linear = nn.GRU(8, 32, batch_first=True), nn.Linear(32, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.linear(self.recurrent(x)[0][:, -1])
+        return found
 
 
 class Digits:

@@ -44,6 +44,36 @@ threads: 1
 print: {style: tensor}
 """
 
+MIDDLE = """
+name: bench_middle
+data: {file: %s, features: [x], target: y}
+model: {type: mlp, layers: [784, 256, 10], activation: relu}
+loss: cross_entropy
+optimizer: {name: sgd, lr: 0.01}
+epochs: %d
+batch: {mode: mini-batch, size: %d}
+record: {gradients: norms}
+threads: 1
+"""
+
+TORCH_LAYERS = """
+name: bench_layers
+data: {dataset: digits, shape: %s}
+model: {type: sequential, layers: [%s]}
+loss: cross_entropy
+optimizer: {name: adam, lr: 0.001}
+epochs: 20
+batch: {mode: mini-batch, size: 64}
+record: {gradients: norms}
+threads: 1
+"""
+_CONVOLUTION = "{layer: Conv2d, out_channels: %d, kernel_size: 3}, ReLU"
+CNN = TORCH_LAYERS % (
+    "[1, 8, 8]",
+    f"{_CONVOLUTION % 8}, {_CONVOLUTION % 16}, Flatten, {{layer: Linear, out_features: 10}}",
+)
+GRU = TORCH_LAYERS % ("[8, 8]", "{layer: GRU, hidden_size: 32, last: true}, {layer: Linear, out_features: 10}")
+
 DIGITS = """
 name: bench_digits
 data: {dataset: digits}

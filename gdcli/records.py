@@ -152,29 +152,24 @@ class Block:
         def part(column: Floats | None) -> Any:
             return None if column is None else np.ascontiguousarray(column[:count, run])
 
-        gradients, norms = part(self.gradients), part(self.norms)
+        gradients, norms = None if self.gradients is None else self.gradients[:count, run], part(self.norms)
+        if gradients is not None and gradients.strides[1] != gradients.itemsize:  # else its rows are whole: no copy
+            gradients = np.ascontiguousarray(gradients)
         kept = norms if gradients is None else gradients
         return StepBlock(
-            step=self.step[:count],
-            epoch=self.epoch[:count],
-            batch=self.batch[:count],
-            last=self.last[:count],
+            step=self.step[:count], epoch=self.epoch[:count], batch=self.batch[:count], last=self.last[:count],
             loss=part(self.loss),
             lr=np.full(count, self.lr[run]) if self.lr.ndim == 1 else self.lr[:count, run],
             gradient_norm=np.full(count, np.nan) if kept is None else l2_norms(kept),
             ends=bool(self.ended[run]),
             gradients=gradients,
             norms=None if norms is None else norms.astype(np.float64),
-            loss_after=part(self.loss_after),
-            full_loss=part(self.full_loss),
+            loss_after=part(self.loss_after), full_loss=part(self.full_loss),
             sample=None if self.sample is None else (self.sample[0][:count], self.sample[1][:count]),
             output=None if self.output is None else tuple(output[run] for output in self.output[:count]),
-            parameters=part(self.parameters),
-            layers=part(self.layers),
-            watched=part(self.watched),
-            evaluated=self._evaluated(run, count),
-            diverged=self.diverged is not None and bool(self.diverged[run]),
-        )
+            parameters=part(self.parameters), layers=part(self.layers), watched=part(self.watched),
+            evaluated=self._evaluated(run, count), diverged=self.diverged is not None and bool(self.diverged[run]),
+        )  # fmt: skip
 
     def _evaluated(self, run: int, count: int) -> tuple[Integers, Floats] | None:
         if self.evaluated is None:
@@ -197,7 +192,7 @@ class Outcomes:
     values: Floats  # [R, P] rows of theta, see Theta.as_parameters
     metrics: Mapping[str, Any]  # [R] each, of a matrix a list of its rows
     predictions: tuple[Prediction | None, ...]
-    buffers: tuple[Parameter, ...] = ()  # of torch's own layers, which are one run's
+    buffers: Sequence[tuple[Parameter, ...]]  # of torch's own layers, each run's
     last_loss: Floats | None = None  # [R]
 
     def of_run(self, run: int, as_parameters: Callable[[Floats], tuple[Parameter, ...]]) -> Outcome:
@@ -214,7 +209,7 @@ class Outcomes:
             parameters=as_parameters(self.values[run]),
             metrics={name: each.item() if isinstance(each, np.generic) else each for name, each in known.items()},
             prediction=self.predictions[run],
-            buffers=self.buffers,
+            buffers=self.buffers[run],
             last_loss=None if self.last_loss is None else float(self.last_loss[run]),
         )
 
@@ -249,13 +244,16 @@ def l2_norms(kept: Floats) -> Floats:
     >>> l2_norms(np.array([[3.0, 4.0], [0.0, 1e200]])).tolist()
     [5.0, 1e+200]
     """
-    wide = kept.astype(np.float64)
+    some, norms = max(1, 2**18 // max(1, kept.shape[1])), np.empty(len(kept))  # rows at once, in the caches
     with np.errstate(over="ignore", invalid="ignore"):
-        norms: Floats = np.sqrt(np.add.reduce(wide * wide, axis=1))
+        for first in range(0, len(kept), some):
+            wide = kept[first : first + some].astype(np.float64)
+            norms[first : first + some] = np.sqrt(np.add.reduce(np.multiply(wide, wide, out=wide), axis=1))
         for k in np.flatnonzero(np.isinf(norms)):
-            largest = np.abs(wide[k]).max()
+            wide = kept[k].astype(np.float64)
+            largest = np.abs(wide).max()
             if np.isfinite(largest):
-                norms[k] = largest * np.sqrt(np.add.reduce((wide[k] / largest) ** 2))
+                norms[k] = largest * np.sqrt(np.add.reduce((wide / largest) ** 2))
     return norms
 
 

@@ -34,3 +34,13 @@ def test_running_installs_no_tools_of_the_tests_and_says_so_first(tmp_path: Path
 
 def test_testing_installs_all(tmp_path: Path) -> None:
     assert [command.split()[-1] for command in planned(tmp_path, "test") if "pip install" in command] == ['".[dev]"']
+
+
+def test_measuring_installs_the_programs_it_measures_and_goes_on_without_the_one_that_installs_nowhere(
+    tmp_path: Path,
+) -> None:
+    commands = planned(tmp_path, "bench")
+    installing = [command for command in commands if "pip install" in command]
+    assert [command.split(" || ")[0].split()[-1] for command in installing] == ['".[dev]"', '".[bench]"', '"ray[tune]"']
+    assert " || echo " in installing[-1]
+    assert commands[-1].endswith("benchmarks/bench.py")

@@ -62,7 +62,8 @@ class ManyRuns:
 
     max_runs: Annotated[int | None, typer.Option(min=1, help="Most runs, or points, to allow.")] = None
     fleet: Annotated[
-        Literal["auto", "off"], typer.Option(help="off trains the runs one by one, exactly as run does.")
+        Literal["auto", "off", "vmapped"],
+        typer.Option(help="off trains the runs one by one, exactly as run does; vmapped torch's layers together too."),
     ] = "auto"
     verify: Annotated[int, typer.Option(min=0, help="Train so many runs again alone; tell the largest difference.")] = 0
     jobs: JobsOption = 1
@@ -106,7 +107,7 @@ def load(words: Sequence[str] | None) -> tuple[Plugin, ...]:
         return ()
     from gdcli.zoo import plugins
 
-    with importing():  # which most do with torch
+    with importing(for_plugins=True):  # which most do with torch
         return plugins.load(words)
 
 

@@ -224,6 +224,7 @@ def validate(
     from gdcli.commands import specs
     from gdcli.commands import summary as summaries
     from gdcli.spec.overrides import is_override
+    from gdcli.spec.recorded_size import require_room
     from gdcli.spec.world_size import require_world
 
     options.load(plugin)
@@ -242,6 +243,7 @@ def validate(
             node, loaded = specs.read(source, overrides, "run", bounded=not no_limits)
             loaded = specs.tried(loaded, frontend)
             require_world(loaded, loaded.spec.settings.world_size or 1)
+            require_room(loaded)
             warnings += loaded.warnings
             specs.require_blocks(source, node, loaded)
             if summary:

@@ -26,7 +26,7 @@ from gdcli.storage import config_reader, gradient_file, models
 from gdcli.storage import request as requests
 from gdcli.storage.files import existing, json_file, json_text, lines_of, required
 from gdcli.storage.find import folders_in
-from gdcli.storage.record import is_linked, status_of
+from gdcli.storage.record import FLEETS, is_linked, status_of
 from gdcli.storage.recorded_plugins import require_plugins
 from gdcli.storage.request import Request, RunRequest, SweepRequest
 from gdcli.storage.run_folder import Lock, scratch
@@ -149,8 +149,8 @@ def machine_differences(recorded: Mapping[str, Any]) -> list[str]:
 # --- beside the record ------------------------------------------------------------------------------------------------
 
 SAME = (
-    "log.txt", "steps.csv", gradient_file.CSV, gradient_file.PARQUET, "parameters.csv", "layers.csv", "epochs.csv",
-    "results.csv", "tuning.csv", "summary.json", "config.yaml",
+    "log.txt", "steps.csv", gradient_file.CSV, gradient_file.PARQUET, gradient_file.NPY, "parameters.csv", "layers.csv",
+    "epochs.csv", "results.csv", "tuning.csv", "summary.json", "config.yaml", FLEETS,
     models.PREPROCESSING, models.NAME, models.BEST, models.ALL,
 )  # fmt: skip
 """Files whose bytes are promised. Times stand in timing.json, the machine in environment.json."""
@@ -326,10 +326,10 @@ def _of_file(recorded: Path, again: Path, run: str, by_time: bool) -> Difference
     if recorded.suffix == ".safetensors":
         found = models.first_difference(recorded, again)
         return None if found is None else Difference(run, name, *found)
-    if recorded.suffix == ".parquet":
+    if recorded.suffix in (".parquet", ".npy"):
         if models.digest(recorded) == models.digest(again):
             return None
-        lines = (gradient_file.lines_of_csv(gradient_file.ParquetColumns(path)) for path in (recorded, again))
+        lines = (gradient_file.lines_of_csv(gradient_file.binary_columns(path)) for path in (recorded, again))
         return _of_table(run, name, *lines) or Difference(run, name, "its bytes", "others", "others")
     with existing(recorded) as ours, existing(again) as theirs:
         difference = _of_lines(run, name, _text(ours), _in_words(_text(theirs), by_time))

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from gdcli.commands.context import Context, Frontend
+from gdcli.commands.recorded_size import tell_size
 from gdcli.engine.device import resolve_threads
 from gdcli.engine.evaluation import metric_names
+from gdcli.engine.grouping import is_stacked, why_alone
 from gdcli.engine.loop import Interrupt
 from gdcli.engine.problem import kernel_name
 from gdcli.errors import GdcliError, MachineError, SpecError
 from gdcli.records import Result
 from gdcli.runner import batch
 from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, Verified
-from gdcli.runner.executors.dask import dask
+from gdcli.runner.executors.dask import closing, dask
 from gdcli.runner.executors.processes import processes
 from gdcli.runner.executors.threads import here
 from gdcli.runner.executors.worker import SpecSource
-from gdcli.runner.jobs import Capture, PlannedRun, Shard
+from gdcli.runner.jobs import FOLDERS, Capture, PlannedRun, Shard
 from gdcli.runner.provenance import batch_head
 from gdcli.runner.shards import matches_single, shards_of
 from gdcli.spec.load import Loaded, require_memory
@@ -42,16 +45,18 @@ def plan_of(
 ) -> Plan:  # fmt: skip
     """Return the plan of runs as they are asked for. Raises SpecError for processes and a cluster at once."""
     jobs, cluster = context.options.jobs, context.options.cluster
-    executor, workers = here if jobs == 1 else processes(jobs), jobs
+    warning = context.frontend.warning
+    executor, workers = here if jobs == 1 else processes(jobs, warning), jobs
     if cluster is not None:
         if jobs > 1:
             raise SpecError("--jobs and --cluster exclude each other: a cluster has workers of its own")
         local = cluster.removeprefix("local:")
-        executor, workers = dask(cluster), int(local) if local.isdecimal() else 8
+        executor, workers = dask(cluster, warning), int(local) if local.isdecimal() else 8
     return Plan(
         loaded=loaded, measured=_measured(loaded, runs), source=_source(node, loaded, context), runs=runs, axes=axes,
-        origin=context.provenance(), fleets=request.fleet == "auto", executor=executor, workers=workers,
-        fail_fast=request.fail_fast, capture=capture, folders=context.output is not None,
+        origin=context.provenance(), fleets=request.fleet != "off", vmapped=request.fleet == "vmapped",
+        executor=executor, workers=workers, fail_fast=request.fail_fast, capture=capture,
+        folders=context.output is not None,
     )  # fmt: skip
 
 
@@ -82,6 +87,8 @@ def record(work: Work, request: SweepRequest | CompareRequest, context: Context,
     """
     loaded, frontend, ranking, best = work.plan.loaded, context.frontend, work.plan.ranking, inf
     _require_same_threads(context, loaded)
+    if work.plan.folders and total <= FOLDERS:
+        tell_size(loaded, context, total)
 
     def result(result: Result) -> None:
         nonlocal best
@@ -90,6 +97,7 @@ def record(work: Work, request: SweepRequest | CompareRequest, context: Context,
             frontend.note(f"{result.label}: failed: {result.message}")
 
     with (
+        closing(work.plan.executor),
         context.folder(request, loaded, digest, batch_head(loaded, work.plan.origin)) as folder,
         frontend.interruptible() as interrupt,
         frontend.progress("run", total) as show,
@@ -151,24 +159,50 @@ def _require_same_threads(context: Context, loaded: Loaded) -> None:
         )
 
 
-def require_memory_for(plan: Plan) -> None:
-    """Refuse fleets for which the machine has no memory."""
+def look_ahead(plan: Plan, frontend: Frontend) -> Plan:
+    """Refuse fleets for which the machine has no memory, and warn of those that agree with `run` to rounding alone.
+
+    Return the plan with the shards that this was found of.
+    """
+    shards = shards_of(plan.runs, fleets=plan.fleets, folders=False)
     largest: dict[int, Shard] = {}
-    for shard in shards_of(plan.runs, fleets=plan.fleets, folders=False):
+    for shard in shards:
         largest.setdefault(len(shard.runs), shard)
+    warn_of_rounding(shards[0], frontend)
+    tell_of_layers(plan, shards, frontend)
     for size, shard in largest.items():
         if shard.together:
             require_memory(shard.runs[0].loaded, size)
+    return replace(plan, shards=shards)
 
 
-def warn_of_rounding(plan: Plan, frontend: Frontend) -> None:
+def tell_of_layers(plan: Plan, shards: Sequence[Shard], frontend: Frontend) -> None:
+    """Tell which runs of torch's own layers train one by one: by default, or because a layer is for one run."""
+    if not plan.fleets:
+        return
+    count, reasons = 0, set()
+    for shard in shards:
+        if not shard.together and is_stacked(loaded := shard.runs[0].loaded):
+            count += 1
+            reasons.add(why_alone(loaded, vmapped=True))
+    if count < 2:
+        return
+    if plan.vmapped:
+        for reason in sorted(filter(None, reasons)):
+            frontend.note(f"kernel: single, not vmapped: {reason}")
+    elif "" in reasons:
+        frontend.note(
+            "torch's layers train one by one, as gdcli run: --fleet vmapped trains them together, to rounding"
+        )
+
+
+def warn_of_rounding(shard: Shard, frontend: Frontend) -> None:
     """Say where this processor's products keep fleets of tiny layers from the bits of `run`."""
-    for shard in shards_of(plan.runs, fleets=plan.fleets, folders=False)[:1]:
-        loaded = shard.runs[0].loaded
-        one_row = loaded.samples and loaded.spec.batch.rows(loaded.samples) == 1
-        if not (shard.together and one_row and kernel_name(loaded) == "elementwise"):
-            continue
-        with contextlib.suppress(GdcliError, RuntimeError, ValueError):  # what cannot run is told in its turn
-            if not matches_single(shard):
-                text = "on this processor the runs of a fleet agree with gdcli run to rounding, not bit by bit"
-                frontend.warning(text)
+    loaded = shard.runs[0].loaded
+    one_row = loaded.samples and loaded.spec.batch.rows(loaded.samples) == 1
+    if not (shard.together and one_row and kernel_name(loaded) == "elementwise"):
+        return
+    with contextlib.suppress(GdcliError, RuntimeError, ValueError):  # what cannot run is told in its turn
+        if not matches_single(shard):
+            text = "on this processor the runs of a fleet agree with gdcli run to rounding, not bit by bit"
+            frontend.warning(text)

@@ -36,9 +36,11 @@ def onnx_graph(record: Path, frontend: Frontend) -> bytes:
     found = trained_record(record, frontend)
     import torch
 
+    from gdcli.engine.meta_device import read_rules
     from gdcli.engine.modules import module_of
     from gdcli.engine.prediction import dtype_of
 
+    read_rules()
     module = module_of(found.spec, found.architecture, found.arrays)
     rows = torch.zeros((2, *found.row_shape), dtype=dtype_of(found.spec))
     try:

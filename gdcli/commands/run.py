@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gdcli.commands import specs
 from gdcli.commands.context import Context, Ended, ignore
 from gdcli.commands.list import span
+from gdcli.commands.recorded_size import tell_size
 from gdcli.spec.config import digest, filled_in
 from gdcli.spec.expectations import recorded
 from gdcli.spec.world_size import require_world
@@ -21,8 +22,11 @@ from gdcli.storage.request import RunRequest
 if TYPE_CHECKING:
     from gdcli.engine.problem import TrainingProblem
     from gdcli.records import StepBlock
-    from gdcli.runner.record_run import Finished
+    from gdcli.runner.run_recorder import Finished
 
+
+LONG = 1.0
+"""Seconds of training from which on the share of recording is told."""
 
 HELD_OUT = ("validation", "test")
 """Rows that are not trained on, by the words before their metrics' names."""
@@ -41,6 +45,7 @@ class RunReport:
     built: TrainingProblem
     folder: Path | None  # its record, if it has one
     seconds: float = 0.0  # of training
+    recording: float = 0.0  # share of them in which it waited for what is recorded
 
     @property
     def interrupted(self) -> bool:
@@ -59,6 +64,8 @@ class RunReport:
         if outcome.status in ("interrupted", "failed"):
             return []
         epochs = f"{outcome.epochs:,} epoch{'' if outcome.epochs == 1 else 's'} in {span(self.seconds)}"
+        if self.folder is not None and self.seconds >= LONG and round(100 * self.recording):
+            epochs += f", {self.recording:.0%} of it recording"
         metrics = {name: value for name, value in outcome.metrics.items() if isinstance(value, int | float)}
         losses = {"training loss" if optimised else "objective": outcome.loss}
         losses |= {f"{rows} loss": metrics[f"{rows}_loss"] for rows in HELD_OUT if f"{rows}_loss" in metrics}
@@ -91,6 +98,7 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
     bounded = not request.no_limits
     _, loaded = specs.read(context.source, request.overrides, "run", request.name, trained=True, bounded=bounded)
     require_world(loaded, context.processes)
+    tell_size(loaded, context)
     name = digest(filled_in(loaded.spec))
     if (reused := context.reused(loaded, name, request)) is not None:
         summary = json_file(reused.folder / "summary.json") or {}
@@ -113,6 +121,9 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
 
         with timing.phase("build"):
             built = provenance.prepared(loaded, context.group)
+        if loaded.shapes is None:  # of torch's layers, now they are known
+            shapes = {slot.name: slot.shape for slot in built.theta.slots}
+            tell_size(replace(loaded, layer_shapes=shapes), context)
         with ExitStack() as stack:
             record = None
             if context.output is not None:
@@ -123,4 +134,4 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
                 interrupt=stack.enter_context(frontend.interruptible()), plot=request.plot, timing=timing,
             )  # fmt: skip
         seconds = timing.phases.get("train", 0.0)
-        return RunReport(finished, built, None if record is None else record.folder, seconds)
+        return RunReport(finished, built, None if record is None else record.folder, seconds, timing.recording)

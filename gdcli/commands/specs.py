@@ -16,7 +16,7 @@ from gdcli.errors import Problem, SpecError, nearest
 from gdcli.plan import SpecFactory, Trial
 from gdcli.spec import bundled, document, extends, overrides, schema, sizes
 from gdcli.spec.bundled import Source
-from gdcli.spec.effects import idle_in_all
+from gdcli.spec.effects import idle_in_all, without_effect
 from gdcli.spec.json_schema import file_schema
 from gdcli.spec.load import Loaded, load
 from gdcli.spec.nodes import Node
@@ -149,12 +149,17 @@ def factory(source: Source, node: Node, base: Loaded, name: str) -> SpecFactory:
     return SpecFactory(node, base, partial(schema.parse, stem=name), loading)
 
 
-def checked(factory: SpecFactory, points: Sequence[Trial]) -> list[tuple[int, Trial, Loaded]]:
-    """Return points with their numbers and specs.
+Checked = tuple[int, Trial, Loaded | SpecFactory]
+"""A point with its number and its spec, or, of very many, what makes it."""
+
+
+def checked(factory: SpecFactory, points: Sequence[Trial]) -> list[Checked]:
+    """Return points with their numbers and specs; of more than 10,000 each spec is made again where it is needed.
 
     Raises SpecError for the first that cannot be trained, and for keys that have no effect in any.
     """
-    found = []
+    found: list[Checked] = []
+    few, idle_somewhere = len(points) <= plan.MADE_AT_ONCE, False
     for number, point in enumerate(points, 1):
         try:
             loaded = factory.of(point)
@@ -162,10 +167,13 @@ def checked(factory: SpecFactory, points: Sequence[Trial]) -> list[tuple[int, Tr
             require_world(loaded, 1)
         except SpecError as error:
             raise _of_pair(error, point) from None
-        found.append((number, point, loaded))
-    specs = [loaded.spec for _, _, loaded in found]
-    if idle := list(idle_in_all(specs)):
-        told = [points[k].told(SpecError(problems_at(specs[k].document, [each]))) for k, each in idle]
+        found.append((number, point, loaded if few else factory))
+        idle_somewhere = idle_somewhere or any(without_effect(loaded.spec))
+    specs = (
+        [made if isinstance(made, Loaded) else factory.of(point) for _, point, made in found] if idle_somewhere else []
+    )
+    if idle := list(idle_in_all([each.spec for each in specs])):
+        told = [points[k].told(SpecError(problems_at(specs[k].spec.document, [each]))) for k, each in idle]
         raise SpecError([problem for error in told for problem in error.problems])
     return found
 
@@ -180,9 +188,9 @@ def _of_pair(error: SpecError, point: Trial) -> SpecError:
     return SpecError([*before, replace_fields(last, hint=f"{hint}So it is in the run {point.label}")])
 
 
-def warnings(points: Sequence[tuple[int, Trial, Loaded]]) -> list[str]:
+def warnings(points: Iterable[Checked]) -> list[str]:
     """Return the warnings of all points, each once."""
-    return list(dict.fromkeys(warning for _, _, loaded in points for warning in loaded.warnings))
+    return list(dict.fromkeys(warning for _, _, made in points for warning in made.warnings))
 
 
 def require_optimizer(spec: RunSpec) -> None:

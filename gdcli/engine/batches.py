@@ -83,8 +83,14 @@ class Batches:
 
     CACHED = 4096  # unshuffled batches kept from epoch to epoch
 
-    def __init__(self, kernel: Kernel, tables: Sequence[tuple[Tensor, Tensor]], members: Sequence[Loaded]) -> None:
-        """``tables`` holds each run's rows; the same object for runs of the same data."""
+    def __init__(
+        self, kernel: Kernel, tables: Sequence[tuple[Tensor, Tensor]], members: Sequence[Loaded], *,
+        reuses_memory: bool = False,
+    ) -> None:  # fmt: skip
+        """``tables`` holds each run's rows; the same object for runs of the same data.
+
+        With ``reuses_memory`` a shuffled batch is overwritten by the next one, where one run has them for itself.
+        """
         spec = members[0].spec
         self._kernel, self._runs = kernel, len(members)
         self.samples = members[0].samples
@@ -105,6 +111,7 @@ class Batches:
         self._before: Any = None
         self._cached: list[Rows] = []
         self._whole: Rows | None = None
+        self._memory: dict[int, tuple[Tensor, Tensor]] | None = {} if reuses_memory else None  # by rows of a batch
 
     def epoch(self) -> Iterable[Rows]:
         """Return the steps of the next epoch; a shuffled epoch draws its order when it starts."""
@@ -138,6 +145,12 @@ class Batches:
                 self._whole = self._gathered(np.arange(self.samples)[None])._replace(index=slice(None))
         return self._whole
 
+    def again(self, index: Any) -> Rows:
+        """Return the rows of a step once more, from where they stand in the data."""
+        if not isinstance(index, slice):
+            return self._picked(index) if index.ndim == 1 else self._gathered(index.numpy())
+        return self.whole() if index == slice(None) else self._cut(index.start // self.rows)
+
     def _cut(self, k: int) -> Rows:
         if self.rows >= self.samples:
             return self.whole()
@@ -156,7 +169,16 @@ class Batches:
         return (self._gathered(part[self._order_of]) for part in parts)
 
     def _picked(self, index: Tensor) -> Rows:
-        return Rows(*self._kernel.arranged(self._x.index_select(0, index), self._y.index_select(0, index)), index)
+        if self._memory is None:
+            return Rows(*self._kernel.arranged(self._x.index_select(0, index), self._y.index_select(0, index)), index)
+        x, y = self._memory.get(len(index)) or self._memory.setdefault(len(index), self._room(len(index)))
+        torch.index_select(self._x, 0, index, out=x)
+        torch.index_select(self._y, 0, index, out=y)
+        return Rows(*self._kernel.arranged(x, y), index)
+
+    def _room(self, rows: int) -> tuple[Tensor, Tensor]:
+        """Return memory for a batch: that of the batch before is at hand, new memory comes page by page."""
+        return self._x.new_empty((rows, *self._x.shape[1:])), self._y.new_empty((rows, *self._y.shape[1:]))
 
     def _gathered(self, rows: NDArray[np.int64]) -> Rows:
         index = torch.from_numpy(rows + self._table_of[:, None] * self.samples).to(self._x.device)  # [R, B]

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gdcli.engine.batches import Rows
 from gdcli.engine.param_groups import GroupStep
 from gdcli.engine.problem import TrainingProblem
 from gdcli.records import Block, Floats, Integers
@@ -18,9 +17,9 @@ from gdcli.records import Block, Floats, Integers
 
 @dataclass(slots=True)
 class GrowingBlock:
-    """What was noted of each step so far."""
+    """What was noted of each step so far. Its rows are not kept: a step is made again from where they stand."""
 
-    steps: list[Rows] = field(default_factory=list)
+    places: list[Any] = field(default_factory=list)  # `Rows.index` of each
     losses: list[Any] = field(default_factory=list)  # of which the kernel makes the losses
     outputs: list[Tensor] = field(default_factory=list)  # [R, B, O] each
     parameters: list[Tensor] = field(default_factory=list)  # [R, P] each, after the update
@@ -34,7 +33,7 @@ class GrowingBlock:
         lr: Floats,
     ) -> Block:  # fmt: skip
         """Return the block from step ``first`` on; ``kept`` are gradients where ``kind`` is values, else norms."""
-        made, per_epoch, order = len(self.steps), problem.batches.per_epoch, problem.theta.model_order
+        made, per_epoch, order = len(self.losses), problem.batches.per_epoch, problem.theta.model_order
         step = np.arange(first, first + made, dtype=np.int64)
         epoch, batch = (step - 1) // per_epoch + 1, (step - 1) % per_epoch + 1
         if first == 0:  # the evaluation, which belongs to no epoch
@@ -68,7 +67,7 @@ class GrowingBlock:
         """Return the rows of x and y as the spec has them, unrounded: of steps whose rows are the same for all runs."""
         table = problem.loaded.training
         assert table is not None
-        places = [step.index.cpu().numpy() if isinstance(step.index, Tensor) else step.index for step in self.steps]
+        places = [place.cpu().numpy() if isinstance(place, Tensor) else place for place in self.places]
         index = np.concatenate([np.arange(len(table.x))[place] for place in places])
         y = table.y[index].astype(np.float64)
         return table.x[index], y if y.ndim == 2 else y[:, None]

@@ -6,6 +6,7 @@ any other step does, and its training loss is the mean of the losses that its st
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,9 @@ class EpochEnds:
         both = [("training", [*of_training])] + ([("validation", [*metrics])] if self.validation else [])
         self.columns = ["validation_loss"] if self.validation else []
         self.columns += [f"{which}_{name}" for name in metrics for which, names in both if name in names]
+        self._last = loaded.spec.settings.epochs
+        self.outputs: dict[str, Any] = {}  # after the last epoch
+        self.seconds = 0.0  # that evaluations took since the block began
         self._undo: list[tuple[int, int, float, int, Floats | None, dict[str, NDArray[Any]]]] = []
 
     @property
@@ -60,12 +64,19 @@ class EpochEnds:
     def begin(self) -> None:
         """Begin a block of steps, of which some may be taken back."""
         self._undo.clear()
+        self.seconds = 0.0
 
     def note(self, state: RunState, rows: GrowingBlock, step: int, epoch: int) -> dict[str, Floats]:
         """Work all out after an epoch's last step, and return it: losses and metrics [R] by name."""
+        if self.is_idle:
+            return {}
+        begun = time.perf_counter()
         found = self._evaluated()
+        self.seconds += time.perf_counter() - begun
+        if epoch == self._last:
+            self.outputs = {which: self._kept_output(evaluation) for which, evaluation in self._evaluations()}
         if self.columns:
-            rows.evaluated.append((len(rows.steps) - 1, np.stack([found[name] for name in self.columns])))
+            rows.evaluated.append((len(rows.losses) - 1, np.stack([found[name] for name in self.columns])))
         if self.watched is not None:
             self._watch(state, found[self.watched.name], step, epoch)
         return found
@@ -73,11 +84,19 @@ class EpochEnds:
     def _evaluated(self) -> dict[str, Floats]:
         """Return losses and metrics [R] by name, of the parameters as they are. Synchronises with the device."""
         found: dict[str, Floats] = {}
-        for which, evaluation in (("training", self.training), ("validation", self.validation)):
-            if evaluation is not None:
-                loss, metrics = evaluation()
-                found |= {f"{which}_loss": loss} | {f"{which}_{name}": each for name, each in metrics.items()}
+        for which, evaluation in self._evaluations():
+            loss, metrics = evaluation()
+            found |= {f"{which}_loss": loss} | {f"{which}_{name}": each for name, each in metrics.items()}
         return found
+
+    def _evaluations(self) -> list[tuple[str, Evaluation]]:
+        both = ("training", self.training), ("validation", self.validation)
+        return [(which, evaluation) for which, evaluation in both if evaluation is not None]
+
+    def _kept_output(self, evaluation: Evaluation) -> Any:
+        """Return an output that stays as it is: a fleet's next evaluation overwrites its own."""
+        output = evaluation.output
+        return output.clone() if self.problem.is_fleet and isinstance(output, torch.Tensor) else output
 
     # --- the best epoch -----------------------------------------------------------------------------------------------
 
@@ -141,8 +160,9 @@ class EpochEnds:
         restored = self.stop.restore and state.status[run] in ("finished", "stopped")
         if restored or run not in state.kept or state.status[run] == "interrupted":
             return None
-        parameters = self.problem.theta.as_parameters(state.kept[run])
-        return {parameter.name: parameter.values for parameter in parameters} | state.kept_buffers
+        theta, kept = self.problem.theta, state.kept[run]
+        found = {each.name: each.values for each in (*theta.as_parameters(kept), *theta.as_buffers(kept))}
+        return found | state.kept_buffers
 
     def _buffers(self) -> list[tuple[str, torch.Tensor]]:
         return [] if self.problem.module is None else [*self.problem.module.named_buffers()]

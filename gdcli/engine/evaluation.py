@@ -9,16 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gdcli.engine.batches import Rows
+from gdcli.engine.batches import Rows, aligned
 from gdcli.engine.problem import TrainingProblem
 from gdcli.records import Floats, Prediction, Start
 from gdcli.spec.load import Loaded
 from gdcli.spec.metrics import metrics_of, watched_of
 from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.metrics import MATRICES, Metric
-from gdcli.zoo.models import Chain
+from gdcli.zoo.models import Chain, Stack
 from gdcli.zoo.preprocessing import Preprocessing
 
+MOST_ROWS, PART_UNIT = 4096, 64
+"""Rows that are evaluated at once, unless a step has more, and what their number is a multiple of."""
 HELD_OUT = ("validation", "test")
 IN_UNITS = "loss_in_units"
 """The loss as it is of targets in their own units, where those are standardized; without the penalty."""
@@ -49,18 +51,37 @@ def in_units(values: Tensor, fitted: Preprocessing | None) -> Tensor:
     return values.double() * deviations + means
 
 
+def forward_by_parts(problem: TrainingProblem, x: Any) -> Any:
+    """Return the output for rows as the kernel takes them, a part of them after the other: what layers hold is bounded.
+
+    No part is smaller than a step's batch, and each begins at a multiple of 64 rows: on one thread the bits are those
+    of all rows at once. Where rows may depend on each other, or the kernel has cut them already, they stay together.
+    """
+    kernel, model, axis = problem.kernel, problem.loaded.architecture, 1 if problem.is_fleet else 0
+    rows = x.shape[axis] if isinstance(x, Tensor) and x.ndim > 1 else 0
+    count = -(-rows // max(MOST_ROWS, problem.batches.rows))
+    if count < 2 or (isinstance(model, Stack) and model.mixes_rows):
+        return kernel.forward(x)
+    size = -(-rows // (count * PART_UNIT)) * PART_UNIT
+    parts = (kernel.forward(aligned(part)) for part in torch.split(x, size, axis))
+    return torch.cat([part.clone() if problem.is_fleet else part for part in parts], axis)  # a fleet's is overwritten
+
+
 def loss_of(problem: TrainingProblem, rows: Rows) -> Floats:
     """Return the losses [R] on some rows. Synchronises with the device."""
     return Evaluation(problem, rows, "", {})()[0]
 
 
-def final(problem: TrainingProblem) -> tuple[Floats, dict[str, Any]]:
-    """Return the losses [R] of the whole training set, and the metrics [R] there and on the rows held out."""
-    metrics = metrics_of(problem.loaded)
-    loss, found = Evaluation(problem, problem.batches.whole(), "training", metrics)()
+def final(problem: TrainingProblem, outputs: Mapping[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
+    """Return the losses [R] of the whole training set, and the metrics [R] there and on the rows held out.
+
+    ``outputs`` are those of the parameters as they are, as far as they are known already.
+    """
+    metrics, known = metrics_of(problem.loaded), outputs or {}
+    loss, found = Evaluation(problem, problem.batches.whole(), "training", metrics)(known.get("training"))
     for which in HELD_OUT:
         if (rows := getattr(problem, which)) is not None:
-            held_out, more = Evaluation(problem, rows, which, metrics)()
+            held_out, more = Evaluation(problem, rows, which, metrics)(known.get(which))
             found |= {f"{which}_{name}": values for name, values in {"loss": held_out, **more}.items()}
     return loss, found
 
@@ -80,12 +101,16 @@ class Evaluation:
         units = [unit_of(loaded) for loaded in problem.members] if which else [None]
         self._units = None if units[0] is None else np.array(units, np.float64)
         self._targets = [made[id(table)] for table in tables]
+        self.output: Any = None  # for all rows, of the last evaluation
 
-    def __call__(self) -> tuple[Floats, dict[str, Any]]:
-        """Return the losses [R] and each metric [R], of matrices a list. Synchronises with the device."""
+    def __call__(self, output: Any = None) -> tuple[Floats, dict[str, Any]]:
+        """Return the losses [R] and each metric [R], of matrices a list. Synchronises with the device.
+
+        ``output`` is :attr:`output` after another evaluation of the same rows and parameters.
+        """
         kernel, rows = self._problem.kernel, self._rows
         with torch.no_grad():
-            output = kernel.forward(rows.x)
+            self.output = output = forward_by_parts(self._problem, rows.x) if output is None else output
             losses, penalized = kernel.loss_of(output, rows.y), self._problem.penalized
             own = {} if self._units is None else {IN_UNITS: self._numbers(losses) * self._units}
             if penalized is not None and rows.index is not None:  # of training rows

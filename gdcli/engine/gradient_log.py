@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -45,8 +46,9 @@ class GradientLog:
         self.width = theta.room if self.kind == "values" else len(self._parts)
         self.numbers = self.width + (0 if self._watched is None else len(self._watched))  # a step and run
         self._shape = theta.stored_gradient.shape if self.kind == "values" else (self.width, rows)
-        self._measures = [_measured(part, self.kind, 0 if theta.innermost else part.ndim - 1) for part in self._parts]
         self._kept = theta.stored.new_empty(0)
+        self._columns = theta.columns
+        self._has_no_gaps = np.array_equal(self._columns, np.arange(len(self._columns)))  # but behind the last
 
     def begin(self, steps: int) -> Callable[[int], object]:
         """Make a block's memory for so many steps, which is handed on with it; return what keeps step k's gradient."""
@@ -68,19 +70,20 @@ class GradientLog:
 
     def _keep(self, steps: int) -> Callable[[int], object]:
         self._kept, gradient = self.theta.stored.new_empty((steps, *self._shape)), self.theta.stored_gradient
-        if self.kind != "values":
-            rows, measures = (self._kept if self.is_fleet else self._kept.squeeze(2)).unbind(0), self._measures
+        if self.kind == "values":
+            return _copying(self._kept, gradient)
+        now = self._kept.new_empty(self._shape)  # of this step: views of each step's row cost more than a copy
+        axes = [0 if self.theta.innermost else part.ndim - 1 for part in self._parts]
+        cells = now.unbind(0) if self.is_fleet else now.squeeze(1).unbind(0)
+        measures = [_measured(*each, self.kind) for each in zip(self._parts, cells, axes, strict=True)]
+        copy = _copying(self._kept, now)
 
-            def keep(k: int) -> None:
-                for measure, into in zip(measures, rows[k].unbind(0), strict=True):
-                    measure(into)
+        def keep(k: int) -> None:
+            for measure in measures:
+                measure()
+            copy(k)
 
-            return keep
-        if self._kept.device.type != "cpu":
-            rows = self._kept.unbind(0)
-            return lambda k: rows[k].copy_(gradient)
-        targets, source, copy = list(self._kept.numpy()), gradient.numpy(), np.copyto
-        return lambda k: copy(targets[k], source)  # numpy's copy of a small tensor costs half of torch's
+        return keep
 
     def columns(self, steps: int) -> Floats:
         """Return what the first steps kept, on the host: [K, R, N] in the model's order, without gaps and padding."""
@@ -92,7 +95,8 @@ class GradientLog:
             found = found.swapaxes(1, 2)
         found = found[:, : self.runs]
         if self.kind == "values" and not self.theta.innermost:
-            found = np.take(found, self.theta.columns, axis=2)
+            count = len(self._columns)
+            found = found[:, :, :count] if self._has_no_gaps else np.take(found, self._columns, axis=2)
         return found.astype(np.float64) if self.kind == "norms" else found
 
     def beside(self, steps: int) -> tuple[Floats | None, Floats | None]:
@@ -122,20 +126,29 @@ def _parts(theta: Theta, kind: str) -> list[Tensor]:
     return [theta.stored_gradient] if kind == "largest" and theta.trained else []
 
 
-def _measured(gradient: Tensor, kind: str, axis: int) -> Callable[[Tensor], Any]:
+def _copying(kept: Tensor, source: Tensor) -> Callable[[int], object]:
+    """Return what copies a tensor to the place of step k: with numpy on the host, which takes half of torch's time."""
+    if kept.device.type != "cpu":
+        rows = kept.unbind(0)
+        return lambda k: rows[k].copy_(source)
+    targets, array, copy = list(kept.numpy()), source.numpy(), np.copyto
+    return lambda k: copy(targets[k], array)
+
+
+def _measured(gradient: Tensor, into: Tensor, axis: int, kind: str) -> Callable[[], Any]:
     """Return what writes a norm, a fleet's sums of squares, or the largest absolute entry, of a gradient's stretch.
 
     For a fleet two passes over memory are several times faster than torch's norm over one axis. The largest entry
     neither overflows nor hides a NaN.
     """
     if gradient.ndim == 1:
-        return lambda into: torch.linalg.vector_norm(gradient, out=into)
+        return partial(torch.linalg.vector_norm, gradient, out=into)
     scratch = torch.empty_like(gradient, memory_format=torch.contiguous_format)
 
-    def squares(into: Tensor) -> None:
+    def squares() -> None:
         torch.sum(torch.mul(gradient, gradient, out=scratch), axis, out=into)
 
-    def extreme(into: Tensor) -> None:
+    def extreme() -> None:
         torch.amax(torch.abs(gradient, out=scratch), axis, out=into)
 
     return extreme if kind == "largest" else squares

@@ -111,8 +111,8 @@ class Loop:
         self.state = RunState(self.runs, f"all {self.spec.settings.epochs} epochs")
         self.nothing = np.full(self.runs, np.nan)  # the value of a column at a step that has none
         self.curvatures: divergence.Known = {}
-        self.t = 0
-        self.interrupted = False
+        self.t, self.interrupted = 0, False
+        self.stepping = 0.0  # seconds that steps took, without what is worked out between them
         self.now: Callable[[], float] = time.perf_counter
         if problem.group is not None:
             self.now, self.interrupt = problem.group.now, problem.group.shared(self.interrupt)
@@ -153,7 +153,7 @@ class Loop:
         """One forward and backward on all data, no update: row 0."""
         rows, whole = GrowingBlock(), self.problem.batches.whole()
         loss, output = training_step(self.problem, whole, (), 0, self.log.begin(1), 0)
-        rows.steps.append(whole)
+        rows.places.append(whole.index)
         rows.losses.append(loss)
         if "output" in self.columns:
             rows.outputs.append(self.problem.kernel.by_run(output)[: self.runs].clone())
@@ -168,24 +168,21 @@ class Loop:
         """Run up to K steps and return their columns; None when there are no more."""
         restore, rows, first = self.problem.snapshot(), GrowingBlock(), self.t + 1
         count = np.where(self.state.open, self.capacity + 1, 0)  # of each run's steps, cut below
-        updates, rates = self.schedules.at(self.t + 1), None
-        if self.schedules.are_scheduled:
-            rates = rows.rates
+        updates, rates = self.schedules.at(self.t + 1), rows.rates if self.schedules.are_scheduled else None
         after = self.after_update if self.columns or self.stops or not self.ends.is_idle else None
         self.ends.begin()
         problem, keep, interrupt = self.problem, self.log.begin(self.capacity), self.interrupt
         by_run = problem.kernel.by_run if "output" in self.columns else None
-        add_step, add_loss = rows.steps.append, rows.losses.append
-        seconds = BLOCK_SECONDS if self.t else min(FIRST_SECONDS, BLOCK_SECONDS)
-        now, t = self.now, self.t
-        until = now() + seconds
+        add_place, add_loss = rows.places.append, rows.losses.append
+        now, t, begun = self.now, self.t, time.perf_counter()
+        until = now() + (BLOCK_SECONDS if self.t else min(FIRST_SECONDS, BLOCK_SECONDS))
         for k, step in enumerate(islice(steps, self.capacity)):
             self.t = t = t + 1
             if rates is not None:
                 updates = self.schedules.at(t)
                 rates.append(updates)
             loss, output = training_step(problem, step, updates, t, keep, k)
-            add_step(step)
+            add_place(step.index)
             add_loss(loss)
             if by_run is not None:
                 rows.outputs.append(by_run(output)[: self.runs].clone())
@@ -198,7 +195,8 @@ class Loop:
                 break
             if now() > until:
                 break
-        return self.judged(rows, first, count, restore) if rows.steps else None
+        self.stepping += time.perf_counter() - begun - self.ends.seconds
+        return self.judged(rows, first, count, restore) if rows.losses else None
 
     def after_update(self, step: Rows, rows: GrowingBlock, count: NDArray[np.int64]) -> None:
         """Take the columns that need the updated parameters, and see which runs stop."""
@@ -246,7 +244,7 @@ class Loop:
         """Stop some runs after the step that was just made."""
         if which.any():
             ended = self.state.stop(which, why, self.t, self.t // self.per_epoch, self.problem.values_of)
-            count[ended] = len(rows.steps)
+            count[ended] = len(rows.losses)
 
     # --- divergence ---------------------------------------------------------------------------------------------------
 
@@ -255,7 +253,7 @@ class Loop:
 
         Looking once a block keeps the loop free of a synchronisation every step.
         """
-        made = len(rows.steps)
+        made = len(rows.losses)
         count = np.minimum(count, made)
         kept, (layers, watched) = self.log.columns(made), self.log.beside(made)
         losses = self.problem.kernel.losses(rows.losses)[:, : self.runs].cpu().numpy().astype(np.float64)
@@ -306,7 +304,7 @@ class Loop:
         for k in range(steps):
             yield k
             updates = rows.rates[k] if rows.rates else self.schedules.at(1) if first else ()
-            training_step(self.problem, rows.steps[k], updates, first + k, keep, k)
+            training_step(self.problem, self.problem.batches.again(rows.places[k]), updates, first + k, keep, k)
         yield steps
 
     def diverge(
@@ -346,7 +344,7 @@ class Loop:
     def end_not_finite(self, loss: Floats) -> None:
         """End runs as diverged whose last update leaves a loss [R] or parameters that are not finite."""
         state = self.state
-        finite = np.isfinite(loss) & self.theta.values[: self.runs].isfinite().all(1).cpu().numpy()
+        finite = np.isfinite(loss) & self.theta.values[: self.runs, : self.theta.width].isfinite().all(1).cpu().numpy()
         done = np.isin(state.status, ("finished", "stopped"))
         for run in np.flatnonzero(done & ~finite).tolist():
             step, epoch, loaded = int(state.steps[run]), int(state.epochs[run]), self.problem.members[run]
@@ -375,7 +373,8 @@ class Loop:
         loss: Floats = self.nothing
         metrics: dict[str, Any] = {}
         if any(status != "diverged" for status in state.status):
-            loss, metrics = final(self.problem)
+            as_evaluated = self.t == self.all_steps and not state.ended  # theta is that of the last epoch's end
+            loss, metrics = final(self.problem, self.ends.outputs if as_evaluated else None)
         self.end_not_finite(loss)
         last = loss if self.stop.restore else None
         if self.ends.restore(state):

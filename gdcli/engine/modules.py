@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gdcli.engine.meta_device import on_meta
 from gdcli.engine.own_module import filled
 from gdcli.engine.prediction import tensors_of
 from gdcli.engine.tracing import empty_layers
@@ -53,7 +54,7 @@ def state_of(spec: RunSpec, model: Architecture, arrays: Mapping[str, NDArray[An
 
 
 def _chain(model: Chain) -> nn.Module:
-    with torch.device("meta"):
+    with on_meta():
         parts: list[tuple[str, nn.Module]] = []
         for k, layer in enumerate(model.layers, 1):
             parts.append((layer.name.rstrip("."), nn.Linear(layer.inputs, layer.outputs, bias=layer.bias)))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gdcli.engine.layers import TracedLayer, default_dtype
+from gdcli.engine.meta_device import on_meta
 from gdcli.errors import SpecError
 from gdcli.spec import class_weights, sizes
 from gdcli.spec.load import Loaded
@@ -31,7 +32,7 @@ def empty(spec: RunSpec, own: OwnModule) -> torch.nn.Module:
     """
     with torch.random.fork_rng([]):
         try:
-            with torch.device("meta"):
+            with on_meta():
                 return made(spec, own)
         except Exception:  # such as a number that is read out of a tensor, which has none
             return made(spec, own)

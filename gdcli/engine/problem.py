@@ -21,6 +21,8 @@ from gdcli.engine.kernels.base import FleetChain, Kernel
 from gdcli.engine.kernels.batched import BATCHED
 from gdcli.engine.kernels.elementwise import ELEMENTWISE, WIDTH, is_tiny
 from gdcli.engine.kernels.single import Single
+from gdcli.engine.kernels.stacked_layers import Draws
+from gdcli.engine.kernels.vmapped import Vmapped
 from gdcli.engine.loss_for import loss_for
 from gdcli.engine.param_groups import GroupUpdate, param_groups
 from gdcli.engine.penalty import Penalized
@@ -36,7 +38,7 @@ from gdcli.spec.sections import RunSpec
 from gdcli.spec.sizes import too_many_recorded
 from gdcli.zoo.expressions import ExpressionError, is_bare
 from gdcli.zoo.losses import TARGETS, Loss
-from gdcli.zoo.models import Chain, Objective, chain_of
+from gdcli.zoo.models import Chain, Objective, Stack, chain_of
 from gdcli.zoo.objectives import compile_
 from gdcli.zoo.optimizers import OPTIMIZERS
 
@@ -53,16 +55,17 @@ class TrainingProblem:
     dtype: torch.dtype
     theta: Theta
     kernel: Kernel
-    kernel_name: str  # by_hand or autograd; of a fleet elementwise, batched or objective
+    kernel_name: str  # by_hand or autograd; of a fleet elementwise, batched, objective or vmapped
     loss: Loss | None  # None for an objective
     updates: tuple[GroupUpdate, ...]
     batches: Batches
     validation: Rows | None
     test: Rows | None
-    module: torch.nn.Module | None  # torch's layers of a sequential model
+    module: torch.nn.Module | None  # torch's layers of a sequential model, of one run
     penalized: Penalized | None  # the kernel, where there is a penalty
     group: ProcessGroup | None = None  # the processes that share its batches
     watched: WatchedGradients | None = None  # where its kernel puts gradients of inputs and intermediate values
+    layers: Vmapped | None = None  # torch's layers of all runs of a fleet
 
     @property
     def loaded(self) -> Loaded:
@@ -90,6 +93,8 @@ class TrainingProblem:
 
     def generators(self) -> dict[str, Tensor]:
         """Return the states of torch's generators, where torch's own layers may draw from them."""
+        if self.layers is not None:
+            return {"random.fleet": self.layers.state.draws.states()}
         if self.module is None:
             return {}
         found = {"random.cpu": torch.get_rng_state()}
@@ -103,6 +108,8 @@ class TrainingProblem:
 
     def set_generators(self, states: Mapping[str, Tensor]) -> None:
         """Put states that :meth:`generators` gave back."""
+        if self.layers is not None:
+            self.layers.state.draws.restore(states["random.fleet"])
         if "random.cpu" in states:
             torch.set_rng_state(states["random.cpu"])
         if "random.cuda" in states:
@@ -122,25 +129,30 @@ class TrainingProblem:
 
     def full_gradient(self) -> None:
         """Write the gradient of the full data into theta; torch's own layers neither draw dropout nor learn from it."""
-        if self.module is not None:
-            self.module.eval()
+        modes = self.module or self.layers
+        if modes is not None:
+            modes.eval()
         whole = self.batches.whole()
         self.kernel.step(whole.x, whole.y)
-        if self.module is not None:
-            self.module.train()
+        if modes is not None:
+            modes.train()
 
     def values_of(self, run: int) -> Floats:
         """Return a run's row [P] of theta. Synchronises with the device."""
         values: Floats = self.theta.values[run].cpu().numpy().copy()
         return values
 
-    def buffers(self) -> tuple[Parameter, ...]:
-        """Return the buffers of torch's own layers as records. Synchronises with the device."""
+    def buffers(self) -> list[tuple[Parameter, ...]]:
+        """Return each run's buffers of torch's own layers as records. Synchronises with the device."""
+        if self.layers is not None:
+            return [self.theta.as_buffers(self.values_of(run)) for run in range(self.runs)]
         named = self.module.named_buffers() if self.module is not None else ()
-        return tuple(Parameter(name, buffer.cpu().numpy().copy(), trained=False) for name, buffer in named)
+        found = tuple(Parameter(name, buffer.cpu().numpy().copy(), trained=False) for name, buffer in named)
+        return [found] * self.runs
 
 
-FLEET_KERNELS = ("elementwise", "batched", "objective")
+FLEET_OF_LAYERS = "vmapped"
+FLEET_KERNELS = ("elementwise", "batched", "objective", FLEET_OF_LAYERS)
 
 
 def build(loaded: Loaded, group: ProcessGroup | None = None) -> TrainingProblem:
@@ -165,14 +177,21 @@ def _build(members: Sequence[Loaded], name: str, group: ProcessGroup | None = No
     is_fleet, loss = name in FLEET_KERNELS, loss_for(first)
     innermost = name in ("elementwise", "objective")
     padded = _padded(members, innermost) if is_fleet else list(members)
-    theta, module = _theta(padded, dtype, device, innermost=innermost)
+    theta, module, draws = _theta(padded, dtype, device, innermost=innermost, stacked=name == FLEET_OF_LAYERS)
     if first.bounded and (found := list(too_many_recorded(spec, sum(prod(slot.shape) for slot in theta.slots)))):
         raise SpecError(found)
+    watched, layers = None if is_fleet else gradients_of(first, module, theta.stored), None
+    if name == FLEET_OF_LAYERS:
+        assert module is not None
+        assert loss is not None
+        assert draws is not None
+        kernel: Kernel = (layers := Vmapped(theta, first, module, loss, draws))
+    else:
+        kernel = _kernel(name, first, theta, loss, module, watched)
     module = None if is_fleet else module
-    watched = None if is_fleet else gradients_of(first, module, theta.stored)
-    kernel = _kernel(name, first, theta, loss, module, watched)
     if loss is not None and spec.batch.accumulate > 1 and spec.settings.epochs:
-        kernel = Accumulated(kernel, theta, loss, spec.batch.pass_rows(first.samples), watched)
+        axes = len(first.row_shape)
+        kernel = Accumulated(kernel, theta, loss, spec.batch.pass_rows(first.samples), watched, axes)
     of = spec.loss.name if spec.loss else "", dtype, device, first.row_shape
     tables = as_tensors([loaded.training for loaded in padded], *of)
     if group is not None and loss is not None:
@@ -181,7 +200,7 @@ def _build(members: Sequence[Loaded], name: str, group: ProcessGroup | None = No
         draw_apart(spec.settings.seed, group.rank)
     penalized = Penalized(kernel, theta, spec.penalty) if spec.penalty.is_on else None
     kernel = penalized or kernel
-    batches = Batches(kernel, tables, padded)
+    batches = Batches(kernel, tables, padded, reuses_memory=name == "by_hand")
     if isinstance(kernel, FleetChain) and not batches.shuffle:  # a shuffled epoch would draw its order
         kernel.prepare(next(iter(batches.epoch())).x)
     validation, test = (
@@ -192,7 +211,7 @@ def _build(members: Sequence[Loaded], name: str, group: ProcessGroup | None = No
     updates = _updates(padded, theta) if spec.settings.epochs and spec.optimizer is not None else ()
     return TrainingProblem(
         tuple(members), device, dtype, theta, kernel, name, loss, updates, batches, validation, test, module,
-        penalized, group, watched,
+        penalized, group, watched, layers,
     )  # fmt: skip
 
 
@@ -200,7 +219,7 @@ def kernel_name(loaded: Loaded) -> str:
     """Return which kernel serves a fleet of runs of a structure, however many they are."""
     chain = chain_of(loaded.architecture)
     if chain is None:
-        return "objective"
+        return FLEET_OF_LAYERS if isinstance(loaded.architecture, Stack) else "objective"
     assert loaded.spec.loss is not None
     return "elementwise" if is_tiny(chain, TARGETS.get(loaded.spec.loss.name) == "classes") else "batched"
 
@@ -212,25 +231,34 @@ def _padded(members: Sequence[Loaded], innermost: bool) -> list[Loaded]:
 
 
 def _theta(
-    members: Sequence[Loaded], dtype: torch.dtype, device: torch.device, *, innermost: bool
-) -> tuple[Theta, torch.nn.Module | None]:
-    """Return theta with every run's start values, drawn once for all runs of one seed and start; and torch's layers."""
+    members: Sequence[Loaded], dtype: torch.dtype, device: torch.device, *, innermost: bool, stacked: bool
+) -> tuple[Theta, torch.nn.Module | None, Draws | None]:
+    """Return theta with every run's start values, drawn once for all runs of one seed and start; and torch's layers.
+
+    With ``stacked`` it has the buffers of each run too, and what torch's generator draws from then on is each start's.
+    """
     alike: dict[Hashable, list[int]] = {}
     for position, loaded in enumerate(members):
         alike.setdefault(start_key(loaded), []).append(position)
     like, theta, module = torch.empty(0, dtype=dtype, device=device), None, None
+    states = []
     for positions in alike.values():
         values, module = start_values(members[positions[0]], dtype)
+        states.append(torch.get_rng_state())
         moved = {name: value.to(device) for name, value in values.items()}
+        buffers = dict(module.named_buffers()) if stacked and module is not None else {}
         if theta is None:
             frozen = {name for pattern in members[0].spec.model.freeze for name in match(pattern, values)}
             named = () if module is None else module.named_parameters()
             frozen |= {name for name, parameter in named if not parameter.requires_grad}  # by a plugin's module
-            theta = Theta(moved, frozen, runs=len(members), innermost=innermost, like=like)
+            theta = Theta(moved, frozen, runs=len(members), innermost=innermost, like=like, buffers=buffers)
         else:
-            theta.fill(positions, moved)
+            theta.fill(positions, moved, buffers)
     assert theta is not None
-    return theta, module
+    if not stacked:
+        return theta, module, None
+    start_of = {position: k for k, positions in enumerate(alike.values()) for position in positions}
+    return theta, module, Draws(states, [start_of[k] for k in range(len(members))], torch.device("cpu"))
 
 
 def _kernel(

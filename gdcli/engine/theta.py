@@ -1,7 +1,8 @@
 """Theta: all parameters of R runs in one tensor, and the gradient of a step in one of the same layout.
 
-The trained parameters come first, each a contiguous stretch, in the model's order; the frozen ones follow. A model's
-weights are views of theta, so an update of the flat tensor is an update of the model.
+The trained parameters come first, each a contiguous stretch, in the model's order; the frozen ones follow, and last
+the buffers of torch's own layers where these train as a fleet. A model's weights are views of theta, so an update of
+the flat tensor is an update of the model.
 
 One run, and fleets whose runs lead, have theta as [R, P]; each parameter begins at a multiple of 64 bytes, as a tensor
 of its own does, since matrix products round differently where their operands are not aligned. A fleet whose runs are
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -44,9 +46,9 @@ class Theta:
 
     def __init__(
         self, initial: Mapping[str, Tensor], frozen: Iterable[str] = (), *, runs: int = 1, innermost: bool = False,
-        like: Tensor | None = None,
+        like: Tensor | None = None, buffers: Mapping[str, Tensor] | None = None,
     ) -> None:  # fmt: skip
-        """``like`` has the dtype and device of a model without parameters."""
+        """``like`` has the dtype and device of a model without parameters; ``buffers`` are those of each run."""
         example = next(iter(initial.values()), torch.empty(0) if like is None else like)
         self.innermost = innermost
         unit = 1 if innermost else ALIGNMENT // example.element_size()
@@ -54,17 +56,32 @@ class Theta:
         self.trained: tuple[ParamSlice, ...] = tuple(slot for slot in self.slots if slot.trained)
         self.size = sum(prod(slot.shape) for slot in self.trained)
         self.room = max((slot.end for slot in self.trained), default=0)  # T
-        width = max((slot.end for slot in self.slots), default=0)  # P
+        self.width = max((slot.end for slot in self.slots), default=0)  # of the parameters
+        self._kinds = {name: value.dtype for name, value in (buffers or {}).items()}
+        self._buffers = _buffer_slots(buffers or {}, self.width, unit, example.element_size())
+        width = max((slot.end for slot in self._buffers), default=self.width)  # P
         self.stored: Tensor = example.new_zeros((width, runs) if innermost else (runs, width))
         self.stored_gradient: Tensor = example.new_zeros((self.room, runs) if innermost else (runs, self.room))
         self.values: Tensor = self.stored.t() if innermost else self.stored  # [R, P]
         self.gradient: Tensor = self.stored_gradient.t() if innermost else self.stored_gradient  # [R, T]
-        self.fill(slice(None), initial)
+        self.fill(slice(None), initial, buffers)
 
-    def fill(self, runs: slice | list[int], initial: Mapping[str, Tensor]) -> None:
-        """Set all parameters of some runs."""
+    def fill(
+        self, runs: slice | list[int], initial: Mapping[str, Tensor], buffers: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Set all parameters of some runs, and their buffers."""
         for slot in self.slots:
             self.values[runs, slot.start : slot.stop] = initial[slot.name].reshape(-1)
+        for name, view in self.buffers().items():
+            assert buffers is not None
+            view[runs] = buffers[name]
+
+    def buffers(self) -> dict[str, Tensor]:
+        """Return the buffers of all runs by name, [R, *shape]: writing to them writes to theta.
+
+        Not in autograd's eyes, to which the parameters beside them would else have changed within a step.
+        """
+        return {slot.name: _typed(self.stored.data, slot, self._kinds[slot.name]) for slot in self._buffers}
 
     def view(self, slot: ParamSlice) -> Tensor:
         """Return a parameter of all runs, [R, *shape] or [*shape, R]; of a single run in its own shape.
@@ -94,12 +111,12 @@ class Theta:
         norms: Tensor = torch.linalg.vector_norm(self.stored_gradient, 2, 0 if self.innermost else 1)
         return norms
 
-    @property
+    @cached_property
     def model_order(self) -> NDArray[np.int64]:
         """Positions in theta of all scalars in the model's order."""
         return _positions(self.slots)
 
-    @property
+    @cached_property
     def columns(self) -> NDArray[np.int64]:
         """Positions in the gradient of the trained scalars, without the gaps."""
         return _positions(self.trained)
@@ -114,6 +131,30 @@ class Theta:
             Parameter(slot.name, np.array(flat[slot.start : slot.stop]).reshape(slot.shape), slot.trained)
             for slot in self.slots
         )
+
+    def as_buffers(self, flat: Floats) -> tuple[Parameter, ...]:
+        """Return the buffers of a row [P] of theta as records."""
+        row, found = torch.from_numpy(flat)[None], []
+        for slot in self._buffers:
+            value = _typed(row, slot, self._kinds[slot.name])[0]
+            found.append(Parameter(slot.name, value.numpy().copy(), trained=False))
+        return tuple(found)
+
+
+def _buffer_slots(buffers: Mapping[str, Tensor], start: int, unit: int, size: int) -> tuple[ParamSlice, ...]:
+    """Return where buffers lie from ``start`` on: in as many numbers of ``size`` bytes as their own bytes fill."""
+    found = []
+    for name, value in buffers.items():
+        stop = start + -(-value.numel() * value.element_size() // size)
+        end = -(-stop // unit) * unit
+        found.append(ParamSlice(name, tuple(value.shape), False, start, stop, end))
+        start = end
+    return tuple(found)
+
+
+def _typed(rows: Tensor, slot: ParamSlice, dtype: torch.dtype) -> Tensor:
+    """Return a buffer in rows [R, P] of theta as [R, *shape]: whole numbers lie there by their bytes."""
+    return rows[:, slot.start : slot.stop].view(dtype).view(len(rows), *slot.shape)
 
 
 def _positions(slots: Sequence[ParamSlice]) -> NDArray[np.int64]:

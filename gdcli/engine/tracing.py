@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gdcli.engine import own_module
 from gdcli.engine.layers import Arguments, Shape, TracedLayer, assembled, default_dtype, made, no_tensor, refused
+from gdcli.engine.meta_device import on_meta
 from gdcli.errors import SpecError
 from gdcli.spec import class_weights, sizes
 from gdcli.spec.load import Loaded
@@ -37,7 +38,7 @@ def traced(loaded: Loaded) -> tuple[TracedLayer, ...]:
     if model.own is not None:
         return own_module.traced(loaded, model.own, model.shape)
     trace = _Trace(loaded)
-    with default_dtype(dtype), torch.device("meta"), torch.no_grad(), warnings.catch_warnings(action="ignore"):
+    with default_dtype(dtype), on_meta(), torch.no_grad(), warnings.catch_warnings(action="ignore"):
         x, found = trace.through(model.layers, torch.empty((2, *model.shape), dtype=dtype), "")
     if loaded.training is not None:
         _require_output(loaded, model, tuple(x.shape[1:]))
@@ -52,7 +53,7 @@ def empty_layers(spec: RunSpec, model: Stack) -> torch.nn.Module:
     if model.own is not None:
         return own_module.empty(spec, model.own)
     layers = traced(Loaded(spec, None, None, model))
-    with default_dtype(getattr(torch, spec.settings.dtype)), torch.device("meta"):
+    with default_dtype(getattr(torch, spec.settings.dtype)), on_meta():
         return assembled(spec, layers)
 
 

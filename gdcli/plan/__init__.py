@@ -15,10 +15,10 @@ from gdcli.plan.axes import (
     with_each_value,
 )
 from gdcli.plan.candidates import Seeds, batches, extended, optimizers, rows, seeds, tuning_grid
-from gdcli.plan.trials import SpecFactory, Trial, in_folds, with_overrides
+from gdcli.plan.trials import MADE_AT_ONCE, SpecFactory, Trial, in_folds, with_overrides
 
 __all__ = [
-    "Axis", "Seeds", "SpecFactory", "Trial", "along", "axes", "batches", "bounded", "extended", "grid_points",
-    "in_folds", "key_axes", "optimizers", "points", "product_of", "rows", "scalar_names", "seeds", "tuning_grid",
-    "with_each_value", "with_overrides",
+    "MADE_AT_ONCE", "Axis", "Seeds", "SpecFactory", "Trial", "along", "axes", "batches", "bounded", "extended",
+    "grid_points", "in_folds", "key_axes", "optimizers", "points", "product_of", "rows", "scalar_names", "seeds",
+    "tuning_grid", "with_each_value", "with_overrides",
 ]  # fmt: skip

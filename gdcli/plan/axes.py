@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdcli.errors import Problem, SpecError, nearest
-from gdcli.plan.trials import ChangeOrigin, Trial
+from gdcli.plan.trials import NO_ORIGINS, ChangeOrigin, Trial
 from gdcli.spec import grids, sizes
 from gdcli.spec.document import MAX_VALUES
 from gdcli.spec.grid_text import Value
@@ -271,5 +271,5 @@ def _trial_at(found: Sequence[Axis], values: Sequence[Value]) -> Trial:
         ",".join(f"{axis.name}={grids.as_text(value)}" for axis, value in zip(found, values, strict=True)),
         tuple(grids.as_text(value) if value is None or isinstance(value, list | dict) else value for value in values),
         tuple((axis.target, value) for axis, value in zip(found, values, strict=True)),
-        {axis.target: axis.origin for axis in found if axis.origin is not None},
+        {axis.target: axis.origin for axis in found if axis.origin is not None} or NO_ORIGINS,
     )

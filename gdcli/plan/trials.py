@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Any, Protocol
 
 from gdcli.errors import Place, Problem, SpecError
@@ -13,6 +14,9 @@ from gdcli.spec.nodes import Node
 from gdcli.spec.overrides import HERE, as_node, has_place, put, steps_of, takes
 from gdcli.spec.schema import RESPECIFIED, respec, respecified_key
 from gdcli.spec.sections import RunSpec
+
+MADE_AT_ONCE = 10_000
+"""Runs whose specs are made once and kept: of more, each is made again where it is needed. A spec has two kilobytes."""
 
 KEPT = 8  # data sets of other seeds that stay at hand: the rows of a comparison ask for the same few seeds in turn
 
@@ -25,6 +29,9 @@ class ChangeOrigin:
     path: str
 
 
+NO_ORIGINS: Mapping[str, ChangeOrigin] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One run of a sweep or comparison: what it changes in the base document."""
@@ -33,7 +40,7 @@ class Trial:
     values: tuple[Any, ...]  # of the axes, for results.csv
     changes: tuple[tuple[str, Any], ...]  # dotted path and plain value: ("optimizer.lr", 0.1), ("seed", 3)
     # by dotted path, of changes that the file asks for
-    origins: Mapping[str, ChangeOrigin] = field(default_factory=dict)
+    origins: Mapping[str, ChangeOrigin] = field(default_factory=lambda: NO_ORIGINS)  # one for all that have none
 
     def also(self, label: str, value: Any, *changes: tuple[str, Any]) -> Trial:
         """Return the run with more in its label, one more value and more changes."""
@@ -109,13 +116,17 @@ class SpecFactory:
     def __init__(self, document: Node, base: Loaded, parse: Parse, load: Callable[[RunSpec], Loaded]) -> None:
         self._document, self._base, self._parse, self._load = document, base, parse, load
         self._drawn: OrderedDict[int, Loaded] = OrderedDict()  # by the data's seed
+        self._drawing = Lock()  # shards are made in threads
+        self.warnings: dict[str, None] = {}  # of all that were made, each once
 
     def of(self, point: Trial) -> Loaded:
         """Return a point's spec with its data. Raises SpecError with all problems, at the line that asks for them."""
         try:
-            return self.at(point.changes)
+            found = self.at(point.changes)
         except SpecError as error:
             raise point.told(error) from None
+        self.warnings |= dict.fromkeys(found.warnings)
+        return found
 
     def at(self, changes: Sequence[tuple[str, Any]]) -> Loaded:
         """Return the spec with these changes and its data.
@@ -135,12 +146,13 @@ class SpecFactory:
         seed = spec.data_seed
         if seed == self._base.spec.data_seed or not spec.draws_data:
             return self._base
-        if seed not in self._drawn:
-            self._drawn[seed] = self._load(spec)
-            if len(self._drawn) > KEPT:
-                self._drawn.popitem(last=False)
-        self._drawn.move_to_end(seed)
-        return self._drawn[seed]
+        with self._drawing:
+            if seed not in self._drawn:
+                self._drawn[seed] = self._load(spec)
+                if len(self._drawn) > KEPT:
+                    self._drawn.popitem(last=False)
+            self._drawn.move_to_end(seed)
+            return self._drawn[seed]
 
 
 def _moved(problem: Problem, origins: Mapping[str, ChangeOrigin]) -> Problem:

@@ -15,11 +15,13 @@ from gdcli import records
 from gdcli.engine.batches import effort_of
 from gdcli.engine.loop import Interrupt
 from gdcli.engine.prediction import bytes_of
+from gdcli.engine.problem import FLEET_OF_LAYERS
 from gdcli.records import Result
 from gdcli.runner.all_models import AllModels
 from gdcli.runner.executors.threads import here, threads_of
 from gdcli.runner.executors.worker import Executor, SpecSource, Work
-from gdcli.runner.jobs import FOLDERS, Capture, Layout, PlannedRun, columns_of, ended
+from gdcli.runner.fixed_fleets import fixed_fleets, unfinished
+from gdcli.runner.jobs import FOLDERS, Capture, Layout, PlannedRun, Shard, columns_of, ended
 from gdcli.runner.provenance import Provenance
 from gdcli.runner.record_run import Warn
 from gdcli.runner.shards import begun, run_single, shards_of
@@ -41,11 +43,13 @@ class Plan:
     axes: Sequence[str]  # the first columns of results.csv
     origin: Provenance
     fleets: bool  # together, or one by one
+    vmapped: bool = False  # torch's own layers together too, where they can be
     executor: Executor
     workers: int
     fail_fast: bool  # the first failure ends it
     capture: Capture
     folders: bool  # a sub-folder a run, up to 100 runs
+    shards: Sequence[Shard] = ()  # of all runs without folders for one worker, where they have been cut already
 
     @property
     def ranking(self) -> records.Ranking:
@@ -99,6 +103,7 @@ def _run_all(
     layout = Layout(root, len(plan.runs), plan.origin, results, keep_models(plan))
     found = list(map(taken, ended(plan.runs, layout))) if again else []
     done = {result.number for result in found}
+    fixed = unfinished(fixed_fleets(plan.runs, folder, part, again=again), done) if plan.vmapped else []
     if rows is not None:
         for result in found:
             rows.add(result)
@@ -106,7 +111,10 @@ def _run_all(
     has_folders = layout.folder is not None and len(plan.runs) <= FOLDERS
     workers = threads_of(left) if plan.executor is here and left else plan.workers
     before = begun(layout.partial_results) if again else []
-    shards = shards_of(left, fleets=plan.fleets, workers=workers, folders=has_folders, begun=before)
+    if plan.shards and len(left) == len(plan.runs) and workers == 1 and not (has_folders or before or fixed):
+        shards = plan.shards  # of a million runs cutting them again is a sixth of the work
+    else:
+        shards = shards_of(left, fleets=plan.fleets, workers=workers, folders=has_folders, begun=before, fixed=fixed)
     shares = [0.0] * len(shards)
 
     def advance(k: int, share: float) -> None:
@@ -231,6 +239,8 @@ class Verified:
 
 
 ALLOWED = {"float64": 1e-12, "float32": 1e-4}
+ALLOWED_VMAPPED = {"float64": 1e-10, "float32": 1e-4}
+"""Of torch's own layers."""
 
 
 def verify(plan: Plan, found: Sequence[Result], count: int, interrupt: Interrupt) -> Verified:
@@ -247,7 +257,20 @@ def verify(plan: Plan, found: Sequence[Result], count: int, interrupt: Interrupt
         difference = _difference(result, alone)
         if difference >= largest:
             largest, where = difference, result.label
-    return Verified(len(chosen), largest, where, ALLOWED[plan.loaded.spec.settings.dtype])
+    allowed = ALLOWED_VMAPPED if of_layers(found) else ALLOWED
+    return Verified(len(chosen), largest, where, allowed[plan.loaded.spec.settings.dtype])
+
+
+def of_layers(found: Sequence[Result]) -> int:
+    """Return how many of the runs trained in fleets of torch's own layers."""
+    return sum(result.kernel == FLEET_OF_LAYERS for result in found)
+
+
+def kernel_line(found: Sequence[Result]) -> str:
+    """Return the line of a table of which runs trained in fleets of torch's own layers; nothing where none did."""
+    count = of_layers(found)
+    runs = "" if count == len(found) else f" ({count:,} of {len(found):,} runs)"
+    return f"kernel: vmapped{runs}, the numbers of gdcli run to rounding\n" if count else ""
 
 
 def _difference(ours: Result, alone: Result) -> float:

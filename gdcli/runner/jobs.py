@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from gdcli.engine.batches import each_step_has_the_whole_loss
 from gdcli.engine.closed_form import Solution, compared_names, solve
 from gdcli.engine.evaluation import metric_names
 from gdcli.errors import GdcliError
-from gdcli.plan import Trial
+from gdcli.plan import SpecFactory, Trial
 from gdcli.records import Block, Floats, Outcome, Result
 from gdcli.runner.provenance import Hashes, Provenance
-from gdcli.runner.record_run import Finished
+from gdcli.runner.run_recorder import Finished
 from gdcli.spec.load import Loaded
 from gdcli.storage import partial_results
 from gdcli.storage.record import status_of
@@ -37,7 +37,12 @@ class PlannedRun:
 
     number: int  # from 1
     trial: Trial
-    loaded: Loaded
+    made: Loaded | SpecFactory  # its spec with its data, or, of one of very many, what makes it each time
+
+    @property
+    def loaded(self) -> Loaded:
+        """Its spec with its data."""
+        return self.made if isinstance(self.made, Loaded) else self.made.of(self.trial)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,9 @@ def folder_name(number: int, label: str, count: int) -> str:
     safe = "".join(letter if (letter.isalnum() and letter.isascii()) or letter in "._=-" else "_" for letter in label)
     return f"{number:0{len(str(count))}d}-{safe[:48]}"
 
+
+NO_METRICS: Mapping[str, float] = {}
+"""Those of all runs that have none."""
 
 Advance = Callable[[float], None]  # the share of the shard that is done
 
@@ -163,7 +171,7 @@ class Collector:
             steps=outcome.steps,
             epochs=outcome.epochs,
             hashes=hashes,
-            metrics={**_numbers(outcome), **self._compared(run.loaded, outcome)},
+            metrics={**_numbers(outcome), **self._compared(run, outcome)} or NO_METRICS,
             to_target=hit,
             losses=finished.losses if capture.curve and finished is not None else None,
             parameters=(*outcome.parameters, *outcome.buffers) if capture.ends else None,
@@ -171,9 +179,10 @@ class Collector:
             kernel=kernel,
         )
 
-    def _compared(self, loaded: Loaded, outcome: Outcome) -> dict[str, float]:
+    def _compared(self, run: PlannedRun, outcome: Outcome) -> dict[str, float]:
         if not self.capture.closed_form or outcome.status == "diverged":
             return {}
+        loaded = run.loaded
         if id(loaded.training) not in self._solutions:  # once for runs that share their rows
             self._solutions[id(loaded.training)] = solve(loaded)
         return self._solutions[id(loaded.training)].compared(outcome.parameters)

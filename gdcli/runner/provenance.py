@@ -19,6 +19,7 @@ import orjson
 import pydantic
 import torch
 import yaml
+from numpy.typing import NDArray
 
 from gdcli import __version__
 from gdcli.engine.device import resolve_threads
@@ -43,7 +44,7 @@ FirstFiles = tuple[str, dict[str, bytes | str]]
 Hashes = tuple[str, str, str]
 """8 hex digits each of the start values, the training rows, and the first epoch's batches."""
 
-_ENGINES = {"elementwise": "by_hand", "batched": "by_hand", "objective": "autograd"}
+_ENGINES = {"elementwise": "by_hand", "batched": "by_hand", "objective": "autograd", "vmapped": "autograd"}
 """The engine in config.yaml of a run that is trained with others: that of the run alone."""
 
 
@@ -119,7 +120,7 @@ def environment(origin: Provenance, device: torch.device, threads: int) -> dict[
     return {
         "versions": {"gdcli": __version__, "python": platform.python_version()}
         | {name: str(module.__version__) for name, module in loaded.items()}
-        | {name: metadata.version(name) for name in ("matplotlib", "scipy")},  # not imported, they may not be needed
+        | {name: _installed(name) for name in ("matplotlib", "scipy")},  # not imported, they may not be needed
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "threads": threads,
@@ -127,6 +128,9 @@ def environment(origin: Provenance, device: torch.device, threads: int) -> dict[
         "command": ["gdcli", *origin.arguments],
         "git": _git(Path.cwd()),
     } | more
+
+
+_installed = cache(metadata.version)  # which reads a file: once for the runs of a sweep
 
 
 @cache
@@ -187,7 +191,12 @@ def hashes_of(problem: TrainingProblem) -> list[Hashes]:
 def data_hash(loaded: Loaded) -> str:
     """Return 8 hex digits of the training rows; nothing for an objective."""
     table = loaded.training
-    return "" if table is None else _digits(*(np.ascontiguousarray(each).tobytes() for each in (table.x, table.y)))
+    return "" if table is None else _digits(*map(_bytes_of, (table.x, table.y)))
+
+
+def _bytes_of(array: NDArray[Any]) -> memoryview:
+    """Return the bytes of an array, row after row; those of a contiguous one are not copied."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _order_hash(loaded: Loaded) -> str:
@@ -199,7 +208,7 @@ def _order_hash(loaded: Loaded) -> str:
     return _digits(order, str((batch.rows(samples), batch.steps(samples))).encode())
 
 
-def _digits(*parts: bytes) -> str:
+def _digits(*parts: bytes | memoryview) -> str:
     found = hashlib.sha256()
     for part in parts:
         found.update(part)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from gdcli.engine import checkpoint_state
 from gdcli.engine.batches import effort_of
@@ -16,74 +15,23 @@ from gdcli.engine.gradient_log import keep_of
 from gdcli.engine.loop import Interrupt, Loop, columns_of_best
 from gdcli.engine.problem import TrainingProblem
 from gdcli.errors import DamagedError, MachineError
-from gdcli.records import Block, Event, Floats, Outcome, Outcomes, Prediction, Start, State, StepBlock
+from gdcli.records import Block, Outcomes, State, StepBlock
 from gdcli.report.styles import STYLES
 from gdcli.runner import kept_files, run_picture, step_files
-from gdcli.runner.epoch_rows import FILE, EpochRows
-from gdcli.runner.expected import numbers_expected
+from gdcli.runner.background import BackgroundWriter
+from gdcli.runner.epoch_rows import EpochRows
 from gdcli.runner.failures import failure_of, written
+from gdcli.runner.run_recorder import Finished, RunRecorder, ignored
 from gdcli.runner.shared_checkpoints import SharedCheckpoints
-from gdcli.runner.step_files import StepFile
-from gdcli.spec.expectations import ExpectedNumber
 from gdcli.spec.metrics import chosen_by
-from gdcli.spec.sections import RunSpec
-from gdcli.storage import csv_reader, gradient_file
-from gdcli.storage.checkpoints import Checkpoints, Logs
-from gdcli.storage.csv_writer import STEPS_HEADER, step_rows
-from gdcli.storage.run_folder import Log, RecordFolder, Timing, write_end
-
-SUMMARY_SCALARS = 100
-"""Parameters stand in summary.json up to this many scalars."""
+from gdcli.storage import gradient_file
+from gdcli.storage.checkpoints import Checkpoints
+from gdcli.storage.run_folder import RecordFolder, Timing, write_end
 
 LOGS = 6
 """Files of a run that are open while it is trained."""
 
 Warn = Callable[[str], None]
-
-
-def ignored(*told: object) -> None:
-    """Tell nobody."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """One run that ended, in memory."""
-
-    start: Start
-    outcome: Outcome
-    losses: NDArray[np.float64]  # [steps] of every step, before its update
-    prediction: Prediction | None = None  # that the style has no place for
-    epochs: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)  # columns of epochs.csv, [E] each
-    expected: tuple[ExpectedNumber, ...] = ()  # what the spec expects of its end
-
-    def predictions(self) -> list[str]:
-        """Return the lines of the predictions before and after training that the style has no place for."""
-        before, after = self.start.prediction, self.prediction
-        return [] if before is None or after is None else [before.text("before"), after.text("after")]
-
-    def summary(self) -> dict[str, Any]:
-        """Return what summary.json holds: no times."""
-        outcome = self.outcome
-        found: dict[str, Any] = {
-            "status": outcome.status,
-            "message": outcome.message,
-            "final_loss": outcome.loss,
-            "best_loss": outcome.best_loss,
-            "best_step": outcome.best_step,
-            "steps": outcome.steps,
-            "epochs": outcome.epochs,
-            "metrics": dict(outcome.metrics),
-        }
-        if outcome.last_loss is not None:
-            found["last_loss"] = outcome.last_loss
-        if self.prediction is not None:
-            asked, output = self.prediction.asked, self.prediction.output.astype(np.float64)
-            found["prediction"] = {"asked": asked, "output": output.tolist()}
-        if sum(parameter.values.size for parameter in outcome.parameters) <= SUMMARY_SCALARS:
-            found["parameters"] = {p.name: p.values.astype(np.float64).tolist() for p in outcome.parameters}
-        if self.expected:
-            found["expect"] = {each.name: each.plain() for each in self.expected}
-        return found
 
 
 # --- one run ----------------------------------------------------------------------------------------------------------
@@ -152,6 +100,9 @@ def alone(
 LOSSES = "losses."
 """Begins the name of a run's losses in a fleet's checkpoint; those of `run` stand in its steps.csv."""
 
+WAITING = "gradients."
+"""Begins the name of a run's gradients in a checkpoint that no file has yet."""
+
 
 class Training:
     """R >= 1 runs in training: their loop, the recorder of each, and the checkpoints of all.
@@ -172,6 +123,9 @@ class Training:
         self.loop, self.recorders, self.checkpoints, self.lists = loop, recorders, checkpoints, lists or {}
         self.keeps_models = keeps_models
         self.finished: list[Finished] = []  # of each recorder
+        self._resumed_after = 0  # steps of all runs
+        self.writer = BackgroundWriter()
+        self.recording = 0.0  # seconds in which the loop waited for what is recorded
 
     def train(
         self, timing: Timing, after_block: Callable[[Block], None] = ignored, warning: Warn = ignored
@@ -184,39 +138,57 @@ class Training:
         try:
             with timing.phase("train"):
                 self._open(timing, warning)
+                begun = time.perf_counter()
                 outcomes = self._trained(after_block)
-                for k, recorder in enumerate(self.recorders):
-                    self.finished.append(recorder.finish(outcomes.of_run(k, problem.theta.as_parameters)))
+                with self._recorded():
+                    for k, recorder in enumerate(self.recorders):
+                        self.finished.append(recorder.finish(outcomes.of_run(k, problem.theta.as_parameters)))
+                timing.recording = self.recording / max(time.perf_counter() - begun, 1e-9)
         except BaseException as error:  # a plugin's may be no Exception
             if (failure := failure_of(error, self.loop)) is None:
                 raise
             alone = len(self.recorders) == 1 and not self.lists  # the runs of a fleet are tried again one by one
             raise written(failure, self.recorders[0].record if alone else None) from None
-        timing.steps = int(outcomes.steps.sum())
+        finally:
+            self.writer.close()
+        timing.steps, timing.stepping = int(outcomes.steps.sum()) - self._resumed_after, self.loop.stepping
         return outcomes
+
+    @contextmanager
+    def _recorded(self) -> Iterator[None]:
+        """Count the time of a block of code as that of recording."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.recording += time.perf_counter() - begun
 
     def _open(self, timing: Timing, warning: Warn) -> None:
         """Open the files, to resume from the last checkpoint if there is one."""
         found = None
         if self.checkpoints is not None:
             losses = 8 * self.loop.runs * self.loop.all_steps if self.lists else 0
-            found = self.checkpoints.latest(checkpoint_state.size(self.loop) + losses, self._fit, warning)
+            waiting = sum(recorder.most_waiting for recorder in self.recorders)
+            most = checkpoint_state.size(self.loop) + losses + waiting
+            found = self.checkpoints.latest(most, self._fit, warning)
         if found is None:
             for recorder in self.recorders:
-                recorder.open()
+                recorder.open(self.writer)
             return
         (state, logs), problem = found, self.loop.problem
         checkpoint_state.restore(self.loop, state)
         timing.phases["train"] = self.loop.now() - self.loop.begun
+        self._resumed_after = int(self.loop.state.steps.sum())
         for name, entries in self.lists.items():
             entries[:] = state.numbers[name]
         for k, recorder in enumerate(self.recorders):
-            values = problem.values_of(k)[problem.theta.model_order]
-            recorder.open(state.arrays.get(f"{LOSSES}{k}"), state.steps, logs, values)
+            values, arrays = problem.values_of(k)[problem.theta.model_order], state.arrays
+            losses_of, waiting_of = (arrays.get(f"{prefix}{k}") for prefix in (LOSSES, WAITING))
+            recorder.open(self.writer, losses_of, state.steps, logs, values, waiting_of)
 
     def _fit(self, state: State) -> None:
         """Raise DamagedError for a state that is not of these runs, or whose folders are not theirs."""
-        arrays = {name: array for name, array in state.arrays.items() if not name.startswith(LOSSES)}
+        arrays = {name: array for name, array in state.arrays.items() if not name.startswith((LOSSES, WAITING))}
         checkpoint_state.fits(self.loop, replace(state, arrays=arrays))
         for name, entries in self.lists.items():
             found = state.numbers.get(name)
@@ -235,13 +207,15 @@ class Training:
             for event in self.loop.events():
                 if isinstance(event, Outcomes):
                     return event
-                for k, recorder in enumerate(self.recorders):
-                    if (block := event.of_run(k)) is not None:
-                        recorder.block(block)
+                with self._recorded():
+                    for k, recorder in enumerate(self.recorders):
+                        if (block := event.of_run(k)) is not None:
+                            recorder.block(block)
                 after_block(event)
                 loop, checkpoints = self.loop, self.checkpoints
                 if checkpoints is not None and (loop.interrupted or (loop.is_open and checkpoints.due())):
-                    self._write_checkpoint(checkpoints)
+                    with self._recorded():
+                        self._write_checkpoint(checkpoints)
         except BaseException:
             for recorder in self.recorders:
                 recorder.close()
@@ -254,7 +228,9 @@ class Training:
             losses = {f"{LOSSES}{k}": recorder.losses() for k, recorder in enumerate(self.recorders)}
             state = replace(state, numbers={**state.numbers, **self.lists}, arrays=state.arrays | losses)
         logs = {name: log for recorder in self.recorders for name, log in recorder.logs().items()}
-        checkpoints.write(state, logs)
+        waiting = {f"{WAITING}{k}": recorder.waiting() for k, recorder in enumerate(self.recorders)}
+        arrays = {**state.arrays, **{name: rows for name, rows in waiting.items() if rows is not None}}
+        checkpoints.write(replace(state, arrays=arrays), logs)
 
     def end(self, k: int, timing: Timing) -> None:
         """Write a run's model, and the mark of its end, which has the digests of the files that a prediction needs."""
@@ -279,114 +255,3 @@ class Training:
             self.checkpoints.remove()
         except MachineError as error:  # the records are complete
             warning(str(error))
-
-
-class RunRecorder:
-    """One run on its way: its events become the text of its style and, with a folder, its files."""
-
-    def __init__(
-        self,
-        spec: RunSpec,
-        start: Start,
-        record: RecordFolder | None,
-        keep: str,
-        *,
-        text: Callable[[str], None] | None = None,
-        block: Callable[[StepBlock], None] = ignored,
-        above: str = "",  # the folder's path below that of all logs
-        epochs: EpochRows | None = None,
-    ) -> None:
-        self.record, self._start, self._keep, self._above = record, start, keep, above
-        self._style, self._predicts = STYLES[spec.style].text, STYLES[spec.style].predicts
-        self._recording, self._say, self._told, self._epochs = spec.record, text, block, epochs
-        self._expect = spec.expect
-        self.tables: list[StepFile] = []
-        self._losses: list[NDArray[np.float64]] = []
-        self._logs: dict[str, Log] = {}
-
-    def open(
-        self, losses: NDArray[np.float64] | None = None, steps: int = 0, logs: Logs | None = None,
-        values: Floats | None = None,
-    ) -> None:  # fmt: skip
-        """Open the files; to resume after so many steps with these losses, they are cut to the lengths in ``logs``.
-
-        ``values`` are the parameters' scalars then.
-        """
-        if self.record is not None:
-            folder = self.record.folder
-            self.record.prepare(again=logs is not None)
-            self.tables = step_files.files_for(self._recording, self._start, self._keep, values)
-            headers = {"log.txt": "", "steps.csv": STEPS_HEADER, **{each.name: each.header for each in self.tables}}
-            if self._epochs is not None:
-                headers[FILE] = self._epochs.header
-            for name, header in headers.items():
-                length, _ = (logs or {}).get(self._above + name, (0, ""))
-                self._logs[name] = log = Log(folder / name, length)
-                if not log.length:
-                    log.write(header)
-            if logs is not None and losses is None:
-                losses = csv_reader.losses(folder / "steps.csv", steps)
-        if losses is not None:
-            self._losses.append(losses)
-            if self._epochs is not None:
-                self._epochs.resume(losses)
-
-    def begin(self) -> None:
-        """Write what is known before the first step, unless the run is resumed."""
-        if not self._losses:
-            self._text(self._start)
-
-    def _text(self, event: Event) -> None:
-        if not self._logs and self._say is None:
-            return
-        if text := self._style(event, self._start):
-            if self._logs:
-                self._logs["log.txt"].write(text)
-            if self._say is not None:
-                self._say(text)
-
-    def block(self, block: StepBlock) -> None:
-        """Take a block: its text, its losses, its rows of the CSV files, which the operating system then has."""
-        self._text(block)
-        self._losses.append(block.loss.astype(np.float64))
-        if self._logs:
-            self._logs["steps.csv"].write(step_rows(block))
-            for table in self.tables:
-                self._logs[table.name].write(table.rows(block))
-            if self._epochs is not None:
-                self._logs[FILE].write(self._epochs.of(block))
-            for log in self._logs.values():
-                log.flush()
-        elif self._epochs is not None:
-            self._epochs.of(block)
-        self._told(block)
-
-    def losses(self) -> NDArray[np.float64]:
-        """Return the loss of every step so far."""
-        return np.concatenate(self._losses) if self._losses else np.empty(0)
-
-    def logs(self) -> Logs:
-        """Return the files' lengths and digests, once they are on the disk."""
-        self._sync()
-        return {self._above + name: (log.length, log.sha256()) for name, log in self._logs.items()}
-
-    def finish(self, outcome: Outcome) -> Finished:
-        """Write how the run ended, bring its files to the disk, and close them."""
-        try:
-            self._text(outcome)
-            self._sync()
-        finally:
-            self.close()
-        prediction = None if self._predicts else outcome.prediction
-        epochs = self._epochs.by_name() if self._epochs else {}
-        expected = numbers_expected(self._expect, outcome)
-        return Finished(self._start, outcome, self.losses(), prediction, epochs, expected)
-
-    def _sync(self) -> None:
-        for log in self._logs.values():
-            log.sync()
-
-    def close(self) -> None:
-        """Flush and close the files."""
-        for log in self._logs.values():
-            log.close()

@@ -14,24 +14,28 @@ import numpy as np
 from gdcli.engine.batches import effort_of
 from gdcli.engine.evaluation import starts_of
 from gdcli.engine.gradient_log import Keep
-from gdcli.engine.grouping import chunk_of, structure, why_alone
+from gdcli.engine.grouping import Seen, chunk_of, is_stacked, structure, why_alone
 from gdcli.engine.loop import Interrupt, Loop, columns_of_best
-from gdcli.engine.problem import TrainingProblem, build, build_fleet
+from gdcli.engine.problem import FLEET_OF_LAYERS, TrainingProblem, build, build_fleet
 from gdcli.errors import MachineError, NoMemoryError
 from gdcli.records import Block, Result
 from gdcli.report.styles import STYLES
 from gdcli.runner import provenance
 from gdcli.runner.epoch_rows import EpochRows
 from gdcli.runner.jobs import CALL, Advance, Capture, Collector, Layout, PlannedRun, Shard, failed_run, save_partial
-from gdcli.runner.provenance import Provenance
-from gdcli.runner.record_run import LOGS, RunRecorder, Training, alone, ignored
+from gdcli.runner.provenance import Hashes, Provenance
+from gdcli.runner.record_run import LOGS, Training, alone
+from gdcli.runner.run_recorder import RunRecorder, ignored
 from gdcli.runner.step_files import columns_for
 from gdcli.spec.world_size import require_world
 from gdcli.storage.checkpoints import Checkpoints
 from gdcli.storage.files import json_file, lenient
+from gdcli.storage.record import status_of
 from gdcli.storage.run_folder import RecordFolder, Timing, clear, most_logs
 
 PREFIX = "fleet-"
+WITH_MARK = ("finished", "stopped", "diverged")
+"""How runs end by themselves: one of a fleet that is done once more, for others, keeps its files as they are."""
 
 _BUILDING = threading.Lock()  # start values are drawn from torch's one global generator
 
@@ -43,25 +47,30 @@ def shards_of(
     workers: int = 1,
     folders: bool = True,
     begun: Sequence[tuple[int, ...]] = (),
+    fixed: Sequence[tuple[int, ...]] = (),
 ) -> list[Shard]:
     """Return runs as shards: those of one structure together, in chunks that stay in cache and feed all workers.
 
-    The chunks do not change a run's bits. Fleets that have ``begun``, by their runs' numbers, stay as they are. Runs
-    with ``folders`` hold their logs open, as many as the process may.
+    The chunks do not change a run's bits. Fleets that have ``begun``, by their runs' numbers, stay as they are, as do
+    those ``fixed``, of torch's layers, whose bits depend on their members. Runs with ``folders`` hold their logs open,
+    as many as the process may.
     """
     together: dict[Any, list[PlannedRun]] = {}
-    found = []
-    for run in runs:
-        if not fleets or why_alone(run.loaded) or (folders and "sample" in STYLES[run.loaded.spec.style].columns):
+    found: list[Shard] = []
+    seen: Seen = {}
+    for run in _without([*runs], fixed, found) if fixed else runs:
+        loaded = run.loaded if fleets else None
+        if loaded is None or why_alone(loaded) or (folders and "sample" in STYLES[loaded.spec.style].columns):
             found.append(Shard((run,), together=False))
         else:
-            together.setdefault(structure(run.loaded), []).append(run)
+            together.setdefault(structure(loaded, seen), []).append(run)
     open_at_once = max(1, most_logs() // LOGS // workers) if folders else len(runs)
+    share = -(-workers // max(1, len(together)))  # of the workers: several structures keep them busy together
     for members in together.values():
         members = _without(members, begun, found)
         if not members:
             continue
-        size = min(chunk_of(members[0].loaded), -(-len(members) // workers), open_at_once)
+        size = min(chunk_of(members[0].loaded), -(-len(members) // share), open_at_once)
         chunks = [tuple(members[k : k + size]) for k in range(0, len(members), size)]
         found += [Shard(chunk, together=True) for chunk in chunks]
     return sorted(found, key=lambda shard: shard.runs[0].number)
@@ -123,10 +132,11 @@ def run_shard(
             return
     for run in shard.runs:
         clear(layout.of(run))
+    together = shard.together and not is_stacked(shard.runs[0].loaded)
     for run in shard.runs:
         if interrupt.requested:
             return
-        yield from run_shard(Shard((run,), shard.together), layout, capture, interrupt)
+        yield from run_shard(Shard((run,), together), layout, capture, interrupt)
 
 
 def train_shard(
@@ -146,15 +156,22 @@ def train_shard(
     outcomes = training.train(timing, after_block)
     kernel = "single" if problem.kernel_name == "by_hand" else problem.kernel_name
     as_parameters = problem.theta.as_parameters if capture.ends else lambda values: ()
-    results = []
+    results: list[Result] = []
+    same: dict[Hashes, Hashes] = {}
     for k, hashes in enumerate(all_hashes):
+        hashes = same.setdefault(hashes, hashes)  # one object for all runs that share their start, rows and order
         finished = training.finished[k] if training.finished else None
         outcome = outcomes.of_run(k, as_parameters) if finished is None else finished.outcome
         results.append(collector.result(k, outcome, hashes, kernel, finished))
-    if training.checkpoints is None or "interrupted" not in outcomes.status:
-        save_partial(layout, results)  # else runs that have ended are in the checkpoint, which resumes with all
+    # else runs that have ended are in the checkpoint, which resumes with all
+    keeps = training.checkpoints is None or "interrupted" not in outcomes.status
+    if problem.kernel_name == FLEET_OF_LAYERS:  # a fleet that stays the same has ended as a whole, or not
+        for k in range(len(training.recorders)):
+            training.end(k, timing)
+    if keeps:
+        save_partial(layout, results)
     for k, result in enumerate(results):
-        if training.recorders:
+        if training.recorders and problem.kernel_name != FLEET_OF_LAYERS:
             training.end(k, timing)
         yield result
     training.remove_checkpoints()
@@ -182,7 +199,7 @@ def _training(shard: Shard, layout: Layout, collector: Collector, interrupt: Int
     recorders, checkpoints = [], None
     for k, start in enumerate(starts_of(problem) if folders[0] is not None or capture.curve or capture.path else ()):
         folder, record = folders[k], None
-        if folder is not None:
+        if folder is not None and not (problem.layers is not None and status_of(folder) in WITH_MARK):
             record = RecordFolder(folder, *provenance.head(problem, layout.origin, k, keep))
         above = "" if folder is None else f"{folder.name}/"
         epochs = None if record is None else EpochRows(loop.ends.columns, effort_of(runs[k].loaded))

@@ -138,7 +138,7 @@ DESCRIPTIONS = {
     "predict": "A number or row whose output is shown.",
     "gradients": "values, norms of each parameter, or none; auto: values of small models.",
     "every": "Every so many steps, the first and the last too.",
-    "format": "Of the gradients: gradients.csv or gradients.parquet.",
+    "format": "Of the gradients: gradients.csv, gradients.parquet or gradients.npy.",
     "record.parameters": "Whether parameters.csv has all parameters before each step; up to 1,000 scalars.",
     "record.layers": "Whether layers.csv has norms, update ratio and zeros of each parameter.",
     "every_seconds": "Seconds between two checkpoints.",

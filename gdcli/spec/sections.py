@@ -129,7 +129,7 @@ class Recording(Section):
 
     gradients: Literal["auto", "values", "norms", "none"] = "auto"
     every: Count = 1
-    format: Literal["csv", "parquet"] = "csv"  # of the gradients
+    format: Literal["csv", "parquet", "npy"] = "csv"  # of the gradients
     parameters: bool = False
     layers: bool = False
 

@@ -21,7 +21,7 @@ FORMAT = 2
 """1 was that of 0.1, whose arrays were others."""
 
 Logs = Mapping[str, tuple[int, str]]
-"""Length and sha256 of each log by its file's name."""
+"""Length and sha256 of each log by its file's name; that of one whose beginning changes leaves it out: '128:...'."""
 
 
 class Checkpoints:
@@ -101,8 +101,9 @@ class Checkpoints:
             length, digest = known
             if Path(log).is_absolute() or ".." in Path(log).parts or type(length) is not int or length < 0:
                 raise ValueError
-            found = prefix_sha256(self._logs / log, length)
-        except (ValueError, TypeError):
+            skipped, _, _ = digest.rpartition(":")
+            found = prefix_sha256(self._logs / log, length, int(skipped or 0))
+        except (ValueError, TypeError, AttributeError):
             raise DamagedError("it does not say where its logs end") from None
         except OSError as error:
             raise DamagedError(f"{log} cannot be read: {error.strerror}") from None
@@ -117,14 +118,20 @@ class Checkpoints:
                 (self._folder / name).unlink(missing_ok=True)
 
 
-def prefix_sha256(path: Path, length: int) -> str | None:
-    """Return the digest of a file's first bytes; None where it has fewer. Raises OSError."""
-    found, left = hashlib.sha256(), length
+def prefix_sha256(path: Path, length: int, skipped: int = 0) -> str | None:
+    """Return the digest of a file's first bytes, behind those skipped and their number; None where it has fewer.
+
+    Raises OSError, and ValueError for a number that cannot be.
+    """
+    if not 0 <= skipped <= length:
+        raise ValueError
+    found, left = hashlib.sha256(), length - skipped
     with files.opened(path) as stream:
+        stream.seek(skipped)
         while left:
             part = stream.read(min(2**20, left))
             if not part:
                 return None
             found.update(part)
             left -= len(part)
-    return found.hexdigest()
+    return (f"{skipped}:" if skipped else "") + found.hexdigest()

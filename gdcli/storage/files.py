@@ -195,7 +195,7 @@ def _finite(value: Any) -> Any:
     return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def write_all(file: int, data: bytes) -> None:
+def write_all(file: int, data: bytes | memoryview) -> None:
     """Write all bytes to a descriptor: the system may take them in parts."""
     view = memoryview(data)
     while view:

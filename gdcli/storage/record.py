@@ -21,6 +21,8 @@ STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)-([0-9a-f]{8})(?:-(\d
 
 ENDED = ("finished", "stopped", "diverged", "interrupted", "failed")
 STATUSES = (*ENDED, "running", "unfinished", "damaged")
+FLEETS = "fleets.json"
+"""Names kernel and members of each fleet of torch's layers, by the part of a record of many runs that it is of."""
 NOT_AGAIN = "it cannot be run again from files alone"
 """Said of a record of which a Python program gave the model, the loss or the data."""
 

@@ -59,7 +59,7 @@ class RunRequest(_Request):
 
 class _BatchRequest(_Request):
     max_runs: Annotated[int, Field(ge=1)] | None = None
-    fleet: Literal["auto", "off"] = "auto"
+    fleet: Literal["auto", "off", "vmapped"] = "auto"
     fail_fast: bool = False
     keep_models: bool = False
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,8 @@ class Timing:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     phases: dict[str, float] = field(default_factory=dict)
     steps: int = 0
+    stepping: float = 0.0  # seconds that these steps took, without evaluation and files
+    recording: float = 0.0  # share of the training in which it waited for what is recorded
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -193,13 +196,13 @@ class Timing:
 
     def text(self) -> str:
         """Return timing.json."""
-        training = self.phases.get("train", 0.0)
         return json_text(
             {
                 "start": self.started.isoformat(),
                 "end": datetime.now(UTC).isoformat(),
                 "seconds": self.phases,
-                "steps_per_second": self.steps / training if training else None,
+                "steps_per_second": self.steps / self.stepping if self.stepping else None,
+                "recording_share": round(self.recording, 4),
             }
         )
 
@@ -223,30 +226,34 @@ def most_logs() -> int:
 _FILES, _OTHER_FILES = 1024, 64  # wanted; of these those of Python, torch and an executor
 
 
-class Log:
-    """A text file that grows: opened without following a link; what is written waits in memory for a flush.
+Bytes = bytes | memoryview
 
-    With ``at`` a file that may be there is cut to this length and continued.
+
+class Log:
+    """A file that grows: opened without following a link; what is written waits in memory for a flush.
+
+    With ``at`` a file that may be there is cut to this length and continued. ``stamped`` bytes at its beginning change
+    as it grows, and no digest has them.
     """
 
-    WAITING = 2**20  # bytes
+    WAITING, LARGE = 2**20, 2**16  # bytes
 
-    def __init__(self, path: Path, at: int | None = None) -> None:
+    def __init__(self, path: Path, at: int | None = None, stamped: int = 0) -> None:
         import hashlib  # not for --help
 
         self.path = path
-        self._waiting: list[bytes] = []
+        self._waiting: list[Bytes] = []
         self._size = 0  # of what waits
         self.length = at or 0  # of the file
-        self._sum, self._summed = hashlib.sha256(), 0
+        self._sum, self._summed, self._stamped = hashlib.sha256(), stamped, stamped
         with naming(path):
             self._file = descriptor(path, os.O_RDWR | os.O_CREAT | (os.O_EXCL if at is None else 0))
             if at is not None:
                 os.ftruncate(self._file, at)
                 os.lseek(self._file, 0, os.SEEK_END)
 
-    def write(self, text: str | bytes) -> None:
-        """Append."""
+    def write(self, text: str | Bytes) -> None:
+        """Append; bytes are not to change before they are flushed."""
         data = text.encode() if isinstance(text, str) else text
         self._waiting.append(data)
         self._size += len(data)
@@ -257,10 +264,18 @@ class Log:
         """Hand what was written to the operating system."""
         if not self._waiting:
             return
-        data, self._waiting, self._size = b"".join(self._waiting), [], 0
+        waiting, self._waiting, self._size = self._waiting, [], 0
+        for is_large, parts in groupby(waiting, lambda part: len(part) >= self.LARGE):
+            for data in parts if is_large else (b"".join(parts),):  # no copy of what is large
+                with naming(self.path):
+                    write_all(self._file, data)
+                self.length += len(data)
+
+    def stamp(self, head: bytes) -> None:
+        """Write the beginning anew, which no digest has, once all else is written."""
+        self.flush()
         with naming(self.path):
-            write_all(self._file, data)
-        self.length += len(data)
+            os.pwrite(self._file, head, 0)
 
     def sync(self) -> None:
         """Flush, and bring the file to the disk."""
@@ -269,7 +284,10 @@ class Log:
             os.fsync(self._file)
 
     def sha256(self) -> str:
-        """Return the digest of what the file holds, read back; each byte is read once."""
+        """Return the digest of what the file holds, read back; each byte is read once.
+
+        Before it stands how many bytes are left out, if any.
+        """
         self.flush()
         with naming(self.path):
             while self._summed < self.length:
@@ -278,7 +296,7 @@ class Log:
                     raise MachineError(f"cannot read {self.path} back: it was cut to {self._summed:,} bytes")
                 self._sum.update(part)
                 self._summed += len(part)
-        return self._sum.hexdigest()
+        return (f"{self._stamped}:" if self._stamped else "") + self._sum.hexdigest()
 
     def close(self) -> None:
         """Flush and close."""

@@ -10,7 +10,27 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-_MEAN, _IGNORED = 1, -100  # torch's numbers for reduction and ignore_index
+MEAN, IGNORED = 1, -100
+"""Torch's numbers for reduction and ignore_index."""
+
+
+def nll_of_log_softmax() -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return (o [B, C], c [B]) -> L = −Σ_b log softmax(o_b)[c_b] / B and dL/do, from one log softmax.
+
+    The operations are those that torch.nn.CrossEntropyLoss and its way back make, and so are the bits.
+    """
+    import torch
+
+    forward, backward = torch.ops.aten.nll_loss_forward.default, torch.ops.aten.nll_loss_backward.default
+    log_softmax, through_log_softmax, one = torch.log_softmax, torch._log_softmax_backward_data, cache(torch.ones)
+
+    def both(o: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        log_p = log_softmax(o, -1)
+        loss, rows = forward(log_p, t, None, MEAN, IGNORED)
+        d = backward(one((), dtype=o.dtype, device=o.device), log_p, t, None, MEAN, IGNORED, rows)
+        return loss, through_log_softmax(d, log_p, -1, o.dtype)
+
+    return both
 
 
 class ClassTerms:
@@ -81,9 +101,9 @@ class ClassTerms:
         import torch
 
         aten, epsilon = torch.ops.aten, self._smoothing
-        total = aten.nll_loss_forward.default(log_p, t, weights, _MEAN, _IGNORED)[1]
+        total = aten.nll_loss_forward.default(log_p, t, weights, MEAN, IGNORED)[1]
         of_class = log_p.new_tensor(1 - epsilon)
-        hard: Tensor = aten.nll_loss_backward.default(of_class, log_p, t, weights, _MEAN, _IGNORED, total)
+        hard: Tensor = aten.nll_loss_backward.default(of_class, log_p, t, weights, MEAN, IGNORED, total)
         if not epsilon:
             return hard
         share = log_p.new_tensor(epsilon / log_p.shape[1])

@@ -234,7 +234,11 @@ def is_missing(column: Column) -> NDArray[np.bool_]:
     """Return for each row [n] whether its cell is missing, one of its cells for an array [n, d]."""
     if isinstance(column, Words):
         return column.codes < 0
-    return np.asarray(np.isnan(column.reshape(len(column), -1)).any(axis=1))
+    if column.ndim == 1:
+        return np.isnan(column)
+    rows = max(1, 2**20 // max(1, column.shape[1]))  # at once: no mask of the whole array
+    parts = [np.isnan(column[k : k + rows]).any(axis=1) for k in range(0, len(column), rows)]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=bool)
 
 
 def as_words(column: Column, name: str, decimal: str = ".") -> Words:

@@ -8,7 +8,7 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -283,21 +283,32 @@ class _Array:
         return array
 
     def read(self, archive: zipfile.ZipFile, name: str) -> Column:
-        content = memoryview(bytearray(self.count * self.dtype.itemsize))
-        with archive.open(self.info) as stream:
-            stream.read(self.start)
-            for place in range(0, len(content), _PIECE):
-                end = min(place + _PIECE, len(content))
-                content[place:end] = stream.read(end - place)  # ValueError where the file holds less than it states
-        numbers = np.frombuffer(content, self.dtype)
         if self.dtype.kind == "U":
-            return _words(numbers, name)
-        array = numbers.reshape(self.shape, order="F" if self.fortran_order else "C").astype(np.float64, order="C")
-        if (infinite := np.isinf(array)).any():
-            first = np.argwhere(infinite)[0].tolist()
+            return _words(np.concatenate([*self._pieces(archive)]), name)
+        array = np.empty(self.shape, np.float64, order="F" if self.fortran_order else "C")
+        flat, end, is_finite = array.ravel(order="K"), 0, True  # as they stand in the file, no copy
+        for piece in self._pieces(archive):
+            begin, end = end, end + len(piece)
+            flat[begin:end] = piece
+            is_finite &= not np.isinf(flat[begin:end]).any()
+        if not is_finite:
+            first = np.argwhere(np.isinf(array))[0].tolist()
             column = name if len(first) == 1 else f"{name}[{first[1]}]"
             raise ArgumentError(("file",), f"{by_number(first[0])}, column {brief(column)}: not a finite number")
-        return array
+        return np.ascontiguousarray(array)
+
+    def _pieces(self, archive: zipfile.ZipFile) -> Iterator[NDArray[Any]]:
+        """Yield the numbers or texts, some at a time. Raises ValueError where the file holds less than it states."""
+        size = self.dtype.itemsize
+        most = max(1, _PIECE // size)
+        with archive.open(self.info) as stream:
+            stream.read(self.start)
+            for place in range(0, self.count, most):
+                count = min(most, self.count - place)
+                content = stream.read(count * size)
+                if len(content) != count * size:
+                    raise ValueError("the file holds less than it states")
+                yield np.frombuffer(content, self.dtype)
 
 
 def _words(texts: NDArray[Any], name: str) -> Words:

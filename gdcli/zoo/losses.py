@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Len
 
-from gdcli.zoo.class_terms import ClassTerms
+from gdcli.zoo.class_terms import ClassTerms, nll_of_log_softmax
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,8 @@ class Loss:
 
     ``terms`` (output, target) gives a term for each element, or for each row where the targets are classes, of many
     runs at once: L = Σ terms / ``divisor(n)``, n the number of terms. ``joint`` gives both terms and derivative of many
-    runs, where they share most of the work.
+    runs, where they share most of the work; ``once`` loss and derivative of one run's class indices, with the
+    bits of the two.
 
     Of a loss that ``is_squared``, Σ(o − t)² over a number, the loop keeps the differences, which the derivative needs
     anyway, and need not work out a loss every step. Of a mean whose rows count by their classes, ``weight`` is what
@@ -54,6 +55,7 @@ class Loss:
     divisor: Callable[[int], float] = float
     is_squared: bool = False
     joint: Callable[[Tensor], Joint] | None = None
+    once: Joint | None = None
     weight: Callable[[Tensor], Tensor] | None = None
 
     @property
@@ -267,7 +269,14 @@ def cross_entropy(
         return derivative
 
     if is_plain:
-        return Loss(value, bind, "NllLoss", lambda o, t: _of_classes(log_softmax(o, -1), t), joint=_softmax_once)
+        return Loss(
+            value,
+            bind,
+            "NllLoss",
+            lambda o, t: _of_classes(log_softmax(o, -1), t),
+            joint=_softmax_once,
+            once=nll_of_log_softmax(),
+        )
     return Loss(
         lambda o, t: value(o, t, weight=sums.weights(o), label_smoothing=label_smoothing),
         bind,

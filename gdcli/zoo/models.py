@@ -18,7 +18,7 @@ from gdcli.zoo.activations import ACTIVATIONS
 from gdcli.zoo.expressions import CONSTANTS, Expression, ExpressionError, names
 from gdcli.zoo.naming import MAX_ERRORS, MAX_HINTS, ArgumentError, OneOf, Width
 from gdcli.zoo.objectives import parse
-from gdcli.zoo.torch_layers import LAYERS, RECURRENT, RESIDUAL, draws, has_two_modes, why_not
+from gdcli.zoo.torch_layers import LAYERS, RECURRENT, RESIDUAL, draws, has_two_modes, may_mix_rows, why_not
 
 ActivationName = Annotated[str, OneOf("activation", ACTIVATIONS)]
 
@@ -108,6 +108,13 @@ class Stack:
         """
         return self.own is not None or any(
             has_two_modes(layer.layer, layer.arguments) for layer in all_layers(self.layers)
+        )
+
+    @property
+    def mixes_rows(self) -> bool:
+        """Whether a row's output may depend on the other rows, in evaluation too. Of a plugin's module it may."""
+        return self.own is not None or any(
+            may_mix_rows(layer.layer, layer.arguments) for layer in all_layers(self.layers)
         )
 
     @property

@@ -158,14 +158,23 @@ class Preprocessing:
         rows = len(columns[self.features[0].name])
         if rows * self.width > MAX_NUMBERS:
             raise ArgumentError((), f"{rows:,} rows of {self.width:,} columns, more than {MAX_NUMBERS:,} numbers")
-        x = np.zeros((rows, self.width))
-        place = 0
+        if (only := self._only_column(columns)) is not None:
+            return only
+        x, place = np.zeros((rows, self.width)), 0
         for feature in self.features:
             block = x[:, place : place + feature.width]
             write = _write_words if feature.categories is not None else _write_numbers
             write(feature, columns[feature.name], block, self.unknown, where)
             place += feature.width
         return x
+
+    def _only_column(self, columns: Mapping[str, Column]) -> Floats | None:
+        """Return the one column of numbers that a table has, as [n, D]: complete, it is the table, without a copy."""
+        (feature, *others), column = self.features, columns[self.features[0].name]
+        if others or feature.categories is not None or isinstance(column, Words) or not column.flags.c_contiguous:
+            return None
+        x = column.reshape(len(column), -1)
+        return x if x.dtype == np.float64 and x.shape[1] == feature.width and not is_missing(column).any() else None
 
     def encode(self, columns: Mapping[str, Column], where: Where = by_number) -> Floats:
         """Return a table of raw columns, in any order and among others, as the model's rows x [n, D].
@@ -321,15 +330,13 @@ def _write_words(feature: Feature, column: Column, block: Floats, unknown: Unkno
         what = f"{first}, column {brief(feature.name)}: no training row has {named}"
         others = f"They have {few}{', ...' if len(categories) > 5 else ''}"
         raise ArgumentError((), what, f"{others}. data.unknown: zero, in training, takes any other for none of these")
-    rows = np.flatnonzero(at >= 0)
-    block[rows, at[rows]] = 1.0
+    block[np.flatnonzero(at >= 0), at[at >= 0]] = 1.0
 
 
 def _lacking(feature: Feature, missing: NDArray[np.bool_], where: Where) -> ArgumentError:
-    count, first = int(missing.sum()), where(int(missing.argmax()))
-    hint = "data.missing: median, in training, says what fills them"
-    cells = "1 cell is" if count == 1 else f"{count:,} cells are"
-    return ArgumentError((), f"column {brief(feature.name)}: {cells} missing, the first in {first}", hint)
+    cells = "1 cell is" if (count := int(missing.sum())) == 1 else f"{count:,} cells are"
+    what = f"column {brief(feature.name)}: {cells} missing, the first in {where(int(missing.argmax()))}"
+    return ArgumentError((), what, "data.missing: median, in training, says what fills them")
 
 
 # --- plain data -------------------------------------------------------------------------------------------------------

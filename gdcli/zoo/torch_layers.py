@@ -173,6 +173,9 @@ POOLS = tuple(name for name in _POOLS if not name.startswith("LPPool"))
 SAME_SIZE = (*KEEPING, *_NORMS, *_DROPOUTS, *_ACTIVATIONS)
 """The layers that give no more numbers than they take."""
 DROPOUTS = tuple(_DROPOUTS)
+_NOT_ELEMENTWISE = ("PReLU", "RReLU", "GLU", "Softmax", "Softmin", "LogSoftmax", "Softmax2d")
+ELEMENTWISE = tuple(name for name in _ACTIVATIONS if name not in _NOT_ELEMENTWISE)
+"""The activations that look at one number at a time and learn nothing."""
 ANY_NUMBER = (*_AFFINE, *_NORMS, *_RECURRENT, *_EMBEDDINGS, *_ATTENTION, RESIDUAL)
 """The layers whose numbers may lie beyond 0 and 1."""
 
@@ -198,6 +201,33 @@ def draws(layer: str, arguments: Mapping[str, Any]) -> bool:
     (True, False, True)
     """
     return has_two_modes(layer, arguments) and layer not in _NORMS
+
+
+def unmapped(layer: str, arguments: Mapping[str, Any]) -> str:
+    """Return why a layer cannot work for several runs at once, one clause; nothing if it can.
+
+    >>> unmapped("Conv2d", {}), unmapped("Dropout", {}), unmapped("GRU", {"dropout": 0.5})
+    ('', '', 'GRU draws its dropout inside')
+    """
+    if layer in ("RReLU", "LSTMCell"):
+        return f"torch maps no {layer} over runs"
+    if arguments.get("proj_size"):
+        return f"torch maps no {layer} with proj_size over runs"
+    if not has_two_modes(layer, arguments) or layer in _DROPOUTS or layer.startswith("BatchNorm"):
+        return ""
+    return f"{layer} {'keeps running means' if layer in _NORMS else 'draws its dropout inside'}"
+
+
+def may_mix_rows(layer: str, arguments: Mapping[str, Any]) -> bool:
+    """Say whether the rows of a batch may come together in evaluation too, so that a row alone has other numbers.
+
+    >>> may_mix_rows("Softmax", {"dim": 1}), may_mix_rows("Softmax", {"dim": 0}), may_mix_rows("BatchNorm1d", {})
+    (False, True, False)
+    """
+    if "BatchNorm" in layer and arguments.get("track_running_stats") is False:
+        return True
+    axes = [arguments[key] for key in ("dim", "start_dim") if arguments.get(key) is not None]
+    return any(axis != -1 and axis < 1 for axis in axes)
 
 
 _TWO_INPUTS = "It takes two inputs, a sequential model has one"

@@ -37,6 +37,37 @@ def test_validate_imports_neither_torch_nor_matplotlib() -> None:
     assert not loaded & {"torch", "matplotlib"}
 
 
+def test_a_run_of_perceptrons_reads_no_rules_of_torch_s_meta_device_and_one_of_layers_does(tmp_path: Path) -> None:
+    arguments = ("epochs=1", "--no-plot", "--output", str(tmp_path))
+    assert "torch._prims" not in modules_after("run", "backprop_2x2", *arguments)
+    assert "torch._prims" in modules_after("run", "gru_sine", *arguments)
+
+
+def test_plugins_find_torch_whole(tmp_path: Path) -> None:
+    """Whether or not the plugin's own file imports torch at its top."""
+    for first in ("import torch\n", ""):
+        plugin = tmp_path / f"own{len(first)}.py"
+        plugin.write_text(f"{first}import gdcli\n@gdcli.loss\ndef halved(output, target):\n    return output.mean()\n")
+        arguments = ("epochs=1", "--no-plot", "--output", str(tmp_path), "--plugin", str(plugin))
+        assert "torch._prims" in modules_after("run", "backprop_2x2", *arguments)
+
+
+def test_what_others_do_at_the_end_of_a_process_is_done_and_what_was_printed_is_there(tmp_path: Path) -> None:
+    code = (
+        "import atexit, sys, threading, time\nfrom gdcli.cli import entry\n"
+        "threading.Timer(0.2, lambda: print('thread')).start()\n"
+        "import gdcli.cli.application\nbefore = gdcli.cli.application.app\n"
+        "def app():\n    atexit.register(print, 'atexit')\n    return before()\n"
+        "gdcli.cli.application.app = app\nentry()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "validate", "nowhere"], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert ended.stdout == "thread\natexit\n"
+    assert "nowhere" in ended.stderr
+
+
 def test_bad_spec_is_refused_without_torch(tmp_path: Path) -> None:
     spec = tmp_path / "bad.yaml"
     spec.write_text("model: mlpp\n")

@@ -22,8 +22,8 @@ from gdcli.cli import application, main
 from tests.timing import processor_seconds, wait_for
 
 SAME = (
-    "log.txt", "steps.csv", "gradients.csv", "epochs.csv", "summary.json", "config.yaml", "spec.yaml", "request.json",
-    "loss.png", "model.safetensors", "best.safetensors",
+    "log.txt", "steps.csv", "gradients.csv", "gradients.parquet", "gradients.npy", "epochs.csv", "summary.json",
+    "config.yaml", "spec.yaml", "request.json", "loss.png", "model.safetensors", "best.safetensors",
 )  # fmt: skip
 """Files of a run whose bytes are promised."""
 
@@ -251,7 +251,7 @@ def assert_same(folder: Path, expected: dict[str, bytes], why: object = "") -> N
 
 # --- system calls -----------------------------------------------------------------------------------------------------
 
-CALLS = ("open", "write", "fsync", "rename", "replace", "mkdir", "ftruncate", "unlink", "close")
+CALLS = ("open", "write", "pwrite", "fsync", "rename", "replace", "mkdir", "ftruncate", "unlink", "close")
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +265,8 @@ class Call:
 
     def half(self) -> None:
         """Do the first half of a write."""
-        self.do(self.arguments[0], bytes(self.arguments[1])[: len(self.arguments[1]) // 2])
+        file, data, *at = self.arguments
+        self.do(file, bytes(data)[: len(data) // 2], *at)
 
 
 Handler = Callable[[Call], Any]

@@ -17,6 +17,9 @@ from tests.promises.crashing import call, dying, record_in, start, undisturbed
 from tests.timing import children_seconds
 from tests.trials import trials
 
+WIDE = ("layers=[3,200,1]", "epochs=20")
+"""1,001 scalars, of which 130 steps make a group of rows."""
+
 CASES: dict[str, tuple[str, ...]] = {
     "full batch, sgd": ("rows", "batch=full", "epochs=400"),
     "stochastic, momentum": ("line", "optimizer={name: sgd, lr: 0.0001, momentum: 0.9}"),
@@ -62,6 +65,10 @@ CASES: dict[str, tuple[str, ...]] = {
     "norms": ("rows", "record={gradients: norms}"),
     "no gradients": ("rows", "record={gradients: none}"),
     "parameters, layers, parquet": ("rows", "record={parameters: true, layers: true, format: parquet, every: 2}"),
+    "npy": ("rows", "record={format: npy, every: 2}"),
+    "a wide csv": ("rows", *WIDE, "record={gradients: values}"),
+    "a wide parquet": ("rows", *WIDE, "record={gradients: values, format: parquet}"),
+    "a wide npy": ("rows", *WIDE, "record={gradients: values, format: npy}"),
     "every third": ("rows", "record={every: 3}", "epochs=57"),
     "diverges": ("line", "optimizer.lr=0.3", "epochs=700", "print.style=epoch"),
 }
@@ -129,7 +136,7 @@ def short(specs: Path) -> tuple[tuple[str, ...], dict[str, bytes]]:
 def points(calls: list[list[str]]) -> list[tuple[int, bool]]:
     """Return each call as a place to die before, and each write to die halfway through as well."""
     found = [(k, False) for k in range(len(calls))]
-    return sorted(found + [(k, True) for k, (name, _) in enumerate(calls) if name == "write"])
+    return sorted(found + [(k, True) for k, (name, _) in enumerate(calls) if name in ("write", "pwrite")])
 
 
 def calls_of(folder: Path, *arguments: str) -> list[list[str]]:

@@ -45,6 +45,8 @@ def journalling(root: Path, into: Path) -> AbstractContextManager[None]:
                 events.append(("open", found, path, not before))
             elif call.name == "write":
                 events.append(("write", call.arguments[0], bytes(call.arguments[1][:found])))
+            elif call.name == "pwrite":
+                events.append(("pwrite", call.arguments[0], (bytes(call.arguments[1][:found]), call.arguments[2])))
             elif call.name in ("fsync", "ftruncate"):
                 events.append((call.name, *call.arguments))
             elif call.name in ("rename", "replace"):
@@ -68,16 +70,23 @@ def journalling(root: Path, into: Path) -> AbstractContextManager[None]:
 # --- what a disk keeps of it ------------------------------------------------------------------------------------------
 
 
+Later = bytes | int | tuple[bytes, int]
+"""Bytes appended, a length that a file was cut to, or bytes written over those at a place."""
+
+
 @dataclass(eq=False)
 class File:
     synced: bytes = b""
-    later: list[bytes | int] = field(default_factory=list)  # bytes appended, or a length that it was cut to
+    later: list[Later] = field(default_factory=list)
 
-    def content(self, later: list[bytes | int], *, zeroed: bool = False) -> bytes:
+    def content(self, later: list[Later], *, zeroed: bool = False) -> bytes:
         found = self.synced
         for each in later:
             if isinstance(each, int):
                 found = found[:each].ljust(each, b"\0")
+            elif isinstance(each, tuple):
+                data, at = each
+                found = found[:at].ljust(at, b"\0") + (bytes(len(data)) if zeroed else data) + found[at + len(data) :]
             else:
                 found += bytes(len(each)) if zeroed else each
         return found
@@ -89,8 +98,14 @@ class File:
         how = draw.choice(("lost", "kept", "zeroed", "halved"))
         if how == "halved" and self.later:
             first, last = self.later[: len(self.later) // 2], self.later[len(self.later) // 2]
-            return self.content([*first, last if isinstance(last, int) else last[: len(last) // 2]])
+            return self.content([*first, _half(last)])
         return self.content([] if how == "lost" else self.later, zeroed=how == "zeroed")
+
+
+def _half(change: Later) -> Later:
+    if isinstance(change, tuple):
+        return change[0][: len(change[0]) // 2], change[1]
+    return change if isinstance(change, int) else change[: len(change) // 2]
 
 
 Node = Any  # File or Folder
@@ -155,7 +170,7 @@ def played(root: Folder, events: list[Event]) -> Folder:
             root.at(what[0].parent).change({what[0].name: None})
         elif name == "fsync":
             files[what[0]].sync()
-        elif name in ("write", "ftruncate"):
+        elif name in ("write", "ftruncate", "pwrite"):
             files[what[0]].later.append(what[1])
     return root
 
@@ -175,6 +190,14 @@ RUNS = {
     "with a plot": ("line", "epochs=40"),
     "shuffled, dropout": ("layers", "epochs=30", "--no-plot"),
     "gone on with": ("rows", "epochs=16", "--no-plot", "optimizer={name: adam, lr: 0.01}"),
+    "npy": ("rows", "epochs=10", "--no-plot", "record={gradients: values, format: npy}"),
+    "a wide parquet": (
+        "rows",
+        "epochs=20",
+        "--no-plot",
+        "layers=[3,200,1]",
+        "record={gradients: values, format: parquet}",
+    ),
 }
 
 
@@ -192,7 +215,7 @@ def journals(specs: Path) -> list[Played]:
     found = []
     for name, (spec, *overrides) in RUNS.items():
         arguments = ("run", str(specs / f"{spec}.yaml"), *overrides)
-        root, before, into = specs / f"power-{spec}", specs / f"before-{spec}", specs / f"events-{spec}"
+        root, before, into = (specs / f"{what}-{len(found)}" for what in ("power", "before", "events"))
         root.mkdir()
         doing = arguments
         with crashing.blocks(8):
@@ -201,7 +224,7 @@ def journals(specs: Path) -> list[Played]:
                 doing = ("resume", "last")
             shutil.copytree(root, before)
             assert call(root, *doing, within=journalling(root, into)).code == 0
-        expected = undisturbed(specs / f"expected-{spec}", *arguments)
+        expected = undisturbed(specs / f"expected-{len(found)}", *arguments)
         crashing.assert_same(root, expected)
         found.append(Played(arguments, before, pickle.loads(into.read_bytes()), expected))
     return found
@@ -232,7 +255,7 @@ def moment(draw: random.Random, events: list[Event]) -> int:
 @pytest.mark.slow
 def test_power_loss_at_random(place: Path, journals: list[Played]) -> None:
     draw, resumed = random.Random(4), 0
-    for trial in range(trials(30, 500)):
+    for trial in range(trials(40, 500)):
         run = journals[trial % len(journals)]
         cut, folder = moment(draw, run.events), place / str(trial)
         done = run.events[:cut]

@@ -42,10 +42,21 @@ VALLEY = ("compare", "{specs}/valley.yaml", "epochs=150", "--optimizers")
 CASES: dict[str, tuple[str, ...]] = {
     "one by one": (*SWEEP, "--fleet", "off", "-p", "lr=0.01,0.02,0.03,0.04", "-p", "batch.size=4,6", "epochs=30"),
     "dropout": ("sweep", "{specs}/layers.yaml", "--no-plot", "epochs=20", "-p", "lr=geomspace(0.001,0.1,5)"),
+    "fleets of layers": (
+        "sweep", "{specs}/layers.yaml", "--fleet", "vmapped", "--no-plot", "epochs=20", "-p",
+        "lr=geomspace(0.001,0.1,8)",
+    ),
     "a fleet": (*SWEEP, "-p", "lr=linspace(0.01,0.1,12)", "epochs=30"),
     "a fleet with all tables": (
         *SWEEP, "-p", "lr=0.01,0.02,0.05", "epochs=20", "record.gradients=values", "record.format=parquet",
         "record.parameters=true", "record.layers=true",
+    ),
+    "a fleet of wide parquet": (
+        *SWEEP, "-p", "lr=0.01,0.02,0.05", "epochs=20", "layers=[3,200,1]", "record.gradients=values",
+        "record.format=parquet",
+    ),
+    "npy one by one": (
+        *SWEEP, "--fleet", "off", "-p", "lr=0.01,0.02,0.05", "epochs=20", "record={gradients: values, format: npy}",
     ),
     "fleets that end early": (*SWEEP, "stop.loss=0.3", "-p", "lr=0.01,0.1,1e4,0.3", "-p", "momentum=0,0.5"),
     "beyond folders": (*SWEEP, "-p", "lr=linspace(0.01,0.1,101)", "epochs=12"),

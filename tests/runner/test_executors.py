@@ -13,13 +13,14 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gdcli.runner.executors import dask
+from gdcli.runner.executors import dask, processes
 from tests.conftest import Answer, only_folder
 from tests.runner import many_runs
 from tests.runner.many_runs import VICTIM, contents
@@ -52,7 +53,7 @@ def alone(gdcli) -> dict[str, bytes]:
 @pytest.fixture
 def dying(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """Workers that die once; yields the mark of the death."""
-    marker = tmp_path / "died"
+    marker = tmp_path / "died_once"  # no folder that a test writes
     monkeypatch.setenv("GDCLI_TEST_MARKER", str(marker))
     monkeypatch.setattr("gdcli.runner.executors.worker.run_task", many_runs.dies_once)
     yield marker
@@ -79,6 +80,29 @@ def test_a_cluster_leaves_the_bytes_of_one_process(gdcli, alone: dict[str, bytes
     answer = gdcli(*SIX, "--cluster", "local:2", "-o", "dask")
     assert answer.code == 0, answer.err
     assert contents(Path("dask")) == alone
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_comparison_that_tunes_has_one_cluster_for_all_its_runs(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The grid's runs, those beyond its edges and those of the table: three times shards are given out."""
+    distributed = pytest.importorskip("distributed")
+    pytest.importorskip("cryptography")
+    made, begin = [], distributed.LocalCluster.__init__
+    monkeypatch.setattr(
+        distributed.LocalCluster,
+        "__init__",
+        lambda self, *args, **more: (made.append(self), begin(self, *args, **more))[1],
+    )
+    given, run = [], dask.Cluster.__call__
+    monkeypatch.setattr(dask.Cluster, "__call__", lambda self, *args: (given.append(self), run(self, *args))[1])
+    words = ("compare", "optimizers_2x2", "--tune", "3", "--tune-range", "1e-4,1e-3", "--no-plot")
+    answer = gdcli(*words, "--cluster", "local:1", "-o", "dask")
+    assert (answer.code, "warning" in answer.err) == (0, False), answer.err
+    assert (len(made), len(given)) == (1, 3)
+    assert made[0].status.name == "closed"
+    assert gdcli(*words, "-o", "alone").code == 0
+    assert contents(Path("dask")) == contents(Path("alone"))
 
 
 def listening(processes: Iterable[int]) -> list[str]:
@@ -129,6 +153,7 @@ def test_a_local_cluster_answers_nobody_but_the_command(gdcli, monkeypatch: pyte
 def test_a_process_that_dies_once_loses_nothing(gdcli, alone: dict[str, bytes], dying: Path) -> None:
     answer = gdcli(*SIX, "--jobs", "2", "-o", "died")
     assert (answer.code, "failed" in answer.err) == (0, False), answer.err
+    assert "warning: --jobs 2: a worker process died; what was being done is done again" in answer.err.splitlines()
     assert contents(Path("died")) == alone
 
 
@@ -139,6 +164,9 @@ def test_a_cluster_s_worker_that_dies_once_loses_nothing(gdcli, alone: dict[str,
     pytest.importorskip("cryptography")
     answer = gdcli(*SIX, "--cluster", "local:2", "-o", "dask")
     assert (answer.code, "failed" in answer.err) == (0, False), answer.err
+    (lost,) = [line for line in answer.err.splitlines() if line.startswith("warning: ")]
+    assert lost.startswith("warning: --cluster local:2: lost a worker, tls://127.0.0.1:")
+    assert lost.endswith("; what it was doing is done again")
     assert contents(Path("dask")) == alone
 
 
@@ -216,6 +244,22 @@ def children_of(process: int) -> list[int]:
         if int(parent) == process and state != "Z":
             found.append(int(stat.parent.name))
     return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers in /proc")
+def test_no_worker_outlives_its_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that lives on holds the lock of the record, and the next command is told that it is in use."""
+    monkeypatch.setattr(processes, "PATIENCE", 0.1)
+    others = set(children_of(os.getpid()))
+    pool = processes._Pool(1)
+    monkeypatch.setattr("gdcli.runner.executors.worker.run_task", time.sleep)
+    pool.submit(HANG)  # type: ignore[arg-type]  # a worker at work
+    workers = set(children_of(os.getpid())) - others
+    assert workers
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)  # it cannot obey SIGTERM
+    pool.stop()
+    assert not workers & set(children_of(os.getpid()))
 
 
 def started(folder: Path, *arguments: str, rows: int) -> subprocess.Popen[bytes]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
+import tracemalloc
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
+from gdcli.runner.provenance import data_hash
+from gdcli.zoo.table import Table
 from tests.conftest import Answer, only_folder
 
 WHO = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "protocol.file.allow=always")
@@ -104,3 +110,18 @@ def test_what_a_checkout_lacks_is_not_fetched(gdcli, checkout: Path, tmp_path: P
     assert found == {"commit": git(checkout, "rev-parse", "HEAD"), "dirty": None}
     subprocess.run(["git", "status"], cwd=checkout, check=False, capture_output=True)
     assert (tmp_path / "ran").exists()
+
+
+def test_the_hash_of_data_is_that_of_their_bytes_and_copies_none_of_them() -> None:
+    draw = np.random.default_rng(0)
+    x, y = draw.normal(size=(40_000, 32)), draw.integers(0, 3, 40_000)
+    features = tuple(f"x[{k}]" for k in range(32))
+    for rows in (x, np.asfortranarray(x)):
+        loaded = SimpleNamespace(training=Table(rows, y, features, ("y",), 3))
+        tracemalloc.start()
+        found = data_hash(cast("Any", loaded))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert found == hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()[:8]
+        if rows is x:
+            assert peak < x.nbytes / 10

@@ -12,7 +12,7 @@ import numpy as np
 from gdcli.commands import given
 from gdcli.commands.api.objects import torch_as_it_was
 from gdcli.commands.api.pictures import of_folder
-from gdcli.commands.api.runs import STEP_COLUMNS, Floats64, Run, by_column
+from gdcli.commands.api.runs import STEP_COLUMNS, Floats64, Run, by_column, of_columns
 from gdcli.commands.context import Context, require_run
 from gdcli.commands.predictors import of_record, of_run
 from gdcli.commands.run import RunReport
@@ -23,7 +23,7 @@ from gdcli.spec.watch import is_watched
 from gdcli.storage import config_reader, models, record
 from gdcli.storage.csv_reader import MixedColumns
 from gdcli.storage.find import find as find_record
-from gdcli.storage.gradient_file import gradients_of
+from gdcli.storage.gradient_file import BinaryColumns, gradients_of
 from gdcli.storage.recorded_plugins import require_plugins
 from gdcli.storage.request import RunRequest
 
@@ -75,6 +75,8 @@ def _recorded_gradients(folder: Path, watch: Sequence[str] | None) -> dict[str, 
     columns = gradients_of(folder) if watch is None or watch else None
     if columns is None:
         return {}
+    if watch is None and isinstance(columns, BinaryColumns) and any(column.shape for column in columns.columns):
+        return of_columns(columns.columns, columns.numbers()[:, 1:])  # not by the names of 200,000 numbers
     chosen = [k for k, name in enumerate(columns.header[1:], 1) if watch is None or is_watched(name, watch)]
     return by_column([columns.header[k] for k in chosen], columns.numbers()[:, chosen])
 

@@ -22,6 +22,7 @@ from gdcli.commands.run import RunReport
 from gdcli.commands.run import run as run_command
 from gdcli.records import Floats, Parameter, StepBlock
 from gdcli.storage.request import RunRequest, recorded
+from gdcli.storage.wide_parquet import TableColumn, columns_of
 from gdcli.zoo.python_objects import PythonObjects
 
 if TYPE_CHECKING:
@@ -238,11 +239,12 @@ def _gradients(report: RunReport, blocks: Sequence[StepBlock]) -> dict[str, Floa
 
 def by_column(columns: Sequence[str], numbers: Floats64) -> dict[str, Floats64]:
     """Return numbers [S, C] by name: ``weight[0,1]`` is the place of a number in its parameter or value."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for column in columns:  # the last index of each is the largest
-        name, _, index = column.partition("[")
-        shapes[name] = tuple(int(k) + 1 for k in index.rstrip("]").split(",")) if index else ()
-    return _split(numbers, [Parameter(name, np.empty(shape)) for name, shape in shapes.items()])
+    return of_columns(columns_of(columns), numbers)
+
+
+def of_columns(columns: Sequence[TableColumn], numbers: Floats64) -> dict[str, Floats64]:
+    """Return numbers [S, C] by the names of their columns, in the shapes of these."""
+    return _split(numbers, [Parameter(column.name, np.empty(column.shape)) for column in columns])
 
 
 def _split(rows: Floats64, parameters: Sequence[Parameter]) -> dict[str, Floats64]:

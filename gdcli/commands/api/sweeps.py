@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import NDArray
 
@@ -79,13 +79,14 @@ class Sweep:
 def sweep(
     spec: given.Spec, axes: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, /, *, seeds: int = 1,
     model: given.Model | None = None, loss: given.Loss | None = None, data: given.Data | None = None, jobs: int = 1,
-    output: str | os.PathLike[str] | None = None, plot: bool = True, progress: bool = True,
-    plugins: given.Plugins = (), **keys: Any,
+    fleet: Literal["auto", "off", "vmapped"] = "auto", output: str | os.PathLike[str] | None = None,
+    plot: bool = True, progress: bool = True, plugins: given.Plugins = (), **keys: Any,
 ) -> Sweep:  # fmt: skip
     """Train one run per value of a key, or evaluate the loss over parameters of the model, as `gdcli sweep` does.
 
     ``axes`` has the values of each: a list, or a grid as the command takes it, such as ``"0:4.1:0.1"``; several give
-    their product. For the other arguments and what is raised see :func:`run`.
+    their product. ``fleet="vmapped"`` trains torch's own layers together too. For the other arguments and what is
+    raised see :func:`run`.
 
     >>> import gdcli
     >>> [row["status"] for row in gdcli.sweep("backprop_2x2", {"lr": [0.1, 0.5]}).rows]
@@ -100,9 +101,10 @@ def sweep(
     param = given.params(axes)
     request = given.request(
         SweepRequest, name=source.name, overrides=changed, plot=plot, param=param, seeds=seeds,
-        plugins=recorded(own), objects=objects.names,
+        fleet=fleet, plugins=recorded(own), objects=objects.names,
     )  # fmt: skip
     arguments = (*(f"--param={each}" for each in param), *changed)
+    arguments += () if fleet == "auto" else (f"--fleet={fleet}",)
     context = given.context("sweep", source, arguments, output, jobs, own, objects, shown(progress))
     with objects.in_tables():
         report = sweep_command(request, context)

@@ -24,7 +24,7 @@ from gdcli.plan import SpecFactory, Trial, extended, in_folds
 from gdcli.records import Effort, Ranking, Result
 from gdcli.report import plots
 from gdcli.runner import run_picture
-from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, rows_of, run_all
+from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, kernel_line, rows_of, run_all
 from gdcli.runner.jobs import Capture, PlannedRun, columns_of
 from gdcli.runner.provenance import data_hash
 from gdcli.runner.record_run import Warn
@@ -162,9 +162,11 @@ class ComparisonRun:
 
     def table(self) -> str:
         """Return the table that is printed, and what has to be said of the learning rates."""
-        lines, metrics = self.lines(), columns_of(self.plan.measured, self.plan.capture)
-        if not lines:
-            return "no run ended\n"
+        lines = self.lines()
+        return self._table(lines) + kernel_line(self.trained) if lines else "no run ended\n"
+
+    def _table(self, lines: Sequence[Line]) -> str:
+        metrics = columns_of(self.plan.measured, self.plan.capture)
         has_target = self.plan.capture.target is not None
         if len(self.seeds) > 1 or self.folds:
             text = shown.several_seeds(lines, metrics, self.plan.ranking, target=has_target, folds=len(self.folds))

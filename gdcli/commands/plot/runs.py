@@ -20,7 +20,7 @@ from gdcli.spec.overrides import is_override
 from gdcli.storage.csv_reader import NumberColumns
 from gdcli.storage.files import json_file, lenient
 from gdcli.storage.find import folders_in
-from gdcli.storage.gradient_file import CSV, PARQUET, ParquetColumns, gradients_of
+from gdcli.storage.gradient_file import CSV, NPY, PARQUET, BinaryColumns, gradients_of
 from gdcli.storage.record import MANY, STAMP, is_record, number, read
 from gdcli.storage.recorded_plugins import require_plugins
 
@@ -231,18 +231,19 @@ def numbers_of(path: Path, columns: Sequence[int] | None = None) -> tuple[list[s
 
 def gradients_in(folder: Path) -> tuple[list[str], Floats]:
     """Return the header of a record's table of gradients, and its numbers [K, columns]. Raises SpecError."""
-    path = folder / (PARQUET if (folder / PARQUET).is_file() else CSV)
+    path = folder / next((name for name in (PARQUET, NPY) if (folder / name).is_file()), CSV)
     if not path.is_file():
         raise SpecError(f"{folder}: no {path.name} in this folder (record.gradients: none?)")
     return _numbers(path, lambda: gradients_of(folder))
 
 
 def _numbers(
-    path: Path, read: Callable[[], NumberColumns | ParquetColumns | None], columns: Sequence[int] | None = None
+    path: Path, read: Callable[[], NumberColumns | BinaryColumns | None], columns: Sequence[int] | None = None
 ) -> tuple[list[str], Floats]:
     try:
         table = read()
-        assert table is not None
+        if table is None:
+            raise SpecError(f"{path}: it is whole once the run has ended: gdcli resume goes on with it")
         numbers = table.numbers(columns)
     except DamagedError:
         raise SpecError(f"{path}: not as gdcli writes it") from None

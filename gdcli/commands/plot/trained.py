@@ -21,7 +21,7 @@ from gdcli.zoo.table import Table
 if TYPE_CHECKING:
     from gdcli.engine.problem import TrainingProblem
     from gdcli.report.plots import Form
-    from gdcli.runner.record_run import Finished
+    from gdcli.runner.run_recorder import Finished
 
 CHUNK = 4096  # rows at once
 SIDE = 300  # points of a curve, and of a plane's grid each way

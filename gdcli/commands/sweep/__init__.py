@@ -114,7 +114,8 @@ def _of_runs(request: SweepRequest, context: Context) -> list[str]:
     """Return the options and overrides given that only a sweep of runs has."""
     options = context.options
     given = {
-        "--seeds": request.seeds > 1, "--fleet off": request.fleet == "off", "--fail-fast": request.fail_fast,
+        "--seeds": request.seeds > 1, f"--fleet {request.fleet}": request.fleet != "auto",
+        "--fail-fast": request.fail_fast,
         "--keep-models": request.keep_models, "--jobs": options.jobs > 1, "--cluster": options.cluster,
         "--verify": options.verify,
     }  # fmt: skip
@@ -142,13 +143,11 @@ def _trained(
     names = [axis.name for axis in axes] + (["seed"] if request.seeds > 1 else []) + (["fold"] if folds else [])
     if not any(axis.target == "device" for axis in axes):
         resolve_device(loaded.spec)  # one that is not there would fail every run
-    runs, capture = (
-        [PlannedRun(*each) for each in points],
-        Capture(parameters=context.options.verify > 0, models=request.keep_models),
-    )
+    runs = [PlannedRun(*each) for each in points]
+    del trials, points  # of a million runs that is a lot
+    capture = Capture(parameters=context.options.verify > 0, models=request.keep_models)
     planned = batch.plan_of(request, context, document, loaded, runs, names, capture)
-    batch.warn_of_rounding(planned, frontend)
-    batch.require_memory_for(planned)
+    planned = batch.look_ahead(planned, frontend)
     return batch.record(TrainingSweep(planned, len(folds)), request, context, digest, len(runs))
 
 

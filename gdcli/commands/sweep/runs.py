@@ -18,7 +18,7 @@ from gdcli.engine.loop import Interrupt
 from gdcli.records import Ranking, Result
 from gdcli.report import plots, tables
 from gdcli.runner import run_picture
-from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, counts, ranked, rows_of, run_all
+from gdcli.runner.batch import BatchCallbacks, Plan, ResultRows, counts, kernel_line, ranked, rows_of, run_all
 from gdcli.runner.record_run import Warn
 from gdcli.storage import files
 from gdcli.storage.run_folder import Timing
@@ -72,13 +72,23 @@ class TrainingSweep:
 
     def summary(self) -> dict[str, Any]:
         """Return the best run, and what it was ranked by where that is not the final loss."""
-        by, best = self.plan.ranking, next(iter(self._points()), None)
-        if best is None:
+        by = self.plan.ranking
+        if not self.results:
             return {}
-        found: dict[str, Any] = {"best": best.label, "best_loss": best.loss}
+        label, loss, value = self._winner()
+        found: dict[str, Any] = {"best": label, "best_loss": loss}
         found |= {"folds": self.folds} if self.folds else {}
         found |= {"seeds": self._seeds} if self._seeds else {}
-        return found if by.name == "final_loss" else {**found, "ranked_by": by.name, "best_value": best.value.mean}
+        return found if by.name == "final_loss" else {**found, "ranked_by": by.name, "best_value": value}
+
+    def _winner(self) -> tuple[str, float, float]:
+        """Return the best point's label, loss, and what it is ranked by; where a run is a point, no others are made."""
+        if self._seeds or self.folds:
+            best = self._points()[0]
+            return best.label, best.loss, best.value.mean
+        by = self.plan.ranking
+        first = min(self.results, key=lambda result: (by.key(result), result.number))
+        return first.label, first.rank, -by.key(first) if by.highest_first else by.key(first)
 
     def table(self) -> str:
         """Return the table that is printed: a row per run in the order asked for; of many, the best and the count."""
@@ -91,7 +101,7 @@ class TrainingSweep:
         metrics = metric_names(self.plan.measured)
         names = [*self.plan.axes, "final loss", "best loss", "steps", "epochs", "status", *metrics]
         names += ["weights", "data", "order"]
-        return tables.aligned(names, [self._row(result, metrics) for result in shown]) + note + self._without_chance()
+        return tables.aligned(names, [self._row(result, metrics) for result in shown]) + note + self._told()
 
     @property
     def _seeds(self) -> int:
@@ -104,11 +114,12 @@ class TrainingSweep:
 
     def _best(self) -> str:
         """Say what is the best by a metric, held-out rows, or the mean over seeds and folds, and these means."""
-        by, points = self.plan.ranking, self._points()
+        by = self.plan.ranking
         counted = ((self._seeds, "seeds"), (self.folds, "folds"))
         over = " and ".join(f"{count} {what}" for count, what in counted if count)
-        if len(self.results) < 2 or not points or not (over or by.name != "final_loss"):
+        if len(self.results) < 2 or not (over or by.name != "final_loss"):
             return ""
+        points = self._points()
         name = "final loss" if by.name == "final_loss" else by.name
         table, best = self._means(points, name) if over and len(points) > 1 else "", points[0]
         if not isfinite(best.value.mean):
@@ -149,6 +160,9 @@ class TrainingSweep:
             loss = interval([*(run.rank for run in members), *missing]).mean
             points.append((key.mean, first.number, _Point(label, tuple(values), loss, scored, len(members))))
         return [point for _, _, point in sorted(points, key=lambda each: each[:2])]
+
+    def _told(self) -> str:
+        return self._without_chance() + kernel_line(self.results)
 
     def _without_chance(self) -> str:
         if "seed" not in (axes := self.plan.axes):

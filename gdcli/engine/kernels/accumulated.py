@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gdcli.engine.batches import aligned
 from gdcli.engine.kernels.base import FleetChain, Kernel
+from gdcli.engine.kernels.vmapped import Vmapped
 from gdcli.engine.theta import Theta
 from gdcli.engine.watched import WatchedGradients
 from gdcli.zoo.losses import Loss
@@ -30,16 +31,18 @@ class Accumulated:
     """
 
     def __init__(
-        self, kernel: Kernel, theta: Theta, loss: Loss, rows: int, watched: WatchedGradients | None = None
-    ) -> None:
+        self, kernel: Kernel, theta: Theta, loss: Loss, rows: int, watched: WatchedGradients | None = None,
+        row_axes: int = 1,
+    ) -> None:  # fmt: skip
+        """``row_axes``: how many axes a row of inputs has."""
         self._kernel, self._loss, self._rows, self._watched = kernel, loss, rows, watched
         self._gradient = theta.gradient  # [R, T]
         self._total = torch.empty_like(self._gradient)
-        self._has_runs = isinstance(kernel, FleetChain)
+        self._has_runs, self._row_axes = isinstance(kernel, FleetChain | Vmapped), row_axes
 
     def arranged(self, x: Tensor, y: Tensor) -> tuple[Any, Any]:
         """Return rows as passes, x and y of each as the kernel takes them."""
-        axis = x.ndim - 2 if self._has_runs else 0
+        axis = x.ndim - 1 - self._row_axes if self._has_runs else 0
         parts = zip(torch.split(x, self._rows, axis), torch.split(y, self._rows, axis), strict=True)
         xs, ys = zip(*(self._kernel.arranged(aligned(x), aligned(y)) for x, y in parts), strict=True)
         return xs, ys

@@ -84,6 +84,55 @@ class FleetLayout:
     of_one_row: Callable[..., Any] | None = None  # a step, and its ``forward``, of a single row on the host
 
 
+class FleetLosses:
+    """The losses of all runs of a fleet: outputs are [R, B, O] or [O, B, R], ``axis`` that of the runs."""
+
+    def __init__(self, loss: Loss, axis: int, runs: int) -> None:
+        self._loss, self._axis, self._runs = loss, axis, runs
+
+    def loss_of(self, output: Tensor, y: Tensor) -> Tensor:
+        """Return the loss [R] of outputs: Σ terms / divisor."""
+        terms = self._loss.terms(output, y)
+        axes = tuple(axis for axis in range(terms.ndim) if axis != self._axis % output.ndim)
+        return torch.sum(terms, axes) / self._loss.divisor(terms.numel() // self._runs)
+
+    def losses(self, steps: Sequence[Any]) -> Tensor:
+        """Return the losses [K, R] of K steps, worked out at once where differences were kept."""
+        first = steps[0]  # the last batch of an epoch may be smaller, and then of another kind
+        if not all(step is first or (step.shape == first.shape and type(step) is type(first)) for step in steps):
+            return torch.cat([self._of_alike([step]) for step in steps])
+        return self._of_alike(steps)
+
+    def _of_alike(self, steps: Sequence[Any]) -> Tensor:
+        if isinstance(steps[0], np.ndarray):
+            joined = np.concatenate(steps).reshape(len(steps), *steps[0].shape)  # a fifth of what np.stack takes
+            return self._of_differences(torch.from_numpy(joined))
+        kept = torch.stack([*steps])
+        return self._of_differences(kept) if self._loss.is_squared and steps[0].ndim > 1 else kept
+
+    def _of_differences(self, kept: Tensor) -> Tensor:
+        axis = self._axis % (kept.ndim - 1) + 1
+        if axis == 3 and kept.shape[1] * kept.shape[2] <= 2:  # a sum of two has one order: no need to turn them
+            return self._loss.of_differences(kept.flatten(1, 2))
+        rows = kept.movedim(axis, 1).flatten(2).contiguous()  # [K, R, N]; strides give sums of one step another order
+        return self._loss.of_differences(rows.view(-1, rows.shape[2])).view(rows.shape[:2])
+
+    def at_output(self, one_run: Tensor) -> AtOutput:
+        """Return (o, t) -> losses or differences, and dL/do, from the shape of one run's output [B, O]."""
+        apart = at_output(self._loss, self.loss_of, one_run)
+        if self._loss.joint is None:
+            return apart
+        both, divisor = self._loss.joint(one_run), self._loss.divisor
+
+        def at_classes(o: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+            if t.is_floating_point():  # rows of class probabilities
+                return apart(o, t)
+            terms, d = both(o, t)  # a term for each row [R, B]
+            return torch.sum(terms, 1) / divisor(terms.shape[1]), d
+
+        return at_classes
+
+
 class FleetChain:
     """The kernel of a fleet of chains: forward and backward in one layout, a plan per shape of the batch."""
 
@@ -94,7 +143,8 @@ class FleetChain:
         self._passes: dict[tuple[int, ...], Pass] = {}
         self._rows: Tensor | None = None  # of the last step, and its plan: a shape as a key costs as much as a product
         self._now: KernelStep
-        self.by_run = layout.by_run
+        self.by_run, self._losses = layout.by_run, FleetLosses(loss, layout.axis, self._runs)
+        self.loss_of, self.losses = self._losses.loss_of, self._losses.losses
 
     def arranged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return rows in the layout."""
@@ -137,7 +187,7 @@ class FleetChain:
     def _plan(self, x: Tensor) -> KernelStep:
         layers, rows, layout = self._layers, x.shape[1], self._layout
         one_run = self._like.new_empty((rows, self._outputs))
-        at_output = self._at_output(one_run)
+        at_output = self._losses.at_output(one_run)
         if layout.of_one_row is not None and rows == 1 and x.device.type == "cpu":
             plan = layout.of_one_row(layers, self._like, factor_of(self._loss, one_run), at_output)
             self._passes.setdefault(x.shape, plan.forward)
@@ -154,49 +204,6 @@ class FleetChain:
             return loss, output
 
         return step
-
-    # --- losses of all runs: outputs are [R, B, O] or [O, B, R]
-
-    def loss_of(self, output: Tensor, y: Tensor) -> Tensor:
-        """Return the loss [R] of outputs: Σ terms / divisor."""
-        terms = self._loss.terms(output, y)
-        axes = tuple(axis for axis in range(terms.ndim) if axis != self._layout.axis % output.ndim)
-        return torch.sum(terms, axes) / self._loss.divisor(terms.numel() // self._runs)
-
-    def losses(self, steps: Sequence[Any]) -> Tensor:
-        """Return the losses [K, R] of K steps, worked out at once where differences were kept."""
-        first = steps[0]  # the last batch of an epoch may be smaller, and then of another kind
-        if not all(step is first or (step.shape == first.shape and type(step) is type(first)) for step in steps):
-            return torch.cat([self._of_alike([step]) for step in steps])
-        return self._of_alike(steps)
-
-    def _of_alike(self, steps: Sequence[Any]) -> Tensor:
-        if isinstance(steps[0], np.ndarray):
-            joined = np.concatenate(steps).reshape(len(steps), *steps[0].shape)  # a fifth of what np.stack takes
-            return self._of_differences(torch.from_numpy(joined))
-        kept = torch.stack([*steps])
-        return self._of_differences(kept) if self._loss.is_squared and steps[0].ndim > 1 else kept
-
-    def _of_differences(self, kept: Tensor) -> Tensor:
-        axis = self._layout.axis % (kept.ndim - 1) + 1
-        if axis == 3 and kept.shape[1] * kept.shape[2] <= 2:  # a sum of two has one order: no need to turn them
-            return self._loss.of_differences(kept.flatten(1, 2))
-        rows = kept.movedim(axis, 1).flatten(2).contiguous()  # [K, R, N]; strides give sums of one step another order
-        return self._loss.of_differences(rows.view(-1, rows.shape[2])).view(rows.shape[:2])
-
-    def _at_output(self, one_run: Tensor) -> AtOutput:
-        apart = at_output(self._loss, self.loss_of, one_run)
-        if self._loss.joint is None:
-            return apart
-        both, divisor = self._loss.joint(one_run), self._loss.divisor
-
-        def at_classes(o: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-            if t.is_floating_point():  # rows of class probabilities
-                return apart(o, t)
-            terms, d = both(o, t)  # a term for each row [R, B]
-            return torch.sum(terms, 1) / divisor(terms.shape[1]), d
-
-        return at_classes
 
 
 def layers_on(theta: Theta, chain: Chain) -> list[AffineLayer]:

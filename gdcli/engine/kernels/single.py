@@ -57,7 +57,7 @@ class Single:
         rows = x.shape[0]
         plan = self._plans.get(rows)
         if plan is None:
-            plan = self._plans[rows] = self._plan(x)
+            plan = self._plans[rows] = self._plan(x, y)
         return plan(x, y)
 
     def losses(self, steps: Sequence[Tensor]) -> Tensor:
@@ -71,8 +71,10 @@ class Single:
             losses = torch.cat([of_differences(step.reshape(1, -1)) if step.ndim else step.view(1) for step in steps])
         return losses.unsqueeze(1)
 
-    def _plan(self, x: Tensor) -> KernelStep:
-        loss_and_derivative = at_output(self._loss, self._loss.value, self.forward(x))
+    def _plan(self, x: Tensor, y: Tensor) -> KernelStep:
+        loss_and_derivative = None if y.is_floating_point() else self._loss.once
+        if loss_and_derivative is None:
+            loss_and_derivative = at_output(self._loss, self._loss.value, self.forward(x))
         if self._watched is not None:
             return self._watching(x, self._watched, loss_and_derivative)
         first = first_trained(self._layers)

@@ -7,6 +7,7 @@ import gc
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from gdcli.engine.loop import Interrupt
@@ -15,6 +16,7 @@ from gdcli.records import Result
 from gdcli.runner.executors import worker
 from gdcli.runner.executors.worker import AdvanceShard, Executor, Work
 from gdcli.runner.jobs import Layout, PlannedRun, Shard, save_partial
+from gdcli.runner.record_run import Warn
 from gdcli.storage import files
 from gdcli.storage.run_folder import clear, scratch
 
@@ -22,7 +24,93 @@ GONE_SECONDS = 120
 """So long a local cluster may have no worker: Dask starts one that dies again, but gives up one that cannot start."""
 
 
-def dask(address: str) -> Executor:
+class Cluster:
+    """The executor on a Dask cluster, which is started or connected to with the first shards and left by ``close``.
+
+    So the runs that tune and those of the table have the same workers. A worker that is lost is told.
+    """
+
+    def __init__(self, distributed: Any, address: str, processes: int, security: Any, warning: Warn) -> None:
+        """``processes``: of a local cluster; 0 for one that is there."""
+        self._distributed, self._address, self._processes = distributed, address, processes
+        self._security, self._warning = security, warning
+        self._client: Any = None
+        self._open = contextlib.ExitStack()
+        self._lost: SimpleQueue[Any] = SimpleQueue()  # workers, as Dask tells it in a thread of its own
+
+    def close(self) -> None:
+        """Leave the cluster, and end a local one."""
+        self._client = None
+        self._open.close()
+
+    def connect(self) -> Any:
+        """Return a client that is connected. Raises MachineError for a cluster that does not answer."""
+        if self._client is None:
+            client = _client(self._distributed, self._address, self._processes, self._security)
+            self._client = self._open.enter_context(client)
+            self._client.subscribe_topic("all", self._note)
+        return self._client
+
+    def _note(self, event: tuple[float, Any]) -> None:
+        _, told = event
+        if isinstance(told, dict) and told.get("action") == "remove-worker" and not told.get("expected"):
+            self._lost.put(told.get("worker", "one"))
+
+    def _tell_lost(self) -> None:
+        with contextlib.suppress(Empty):
+            while True:
+                worker = self._lost.get_nowait()
+                self._warning(f"--cluster {self._address}: lost a worker, {worker}; what it was doing is done again")
+
+    def __call__(self, work: Work, interrupt: Interrupt, advance: AdvanceShard) -> Iterator[Result]:
+        """Yield the results of shards as they come back."""
+        client, distributed = self.connect(), self._distributed
+
+        def submit(shard: Shard) -> Any:
+            return client.submit(worker.run_task, work.task(shard, send=True), pure=False)
+
+        running = {submit(shard): (k, shard) for k, shard in enumerate(work.shards)}
+        suspects: list[tuple[int, Shard]] = []  # runs whose worker died, by their own fault or by a neighbour's
+        careful = False  # only a suspect is at work: no neighbour dies with it
+        seen = time.monotonic()  # a worker
+        try:
+            while (running or suspects) and not interrupt.requested:
+                self._tell_lost()
+                if not running:
+                    careful = True
+                    k, shard = suspects.pop(0)
+                    running = {submit(shard): (k, shard)}
+                try:
+                    done, _ = distributed.wait(list(running), timeout=0.2, return_when="FIRST_COMPLETED")
+                except TimeoutError:
+                    if not self._processes or client.cluster.scheduler.workers:
+                        seen = time.monotonic()
+                    elif time.monotonic() - seen > GONE_SECONDS:
+                        gone = "all workers are gone, and none comes back"
+                        raise MachineError(f"--cluster {self._address}: {gone}") from None
+                    continue
+                for future in done:
+                    k, shard = running.pop(future)
+                    try:
+                        found = future.result()
+                    except distributed.KilledWorker:
+                        if careful:
+                            yield worker.died(shard.runs[0])
+                        else:
+                            suspects += [(k, replace(shard, runs=(run,))) for run in shard.runs]
+                        continue
+                    save_partial(work.layout, found.results)
+                    for run in shard.runs:
+                        _unpack(work.layout, run, found.files.get(run.number, {}))
+                    yield from found.results
+                    advance(k, 1.0)
+            self._tell_lost()
+        finally:
+            if running and self._client is not None:
+                client.cancel(list(running))  # the next shards do not wait for what nobody asks for any more
+
+
+def dask(address: str, warning: Warn) -> Cluster:
     """Return the executor on a Dask cluster: ``local:N`` processes on this machine, or a scheduler's address.
 
     Whoever can connect to a scheduler can run code as its workers' user. A local one lets nobody in but this command:
@@ -46,52 +134,20 @@ def dask(address: str) -> Executor:
         raise MachineError(
             f"--cluster needs {what}, which is not installed: pip install 'gradient-descent-cli[dask]'"
         ) from None
+    cluster = Cluster(distributed, address, int(count) if is_local else 0, security, warning)
     if not is_local:  # before a folder is made
-        with _client(distributed, address, 0):
-            pass
+        cluster.connect()
+    return cluster
 
-    def execute(work: Work, interrupt: Interrupt, advance: AdvanceShard) -> Iterator[Result]:
-        with _client(distributed, address, int(count) if is_local else 0, security) as client:
 
-            def submit(shard: Shard) -> Any:
-                return client.submit(worker.run_task, work.task(shard, send=True), pure=False)
-
-            running = {submit(shard): (k, shard) for k, shard in enumerate(work.shards)}
-            suspects: list[tuple[int, Shard]] = []  # runs whose worker died, by their own fault or by a neighbour's
-            careful = False  # only a suspect is at work: no neighbour dies with it
-            seen = time.monotonic()  # a worker
-            while (running or suspects) and not interrupt.requested:
-                if not running:
-                    careful = True
-                    k, shard = suspects.pop(0)
-                    running = {submit(shard): (k, shard)}
-                try:
-                    done, _ = distributed.wait(  # type: ignore[no-untyped-call]  # it has no types
-                        list(running), timeout=0.2, return_when="FIRST_COMPLETED"
-                    )
-                except TimeoutError:
-                    if not is_local or client.cluster.scheduler.workers:
-                        seen = time.monotonic()
-                    elif time.monotonic() - seen > GONE_SECONDS:
-                        raise MachineError(f"--cluster {address}: all workers are gone, and none comes back") from None
-                    continue
-                for future in done:
-                    k, shard = running.pop(future)
-                    try:
-                        found = future.result()
-                    except distributed.KilledWorker:
-                        if careful:
-                            yield worker.died(shard.runs[0])
-                        else:
-                            suspects += [(k, replace(shard, runs=(run,))) for run in shard.runs]
-                        continue
-                    save_partial(work.layout, found.results)
-                    for run in shard.runs:
-                        _unpack(work.layout, run, found.files.get(run.number, {}))
-                    yield from found.results
-                    advance(k, 1.0)
-
-    return execute
+@contextlib.contextmanager
+def closing(executor: Executor) -> Iterator[None]:
+    """Leave the cluster, if it is one, at the end."""
+    try:
+        yield
+    finally:
+        if isinstance(executor, Cluster):
+            executor.close()
 
 
 def _unpack(layout: Layout, run: PlannedRun, contents: Mapping[str, bytes]) -> None:

@@ -14,6 +14,10 @@ from gdcli.records import Result
 from gdcli.runner.executors import worker
 from gdcli.runner.executors.worker import AdvanceShard, Executor, Task, TaskResult, Work
 from gdcli.runner.jobs import Shard
+from gdcli.runner.record_run import Warn
+
+PATIENCE = 10.0
+"""Seconds until a worker that was told to end is killed."""
 
 
 class _Pool:
@@ -45,15 +49,19 @@ class _Pool:
         self._pool = self._new()
 
     def stop(self) -> None:
-        """Stop all workers, those at work too."""
+        """Stop all workers, those at work too, and see them end: while one lives, it holds the record's lock."""
         processes = list((self._pool._processes or {}).values())
         self._pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.terminate()
+        for process in processes:
+            process.join(PATIENCE)
+            process.kill()
+            process.join()
 
 
-def processes(jobs: int) -> Executor:
-    """Return the executor of several processes on this machine, each with one thread.
+def processes(jobs: int, warning: Warn) -> Executor:
+    """Return the executor of several processes on this machine, each with one thread; the loss of one is told.
 
     When a worker dies, all that was being done is done again, one shard at a time; a shard whose worker dies again is
     split into its runs, and a run whose worker dies then too is failed.
@@ -83,6 +91,7 @@ def processes(jobs: int) -> Executor:
                     except BrokenProcessPool:
                         broken.append((k, shard, tries))
                 if broken:
+                    warning(f"--jobs {jobs}: a worker process died; what was being done is done again")
                     broken += running.values()
                     running.clear()
                     pool.renew()

@@ -7,7 +7,7 @@ bits; the halves have the bits of the whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -17,25 +17,51 @@ import torch
 
 from gdcli.engine.device import cores_of, multiply_adds, resolve_threads
 from gdcli.engine.loop import Interrupt
-from gdcli.engine.problem import kernel_name
+from gdcli.engine.problem import FLEET_OF_LAYERS, kernel_name
+from gdcli.engine.start_values import hashable
 from gdcli.records import Result
 from gdcli.runner.executors.worker import AdvanceShard, Work
 from gdcli.runner.jobs import PlannedRun, Shard
 from gdcli.runner.shards import run_shard
+from gdcli.spec.load import Loaded
 
 HEAVY = 10**6
 """Multiply-adds of a step of all runs from which a fleet is split: its operations then take far longer than Python."""
 
 
 def threads_of(runs: list[PlannedRun]) -> int:
-    """Return how many threads the shards of these runs are worth: the cores for heavy fleets of the batched kernel."""
-    loaded = runs[0].loaded
-    cores = cores_of(loaded)
-    if cores == 1 or len(runs) < 2 * cores or loaded.spec.settings.threads != "auto":
+    """Return how many threads the shards of these runs are worth: the cores for heavy fleets of large operations."""
+    cores = cores_of(runs[0].loaded)
+    if cores == 1 or len(runs) < 2 * cores or not _is_of_one_thread(runs[0].loaded):
         return 1
-    if kernel_name(loaded) != "batched" or resolve_threads(loaded) > 1 or loaded.spec.settings.device != "cpu":
+    alike: dict[Any, list[Loaded]] = {}
+    for run in runs:
+        alike.setdefault(_work_key(run.loaded), []).append(run.loaded)
+    if not all(_is_of_one_thread(members[0]) for members in alike.values()):
         return 1
-    return cores if len(runs) * multiply_adds(loaded) >= HEAVY else 1
+    return cores if sum(len(members) * multiply_adds(members[0]) for members in alike.values()) >= HEAVY else 1
+
+
+def _work_key(loaded: Loaded) -> Hashable:
+    """Return what the work of a run's step follows from: the same for most runs of a sweep."""
+    model, settings = loaded.spec.model, loaded.spec.settings
+    return model.name, hashable(model.arguments), loaded.spec.batch.rows(loaded.samples), settings.threads
+
+
+def _is_of_one_thread(loaded: Loaded) -> bool:
+    """Say whether a fleet of these runs works on one thread, in operations for which torch lets go of Python's lock."""
+    settings = loaded.spec.settings
+    if (
+        settings.threads != "auto"
+        or settings.device != "cpu"
+        or kernel_name(loaded) not in ("batched", FLEET_OF_LAYERS)
+    ):
+        return False
+    return resolve_threads(loaded) == 1
+
+
+def _work_of(shard: Shard) -> int:
+    return len(shard.runs) * multiply_adds(shard.runs[0].loaded)
 
 
 def here(work: Work, interrupt: Interrupt, advance: AdvanceShard) -> Iterator[Result]:
@@ -68,8 +94,8 @@ def _side_by_side(work: Work, interrupt: Interrupt, advance: AdvanceShard, threa
 
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for k, shard in enumerate(work.shards):
-                pool.submit(run, k, shard)
+            for k in sorted(range(len(work.shards)), key=lambda k: -_work_of(work.shards[k])):  # they end together
+                pool.submit(run, k, work.shards[k])
             waiting = len(work.shards)
             while waiting:
                 mine.requested = interrupt.requested
