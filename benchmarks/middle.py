@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import engine
 import numpy as np
@@ -39,18 +39,50 @@ def write_rows(path: Path) -> None:
 
 def beside_plain(what: str, bar: float, spec: Loaded, make: Callable[[Loaded], Trained], batch: int, pairs: int) -> Row:
     """Return the row of a run's steps beside those of the plain loop, which must end at the same bits."""
+    epochs, other = spec.spec.settings.epochs, started(spec, make)
+    other.train(batch, epochs, orders_of(spec, other))
+    require_the_same(spec, other)
+    plain = of_steps(lambda: partial(make(spec).train, batch, epochs))
+    return compared(f"{what}, to the plain loop", bar, of_steps(partial(engine.steps, spec)), plain, pairs=pairs)
+
+
+def beside_lightning(
+    what: str, bar: float, spec: Loaded, make: Callable[[Loaded], Trained], batch: int, pairs: int
+) -> Row:
+    """Return the row of a run's steps beside Lightning's Trainer, which must end at the same bits."""
+    what = f"{what}, to Lightning's Trainer"
+    try:
+        from others.lightning_trainer import fit
+    except ImportError:
+        return Skipped(what, "lightning is not installed")
+    epochs, other = spec.spec.settings.epochs, started(spec, make)
+    fit(other, batch, epochs, orders_of(spec, other))()
+    require_the_same(spec, other)
+    trainer = of_steps(lambda: fit(make(spec), batch, epochs))
+    return compared(what, bar, of_steps(partial(engine.steps, spec)), trainer, pairs=pairs)
+
+
+def started(spec: Loaded, make: Callable[[Loaded], Trained]) -> Trained:
+    """Return the other side with the weights that ours begins with."""
     import torch
 
-    settings, other = spec.spec.settings, make(spec)
+    found = make(spec)
     with torch.no_grad():
-        for parameter, value in zip(other.model.parameters(), engine.start_values(spec), strict=True):
+        for parameter, value in zip(found.model.parameters(), engine.start_values(spec), strict=True):
             parameter.copy_(value)
-    other.train(batch, settings.epochs, engine.orders(settings.seed, len(other.x), settings.epochs))
+    return found
+
+
+def orders_of(spec: Loaded, other: Trained) -> Sequence[Any]:
+    """Return the orders of the rows that ours draws."""
+    settings = spec.spec.settings
+    return engine.orders(settings.seed, len(other.x), settings.epochs)
+
+
+def require_the_same(spec: Loaded, other: Trained) -> None:
+    """Hold that ours ends at the bits of the other side."""
     found = engine.train(spec).weights.values()
     assert all(np.array_equal(p.detach().numpy(), w) for p, w in zip(other.model.parameters(), found, strict=True))
-    ours = of_steps(partial(engine.steps, spec))
-    plain = of_steps(lambda: partial(make(spec).train, batch, settings.epochs))
-    return compared(f"steps, {what}, norms of each, to the plain loop", bar, ours, plain, pairs=pairs)
 
 
 def mlps(repetitions: int, steps: int) -> Iterator[Row]:
@@ -60,7 +92,7 @@ def mlps(repetitions: int, steps: int) -> Iterator[Row]:
         write_rows(Path(folder) / "rows.npz")
         for batch, bar in ((64, 0.8), (256, 0.9)):
             spec = specs.loaded(specs.MIDDLE % (f"{folder}/rows.npz", 1, batch))
-            what = f"mlp 784-256-10, sgd, batch {batch}, an epoch of {ROWS:,} rows"
+            what = f"steps, mlp 784-256-10, sgd, batch {batch}, an epoch of {ROWS:,} rows, norms of each"
             yield beside_plain(what, bar, spec, partial(sgd, mlp, 0.01), batch, pairs_of(repetitions))
 
 
@@ -73,8 +105,11 @@ def digits(repetitions: int, steps: int) -> Iterator[Row]:
     from plain_loops import Gru, adam, cnn
 
     for name, text, make in (("CNN 8-16", specs.CNN, cnn), ("GRU 32", specs.GRU, Gru)):
-        what = f"{name} on digits, adam, batch 64, 20 epochs"
-        yield beside_plain(what, 0.95, specs.loaded(text), partial(adam, make), 64, pairs_of(repetitions))
+        what = f"steps, {name} on digits, adam, batch 64, 20 epochs, norms of each"
+        sides = specs.loaded(text), partial(adam, make), 64, pairs_of(repetitions)
+        yield beside_plain(what, 0.95, *sides)
+        if make is cnn:
+            yield beside_lightning(what, 0.7, *sides)
 
 
 def pairs_of(repetitions: int) -> int:

@@ -72,6 +72,7 @@ class ManyRuns:
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Write the models of all runs into one file.")] = (
         False
     )
+    no_limits: NoLimitsOption = False
     output: OutputOption = Path("runs")
     seed: SeedOption = None
     device: DeviceOption = None

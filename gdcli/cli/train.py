@@ -97,8 +97,9 @@ def sweep(
     source, plugins = source_of(name, shared.config or ()), options.load(shared.plugin)
     request = SweepRequest(
         name=source.name, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
-        fleet=shared.fleet, fail_fast=shared.fail_fast, keep_models=shared.keep_models, param=tuple(param or ()),
-        seeds=seeds, trajectory=tuple(map(lasting, trajectory or ())), plugins=recorded(plugins),
+        fleet=shared.fleet, fail_fast=shared.fail_fast, keep_models=shared.keep_models, no_limits=shared.no_limits,
+        param=tuple(param or ()), seeds=seeds, trajectory=tuple(map(lasting, trajectory or ())),
+        plugins=recorded(plugins),
     )  # fmt: skip
     console, context = _many(ctx, source, shared, plugins)
     if dry_run:
@@ -149,8 +150,8 @@ def compare(
         raise SpecError(f"--target takes a loss (got {target:g})")
     request = CompareRequest(
         name=source.name, overrides=overrides, plot=shared.plot, max_runs=shared.max_runs,
-        fleet=shared.fleet, fail_fast=shared.fail_fast, keep_models=shared.keep_models, optimizers=optimizers,
-        batches=batches, seeds=seeds, redraw_data=redraw_data, tune=tune, tune_range=tune_range,
+        fleet=shared.fleet, fail_fast=shared.fail_fast, keep_models=shared.keep_models, no_limits=shared.no_limits,
+        optimizers=optimizers, batches=batches, seeds=seeds, redraw_data=redraw_data, tune=tune, tune_range=tune_range,
         target=target, closed_form=closed_form, x=x, plugins=recorded(plugins),
     )  # fmt: skip
     console, context = _many(ctx, source, shared, plugins)

@@ -9,7 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from gdcli.commands.context import Context, Frontend
-from gdcli.commands.recorded_size import tell_size
+from gdcli.commands.recorded_size import tell_size_of_many
 from gdcli.engine.device import resolve_threads
 from gdcli.engine.evaluation import metric_names
 from gdcli.engine.grouping import is_stacked, why_alone
@@ -71,7 +71,7 @@ def _measured(loaded: Loaded, runs: Sequence[PlannedRun]) -> Loaded:
 def _source(node: Node, loaded: Loaded, context: Context) -> SpecSource:
     source = context.source
     text, base = write(node.plain()), str(source.path.parent)
-    return SpecSource(text, loaded.spec.name, base, source.moved, plugins.loaded())
+    return SpecSource(text, loaded.spec.name, base, source.moved, plugins.loaded(), loaded.bounded)
 
 
 BatchRun: TypeAlias = "TrainingSweep | ComparisonRun"
@@ -88,7 +88,7 @@ def record(work: Work, request: SweepRequest | CompareRequest, context: Context,
     loaded, frontend, ranking, best = work.plan.loaded, context.frontend, work.plan.ranking, inf
     _require_same_threads(context, loaded)
     if work.plan.folders and total <= FOLDERS:
-        tell_size(loaded, context, total)
+        tell_size_of_many([run.loaded for run in work.plan.runs] or [loaded], total, context)
 
     def result(result: Result) -> None:
         nonlocal best
@@ -168,11 +168,12 @@ def look_ahead(plan: Plan, frontend: Frontend) -> Plan:
     largest: dict[int, Shard] = {}
     for shard in shards:
         largest.setdefault(len(shard.runs), shard)
-    warn_of_rounding(shards[0], frontend)
-    tell_of_layers(plan, shards, frontend)
     for size, shard in largest.items():
         if shard.together:
             require_memory(shard.runs[0].loaded, size)
+    for shard in shards[:1]:
+        warn_of_rounding(shard, frontend)
+    tell_of_layers(plan, shards, frontend)
     return replace(plan, shards=shards)
 
 

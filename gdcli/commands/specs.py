@@ -65,11 +65,11 @@ def document_of_many(source: Source, words: Sequence[str], command: str) -> Node
     return completed(node, source.path.parent)
 
 
-def of_many(source: Source, node: Node, name: str, cores: int | None) -> Loaded:
+def of_many(source: Source, node: Node, name: str, cores: int | None, *, bounded: bool = True) -> Loaded:
     """Return the spec that runs are made of: its keys may have their effect in some, each may bring the optimizer."""
     with naming_columns(node, source.path.parent):
         spec = schema.parse(node, name, alone=False)
-    return load(spec, source.path.parent, cores=cores, moved=source.moved)
+    return load(spec, source.path.parent, bounded=bounded, cores=cores, moved=source.moved)
 
 
 def _require_overrides(words: Sequence[str]) -> None:
@@ -145,7 +145,7 @@ def tried(loaded: Loaded, frontend: Frontend) -> Loaded:
 
 def factory(source: Source, node: Node, base: Loaded, name: str) -> SpecFactory:
     """Return what makes a spec of each run of a sweep or a comparison."""
-    loading = partial(load, base=source.path.parent, cores=base.cores, moved=source.moved)
+    loading = partial(load, base=source.path.parent, bounded=base.bounded, cores=base.cores, moved=source.moved)
     return SpecFactory(node, base, partial(schema.parse, stem=name), loading)
 
 

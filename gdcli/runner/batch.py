@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isinf
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,8 @@ class Verified:
         """Return one line for people."""
         if not self.largest:
             return f"verified {self.runs} runs alone: bit-identical"
+        if isinf(self.largest):
+            return f"verified {self.runs} runs alone: {self.where} ended otherwise alone, or after another step"
         return f"verified {self.runs} runs alone: largest relative difference {self.largest:.3g}, of {self.where}"
 
 

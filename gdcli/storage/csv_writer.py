@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -10,6 +10,7 @@ import orjson
 from gdcli.errors import visible
 
 if TYPE_CHECKING:  # a list of records needs no numpy
+    import numpy as np
     from numpy.typing import NDArray
 
     from gdcli.records import Floats, StepBlock
@@ -44,16 +45,19 @@ def float_rows(steps: NDArray[Any], values: Floats) -> bytes:
     """Return CSV rows of a step number and floats, which read back to the same bits.
 
     orjson writes whole blocks by the shortest text that round-trips, ten times faster than Python's repr; it has no
-    word for what is not finite, so a block with such a row goes through repr.
+    word for what is not finite, so a row with such a number goes through repr: how a row is written does not depend on
+    the rows beside it.
     """
     import numpy as np
 
     wide = np.ascontiguousarray(values, dtype=np.float64)
     if not len(wide):
         return b""
-    if not wide.shape[1] or not np.isfinite(wide).all():
-        rows = zip(steps.tolist(), wide.tolist(), strict=True)
-        return "".join(",".join([str(step), *map(repr, row)]) + "\n" for step, row in rows).encode()
+    if not wide.shape[1]:
+        return b"".join(b"%d\n" % step for step in steps.tolist())
+    finite: NDArray[np.bool_] = np.all(np.isfinite(wide), axis=1)
+    if not finite.all():
+        return _apart(steps, wide, finite, repr)
     text = orjson.dumps(wide, option=orjson.OPT_SERIALIZE_NUMPY)[2:-2].split(b"],[")
     return b"".join(b"%d,%b\n" % pair for pair in zip(steps.tolist(), text, strict=True))
 
@@ -62,11 +66,20 @@ def number_rows(counts: NDArray[Any], values: Floats) -> bytes:
     """Return CSV rows of a whole number and floats, as :func:`float_rows`, with an empty cell for what is NaN."""
     import numpy as np
 
-    if not np.isnan(values).any():
+    complete: NDArray[np.bool_] = np.all(~np.isnan(values), axis=1)
+    if complete.all():
         return float_rows(counts, values)
-    rows = zip(counts.tolist(), values.tolist(), strict=True)
-    lines = (",".join([str(count), *("" if v != v else repr(v) for v in row)]) for count, row in rows)
-    return "".join(f"{line}\n" for line in lines).encode()
+    return _apart(counts, values, complete, lambda value: "" if value != value else repr(value))
+
+
+def _apart(counts: NDArray[Any], values: Floats, plain: NDArray[np.bool_], shown: Callable[[float], str]) -> bytes:
+    """Return rows of which those that are ``plain`` are written by :func:`float_rows`, the others number by number."""
+    lines = iter(float_rows(counts[plain], values[plain]).splitlines(keepends=True))
+    rows = zip(counts.tolist(), values.tolist(), plain.tolist(), strict=True)
+    return b"".join(
+        next(lines) if is_plain else (",".join([str(count), *map(shown, row)]) + "\n").encode()
+        for count, row, is_plain in rows
+    )
 
 
 def csv_rows(rows: Iterable[Sequence[Any]]) -> str:

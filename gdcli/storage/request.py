@@ -62,6 +62,7 @@ class _BatchRequest(_Request):
     fleet: Literal["auto", "off", "vmapped"] = "auto"
     fail_fast: bool = False
     keep_models: bool = False
+    no_limits: bool = False
 
 
 class SweepRequest(_BatchRequest):
@@ -131,10 +132,11 @@ def _sha256(request: Request) -> str:
 def _json(request: Request, indent: int | None = None) -> str:
     """Return a request as JSON, without fields that are newer than the first records and at their defaults."""
     newer = {name for name in NEWER if not getattr(request, name, False)}
+    newer -= {"no_limits"} if isinstance(request, RunRequest) else set()
     return request.model_dump_json(indent=indent, exclude=newer)
 
 
-NEWER = ("keep_models", "plugins", "objects")
+NEWER = ("keep_models", "no_limits", "plugins", "objects")
 
 
 def digest(config: str) -> str:

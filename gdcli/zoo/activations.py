@@ -30,17 +30,19 @@ class Activation:
     forward: Callable[[Tensor], Tensor] | None  # None: the identity, which costs nothing
     backward: Backward | None
     grad_fn: str  # torch's node at the end of forward, without Backward0; "" where there is none
+    in_place: Callable[[Tensor], Tensor] | None = None  # forward, a over z; only where backward does not look at z
 
 
 def _fused(
-    name: str, primitive: str, grad_fn: str, backward: Callable[..., Tensor], overload: str = "grad_input"
-) -> Activation:
+    name: str, primitive: str, grad_fn: str, backward: Callable[..., Tensor], overload: str = "grad_input", *,
+    needs_z: bool = True,
+) -> Activation:  # fmt: skip
     """Return torch's activation of that name; ``backward`` takes the primitive of its backward pass before the rest."""
     import torch
 
     forward = getattr(torch, name, None) or getattr(torch.nn.functional, name)
     aten = getattr(getattr(torch.ops.aten, f"{primitive}_backward"), overload)
-    return Activation(forward, partial(backward, aten), grad_fn)
+    return Activation(forward, partial(backward, aten), grad_fn, None if needs_z else getattr(torch, f"{name}_"))
 
 
 def none() -> Activation:
@@ -50,7 +52,7 @@ def none() -> Activation:
 
 def relu() -> Activation:
     """Rectified linear unit: a = max(0, z); da/dz = 1 where z > 0, else 0. Source: torch.nn.ReLU."""
-    return _fused("relu", "threshold", "Relu", lambda aten, d, z, a, out: aten(d, a, 0, grad_input=out))
+    return _fused("relu", "threshold", "Relu", lambda aten, d, z, a, out: aten(d, a, 0, grad_input=out), needs_z=False)
 
 
 def leaky_relu() -> Activation:
@@ -96,7 +98,7 @@ def gelu() -> Activation:
 
 def sigmoid() -> Activation:
     """Logistic function: a = 1 / (1 + exp(−z)); da/dz = a (1 − a), at most 1/4. Source: torch.nn.Sigmoid."""
-    return _fused("sigmoid", "sigmoid", "Sigmoid", lambda aten, d, z, a, out: aten(d, a, grad_input=out))
+    return _fused("sigmoid", "sigmoid", "Sigmoid", lambda aten, d, z, a, out: aten(d, a, grad_input=out), needs_z=False)
 
 
 def hardsigmoid() -> Activation:
@@ -106,7 +108,7 @@ def hardsigmoid() -> Activation:
 
 def tanh() -> Activation:
     """Hyperbolic tangent: a = (1 − exp(−2z)) / (1 + exp(−2z)); da/dz = 1 − a². Source: torch.nn.Tanh."""
-    return _fused("tanh", "tanh", "Tanh", lambda aten, d, z, a, out: aten(d, a, grad_input=out))
+    return _fused("tanh", "tanh", "Tanh", lambda aten, d, z, a, out: aten(d, a, grad_input=out), needs_z=False)
 
 
 def hardtanh() -> Activation:

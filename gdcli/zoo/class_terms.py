@@ -82,8 +82,23 @@ class ClassTerms:
     def _smoothed(self, t: Tensor, classes: int) -> Tensor:
         return t * (1 - self._smoothing) + self._smoothing / classes if self._smoothing else t
 
+    def once(self, o: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return loss and dL/do of one run's outputs [B, C] and classes, from one log softmax, with torch's bits."""
+        import torch
+
+        weights, epsilon, log_p = self.weights(o), self._smoothing, torch.log_softmax(o, -1)
+        loss, total = torch.ops.aten.nll_loss_forward.default(log_p, t, weights, MEAN, IGNORED)
+        d = torch._log_softmax_backward_data(self._of_one(log_p, t, weights, total), log_p, -1, o.dtype)
+        if epsilon:
+            all_classes = -(log_p if weights is None else log_p * weights).sum(1)
+            mean = all_classes.mean() if weights is None else all_classes.sum() / weights[t].sum()
+            loss = (1 - epsilon) * loss + mean * (epsilon / log_p.shape[1])
+        return loss, d
+
     def slope(self, log_p: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         """Return (log p, t) -> dL/d(log p), for outputs [B, C] of one run's batch, or of many runs."""
+        import torch
+
         rows = log_p.shape[0]
 
         def at_log(log_p: Tensor, t: Tensor) -> Tensor:
@@ -92,16 +107,18 @@ class ClassTerms:
                 share = log_p.new_tensor(-1 / rows)
                 q = self._smoothed(t, log_p.shape[-1])
                 return (q * share if weights is None else q * (share * weights)).expand_as(log_p)
-            return self._of_one(log_p, t, weights) if log_p.ndim == 2 else self._of_many(log_p, t, weights)
+            if log_p.ndim > 2:
+                return self._of_many(log_p, t, weights)
+            total = torch.ops.aten.nll_loss_forward.default(log_p, t, weights, MEAN, IGNORED)[1]
+            return self._of_one(log_p, t, weights, total)
 
         return at_log
 
-    def _of_one(self, log_p: Tensor, t: Tensor, weights: Tensor | None) -> Tensor:
-        """Return what autograd gives, by its own primitives: torch sums the weights in an order of its own."""
+    def _of_one(self, log_p: Tensor, t: Tensor, weights: Tensor | None, total: Tensor) -> Tensor:
+        """Return what autograd gives, by its own primitives; ``total`` is Σ w[c] as torch sums it, in its own order."""
         import torch
 
         aten, epsilon = torch.ops.aten, self._smoothing
-        total = aten.nll_loss_forward.default(log_p, t, weights, MEAN, IGNORED)[1]
         of_class = log_p.new_tensor(1 - epsilon)
         hard: Tensor = aten.nll_loss_backward.default(of_class, log_p, t, weights, MEAN, IGNORED, total)
         if not epsilon:

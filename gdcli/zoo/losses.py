@@ -282,6 +282,7 @@ def cross_entropy(
         bind,
         "Add" if label_smoothing else "NllLoss",
         lambda o, t: sums.terms(log_softmax(o, -1), t),
+        once=sums.once,
         weight=None if class_weights is None else sums.of_rows,
     )
 

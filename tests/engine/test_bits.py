@@ -25,7 +25,9 @@ from plain_torch import (
 )
 from torch import Tensor, nn
 
+from gdcli.engine.batches import as_tensors
 from gdcli.zoo.optimizers import OPTIMIZERS
+from gdcli.zoo.table import Table
 
 SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("sgd", {"lr": 0.5}),
@@ -226,6 +228,26 @@ def assert_bits_of_a_plain_loop(sizes: list[int], size: int, rows: int, activati
 def test_a_layer_of_one_unit_before_one_of_any_width(wide: int, dtype: str) -> None:
     """Autograd multiplies the transposed operands where a layer's input is a single number."""
     assert_bits_of_a_plain_loop([2, 1, wide, 3], 1, 2, "tanh", dtype, seed=wide)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", [name for name in TORCHS_ACTIVATIONS if name not in ("sign_ste", "log_softmax")])
+def test_wide_layers_which_write_over_those_of_the_batch_before(activation: str, dtype: str) -> None:
+    """64 x 256 values of a layer and more have memory of their own; those of the last batch, 36 rows, have none.
+
+    Gradient descent diverges after a log softmax.
+    """
+    assert_bits_of_a_plain_loop([6, 256, 300, 3], 64, 100, activation, dtype, seed=1)
+
+
+def test_rows_in_another_dtype_are_those_that_torch_rounds_and_begin_where_memory_of_their_own_does() -> None:
+    x = np.random.default_rng(0).normal(size=(3000, 401))
+    x[0, :3] = 1e300, np.nan, -0.0
+    rows = Table(x, np.zeros((len(x), 1)), ("x",), ("y",))
+    ((found, _),) = as_tensors([rows], "mse", torch.float32, torch.device("cpu"), (401,))
+    assert found.data_ptr() % 64 == 0
+    assert found.is_contiguous()
+    assert same_bits(found, torch.from_numpy(x).to(torch.float32))
 
 
 @pytest.mark.slow

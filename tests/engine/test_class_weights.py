@@ -19,6 +19,7 @@ from gdcli.engine.problem import build_fleet
 from gdcli.engine.tracing import traced
 from gdcli.errors import SpecError
 from gdcli.records import Outcomes
+from gdcli.zoo.losses import cross_entropy
 from tests.engine.plain_torch import DTYPES, batches, loaded, mlp, same_bits, trained
 
 RNG = np.random.default_rng(5)
@@ -96,6 +97,26 @@ def test_rows_of_probabilities_too(loss: dict[str, Any], engine: str) -> None:
     assert run.column("loss").tolist() == losses
     for ours, theirs in zip(run.weights.values(), weights, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "loss", [*CASES[:2], *CASES[3:], {"class_weights": [0.0, 1.0, 0.5, 2.0], "label_smoothing": 0.2}]
+)
+def test_loss_and_slope_from_one_log_softmax_have_torchs_bits(loss: dict[str, Any], dtype: str) -> None:
+    draw = torch.Generator().manual_seed(3)
+    once = cross_entropy(**loss).once
+    assert once is not None
+    for rows in (1, 5, 64, 257):
+        output = (4 * torch.randn(rows, 4, generator=draw, dtype=getattr(torch, dtype))).requires_grad_()
+        classes = torch.randint(1, 4, (rows,), generator=draw)
+        weights = loss.get("class_weights") and output.new_tensor(loss["class_weights"])
+        smoothing = loss.get("label_smoothing", 0.0)
+        value = F.cross_entropy(output, classes, weight=weights, label_smoothing=smoothing)
+        value.backward()
+        found, slope = once(output.detach(), classes)
+        assert torch.equal(found, value.detach())
+        assert torch.equal(slope, output.grad)
 
 
 def test_nll_has_weights() -> None:

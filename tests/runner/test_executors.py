@@ -413,3 +413,24 @@ def test_a_fleet_with_folders_keeps_to_the_limit_of_open_files(gdcli, limits: tu
     done = subprocess.run([*GDCLI, *words, "-o", "few"], preexec_fn=limit, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert contents(Path("few")) == contents(Path("free"))
+
+
+def test_a_cluster_tells_nothing_to_a_client_that_leaves() -> None:
+    """Else the scheduler writes a traceback where it is slower than the connection's end."""
+    told: list[str] = []
+
+    class Client:
+        def unsubscribe_topic(self, topic: str) -> None:
+            told.append(f"no more of {topic}")
+
+        def __enter__(self) -> Client:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            told.append("left")
+
+    cluster = dask.Cluster(None, "tcp://a:1", 0, None, print)
+    cluster._client = cluster._open.enter_context(Client())
+    cluster.close()
+    cluster.close()
+    assert told == ["no more of all", "left"]

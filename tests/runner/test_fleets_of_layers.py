@@ -162,3 +162,34 @@ def test_python_asks_for_it_too() -> None:
     np.testing.assert_allclose(found["final_loss"], alone["final_loss"], rtol=1e-10)
     with pytest.raises(gdcli_package.SpecError, match="fleet"):
         gdcli_package.sweep("layers.yaml", {"lr": [0.01]}, fleet="all")  # type: ignore[arg-type]  # it is told
+
+
+def test_fleets_without_memory_are_refused_before_anything_is_told(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two nets of layers, which train one by one with a hint, beside one of affine layers, which is a fleet."""
+    linear = "{layer: Linear, out_features: 3}"
+    nets = f"[BatchNorm1d,{linear}],[LayerNorm,{linear}],[{linear}]"
+    words = ("sweep", "layers.yaml", "--no-plot", "-p", f"model.layers={nets}", "-p", "lr=0.01,0.02")
+    answer = gdcli(*words)
+    assert answer.code == 0, answer.err
+    assert HINT in answer.err
+    monkeypatch.setattr("gdcli.commands.batch.require_memory", refusing)
+    answer = gdcli(*words)
+    assert answer.code == 2
+    assert answer.err.startswith("2 runs at once take too much")
+
+
+def refusing(loaded: Any, runs: int) -> None:
+    raise gdcli_package.SpecError(f"{runs} runs at once take too much")
+
+
+def test_a_plan_of_no_runs_is_looked_at_too() -> None:
+    from gdcli.commands.batch import look_ahead
+    from gdcli.commands.context import Frontend
+    from gdcli.runner.batch import Plan
+
+    nothing: Any = None
+    plan = Plan(
+        loaded=nothing, measured=nothing, source=nothing, runs=(), axes=(), origin=nothing, fleets=True, vmapped=True,
+        executor=nothing, workers=1, fail_fast=False, capture=nothing, folders=False,
+    )  # fmt: skip
+    assert look_ahead(plan, Frontend()).shards == []

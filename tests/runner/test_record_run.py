@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -133,6 +134,21 @@ def test_floats_are_written_as_text_that_reads_back_to_the_bit() -> None:
 def test_rows_with_numbers_that_are_not_finite() -> None:
     text = csv_writer.float_rows(np.array([1, 2]), np.array([[1.5, np.nan], [np.inf, -np.inf]])).decode()
     assert text == "1,1.5,nan\n2,inf,-inf\n"
+
+
+@pytest.mark.parametrize("rows_of", [csv_writer.float_rows, csv_writer.number_rows])
+@pytest.mark.parametrize("length", [1, 2, 3, 7])
+def test_a_row_has_the_same_bytes_whatever_its_block(rows_of: Any, length: int) -> None:
+    """Python writes 1e-07 where orjson has 1e-7: a row has one of them, however its block was cut."""
+    values = np.array(
+        [[1e-7, 1e20], [0.5, np.nan], [1e-7, 1e20], [np.inf, 1e-7], [1e20, 2.0], [-np.inf, np.nan], [1, 2]]
+    )
+    steps = np.arange(1, len(values) + 1)
+    blocks = [slice(k, k + length) for k in range(0, len(values), length)]
+    found = b"".join(rows_of(steps[block], values[block]) for block in blocks)
+    assert found == b"".join(rows_of(steps[k : k + 1], values[k : k + 1]) for k in range(len(values)))
+    first, *_, last = found.decode().splitlines()
+    assert (first, last) == ("1,1e-7,1e+20", "7,1.0,2.0")
 
 
 def test_diverged_run_keeps_its_files_and_exits_with_1(gdcli) -> None:

@@ -262,3 +262,52 @@ def test_the_size_is_told_before_the_run_and_python_without_a_record_is_not_aske
     sized(6, record={"gradients": "values"})
     assert gdcli("run", "t.yaml", "--no-plot").code == 2
     assert package.run("t.yaml").gradients["linear1.weight"].shape == (6, 200, 3)
+
+
+def test_the_size_is_that_of_what_the_runs_change(gdcli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorded_size, "TOLD", 100_000)
+    monkeypatch.setattr(recorded_size, "MAX_BYTES", 250_000)
+    sized(3)
+    sweep = ("sweep", "t.yaml", "--no-plot", "-p")
+    answer = gdcli(*sweep, "record.gradients=values,norms", "epochs=5")
+    assert answer.code == 0
+    size = "1,001 values in 5 steps are about 0.0 GB of gradients.csv"
+    assert answer.err.startswith(f"{size}, the most of 1 of 2 runs\n")
+    assert gdcli(*sweep, "epochs=1,12", "record.gradients=values").code == 2
+    layers = [{"layer": "Linear", "out_features": 200}, "LayerNorm", {"layer": "Linear", "out_features": 1}]
+    sized(2, model={"type": "sequential", "layers": layers}, record={"gradients": "values"})
+    told = "1,401 values in 2 steps are about 0.0 GB of gradients.csv, of each of 2 runs"
+    for words in ((*sweep, "batch.size=9,10"), ("compare", "t.yaml", "--optimizers", "sgd,adam", "--no-plot")):
+        monkeypatch.setattr(recorded_size, "TOLD", 10_000)
+        assert told in gdcli(*words, "batch.mode=mini-batch", "stop.max_steps=2").err.splitlines(), words
+    assert gdcli(*sweep, "lr=0.1,0.2", "epochs=9").code == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_many_runs_and_python_can_ask_for_more_too_and_their_records_are_done_again(
+    gdcli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorded_size, "MAX_BYTES", 120_000)
+    sized(6, record={"gradients": "values"})
+    sweep = ("sweep", "t.yaml", "-p", "lr=0.001,0.002", "--no-plot", "--no-limits")
+    compare = ("compare", "t.yaml", "--optimizers", "sgd,adam", "--no-plot")
+    assert gdcli(*compare).code == 2
+    for k, words in enumerate((sweep, (*sweep, "--jobs", "2"), (*compare, "--no-limits"))):
+        assert gdcli(*words, "-o", f"{k}").code == 0
+        for run in only_folder(Path(f"{k}")).glob("?-*"):
+            assert len((run / "gradients.csv").read_text().splitlines()) == 7
+    assert gdcli("verify", str(only_folder(Path("0")))).out == "bit-identical\n"
+    with pytest.raises(package.SpecError, match=r"more than 0\.0 GB"):
+        package.sweep("t.yaml", {"lr": [0.001]}, output="no")
+    assert package.run("t.yaml", output="a", no_limits=True).folder is not None
+    assert package.sweep("t.yaml", {"lr": [0.001]}, output="b", no_limits=True, plot=False).folder is not None
+    assert package.compare("t.yaml", optimizers="sgd", output="c", no_limits=True, plot=False).folder is not None
+
+
+def test_a_request_without_the_option_has_no_word_of_it(gdcli: Any) -> None:
+    """So that records of many runs have the bytes that they had."""
+    sized(1)
+    assert gdcli("sweep", "t.yaml", "-p", "lr=0.001,0.002", "--no-plot").code == 0
+    assert "no_limits" not in (only_folder(Path("runs")) / "request.json").read_text()
+    assert gdcli("run", "t.yaml", "--no-plot", "-o", "one").code == 0
+    assert '"no_limits": false' in (only_folder(Path("one")) / "request.json").read_text()

@@ -280,7 +280,6 @@ def test_one_of_a_fleet_that_raises(gdcli, monkeypatch: pytest.MonkeyPatch) -> N
         return built(members)
 
     monkeypatch.setattr(shards, "build_fleet", without_half)
-    monkeypatch.setattr("gdcli.commands.batch.warn_of_rounding", lambda plan, frontend: None)
     answer = gdcli("sweep", *NET, "-p", "lr=0.1,0.5,1", "--no-plot", "-o", "bad")
     assert answer.code == 1
     assert "lr=0.5: failed: RuntimeError: half" in answer.err.splitlines()
@@ -318,7 +317,9 @@ def test_what_failed_is_run_again_when_asked_and_nothing_else(
 
     monkeypatch.setattr(shards, "build_fleet", checked(shards.build_fleet))
     monkeypatch.setattr(provenance, "prepared", checked(provenance.prepared))
-    monkeypatch.setattr("gdcli.commands.batch.warn_of_rounding", lambda plan, frontend: None)
+    monkeypatch.setattr(
+        "gdcli.commands.batch.matches_single", lambda shard: True
+    )  # it builds a run that it does not train
     assert gdcli(*words, "bad").code == 1
     assert summary_of("bad")["status"] == "failed"
     record = only_folder(Path("bad"))

@@ -103,7 +103,7 @@ def compare(
     x: Literal["steps", "epochs", "evaluations"] | None = None, model: given.Model | None = None,
     loss: given.Loss | None = None, data: given.Data | None = None, jobs: int = 1,
     output: str | os.PathLike[str] | None = None, plot: bool = True, progress: bool = True,
-    plugins: given.Plugins = (), **keys: Any,
+    no_limits: bool = False, plugins: given.Plugins = (), **keys: Any,
 ) -> Comparison:  # fmt: skip
     """Train the runs of each optimizer or batch mode on the same data and start values, as `gdcli compare` does.
 
@@ -123,7 +123,7 @@ def compare(
         CompareRequest, name=source.name, overrides=changed, plot=plot,
         optimizers=given.listed("optimizers", optimizers), batches=given.listed("batches", batches), seeds=seeds,
         redraw_data=redraw_data, tune=tune, tune_range=given.listed("tune_range", tune_range), target=target,
-        closed_form=closed_form, x=x, plugins=recorded(own), objects=objects.names,
+        closed_form=closed_form, x=x, no_limits=no_limits, plugins=recorded(own), objects=objects.names,
     )  # fmt: skip
     context = given.context("compare", source, changed, output, jobs, own, objects, shown(progress))
     with objects.in_tables():

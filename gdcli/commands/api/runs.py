@@ -166,14 +166,14 @@ class Run:
 def run(
     spec: given.Spec, overrides: Mapping[str, Any] | None = None, /, *, model: given.Model | None = None,
     loss: given.Loss | None = None, data: given.Data | None = None, output: str | os.PathLike[str] | None = None,
-    plot: bool = True, progress: bool = True, plugins: given.Plugins = (), **keys: Any,
+    plot: bool = True, progress: bool = True, no_limits: bool = False, plugins: given.Plugins = (), **keys: Any,
 ) -> Run:  # fmt: skip
     """Train one experiment, as `gdcli run` does, with the same numbers to the bit.
 
     ``overrides`` and the other keywords put values into the spec, by dotted or unique names: ``{"optimizer.lr": 0.1}``
     or ``lr=0.1``. ``plugins`` are files or packages, as --plugin takes them. With ``output`` a record is written below
-    that folder, with its picture if ``plot``; else nothing is. A notebook shows a bar meanwhile, if ``progress``. A run
-    that diverges is returned, its status says so.
+    that folder, with its picture if ``plot``; else nothing is. A notebook shows a bar meanwhile, if ``progress``. Sizes
+    beyond the built-in limits are refused without ``no_limits``. A run that diverges is returned, its status says so.
 
     In place of the spec's own, ``model`` may be a torch.nn.Module, which is trained in a copy, or a function without
     arguments that makes one; ``loss`` a function of output [B, O] and target that gives one number; and ``data`` two
@@ -200,7 +200,13 @@ def run(
     objects, words = given.objects(source, model, loss, data)
     changed = given.overrides(overrides, {**words, **keys})
     request = given.request(
-        RunRequest, name=source.name, overrides=changed, plot=plot, plugins=recorded(own), objects=objects.names
+        RunRequest,
+        name=source.name,
+        overrides=changed,
+        plot=plot,
+        no_limits=no_limits,
+        plugins=recorded(own),
+        objects=objects.names,
     )
     context = given.context("run", source, changed, output, own=own, objects=objects, progress=shown(progress))
     blocks: list[StepBlock] = []

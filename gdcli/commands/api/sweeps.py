@@ -80,7 +80,7 @@ def sweep(
     spec: given.Spec, axes: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, /, *, seeds: int = 1,
     model: given.Model | None = None, loss: given.Loss | None = None, data: given.Data | None = None, jobs: int = 1,
     fleet: Literal["auto", "off", "vmapped"] = "auto", output: str | os.PathLike[str] | None = None,
-    plot: bool = True, progress: bool = True, plugins: given.Plugins = (), **keys: Any,
+    plot: bool = True, progress: bool = True, no_limits: bool = False, plugins: given.Plugins = (), **keys: Any,
 ) -> Sweep:  # fmt: skip
     """Train one run per value of a key, or evaluate the loss over parameters of the model, as `gdcli sweep` does.
 
@@ -101,7 +101,7 @@ def sweep(
     param = given.params(axes)
     request = given.request(
         SweepRequest, name=source.name, overrides=changed, plot=plot, param=param, seeds=seeds,
-        fleet=fleet, plugins=recorded(own), objects=objects.names,
+        fleet=fleet, no_limits=no_limits, plugins=recorded(own), objects=objects.names,
     )  # fmt: skip
     arguments = (*(f"--param={each}" for each in param), *changed)
     arguments += () if fleet == "auto" else (f"--fleet={fleet}",)

@@ -28,7 +28,8 @@ def compare(request: CompareRequest, context: Context) -> ComparisonRun | Ended:
     Raises SpecError for rows that cannot be trained, MachineError for what the machine lacks.
     """
     document = specs.document_of_many(context.source, request.overrides, "compare")
-    loaded = specs.of_many(context.source, document, request.name, context.cores)
+    bounded = not request.no_limits
+    loaded = specs.of_many(context.source, document, request.name, context.cores, bounded=bounded)
     spec, block = loaded.spec, loaded.spec.compare or Compare()
     overrides = parsed(request.overrides)
     rows = plan.rows(document, spec, request.optimizers, request.batches, overrides)

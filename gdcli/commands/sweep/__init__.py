@@ -88,10 +88,10 @@ def _bounded(axes: Sequence[Axis], request: SweepRequest, folds: int = 0) -> Non
 
 def _base(request: SweepRequest, context: Context) -> tuple[Node, Loaded]:
     """Return the document and the spec that the runs change; one that is no spec without them is that of the first."""
-    source = context.source
+    source, bounded = context.source, not request.no_limits
     document = specs.document_of_many(source, request.overrides, "sweep")
     try:
-        return document, specs.of_many(source, document, request.name, context.cores)
+        return document, specs.of_many(source, document, request.name, context.cores, bounded=bounded)
     except SpecError as error:
         try:
             axes = plan.key_axes(document, request.param)
@@ -101,7 +101,7 @@ def _base(request: SweepRequest, context: Context) -> tuple[Node, Loaded]:
     first = plan.with_overrides(plan.along(axes), parsed(request.overrides), document)[0]
     document = first.put_into(document)
     try:
-        return document, specs.of_many(source, document, request.name, context.cores)
+        return document, specs.of_many(source, document, request.name, context.cores, bounded=bounded)
     except SpecError as error:
         raise first.told(error) from None
 

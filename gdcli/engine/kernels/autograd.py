@@ -113,7 +113,7 @@ def on_chain(theta: Theta, chain: Chain, loss: Loss, taps: GraphTaps | None = No
     leaves = leaves_on(theta, transposed=True)
     named = {slot.name: leaf for slot, leaf in zip(theta.slots, leaves, strict=True)}
     plan = [
-        (named[f"{layer.name}weight"], named.get(f"{layer.name}bias"), ACTIVATIONS[layer.activation]().forward)
+        (named[f"{layer.name}weight"], named.get(f"{layer.name}bias"), ACTIVATIONS[layer.activation]().forward, None)
         for layer in chain.layers
     ]
     forward = affine_chain(plan)

@@ -236,17 +236,17 @@ ChainPass = Callable[..., Tensor]  # (x [B, D], trail: Trail | None = None) -> [
 
 
 def affine_chain(
-    plan: Sequence[tuple[Tensor, Tensor | None, Callable[[Tensor], Tensor] | None]],
+    plan: Sequence[tuple[Tensor, Tensor | None, Callable[[Tensor], Tensor] | None, Tensor | None]],
 ) -> ChainPass:
-    """Return the forward pass of one run's chain from each layer's Wᵀ [I, O], b and activation.
+    """Return the forward pass of one run's chain from each layer's Wᵀ [I, O], b, activation and memory for its z.
 
     The products are those that nn.functional.linear makes, without its node for the transpose in every pass.
     """
     addmm, mm = torch.addmm, torch.mm
 
     def forward(x: Tensor, trail: Trail | None = None) -> Tensor:
-        for transposed, bias, activation in plan:
-            z = mm(x, transposed) if bias is None else addmm(bias, x, transposed)
+        for transposed, bias, activation, room in plan:
+            z = mm(x, transposed, out=room) if bias is None else addmm(bias, x, transposed, out=room)
             after = z if activation is None else activation(z)
             if trail is not None:
                 trail.append((x, z, after))

@@ -10,6 +10,7 @@ from torch import Tensor
 from gdcli.engine.kernels.base import (
     AffineLayer,
     AtOutput,
+    ChainPass,
     KernelStep,
     Trail,
     affine_chain,
@@ -22,6 +23,10 @@ from gdcli.engine.watched import Place, WatchedGradients
 from gdcli.zoo.activations import Backward
 from gdcli.zoo.losses import Loss
 from gdcli.zoo.models import Chain
+
+LARGE = 16_384
+"""Numbers from which on a batch's values in a layer are written over those of the batch before: what is at hand in the
+processor's caches stays there."""
 
 
 class Single:
@@ -37,7 +42,7 @@ class Single:
         self._layers = layers_on(theta, chain)
         self._loss, self._watched = loss, watched
         self._plans: dict[int, KernelStep] = {}
-        plan = [(layer.weight.t(), layer.bias, layer.activation.forward) for layer in self._layers]
+        plan = [(layer.weight.t(), layer.bias, layer.activation.forward, None) for layer in self._layers]
         self.forward = affine_chain(plan)
 
     def arranged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,9 +82,13 @@ class Single:
             loss_and_derivative = at_output(self._loss, self._loss.value, self.forward(x))
         if self._watched is not None:
             return self._watching(x, self._watched, loss_and_derivative)
-        first = first_trained(self._layers)
-        backward = [_back(layer, x, is_first=k == first) for k, layer in enumerate(self._layers) if k >= first][::-1]
-        forward = self.forward
+        first, rooms = first_trained(self._layers), [_room(layer, x) for layer in self._layers]
+        backward = [
+            _back(layer, x, is_first=k == first, delta=rooms[k], below=rooms[k - 1] if k else None)
+            for k, layer in enumerate(self._layers)
+            if k >= first
+        ][::-1]
+        forward = self._overwriting(x)
 
         def step(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
             trail: Trail = []
@@ -90,6 +99,18 @@ class Single:
             return loss, a
 
         return step
+
+    def _overwriting(self, x: Tensor) -> ChainPass:
+        """Return the forward pass whose hidden layers overwrite what they were for the batch before, where large.
+
+        The output is a tensor of its own.
+        """
+        plan = []
+        for layer in self._layers:
+            room, activation = None if layer is self._layers[-1] else _room(layer, x), layer.activation
+            forward = activation.forward if room is None or activation.in_place is None else activation.in_place
+            plan.append((layer.weight.t(), layer.bias, forward, room))
+        return affine_chain(plan)
 
     def _watching(self, x: Tensor, watched: WatchedGradients, loss_and_derivative: AtOutput) -> KernelStep:
         """Return the same step, which also puts dL/da and dL/dz where they are watched, down to the lowest of them."""
@@ -134,16 +155,27 @@ def _noted(activation: Backward, at_net: Callable[[Tensor], None]) -> Backward:
     return noted
 
 
+def _room(layer: AffineLayer, x: Tensor) -> Tensor | None:
+    """Return memory [B, O] for a layer's z or δ in every step, None where new memory costs as little."""
+    shape = len(x), len(layer.weight)
+    return x.new_empty(shape) if len(x) > 1 and shape[0] * shape[1] >= LARGE else None
+
+
 def _back(
-    layer: AffineLayer, x: Tensor, *, is_first: bool, at_net: Callable[[Tensor], None] | None = None
-) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
-    """Return (d, a_in, z, a_out) -> gradient at the layer's input, which also writes the layer's gradients."""
+    layer: AffineLayer, x: Tensor, *, is_first: bool, at_net: Callable[[Tensor], None] | None = None,
+    delta: Tensor | None = None, below: Tensor | None = None,
+) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:  # fmt: skip
+    """Return (d, a_in, z, a_out) -> gradient at the layer's input, which also writes the layer's gradients.
+
+    ``delta`` is memory for δ [B, O], in which d may lie already; ``below`` for the gradient at the input [B, I].
+    """
     mm, total = torch.mm, torch.sum
     weight, into_weight, into_bias = layer.weight, layer.weight_gradient, layer.bias_gradient
     activation = layer.activation.backward
     if activation is not None and at_net is not None:
         activation = _noted(activation, at_net)
-    delta = x.new_empty((len(x), weight.shape[0]))  # δ [B, O]
+    if delta is None:
+        delta = x.new_empty((len(x), weight.shape[0]))  # δ [B, O]
     axes: int | tuple[int, int] = 0
     zero = None
     if into_bias is not None and into_bias.shape != weight.shape[:1]:  # [1], shared: summed over the units too
@@ -165,9 +197,9 @@ def _back(
             mm(d_t, a_in, out=into_weight)
         if into_bias is not None:
             total(d, axes, out=into_bias)
-        below = d if is_first else mm(weight_t, d.t()).t() if is_number else mm(d, weight)
+        at_input = d if is_first else mm(weight_t, d.t()).t() if is_number else mm(d, weight, out=below)
         if zero is not None:
             d.add_(zero)  # last: the products take δ as it is
-        return below
+        return at_input
 
     return back

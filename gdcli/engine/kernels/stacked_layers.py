@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch.func import functional_call, vmap
 from gdcli.engine.kernels.stacked_conv import convolution
 from gdcli.engine.kernels.stacked_recurrent import recurrent
 from gdcli.zoo.models import TorchLayer
-from gdcli.zoo.torch_layers import DROPOUTS, ELEMENTWISE, RECURRENT, RESIDUAL
+from gdcli.zoo.torch_layers import DROPOUTS, ELEMENTWISE, RECURRENT, RESIDUAL, may_mix_rows
 
 Pass = Callable[[Tensor], Tensor]
 
@@ -120,8 +121,12 @@ def _of_layer(layer: TorchLayer, part: nn.Module, prefix: str, state: Stacked) -
         return recurrent(part, own, last=layer.last)
     if kind == "Flatten":
         return _flatten(part)
+    if may_mix_rows(kind, layer.arguments):  # the rows of a run, not those of all
+        return _mapped(part, own)
     if kind in ELEMENTWISE:
         return part
+    if kind == "Embedding":
+        return _embedding(part, own)
     if kind.endswith("Pool2d"):
         return _pool(part)
     return _mapped(part, own) if own else _folded(part)
@@ -133,6 +138,22 @@ def _mapped(part: nn.Module, own: Mapping[str, Tensor]) -> Pass:
     of_torch._set_vmap_fallback_warning_enabled(False)  # a layer that it maps run by run is right too
     each = vmap(lambda parameters, x: functional_call(part, parameters, (x,)))
     return lambda x: each(dict(own), x)
+
+
+def _embedding(part: nn.Module, own: Mapping[str, Tensor]) -> Pass:
+    """Return the rows of each run's table; torch's vmap knows the number that learns nothing in the first run alone."""
+    layer: Any = part
+    mapped = vmap(partial(nn.functional.embedding, scale_grad_by_freq=layer.scale_grad_by_freq))
+    learns = own["weight"].new_ones((layer.num_embeddings, 1), dtype=torch.bool)
+    if layer.padding_idx is not None:
+        learns[layer.padding_idx] = False
+
+    def through(x: Tensor) -> Tensor:
+        weight = own["weight"]
+        y: Tensor = mapped(x.long(), weight if layer.padding_idx is None else weight.where(learns, weight.detach()))
+        return y
+
+    return through
 
 
 def _folded(part: nn.Module) -> Pass:

@@ -44,6 +44,7 @@ class Vmapped:
         self._of_runs = FleetLosses(loss, 0, self._runs)
         self.losses, self.loss_of = self._of_runs.losses, self._of_runs.loss_of
         self._at_output: dict[tuple[int, ...], AtOutput] = {}
+        self._at_once = None if model.mixes_rows else ROWS
         self._inner, self._row_axes = model.layers[0].layer.startswith("Conv"), len(model.shape)
         self._run_backward = torch.autograd.Variable._execution_engine.run_backward
 
@@ -76,7 +77,7 @@ class Vmapped:
         """Return the outputs for arranged x, without training, so many rows at once."""
         self.eval()
         with torch.no_grad():
-            parts = [self._through(part) for part in torch.split(x, ROWS, 1)]
+            parts = [self._through(part) for part in torch.split(x, self._at_once or x.shape[1], 1)]
         self.train()
         return parts[0].contiguous() if len(parts) == 1 else torch.cat(parts, 1)
 

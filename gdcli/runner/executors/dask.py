@@ -40,6 +40,9 @@ class Cluster:
 
     def close(self) -> None:
         """Leave the cluster, and end a local one."""
+        if self._client is not None:
+            with contextlib.suppress(Exception):  # of a scheduler that is gone; else it would tell a client that leaves
+                self._client.unsubscribe_topic("all")
         self._client = None
         self._open.close()
 

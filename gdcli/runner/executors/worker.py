@@ -46,6 +46,7 @@ class SpecSource:
     base: str  # the folder that a data file is relative to
     moved: Moved | None = None  # where else it may be
     plugins: tuple[Plugin, ...] = ()  # that it may have names of
+    bounded: bool = True  # size limits count
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ Executor = Callable[[Work, Interrupt, AdvanceShard], Iterator[Result]]
 def _specs(source: SpecSource, cores: int) -> SpecFactory:
     _load(source.plugins)
     parse = partial(schema.parse, stem=source.stem)
-    loaded = partial(load, base=Path(source.base), cores=cores, moved=source.moved)
+    loaded = partial(load, base=Path(source.base), bounded=source.bounded, cores=cores, moved=source.moved)
     document = read(source.text, "spec")
     return SpecFactory(document, loaded(parse(document, alone=False)), parse, loaded)
 

@@ -68,6 +68,9 @@ NETS: dict[str, tuple[list[int], list[Any]]] = {
         [layer("LSTM", hidden_size=4, num_layers=2, bidirectional=True), layer("Dropout", p=0.5), "Flatten", END],
     ),
     "rnn": (STEPS, [layer("RNN", hidden_size=5, nonlinearity="relu", bias=False), "LayerNorm", "Flatten", END]),
+    "over the rows of a batch": (
+        PLAIN, [layer("Linear", out_features=8), layer("Softmax", dim=0), layer("LogSoftmax", dim=-2), END]
+    ),
     "attention": (STEPS, [layer("MultiheadAttention", num_heads=1), layer("PReLU"), "Flatten", END]),
 }  # fmt: skip
 
@@ -171,6 +174,31 @@ def test_every_setting_of_training_is_that_of_the_run_alone(name: str) -> None:
         assert_as_run(fleet, blocks, outcome, k, single)
     if name in ("the best weights", "by its gradient"):
         assert len({single.outcome.steps for single in singles}) > 1, "no run stops before another"
+
+
+@pytest.mark.parametrize("arguments", [{"padding_idx": 2}, {"padding_idx": -1}, {"scale_grad_by_freq": True}])
+def test_an_embedding_learns_nothing_for_padding_in_any_run(arguments: dict[str, Any]) -> None:
+    layers = [layer("Embedding", num_embeddings=5, embedding_dim=3, **arguments), "Flatten", END]
+    made = spec([4], layers, dtype="float64")
+    made["data"]["x"] = np.random.default_rng(2).integers(0, 5, size=(18, 4)).tolist()
+    runs = varied(made, CHANGES)
+    fleet = fleet_of(runs)
+    blocks, outcome = trained(fleet)
+    for k, run in enumerate(runs):
+        assert_as_run(fleet, blocks, outcome, k, alone(run, ("full_loss", "epochs")))
+
+
+@pytest.mark.parametrize("middle", [layer("BatchNorm1d", track_running_stats=False), layer("Softmax", dim=0)])
+def test_many_rows_that_depend_on_each_other_are_evaluated_together(middle: dict[str, Any]) -> None:
+    """More rows than a fleet evaluates at once otherwise."""
+    draw = np.random.default_rng(1)
+    made = spec(PLAIN, [layer("Linear", out_features=6), middle, END], dtype="float64", epochs=1, batch={"size": 100})
+    made["data"] |= {"x": draw.normal(size=(300, 12)).round(3).tolist(), "y": draw.integers(0, 3, size=300).tolist()}
+    runs = varied(made, CHANGES[:2])
+    fleet = fleet_of(runs)
+    blocks, outcome = trained(fleet)
+    for k, run in enumerate(runs):
+        assert_as_run(fleet, blocks, outcome, k, alone(run, ("full_loss", "epochs")))
 
 
 def test_squared_losses_and_values() -> None:
