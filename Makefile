@@ -8,6 +8,9 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.t
 PICTURES := docs/pictures
 MADE := build/pictures
 PLOT := $(BIN)/gdcli plot -q --force
+REPORT := $(BIN)/gdcli report -q --force
+TYPESCRIPT := typescript@5.9.3
+SHOT := $(BIN)/python docs/screenshots.py
 
 .PHONY: run test quick soak check bench against same-bytes pictures docs fmt clean
 
@@ -23,10 +26,14 @@ quick: $(STAMP)  ## in two minutes: the first and last case of each test that is
 soak: $(STAMP)  ## the promises about crashes and bad input, with their full figures: an hour or more
 	GDCLI_SOAK=1 $(BIN)/python -m pytest -n 2 tests/promises
 
-check: $(STAMP)  ## lint, types and tests
+check: $(STAMP)  ## lint, types and tests; the types of the scripts where there is npx
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/oxlint --deny-warnings gdcli/report/html
+	@if npx --yes --package $(TYPESCRIPT) tsc --version >/dev/null 2>&1; \
+	then npx --yes --package $(TYPESCRIPT) tsc -p jsconfig.json; \
+	else echo "The types of gdcli/report/html are not checked: npx with $(TYPESCRIPT) is not to be had here."; fi
 	$(MAKE) test
 
 bench: $(STAMP) $(PEERS)  ## ratios against the loops one would write by hand, and other programs' sweeps
@@ -61,6 +68,22 @@ pictures: $(STAMP)  ## the pictures of docs/, one of each kind
 	$(PLOT) lenet_digits --kind confusion -o $(PICTURES)/confusion.png
 	$(PLOT) lenet_digits --kind metrics -o $(PICTURES)/metrics.png
 	$(PLOT) rosenbrock --kind surface --animate -o $(PICTURES)/animation.gif
+	$(BIN)/gdcli run backprop_2x2 epochs=100 record.parameters=true -q -o $(MADE)/net > $(MADE)/text
+	$(BIN)/gdcli run rosenbrock -q -o $(MADE)/objective > $(MADE)/text
+	$(BIN)/gdcli run momentum_2x2 -q -o $(MADE)/several > $(MADE)/text
+	$(BIN)/gdcli run adam_2x2 -q -o $(MADE)/several > $(MADE)/text
+	$(BIN)/gdcli compare iris --optimizers sgd,adam,rmsprop --tune 5 --seeds 3 epochs=20 -q -o $(MADE)/tuned > $(MADE)/text
+	$(BIN)/gdcli sweep mlp_digits --param lr=0.01,0.05,0.1,0.5 --param batch.size=16,64 --param seed=1,2 epochs=2 -q -o $(MADE)/axes > $(MADE)/text
+	$(REPORT) $(MADE)/net/*/* -o $(MADE)/net.html
+	$(REPORT) $(MADE)/objective/*/* -o $(MADE)/objective.html
+	$(REPORT) $(MADE)/several/*/* -o $(MADE)/several.html
+	$(REPORT) $(MADE)/tuned/*/* -o $(MADE)/tuned.html
+	$(REPORT) $(MADE)/axes/*/* -o $(MADE)/axes.html
+	$(SHOT) $(MADE)/net.html --at "#s3" --step 40 --choose w5 --height 840 $(PICTURES)/report_run.png
+	$(SHOT) $(MADE)/objective.html --at "#s3" --step 60 --choose x --height 1120 $(PICTURES)/report_objective.png
+	$(SHOT) $(MADE)/several.html --height 900 $(PICTURES)/report_several.png
+	$(SHOT) $(MADE)/tuned.html --height 1180 $(PICTURES)/report_compare.png
+	$(SHOT) $(MADE)/axes.html --at "h3:nth-of-type(3)" --height 860 $(PICTURES)/report_sweep.png
 	rm -rf $(MADE)
 
 docs: $(STAMP)  ## build/site, the pages of docs/ as a site, and the man page build/gdcli.1

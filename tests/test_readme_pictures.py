@@ -61,7 +61,7 @@ def test_a_command_of_the_target_parses_and_names_bundled_specs(words: list[str]
     group: Any = typer.main.get_command(app())
     asked = group.commands[command].make_context(command, arguments).params
     specs = [word for word in asked.get("words") or [] if not is_override(word)]
-    assert specs or command == "ema" or not plot.KINDS[asked["kind"]].of_runs
+    assert specs or command in ("ema", "report") or not plot.KINDS[asked["kind"]].of_runs
     assert {spec for spec in specs if not spec.startswith("build/pictures/")} <= set(bundled.names())
     if command == "plot":
         plot.PlotOptions(plot.chosen(asked["kind"], specs), asked["smooth"], [], asked["step"], asked["animate"]).check(

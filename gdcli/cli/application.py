@@ -9,14 +9,14 @@ from typing import Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from gdcli.cli import export, models, processes, records, sheets, shells, specs, train
+from gdcli.cli import export, models, processes, records, report, sheets, shells, specs, train
 
 BOXED = 80
 """Columns of a terminal from which on help stands in boxes; they would cut words on a narrower one."""
 
 GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Train": (train.run, train.sweep, train.compare, train.resume),
-    "Look": (records.ls, records.show, records.diff, specs.plot),
+    "Look": (records.ls, records.show, records.diff, specs.plot, report.report),
     "Understand": (specs.explain, sheets.grade, specs.check, specs.ema),
     "Records": (models.predict, models.evaluate, train.verify, export.export, records.rm),
     "Specs": (specs.new, specs.cp, specs.validate, specs.catalog, specs.schema),

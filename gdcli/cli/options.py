@@ -31,6 +31,9 @@ NeededOption = Annotated[
     bool, typer.Option("--needed", help="Do nothing where a finished record of the same is there.")
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")]
+LiveOption = Annotated[
+    bool, typer.Option("--live", help="Serve the page of gdcli report on 127.0.0.1 while it trains.")
+]
 NoLimitsOption = Annotated[bool, typer.Option("--no-limits", help="Allow sizes beyond the built-in limits.")]
 JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=1, max=1024, help="Processes to train in.")]
 ClusterOption = Annotated[
@@ -83,6 +86,7 @@ class ManyRuns:
     tag: TagOption = None
     plugin: PluginOption = None
     config: ConfigOption = None
+    live: LiveOption = False
 
 
 def spread(command: Callable[..., int]) -> Callable[..., int]:

@@ -9,7 +9,7 @@ import re
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from math import isfinite
 from pathlib import Path
@@ -17,7 +17,7 @@ from shutil import get_terminal_size
 from typing import Any, TextIO
 
 from gdcli.cli.signals import Signals, importing
-from gdcli.commands.context import Frontend, Show
+from gdcli.commands.context import Frontend, Show, ignore
 from gdcli.errors import MachineError, visible
 from gdcli.report.tables import folded
 from gdcli.storage.files import existing, json_file, json_text
@@ -118,11 +118,11 @@ class Console:
         self.signals, self.quiet, self.json, self.silent = signals, quiet or silent, json, silent
         self._bar: Any = None  # on a terminal, while it is shown
 
-    def frontend(self) -> Frontend:
-        """Return what a command tells this console."""
+    def frontend(self, opened: Callable[[Path], None] = ignore) -> Frontend:
+        """Return what a command tells this console; ``opened`` takes the folder of its record."""
         text = None if self.json or self.silent else self.text
         engine = partial(importing, quiet=self.quiet)
-        return Frontend(text, self.note, self.warn, self._progress, engine, self.signals.interruptible)
+        return Frontend(text, self.note, self.warn, self._progress, engine, self.signals.interruptible, opened)
 
     def text(self, text: str) -> None:
         """Print a part of the product as it is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from gdcli.cli import options
+from gdcli.cli.live import serving
 from gdcli.cli.output import Console, arguments
 from gdcli.cli.processes import together
-from gdcli.commands.context import Context, Ended, ExecutionOptions, shown_path
+from gdcli.commands.context import Context, Ended, ExecutionOptions, ignore, shown_path
 from gdcli.errors import SpecError
 from gdcli.spec.scalars import shown
 from gdcli.storage.find import find
@@ -44,6 +45,7 @@ def run(
     tag: options.TagOption = None,
     plugin: options.PluginOption = None,
     config: options.ConfigOption = None,
+    live: options.LiveOption = False,
 ) -> int:
     """Train one experiment: print how it goes, write its record.
 
@@ -53,14 +55,14 @@ def run(
     from gdcli.commands.specs import source_of
     from gdcli.storage.request import RunRequest, recorded
 
-    with together(ctx.obj, quiet=quiet, json=json) as (console, group):
+    with serving(live) as opened, together(ctx.obj, quiet=quiet, json=json) as (console, group):
         name, overrides = options.spec_of(words, seed=seed, device=device)
         source, plugins = source_of(name, config or ()), options.load(plugin)
         request = RunRequest(
             name=source.name, overrides=overrides, plot=plot, no_limits=no_limits, plugins=recorded(plugins)
         )
         context = Context(
-            source, console.frontend(), None if console.silent else output, needed=needed, arguments=arguments(),
+            source, console.frontend(opened), None if console.silent else output, needed=needed, arguments=arguments(),
             tags=options.tags_of(tag), plugins=plugins, group=group,
         )  # fmt: skip
         report = commands.run(request, context)
@@ -101,13 +103,15 @@ def sweep(
         param=tuple(param or ()), seeds=seeds, trajectory=tuple(map(lasting, trajectory or ())),
         plugins=recorded(plugins),
     )  # fmt: skip
-    console, context = _many(ctx, source, shared, plugins)
     if dry_run:
+        console, context = _many(ctx, source, shared, plugins)
         console.text(commands.expanded(request, context))
         return 0
-    for line in choices(trajectory or ()) if not shared.quiet else ():
-        console.note(line)
-    return tell(commands.sweep(request, context), console, shared.verify)
+    with serving(shared.live) as opened:
+        console, context = _many(ctx, source, shared, plugins, opened)
+        for line in choices(trajectory or ()) if not shared.quiet else ():
+            console.note(line)
+        return tell(commands.sweep(request, context), console, shared.verify)
 
 
 @options.spread
@@ -154,15 +158,20 @@ def compare(
         optimizers=optimizers, batches=batches, seeds=seeds, redraw_data=redraw_data, tune=tune, tune_range=tune_range,
         target=target, closed_form=closed_form, x=x, plugins=recorded(plugins),
     )  # fmt: skip
-    console, context = _many(ctx, source, shared, plugins)
-    return tell(commands.compare(request, context), console, shared.verify)
+    with serving(shared.live) as opened:
+        console, context = _many(ctx, source, shared, plugins, opened)
+        return tell(commands.compare(request, context), console, shared.verify)
 
 
 def _many(
-    ctx: typer.Context, source: Source, shared: options.ManyRuns, plugins: tuple[Plugin, ...]
+    ctx: typer.Context,
+    source: Source,
+    shared: options.ManyRuns,
+    plugins: tuple[Plugin, ...],
+    opened: Callable[[Path], None] = ignore,
 ) -> tuple[Console, Context]:
     console = Console(ctx.obj, quiet=shared.quiet, json=shared.json)
-    frontend, execution = console.frontend(), ExecutionOptions(shared.jobs, shared.cluster, shared.verify)
+    frontend, execution = console.frontend(opened), ExecutionOptions(shared.jobs, shared.cluster, shared.verify)
     return console, Context(
         source,
         frontend,

@@ -103,6 +103,7 @@ def record(work: Work, request: SweepRequest | CompareRequest, context: Context,
         frontend.progress("run", total) as show,
     ):
         work.folder, work.again = folder, context.again is not None
+        frontend.opened(folder)
         sign = -1 if ranking.highest_first else 1
         callbacks = BatchCallbacks(result, frontend.warning, lambda done: show(done, sign * best, done), frontend.note)
         _run(work, interrupt, callbacks, plot=request.plot and context.keeps)

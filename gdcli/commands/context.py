@@ -60,6 +60,7 @@ class Frontend:
     progress: Progress = lambda unit, total: nullcontext(ignore)
     importing: Callable[[], AbstractContextManager[None]] = nullcontext  # torch
     interruptible: Callable[[], AbstractContextManager[Interrupt]] = uninterruptible
+    opened: Callable[[Path], None] = ignore  # takes the folder of a record that runs are trained into
 
     def engine(self) -> None:
         """Import torch and what trains."""

@@ -53,7 +53,7 @@ class Differences:
         if self.first is not None:
             results[f"first loss that differs: {self.first.where} {self.first.number:,}"] = self.first.losses
         for title, pairs in {"spec": self.spec, "results": results, "environment": self.environment}.items():
-            rows = [[_exact(key), *map(_exact, pair)] for key, pair in pairs.items()]
+            rows = [[exact(key), *map(exact, pair)] for key, pair in pairs.items()]
             text += aligned([title, "A", "B"], rows, COLUMN) if rows else f"{title}: the same\n"
         return text + "".join(f"not compared: {word(problem, WHOLE)}\n" for problem in self.problems)
 
@@ -66,7 +66,7 @@ class Differences:
         return json_text({"a": str(self.a.folder), "b": str(self.b.folder), **parts}, ascii_only=True)
 
 
-def _exact(value: Any) -> str:
+def exact(value: Any) -> str:
     """Return a value as text with all its digits: six of them would make what differs look the same."""
     found = word(value, WHOLE)
     return "-" if found is None else found if isinstance(found, str) else repr(found)

@@ -129,6 +129,7 @@ def run(request: RunRequest, context: Context, keep: Callable[[StepBlock], None]
             if context.output is not None:
                 head = provenance.head(built, context.provenance())
                 record = RecordFolder(stack.enter_context(context.folder(request, loaded, name, head)), head[0])
+                frontend.opened(record.folder)
             finished = record_run.run(
                 built, record, text=frontend.text, block=block, warning=frontend.warning,
                 interrupt=stack.enter_context(frontend.interruptible()), plot=request.plot, timing=timing,

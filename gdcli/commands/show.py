@@ -60,17 +60,18 @@ class RunOverview:
         rows = [[word(value, WHOLE) for value in row] for row in self.best]
         parts = [
             f"{record.kind} {word(record.name, WHOLE)} {word(record.id, WHOLE)}\n",
-            section("record", self._head()),
+            section("record", self.head()),
             section("spec", [(key, self._essential(self.spec[key])) for key in ESSENTIALS if key in self.spec]),
-            section("results", self._results()),
+            section("results", self.results()),
             best + (indent(aligned(header, rows), "  ") if rows else ""),
             section("files", [(word(name, WHOLE), size(count)) for name, count in files(record.folder).items()]),
-            section("environment", self._environment()),
+            section("environment", self.machine()),
             section("damaged", [(word(problem, WHOLE), "") for problem in self.problems]),
         ]
         return "\n".join(part for part in parts if part)
 
-    def _head(self) -> list[tuple[str, Any]]:
+    def head(self) -> list[tuple[str, Any]]:
+        """Return how the record came about and how it ended."""
         record = self.record
         message = str(record.summary.get("message", "")) or HINTS.get(record.status, "")
         if record.status == "interrupted" and record.summary.get("message"):
@@ -88,7 +89,8 @@ class RunOverview:
         ]
         return [pair for pair in pairs if pair[1] is not None]
 
-    def _results(self) -> list[tuple[str, Any]]:
+    def results(self) -> list[tuple[str, Any]]:
+        """Return its losses, metrics and parameters, as its summary has them."""
         hidden = ("status", "message", "parameters", "rows", "metrics", "sha256")
         found = {key: value for key, value in self.record.summary.items() if key not in hidden}
         if not self.record.summary:
@@ -100,7 +102,8 @@ class RunOverview:
             pairs += [(word(name), word(_rounded(value), WHOLE)) for name, value in parameters.items()]
         return pairs
 
-    def _environment(self) -> list[tuple[str, Any]]:
+    def machine(self) -> list[tuple[str, Any]]:
+        """Return the versions and the machine that it was made with."""
         found, versions = self.environment, self.environment.get("versions")
         names = ("gdcli", "torch", "numpy", "python")
         kept = {name: versions[name] for name in names if name in versions} if isinstance(versions, dict) else {}

@@ -24,9 +24,9 @@ WHOLE = 10_000
 _LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 
-def read(folder: Path) -> dict[str, Any]:
-    """Return a record's resolved spec; nothing for one that has none. Raises DamagedError."""
-    path = folder / "config.yaml"
+def read(folder: Path, name: str = "config.yaml") -> dict[str, Any]:
+    """Return a record's resolved spec, or its spec.yaml; nothing for one that has none. Raises DamagedError."""
+    path = folder / name
     text = content(path, MAX_BYTES)
     if text is None:
         return {}

@@ -180,6 +180,10 @@ class BinaryColumns:
         """The name of each number of a row, the step first."""
         return ["step", *chain.from_iterable(column.scalars for column in self.columns)]
 
+    def parts(self) -> Iterator[tuple[NDArray[np.int64], Floats]]:
+        """Yield steps [K] and numbers [K, C], some rows at a time. Raises DamagedError."""
+        return self._parts()
+
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         """Yield each step with its line as a CSV has it, without the line's end."""
         for steps, values in self._parts():

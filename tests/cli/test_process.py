@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,17 @@ def test_progress_on_a_terminal_only(tmp_path: Path) -> None:
     assert piped.stdout == (tmp_path / "out").read_text()
 
 
+def test_the_source_archive_has_the_page_with_its_vendored_library_and_what_checks_it(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=root, check=True, capture_output=True)
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    html = {path.relative_to(root).as_posix() for path in (root / "gdcli" / "report" / "html").rglob("*.*")}
+    assert html | {"jsconfig.json", ".oxlintrc.json", "docs/screenshots.py"} <= names
+    assert "gdcli/report/html/vendor/uPlot.LICENSE" in html
+
+
 @pytest.mark.slow
 def test_an_installed_wheel_runs_a_bundled_spec_in_an_empty_folder(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
@@ -214,4 +226,11 @@ def test_an_installed_wheel_runs_a_bundled_spec_in_an_empty_folder(tmp_path: Pat
     assert ended.stdout == (GOLDEN / "backprop_2x2.txt").read_text()
     assert (site / "gdcli" / "experiments" / "house_price.csv").is_file()
     assert not (site / "gdcli" / "experiments" / "pictures").exists()
+    page = {path.name for path in (root / "gdcli" / "report" / "html").iterdir()}
+    assert {"page.html", "page.css", "main.js", "words.js"} <= page
+    assert page == {path.name for path in (site / "gdcli" / "report" / "html").iterdir()}
+    vendored = {path.name for path in (site / "gdcli" / "report" / "html" / "vendor").iterdir()}
+    assert vendored == {"uPlot.iife.min.js", "uPlot.min.css", "uPlot.LICENSE"}
+    licences = {path.name for path in site.glob("*.dist-info/licenses/**/*") if path.is_file()}
+    assert licences == {"LICENSE", "uPlot.LICENSE"}
     assert (site / "gdcli" / "py.typed").read_bytes() == b""  # type checkers look for it, PEP 561

@@ -14,7 +14,8 @@ import numpy as np
 from gdcli import records
 from gdcli.commands import specs
 from gdcli.commands.compare import shown
-from gdcli.commands.compare.shown import CLOSED_FORM, Line
+from gdcli.commands.compare.shown import CLOSED_FORM
+from gdcli.commands.over_seeds import Line
 from gdcli.commands.stats import interval
 from gdcli.engine.batches import draws_in_training, effort_of
 from gdcli.engine.closed_form import Solution, solve

@@ -6,13 +6,13 @@ them as text, Markdown or LaTeX. All arithmetic is Python's own on float64, in t
 
 from __future__ import annotations
 
-from gdcli.commands.explain.formats import WIDTH, Format, only, render
+from gdcli.commands.explain.formats import WIDTH, Format, lines, only, render
 from gdcli.commands.explain.point import trained_before
 from gdcli.commands.explain.sheet import gaps_of, key_rows, sheet
 from gdcli.commands.explain.tree import Explanation, Quantity
-from gdcli.commands.explain.worked import explain, quantities
+from gdcli.commands.explain.worked import WorkedQuantities, explain, quantities, stepped
 
 __all__ = [
-    "WIDTH", "Explanation", "Format", "Quantity", "explain", "gaps_of", "key_rows", "only", "quantities", "render",
-    "sheet", "trained_before",
+    "WIDTH", "Explanation", "Format", "Quantity", "WorkedQuantities", "explain", "gaps_of", "key_rows", "lines", "only",
+    "quantities", "render", "sheet", "stepped", "trained_before",
 ]  # fmt: skip

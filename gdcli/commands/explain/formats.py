@@ -38,6 +38,11 @@ def only(quantities: Iterable[Quantity], form: Format = "text") -> str:
     return "\n".join(_math_block(found) if form == "markdown" else _latex_quantities(found)) + "\n"
 
 
+def lines(quantity: Quantity) -> list[str]:
+    """Return a quantity as its lines of a whole explanation in text: the chain, the formula, numbers, the value."""
+    return _text_quantity(quantity, 0, WIDTH)
+
+
 def _sides(quantity: Quantity) -> list[tuple[Expression, Notation]]:
     """Return the right-hand sides of a quantity: chain, formula, numbers, value; one that repeats as text is left out.
 

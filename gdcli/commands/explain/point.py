@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,27 @@ def point_of(loaded: Loaded, step: int) -> EvaluationPoint:
     step that the run does not have, RunError where it diverges before.
     """
     built, rates, rows = problem_before(loaded, step)
+    return _point(built, rates, rows, step)
+
+
+def points_of(loaded: Loaded, steps: Collection[int]) -> Iterator[EvaluationPoint]:
+    """Yield the run before each of some steps, in their order, as :func:`point_of` does; it is trained once.
+
+    Raises as :func:`point_of`, of a run that diverges after the steps before.
+    """
+    if not steps:
+        return
+    last = _last_step(loaded)
+    for step in (min(steps), max(steps)):
+        _require_step(step, last)
+    built, rates = _begun(loaded, last)
+    for step, rows in _advanced(built, rates, max(steps)):
+        if step in steps:
+            yield _point(built, rates, rows, step)
+
+
+def _point(built: TrainingProblem, rates: LrSchedules, rows: tuple[int, ...], step: int) -> EvaluationPoint:
+    loaded = built.loaded
     parameters = {slot.name: built.theta.view(slot).cpu().double().tolist() for slot in built.theta.slots}
     unchanged = {slot.name for slot in built.theta.slots if step == 1 or not slot.trained}
     parameters |= {name: value for name, value in _decimal(loaded, parameters).items() if name in unchanged}
@@ -59,17 +80,31 @@ def problem_before(loaded: Loaded, step: int) -> tuple[TrainingProblem, LrSchedu
 
     Raises as :func:`point_of`.
     """
+    last = _last_step(loaded)
+    _require_step(step, last)
+    built, rates = _begun(loaded, last)
+    rows: tuple[int, ...] = ()
+    for _, now in _advanced(built, rates, step):
+        rows = now
+    return built, rates, rows
+
+
+def _last_step(loaded: Loaded) -> int:
+    spec = loaded.spec
+    return 1 if spec.optimizer is None else max(1, spec.settings.epochs * spec.batch.steps(loaded.samples))
+
+
+def _require_step(step: int, last: int) -> None:
+    if not 1 <= step <= last:
+        raise SpecError(f"--step takes a step of the run, from 1 to {last:,} (got {step:,})")
+
+
+def _begun(loaded: Loaded, last: int) -> tuple[TrainingProblem, LrSchedules]:
     from gdcli.engine.param_groups import LrSchedules
     from gdcli.engine.problem import build
 
-    spec = loaded.spec
-    last = 1 if spec.optimizer is None else max(1, spec.settings.epochs * spec.batch.steps(loaded.samples))
-    if not 1 <= step <= last:
-        raise SpecError(f"--step takes a step of the run, from 1 to {last:,} (got {step:,})")
     built = build(loaded)
-    rates = LrSchedules(built.updates, built.batches.per_epoch, last)
-    rows = _advance(built, rates, step)
-    return built, rates, rows
+    return built, LrSchedules(built.updates, built.batches.per_epoch, last)
 
 
 def trained_before(loaded: Loaded, step: int) -> str:
@@ -81,24 +116,26 @@ def trained_before(loaded: Loaded, step: int) -> str:
     return f"{before} trained in {dtype}, the spec's dtype; this one is in float64 from there."
 
 
-def _advance(built: TrainingProblem, rates: LrSchedules, step: int) -> tuple[int, ...]:
-    """Train up to a step and return its rows."""
+def _advanced(built: TrainingProblem, rates: LrSchedules, until: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Train up to a step, and yield each with its rows before it is made. Raises RunError where the run diverges."""
     from gdcli.engine.evaluation import loss_of
     from gdcli.engine.loop import training_step
 
     every, t = range(built.loaded.samples), 0
     if built.loaded.spec.settings.epochs == 0:
-        return tuple(every)
+        yield 1, tuple(every)
+        return
     while True:
         for rows in built.batches.epoch():
             t += 1
-            if t == step:
-                return tuple(every[rows.index] if isinstance(rows.index, slice) else rows.index.tolist())
+            yield t, tuple(every[rows.index] if isinstance(rows.index, slice) else rows.index.tolist())
+            if t == until:
+                return
             training_step(built, rows, rates.at(t), t)
             if rates.follow_loss and t % built.batches.per_epoch == 0:
                 rates.observe(float(loss_of(built, built.validation or built.batches.whole())[0]))
             if not bool(built.theta.values.isfinite().all()):
-                raise RunError(f"the run diverges at step {t:,}, before step {step:,}")
+                raise RunError(f"the run diverges at step {t:,}, before step {until:,}")
 
 
 def _decimal(loaded: Loaded, values: Mapping[str, Nested]) -> dict[str, Nested]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from functools import partial as bound
@@ -17,7 +17,7 @@ from gdcli.commands.explain import losses, updates
 from gdcli.commands.explain.activations import ELEMENTWISE, LAYERWISE
 from gdcli.commands.explain.network import Pass, Thunk, WorkedScalar
 from gdcli.commands.explain.objective import WorkedFunction
-from gdcli.commands.explain.point import EvaluationPoint, point_of, trained_before
+from gdcli.commands.explain.point import EvaluationPoint, point_of, points_of, trained_before
 from gdcli.commands.explain.shaping import clip_of
 from gdcli.commands.explain.tree import Explanation, ExplanationSection, Group, Quantity, WorkedTable, partial, quantity
 from gdcli.errors import Problem, SpecError, nearest
@@ -57,12 +57,39 @@ def quantities(loaded: Loaded, names: Sequence[str], step: int = 1) -> list[Quan
     The derivative at a frozen parameter says that it is frozen. Raises SpecError for names that the model has not.
     """
     _possible(loaded)
-    subject = subject_of(loaded, point_of(loaded, step))
-    found, frozen = subject.thunks(), _frozen(loaded, subject.scalars())
+    found, frozen = _named(loaded, point_of(loaded, step))
     unknown = [name for name in names if name not in found]
     if unknown:
         raise SpecError("\n".join(f"--only: {_hint(name, found, frozen)}" for name in unknown))
     return [_told(found[name](), frozen.get(name.removeprefix("d"), "")) for name in names]
+
+
+def stepped(loaded: Loaded, steps: Collection[int]) -> Iterator[WorkedQuantities]:
+    """Yield what :func:`quantities` gives of each of some steps, by name, worked out when asked for; trained once.
+
+    Raises as it does.
+    """
+    _possible(loaded)
+    for point in points_of(loaded, steps):
+        yield WorkedQuantities(point, *_named(loaded, point))
+
+
+@dataclass(frozen=True, slots=True)
+class WorkedQuantities:
+    """All quantities of a step by name: ``of`` works one out; names of frozen parameters say so."""
+
+    point: EvaluationPoint
+    thunks: Mapping[str, Thunk]
+    frozen: Mapping[str, str]
+
+    def of(self, name: str) -> Quantity:
+        """Return a quantity as `--only` gives it."""
+        return _told(self.thunks[name](), self.frozen.get(name.removeprefix("d"), ""))
+
+
+def _named(loaded: Loaded, point: EvaluationPoint) -> tuple[Mapping[str, Thunk], Mapping[str, str]]:
+    subject = subject_of(loaded, point)
+    return subject.thunks(), _frozen(loaded, subject.scalars())
 
 
 def _frozen(loaded: Loaded, scalars: Iterable[WorkedScalar]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gdcli.commands.compare.shown import mean_curve
+from gdcli.commands.over_seeds import mean_curve
 from gdcli.commands.plot.runs import CurveSource
 from gdcli.report import plots
 from gdcli.storage.record import MANY, is_record, read

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from gdcli.commands.compare import shown as figures
-from gdcli.commands.compare.shown import Line
+from gdcli.commands.over_seeds import Line
 from gdcli.commands.stats import interval
 from gdcli.commands.sweep.runs import _profiles
 from gdcli.records import Effort, Result

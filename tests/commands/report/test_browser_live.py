@@ -1,0 +1,111 @@
+"""A live page in a real browser: it grows without a reload, keeps what its reader set, stays when its server ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gdcli.commands.report.live import LivePage
+from gdcli.storage.run_folder import Lock
+from tests.hand_made import a_run
+
+TOLD = ".bar output"  # the step and the last one
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Path]:
+    folder = a_run(tmp_path / "runs", "20260101-120000", steps=40, status=None)
+    lock = Lock(folder)
+    yield folder
+    lock.release()
+
+
+@pytest.fixture
+def following(running: Path, offline: Any) -> Iterator[tuple[LivePage, Any, list[str]]]:
+    """A server, a page of it in a browser that has a network, and what the page complained of."""
+    context = offline.context.browser.new_context(locale="en-US", reduced_motion="reduce")
+    server = LivePage(running)
+    page, complaints = context.new_page(), list[str]()
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+    page.goto(server.address)
+    page.wait_for_selector("html[data-ready=true]", state="attached")
+    yield server, page, complaints
+    context.close()
+    server.close()
+
+
+def add(folder: Path, first: int, last: int) -> None:
+    """Let the run take some more steps."""
+    with (folder / "steps.csv").open("a") as steps, (folder / "gradients.csv").open("a") as gradients:
+        steps.writelines(f"{k},{k},1,{1 / k!r},0.1,{1 / k!r}\n" for k in range(first, last + 1))
+        gradients.writelines(f"{k},{1 / k!r},{1 / k!r}\n" for k in range(first, last + 1))
+
+
+def grown(page: Any, text: str) -> None:
+    page.wait_for_function("text => document.querySelector('.bar output').textContent.endsWith(text)", arg=text)
+
+
+def test_it_grows_without_a_reload_and_keeps_what_was_set(running: Path, following: Any) -> None:
+    _, page, complaints = following
+    page.evaluate("window.sameDocument = true")
+    assert page.inner_text(TOLD) == "Step 40 of 40"
+    page.set_viewport_size({"width": 1280, "height": 700})
+    page.get_by_role("button", name="Loss: logarithmic").click()
+    page.get_by_role("button", name="training loss").first.click()
+    box = page.locator(".u-over").nth(1).bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 60, steps=3)
+    page.mouse.up()
+    page.mouse.move(5, 5)
+    page.locator(".bar input").press("End")
+    page.evaluate("scrollTo(0, 150)")
+    page.get_by_role("button", name="Loss: logarithmic").focus()
+    top = page.evaluate("scrollY")
+    for last in (60, 90):
+        add(running, last - 19 if last == 60 else 61, last)
+        grown(page, f"of {last}")
+    assert page.inner_text(TOLD) == "Step 90 of 90"  # who looks at the last step goes along
+    assert page.evaluate("window.sameDocument && scrollY") == top
+    log, loss = (page.get_by_role("button", name=name).first for name in ("Loss: logarithmic", "training loss"))
+    assert (log.get_attribute("aria-pressed"), loss.get_attribute("aria-pressed")) == ("true", "false")
+    assert log.evaluate("one => one === document.activeElement")
+    box = page.locator(".u-over").nth(1).bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 2, box["y"] + 50)  # the end of what was zoomed to
+    assert 15 <= int(page.inner_text(TOLD).split()[1]) <= 25
+    page.mouse.move(5, 5)
+    page.locator(".bar input").press("Home")
+    add(running, 91, 95)
+    grown(page, "of 95")
+    assert page.inner_text(TOLD) == "Step 1 of 95"
+    assert page.locator(".chart").count() == 3  # loss, gradients, learning rate: none twice
+    assert complaints == []
+
+
+def test_it_is_held_on_demand(running: Path, following: Any) -> None:
+    _, page, complaints = following
+    hold = page.get_by_role("button", name="Hold the page")
+    hold.click()
+    add(running, 41, 50)
+    page.wait_for_timeout(1500)
+    assert page.inner_text(TOLD) == "Step 40 of 40"
+    hold.click()
+    grown(page, "of 50")
+    assert complaints == []
+
+
+def test_it_says_that_the_command_ended_and_stays_readable(running: Path, following: Any) -> None:
+    server, page, complaints = following
+    add(running, 41, 45)
+    (running / "summary.json").write_text('{"status": "finished", "final_loss": 0.5}')
+    server.close()
+    page.wait_for_function("document.querySelector('.live').dataset.state === 'ended'")
+    assert page.inner_text(".live [role=status]") == "The command has ended; this page stays as it is. (finished)"
+    assert page.inner_text(TOLD) == "Step 45 of 45"
+    page.locator(".bar input").press("Home")
+    assert page.inner_text(TOLD) == "Step 1 of 45"
+    assert complaints == []
