@@ -31,8 +31,9 @@ check: $(STAMP)  ## lint, types and tests; the types of the scripts where there 
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/oxlint --deny-warnings gdcli/report/html
-	@if npx --yes --package $(TYPESCRIPT) tsc --version >/dev/null 2>&1; \
-	then npx --yes --package $(TYPESCRIPT) tsc -p jsconfig.json; \
+	@export npm_config_fetch_retries=0; \
+	if npx --yes --package $(TYPESCRIPT) tsc --version >/dev/null 2>&1; \
+	then npx --yes --package $(TYPESCRIPT) tsc -p .jsconfig.json; \
 	else echo "The types of gdcli/report/html are not checked: npx with $(TYPESCRIPT) is not to be had here."; fi
 	$(MAKE) test
 

@@ -194,7 +194,7 @@ def test_the_source_archive_has_the_page_with_its_vendored_library_and_what_chec
     with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     html = {path.relative_to(root).as_posix() for path in (root / "gdcli" / "report" / "html").rglob("*.*")}
-    assert html | {"jsconfig.json", ".oxlintrc.json", "docs/screenshots.py"} <= names
+    assert html | {".jsconfig.json", ".oxlintrc.json", "docs/screenshots.py"} <= names
     assert "gdcli/report/html/vendor/uPlot.LICENSE" in html
 
 

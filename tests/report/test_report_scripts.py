@@ -29,7 +29,7 @@ def test_every_script_and_style_is_joined_into_the_page_once() -> None:
 
 
 def test_the_types_of_every_script_are_checked() -> None:
-    checked = json.loads((ROOT / "jsconfig.json").read_text())["files"]
+    checked = json.loads((ROOT / ".jsconfig.json").read_text())["files"]
     assert {path.relative_to(ROOT).as_posix() for path in SCRIPTS} <= set(checked)
     assert all((ROOT / name).is_file() for name in checked)
 
