@@ -102,13 +102,14 @@ def many_data(
     shown = [row for label in kept for row in groups[label]]
     return {
         "kind": record.kind,
-        "by": {"name": text(table.by.name), "highest": table.by.highest_first},
+        "by": text(table.by.name),
         "seeds": repeated,
         "fold": "fold" in table.repeated,
         "rows": {"header": header, "rows": rows, "total": len(groups), "kept": len(kept)},
         "runs": _runs(table, kept, shown),
         "axes": [text(name) for name in table.axes if name != "lr_from"],
         "metrics": [text(name) for name in _measures(table)],
+        "highest": [text(name) for name in _measures(table) if highest_first(name)],
         "curves": curves,
         "tuning": lenient(problems.append, _tuning, record, table, lines),
         "problems": [told_of(record.folder, each) for each in problems],
