@@ -15,10 +15,9 @@
  *   metrics in highest more is better
  */
 const PICTURES = (() => {
-  const { make, draw, fill, count, brief, roundNumbers, scale } = ELEMENTS;
+  const { make, draw, fill, count, brief, roundNumbers, scrollBox, scale } = ELEMENTS;
   const CLASSES = 5; // of lines, from the worst to the best
   const HEIGHT = 320, GAP = 110; // pixels of a picture, and between two of its axes at least
-  const PRINTED = 680; // pixels that a sheet has room for
   const FEW = 60; // runs, whose lines need not be faint
 
   /**
@@ -105,12 +104,12 @@ const PICTURES = (() => {
    * @param {function(number, function(string): void): SVGSVGElement} paint
    */
   function picture(root, title, paint) {
-    const box = make("div", { class: "wide picture", tabindex: "0", role: "region", "aria-label": title });
+    const box = scrollBox(title, "wide picture");
     const told = make("p", { class: "note told", role: "status" });
     root.append(box, told);
     let last = 0;
     const again = () => {
-      const width = document.documentElement.classList.contains("printing") ? PRINTED : box.clientWidth;
+      const width = CHARTS.widthOf(box);
       if (width <= 0) return;
       last = width;
       box.replaceChildren(paint(width, (text) => { told.textContent = text; }));
@@ -367,5 +366,5 @@ const PICTURES = (() => {
       make("li", {}, CHARTS.swatch(k), ` ${one.label}: lr ${one.chosen === null ? "–" : one.chosen}`))));
   }
 
-  return { choice, parallel, scatter, tuning, axisOf };
+  return { choice, parallel, scatter, tuning };
 })();
