@@ -30,7 +30,7 @@ _PLACE = re.compile(r"\[[\d,]*\]$")
 _MOST_EPOCHS = 1e18
 _AT_ONCE = 200_000  # numbers of a table, as text
 
-MOST_CURVES = 24
+MOST_LAYERS = 24
 """Layers whose gradient norms are drawn: those of more cannot be told apart."""
 
 
@@ -216,7 +216,7 @@ def _gradient_norms(folder: Path, *, spread: bool) -> dict[str, Any] | None:
     groups: dict[str, list[int]] = {}  # the columns of each parameter
     for k, name in enumerate(found.header[1:], 1):
         groups.setdefault(_PLACE.sub("", name), []).append(k)
-    shown = list(groups)[:MOST_CURVES]
+    shown = list(groups)[:MOST_LAYERS]
     parts = [np.empty((0, 1 + len(shown)))]
     for values in _values(found):
         norms = [np.linalg.norm(values[:, groups[name]], axis=1) for name in shown]
@@ -242,7 +242,7 @@ def _gradients(folder: Path, *, spread: bool) -> NumberColumns | SpreadRows | Bi
 
 
 def _put_recorded(rows: Mapping[int, list[str]], found: NumberColumns | SpreadRows, single: Mapping[int, int]) -> None:
-    """Put the sizes of single numbers as they are recorded into the rows, by step; ``single`` says which column has one.
+    """Put single numbers' sizes as they are recorded into the rows, by step; ``single`` has the columns of both.
 
     The table is read again and may have grown since, so rows are found by their step, not by their place.
     """

@@ -238,7 +238,7 @@ def test_tables_read_in_parts_give_the_same_page(gdcli, monkeypatch: pytest.Monk
 def test_a_table_that_grows_between_two_readings_keeps_each_number_at_its_step(gdcli, monkeypatch) -> None:
     folder = recorded(gdcli, NET)
     (folder / "gradients.csv").write_text("step,b[0]\n" + "".join(f"{k},-{k}.5\n" for k in range(1, 3001)))
-    monkeypatch.setattr(spread_rows, "WHOLE", 1000)
+    monkeypatch.setattr(spread_rows, "WHOLE_BYTES", 1000)
 
     def grown(values: Any) -> Any:
         with (folder / "gradients.csv").open("a") as stream:
