@@ -13,6 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from gdcli.commands import specs
+from gdcli.commands.explain.point import last_step
 from gdcli.commands.report.retrained import Columns, Retrained, cells, retrained, rows_of
 from gdcli.commands.report.run_page import told_of
 from gdcli.commands.report.shared_lines import SharedLines
@@ -114,11 +115,8 @@ def _loaded(record: Record, recorded: Sequence[int]) -> Loaded:
 
 def total_steps(loaded: Loaded) -> int:
     """Return the steps that a run makes at most."""
-    spec = loaded.spec
-    if spec.optimizer is None:
-        return 1
-    total = max(1, spec.settings.epochs * spec.batch.steps(loaded.samples))
-    return total if spec.stop.max_steps is None else min(total, spec.stop.max_steps)
+    last, most = last_step(loaded), loaded.spec.stop.max_steps
+    return last if most is None else min(last, most)
 
 
 def spread(steps: Sequence[int], most: int) -> list[int]:

@@ -1,6 +1,6 @@
 "use strict";
 // @ts-check
-/* global uPlot, ELEMENTS */
+/* global uPlot, WORDS, ELEMENTS */
 /**
  * Line charts by uPlot: a legend of buttons with dash patterns, a cursor that can be set, logarithms on request.
  * @typedef {{label: string, values: Array<number|string|null>, x?: number[], low?: Array<number|null>,
