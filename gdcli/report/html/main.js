@@ -281,9 +281,12 @@
     };
     if (data.training) MANY.curves(add(words.training), data.training, words);
     if (data.several) MANY.many(add(words.several), data.several, words);
-    if (data.many) MANY.many(add(words.many), data.many, words);
-    const alone = data.kind === "run";
-    if (!alone && !data.several && data.runs.length) add(words.best);
+    const many = data.many ? add(words.many) : null, alone = data.kind === "run";
+    if (many) MANY.many(many, data.many, words);
+    if (!alone && !data.several && data.runs.length) {
+      const best = add(words.best).querySelector("h2");
+      if (many) many.querySelector("h2").after(make("p", {}, make("a", { href: `#${best.id}` }, words.best)));
+    }
     const isOne = alone || data.runs.length === 1;
     for (const run of data.runs) runPage(page, add, run, data.stepping || null, words, isOne);
     if (!number) add(words.curves).append(make("p", {}, words.none));

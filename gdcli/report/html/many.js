@@ -155,20 +155,6 @@ const MANY = (() => {
   }
 
   /**
-   * The link to the best run's page further down, which is made after this section.
-   * @param {HTMLElement} root
-   * @param {Words} words
-   */
-  function best(root, words) {
-    const line = make("p");
-    root.append(line);
-    setTimeout(() => {
-      const found = [...document.querySelectorAll("h2")].find((each) => each.textContent === words.best);
-      if (found) line.append(make("a", { href: `#${found.id}` }, words.best));
-    });
-  }
-
-  /**
    * A sweep or a comparison.
    * @param {HTMLElement} root
    * @param {ManyData} data
@@ -185,7 +171,6 @@ const MANY = (() => {
       runs, column,
       members: (/** @type {RowSwitches} */ on) => runs.rows.map((_, k) => k).filter((k) => on.on(runs.of[k])),
     };
-    best(root, words);
     root.append(make("h3", {}, words.curves));
     curves(root, data.curves, words, rowSwitches, places);
     const all = make("button", { type: "button" }, words.allOn);
