@@ -32,7 +32,7 @@ def report(
 ) -> int:
     """Write a record as one HTML page that opens without a network: curves, tables, spec, and a small net step by step.
 
-    A report that is there is written over. Several records stand side by side.
+    An earlier report is overwritten, another file is not. Several records stand side by side.
 
     Example: gdcli report last --open
     """

@@ -30,7 +30,10 @@ NOSCRIPT = {
 
 
 def page(title: str, data: Mapping[str, Any], lang: str = "en", *, live: bool = False) -> str:
-    """Return the page of some data; ``lang`` is that of its labels, en or zh. A ``live`` one follows its server."""
+    """Return the page of some data, which is what JSON can have, with labels in ``lang``, en or zh.
+
+    A ``live`` page follows its server. Raises ValueError for NaN or an infinite number, which JSON has not.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     script, style = _joined(_scripts(live)), _joined(STYLES)
@@ -80,6 +83,5 @@ def json_block(data: Any) -> str:
 
 
 def _joined(names: tuple[str, ...]) -> str:
-    """Return files one behind the other, those that are there."""
-    paths = [FOLDER / name for name in names]
-    return "\n".join(path.read_text(encoding="utf-8").strip() for path in paths if path.is_file())
+    """Return files one behind the other."""
+    return "\n".join((FOLDER / name).read_text(encoding="utf-8").strip() for name in names)

@@ -144,13 +144,30 @@ def test_every_chinese_label_is_chinese() -> None:
         assert re.search(r"[\u4e00-\u9fff]", text) or text == "/", (name, text)
 
 
+STEPPING = ("net.js", "stepping.js", "surface.js")
+"""The scripts whose words are the labels of the step-through."""
+
+
 def test_every_label_is_used() -> None:
-    used = "".join(path.read_text() for path in SCRIPTS if path.name != "words.js")
+    stepping = "".join((HTML / name).read_text() for name in STEPPING)
+    others = "".join(path.read_text() for path in SCRIPTS if path.name not in (*STEPPING, "words.js"))
     for name in labels("en"):
-        key = name.removeprefix("stepping.")
-        assert re.search(rf"\b(?:words|all|WORDS\.en)\.{key}\b|words\[key\]", used), name
-        if "words[key]" in used and not re.search(rf"words\.{key}\b", used):
-            assert re.search(rf'"{key}"', used), name  # a button, by its key
+        part, _, key = name.rpartition(".")
+        word = rf"\bwords\.{key}\b"
+        if part:  # that of a button by its key
+            assert re.search(rf'{word}|\bbutton\("{key}"|const key = .*"{key}"', stepping), name
+        else:
+            assert re.search(word, others), name
+
+
+def test_every_class_with_a_style_is_given_to_an_element() -> None:
+    comments = r"/\*.*?\*/|(?<!:)//[^\n]*"
+    given = "".join(re.sub(comments, "", path.read_text(), flags=re.S) for path in SCRIPTS)
+    for path in sorted(HTML.glob("*.css")):
+        selectors = re.sub(r"\{[^{}]*\}", "{}", path.read_text())
+        for name in set(re.findall(r"\.([a-z][\w-]*)", selectors)) - {"uplot"}:  # the library's own
+            stem = name.rstrip("0123456789")  # a number is put behind it
+            assert re.search(rf"[\"` ]{stem}(?:[\"` ]|\$\{{)", given), (path.name, name)
 
 
 # --- colours ----------------------------------------------------------------------------------------------------------

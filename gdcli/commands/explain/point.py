@@ -57,7 +57,7 @@ def points_of(loaded: Loaded, steps: Collection[int]) -> Iterator[EvaluationPoin
     """
     if not steps:
         return
-    last = _last_step(loaded)
+    last = last_step(loaded)
     for step in (min(steps), max(steps)):
         _require_step(step, last)
     built, rates = _begun(loaded, last)
@@ -80,7 +80,7 @@ def problem_before(loaded: Loaded, step: int) -> tuple[TrainingProblem, LrSchedu
 
     Raises as :func:`point_of`.
     """
-    last = _last_step(loaded)
+    last = last_step(loaded)
     _require_step(step, last)
     built, rates = _begun(loaded, last)
     rows: tuple[int, ...] = ()
@@ -89,7 +89,8 @@ def problem_before(loaded: Loaded, step: int) -> tuple[TrainingProblem, LrSchedu
     return built, rates, rows
 
 
-def _last_step(loaded: Loaded) -> int:
+def last_step(loaded: Loaded) -> int:
+    """Return the number of the last step of a run that nothing stops earlier; 1 for a pass without an update."""
     spec = loaded.spec
     return 1 if spec.optimizer is None else max(1, spec.settings.epochs * spec.batch.steps(loaded.samples))
 

@@ -57,11 +57,11 @@ def quantities(loaded: Loaded, names: Sequence[str], step: int = 1) -> list[Quan
     The derivative at a frozen parameter says that it is frozen. Raises SpecError for names that the model has not.
     """
     _possible(loaded)
-    found, frozen = _named(loaded, point_of(loaded, step))
-    unknown = [name for name in names if name not in found]
+    found = _worked(loaded, point_of(loaded, step))
+    unknown = [name for name in names if name not in found.thunks]
     if unknown:
-        raise SpecError("\n".join(f"--only: {_hint(name, found, frozen)}" for name in unknown))
-    return [_told(found[name](), frozen.get(name.removeprefix("d"), "")) for name in names]
+        raise SpecError("\n".join(f"--only: {_hint(name, found.thunks, found.frozen)}" for name in unknown))
+    return [found.of(name) for name in names]
 
 
 def stepped(loaded: Loaded, steps: Collection[int]) -> Iterator[WorkedQuantities]:
@@ -71,7 +71,7 @@ def stepped(loaded: Loaded, steps: Collection[int]) -> Iterator[WorkedQuantities
     """
     _possible(loaded)
     for point in points_of(loaded, steps):
-        yield WorkedQuantities(point, *_named(loaded, point))
+        yield _worked(loaded, point)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +87,9 @@ class WorkedQuantities:
         return _told(self.thunks[name](), self.frozen.get(name.removeprefix("d"), ""))
 
 
-def _named(loaded: Loaded, point: EvaluationPoint) -> tuple[Mapping[str, Thunk], Mapping[str, str]]:
+def _worked(loaded: Loaded, point: EvaluationPoint) -> WorkedQuantities:
     subject = subject_of(loaded, point)
-    return subject.thunks(), _frozen(loaded, subject.scalars())
+    return WorkedQuantities(point, subject.thunks(), _frozen(loaded, subject.scalars()))
 
 
 def _frozen(loaded: Loaded, scalars: Iterable[WorkedScalar]) -> dict[str, str]:

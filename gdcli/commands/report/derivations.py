@@ -7,14 +7,14 @@ from typing import Any
 
 from gdcli.commands.explain import WorkedQuantities, lines, only, stepped
 from gdcli.commands.report.diagram import (
-    MOST_ROWS,
+    MOST_SHOWN,
     Diagram,
     DrawnEdge,
     DrawnNode,
     Name,
     diagram_of,
+    name_at,
     of_network,
-    written,
 )
 from gdcli.commands.report.shared_lines import SharedLines, split
 from gdcli.errors import GdcliError, RunError
@@ -34,7 +34,7 @@ class Derivations:
         self.ended: tuple[int, str] | None = None  # the step before which the run diverges
         spec, samples = loaded.spec, loaded.samples
         self.rows = samples if spec.settings.epochs == 0 or not samples else spec.batch.rows(samples)
-        self.shown_rows = min(self.rows, MOST_ROWS)
+        self.shown_rows = min(self.rows, MOST_SHOWN)
         if self.rows > MOST_WORKED and isinstance(loaded.architecture, Chain):
             self.diagram = of_network(loaded.architecture, loaded.shapes or {}, self.rows, spec.optimizer is not None)
             self.numbers = self.rows * MOST_WORKED
@@ -45,7 +45,7 @@ class Derivations:
             self.why = str(error)
             return
         self.diagram = diagram_of(loaded, first)
-        self.rows, self.shown_rows = len(first.point.rows), min(len(first.point.rows), MOST_ROWS)
+        self.rows, self.shown_rows = len(first.point.rows), min(len(first.point.rows), MOST_SHOWN)
         self.numbers = sum(len(split(_text(first, name) or "")[1]) for name in self.diagram.names())
 
     def drawn(
@@ -78,7 +78,7 @@ class Derivations:
 
     def _value(self, found: WorkedQuantities, name: Name) -> str | None:
         """Return a quantity as its shortest text; an input as the data have it."""
-        key = written(name, found.point.rows)
+        key = name_at(name, found.point.rows)
         if key in found.thunks:
             return _shown(found, key)
         table, letter = self.loaded.training, name[0]
@@ -96,7 +96,7 @@ def _shown(found: WorkedQuantities, key: str) -> str | None:
 
 def _text(found: WorkedQuantities, name: Name) -> str | None:
     """Return what `explain --only` prints of a quantity, and its lines of the whole explanation."""
-    key = written(name, found.point.rows)
+    key = name_at(name, found.point.rows)
     if key not in found.thunks:
         return None
     try:

@@ -16,7 +16,7 @@ from gdcli.commands.explain.tree import Names
 from gdcli.spec.load import Loaded
 from gdcli.zoo.models import Chain, Objective
 
-MOST_ROWS = 3
+MOST_SHOWN = 3
 """Rows of a batch whose outputs and derivations are shown."""
 
 Name = tuple[str, int]  # what stands before and behind a row's number, and the row's place in the batch; -1 for none
@@ -63,10 +63,10 @@ class Diagram:
         return list(found)
 
 
-def written(name: Name, rows: tuple[int, ...]) -> str:
+def name_at(name: Name, rows: tuple[int, ...]) -> str:
     """Return a quantity's name at a step whose batch has these rows, places in the data.
 
-    >>> written(("net_h1", 1), (4, 7)), written(("net_h1", 0), (4,)), written(("dw5", -1), (4, 7))
+    >>> name_at(("net_h1", 1), (4, 7)), name_at(("net_h1", 0), (4,)), name_at(("dw5", -1), (4, 7))
     ('net_h1[8]', 'net_h1', 'dw5')
     """
     text, place = name
@@ -75,7 +75,7 @@ def written(name: Name, rows: tuple[int, ...]) -> str:
 
 def of_network(chain: Chain, shapes: Mapping[str, tuple[int, ...]], rows: int, trained: bool) -> Diagram:
     """Return the neurons of a chain, layer 0 being its inputs, with a node for the biases of each layer."""
-    names, places = Names(len(chain.layers), (1,)), range(min(rows, MOST_ROWS))
+    names, places = Names(len(chain.layers), (1,)), range(min(rows, MOST_SHOWN))
     nodes = [_input(names, i, places) for i in range(chain.layers[0].inputs)]
     edges: list[DrawnEdge] = []
     weights, biases = (map(f"{letter}{{}}".format, count(1)) for letter in "wb")

@@ -102,13 +102,14 @@ def many_data(
     shown = [row for label in kept for row in groups[label]]
     return {
         "kind": record.kind,
-        "by": {"name": text(table.by.name), "highest": table.by.highest_first},
+        "by": text(table.by.name),
         "seeds": repeated,
         "fold": "fold" in table.repeated,
         "rows": {"header": header, "rows": rows, "total": len(groups), "kept": len(kept)},
         "runs": _runs(table, kept, shown),
         "axes": [text(name) for name in table.axes if name != "lr_from"],
         "metrics": [text(name) for name in _measures(table)],
+        "highest": [text(name) for name in _measures(table) if highest_first(name)],
         "curves": curves,
         "tuning": lenient(problems.append, _tuning, record, table, lines),
         "problems": [told_of(record.folder, each) for each in problems],
@@ -213,38 +214,43 @@ def _table(
     several = any(len(line.results) > 1 for line in lines.values())
     own = [name for name in table.axes if name not in table.repeated and not (table.is_comparison and name == "label")]
     target = [name for name in TARGET if name in table.header]
-    header = [text(name) for name in own] + ["final_loss", "best_loss", *map(text, table.metrics), *target]
-    first = next(iter(lines.values()), None)
-    paired = table.is_comparison and several and len(lines) > 1 and first is not None
-    if paired and first:
-        header.append(f"{text(table.by.name)} minus {text(first.label)}")
-    header += ["runs", "status"] if several else ["steps", table.epochs, "status"]
+    columns = [*own, "final_loss", "best_loss", *table.metrics, *target]
+    if not several:
+        columns += ["steps", table.epochs, "status"]
+        return [*map(text, columns)], [
+            [text(label), *(_cell(row[table.column(name)]) for name in columns)] for label, (row,) in groups.items()
+        ]
+    first = next(iter(lines.values())) if table.is_comparison and len(lines) > 1 else None
+    header = [*map(text, columns), *([f"{text(table.by.name)} minus {text(first.label)}"] if first else [])]
     rows = []
     for label, line in lines.items():
-        row, members = groups[label][0], groups[label]
-        cells: list[Any] = [_cell(row[table.column(name)]) for name in own]
-        if not several:
-            names = ["final_loss", "best_loss", *table.metrics, *target, "steps", table.epochs, "status"]
-            cells += [_cell(row[table.column(name)]) for name in names]
-        else:
-            final = line.final()
-            cells += [[with_half(final), _json(final.mean)], [mean_text(line.best()), _json(line.best())]]
-            for name in table.metrics:
-                found = line.ranked(table.by) if name == table.by.name else None
-                mean = line.metric(name)
-                cells.append([with_half(found) if found else mean_text(mean), _json(mean)])
-            for name in target:
-                k = table.column(name)
-                mean = interval([inf if each[k] is None else float(each[k]) for each in members]).mean
-                cells.append([mean_text(mean), _json(mean)])
-            if paired and first:
-                gap = line.difference(first, table.by)
-                cells.append(["", None] if line is first else [with_half(gap), _json(gap.mean)])
-            ended = Counter(result.status for result in line.results)
-            cells += [[str(len(members)), len(members)]]
-            cells.append([", ".join(f"{count} {text(status)}" for status, count in ended.items()), None])
-        rows.append([text(label), *cells])
-    return header, rows
+        members = groups[label]
+        cells = [_cell(members[0][table.column(name)]) for name in own] + _means(table, line)
+        cells += [_mean_to(table.column(name), members) for name in target]
+        if first:
+            gap = line.difference(first, table.by)
+            cells.append(["", None] if line is first else [with_half(gap), _json(gap.mean)])
+        ended = Counter(result.status for result in line.results)
+        told = ", ".join(f"{count} {text(status)}" for status, count in ended.items())
+        rows.append([text(label), *cells, [str(len(members)), len(members)], [told, None]])
+    return [*header, "runs", "status"], rows
+
+
+def _means(table: RunTable, line: Line) -> list[list[Any]]:
+    """Return the cells of a row's losses and metrics; the final loss and what ranks have an interval."""
+    final = line.final()
+    cells: list[list[Any]] = [[with_half(final), _json(final.mean)], [mean_text(line.best()), _json(line.best())]]
+    for name in table.metrics:
+        mean = line.metric(name)
+        shown = with_half(line.ranked(table.by)) if name == table.by.name else mean_text(mean)
+        cells.append([shown, _json(mean)])
+    return cells
+
+
+def _mean_to(column: int, members: Sequence[Sequence[Any]]) -> list[Any]:
+    """Return the cell of the mean effort to the target, infinite where a run missed it."""
+    mean = interval([inf if row[column] is None else float(row[column]) for row in members]).mean
+    return [mean_text(mean), _json(mean)]
 
 
 def _cell(value: Any) -> list[Any]:

@@ -30,7 +30,7 @@ _PLACE = re.compile(r"\[[\d,]*\]$")
 _MOST_EPOCHS = 1e18
 _AT_ONCE = 200_000  # numbers of a table, as text
 
-MOST_CURVES = 24
+MOST_LAYERS = 24
 """Layers whose gradient norms are drawn: those of more cannot be told apart."""
 
 
@@ -210,33 +210,47 @@ def _epochs(path: Path, last: Mapping[int, int], *, spread: bool) -> dict[str, A
 
 def _gradient_norms(folder: Path, *, spread: bool) -> dict[str, Any] | None:
     """Return the L2 norm of each parameter's gradient at each step: of one number its size as it is recorded."""
-    found: NumberColumns | SpreadRows | BinaryColumns | None = gradients_of(folder)
+    found = _gradients(folder, spread=spread)
     if found is None or len(found.header) < 2:
         return None
-    if spread and isinstance(found, BinaryColumns) and found.path.stat().st_size > MOST_BYTES:
-        return None
-    if spread and isinstance(found, NumberColumns):
-        found = SpreadRows(found.path)
-    groups: dict[str, list[int]] = {}
+    groups: dict[str, list[int]] = {}  # the columns of each parameter
     for k, name in enumerate(found.header[1:], 1):
         groups.setdefault(_PLACE.sub("", name), []).append(k)
-    shown = list(groups)[:MOST_CURVES]
+    shown = list(groups)[:MOST_LAYERS]
     parts = [np.empty((0, 1 + len(shown)))]
     for values in _values(found):
         norms = [np.linalg.norm(values[:, groups[name]], axis=1) for name in shown]
         parts.append(np.column_stack([values[:, 0], *norms]))
     whole = np.concatenate(parts)
-    kept = thinned(whole[:, 1:])
-    rows = {int(k): [str(int(whole[k, 0])), *map(repr, whole[k, 1:].tolist())] for k in kept}
-    single = [(j, groups[name][0]) for j, name in enumerate(shown, 1) if len(groups[name]) == 1]
+    kept = whole[thinned(whole[:, 1:])].tolist()
+    rows = {int(step): [str(int(step)), *map(repr, norms)] for step, *norms in kept}
+    single = {j: groups[name][0] for j, name in enumerate(shown, 1) if len(groups[name]) == 1}
     if single and not isinstance(found, BinaryColumns):
-        for k, (_, line) in enumerate(found):
-            if k in rows:
-                cells = line.decode().split(",")
-                for j, column in single:
-                    rows[k][j] = cells[column].removeprefix("-")
+        _put_recorded(rows, found, single)
     table = {"header": ["step", *map(text, shown)], "rows": "\n".join(map(",".join, rows.values()))}
     return table | {"total": len(whole), "kept": len(rows), "layers": len(groups)}
+
+
+def _gradients(folder: Path, *, spread: bool) -> NumberColumns | SpreadRows | BinaryColumns | None:
+    """Return a record's table of gradients; with ``spread`` None for one that takes too long to read."""
+    found = gradients_of(folder)
+    if not spread or found is None:
+        return found
+    if isinstance(found, BinaryColumns):
+        return found if found.path.stat().st_size <= MOST_BYTES else None
+    return SpreadRows(found.path)
+
+
+def _put_recorded(rows: Mapping[int, list[str]], found: NumberColumns | SpreadRows, single: Mapping[int, int]) -> None:
+    """Put single numbers' sizes as they are recorded into the rows, by step; ``single`` has the columns of both.
+
+    The table is read again and may have grown since, so rows are found by their step, not by their place.
+    """
+    for step, line in found:
+        if step in rows:
+            cells = line.decode().split(",")
+            for j, column in single.items():
+                rows[step][j] = cells[column].removeprefix("-")
 
 
 def _values(found: NumberColumns | SpreadRows | BinaryColumns) -> Iterator[Floats]:

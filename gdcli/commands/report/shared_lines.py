@@ -89,20 +89,3 @@ class SharedLines:
         """Return the columns, one that never changes as one text, and the templates."""
         columns = [column[0] if len(set(column)) == 1 else column for column in self.columns]
         return {"columns": columns, "templates": list(self.templates)}
-
-
-def text_at(shared: Mapping[str, Any], text: Mapping[str, Any], k: int) -> str | None:
-    """Return a text of step k as the page puts it together; None where it has none."""
-    form = text["which"][k] if "which" in text else 0
-    if form < 0 or not text["forms"]:
-        return None
-    template, columns = text["forms"][form]
-    first, *parts = shared["templates"][template].split(MARK)
-    cells = (cell_at(shared, column, k) for column in columns)
-    return str(first + "".join(f"{cell}{part}" for cell, part in zip(cells, parts, strict=True)))
-
-
-def cell_at(shared: Mapping[str, Any], column: int | None, k: int) -> str | None:
-    """Return the text of a column at step k."""
-    found = None if column is None else shared["columns"][column]
-    return found if found is None or isinstance(found, str) else found[k]

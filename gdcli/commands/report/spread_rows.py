@@ -9,7 +9,7 @@ from pathlib import Path
 from gdcli.storage.csv_reader import NumberColumns
 from gdcli.storage.files import existing
 
-WHOLE = 2**18  # bytes of a file that is read whole
+WHOLE_BYTES = 2**18  # bytes of a file that is read whole
 MOST_BYTES = 2**22  # that are read of another
 MOST_ROWS = 1_500
 
@@ -30,7 +30,7 @@ class SpreadRows:
         """
         with existing(self.path) as stream:
             size = os.fstat(stream.fileno()).st_size
-            self.is_spread = size > WHOLE
+            self.is_spread = size > WHOLE_BYTES
             if self.is_spread:
                 yield from self._spread(stream.fileno(), size)
                 return

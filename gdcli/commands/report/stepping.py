@@ -13,6 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from gdcli.commands import specs
+from gdcli.commands.explain.point import last_step
 from gdcli.commands.report.retrained import Columns, Retrained, cells, retrained, rows_of
 from gdcli.commands.report.run_page import told_of
 from gdcli.commands.report.shared_lines import SharedLines
@@ -89,7 +90,7 @@ def stepping_data(record: Record, lang: str = "en") -> dict[str, Any] | None:
     """
     if record.kind != "run" or not (record.folder / "steps.csv").is_file():
         return None
-    words = _NOTES.get(lang, _NOTES["en"])
+    words = _NOTES[lang]
     try:
         require_plugins(record.folder)
         recorded = sorted({step for step, _ in rows_of(NumberColumns(record.folder / "steps.csv"))})
@@ -114,11 +115,8 @@ def _loaded(record: Record, recorded: Sequence[int]) -> Loaded:
 
 def total_steps(loaded: Loaded) -> int:
     """Return the steps that a run makes at most."""
-    spec = loaded.spec
-    if spec.optimizer is None:
-        return 1
-    total = max(1, spec.settings.epochs * spec.batch.steps(loaded.samples))
-    return total if spec.stop.max_steps is None else min(total, spec.stop.max_steps)
+    last, most = last_step(loaded), loaded.spec.stop.max_steps
+    return last if most is None else min(last, most)
 
 
 def spread(steps: Sequence[int], most: int) -> list[int]:
@@ -134,7 +132,10 @@ def spread(steps: Sequence[int], most: int) -> list[int]:
 
 
 class SteppedRun:
-    """A run whose steps are put together: the tables of its record, the run trained again, and its derivations."""
+    """A run whose steps are put together: the tables of its record, the run trained again, and its derivations.
+
+    ``recorded`` are the steps that every table of the record has, ``all`` counts those of steps.csv.
+    """
 
     def __init__(self, record: Record, recorded: Sequence[int], loaded: Loaded, words: Mapping[str, str]) -> None:
         self.folder, self.loaded, self.words, self.notes = record.folder, loaded, words, list[str]()
@@ -172,12 +173,7 @@ class SteppedRun:
         from gdcli.commands.report.derivations import Derivations
 
         derived = Derivations(self.loaded)
-        most, why = MOST_STEPS, derived.why
-        if derived.diagram is not None and self.is_short:
-            is_drawn = self.loaded.spec.batch.shuffles and 1 < self.rows < self.loaded.samples
-            most = min(MOST_STEPS, (MOST_DRAWN_NUMBERS if is_drawn else MOST_NUMBERS) // max(1, derived.numbers))
-        if most < LEAST_STEPS:
-            most, why = MOST_STEPS, self.words["large"]
+        most, why = self._most_steps(derived)
         steps = spread(self.recorded, most)
         again = self._again(steps, has_lines=not why)
         if why:
@@ -186,6 +182,14 @@ class SteppedRun:
             return {"steps": [], "notes": self.notes}
         until = 0 if why or again is None else total_steps(self.loaded)
         return self._steps(steps, derived, again or Retrained(), until)
+
+    def _most_steps(self, derived: Derivations) -> tuple[int, str]:
+        """Return how many steps are kept, and why they have no derivations; no reason where they have some."""
+        if derived.diagram is None or not self.is_short:
+            return MOST_STEPS, derived.why
+        is_drawn = self.loaded.spec.batch.shuffles and 1 < self.rows < self.loaded.samples
+        most = (MOST_DRAWN_NUMBERS if is_drawn else MOST_NUMBERS) // max(1, derived.numbers)
+        return (MOST_STEPS, self.words["large"]) if most < LEAST_STEPS else (min(MOST_STEPS, most), derived.why)
 
     def _and(self, names: Iterable[str]) -> str:
         *before, last = names

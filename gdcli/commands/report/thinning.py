@@ -7,11 +7,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_ROWS = 6_000
+MOST_KEPT = 6_000
 """Rows of a table that a page has at most."""
 
 
-def thinned(values: NDArray[np.float64], most: int = MOST_ROWS) -> NDArray[np.int64]:
+def thinned(values: NDArray[np.float64], most: int = MOST_KEPT) -> NDArray[np.int64]:
     """Return which of the rows [K, C] to keep: of each of equal stretches, where a column is least and largest.
 
     The first and the last row are kept, and all where there are no more than ``most``; NaN is never an extreme.

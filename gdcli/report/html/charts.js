@@ -1,6 +1,6 @@
 "use strict";
 // @ts-check
-/* global uPlot, ELEMENTS */
+/* global uPlot, WORDS, ELEMENTS */
 /**
  * Line charts by uPlot: a legend of buttons with dash patterns, a cursor that can be set, logarithms on request.
  * @typedef {{label: string, values: Array<number|string|null>, x?: number[], low?: Array<number|null>,
@@ -8,14 +8,14 @@
  *   own x; a band from low to high is drawn around its curve
  */
 const CHARTS = (() => {
-  const { make, draw, fill, count, brief, scale } = ELEMENTS;
+  const { make, draw, fill, count, brief, lastAt, scale } = ELEMENTS;
   const DASHES = [[], [9, 4], [2, 3], [12, 4, 2, 4], [5, 2], [16, 5], [2, 6], [9, 3, 2, 3, 2, 3]];
   const COLOURS = 8;
   const HEIGHT = 270, PRINTED = 680; // pixels of a chart, and in width those that a sheet has room for
   const WIDEST = 3; // spans of the curves that their bands may take
   const WHOLE = [1, 2, 5].flatMap((each) => Array.from({ length: 10 }, (_, k) => each * 10 ** k)).sort((a, b) => a - b);
   /** @typedef {[number|null, number|null]} View null for an end that is the data's */
-  /** @type {Array<{title: string, element: HTMLElement, resize: function(number=): void, redraw: function(): void,
+  /** @type {Array<{title: string, element: HTMLElement, resize: function(): void, redraw: function(): void,
    *   view: function(): View|null, zoom: function(View): void, destroy: function(): void}>} */
   const charts = [];
   let drawing = new AbortController(); // of all that is drawn now
@@ -26,6 +26,14 @@ const CHARTS = (() => {
    */
   function colour(name) {
     return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  }
+
+  /**
+   * Return the pixels of width that a box has for a drawing: on paper those of a sheet.
+   * @param {HTMLElement} box
+   */
+  function widthOf(box) {
+    return document.documentElement.classList.contains("printing") ? PRINTED : box.clientWidth;
   }
 
   /**
@@ -44,20 +52,6 @@ const CHARTS = (() => {
     if (value === null || value === undefined || value === "") return null;
     const found = Number(value);
     return Number.isFinite(found) ? found : null;
-  }
-
-  /**
-   * Return where in sorted numbers the last one stands that is not above a value; -1 where none is.
-   * @param {number[]} sorted
-   * @param {number} value
-   */
-  function lastAt(sorted, value) {
-    let low = 0, high = sorted.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (sorted[middle] <= value) low = middle + 1; else high = middle;
-    }
-    return low - 1;
   }
 
   /**
@@ -268,8 +262,8 @@ const CHARTS = (() => {
       if (at !== null) tell(at);
     }
 
-    /** @param {number} width pixels */
-    function resize(width = box.clientWidth) {
+    function resize() {
+      const width = widthOf(box);
       if (width > 0 && plot) plot.setSize({ width: Math.max(200, width), height: HEIGHT * scale() });
     }
 
@@ -338,7 +332,7 @@ const CHARTS = (() => {
 
   addEventListener("beforeprint", () => {
     document.documentElement.classList.add("printing");
-    charts.forEach((chart) => chart.resize(PRINTED));
+    charts.forEach((chart) => chart.resize());
   });
   addEventListener("afterprint", () => {
     document.documentElement.classList.remove("printing");
@@ -347,5 +341,5 @@ const CHARTS = (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   dark.addEventListener("change", () => charts.forEach((chart) => chart.redraw()));
 
-  return { lineChart, lastAt, look, swatch, colour, clear, zoom, lifetime: () => drawing.signal };
+  return { lineChart, look, swatch, widthOf, clear, zoom, lifetime: () => drawing.signal };
 })();

@@ -3,6 +3,7 @@
 /** Elements, texts and numbers that all parts of the page are made with. */
 const ELEMENTS = (() => {
   const NS = "http://www.w3.org/2000/svg";
+  const ROWS = 50; // of a table, shown at once
 
   /**
    * @template {Element} T
@@ -87,6 +88,80 @@ const ELEMENTS = (() => {
     return found;
   }
 
+  /**
+   * Return where in sorted numbers the last one stands that is not above a value; -1 where none is.
+   * @param {number[]} sorted
+   * @param {number} value
+   */
+  function lastAt(sorted, value) {
+    let low = 0, high = sorted.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (sorted[middle] <= value) low = middle + 1; else high = middle;
+    }
+    return low - 1;
+  }
+
+  /**
+   * Return where in sorted numbers the one stands that is nearest to a value, of two the lower.
+   * @param {number[]} sorted
+   * @param {number} value
+   */
+  function nearest(sorted, value) {
+    const k = Math.max(0, lastAt(sorted, value));
+    return k + 1 < sorted.length && sorted[k + 1] - value < value - sorted[k] ? k + 1 : k;
+  }
+
+  /**
+   * Return a named box that scrolls by itself, which the keys can do only where it can have the focus.
+   * @param {string} title
+   * @param {string} kind its classes
+   * @param {...Node} inside
+   */
+  function scrollBox(title, kind, ...inside) {
+    return make("div", { class: kind, tabindex: "0", role: "region", "aria-label": title }, ...inside);
+  }
+
+  /**
+   * Return the buttons that turn the pages of a table, and what turns to the page of a row.
+   * @param {number} length rows in all
+   * @param {Words} words
+   * @param {function(number, number): void} show draws the rows from one up to another
+   * @param {function(number): void} turned is told the first row that a button has turned to
+   */
+  function pager(length, words, show, turned = () => {}) {
+    const back = make("button", { type: "button" }, words.previous);
+    const on = make("button", { type: "button" }, words.next);
+    const told = make("span", { role: "status" });
+    let first = 0;
+    /** @param {number} row */
+    function to(row) {
+      first = Math.max(0, Math.min(row, length - 1));
+      first -= first % ROWS;
+      const end = Math.min(first + ROWS, length), from = count(length ? first + 1 : 0);
+      show(first, end);
+      told.textContent = `${words.rows} ${from}–${count(end)} ${words.of} ${count(length)}`;
+      back.disabled = first === 0;
+      on.disabled = end === length;
+    }
+    for (const [button, by] of /** @type {Array<[HTMLElement, number]>} */ ([[back, -ROWS], [on, ROWS]])) {
+      button.addEventListener("click", () => { to(first + by); turned(first); });
+    }
+    const isNeeded = length > ROWS;
+    return { element: make("div", { class: "slider pager" }, back, on, told), isNeeded, to, again: () => to(first) };
+  }
+
+  /**
+   * Tell what is damaged of a record.
+   * @param {HTMLElement} root
+   * @param {string[]} problems
+   * @param {Words} words
+   */
+  function tellProblems(root, problems, words) {
+    if (problems.length) root.append(make("h3", {}, words.problems));
+    root.append(...problems.map((each) => make("p", { class: "problem" }, each)));
+  }
+
   /** Return how much larger than usual the reader has set letters: charts and pictures go along. */
   function scale() {
     return (parseFloat(getComputedStyle(document.documentElement).fontSize) || 16) / 16;
@@ -103,5 +178,7 @@ const ELEMENTS = (() => {
     return target.closest(`input, select, textarea, summary, [role=region]${pressed}`) !== null;
   }
 
-  return { make, draw, fill, count, brief, roundNumbers, scale, isTaken };
+  return {
+    make, draw, fill, count, brief, roundNumbers, lastAt, nearest, scrollBox, pager, tellProblems, scale, isTaken,
+  };
 })();

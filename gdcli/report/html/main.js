@@ -12,9 +12,8 @@
  *   files: string[][], spec: Array<[string, string, boolean, string|null]>, problems: string[],
  *   steps: RecordTable|null, epochs: RecordTable|null, gradients: RecordTable|null}} RunData what run_data returned
  */
-const MAIN = (() => {
-  const ROWS = 50; // of a table, shown at once
-  const { make, fill, count, isTaken } = ELEMENTS;
+(() => {
+  const { make, fill, count, nearest, scrollBox, pager, tellProblems, isTaken } = ELEMENTS;
   /** @typedef {{turned: number|null, show: function(number): void}} Pages the first row of the page turned to */
   /** @type {Map<string, {cursor: Cursor, last: number, table: Pages}>} of each run, for when it is drawn anew */
   const drawn = new Map();
@@ -46,15 +45,6 @@ const MAIN = (() => {
       listeners.forEach((each) => each(step));
     } };
     return cursor;
-  }
-
-  /**
-   * @param {number[]} steps
-   * @param {number} step
-   */
-  function nearest(steps, step) {
-    const k = Math.max(0, CHARTS.lastAt(steps, step));
-    return k + 1 < steps.length && steps[k + 1] - step < step - steps[k] ? k + 1 : k;
   }
 
   /**
@@ -198,33 +188,22 @@ const MAIN = (() => {
    * @param {Words} words
    */
   function stepTable(root, steps, cursor, words) {
-    const x = steps.rows.map((row) => Number(row[0])), body = make("tbody"), told = make("span", {});
-    const back = make("button", { type: "button" }, words.previous);
-    const on = make("button", { type: "button" }, words.next);
+    const x = steps.rows.map((row) => Number(row[0])), body = make("tbody");
     const head = make("thead", {}, make("tr", {}, ...steps.header.map((name) => make("th", { scope: "col" }, name))));
-    const box = make("div", { class: "wide tall", tabindex: "0", role: "region", "aria-label": words.table },
-      make("table", { "aria-label": words.table }, head, body));
-    let first = -1;
-    const show = (/** @type {number} */ start) => {
-      first = Math.max(0, Math.min(start, x.length - 1));
-      first -= first % ROWS;
-      const end = Math.min(first + ROWS, x.length), now = nearest(x, cursor.step);
+    const box = scrollBox(words.table, "wide tall", make("table", { "aria-label": words.table }, head, body));
+    const show = (/** @type {number} */ first, /** @type {number} */ end) => {
+      const now = nearest(x, cursor.step);
       body.replaceChildren(...steps.rows.slice(first, end).map((row, k) =>
         make("tr", first + k === now ? { "aria-current": "true" } : {},
           make("th", { scope: "row" }, row[0]), ...row.slice(1).map((cell) => make("td", {}, cell)))));
-      told.textContent = `${words.rows} ${count(first + 1)}–${count(end)} ${words.of} ${count(x.length)}`;
-      back.disabled = first === 0;
-      on.disabled = end === x.length;
       const current = body.children[now - first];
       if (current instanceof HTMLElement) box.scrollTop = current.offsetTop - box.clientHeight / 2;
     };
+    const turner = pager(x.length, words, show, (first) => { box.scrollTop = 0; pages.turned = first; });
     /** @type {Pages} */
-    const pages = { turned: null, show };
-    const turn = (/** @type {number} */ by) => { show(first + by); box.scrollTop = 0; pages.turned = first; };
-    back.addEventListener("click", () => turn(-ROWS));
-    on.addEventListener("click", () => turn(ROWS));
-    cursor.listen((step) => { pages.turned = null; show(nearest(x, step)); });
-    root.append(make("div", { class: "slider pager" }, back, on, told), box);
+    const pages = { turned: null, show: turner.to };
+    cursor.listen((step) => { pages.turned = null; turner.to(nearest(x, step)); });
+    root.append(turner.element, box);
     return pages;
   }
 
@@ -256,8 +235,7 @@ const MAIN = (() => {
     const cursor = sharedCursor();
     const more = (/** @type {string} */ title) => add(title, alone); // of several runs one link each is enough
     const summary = add(alone ? words.summary : fill(words.summaryOf, { name: `${run.name} ${run.id}` }));
-    if (run.problems.length) summary.append(make("h3", {}, words.problems));
-    summary.append(...run.problems.map((each) => make("p", { class: "problem" }, each)));
+    tellProblems(summary, run.problems, words);
     summary.append(make("div", { class: "columns" },
       pairs(words.record, run.record, words), pairs(words.results, run.results, words)));
     if (steps && steps.rows.length) {
@@ -265,7 +243,7 @@ const MAIN = (() => {
       const top = isStepped ? make("div", { class: "bar" }) : undefined;
       if (top) page.append(top); else if (alone) bar(page, x, cursor, words);
       curves(more(words.curves), steps, epochs, gradients, cursor, words);
-      if (stepping) stepThrough(more(words.stepThrough), stepping, cursor, words, top);
+      if (stepping) STEPPING.stepping(more(words.stepThrough), stepping, cursor, words, top);
       const table = stepTable(more(words.table), steps, cursor, words), before = drawn.get(run.id);
       const last = x[x.length - 1], wasMoved = before !== undefined && before.cursor.step !== before.last;
       cursor.set(wasMoved ? before.cursor.step : isStepped ? x[0] : last);
@@ -280,19 +258,6 @@ const MAIN = (() => {
     specTable(more(words.spec), run.spec, words);
     more(words.filesMachine).append(make("div", { class: "columns" },
       pairs(words.files, run.files, words), pairs(words.machine, run.machine, words)));
-  }
-
-  /**
-   * @param {HTMLElement} root
-   * @param {Stepped} stepping
-   * @param {Cursor} cursor
-   * @param {Words} words
-   * @param {HTMLElement|undefined} top
-   */
-  function stepThrough(root, stepping, cursor, words, top) {
-    const box = make("div", { class: "stepping" });
-    root.append(box);
-    STEPPING.stepping(box, stepping, cursor, words, top);
   }
 
   /**
@@ -316,9 +281,12 @@ const MAIN = (() => {
     };
     if (data.training) MANY.curves(add(words.training), data.training, words);
     if (data.several) MANY.many(add(words.several), data.several, words);
-    if (data.many) MANY.many(add(words.many), data.many, words);
-    const alone = data.kind === "run";
-    if (!alone && !data.several && data.runs.length) add(words.best);
+    const many = data.many ? add(words.many) : null, alone = data.kind === "run";
+    if (many) MANY.many(many, data.many, words);
+    if (!alone && !data.several && data.runs.length) {
+      const best = add(words.best).querySelector("h2");
+      if (many) many.querySelector("h2").after(make("p", {}, make("a", { href: `#${best.id}` }, words.best)));
+    }
     const isOne = alone || data.runs.length === 1;
     for (const run of data.runs) runPage(page, add, run, data.stepping || null, words, isOne);
     if (!number) add(words.curves).append(make("p", {}, words.none));
@@ -334,5 +302,4 @@ const MAIN = (() => {
   }
 
   start();
-  return { moving, nearest };
 })();

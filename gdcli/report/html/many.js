@@ -11,8 +11,7 @@
  *   environment: string[][], first: string[][], problems: string[]}} SeveralData what side_by_side returned
  */
 const MANY = (() => {
-  const ROWS = 50; // of a table, shown at once
-  const { make, fill, count } = ELEMENTS, { choice } = PICTURES;
+  const { make, fill, count, scrollBox, pager, tellProblems } = ELEMENTS, { choice } = PICTURES;
 
   /**
    * Rows that are switched on or off; who listens is told the row that changed.
@@ -49,10 +48,10 @@ const MANY = (() => {
    * @param {Words} words
    */
   function sortable(root, { title, header, rows, rowSwitches = null }, words) {
-    let order = rows.map((_, k) => k), by = -1, down = false, first = 0;
-    const body = make("tbody"), told = make("span", { role: "status" }), status = header.indexOf("status");
-    const back = make("button", { type: "button" }, words.previous);
-    const on = make("button", { type: "button" }, words.next);
+    let order = rows.map((_, k) => k), by = -1, down = false;
+    const body = make("tbody"), status = header.indexOf("status");
+    const pages = pager(rows.length, words, (first, end) =>
+      body.replaceChildren(...order.slice(first, end).map(line)));
     const heads = header.map((name, j) => {
       const sign = make("span", { "aria-hidden": "true" });
       const button = make("button", { type: "button", class: "sort", title: words.sort }, name, sign);
@@ -75,18 +74,7 @@ const MANY = (() => {
         head.setAttribute("aria-sort", j !== by ? "none" : down ? "descending" : "ascending");
         head.querySelector("span").textContent = j !== by ? "" : down ? " ▼" : " ▲";
       });
-      show(0);
-    }
-    /** @param {number} start */
-    function show(start) {
-      first = Math.max(0, Math.min(start, order.length - 1));
-      first -= first % ROWS;
-      const end = Math.min(first + ROWS, order.length);
-      body.replaceChildren(...order.slice(first, end).map(line));
-      const from = count(order.length ? first + 1 : 0);
-      told.textContent = `${words.rows} ${from}–${count(end)} ${words.of} ${count(order.length)}`;
-      back.disabled = first === 0;
-      on.disabled = end === order.length;
+      pages.to(0);
     }
     /** @param {number} k */
     function line(k) {
@@ -101,21 +89,19 @@ const MANY = (() => {
       row.prepend(make("td", {}, box));
       return row;
     }
-    back.addEventListener("click", () => show(first - ROWS));
-    on.addEventListener("click", () => show(first + ROWS));
     const top = make("tr", {}, ...heads);
     if (rowSwitches) {
       top.prepend(make("th", { scope: "col" }, words.shown));
       rowSwitches.listen(() => { // the rows are made anew, and the one with the focus keeps it
         const k = [...body.querySelectorAll("input")].findIndex((box) => box === document.activeElement);
-        show(first);
+        pages.again();
         if (k >= 0) body.querySelectorAll("input")[k].focus();
       });
     }
-    if (rows.length > ROWS) root.append(make("div", { class: "slider pager" }, back, on, told));
+    if (pages.isNeeded) root.append(pages.element);
     const table = make("table", { class: "sorted", "aria-label": title }, make("thead", {}, top), body);
-    root.append(make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": title }, table));
-    show(0);
+    root.append(scrollBox(title, "wide", table));
+    pages.to(0);
   }
 
   // --- curves ----------------------------------------------------------------------------------------------------
@@ -169,30 +155,6 @@ const MANY = (() => {
   }
 
   /**
-   * The link to the best run's page further down, which is made after this section.
-   * @param {HTMLElement} root
-   * @param {Words} words
-   */
-  function best(root, words) {
-    const line = make("p");
-    root.append(line);
-    setTimeout(() => {
-      const found = [...document.querySelectorAll("h2")].find((each) => each.textContent === words.best);
-      if (found) line.append(make("a", { href: `#${found.id}` }, words.best));
-    });
-  }
-
-  /**
-   * @param {HTMLElement} root
-   * @param {{problems: string[]}} data
-   * @param {Words} words
-   */
-  function problems(root, data, words) {
-    if (data.problems.length) root.append(make("h3", {}, words.problems));
-    root.append(...data.problems.map((each) => make("p", { class: "problem" }, each)));
-  }
-
-  /**
    * A sweep or a comparison.
    * @param {HTMLElement} root
    * @param {ManyData} data
@@ -209,7 +171,6 @@ const MANY = (() => {
       runs, column,
       members: (/** @type {RowSwitches} */ on) => runs.rows.map((_, k) => k).filter((k) => on.on(runs.of[k])),
     };
-    best(root, words);
     root.append(make("h3", {}, words.curves));
     curves(root, data.curves, words, rowSwitches, places);
     const all = make("button", { type: "button" }, words.allOn);
@@ -254,7 +215,7 @@ const MANY = (() => {
         ...values.map((value) => make("td", {}, value))));
       const table = make("table", { class: "sorted diff", "aria-label": title },
         make("thead", {}, head), make("tbody", {}, ...lines));
-      root.append(make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": title }, table));
+      root.append(scrollBox(title, "wide", table));
     }
     for (const [name, where, number, one, other] of data.first) {
       const told = { a: data.names[0], b: name, where: translated(where, words.names), number, one, other };
@@ -268,10 +229,10 @@ const MANY = (() => {
    * @param {Words} words the labels of the page's language
    */
   function many(root, data, words) {
-    problems(root, data, words);
+    tellProblems(root, data.problems, words);
     if (data.kind === "several") ofSeveral(root, data, words);
     else if (data.rows) ofOneRecord(root, data, words);
   }
 
-  return { many, compared, curves };
+  return { many, curves };
 })();

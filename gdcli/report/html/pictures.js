@@ -9,15 +9,15 @@
  * @typedef {{runs: RunsTable, column: function(string): string[], members: function(RowSwitches): number[]}} RunColumns
  * @typedef {{header: string[], rows: string[][], of: number[], total: number, kept: number}} RunsTable
  * @typedef {{label: string, lr: number[], score: Array<number|null>, chosen: number|null}} Tuned
- * @typedef {{kind: string, axes: string[], metrics: string[], by: {name: string, highest: boolean},
- *   tuning: Tuned[]|null, seeds: number, fold: boolean, runs: RunsTable, problems: string[], curves: CurvesData,
- *   rows: {header: string[], rows: any[], total: number, kept: number}}} ManyData what many_data returned
+ * @typedef {{kind: string, axes: string[], metrics: string[], highest: string[], by: string, tuning: Tuned[]|null,
+ *   seeds: number, fold: boolean, runs: RunsTable, problems: string[], curves: CurvesData,
+ *   rows: {header: string[], rows: any[], total: number, kept: number}}} ManyData what many_data returned; of the
+ *   metrics in highest more is better
  */
 const PICTURES = (() => {
-  const { make, draw, fill, count, brief, roundNumbers, scale } = ELEMENTS;
+  const { make, draw, fill, count, brief, roundNumbers, scrollBox, scale } = ELEMENTS;
   const CLASSES = 5; // of lines, from the worst to the best
   const HEIGHT = 320, GAP = 110; // pixels of a picture, and between two of its axes at least
-  const PRINTED = 680; // pixels that a sheet has room for
   const FEW = 60; // runs, whose lines need not be faint
 
   /**
@@ -104,12 +104,12 @@ const PICTURES = (() => {
    * @param {function(number, function(string): void): SVGSVGElement} paint
    */
   function picture(root, title, paint) {
-    const box = make("div", { class: "wide picture", tabindex: "0", role: "region", "aria-label": title });
+    const box = scrollBox(title, "wide picture");
     const told = make("p", { class: "note told", role: "status" });
     root.append(box, told);
     let last = 0;
     const again = () => {
-      const width = document.documentElement.classList.contains("printing") ? PRINTED : box.clientWidth;
+      const width = CHARTS.widthOf(box);
       if (width <= 0) return;
       last = width;
       box.replaceChildren(paint(width, (text) => { told.textContent = text; }));
@@ -173,15 +173,6 @@ const PICTURES = (() => {
   }
 
   /**
-   * Say whether the best of a metric is its highest.
-   * @param {ManyData} data
-   * @param {string} metric
-   */
-  function isHighest(data, metric) {
-    return metric === data.by.name ? data.by.highest : /accuracy|precision|recall|f1|auc|r2|top/.test(metric);
-  }
-
-  /**
    * Return the member at the least distance; null where there is none.
    * @param {number[]} members
    * @param {function(number): number} distance
@@ -227,7 +218,7 @@ const PICTURES = (() => {
    */
   function parallel(root, data, table, rowSwitches, words) {
     const varying = data.axes.filter((name) => new Set(table.column(name)).size > 1);
-    const select = choice(words.by, data.metrics, data.by.name);
+    const select = choice(words.by, data.metrics, data.by);
     root.append(make("h3", {}, words.parallel), select.element);
     const again = picture(root, words.parallel, (full, tell) => {
       const metric = select.value(), shown = [...varying.filter((name) => name !== metric), metric];
@@ -236,7 +227,7 @@ const PICTURES = (() => {
       const top = 44 * scale(), bottom = HEIGHT - 14;
       const y = (/** @type {number} */ place) => bottom - (bottom - top) * place;
       const x = (/** @type {number} */ j) => (last ? left + ((right - left) * j) / last : (left + right) / 2);
-      const of = classes(axes[last].places, isHighest(data, metric)), all = table.members(rowSwitches);
+      const of = classes(axes[last].places, data.highest.includes(metric)), all = table.members(rowSwitches);
       const order = all.filter((k) => axes.every((axis) => axis.places[k] !== null));
       const names = axes.map((axis) => axis.name).join(", ");
       const title = fill(words.parallelOf, { runs: count(order.length), names });
@@ -313,7 +304,7 @@ const PICTURES = (() => {
   function scatter(root, data, table, rowSwitches, words) {
     const names = [...new Set([...data.axes, ...data.metrics])];
     const first = data.axes.find((name) => new Set(table.column(name)).size > 1);
-    const across = choice(words.across, names, first), up = choice(words.up, data.metrics, data.by.name);
+    const across = choice(words.across, names, first), up = choice(words.up, data.metrics, data.by);
     root.append(make("h3", {}, words.scatter), make("div", { class: "slider" }, across.element, up.element));
     const again = picture(root, words.scatter, (width, tell) => {
       const [a, b] = [across.value(), up.value()];
@@ -323,7 +314,7 @@ const PICTURES = (() => {
       const title = fill(words.scatterOf, { runs: count(drawn.length), x: h.name, y: v.name });
       const { svg, x, y } = plane(width, h, v, title);
       const path = (/** @type {number} */ k) => `M${x(h.places[k]).toFixed(1)} ${y(v.places[k]).toFixed(1)}h0.01`;
-      svg.append(...paths(drawn, classes(v.places, isHighest(data, b)), path, true));
+      svg.append(...paths(drawn, classes(v.places, data.highest.includes(b)), path, true));
       const over = draw("circle", { r: 7, class: "over", cx: -20, cy: -20 });
       svg.append(over);
       pointed(svg, (px, py) => {
@@ -348,11 +339,11 @@ const PICTURES = (() => {
    * @param {Words} words
    */
   function tuning(root, data, words) {
-    const title = fill(words.tuning, { name: data.by.name }), rows = data.tuning;
+    const title = fill(words.tuning, { name: data.by }), rows = data.tuning;
     root.append(make("h3", {}, title));
     picture(root, title, (width, tell) => {
       const scores = rows.flatMap((one) => one.score.map((value) => (value === null ? "" : String(value))));
-      const h = axisOf("lr", rows.flatMap((one) => one.lr.map(String)), words), v = axisOf(data.by.name, scores, words);
+      const h = axisOf("lr", rows.flatMap((one) => one.lr.map(String)), words), v = axisOf(data.by, scores, words);
       const { svg, x, y } = plane(width, h, v, rows.map((one) => `${one.label}: lr ${one.chosen}`).join(", "));
       let start = 0, gone = 0;
       for (const [k, one] of rows.entries()) {
@@ -375,5 +366,5 @@ const PICTURES = (() => {
       make("li", {}, CHARTS.swatch(k), ` ${one.label}: lr ${one.chosen === null ? "–" : one.chosen}`))));
   }
 
-  return { choice, parallel, scatter, tuning, axisOf };
+  return { choice, parallel, scatter, tuning };
 })();

@@ -1,10 +1,12 @@
 "use strict";
 // @ts-check
 /* global ELEMENTS, CHARTS, NET, SURFACE */
-// The step-through of a small model: its net or expression as a drawing, a slider over the steps, the derivation of
-// what is chosen, and the point on the surface of the loss. Data: gdcli/commands/report/stepping.py.
+/**
+ * The step-through of a small model: its net or expression as a drawing, a slider over the steps, the derivation of
+ * what is chosen, and the point on the surface of the loss. Data: gdcli/commands/report/stepping.py.
+ */
 const STEPPING = (() => {
-  const { make, draw, count, isTaken } = ELEMENTS, { cellAt } = NET;
+  const { make, draw, count, nearest, scrollBox, isTaken } = ELEMENTS, { cellAt } = NET;
   const MARK = "¤"; // in a template, for a number
   const PLAY_MS = 250, CALM_MS = 1000; // between two steps; for those who ask for less motion
   const LONG = 5; // layers, of a drawing that takes the whole width
@@ -21,20 +23,6 @@ const STEPPING = (() => {
     if (form < 0 || !line.forms.length) return null;
     const [template, columns] = line.forms[form], [first, ...parts] = data.templates[template].split(MARK);
     return first + parts.map((part, j) => cellAt(data, columns[j], k) + part).join("");
-  }
-
-  /**
-   * Return the place of the kept step that is nearest to a step.
-   * @param {number[]} steps
-   * @param {number} step
-   */
-  function nearest(steps, step) {
-    let low = 0, high = steps.length - 1;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (steps[middle] < step) low = middle + 1; else high = middle;
-    }
-    return low > 0 && step - steps[low - 1] < steps[low] - step ? low - 1 : low;
   }
 
   /**
@@ -63,8 +51,7 @@ const STEPPING = (() => {
     const head = make("tr", {}, ...names.map((text) => make("th", { scope: "col" }, text)));
     const table = make("table", { class: "step-table" },
       make("caption", {}, words.table), make("thead", {}, head), body);
-    const region = { class: "step-entries", tabindex: "0", role: "region", "aria-label": words.table };
-    const element = make("div", region, table);
+    const element = scrollBox(words.table, "step-entries", table);
     const show = (/** @type {number} */ k) => {
       for (const { name, row } of rows) {
         row.children[1].textContent = cellAt(data, data.entries.weights[name], k) ?? "";
@@ -134,10 +121,10 @@ const STEPPING = (() => {
   }
 
   /**
-   * Show the step-through; null where there is nothing to step through, which the notes then say.
+   * Show the step-through; where there is nothing to step through the notes say so.
    * @param {HTMLElement} root where the section is drawn
    * @param {Stepped} data
-   * @param {{step: number|null, set: function(number): void, listen: function(function(number): void): void}} cursor
+   * @param {Cursor} cursor
    * @param {Words} all the labels of the page
    * @param {HTMLElement} top where the buttons and the slider are put
    */
@@ -145,7 +132,7 @@ const STEPPING = (() => {
     const words = all.stepping;
     const notes = make("ul", { class: "step-notes" }, ...data.notes.map((note) => make("li", {}, note)));
     root.classList.add("stepping");
-    if (!data.steps.length) { root.append(notes); return null; }
+    if (!data.steps.length) { root.append(notes); return; }
 
     let now = 0;
     /** @type {NetNode|NetEdge|null} */
@@ -210,8 +197,7 @@ const STEPPING = (() => {
     }
     cursor.listen((step) => { const k = nearest(data.steps, step); if (k !== now) go(k, true); });
     go(cursor.step === null ? 0 : nearest(data.steps, cursor.step), true);
-    return { set: go };
   }
 
-  return { stepping, textAt, cellAt };
+  return { stepping };
 })();

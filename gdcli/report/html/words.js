@@ -132,7 +132,7 @@ const WORDS = {
  * @param {string} text
  * @param {Object<string, string>} known
  */
-function translated(text, known) { // eslint-disable-line no-unused-vars
+function translated(text, known) {
   return Object.hasOwn(known, text) ? known[text] : text;
 }
 
@@ -141,6 +141,6 @@ function translated(text, known) { // eslint-disable-line no-unused-vars
  * @param {string} text
  * @param {Object<string, string>} known
  */
-function withStatus(text, known) { // eslint-disable-line no-unused-vars
+function withStatus(text, known) {
   return text.replace(/(^|\d )([a-z]+)(?=$|[:,])/g, (_, before, word) => before + translated(word, known));
 }

@@ -157,6 +157,14 @@ def test_rows_and_buttons_switch_curves_on_and_off_together(pages: Pages, opened
     assert all(probe.js(PIXELS, j) > 0 for j in range(6))
 
 
+def test_a_link_leads_to_the_best_run(pages: Pages, opened: Opener) -> None:
+    probe = opened(pages["compared"][1])
+    target = probe.js("document.querySelector('section a').hash")
+    assert probe.texts(target) == ["The best run"]
+    first = probe.texts("table[aria-label=Steps] tbody tr:first-child td")
+    assert first[2] == repr(4 * LOSSES["adam"])  # of four steps the first
+
+
 @pytest.mark.parametrize("kind", ["compared", "swept"])
 def test_many_runs_fit_a_phone_and_a_projector_and_every_control_has_a_name(
     pages: Pages, opened: Opener, kind: str

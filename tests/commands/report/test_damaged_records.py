@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from gdcli.commands.report import run_page, stepping
+from gdcli.commands.report import run_page, spread_rows, stepping
 from gdcli.commands.report.run_page import run_data, spec_rows
+from gdcli.commands.report.thinning import thinned
 from gdcli.storage import config_reader
 from gdcli.storage.record import read
 from tests.commands.report.test_stepping import NET, recorded, shown, stepped, table
@@ -232,6 +233,22 @@ def test_tables_read_in_parts_give_the_same_page(gdcli, monkeypatch: pytest.Monk
     monkeypatch.setattr(run_page, "_AT_ONCE", 25)  # two or three rows
     assert run_data(read(folder)) == whole
     assert whole["gradients"]["total"] == whole["steps"]["total"] == 12
+
+
+def test_a_table_that_grows_between_two_readings_keeps_each_number_at_its_step(gdcli, monkeypatch) -> None:
+    folder = recorded(gdcli, NET)
+    (folder / "gradients.csv").write_text("step,b[0]\n" + "".join(f"{k},-{k}.5\n" for k in range(1, 3001)))
+    monkeypatch.setattr(spread_rows, "WHOLE_BYTES", 1000)
+
+    def grown(values: Any) -> Any:
+        with (folder / "gradients.csv").open("a") as stream:
+            stream.writelines(f"{k},-{k}.5\n" for k in range(3001, 9001))
+        return thinned(values)
+
+    monkeypatch.setattr(run_page, "thinned", grown)
+    rows = run_data(read(folder), spread=True)["gradients"]["rows"].split("\n")
+    assert len(rows) > 100
+    assert [row for row in rows if row != "{0},{0}.5".format(row.partition(",")[0])] == []
 
 
 def test_a_pipe_is_not_waited_for(gdcli) -> None:

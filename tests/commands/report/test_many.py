@@ -146,10 +146,17 @@ def test_a_metric_that_ranks_comes_first_and_has_the_interval(tmp_path) -> None:
     record = of_seeds(tmp_path)
     lines = (record.folder / "results.csv").read_text().splitlines()
     data = many_data(written(record.folder, "compare", lines, rows=[{"ranked": {"by": "accuracy"}}]))
-    assert data["by"] == {"name": "accuracy", "highest": True}
+    assert (data["by"], data["highest"]) == ("accuracy", ["accuracy"])
     assert data["metrics"][0] == "accuracy"
     accuracies = [1 - loss for loss in LOSSES["sgd"]]
     assert cells(data, 0)["accuracy"][0] == f"{np.mean(accuracies):.6g} ± {half(accuracies):.2g}"
+
+
+def test_of_a_score_more_is_better_and_of_an_error_less(tmp_path) -> None:
+    header = "run,lr,status,final_loss,best_loss,steps,epochs,specificity,mae,test_cohen_kappa,mape,weights,data,order"
+    rows = [f"{k},{k}.0,finished,0.5,0.5,4,4,0.5,0.5,0.5,0.5,a,b,c" for k in (1, 2)]
+    data = many_data(written(tmp_path / "runs" / "x" / "20260101-120000-0123abcd", "sweep", [header, *rows]))
+    assert data["highest"] == ["specificity", "test_cohen_kappa"]
 
 
 def of_sweep(root: Path, count: int) -> Record:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from gdcli.commands.report import stepping
-from gdcli.commands.report.shared_lines import SharedLines, cell_at, text_at
+from gdcli.commands.report.shared_lines import MARK, SharedLines
 from gdcli.commands.report.stepping import spread, stepping_data
 from gdcli.storage.record import read
 from tests.conftest import only_folder
@@ -46,6 +46,23 @@ def stepped(folder: Path, lang: str = "en") -> dict[str, Any]:
     found = stepping_data(read(folder), lang)
     assert found is not None
     return json.loads(json.dumps(found))
+
+
+def text_at(shared: dict[str, Any], text: dict[str, Any], k: int) -> str | None:
+    """A text of the k-th step, put together as the page does it; None where it has none."""
+    form = text["which"][k] if "which" in text else 0
+    if form < 0 or not text["forms"]:
+        return None
+    template, columns = text["forms"][form]
+    first, *parts = shared["templates"][template].split(MARK)
+    cells = (cell_at(shared, column, k) for column in columns)
+    return str(first + "".join(f"{cell}{part}" for cell, part in zip(cells, parts, strict=True)))
+
+
+def cell_at(shared: dict[str, Any], column: int | None, k: int) -> str | None:
+    """The text of a column at the k-th step."""
+    found = None if column is None else shared["columns"][column]
+    return found if found is None or isinstance(found, str) else found[k]
 
 
 def shown(data: dict[str, Any], kind: str) -> dict[int, dict[str, str | None]]:
