@@ -100,7 +100,8 @@ def spec_rows(record: Record, spec: Mapping[str, Any]) -> list[list[Any]]:
     )
     if whole != record.folder and os.path.lexists(whole / "config.yaml"):
         shared = dict(flat(lenient(None, config_reader.read, whole) or spec))
-        overridden |= {key for key, value in flat(spec) if shared.get(key) not in (value, "auto")}
+        found = {key for key, value in flat(spec) if shared.get(key) not in (value, "auto")}
+        overridden |= found - _resolved(shared.get("data.file"), dict(flat(spec)).get("data.file"))
     written = lenient(None, config_reader.read, record.folder, "spec.yaml") or {}
     before = {key: _value(value) for key, value in flat(written)}
     rows = []
@@ -108,6 +109,14 @@ def spec_rows(record: Record, spec: Mapping[str, Any]) -> list[list[Any]]:
         marked = any(key == each or key.startswith(f"{each}.") for each in overridden)
         rows.append([text(key), _value(value), marked, before.get(key) if marked else None])
     return rows
+
+
+def _resolved(shared: Any, own: Any) -> set[str]:
+    """Return the keys of a data file that a run has resolved, where it is the file of its sweep or comparison."""
+    if not isinstance(shared, str) or not isinstance(own, str) or not Path(own).is_absolute():
+        return set()
+    parts = [part for part in Path(shared).parts if part != ".."]
+    return {"data.file", "data.sha256"} if Path(own).parts[-len(parts) :] == tuple(parts) else set()
 
 
 def _json(folder: Path) -> dict[str, Any] | None:

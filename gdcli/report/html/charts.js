@@ -90,9 +90,10 @@ const CHARTS = (() => {
    * @param {boolean=} options.log begin with a logarithmic axis
    * @param {string=} options.over what x counts: the steps where it is left out
    * @param {(function(number): void)=} options.onCursor gets the x below the pointer
+   * @param {(function(View): void)=} options.onZoom gets what a person zooms to
    * @param {Words=} options.words the labels of the page's language
    */
-  function lineChart(root, { title, x, series, log = false, onCursor, words = WORDS.en, over = words.step }) {
+  function lineChart(root, { title, x, series, log = false, onCursor, onZoom, words = WORDS.en, over = words.step }) {
     const xs = [...new Set(series.reduce((all, one) => all.concat(one.x || []), x.slice()))].sort((a, b) => a - b);
     const place = new Map(xs.map((value, k) => [value, k]));
     const rows = series.map((one) => ({ own: one.x || x, texts: one.values }));
@@ -184,6 +185,7 @@ const CHARTS = (() => {
 
     function build() {
       logs.setAttribute("aria-pressed", String(isLog));
+      const before = plot && view();
       if (plot) plot.destroy();
       const found = columns(), auto = !isCut(found);
       figure.classList.toggle("cut", !auto);
@@ -205,8 +207,18 @@ const CHARTS = (() => {
         width: Math.max(200, box.clientWidth || 600), height: HEIGHT * scale(), legend: { show: false }, bands,
         cursor: { y: false, drag: { x: true, y: false }, points: { size: 7 } },
         scales: { x: { time: false }, y: { distr: isLog ? 3 : 1 } },
-        series: [{}, ...curves, ...edges], axes: axes(), hooks: { setCursor: [moved], draw: [follow] },
+        series: [{}, ...curves, ...edges], axes: axes(),
+        hooks: { setCursor: [moved], setScale: [zoomed], draw: [follow] },
       }, found, box);
+      if (before) zoom(before);
+    }
+
+    /**
+     * @param {any} self the plot, which has a status once it is drawn
+     * @param {string} key
+     */
+    function zoomed(self, key) {
+      if (key === "x" && self.status && !quiet && onZoom) onZoom(view() || [null, null]);
     }
 
     /** @param {any} self the plot */

@@ -159,7 +159,9 @@ const LIVE = (() => {
       source.addEventListener("end", (event) => {
         source.close();
         const status = JSON.parse(event.data);
-        end(`${words.liveEnded}${status && status !== "running" ? ` (${status})` : ""}`);
+        /** @type {Record<string, string>} */
+        const names = words.values;
+        end(`${words.liveEnded}${status && status !== "running" ? ` (${names[status] || status})` : ""}`);
       });
       source.addEventListener("error", () => {
         const isRefused = source.readyState === EventSource.CLOSED;

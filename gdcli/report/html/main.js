@@ -139,7 +139,8 @@
     /** @type {Array<ReturnType<typeof CHARTS.lineChart>>} */
     const charts = [];
     const add = (/** @type {string} */ title, /** @type {Series[]} */ series, log = false) => {
-      const chart = CHARTS.lineChart(grid, { title, x, series, log, onCursor: (step) => cursor.set(step), words });
+      const chart = CHARTS.lineChart(grid, { title, x, series, log, words, onCursor: (step) => cursor.set(step),
+        onZoom: (view) => charts.forEach((each) => { if (each !== chart) each.zoom(view); }) });
       charts.push(chart);
       return chart;
     };
@@ -289,7 +290,7 @@
     }
     const isOne = alone || data.runs.length === 1;
     for (const run of data.runs) runPage(page, add, run, data.stepping || null, words, isOne);
-    if (!number) add(words.curves).append(make("p", {}, words.none));
+    if (!number) add(words.curves).append(make("p", {}, data.live ? words.noneYet : words.none));
   }
 
   function start() {

@@ -184,7 +184,7 @@ const MANY = (() => {
     const note = (/** @type {string} */ text) => root.append(make("p", { class: "note" }, text));
     if (data.seeds > 1) note(data.fold ? words.halfFolds : words.half);
     if (rows.kept < rows.total) note(fill(words.fewRows, { total: count(rows.total), kept: count(rows.kept) }));
-    if (data.tuning) PICTURES.tuning(root, data, words);
+    if (data.tuning) PICTURES.tuning(root, data, rowSwitches, words);
     PICTURES.parallel(root, data, table, rowSwitches, words);
     PICTURES.scatter(root, data, table, rowSwitches, words);
     if (data.seeds <= 1) return;

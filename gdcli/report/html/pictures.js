@@ -336,12 +336,16 @@ const PICTURES = (() => {
    * The score of each learning rate that was tried: a line for each row, the chosen rate as a ring.
    * @param {HTMLElement} root
    * @param {ManyData} data
+   * @param {RowSwitches} rowSwitches
    * @param {Words} words
    */
-  function tuning(root, data, words) {
+  function tuning(root, data, rowSwitches, words) {
     const title = fill(words.tuning, { name: data.by }), rows = data.tuning;
     root.append(make("h3", {}, title));
-    picture(root, title, (width, tell) => {
+    /** @type {Map<string, number>} */
+    const places = new Map(data.rows.rows.map((row, k) => [row[0], k]));
+    const isOn = (/** @type {string} */ label) => !places.has(label) || rowSwitches.on(places.get(label));
+    const again = picture(root, title, (width, tell) => {
       const scores = rows.flatMap((one) => one.score.map((value) => (value === null ? "" : String(value))));
       const h = axisOf("lr", rows.flatMap((one) => one.lr.map(String)), words), v = axisOf(data.by, scores, words);
       const { svg, x, y } = plane(width, h, v, rows.map((one) => `${one.label}: lr ${one.chosen}`).join(", "));
@@ -351,6 +355,7 @@ const PICTURES = (() => {
         const stroke = `var(${look.colour})`, [cx, cy] = [(/** @type {number} */ j) => x(h.places[start + j]),
           (/** @type {number} */ j) => y(v.places[start + j])];
         gone += one.lr.length - known.length;
+        if (!isOn(one.label)) { start += one.lr.length; continue; }
         const d = known.map((j, n) => `${n ? "L" : "M"}${cx(j).toFixed(1)} ${cy(j).toFixed(1)}`).join("");
         svg.append(draw("path", { d, class: "tried", stroke, "stroke-dasharray": look.dash.join(" ") || "none" }));
         for (const j of known) {
@@ -362,6 +367,7 @@ const PICTURES = (() => {
       tell(gone ? fill(words.tuningGone, { points: count(gone) }) : words.tuningHint);
       return svg;
     });
+    rowSwitches.listen(again);
     root.append(make("ul", { class: "chart-legend" }, ...rows.map((one, k) =>
       make("li", {}, CHARTS.swatch(k), ` ${one.label}: lr ${one.chosen === null ? "–" : one.chosen}`))));
   }

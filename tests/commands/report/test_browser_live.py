@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,10 @@ def running(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def following(running: Path, offline: Any) -> Iterator[tuple[LivePage, Any, list[str]]]:
+def following(running: Path, offline: Any, request: Any) -> Iterator[tuple[LivePage, Any, list[str]]]:
     """A server, a page of it in a browser that has a network, and what the page complained of."""
-    context = offline.context.browser.new_context(locale="en-US", reduced_motion="reduce")
+    locale = getattr(request, "param", "en-US")
+    context = offline.context.browser.new_context(locale=locale, reduced_motion="reduce")
     server = LivePage(running)
     page, complaints = context.new_page(), list[str]()
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -109,3 +111,32 @@ def test_it_says_that_the_command_ended_and_stays_readable(running: Path, follow
     page.locator(".bar input").press("Home")
     assert page.inner_text(TOLD) == "Step 1 of 45"
     assert complaints == []
+
+
+@pytest.mark.parametrize("following", ["zh-CN"], indirect=True)
+def test_a_reader_of_chinese_is_told_the_end_in_chinese_alone(running: Path, following: Any) -> None:
+    server, page, _ = following
+    (running / "summary.json").write_text('{"status": "finished", "final_loss": 0.5}')
+    server.close()
+    page.wait_for_function("document.querySelector('.live').dataset.state === 'ended'")
+    told = page.inner_text(".live [role=status]")
+    assert "完成" in told
+    assert re.search("[A-Za-z]", told) is None
+
+
+def test_a_comparison_whose_runs_train_together_says_when_they_show(tmp_path: Path, offline: Any) -> None:
+    folder = tmp_path / "runs/comparison/20260101-120000-00000000"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("name: comparison\n")
+    (folder / "request.json").write_text('{"format": 1, "command": "compare", "overrides": [], "options": {}}')
+    lock = Lock(folder)
+    context, server = offline.context.browser.new_context(locale="en-US"), LivePage(folder)
+    page = context.new_page()
+    page.goto(server.address)
+    page.wait_for_selector("html[data-ready=true]", state="attached")
+    assert page.inner_text("section p") == (
+        "Nothing is recorded yet. Runs that are trained together, and those that tune, show when they have ended."
+    )
+    context.close()
+    server.close()
+    lock.release()

@@ -14,6 +14,7 @@ import pytest
 
 from gdcli.cli import main
 from tests.commands.report.browser import Opener, PageProbe
+from tests.conftest import only_folder
 from tests.hand_made import a_run
 
 pytestmark = pytest.mark.slow
@@ -163,6 +164,21 @@ def test_a_link_leads_to_the_best_run(pages: Pages, opened: Opener) -> None:
     assert probe.texts(target) == ["The best run"]
     first = probe.texts("table[aria-label=Steps] tbody tr:first-child td")
     assert first[2] == repr(4 * LOSSES["adam"])  # of four steps the first
+
+
+def test_a_row_that_is_off_has_no_tried_learning_rates_in_the_picture(tmp_path: Path, opened: Opener) -> None:
+    words = ["compare", "backprop_2x2", "epochs=2", "--optimizers", "sgd,adam", "--tune", "3", "-o", str(tmp_path)]
+    assert main([*words, "--no-plot", "-q"]) == 0
+    page = tmp_path / "tuned.html"
+    assert main(["report", str(only_folder(tmp_path)), "-o", str(page), "--curves", "-q"]) == 0
+    probe = opened(page)
+    circles = "[...document.querySelectorAll('circle.try, circle.chosen')].map(each => each.getAttribute('stroke'))"
+    both = probe.js(circles)
+    assert len(set(both)) == 2
+    probe.page.get_by_label("shown: sgd", exact=True).uncheck()
+    assert probe.js(circles) == [each for each in both if each != both[0]]
+    probe.page.get_by_role("button", name="show all rows").click()
+    assert probe.js(circles) == both
 
 
 @pytest.mark.parametrize("kind", ["compared", "swept"])

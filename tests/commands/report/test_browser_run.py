@@ -198,3 +198,33 @@ def test_a_phone_and_a_projector_show_all_and_every_control_has_a_name(made: Mad
     assert {"button", "slider", "link"} <= {role for role, _ in probe.controls()}
     probe.js(OVER)
     assert any("over" in pair for pair in probe.overlaps())  # two that do are found
+
+
+def test_a_zoom_is_that_of_all_charts_of_the_run_and_stays_when_one_is_drawn_anew(made: Made, opened: Opener) -> None:
+    probe = opened(made["2-2-2"][1])
+    page, charts = probe.page, probe.page.locator(".charts .u-over")
+
+    def ends(k: int) -> tuple[int, int]:
+        """The steps at both ends of a chart, as the slider tells them where the pointer is there."""
+        charts.nth(k).scroll_into_view_if_needed()
+        box, found = charts.nth(k).bounding_box(), list[int]()
+        for x in (1, box["width"] - 2):
+            page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 60)
+            page.mouse.move(box["x"] + x, box["y"] + 60)
+            found.append(int(re.search(r"\d+", page.locator(".step-told").inner_text())[0]))
+        return found[0], found[1]
+
+    assert all(ends(k) == pytest.approx((1, 100), abs=1) for k in range(3))
+    charts.first.scroll_into_view_if_needed()
+    box = charts.first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 60, steps=5)
+    page.mouse.up()
+    zoomed = ends(0)
+    assert zoomed == pytest.approx((30.7, 60.4), abs=2)
+    page.locator(".charts .chart-head button").first.click()  # logarithms
+    page.locator(".charts .chart-legend button").nth(1).click()  # a curve less
+    assert all(ends(k) == pytest.approx(zoomed, abs=1) for k in range(3))
+    charts.nth(1).dblclick(position={"x": 50, "y": 60})
+    assert all(ends(k) == pytest.approx((1, 100), abs=1) for k in range(3))

@@ -89,6 +89,10 @@ def test_an_epoch_stands_at_its_last_step(gdcli) -> None:
     assert table(run["epochs"])[1:] == [["2", "1", "3.5", "3.7", "0.1"], ["4", "2", "1.5", "", "0.1"]]
 
 
+def overridden(run: Any) -> set[str]:
+    return {key for key, _, is_marked, _ in run["spec"] if is_marked}
+
+
 def test_overrides_are_marked_with_what_the_spec_has(gdcli) -> None:
     folder = a_run(Path("runs"), "20260101-120000", lr=0.25)
     (folder / "spec.yaml").write_text("name: line\noptimizer: {name: sgd, lr: 0.5}\n")
@@ -97,6 +101,21 @@ def test_overrides_are_marked_with_what_the_spec_has(gdcli) -> None:
     (run,) = made(gdcli, "last").data["runs"]
     marked = {key: (value, before) for key, value, overridden, before in run["spec"] if overridden}
     assert marked == {"optimizer.lr": ("0.25", "0.5"), "epochs": ("3", None)}
+
+
+def test_a_run_of_a_sweep_has_its_own_axis_marked_and_not_the_file_that_all_runs_read(gdcli) -> None:
+    Path("rows.csv").write_text("x,y\n1,2\n2,4\n3,6\n")
+    Path("other.csv").write_text("x,y\n1,3\n2,6\n3,9\n")
+    Path("rows.yaml").write_text(
+        "name: rows\ndata: {file: rows.csv, target: y}\nmodel: linear\nloss: mse\noptimizer: {name: sgd, lr: 0.5}\n"
+    )
+    assert gdcli("sweep", "rows.yaml", "--param", "lr=0.01,0.02", "--no-plot", "--quiet").code == 0
+    (best,) = made(gdcli, "last").data["runs"]
+    assert overridden(best) == {"optimizer.lr"}
+    assert gdcli("sweep", "rows.yaml", "--param", "data.file=rows.csv,other.csv", "--no-plot", "--quiet").code == 0
+    (other,) = Path("runs/rows").glob("*/2-data.file=other.csv")
+    (run,) = made(gdcli, str(other)).data["runs"]
+    assert overridden(run) == {"data.file", "data.sha256"}
 
 
 def test_a_page_has_the_same_bytes_each_time_and_is_written_over_but_no_other_file(gdcli) -> None:
