@@ -12,6 +12,7 @@ import os
 import secrets
 import socket
 import socketserver
+import stat
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -50,6 +51,7 @@ class Feed:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._lock = folder, threading.Lock()
+        self._place = _place(folder)
         self._signature: Signature | None = None
         self._cache = CurveCache()
         self._next = self._took = 0.0  # seconds: when it may be read again; processor time of the last reading
@@ -68,7 +70,7 @@ class Feed:
 
     def _read(self, begun: float) -> None:
         signature = signature_of(self._folder)
-        if signature == self._signature:
+        if signature == self._signature or _place(self._folder) != self._place:  # another folder there
             return
         try:
             data = live_data(self._folder, self._cache)
@@ -79,6 +81,15 @@ class Feed:
             self._took = time.thread_time() - begun
         self._signature, self.data, self.text = signature, data, text
         self.version += 1
+
+
+def _place(folder: Path) -> tuple[int, int] | None:
+    """Return what a folder is known by as long as it is the same; None where it is not there, or is a link."""
+    try:
+        found = os.lstat(folder)
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISDIR(found.st_mode) else None
 
 
 class LivePage:

@@ -296,6 +296,28 @@ def test_looking_for_news_counts_as_reading(running: Path, monkeypatch: pytest.M
     assert 4 <= looks[0] <= 0.04 * 200 / 2 + 1
 
 
+def test_a_folder_or_link_in_the_place_of_the_record_is_not_read(
+    tmp_path: Path, running: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "PAUSE", 0.0)
+    monkeypatch.setattr(live, "SHARE", 0.0)
+    other = a_run(tmp_path / "other", "20260101-130000", steps=7, status=None)
+    feed = live.Feed(running)
+    assert (feed.latest(), last_step(feed.data)) == (1, "3")
+    moved = running.rename(tmp_path / "moved")
+    assert feed.latest() == 1
+    running.symlink_to(other)
+    assert feed.latest() == 1
+    running.unlink()
+    other.rename(running)
+    assert feed.latest() == 1
+    running.rename(tmp_path / "away")
+    moved.rename(running)
+    with (running / "steps.csv").open("a") as file:
+        file.write("4,4,1,0.5,0.1,1.0\n")
+    assert (feed.latest(), last_step(feed.data)) == (2, "4")
+
+
 def test_what_cannot_be_read_now_leaves_what_was_read_before(running: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "PAUSE", 0.0)
     monkeypatch.setattr(live, "SHARE", 0.0)
