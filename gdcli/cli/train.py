@@ -55,18 +55,19 @@ def run(
     from gdcli.commands.specs import source_of
     from gdcli.storage.request import RunRequest, recorded
 
-    with serving(live) as opened, together(ctx.obj, quiet=quiet, json=json) as (console, group):
-        name, overrides = options.spec_of(words, seed=seed, device=device)
-        source, plugins = source_of(name, config or ()), options.load(plugin)
-        request = RunRequest(
-            name=source.name, overrides=overrides, plot=plot, no_limits=no_limits, plugins=recorded(plugins)
-        )
-        context = Context(
-            source, console.frontend(opened), None if console.silent else output, needed=needed, arguments=arguments(),
-            tags=options.tags_of(tag), plugins=plugins, group=group,
-        )  # fmt: skip
-        report = commands.run(request, context)
-    return tell(report, console)
+    with serving(live) as opened:
+        with together(ctx.obj, quiet=quiet, json=json) as (console, group):
+            name, overrides = options.spec_of(words, seed=seed, device=device)
+            source, plugins = source_of(name, config or ()), options.load(plugin)
+            request = RunRequest(
+                name=source.name, overrides=overrides, plot=plot, no_limits=no_limits, plugins=recorded(plugins)
+            )
+            context = Context(
+                source, console.frontend(opened), None if console.silent else output, needed=needed,
+                arguments=arguments(), tags=options.tags_of(tag), plugins=plugins, group=group,
+            )  # fmt: skip
+            report = commands.run(request, context)
+        return tell(report, console)
 
 
 @options.spread

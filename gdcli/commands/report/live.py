@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hmac
 import json
+import os
 import secrets
+import socket
 import socketserver
+import stat
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -40,7 +43,7 @@ MOST_STREAMS = 5
 """Pages that follow at once: browsers open six connections to a server."""
 MOST_CONNECTIONS = 32
 PATIENCE = 10.0
-"""Seconds that a connection may keep the server waiting."""
+"""Seconds that a connection may keep the server waiting: with its whole request, and with each part of the answer."""
 
 
 class Feed:
@@ -48,34 +51,45 @@ class Feed:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._lock = folder, threading.Lock()
+        self._place = _place(folder)
         self._signature: Signature | None = None
         self._cache = CurveCache()
         self._next = self._took = 0.0  # seconds: when it may be read again; processor time of the last reading
         self.version = 0
         self.data: Mapping[str, Any] = {}
+        self.text = ""  # the same as JSON
 
     def latest(self, *, last: bool = False) -> int:
         """Return the number of the newest data, read now if the pause is over, or it is the last time and is quick."""
         with self._lock:
-            now = time.monotonic()
-            if now >= self._next or (last and self._took < QUICK):
-                self._next = now + PAUSE
-                self._read()
+            if time.monotonic() >= self._next or (last and self._took < QUICK):
+                begun = time.thread_time()
+                self._read(begun)
+                self._next = time.monotonic() + max(PAUSE, SHARE * (time.thread_time() - begun))
             return self.version
 
-    def _read(self) -> None:
-        signature, begun = signature_of(self._folder), time.thread_time()
-        if signature == self._signature:
+    def _read(self, begun: float) -> None:
+        signature = signature_of(self._folder)
+        if signature == self._signature or _place(self._folder) != self._place:  # another folder there
             return
         try:
-            self.data = live_data(self._folder, self._cache)
+            data = live_data(self._folder, self._cache)
+            text = json_block(data)
         except Exception:  # files between two states; whatever it is, training goes on and the next reading is near
             return
         finally:
             self._took = time.thread_time() - begun
-            self._next = time.monotonic() + max(PAUSE, SHARE * self._took)
-        self._signature = signature
+        self._signature, self.data, self.text = signature, data, text
         self.version += 1
+
+
+def _place(folder: Path) -> tuple[int, int] | None:
+    """Return what a folder is known by as long as it is the same; None where it is not there, or is a link."""
+    try:
+        found = os.lstat(folder)
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISDIR(found.st_mode) else None
 
 
 class LivePage:
@@ -132,7 +146,7 @@ class LivePage:
             ended = self.ended.is_set()
             if (version := self.feed.latest(last=ended)) != sent:
                 sent, at = version, time.monotonic()
-                yield f"event: data\ndata: {json_block(self.feed.data)}\n\n".encode()
+                yield f"event: data\ndata: {self.feed.text}\n\n".encode()
             elif time.monotonic() - at > STILL:
                 at = time.monotonic()
                 yield b": still running\n\n"
@@ -142,12 +156,37 @@ class LivePage:
             self.ended.wait(TICK)
 
 
+_LISTENING: set[socket.socket] = set()
+
+
+def _close_in_fork() -> None:
+    for each in _LISTENING:
+        each.close()
+
+
+if hasattr(os, "register_at_fork"):  # else a worker process would hold the port of the command
+    os.register_at_fork(after_in_child=_close_in_fork)
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads, block_on_close = True, False
 
     def __init__(self, live: LivePage) -> None:
         self.live, self._room = live, threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self.asking: dict[socket.socket, float] = {}  # since when, in seconds, a connection's request is awaited
         super().__init__((ADDRESS, 0), _Handler)
+        _LISTENING.add(self.socket)
+
+    def server_close(self) -> None:
+        _LISTENING.discard(self.socket)
+        super().server_close()
+
+    def service_actions(self) -> None:
+        """End connections whose request comes too slowly, by a byte now and then."""
+        for connection, since in self.asking.copy().items():
+            if time.monotonic() - since > PATIENCE:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def server_bind(self) -> None:
         socketserver.TCPServer.server_bind(self)  # the one of HTTP asks for this machine's name, which may take long
@@ -163,9 +202,11 @@ class _Server(ThreadingHTTPServer):
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        self.asking[request] = time.monotonic()
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self.asking.pop(request, None)
             self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -179,6 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer."""
         live = self.server.live
+        self.server.asking.pop(self.connection, None)
         path, _, query = self.path.partition("?")
         if not self._is_let_in(live, query):
             self.send_error(403)

@@ -173,11 +173,8 @@ def _table(path: Path, *, spread: bool) -> tuple[list[str], list[str], Floats, b
 
 def numbers(lines: Sequence[str], columns: int) -> Floats:
     """Return the numbers [K, C] of lines of a CSV; an empty cell is NaN."""
-    if not lines:
-        return np.empty((0, columns))
-    return (
-        np.array([cell or "nan" for line in lines for cell in line.split(",")]).astype(np.float64).reshape(-1, columns)
-    )
+    found = [float(cell or "nan") for line in lines for cell in line.split(",")]
+    return np.array(found, np.float64).reshape(-1, columns)
 
 
 def _kept(header: Sequence[str], lines: Sequence[str], values: Floats) -> dict[str, Any]:

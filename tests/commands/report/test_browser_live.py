@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +142,46 @@ def test_a_comparison_whose_runs_train_together_says_when_they_show(tmp_path: Pa
     context.close()
     server.close()
     lock.release()
+
+
+INJECTED = """async address => {
+  const ran = window.ran = [], refused = new Set(), hold = document.createElement("div");
+  document.addEventListener("securitypolicyviolation", told => refused.add(told.effectiveDirective));
+  hold.innerHTML = `<img src=x onerror="ran.push('handler')"><img src="${address}/img"><iframe src="${address}/frame">
+    </iframe><a href="javascript:ran.push('link')">x</a><form action="${address}/form"></form>
+    <style>body { background: url(${address}/style) }</style><object data="${address}/object"></object>`;
+  document.body.append(hold);
+  for (const [name, value] of [["src", `${address}/script`], ["textContent", "ran.push('inline')"]]) {
+    const script = document.createElement("script");
+    script[name] = value;
+    document.body.append(script);
+  }
+  hold.querySelector("a").click();
+  hold.querySelector("form").requestSubmit();
+  navigator.sendBeacon(`${address}/beacon`);
+  await fetch(`${address}/fetch`).catch(() => null);
+  for (let k = 0; refused.size < 8 && k < 200; k++) await new Promise(done => setTimeout(done, 10));
+  return [ran, [...refused].sort()];
+}"""
+
+
+def test_what_would_be_injected_does_not_run_and_reaches_no_address(following: Any) -> None:
+    _, page, complaints = following
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        ran, refused = page.evaluate(INJECTED, f"http://127.0.0.1:{elsewhere.getsockname()[1]}")
+        assert ran == []
+        assert refused == [
+            "connect-src", "form-action", "frame-src", "img-src", "object-src", "script-src-attr", "script-src-elem",
+            "style-src-elem",
+        ]  # fmt: skip
+        elsewhere.settimeout(0.2)
+        with suppress(TimeoutError):
+            while True:  # a browser may connect in advance, but asks for nothing
+                connection, _ = elsewhere.accept()
+                with connection:
+                    connection.settimeout(0.2)
+                    asked = b""
+                    with suppress(TimeoutError):
+                        asked = connection.recv(100)
+                    assert asked == b""
+    assert all("Content Security Policy" in each for each in complaints)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
 import time
+import tracemalloc
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
@@ -275,3 +277,15 @@ def test_what_is_none_of_the_steps_is_empty(gdcli) -> None:
     data = stepped(folder)
     assert data["steps"] == []
     assert any("no steps that can be read" in note for note in data["notes"])
+
+
+def test_one_long_cell_takes_no_memory_of_its_length_for_each_of_the_others() -> None:
+    lines = ["1,0.5"] * 1_000 + ["1," + "9" * 20_000]
+    tracemalloc.start()
+    try:
+        found = run_page.numbers(lines, 2)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (found.shape, found[0].tolist(), found[-1, 1]) == ((1_001, 2), [1.0, 0.5], math.inf)
+    assert most < 2_000_000  # bytes

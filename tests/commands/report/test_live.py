@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import multiprocessing
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -190,6 +192,44 @@ def test_garbage_is_no_request_and_the_server_goes_on(served: LivePage, capfd) -
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_request_that_comes_byte_by_byte_is_not_awaited_for_ever(
+    served: LivePage, monkeypatch: pytest.MonkeyPatch, capfd
+) -> None:
+    monkeypatch.setattr(live, "PATIENCE", 0.2)
+    stream = events(opened(served))
+    next(stream)
+    with socket.create_connection(("127.0.0.1", port_of(served)), TIMEOUT) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nX: ")
+        is_open = True
+        for _ in range(500):  # of 0.02 s
+            try:
+                connection.sendall(b"a")
+            except ConnectionError:
+                is_open = False
+                break
+            time.sleep(0.02)
+        assert not is_open
+    served.close()
+    assert [name for name, _ in stream][-1] == "end"  # an answer may take as long as it likes
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="a worker inherits nothing here")
+def test_a_worker_process_does_not_hold_the_port(running: Path) -> None:
+    page, context = LivePage(running), multiprocessing.get_context("fork")
+    told = context.Event()
+    worker = context.Process(target=told.wait)
+    worker.start()
+    try:
+        assert answer(page, PAGE + "\n" + OWN)[0] == 200
+        page.close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port_of(page)), TIMEOUT)
+    finally:
+        told.set()
+        worker.join()
+
+
 def test_a_stream_has_what_the_files_have_and_ends_with_the_server(running: Path) -> None:
     page = LivePage(running)
     stream = events(opened(page))
@@ -237,6 +277,45 @@ def test_a_record_is_read_in_a_small_share_of_the_time(running: Path, monkeypatc
         now[0] += 0.1
     assert 2 * len(read_at) <= 0.04 * 200 + 2  # seconds
     assert len(read_at) >= 4
+
+
+def test_looking_for_news_counts_as_reading(running: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, looks = [100.0], [0]
+    clock = SimpleNamespace(monotonic=lambda: now[0], thread_time=lambda: 2.0 * looks[0])
+
+    def look(folder: Path) -> Any:
+        looks[0] += 1
+        return ()
+
+    monkeypatch.setattr(live, "time", clock)
+    monkeypatch.setattr(live, "signature_of", look)
+    feed = live.Feed(running)
+    for _ in range(2_000):
+        assert feed.latest() == 1
+        now[0] += 0.1
+    assert 4 <= looks[0] <= 0.04 * 200 / 2 + 1
+
+
+def test_a_folder_or_link_in_the_place_of_the_record_is_not_read(
+    tmp_path: Path, running: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "PAUSE", 0.0)
+    monkeypatch.setattr(live, "SHARE", 0.0)
+    other = a_run(tmp_path / "other", "20260101-130000", steps=7, status=None)
+    feed = live.Feed(running)
+    assert (feed.latest(), last_step(feed.data)) == (1, "3")
+    moved = running.rename(tmp_path / "moved")
+    assert feed.latest() == 1
+    running.symlink_to(other)
+    assert feed.latest() == 1
+    running.unlink()
+    other.rename(running)
+    assert feed.latest() == 1
+    running.rename(tmp_path / "away")
+    moved.rename(running)
+    with (running / "steps.csv").open("a") as file:
+        file.write("4,4,1,0.5,0.1,1.0\n")
+    assert (feed.latest(), last_step(feed.data)) == (2, "4")
 
 
 def test_what_cannot_be_read_now_leaves_what_was_read_before(running: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,6 +439,19 @@ def test_a_run_that_diverges_or_fails_exits_as_without_it_and_leaves_no_server(g
     assert with_it.err.startswith("live: http://127.0.0.1:")
     assert gdcli("run", "no_such_spec", "--live").code == 2
     assert not [thread for thread in threading.enumerate() if thread.name == "live"]
+
+
+def test_how_a_run_ended_is_told_before_pages_are_waited_for(gdcli, monkeypatch: pytest.MonkeyPatch) -> None:
+    close = LivePage.close
+
+    def closed(page: LivePage) -> None:
+        print("waiting", file=sys.stderr)
+        close(page)
+
+    monkeypatch.setattr(LivePage, "close", closed)
+    found = gdcli("run", "linear_regression", "lr=1e6", "epochs=100", "--no-plot", "--live")
+    assert found.code == 1
+    assert "record: " in found.err.partition("waiting")[0]
 
 
 def test_a_sweep_serves_its_page_and_a_surface_of_losses_has_none(gdcli) -> None:
