@@ -1,7 +1,8 @@
 """One HTML file that needs nothing else: data, scripts and styles in one template, for `gdcli report`.
 
 The file has one script and one style, whose hashes stand in its Content-Security-Policy: nothing else runs or loads,
-whatever the texts of a record are. The data is JSON in a block that is never run. The same data gives the same bytes.
+whatever the texts of a record are. The data is JSON in a block that is never run; what is stepped through, which says
+much again and again, lies in it deflated. The same data gives the same bytes.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,12 @@ def digest(text: str) -> str:
     'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='
     """
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def deflated(data: Any) -> str:
+    """Return data as JSON, deflated (RFC 1950), in base64: an eighth of derivations is left."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return base64.b64encode(zlib.compress(text.encode())).decode()
 
 
 def json_block(data: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from gdcli.commands.report.run_page import run_data, text
 from gdcli.errors import SpecError
-from gdcli.report.page import page
+from gdcli.report.page import deflated, page
 from gdcli.spec.scalars import shown
 from gdcli.storage.find import find
 from gdcli.storage.record import MANY, Record, read
@@ -59,7 +59,8 @@ def _of_run(record: Record, lang: str, curves: bool) -> dict[str, Any]:
     if not curves:
         from gdcli.commands.report.stepping import stepping_data
 
-        found["stepping"] = stepping_data(record, lang)
+        stepping = stepping_data(record, lang)
+        found["stepping"] = None if stepping is None else deflated(stepping)
     return found
 
 

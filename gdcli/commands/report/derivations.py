@@ -49,14 +49,15 @@ class Derivations:
         self.numbers = sum(len(split(_text(first, name) or "")[1]) for name in self.diagram.names())
 
     def drawn(
-        self, shared: SharedLines, steps: Sequence[int], columns: Mapping[str, Mapping[str, int]], until: int
+        self, shared: SharedLines, steps: Sequence[int], columns: Mapping[str, Mapping[str, int]], worked: Sequence[int]
     ) -> dict[str, Any]:
-        """Return nodes, edges and the lines of each quantity, at the steps up to ``until``."""
+        """Return nodes, edges and the lines of each quantity, of those steps that are ``worked`` out."""
         assert self.diagram is not None
         names = self.diagram.names()
         texts: dict[Name, list[str | None]] = {name: [None] * len(steps) for name in names}
         values: dict[Name, list[str | None]] = {name: [None] * len(steps) for name in names}
-        place = {max(1, step): k for k, step in enumerate(steps) if step <= until}  # step 0: a pass without an update
+        wanted = set(worked)
+        place = {max(1, step): k for k, step in enumerate(steps) if step in wanted}  # step 0: a pass without an update
         try:
             for found in stepped(self.loaded, place) if place else ():
                 k = place[found.point.step]
@@ -64,7 +65,7 @@ class Derivations:
                     texts[name][k], values[name][k] = _text(found, name), self._value(found, name)
         except RunError as error:
             done = sum(text is not None for text in texts[names[0]])
-            self.ended = (steps[min(done, len(steps) - 1)], str(error))
+            self.ended = (worked[min(done, len(worked) - 1)], str(error))
         kept = [name for name in names if any(text is not None for text in texts[name])]
         number = {name: k for k, name in enumerate(kept)}
         numbers = {

@@ -31,11 +31,9 @@ MOST_SCALARS = 60
 MOST_STEPS = 1_000
 """Steps that are kept."""
 MOST_NUMBERS = 500_000
-"""Numbers of all derivations, about 5 s of work, beyond which fewer steps are kept."""
-MOST_DRAWN_NUMBERS = 210_000
-"""The same where each step has other rows, whose numbers and names repeat less: about 8 MB."""
+"""Numbers of all derivations, about 5 s of work, beyond which fewer of the steps have some."""
 LEAST_STEPS = 10
-"""Steps with derivations, below which all steps stay and have none."""
+"""Steps with derivations, below which none has some."""
 MOST_TRAINED, MOST_ROWS_TRAINED = 50_000, 2 * 10**9
 """Steps that are trained again, and rows of data in all of them."""
 SIDE = 60
@@ -53,6 +51,7 @@ _NOTES = {
         "differs": "Trained again, the run differs from the record first at {where}: {what} are of the run trained "
         "again, on this machine.",
         "thinned": "{kept} of the {all} recorded steps are kept, evenly spread.",
+        "fewer": "{kept} of the {all} steps, evenly spread, have outputs and derivations.",
         "rows": "Of the {rows} rows of a batch the outputs of the first {shown} are shown.",
         "float64": "Before each step the run was trained in {dtype}, the spec's dtype; derivations go on in float64.",
         "none": "There are no derivations: {why}",
@@ -69,6 +68,7 @@ _NOTES = {
         "weights": "权重", "gradients": "梯度", "derivations": "推导", "and": "和", "comma": "、",
         "differs": "重新训练的结果自 {where} 起与记录不同：{what}来自本机上的重新训练。",
         "thinned": "共 {all} 个已记录的步，均匀保留其中 {kept} 步。",
+        "fewer": "{all} 步中，均匀分布的 {kept} 步有输出和推导。",
         "rows": "每批 {rows} 行，只显示前 {shown} 行的输出。",
         "float64": "每一步之前按 {dtype}（规格的数据类型）训练；推导以 float64 计算。",
         "none": "没有推导：{why}",
@@ -173,23 +173,23 @@ class SteppedRun:
         from gdcli.commands.report.derivations import Derivations
 
         derived = Derivations(self.loaded)
-        most, why = self._most_steps(derived)
-        steps = spread(self.recorded, most)
+        most, why = self._most_derived(derived)
+        steps = spread(self.recorded, MOST_STEPS)
         again = self._again(steps, has_lines=not why)
         if why:
             self.note("none", why=why)
         if again is None and len(self.own) < 2:
             return {"steps": [], "notes": self.notes}
-        until = 0 if why or again is None else total_steps(self.loaded)
-        return self._steps(steps, derived, again or Retrained(), until)
+        last = total_steps(self.loaded)
+        worked = [] if why or again is None else spread([step for step in steps if step <= last], most)
+        return self._steps(steps, derived, again or Retrained(), worked)
 
-    def _most_steps(self, derived: Derivations) -> tuple[int, str]:
-        """Return how many steps are kept, and why they have no derivations; no reason where they have some."""
+    def _most_derived(self, derived: Derivations) -> tuple[int, str]:
+        """Return how many steps can have derivations, and why none has; no reason where some have."""
         if derived.diagram is None or not self.is_short:
-            return MOST_STEPS, derived.why
-        is_drawn = self.loaded.spec.batch.shuffles and 1 < self.rows < self.loaded.samples
-        most = (MOST_DRAWN_NUMBERS if is_drawn else MOST_NUMBERS) // max(1, derived.numbers)
-        return (MOST_STEPS, self.words["large"]) if most < LEAST_STEPS else (min(MOST_STEPS, most), derived.why)
+            return 0, derived.why
+        most = MOST_NUMBERS // max(1, derived.numbers)
+        return (0, self.words["large"]) if most < LEAST_STEPS else (most, derived.why)
 
     def _and(self, names: Iterable[str]) -> str:
         *before, last = names
@@ -223,7 +223,9 @@ class SteppedRun:
             self.note("again", what=named, files=self._and(["steps.csv", *files]))
         return again
 
-    def _steps(self, steps: Sequence[int], derived: Derivations, again: Retrained, until: int) -> dict[str, Any]:
+    def _steps(
+        self, steps: Sequence[int], derived: Derivations, again: Retrained, worked: Sequence[int]
+    ) -> dict[str, Any]:
         if len(steps) < len(self.recorded):
             self.note("thinned", kept=f"{len(steps):,}", all=f"{len(self.recorded):,}")
         weight_names, weights = self._texts(self.weights, steps, (again.names, again.weights))
@@ -235,12 +237,14 @@ class SteppedRun:
         }
         drawn: dict[str, Any] = {"nodes": [], "edges": [], "lines": []}
         if derived.diagram is not None:
-            drawn = derived.drawn(shared, steps, columns, until)
+            drawn = derived.drawn(shared, steps, columns, worked)
             if derived.ended:
                 self.note("ends", step=f"{derived.ended[0]:,}", why=derived.ended[1])
-            if until and derived.rows > derived.shown_rows:
+            elif len(worked) < len(steps) and worked:
+                self.note("fewer", kept=f"{len(worked):,}", all=f"{len(steps):,}")
+            if worked and derived.rows > derived.shown_rows:
                 self.note("rows", rows=f"{derived.rows:,}", shown=derived.shown_rows)
-            if until and self.loaded.spec.settings.dtype != "float64" and steps[-1] > 1:
+            if worked and self.loaded.spec.settings.dtype != "float64" and steps[-1] > 1:
                 self.note("float64", dtype=self.loaded.spec.settings.dtype)
         path = [[float(cell) for cell in weights[step]] for step in steps] if len(weight_names) == 2 else []
         return {

@@ -293,10 +293,24 @@
     if (!number) add(words.curves).append(make("p", {}, data.live ? words.noneYet : words.none));
   }
 
-  function start() {
+  /**
+   * Return data that lie deflated in the page.
+   * @param {string} packed in base64
+   * @returns {Promise<Stepped>}
+   */
+  async function inflated(packed) {
+    const bytes = Uint8Array.from(atob(packed), (each) => each.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
+  }
+
+  async function start() {
     const data = JSON.parse(document.getElementById("data").textContent);
     const words = /** @type {Words} */ (WORDS[/** @type {"en"|"zh"} */ (data.lang)]);
     const page = document.getElementById("page");
+    if (data.stepping) {
+      const isOld = typeof DecompressionStream === "undefined";
+      data.stepping = isOld ? { steps: [], notes: [words.oldBrowser] } : await inflated(data.stepping);
+    }
     draw(page, data, words);
     if (data.live) LIVE.follow(page, (found) => draw(page, found, words), words);
     document.documentElement.dataset.ready = "true";

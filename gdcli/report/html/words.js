@@ -12,6 +12,7 @@ const WORDS = {
     gradients: "Gradient norms by layer", gradient: "all", rate: "Learning rate", metrics: "Metrics",
     log: "logarithmic", step: "Step", epoch: "Epoch", previous: "Previous rows", next: "Next rows", rows: "Rows",
     of: "of", overridden: "overridden", before: "in spec.yaml", problems: "Damaged files", none: "nothing recorded",
+    oldBrowser: "This browser is too old to unpack the steps: one of 2023 or later can.",
     noneYet: "Nothing is recorded yet. Runs that are trained together, and those that tune, show when they have ended.",
     thinned: "Of {total} rows {kept} are kept: in each stretch those with the least and the largest value of each " +
       "curve. Their numbers are the record's; the others are left out.",
@@ -73,6 +74,7 @@ const WORDS = {
     gradients: "各层梯度范数", gradient: "全部", rate: "学习率", metrics: "指标",
     log: "对数坐标", step: "步", epoch: "轮", previous: "前面的行", next: "后面的行", rows: "行",
     of: "/", overridden: "已覆盖", before: "spec.yaml 中为", problems: "损坏的文件", none: "没有记录",
+    oldBrowser: "浏览器版本过旧，无法解压逐步数据；请使用 2023 年或更新的浏览器。",
     noneYet: "尚无记录。一起训练的运行以及调参的运行，结束后才显示。",
     thinned: "共 {total} 行，保留 {kept} 行：每一段保留每条曲线的最小值和最大值所在的行。保留的数字与记录一致，其余省略。",
     spread: "训练期间只显示均匀分布在 {total} 步中的 {kept} 行；gdcli report 保留全部步的最小值和最大值。",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import os
@@ -10,6 +11,7 @@ import shutil
 import time
 import tracemalloc
 import webbrowser
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,7 +59,10 @@ def page_of(gdcli, folder: Path, *words: str) -> dict[str, Any]:
     assert answer.code == 0, answer.err
     found = re.search(r'type="application/json"[^>]*>(.*?)</script>', Path("page.html").read_text(), re.S)
     assert found is not None
-    return json.loads(found[1])
+    data = json.loads(found[1])
+    if data.get("stepping"):
+        data["stepping"] = json.loads(zlib.decompress(base64.b64decode(data["stepping"])))
+    return data
 
 
 @pytest.mark.parametrize(
