@@ -50,7 +50,11 @@ def add(folder: Path, first: int, last: int) -> None:
 
 
 def grown(page: Any, text: str) -> None:
-    page.wait_for_function("text => document.querySelector('.bar output').textContent.endsWith(text)", arg=text)
+    page.locator(".bar output").filter(has_text=re.compile(f"{re.escape(text)}$")).wait_for()
+
+
+def ended(page: Any) -> None:
+    page.locator(".live[data-state=ended]").wait_for()
 
 
 def test_it_grows_without_a_reload_and_keeps_what_was_set(running: Path, following: Any) -> None:
@@ -107,7 +111,7 @@ def test_it_says_that_the_command_ended_and_stays_readable(running: Path, follow
     add(running, 41, 45)
     (running / "summary.json").write_text('{"status": "finished", "final_loss": 0.5}')
     server.close()
-    page.wait_for_function("document.querySelector('.live').dataset.state === 'ended'")
+    ended(page)
     assert page.inner_text(".live [role=status]") == "The command has ended; this page stays as it is. (finished)"
     assert page.inner_text(TOLD) == "Step 45 of 45"
     page.locator(".bar input").press("Home")
@@ -120,7 +124,7 @@ def test_a_reader_of_chinese_is_told_the_end_in_chinese_alone(running: Path, fol
     server, page, _ = following
     (running / "summary.json").write_text('{"status": "finished", "final_loss": 0.5}')
     server.close()
-    page.wait_for_function("document.querySelector('.live').dataset.state === 'ended'")
+    ended(page)
     told = page.inner_text(".live [role=status]")
     assert "完成" in told
     assert re.search("[A-Za-z]", told) is None
