@@ -87,7 +87,7 @@ def cost_of(command: list[str], *, memory: bool = False, most: float | None = No
         raise TooLongError
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)[:200]} ended with {process.returncode}: {told.decode()[-500:]}")
-    return Cost(wall, usage.ru_utime + usage.ru_stime, max(watch.most, usage.ru_maxrss * 1024) / GIB)
+    return Cost(wall, usage.ru_utime + usage.ru_stime, watch.most / GIB)
 
 
 class _Memory(threading.Thread):
@@ -95,12 +95,13 @@ class _Memory(threading.Thread):
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
-        self.most, self._known, self._ended = 0, {pid}, threading.Event()
+        self._pid, self.most, self._known, self._ended = pid, 0, {pid}, threading.Event()
 
     def run(self) -> None:
         while not self._ended.wait(EVERY):
             self._known |= _descendants(self._known)
-            self.most = max(self.most, sum(map(_proportional, self._known)))
+            # the command's own peak too; that of os.wait4 would begin with what this process had when it forked
+            self.most = max(self.most, _figure(self._pid, "status", "VmHWM:"), sum(map(_proportional, self._known)))
 
     def stop(self) -> None:
         self._ended.set()
@@ -123,9 +124,14 @@ def _descendants(known: Iterable[int]) -> set[int]:
 
 def _proportional(pid: int) -> int:
     """Return the bytes of a process, those that n processes share as an n-th; 0 for one that has ended."""
+    return _figure(pid, "smaps_rollup", "Pss:")
+
+
+def _figure(pid: int, file: str, name: str) -> int:
+    """Return the bytes that a file of a process has under a name; 0 for a process that has ended."""
     with suppress(OSError, StopIteration):
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
     return 0
 
 

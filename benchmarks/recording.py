@@ -22,7 +22,7 @@ NUMBERS = 784 * 256 + 256 + 256 * 10 + 10
 
 
 def recordings(repetitions: int, steps: int) -> Iterator[Row]:
-    from plain_loops import mlp_epoch
+    from plain_loops import mlp, sgd
 
     for form, bar in FORMATS.items():
         spec = loaded(MLP.replace("{gradients: norms}", f"{{gradients: values, format: {form}}}"))
@@ -30,7 +30,7 @@ def recordings(repetitions: int, steps: int) -> Iterator[Row]:
         processor, clock = Pairs(f"{what}, processor time", bar), Pairs(f"{what}, by the clock", None)
         for repetition in range(2 if form == "csv" else 8 * repetitions + 1):
             ours = _recorded(spec)
-            plain = _timed(lambda table=spec.training: mlp_epoch(table.x, table.y))
+            plain = _timed(lambda spec=spec: sgd(mlp, 0.01, spec).train(64))
             if repetition:
                 processor.add(ours[0], plain[0])
                 clock.add(ours[1], plain[1])

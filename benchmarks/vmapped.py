@@ -1,17 +1,20 @@
-"""Sweeps of mid-size nets as fleets: the whole command with its files, on two threads, to plain loops in turn."""
+"""Sweeps of mid-size nets as fleets: all runs with their files, on two threads, to plain loops in turn.
+
+The start of both processes, the import of torch above all, does not count: timing.json has the seconds of the runs.
+"""
 
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-from pairs import ENVIRONMENT, HERE, ROOT, Pairs, Row, Skipped, seconds
+from pairs import ENVIRONMENT, HERE, ROOT, Pairs, Row, Skipped
 from processes import GDCLI, printed
 
 COUNT = 8
@@ -58,7 +61,7 @@ def layers(repetitions: int, steps: int) -> Iterator[Row]:
         "mlp": (MLP, ["--param", widths, "--param", rates], "8 widths x 8 lr of an mlp", 1 / 5),
     }
     for kind, (spec, words, what, bar) in asked.items():
-        label = f"{what} on digits, 20 epochs, gdcli sweep with files, 2 threads, to plain loops (8 timed, x 8)"
+        label = f"{what} on digits, 20 epochs, with files, 2 threads, without the start, to plain loops (8 timed, x 8)"
         pairs = Pairs(label, bar)
         for _ in range(max(2, repetitions // 2 + 1)):
             ours, losses = swept(spec, words)
@@ -73,13 +76,14 @@ def layers(repetitions: int, steps: int) -> Iterator[Row]:
 
 
 def swept(spec: str, words: list[str]) -> tuple[float, list[float]]:
-    """Return the seconds of a sweep as a process, and the final losses of its runs."""
+    """Return the seconds of all runs of a sweep, and their final losses."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "net.yaml"
         path.write_text(spec, encoding="utf-8")
         command = [GDCLI, "sweep", str(path), *words, "--no-plot", "--quiet", "--output", folder]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        taken = seconds(partial(subprocess.run, command, cwd=ROOT, env=THREADS, check=True, **quiet))
+        subprocess.run(command, cwd=ROOT, env=THREADS, check=True, **quiet)
         (table,) = Path(folder).glob("net/*/results.csv")
+        taken = json.loads((table.parent / "timing.json").read_text(encoding="utf-8"))["seconds"]["runs"]
         with table.open(encoding="utf-8", newline="") as stream:
             return taken, [float(row["final_loss"]) for row in csv.DictReader(stream)]
