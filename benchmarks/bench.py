@@ -1,8 +1,9 @@
 """Measure gdcli against what one would write by hand. Run: make bench, or benchmarks/bench.py [--quick] [WORD ...]
 
-Every line is a ratio of two medians taken in one run, both sides in turn (A B A B), on one thread where it does not say
-otherwise. Where both sides are loops they take turns block by block inside one process, so that a machine that slows
-down slows both. What the two sides compute is compared first: the printed bytes, the trained weights' bits, the losses.
+Each item has a process of its own, so that none is measured in the memory that another left. Every line is a ratio of
+two medians taken in one run, both sides in turn (A B A B), on one thread where it does not say otherwise. Where both
+sides are loops they take turns block by block inside one process, so that a machine that slows down slows both. What
+the two sides compute is compared first: the printed bytes, the trained weights' bits, the losses.
 
 Exit code 1 when a bar is missed. A full run writes results.md; --quick, and a WORD that chooses items, do not.
 """
@@ -10,9 +11,12 @@ Exit code 1 when a bar is missed. A full run writes results.md; --quick, and a W
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import fleets
@@ -27,7 +31,7 @@ import vmapped
 from others import commands
 from pairs import HERE, Cells, Row, markdown, text
 
-STEPS, QUICK_STEPS = 10_000, 3_000
+REPETITIONS, STEPS, QUICK_STEPS = 5, 10_000, 3_000
 ITEMS = {
     "process": processes.processes, "start": starting.starts, "engine": loops.engines, "whole": loops.whole,
     "mlp": middle.mlps, "layers": middle.digits, "npz": middle.commands, "help": processes.helps,
@@ -64,29 +68,45 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure gdcli against what one would write by hand.")
     parser.add_argument("words", nargs="*", metavar="WORD", help=f"only these items: {', '.join(ITEMS)}")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions and steps")
+    parser.add_argument("--to", type=Path, metavar="FILE", help="write the rows of one item as JSON, and no table")
     found = parser.parse_args()
     if unknown := [word for word in found.words if word not in ITEMS]:
         parser.error(f"there is no item {', '.join(unknown)}")
     return found
 
 
-def main() -> int:
-    asked = arguments()
-    repetitions, steps = (2, QUICK_STEPS) if asked.quick else (5, STEPS)
-
+def measured(name: str, to: Path, *, quick: bool) -> int:
+    """Measure one item in this process and write its rows; return 1 when a bar is missed."""
     import torch
 
+    torch.set_num_threads(1)
     found: list[Row] = []
-    for name in asked.words or ITEMS:
-        torch.set_num_threads(1)
-        for row in ITEMS[name](repetitions, steps):
-            found.append(row)
-            print(row, file=sys.stderr, flush=True)
-    rows = [row.cells() for row in found]
+    for row in ITEMS[name](*((2, QUICK_STEPS) if quick else (REPETITIONS, STEPS))):
+        found.append(row)
+        print(row, file=sys.stderr, flush=True)
+    to.write_text(json.dumps([row.cells() for row in found]), encoding="utf-8")
+    return int(any(row.is_missed for row in found))
+
+
+def main() -> int:
+    asked = arguments()
+    if asked.to:
+        return measured(asked.words[0], asked.to, quick=asked.quick)
+    rows: list[Cells] = []
+    codes = set()
+    with tempfile.TemporaryDirectory() as folder:
+        for name in asked.words or ITEMS:
+            to = Path(folder) / f"{name}.json"
+            command = [sys.executable, __file__, name, "--to", str(to), *["--quick"] * asked.quick]
+            codes.add(subprocess.run(command).returncode)
+            if not to.is_file():
+                print(f"{name} could not be measured: no results are written", file=sys.stderr)
+                return 2
+            rows += map(tuple, json.loads(to.read_text(encoding="utf-8")))
     print(text(rows), end="")
     if not asked.quick and not asked.words:
-        (HERE / "results.md").write_text(results(rows, repetitions), encoding="utf-8")
-    return int(any(row.is_missed for row in found))
+        (HERE / "results.md").write_text(results(rows, REPETITIONS), encoding="utf-8")
+    return max(codes)
 
 
 if __name__ == "__main__":
