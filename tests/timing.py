@@ -63,6 +63,23 @@ def fastest(action: Callable[[], object], bound: float, tries: int = 5) -> float
     return best
 
 
+def ratio(ours: Callable[[], object], theirs: Callable[[], object], bound: float, tries: int = 9) -> float:
+    """Return the processor seconds of one action over another's, both measured in turn: the least of each.
+
+    One measurement of each says little beside other work, which may slow the one and leave the other alone: there
+    are more pairs while the ratio is beyond the bound.
+    """
+    least = [float("inf"), float("inf")]
+    for _ in range(tries):
+        for side, action in enumerate((ours, theirs)):
+            begun = time.process_time()
+            action()
+            least[side] = min(least[side], time.process_time() - begun)
+        if least[0] < bound * least[1]:
+            break
+    return least[0] / least[1]
+
+
 def processor_seconds(pid: int) -> float:
     """Return the processor seconds of another process so far, on Linux; it may have ended, unless it was waited for."""
     return time.clock_gettime((~pid << 3) | 2)  # what clock_getcpuclockid(3) returns
