@@ -98,8 +98,8 @@ class Evaluation:
             id(table): in_units(torch.as_tensor(np.ascontiguousarray(table.y)).to(problem.device), fitted)
             for table, fitted in zip(tables, self._fitted, strict=False)
         }
-        units = [unit_of(loaded) for loaded in problem.members] if which else [None]
-        self._units = None if units[0] is None else np.array(units, np.float64)
+        has_units = bool(which) and unit_of(problem.loaded) is not None
+        self._units = np.array([unit_of(loaded) for loaded in problem.members], np.float64) if has_units else None
         self._targets = [made[id(table)] for table in tables]
         self.output: Any = None  # for all rows, of the last evaluation
 

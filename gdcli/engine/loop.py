@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -133,11 +134,9 @@ class Loop:
             yield row
         else:
             steps = self.order()
-            while self.is_open:
+            while self.is_open and self.t < self.all_steps:
                 with np.errstate(all="ignore"):
                     block = self.block(steps)
-                if block is None:
-                    break
                 yield block
         with np.errstate(all="ignore"):
             outcomes = self.outcomes()
@@ -164,8 +163,8 @@ class Loop:
 
     # --- one block ----------------------------------------------------------------------------------------------------
 
-    def block(self, steps: Iterator[Rows]) -> Block | None:
-        """Run up to K steps and return their columns; None when there are no more."""
+    def block(self, steps: Iterator[Rows]) -> Block:
+        """Run up to K of the steps that are left and return their columns."""
         restore, rows, first = self.problem.snapshot(), GrowingBlock(), self.t + 1
         count = np.where(self.state.open, self.capacity + 1, 0)  # of each run's steps, cut below
         updates, rates = self.schedules.at(self.t + 1), rows.rates if self.schedules.are_scheduled else None
@@ -196,7 +195,7 @@ class Loop:
             if now() > until:
                 break
         self.stepping += time.perf_counter() - begun - self.ends.seconds
-        return self.judged(rows, first, count, restore) if rows.losses else None
+        return self.judged(rows, first, count, restore)
 
     def after_update(self, step: Rows, rows: GrowingBlock, count: NDArray[np.int64]) -> None:
         """Take the columns that need the updated parameters, and see which runs stop."""
@@ -344,9 +343,12 @@ class Loop:
     def end_not_finite(self, loss: Floats) -> None:
         """End runs as diverged whose last update leaves a loss [R] or parameters that are not finite."""
         state = self.state
+        if np.isfinite(loss).all() and isfinite(float(self.theta.stored.sum())):  # as a rule
+            return
         finite = np.isfinite(loss) & self.theta.values[: self.runs, : self.theta.width].isfinite().all(1).cpu().numpy()
-        done = np.isin(state.status, ("finished", "stopped"))
-        for run in np.flatnonzero(done & ~finite).tolist():
+        for run in np.flatnonzero(~finite).tolist():
+            if state.status[run] not in ("finished", "stopped"):
+                continue
             step, epoch, loaded = int(state.steps[run]), int(state.epochs[run]), self.problem.members[run]
             why = divergence.message(loaded, step, epoch, float(loss[run]), None, self.curvatures, last=True)
             state.diverged(run, float(loss[run]), why, step, epoch)
