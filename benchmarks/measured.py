@@ -54,7 +54,7 @@ class Memory:
         return f"{self.what}, memory of all processes: {self.most:.2f} GiB"
 
     def cells(self) -> Cells:
-        return f"{self.what}, memory of all processes", "", f"{self.most:.2f} GiB", "", "", ""
+        return f"{self.what}, memory of all processes", "", "", "", "", f"{self.most:.2f} GiB", "", "", ""
 
 
 class TooLongError(Exception):

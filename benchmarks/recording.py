@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import engine
-from pairs import Pairs, Row
+from pairs import PROCESSOR, Pairs, Row
 from specs import MLP, loaded
 
 FORMATS = {"parquet": 1.5, "npy": None, "csv": None}
@@ -27,7 +27,7 @@ def recordings(repetitions: int, steps: int) -> Iterator[Row]:
     for form, bar in FORMATS.items():
         spec = loaded(MLP.replace("{gradients: norms}", f"{{gradients: values, format: {form}}}"))
         what = f"mlp 784-256-10, {NUMBERS:,} gradients of every step to {form}"
-        processor, clock = Pairs(f"{what}, processor time", bar), Pairs(f"{what}, by the clock", None)
+        processor, clock = Pairs(what, bar, clock=PROCESSOR), Pairs(what, None)
         for repetition in range(2 if form == "csv" else 8 * repetitions + 1):
             ours = _recorded(spec)
             plain = _timed(lambda spec=spec: sgd(mlp, 0.01, spec).train(64))
