@@ -18,7 +18,7 @@ from processes import GDCLI, printed
 
 PYTHON = os.environ.get("BENCH_PYTHON", sys.executable)
 SCRIPTS = HERE / "others"
-MOST = 600.0  # seconds that one command of another program may take
+MOST = 300.0  # seconds that one command of another program may take
 SWEEPS: Mapping[str, tuple[str, int]] = {
     "rates": ("1,000 lr of 2-2-2 x 100 epochs", 1000),
     "digits": ("8 lr x 8 seeds of 64-64-10 on digits x 20 epochs", 64),
