@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gdcli.engine.kernels.autograd import Autograd
 from gdcli.engine.layer_log import LayerLog
 from gdcli.engine.problem import TrainingProblem
 from gdcli.engine.theta import Theta
@@ -47,6 +48,8 @@ class GradientLog:
         self.numbers = self.width + (0 if self._watched is None else len(self._watched))  # a step and run
         self._shape = theta.stored_gradient.shape if self.kind == "values" else (self.width, rows)
         self._kept = theta.stored.new_empty(0)
+        # numpy's copy of a small tensor takes half of torch's, but between autograd's steps, whose code crowds it out
+        self._by_numpy = theta.stored.device.type == "cpu" and not isinstance(problem.kernel, Autograd)
         self._columns = theta.columns
         self._has_no_gaps = np.array_equal(self._columns, np.arange(len(self._columns)))  # but behind the last
 
@@ -71,12 +74,12 @@ class GradientLog:
     def _keep(self, steps: int) -> Callable[[int], object]:
         self._kept, gradient = self.theta.stored.new_empty((steps, *self._shape)), self.theta.stored_gradient
         if self.kind == "values":
-            return _copying(self._kept, gradient)
+            return _copying(self._kept, gradient, self._by_numpy)
         now = self._kept.new_empty(self._shape)  # of this step: views of each step's row cost more than a copy
         axes = [0 if self.theta.innermost else part.ndim - 1 for part in self._parts]
         cells = now.unbind(0) if self.is_fleet else now.squeeze(1).unbind(0)
         measures = [_measured(*each, self.kind) for each in zip(self._parts, cells, axes, strict=True)]
-        copy = _copying(self._kept, now)
+        copy = _copying(self._kept, now, self._by_numpy)
 
         def keep(k: int) -> None:
             for measure in measures:
@@ -126,9 +129,9 @@ def _parts(theta: Theta, kind: str) -> list[Tensor]:
     return [theta.stored_gradient] if kind == "largest" and theta.trained else []
 
 
-def _copying(kept: Tensor, source: Tensor) -> Callable[[int], object]:
-    """Return what copies a tensor to the place of step k: with numpy on the host, which takes half of torch's time."""
-    if kept.device.type != "cpu":
+def _copying(kept: Tensor, source: Tensor, by_numpy: bool) -> Callable[[int], object]:
+    """Return what copies a tensor to the place of step k."""
+    if not by_numpy:
         rows = kept.unbind(0)
         return lambda k: rows[k].copy_(source)
     targets, array, copy = list(kept.numpy()), source.numpy(), np.copyto

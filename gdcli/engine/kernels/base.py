@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -236,17 +237,20 @@ ChainPass = Callable[..., Tensor]  # (x [B, D], trail: Trail | None = None) -> [
 
 
 def affine_chain(
-    plan: Sequence[tuple[Tensor, Tensor | None, Callable[[Tensor], Tensor] | None, Tensor | None]],
+    layers: Sequence[tuple[Tensor, Tensor | None, Callable[[Tensor], Tensor] | None, Tensor | None]],
 ) -> ChainPass:
     """Return the forward pass of one run's chain from each layer's Wᵀ [I, O], b, activation and memory for its z.
 
     The products are those that nn.functional.linear makes, without its node for the transpose in every pass.
     """
-    addmm, mm = torch.addmm, torch.mm
+    plan = [
+        (transposed, bias, activation, into(torch.mm if bias is None else torch.addmm, room))
+        for transposed, bias, activation, room in layers
+    ]
 
     def forward(x: Tensor, trail: Trail | None = None) -> Tensor:
-        for transposed, bias, activation, room in plan:
-            z = mm(x, transposed, out=room) if bias is None else addmm(bias, x, transposed, out=room)
+        for transposed, bias, activation, product in plan:
+            z = product(x, transposed) if bias is None else product(bias, x, transposed)
             after = z if activation is None else activation(z)
             if trail is not None:
                 trail.append((x, z, after))
@@ -254,6 +258,11 @@ def affine_chain(
         return x
 
     return forward
+
+
+def into(product: Callable[..., Tensor], room: Tensor | None) -> Callable[..., Tensor]:
+    """Return a product that writes into memory where there is some; `out=None` costs a tenth of a small one."""
+    return product if room is None else partial(product, out=room)
 
 
 def factor_of(loss: Loss, output: Tensor) -> float | None:

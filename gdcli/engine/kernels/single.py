@@ -16,6 +16,7 @@ from gdcli.engine.kernels.base import (
     affine_chain,
     at_output,
     first_trained,
+    into,
     layers_on,
 )
 from gdcli.engine.theta import Theta
@@ -169,7 +170,7 @@ def _back(
 
     ``delta`` is memory for δ [B, O], in which d may lie already; ``below`` for the gradient at the input [B, I].
     """
-    mm, total = torch.mm, torch.sum
+    mm, total, product = torch.mm, torch.sum, into(torch.mm, below)
     weight, into_weight, into_bias = layer.weight, layer.weight_gradient, layer.bias_gradient
     activation = layer.activation.backward
     if activation is not None and at_net is not None:
@@ -197,7 +198,7 @@ def _back(
             mm(d_t, a_in, out=into_weight)
         if into_bias is not None:
             total(d, axes, out=into_bias)
-        at_input = d if is_first else mm(weight_t, d.t()).t() if is_number else mm(d, weight, out=below)
+        at_input = d if is_first else mm(weight_t, d.t()).t() if is_number else product(d, weight)
         if zero is not None:
             d.add_(zero)  # last: the products take δ as it is
         return at_input
