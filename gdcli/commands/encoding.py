@@ -44,7 +44,7 @@ class ColumnEncoding:
             else np.stack([chunk.numbers(name) for name in feature.columns], axis=1)
             for feature in self.fitted.features
         }
-        return self.fitted.encode(columns, chunk.where)
+        return self.fitted.encode(columns, chunk.where).astype(np.float64, copy=False)
 
     def encode_targets(self, chunk: TableChunk | ColumnChunk) -> Floats | Indices:
         """Return targets as the model learns them: class indices [n], or numbers [n, k].

@@ -10,13 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gdcli.engine.theta import ALIGNMENT
 from gdcli.records import Effort
 from gdcli.spec.load import Loaded
 from gdcli.zoo.data import generator
 from gdcli.zoo.losses import LOSSES, TARGETS
 from gdcli.zoo.models import Stack
-from gdcli.zoo.table import Table
+from gdcli.zoo.table import ALIGNMENT, Table, empty_rows
 
 if TYPE_CHECKING:
     from gdcli.engine.kernels.base import Kernel
@@ -38,17 +37,12 @@ def aligned(tensor: Tensor) -> Tensor:
     return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
 
 
-def _rounded(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return values in a dtype, in memory that numpy asks for: a large array lies on large pages where there are any.
-
-    Rows of a shuffled batch, picked from far apart, are found on them in two thirds of the time.
-    """
-    if values.dtype == dtype:
-        return values
-    size = values.numel() * dtype.itemsize
-    memory = torch.from_numpy(np.empty(size + ALIGNMENT, dtype=np.uint8))
-    start = -memory.data_ptr() % ALIGNMENT
-    return memory[start : start + size].view(dtype).view(values.shape).copy_(values)
+def _rounded(values: NDArray[Any], dtype: torch.dtype) -> Tensor:
+    """Return values in a dtype: the very memory of those that have it already and lie as tensors do."""
+    found = torch.as_tensor(values)
+    if found.dtype == dtype and found.data_ptr() % ALIGNMENT == 0:
+        return found
+    return torch.as_tensor(empty_rows(values.shape, np.float32 if dtype == torch.float32 else np.float64)).copy_(found)
 
 
 def as_tensors(
@@ -62,7 +56,7 @@ def as_tensors(
     for table in dict.fromkeys(tables):
         if table is not None:
             of_y = torch.int64 if TARGETS.get(loss) == "classes" and table.y.ndim == 1 else dtype
-            x = _rounded(torch.as_tensor(np.ascontiguousarray(table.x)), dtype).to(device)
+            x = _rounded(np.ascontiguousarray(table.x), dtype).to(device)
             y = torch.as_tensor(np.ascontiguousarray(table.y)).to(device, of_y)
             made[table] = aligned(x.view(-1, *shape)), aligned(y)
     return [made[table] for table in tables]

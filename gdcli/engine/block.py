@@ -70,7 +70,7 @@ class GrowingBlock:
         places = [place.cpu().numpy() if isinstance(place, Tensor) else place for place in self.places]
         index = np.concatenate([np.arange(len(table.x))[place] for place in places])
         y = table.y[index].astype(np.float64)
-        return table.x[index], y if y.ndim == 2 else y[:, None]
+        return table.x[index].astype(np.float64, copy=False), y if y.ndim == 2 else y[:, None]
 
 
 def lr_column(problem: TrainingProblem, lr: Any) -> Floats:

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gdcli.records import Floats, Parameter
-
-ALIGNMENT = 64  # bytes
+from gdcli.zoo.table import ALIGNMENT
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -191,12 +192,15 @@ def hashes_of(problem: TrainingProblem) -> list[Hashes]:
 def data_hash(loaded: Loaded) -> str:
     """Return 8 hex digits of the training rows; nothing for an objective."""
     table = loaded.training
-    return "" if table is None else _digits(*map(_bytes_of, (table.x, table.y)))
+    return "" if table is None else _digits(*_bytes_of(table.x), *_bytes_of(table.y))
 
 
-def _bytes_of(array: NDArray[Any]) -> memoryview:
-    """Return the bytes of an array, row after row; those of a contiguous one are not copied."""
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+def _bytes_of(array: NDArray[Any]) -> Iterator[memoryview]:
+    """Yield the bytes of an array, row after row, numbers in float32 as those in float64: some at a time, no copy."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    wide = np.dtype(np.float64) if flat.dtype == np.float32 else flat.dtype
+    for start in range(0, len(flat), HASHED):
+        yield flat[start : start + HASHED].astype(wide, copy=False).view(np.uint8).data
 
 
 def _order_hash(loaded: Loaded) -> str:
@@ -206,6 +210,10 @@ def _order_hash(loaded: Loaded) -> str:
         return ""
     order = generator(loaded.spec.settings.seed, "shuffle").permutation(samples).tobytes() if batch.shuffles else b""
     return _digits(order, str((batch.rows(samples), batch.steps(samples))).encode())
+
+
+HASHED = 2**18
+"""Numbers that are hashed at a time."""
 
 
 def _digits(*parts: bytes | memoryview) -> str:

@@ -13,7 +13,7 @@ from gdcli.spec.sections import RunSpec
 from gdcli.spec.signature import got
 from gdcli.zoo.losses import TARGETS
 from gdcli.zoo.models import ACTIVATION_LAYERS, Architecture, Chain, Stack, TorchLayer
-from gdcli.zoo.table import Table
+from gdcli.zoo.table import Inputs, Table
 from gdcli.zoo.torch_layers import ANY_NUMBER, DROPOUTS, KEEPING, POOLS
 
 PROBABILITIES = ("sigmoid", "hardsigmoid", "softmax")
@@ -126,14 +126,14 @@ def _outputs(table: Table, model: Architecture) -> int | None:
     return next((width for width in reversed(found) if width is not None), None)
 
 
-def are_log_probabilities(x: NDArray[np.float64]) -> NDArray[np.bool_]:
+def are_log_probabilities(x: Inputs) -> NDArray[np.bool_]:
     """Say of each row [N, D] whether its numbers are the logarithms of probabilities that sum to 1, but for rounding.
 
     >>> are_log_probabilities(np.log([[0.2, 0.8], [0.2, 0.7]])).tolist()
     [True, False]
     """
     with np.errstate(over="ignore"):
-        return np.asarray(np.abs(np.exp(x).sum(axis=1) - 1) < 1e-3)
+        return np.asarray(np.abs(np.exp(x, dtype=np.float64).sum(axis=1) - 1) < 1e-3)
 
 
 def last_activation(spec: RunSpec, model: Architecture) -> str | None:

@@ -24,7 +24,7 @@ from gdcli.zoo.losses import TARGETS
 from gdcli.zoo.naming import ArgumentError
 from gdcli.zoo.preprocessing import Feature, Preprocessing, scale
 from gdcli.zoo.splits import Labels, parts_of
-from gdcli.zoo.table import Floats, Indices, Table, as_numbers, brief
+from gdcli.zoo.table import Floats, Indices, Inputs, Table, as_numbers, brief
 from gdcli.zoo.targets import Targets, targets_of
 
 KEPT = 8  # prepared files that stay at hand: the runs of a sweep ask for the same few again and again
@@ -180,7 +180,7 @@ def _prepared(asked: _Asked) -> PreparedRows:
     whole = Table(np.empty((0, 0)), targets.y, fitted.columns, targets.names, targets.count, raw.sha256)
     _require_memory(len(raw), fitted.width)
 
-    def encoded(part: Rows | None) -> Floats:
+    def encoded(part: Rows | None) -> Inputs:
         def where(row: int) -> str:
             return raw.where(row if part is None else int(part[row]))
 
@@ -332,7 +332,7 @@ def _split(data: Data, n: int, seed: int, labels: Labels | None) -> dict[str, Ro
 
 def _finished(
     data: Data, fitted: Preprocessing, targets: Targets, table: Table, rows: Mapping[str, Rows | None],
-    encoded: Callable[[Rows | None], Floats], notes: list[Note] | None = None,
+    encoded: Callable[[Rows | None], Inputs], notes: list[Note] | None = None,
 ) -> PreparedRows:  # fmt: skip
     """Return each part of the table, standardized by what its training rows say."""
     notes = notes or []
@@ -347,9 +347,10 @@ def _finished(
         ) from None
     ys = {name: table.y if rows[name] is None else table.y[rows[name]] for name in parts}
     if data.standardize:
-        fitted = _standardized(data, fitted, targets, parts["training"], ys["training"], notes)
+        wide = {name: x.astype(np.float64, copy=False) for name, x in parts.items()}
+        fitted = _standardized(data, fitted, targets, wide["training"], ys["training"], notes)
         ys = {name: fitted.target_scaled(y) for name, y in ys.items()}
-        parts = {name: fitted.scaled(x) for name, x in parts.items()}
+        parts = {name: fitted.scaled(x) for name, x in wide.items()}
     tables = {name: replace(table, x=x, y=ys[name]) for name, x in parts.items()}
     if not data.standardize and rows["training"] is None and parts["training"] is table.x:
         tables["training"] = table  # the same for all runs

@@ -38,7 +38,7 @@ from gdcli.zoo.csv_dialect import CsvFormat, CsvLayout, Dialect, Kinds
 from gdcli.zoo.csv_table import Choose, read_csv
 from gdcli.zoo.naming import MAX_HINTS, ArgumentError
 from gdcli.zoo.plain_file import open_plain, path_shown
-from gdcli.zoo.table import brief
+from gdcli.zoo.table import brief, empty_rows
 
 MAX_FILE_BYTES = 512 * 1024**2
 _COMPARED = 1_000  # of a file's columns with which a misspelled one is compared
@@ -285,7 +285,10 @@ class _Array:
     def read(self, archive: zipfile.ZipFile, name: str) -> Column:
         if self.dtype.kind == "U":
             return _words(np.concatenate([*self._pieces(archive)]), name)
-        array = np.empty(self.shape, np.float64, order="F" if self.fortran_order else "C")
+        if len(self.shape) == 2 and self.dtype.kind == "f" and self.dtype.itemsize == 4 and not self.fortran_order:
+            array = empty_rows(self.shape, np.float32)
+        else:
+            array = np.empty(self.shape, np.float64, order="F" if self.fortran_order else "C")
         flat, end, is_finite = array.ravel(order="K"), 0, True  # as they stand in the file, no copy
         for piece in self._pieces(archive):
             begin, end = end, end + len(piece)

@@ -25,7 +25,7 @@ from gdcli.zoo.columns import (
 )
 from gdcli.zoo.csv_dialect import can_separate
 from gdcli.zoo.naming import ArgumentError
-from gdcli.zoo.table import Floats, Indices, brief, numbered
+from gdcli.zoo.table import Floats, Indices, Inputs, brief, numbered
 
 MAX_COLUMNS = 1_000_000
 """Columns of the model's rows."""
@@ -149,7 +149,7 @@ class Preprocessing:
         """Return standardized rows [..., D] in the units of the data."""
         return x if self.means is None or self.deviations is None else x * self.deviations + self.means
 
-    def encoded(self, columns: Mapping[str, Column], where: Where = by_number) -> Floats:
+    def encoded(self, columns: Mapping[str, Column], where: Where = by_number) -> Inputs:
         """Return a table of raw columns as numbers [n, D], not yet standardized. For errors see :meth:`encode`."""
         lacking = [feature.name for feature in self.features if feature.name not in columns]
         if lacking:
@@ -174,15 +174,16 @@ class Preprocessing:
         if others or feature.categories is not None or isinstance(column, Words) or not column.flags.c_contiguous:
             return None
         x = column.reshape(len(column), -1)
-        return x if x.dtype == np.float64 and x.shape[1] == feature.width and not is_missing(column).any() else None
+        return x if x.dtype.kind == "f" and x.shape[1] == feature.width and not is_missing(column).any() else None
 
-    def encode(self, columns: Mapping[str, Column], where: Where = by_number) -> Floats:
+    def encode(self, columns: Mapping[str, Column], where: Where = by_number) -> Inputs:
         """Return a table of raw columns, in any order and among others, as the model's rows x [n, D].
 
         Raises ArgumentError for a missing column, a missing cell without anything to fill it, words in a column of
         numbers, and words that no training row has, unless ``unknown`` is zero.
         """
-        return self.scaled(self.encoded(columns, where))
+        x = self.encoded(columns, where)
+        return x if self.means is None else self.scaled(x.astype(np.float64, copy=False))
 
     def decode(self, outputs: NDArray[Any], threshold: float = 0.5) -> list[str]:
         """Return the name of each row's class: the largest output of [n, C]; of [n, 1] by the threshold."""
@@ -280,7 +281,7 @@ def _fills(column: Floats, how: Fill, name: str) -> tuple[float, ...]:
     matrix = column.reshape(len(column), -1)
     found = []
     for cells in matrix.T:
-        cells = cells[~np.isnan(cells)]
+        cells = cells[~np.isnan(cells)].astype(np.float64)
         if not len(cells):
             raise ArgumentError(("missing",), f"column {brief(name)} has no cell in the training rows")
         if how == "most_frequent":

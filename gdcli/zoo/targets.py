@@ -37,7 +37,7 @@ def targets_of(
     """
     first = columns[names[0]]
     if kind == "classes" and len(names) == 1 and (isinstance(first, Words) or first.ndim == 1 or first.shape[1] == 1):
-        column = first if isinstance(first, Words) else first.reshape(-1)
+        column = first if isinstance(first, Words) else first.reshape(-1).astype(np.float64, copy=False)
         with of_targets(names):
             return _classes(column, names[0], classes, maps=maps, where=where)
     if kind == "probabilities" and len(names) == 1 and isinstance(first, Words):
@@ -57,7 +57,7 @@ def targets_of(
             raise ArgumentError(("target",), what, "cross_entropy takes classes" if len(names) == 1 else "")
         blocks.append(column.reshape(len(column), -1))
     full = tuple(part for name, block in zip(names, blocks, strict=True) for part in numbered(name, block.shape[1]))
-    y = np.ascontiguousarray(np.concatenate(blocks, axis=1))
+    y = np.ascontiguousarray(np.concatenate(blocks, axis=1), np.float64)
     return Targets(y, full, y.shape[1] if kind == "classes" else 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -10,6 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gdcli.engine.problem import build
+from gdcli.runner.provenance import data_hash
+from gdcli.spec.document import read
+from gdcli.spec.load import load
+from gdcli.spec.schema import parse
 from gdcli.zoo.columns import is_missing
 from gdcli.zoo.data_files import read_columns
 from gdcli.zoo.naming import ArgumentError
@@ -63,7 +69,72 @@ def test_reading_takes_little_more_than_the_numbers_take(tmp_path: Path) -> None
     finally:
         tracemalloc.stop()
     assert x.shape == (COUNT, 8)
-    assert peak < 1.15 * 8 * COUNT * (8 + 1) + 2**23
+    assert peak < 1.15 * COUNT * (4 * 8 + 8) + 2**23
+
+
+SPEC = """
+data: {file: %s, features: [x], target: y%s}
+model: {type: mlp, layers: [3, 4, 2]}
+loss: cross_entropy
+optimizer: {name: sgd, lr: 0.1}
+batch: {mode: mini-batch, size: 8}
+epochs: 3
+record: {gradients: values, parameters: true}
+%s"""
+
+
+@pytest.mark.parametrize("keys", ["", ", standardize: true", ", validation: 0.3", ", missing: mean", ", missing: drop",
+                                  ", validation: {file: t8.npz}"])  # fmt: skip
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_in_float32_train_as_the_same_numbers_in_float64(gdcli: Any, keys: str, dtype: str) -> None:
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(40, 3)).astype(np.float32), rng.integers(0, 2, 40)
+    if "missing" in keys:
+        x[[4, 9], [0, 2]] = np.nan
+    np.savez("t8.npz", x=x.astype(np.float64), y=y)
+    np.savez("t4.npz", x=x, y=y)
+    found = {}
+    for name in ("t4", "t8"):
+        Path("s.yaml").write_text(SPEC % (f"{name}.npz", keys, f"dtype: {dtype}\n"))
+        assert gdcli("run", "s.yaml", "--no-plot", "--output", name).code == 0
+        (record,) = Path(name).glob("*/*")
+        files = (
+            "steps.csv",
+            "epochs.csv",
+            "gradients.csv",
+            "parameters.csv",
+            "preprocessing.json",
+            "model.safetensors",
+        )
+        found[name] = [gdcli("explain", "s.yaml", "--step", "2").out]
+        found[name] += [(record / file).read_bytes() for file in files if (record / file).is_file()]
+        found[name] += [
+            gdcli("predict", str(record), f"{name}.npz").out,
+            gdcli("evaluate", str(record), f"{name}.npz").out,
+        ]
+        found[name] += [gdcli("export", str(record), "--format", "script").out]
+    assert len(found["t4"]) > 8
+    assert found["t4"] == [text.replace("t8.npz", "t4.npz") if isinstance(text, str) else text for text in found["t8"]]
+
+
+def test_training_in_float32_takes_the_very_memory_of_a_file_in_float32(tmp_path: Path) -> None:
+    x = np.random.default_rng(3).normal(size=(300_000, 3))
+    hashes = []
+    for dtype in ("float32", "float64"):
+        path = tmp_path / f"{dtype}.npz"
+        np.savez(path, x=x.astype(np.float32).astype(dtype), y=np.arange(len(x)) % 2)
+        loaded = load(parse(read(SPEC % (path, "", ""), "s"), "s"), tmp_path)
+        assert loaded.training is not None
+        taken = build(loaded).batches.whole().x
+        assert (taken.data_ptr() == loaded.training.x.ctypes.data) == (dtype == "float32")
+        hashes.append(data_hash(loaded))
+    assert hashes[0] == hashes[1]
+    assert (
+        hashes[0]
+        == hashlib.sha256(x.astype(np.float32).astype(float).tobytes() + (np.arange(len(x)) % 2).tobytes()).hexdigest()[
+            :8
+        ]
+    )
 
 
 def test_missing_cells_of_a_large_array_are_found_row_by_row() -> None:

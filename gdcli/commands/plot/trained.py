@@ -16,7 +16,7 @@ from gdcli.spec.load import Loaded
 from gdcli.storage.files import json_file, lenient
 from gdcli.storage.record import number
 from gdcli.zoo.metrics import ACCURACY, MAX_CLASSES, metric_of
-from gdcli.zoo.table import Table
+from gdcli.zoo.table import Inputs, Table
 
 if TYPE_CHECKING:
     from gdcli.engine.problem import TrainingProblem
@@ -47,10 +47,10 @@ class FittedRun:
         parts = [self.problem.kernel.forward(rows[k : k + CHUNK]) for k in range(0, len(rows), CHUNK)]
         return self.loaded.in_units(torch.cat(parts).double().cpu().numpy())
 
-    def rows(self, x: Floats) -> Floats:
+    def rows(self, x: Inputs) -> Floats:
         """Return the features of a table [n, D], which are standardized, in the units of the data."""
-        fitted = self.loaded.preprocessing
-        return x if fitted is None else fitted.unscaled(x)
+        fitted, wide = self.loaded.preprocessing, x.astype(np.float64, copy=False)
+        return wide if fitted is None else fitted.unscaled(wide)
 
 
 def trained(source: CurveSource) -> FittedRun:

@@ -210,7 +210,7 @@ def _prepared(subject: ScriptSubject, data: Data, name: str) -> list[str]:
         parts["_validation"] = subject.loaded.validation
     arrays: dict[str, Any] = {}
     for suffix, table in parts.items():
-        arrays |= {f"x{suffix}": table.x, f"y{suffix}": table.y}
+        arrays |= {f"x{suffix}": table.x.astype(np.float64, copy=False), f"y{suffix}": table.y}
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
     subject.beside[f"{name}.npz"] = stream.getvalue()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gdcli.engine.kernels.base import AffineLayer, FleetLayout, is_over_rows
-from gdcli.engine.theta import ALIGNMENT
+from gdcli.zoo.table import ALIGNMENT
 
 
 def _arranged(x: Tensor, y: Tensor, runs: int) -> tuple[Tensor, Tensor]:
