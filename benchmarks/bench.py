@@ -31,7 +31,7 @@ import vmapped
 from others import commands
 from pairs import HERE, Cells, Row, markdown, text
 
-REPETITIONS, STEPS, QUICK_STEPS = 5, 10_000, 3_000
+REPETITIONS, STEPS, QUICK_STEPS = 5, 40_000, 3_000
 ITEMS = {
     "process": processes.processes, "start": starting.starts, "engine": loops.engines, "whole": loops.whole,
     "mlp": middle.mlps, "layers": middle.digits, "npz": middle.commands, "help": processes.helps,

@@ -96,7 +96,7 @@ def against_c(repetitions: int, steps: int) -> Iterator[Row]:
         losses = engine.train_fleet(engine.build_fleet(runs)).losses
         np.testing.assert_allclose(losses.T, plain(), rtol=1e-5)
         for _ in range(10 * repetitions):
-            pairs.add(built_and_trained(runs)[0], seconds(plain))
+            pairs.add(built_and_trained(runs)[0], seconds(plain), seconds(plain))
     yield pairs
 
 

@@ -25,9 +25,10 @@ def grids(repetitions: int, steps: int) -> Iterator[Row]:
     found = engine.grid_losses(spec, axes)[:: COUNT // TIMED]
     np.testing.assert_allclose(found, plain_line.losses(every.tolist()), rtol=1e-12, atol=1e-30)
     pairs = Pairs(f"{COUNT:,} values of w, to a Python loop ({TIMED:,} timed, x {COUNT // TIMED})", 1 / 20)
-    for _ in range(3 * repetitions):
-        ours = seconds(partial(engine.grid_losses, spec, axes))
-        pairs.add(ours, seconds(partial(plain_line.losses, every.tolist())) * (COUNT / TIMED))
+    plain = partial(plain_line.losses, every.tolist())
+    for _ in range(8 * repetitions):
+        ours, *other = seconds(partial(engine.grid_losses, spec, axes)), seconds(plain), seconds(plain)
+        pairs.add(ours, *(each * (COUNT / TIMED) for each in other))
     yield pairs
     with tempfile.TemporaryDirectory() as folder:
         command = [GDCLI, "sweep", "linear_sweep", "--param", GRID, "--output", folder]

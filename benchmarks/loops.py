@@ -21,8 +21,8 @@ Slice = Callable[[int], None]  # takes so many steps
 Slices = Callable[[Slice], engine.Single]  # takes all its steps, calling back after each block with its length
 
 
-def in_turn(ours: Slices, plain: Slice, pairs: Pairs) -> engine.Single:
-    """Add seconds per step, block by block; ``ours`` calls its argument after each, then the other side follows.
+def in_turn(ours: Slices, plain: Slice, again: Slice, pairs: Pairs) -> engine.Single:
+    """Add seconds per step, block by block; ``ours`` calls its argument after each, then the other side follows, twice.
 
     What comes before the first block counts to the first, what comes after the last to the last.
     """
@@ -34,7 +34,8 @@ def in_turn(ours: Slices, plain: Slice, pairs: Pairs) -> engine.Single:
         half = time.perf_counter()
         plain(steps)
         end = time.perf_counter()
-        pairs.add((half - begun) / steps, (end - half) / steps)
+        again(steps)
+        pairs.add((half - begun) / steps, (end - half) / steps, (time.perf_counter() - end) / steps)
         begun = time.perf_counter()
 
     found = ours(turn)
@@ -64,9 +65,9 @@ def small_pairs(steps: int, pairs: Pairs, rule: str, make: Callable[[int], Slice
     from plain_loops import Small
 
     for count in (WARM_UP, steps):
-        del pairs.ours[:], pairs.plain[:]
+        del pairs.ours[:], pairs.plain[:], pairs.again[:]
         other = Small(rule)
-        found = in_turn(make(count), other.train, pairs)
+        found = in_turn(make(count), other.train, Small(rule).train, pairs)
         state = other.model.state_dict()
         assert found.steps == count
         assert all((state[name].numpy() == values).all() for name, values in found.weights.items()), "other weights"

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import engine
 import numpy as np
 import specs
-from pairs import CHILDREN, ENVIRONMENT, HERE, ROOT, SHORT, Row, Side, Skipped, compared, timed
+from measured import with_byte_code
+from pairs import CHILDREN, HERE, ROOT, SHORT, Row, Side, Skipped, compared, timed
 from processes import GDCLI, printed
 
 if TYPE_CHECKING:
@@ -138,4 +139,4 @@ def commands(repetitions: int, steps: int) -> Iterator[Row]:
 
 def quietly(command: list[str]) -> None:
     """Run a command, its output to nowhere."""
-    subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True)
+    subprocess.run(command, cwd=ROOT, env=with_byte_code(), check=True, capture_output=True)

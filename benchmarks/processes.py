@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from pairs import ENVIRONMENT, HERE, ROOT, Pairs, Row, seconds
+from measured import with_byte_code
+from pairs import HERE, ROOT, SHORT, Pairs, Row, seconds
 
 GDCLI = str(Path(sys.executable).parent / "gdcli")
 
@@ -17,12 +18,12 @@ GDCLI = str(Path(sys.executable).parent / "gdcli")
 def seconds_of(command: list[str]) -> float:
     """Return how long a command takes, its output to nowhere."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return seconds(partial(subprocess.run, command, cwd=ROOT, env=ENVIRONMENT, check=True, **quiet))
+    return seconds(partial(subprocess.run, command, cwd=ROOT, env=with_byte_code(), check=True, **quiet))
 
 
 def printed(command: list[str]) -> bytes:
     """Return what a command prints; it also warms the caches."""
-    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True, stdout=subprocess.PIPE)
+    done = subprocess.run(command, cwd=ROOT, env=with_byte_code(), check=True, stdout=subprocess.PIPE)
     return done.stdout
 
 
@@ -39,10 +40,10 @@ def processes(repetitions: int, steps: int) -> Iterator[Row]:
         plain = [sys.executable, str(HERE / "plain_backprop_2x2.py")]
         shown = printed(plain)
         assert shown == printed([*run, "--no-plot"]) == printed(run), "the two sides print different bytes"
-        for _ in range(repetitions):
-            by_hand = seconds_of(plain)
-            without.add(seconds_of([*run, "--no-plot"]), by_hand)
-            plotted.add(seconds_of(run), by_hand)
+        for _ in range(SHORT if repetitions > 2 else 5):
+            by_hand, again = seconds_of(plain), seconds_of(plain)
+            without.add(seconds_of([*run, "--no-plot"]), by_hand, again)
+            plotted.add(seconds_of(run), by_hand, again)
     yield without
     yield plotted
 
@@ -51,8 +52,8 @@ def helps(repetitions: int, steps: int) -> Iterator[Row]:
     pairs = Pairs("gdcli --help, process, to a one-command Typer program", 1.3)
     ours, plain = [GDCLI, "--help"], [sys.executable, str(HERE / "one_command.py"), "--help"]
     printed(ours), printed(plain)
-    for _ in range(3 * repetitions):
-        pairs.add(seconds_of(ours), seconds_of(plain))
+    for _ in range(SHORT if repetitions > 2 else 5):
+        pairs.add(seconds_of(ours), seconds_of(plain), seconds_of(plain))
     yield pairs
 
 
@@ -67,6 +68,6 @@ def swept(repetitions: int, steps: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         ours, plain = sweep_command(1000, folder), [sys.executable, "-c", "import torch"]
         printed(ours), printed(plain)
-        for _ in range(repetitions):
-            pairs.add(seconds_of(ours), seconds_of(plain))
+        for _ in range(2 * repetitions):
+            pairs.add(seconds_of(ours), seconds_of(plain), seconds_of(plain))
     yield pairs

@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from pairs import ENVIRONMENT, HERE, ROOT, Pairs, Row, Skipped
+from measured import with_byte_code
+from pairs import HERE, ROOT, Pairs, Row, Skipped
 from processes import GDCLI, printed
 
 COUNT = 8
 """Of 64 plain runs so many are timed, spread over the sweep, times 8."""
-THREADS = {**ENVIRONMENT, "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+THREADS = {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
 
 TRAINING = """
 loss: cross_entropy
@@ -82,7 +83,7 @@ def swept(spec: str, words: list[str]) -> tuple[float, list[float]]:
         path.write_text(spec, encoding="utf-8")
         command = [GDCLI, "sweep", str(path), *words, "--no-plot", "--quiet", "--output", folder]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        subprocess.run(command, cwd=ROOT, env=THREADS, check=True, **quiet)
+        subprocess.run(command, cwd=ROOT, env={**with_byte_code(), **THREADS}, check=True, **quiet)
         (table,) = Path(folder).glob("net/*/results.csv")
         taken = json.loads((table.parent / "timing.json").read_text(encoding="utf-8"))["seconds"]["runs"]
         with table.open(encoding="utf-8", newline="") as stream:
