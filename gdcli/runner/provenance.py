@@ -189,6 +189,10 @@ def hashes_of(problem: TrainingProblem) -> list[Hashes]:
     return found
 
 
+HASHED = 2**18
+"""Numbers that are hashed at a time."""
+
+
 def data_hash(loaded: Loaded) -> str:
     """Return 8 hex digits of the training rows; nothing for an objective."""
     table = loaded.training
@@ -210,10 +214,6 @@ def _order_hash(loaded: Loaded) -> str:
         return ""
     order = generator(loaded.spec.settings.seed, "shuffle").permutation(samples).tobytes() if batch.shuffles else b""
     return _digits(order, str((batch.rows(samples), batch.steps(samples))).encode())
-
-
-HASHED = 2**18
-"""Numbers that are hashed at a time."""
 
 
 def _digits(*parts: bytes | memoryview) -> str:

@@ -182,7 +182,7 @@ class Preprocessing:
         Raises ArgumentError for a missing column, a missing cell without anything to fill it, words in a column of
         numbers, and words that no training row has, unless ``unknown`` is zero.
         """
-        return self.scaled(self.encoded(columns, where))  # type: ignore[arg-type]  # means in float64 make it so
+        return self.scaled(self.encoded(columns, where))  # type: ignore[arg-type]  # of float32 too: means are in float64
 
     def decode(self, outputs: NDArray[Any], threshold: float = 0.5) -> list[str]:
         """Return the name of each row's class: the largest output of [n, C]; of [n, 1] by the threshold."""

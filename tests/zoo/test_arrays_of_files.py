@@ -108,10 +108,7 @@ def test_numbers_in_float32_train_as_the_same_numbers_in_float64(gdcli: Any, key
         )
         found[name] = [gdcli("explain", "s.yaml", "--step", "2").out]
         found[name] += [(record / file).read_bytes() for file in files if (record / file).is_file()]
-        found[name] += [
-            gdcli("predict", str(record), f"{name}.npz").out,
-            gdcli("evaluate", str(record), f"{name}.npz").out,
-        ]
+        found[name] += [gdcli(command, str(record), f"{name}.npz").out for command in ("predict", "evaluate")]
         found[name] += [gdcli("export", str(record), "--format", "script").out]
     assert len(found["t4"]) > 8
     assert found["t4"] == [text.replace("t8.npz", "t4.npz") if isinstance(text, str) else text for text in found["t8"]]
@@ -119,22 +116,16 @@ def test_numbers_in_float32_train_as_the_same_numbers_in_float64(gdcli: Any, key
 
 def test_training_in_float32_takes_the_very_memory_of_a_file_in_float32(tmp_path: Path) -> None:
     x = np.random.default_rng(3).normal(size=(300_000, 3))
-    hashes = []
+    single, y, hashes = x.astype(np.float32), np.arange(len(x)) % 2, []
     for dtype in ("float32", "float64"):
         path = tmp_path / f"{dtype}.npz"
-        np.savez(path, x=x.astype(np.float32).astype(dtype), y=np.arange(len(x)) % 2)
+        np.savez(path, x=single.astype(dtype), y=y)
         loaded = load(parse(read(SPEC % (path, "", ""), "s"), "s"), tmp_path)
         assert loaded.training is not None
         taken = build(loaded).batches.whole().x
         assert (taken.data_ptr() == loaded.training.x.ctypes.data) == (dtype == "float32")
         hashes.append(data_hash(loaded))
-    assert hashes[0] == hashes[1]
-    assert (
-        hashes[0]
-        == hashlib.sha256(x.astype(np.float32).astype(float).tobytes() + (np.arange(len(x)) % 2).tobytes()).hexdigest()[
-            :8
-        ]
-    )
+    assert hashes == [hashlib.sha256(single.astype(float).tobytes() + y.tobytes()).hexdigest()[:8]] * 2
 
 
 def test_missing_cells_of_a_large_array_are_found_row_by_row() -> None:
