@@ -48,8 +48,8 @@ def memory(spec: RunSpec, model: Chain | Objective, rows: int, columns: int, run
     """Return the bytes that a run needs at least: its model, its data and one step.
 
     Of every scalar there are the start value, the value, the gradient, the last finite value and twice the optimizer's
-    state; the data stand in memory as read, as a rule in float64, and as the engine takes them. ``runs`` of a fleet share the
-    data.
+    state; the data stand in memory as read, counted in float64, and as the engine takes them. ``runs`` of a fleet share
+    the data.
 
     Shapes: data of ``rows`` [rows, columns], targets counted as columns.
     """
