@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import torch
@@ -51,7 +53,7 @@ class ProcessGroup:
     def __init__(self, world: World, leave: Leave) -> None:
         self.rank, self.size, self.local_rank = world.rank, world.size, world.local_rank
         self.device = torch.device("cpu")
-        self._leave, self._begun, self._clock = leave, 0.0, 0.0
+        self._leave, self._leaving, self._begun, self._clock = leave, threading.Lock(), 0.0, 0.0
         self._has_told = False  # why it ends
         self._own: Interrupt | None = None
         self._agreed: Interrupt | None = None
@@ -184,6 +186,7 @@ class ProcessGroup:
             while reason is None and time.monotonic() < until:
                 reason = self._reason(store or self._store)
                 time.sleep(0.05)
+        self._leaving.acquire()  # for good: one thread tells it, and ends both
         if reason is not None and not self.is_first:
             self._leave("")
         what = what if reason is None else f"rank {reason[0]} ended: {reason[1]}"
@@ -198,9 +201,12 @@ class ProcessGroup:
     def _watch_others(self, store: Store) -> None:
         """Give signs of life, and look for those of the others, beside what the process does."""
         names, seen, beat = [f"alive/{rank}" for rank in range(self.size)], dict[int, tuple[bytes, float]](), 0
+        here = _numbered_here()
         while True:
+            # looked at before the signs are: one that has ended well has said so before
+            over = {rank for rank, (sign, _) in seen.items() if rank != self.rank and _is_over(sign.decode(), here)}
             try:
-                store.set(names[self.rank], str(beat))
+                store.set(names[self.rank], f"{beat} {os.getpid()} {here}")
                 beats = store.multi_get(names) if store.check(names) else []
             except RuntimeError:
                 if self._closed.is_set():
@@ -209,14 +215,18 @@ class ProcessGroup:
             if self._closed.wait(BEAT_SECONDS):
                 return
             beat += 1
-            self._compare(beats, seen, store)
+            self._compare(beats, seen, over, store)
 
-    def _compare(self, beats: Sequence[bytes], seen: dict[int, tuple[bytes, float]], store: Store) -> None:
+    def _compare(
+        self, beats: Sequence[bytes], seen: dict[int, tuple[bytes, float]], over: set[int], store: Store
+    ) -> None:
         now = time.monotonic()
         for rank, sign in enumerate(beats):
             before, at = seen.get(rank, (b"", now))
             if sign == FAILED.encode() and rank != self.rank:
                 self._leave_with(f"rank {rank} of this run has ended", store)
+            if sign == before and rank in over:  # the transfer that waits for it may never fail
+                self._leave_with(f"rank {rank} of this run is gone", store)
             if sign == before and sign != DONE.encode() and now - at > GONE_SECONDS:
                 self._leave_with(f"rank {rank} of this run has given no sign of life for {now - at:.0f} s", store)
             if sign != before:
@@ -273,6 +283,19 @@ def joined(world: World, leave: Leave) -> Iterator[ProcessGroup]:
         raise
     finally:
         group.close(last)
+
+
+def _numbered_here() -> str:
+    """Return what all processes have in common that have their numbers from the same table, "" where none is known."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
+    return ""
+
+
+def _is_over(sign: str, here: str) -> bool:
+    """Say whether the process that gave a sign of life is no more; of one on another machine that is not known."""
+    _, number, where = [*sign.split(" "), "", ""][:3]
+    return here != "" and where == here and not Path("/proc", number).exists()
 
 
 def _brief(error: Exception) -> str:

@@ -444,6 +444,28 @@ def has_checkpoint(folder: Path) -> bool:
     return any(folder.glob("runs/t/*/checkpoint.json"))
 
 
+@contextmanager
+def waiting_for_ever() -> Iterator[None]:
+    """A transfer that never fails, as one of gloo's may be whose other end is gone."""
+    try:
+        yield
+    except RuntimeError:
+        time.sleep(HANG)
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_seen_where_the_transfer_does_not_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_group.ProcessGroup, "_lost", lambda self: waiting_for_ever())
+    with launched([tmp_path] * 2, "run", written(tmp_path, a_spec()), *ENDLESS) as (first, second):
+        assert wait_for(lambda: has_checkpoint(tmp_path), first.is_over)
+        assert second.kill().code == -signal.SIGKILL
+        assert first.wait().code == 3
+    told = re.findall("rank 1 of this run .*gdcli resume goes on", first.wait().err)
+    assert len(told) == 1 and told[0].startswith("rank 1 of this run is gone. "), first.wait().err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_killed_process_ends_the_other_with_a_message(tmp_path: Path, killed: int) -> None:
