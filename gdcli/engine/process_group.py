@@ -288,7 +288,7 @@ def joined(world: World, leave: Leave) -> Iterator[ProcessGroup]:
 def _numbered_here() -> str:
     """Return what all processes have in common that have their numbers from the same table, "" where none is known."""
     with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}{Path('/proc/self/ns/pid').readlink()}"
     return ""
 
 

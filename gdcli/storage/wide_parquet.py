@@ -90,14 +90,18 @@ def _list(kind: int, items: Sequence[bytes]) -> bytes:
     return head + b"".join(items)
 
 
-def _struct(*fields: tuple[int, int, bytes]) -> bytes:
-    """Return a struct of fields (number, type, content), the numbers rising."""
-    found, last = bytearray(), 0
+def _fields(*fields: tuple[int, int, bytes], last: int = 0) -> bytes:
+    """Return fields (number, type, content) of a struct, the numbers rising from that of the ``last`` before them."""
+    found = bytearray()
     for number, kind, content in fields:
         found.append(number - last << 4 | kind)
         found += content
         last = number
-    return bytes(found) + b"\0"
+    return bytes(found)
+
+
+def _struct(*fields: tuple[int, int, bytes]) -> bytes:
+    return _fields(*fields) + b"\0"
 
 
 # --- the layout of a group --------------------------------------------------------------------------------------------
@@ -124,22 +128,15 @@ class _Page:
     head: bytes  # what stands before the numbers: the page's header, and the levels of lists
     values: int  # numbers in it
     at: int  # where it begins in its group
+    told: bytes  # of its description, as a column chunk, what is the same in every group: all but the last field
 
     @property
     def size(self) -> int:
         return len(self.head) + int(self.kind[2]) * self.values
 
     def described(self, group: int) -> bytes:
-        """Return the description of the page, as a column chunk, of a group that begins there in the file."""
-        path = [self.column.name.encode(), *((b"list", b"element") if self.column.shape else ())]
-        encodings = [_int(_PLAIN), *([_int(_RLE)] if self.column.shape else [])]
-        told = _struct(
-            (1, _I32, _int(_TYPES[self.kind])), (2, _LIST, _list(_I32, encodings)),
-            (3, _LIST, _list(_BINARY, [_binary(part) for part in path])), (4, _I32, _int(0)),
-            (5, _I64, _int(self.values)), (6, _I64, _int(self.size)), (7, _I64, _int(self.size)),
-            (9, _I64, _int(group + self.at)),
-        )  # fmt: skip
-        return _struct((2, _I64, _int(0)), (3, _STRUCT, told))
+        """Return the description of the page of a group that begins there in the file."""
+        return self.told + _fields((9, _I64, _int(group + self.at)), last=7) + b"\0\0"
 
 
 def _pages(columns: Sequence[TableColumn], kind: str, rows: int) -> list[_Page]:
@@ -151,10 +148,22 @@ def _pages(columns: Sequence[TableColumn], kind: str, rows: int) -> list[_Page]:
         size = len(levels) + int(of[2]) * values
         counted = _struct((1, _I32, _int(values)), *((k, _I32, _int(_PLAIN if k == 2 else _RLE)) for k in (2, 3, 4)))
         head = _struct((1, _I32, _int(0)), (2, _I32, _int(size)), (3, _I32, _int(size)), (5, _STRUCT, counted))
-        page = _Page(column, of, head + levels, values, at)
+        page = _Page(column, of, head + levels, values, at, _told(column, of, values, len(head) + size))
         found.append(page)
         at += page.size
     return found
+
+
+def _told(column: TableColumn, kind: str, values: int, size: int) -> bytes:
+    """Return the beginning of a column chunk, and in it that of its metadata."""
+    path = [column.name.encode(), *((b"list", b"element") if column.shape else ())]
+    encodings = [_int(_PLAIN), *([_int(_RLE)] if column.shape else [])]
+    metadata = _fields(
+        (1, _I32, _int(_TYPES[kind])), (2, _LIST, _list(_I32, encodings)),
+        (3, _LIST, _list(_BINARY, [_binary(part) for part in path])), (4, _I32, _int(0)),
+        (5, _I64, _int(values)), (6, _I64, _int(size)), (7, _I64, _int(size)),
+    )  # fmt: skip
+    return _fields((2, _I64, _int(0)), (3, _STRUCT, metadata))
 
 
 def rows_of_group(width: int) -> int:
@@ -266,15 +275,15 @@ class GrowingParquet:
         return last + footer + len(footer).to_bytes(4, "little") + MAGIC
 
     def _footer(self, last: Sequence[_Page]) -> bytes:
-        groups = [(self._full, self._capacity)] * self._groups + [(last, self._waiting)] * bool(self._waiting)
-        described = [
-            _described(pages, rows, len(MAGIC) + k * self._size) for k, (pages, rows) in enumerate(groups)
-        ]  # fmt: skip
+        places = [len(MAGIC) + k * self._size for k in range(self._groups + 1)]
+        described = _described(self._full, self._capacity, places[:-1])
+        if self._waiting:
+            described += _described(last, self._waiting, places[-1:])
         shapes = json.dumps({column.name: column.shape for column in self._columns}).encode()
         own = _struct((1, _BINARY, _binary(SHAPES)), (2, _BINARY, _binary(shapes)))
         return _struct(
             (1, _I32, _int(1)), (2, _LIST, _list(_STRUCT, list(self._schema()))),
-            (3, _I64, _int(sum(rows for _, rows in groups))), (4, _LIST, _list(_STRUCT, described)),
+            (3, _I64, _int(self._groups * self._capacity + self._waiting)), (4, _LIST, _list(_STRUCT, described)),
             (5, _LIST, _list(_STRUCT, [own])), (6, _BINARY, _binary(CREATED_BY)),
         )  # fmt: skip
 
@@ -292,11 +301,16 @@ class GrowingParquet:
             yield _struct(number, (3, _I32, _int(0)), (4, _BINARY, _binary(b"element")))
 
 
-def _described(pages: Sequence[_Page], rows: int, at: int) -> bytes:
-    """Return the description of a group that begins there in the file."""
-    size = _int(sum(page.size for page in pages))
-    columns = _list(_STRUCT, [page.described(at) for page in pages])
-    return _struct((1, _LIST, columns), (2, _I64, size), (3, _I64, _int(rows)), (5, _I64, _int(at)), (6, _I64, size))
+def _described(pages: Sequence[_Page], rows: int, places: Iterable[int]) -> list[bytes]:
+    """Return the descriptions of groups of so many rows that begin there in the file."""
+    size, count = _int(sum(page.size for page in pages)), _int(rows)
+    return [
+        _struct(
+            (1, _LIST, _list(_STRUCT, [page.described(at) for page in pages])), (2, _I64, size), (3, _I64, count),
+            (5, _I64, _int(at)), (6, _I64, size),
+        )
+        for at in places
+    ]  # fmt: skip
 
 
 def _filled(group: NDArray[np.uint8], pages: Sequence[_Page], rows: int) -> Iterator[NDArray[Any]]:
