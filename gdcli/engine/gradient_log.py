@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
@@ -18,6 +19,12 @@ from gdcli.records import Floats, l2_norms
 from gdcli.spec.sizes import MAX_VALUES_AUTO
 
 Keep = Literal["values", "norms", "none"]
+
+LARGE = 2**16
+"""Bytes of a step's gradient from which on what is kept of it is read beside the loop, by the thread that writes it."""
+HELD = 2**25
+"""Bytes of blocks that have been handed on whose memory is held until others have taken their place in the caches: to
+write again where another core has just read takes four times as long."""
 
 
 def keep_of(problem: TrainingProblem) -> Keep:
@@ -47,7 +54,7 @@ class GradientLog:
         self.width = theta.room if self.kind == "values" else len(self._parts)
         self.numbers = self.width + (0 if self._watched is None else len(self._watched))  # a step and run
         self._shape = theta.stored_gradient.shape if self.kind == "values" else (self.width, rows)
-        self._kept = theta.stored.new_empty(0)
+        self._kept, self._held = theta.stored.new_empty(0), deque[Tensor]()
         # numpy's copy of a small tensor takes half of torch's, but between autograd's steps, whose code crowds it out
         self._by_numpy = theta.stored.device.type == "cpu" and not isinstance(problem.kernel, Autograd)
         self._columns = theta.columns
@@ -74,6 +81,7 @@ class GradientLog:
     def _keep(self, steps: int) -> Callable[[int], object]:
         self._kept, gradient = self.theta.stored.new_empty((steps, *self._shape)), self.theta.stored_gradient
         if self.kind == "values":
+            self._hold(self._kept)
             return _copying(self._kept, gradient, self._by_numpy)
         now = self._kept.new_empty(self._shape)  # of this step: views of each step's row cost more than a copy
         axes = [0 if self.theta.innermost else part.ndim - 1 for part in self._parts]
@@ -87,6 +95,13 @@ class GradientLog:
             copy(k)
 
         return keep
+
+    def _hold(self, block: Tensor) -> None:
+        """Keep the memory of the last blocks from being given to the next ones."""
+        if block.device.type == "cpu" and block[0].nbytes >= LARGE:
+            self._held.append(block)
+            while len(self._held) * block.nbytes > HELD:
+                self._held.popleft()
 
     def columns(self, steps: int) -> Floats:
         """Return what the first steps kept, on the host: [K, R, N] in the model's order, without gaps and padding."""
