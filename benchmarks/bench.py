@@ -49,7 +49,7 @@ def cpu() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def results(rows: list[Cells], repetitions: int) -> str:
+def results(rows: list[Cells]) -> str:
     import torch
 
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
@@ -59,7 +59,8 @@ def results(rows: list[Cells], repetitions: int) -> str:
         "`one_command.py`, `fleet_2x2.c`) or with another program (`others/`), measured in turn in one run: the ratio\n"
         "of the medians, with its 95 % interval by the bootstrap. Where there is a third column, it is what the same\n"
         "measurement says of the other side against itself. A bar is held where the lower end of the interval is at\n"
-        f"or below it. {repetitions} pairs at least, 3 of the longest. Below 1, gdcli is faster.\n\n"
+        "or below it. Rows of one process and one thread are in seconds of the processor, the others by the wall.\n"
+        "Below 1, gdcli is faster.\n\n"
         f"{cpu()}, {os.cpu_count()} cores, one thread where no other number is given; {versions}.\n\n{markdown(rows)}"
     )
 
@@ -105,7 +106,7 @@ def main() -> int:
             rows += map(tuple, json.loads(to.read_text(encoding="utf-8")))
     print(text(rows), end="")
     if not asked.quick and not asked.words:
-        (HERE / "results.md").write_text(results(rows, REPETITIONS), encoding="utf-8")
+        (HERE / "results.md").write_text(results(rows), encoding="utf-8")
     return max(codes)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import engine
 import numpy as np
 import specs
-from pairs import HERE, Figure, Pairs, Row, Skipped, seconds
+from pairs import HERE, PROCESSOR, Figure, Pairs, Row, Skipped, seconds
 from processes import printed
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ NAMES = "100 lr x 2-2-2 x 100 epochs"
 def built_and_trained(runs: list[Loaded]) -> tuple[float, float]:
     """Return the seconds of the training, and with those of the tensors' making."""
     fleets: list[Any] = []
-    building = seconds(lambda: fleets.append(engine.build_fleet(runs)))
-    training = seconds(partial(engine.train_fleet, fleets[0]))
+    building = seconds(lambda: fleets.append(engine.build_fleet(runs)), PROCESSOR)
+    training = seconds(partial(engine.train_fleet, fleets[0]), PROCESSOR)
     return training, building + training
 
 
@@ -54,11 +54,11 @@ def rates(repetitions: int, steps: int) -> Iterator[Row]:
         close = 1e-5 if rule == "sgd" else 1e-3  # rounding grows where a rule overshoots
         plain = np.array(small_sweep(rule, RATES.tolist(), EPOCHS))
         np.testing.assert_allclose(found.last, plain, rtol=close, atol=1e-9)
-        alone = Pairs(f"{NAMES}, {rule}, to torch.optim in turn", 1 / 300, informative=rule != "sgd")
-        whole = Pairs(f"{NAMES}, {rule}, its tensors' making included", None)
+        alone = Pairs(f"{NAMES}, {rule}, to torch.optim in turn", 1 / 300, PROCESSOR)
+        whole = Pairs(f"{NAMES}, {rule}, its tensors' making included", None, PROCESSOR)
         for _ in range(repetitions if rule == "sgd" else 2):
             trained, both = median_of(5, runs)
-            other = seconds(partial(small_sweep, rule, RATES.tolist(), EPOCHS))
+            other = seconds(partial(small_sweep, rule, RATES.tolist(), EPOCHS), PROCESSOR)
             alone.add(trained, other)
             whole.add(both, other)
         yield alone
@@ -86,7 +86,7 @@ def in_c(folder: str) -> Callable[[], np.ndarray]:
 
 
 def against_c(repetitions: int, steps: int) -> Iterator[Row]:
-    pairs = Pairs(f"{NAMES}, sgd, to the loop in C with cc -O3", 5)
+    pairs = Pairs(f"{NAMES}, sgd, to the loop in C with cc -O3", 5, PROCESSOR)
     if shutil.which("cc") is None:
         yield Skipped(pairs.what, "there is no compiler cc")
         return
@@ -96,7 +96,7 @@ def against_c(repetitions: int, steps: int) -> Iterator[Row]:
         losses = engine.train_fleet(engine.build_fleet(runs)).losses
         np.testing.assert_allclose(losses.T, plain(), rtol=1e-5)
         for _ in range(10 * repetitions):
-            pairs.add(built_and_trained(runs)[0], seconds(plain), seconds(plain))
+            pairs.add(built_and_trained(runs)[0], seconds(plain, PROCESSOR), seconds(plain, PROCESSOR))
     yield pairs
 
 

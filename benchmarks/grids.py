@@ -8,7 +8,7 @@ from functools import partial
 
 import engine
 import numpy as np
-from pairs import Figure, Pairs, Row, seconds
+from pairs import PROCESSOR, Figure, Pairs, Row, seconds
 from processes import GDCLI, peak_of
 from specs import LINE, loaded
 
@@ -24,10 +24,12 @@ def grids(repetitions: int, steps: int) -> Iterator[Row]:
     every = engine.points(axes)[:: COUNT // TIMED, 0]
     found = engine.grid_losses(spec, axes)[:: COUNT // TIMED]
     np.testing.assert_allclose(found, plain_line.losses(every.tolist()), rtol=1e-12, atol=1e-30)
-    pairs = Pairs(f"{COUNT:,} values of w, to a Python loop ({TIMED:,} timed, x {COUNT // TIMED})", 1 / 20)
+    what = f"{COUNT:,} values of w, to a Python loop ({TIMED:,} timed, x {COUNT // TIMED})"
+    pairs = Pairs(what, 1 / 20, PROCESSOR)
     plain = partial(plain_line.losses, every.tolist())
     for _ in range(8 * repetitions):
-        ours, *other = seconds(partial(engine.grid_losses, spec, axes)), seconds(plain), seconds(plain)
+        work = partial(engine.grid_losses, spec, axes), plain, plain
+        ours, *other = (seconds(each, PROCESSOR) for each in work)
         pairs.add(ours, *(each * (COUNT / TIMED) for each in other))
     yield pairs
     with tempfile.TemporaryDirectory() as folder:

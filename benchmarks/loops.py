@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 import engine
-from pairs import Pairs, Row
+from pairs import PROCESSOR, Pairs, Row
 from specs import RULES, SMALL, loaded
 
 if TYPE_CHECKING:
@@ -26,20 +25,21 @@ def in_turn(ours: Slices, plain: Slice, again: Slice, pairs: Pairs) -> engine.Si
 
     What comes before the first block counts to the first, what comes after the last to the last.
     """
-    begun, last = time.perf_counter(), 1
+    now = PROCESSOR.now
+    begun, last = now(), 1
 
     def turn(steps: int) -> None:
         nonlocal begun, last
         last = steps
-        half = time.perf_counter()
+        half = now()
         plain(steps)
-        end = time.perf_counter()
+        end = now()
         again(steps)
-        pairs.add((half - begun) / steps, (end - half) / steps, (time.perf_counter() - end) / steps)
-        begun = time.perf_counter()
+        pairs.add((half - begun) / steps, (end - half) / steps, (now() - end) / steps)
+        begun = now()
 
     found = ours(turn)
-    pairs.ours[-1] += (time.perf_counter() - begun) / last
+    pairs.ours[-1] += (now() - begun) / last
     return found
 
 
@@ -81,12 +81,12 @@ def engines(repetitions: int, steps: int) -> Iterator[Row]:
             def make(count: int, settings: str = settings, way: str = way) -> Slices:
                 return engine_alone(loaded(SMALL % (settings, count, way)))
 
-            pairs = Pairs(f"engine, 2-2-2, {rule}, {way}, all gradients kept", bar)
+            pairs = Pairs(f"engine, 2-2-2, {rule}, {way}, all gradients kept", bar, PROCESSOR)
             yield small_pairs(steps, pairs, rule, make)
 
 
 def whole(repetitions: int, steps: int) -> Iterator[Row]:
-    pairs = Pairs("whole run, 2-2-2, sgd, text and CSV written", 0.45)
+    pairs = Pairs("whole run, 2-2-2, sgd, text and CSV written", 0.45, PROCESSOR)
     with tempfile.TemporaryDirectory() as root:
 
         def make(count: int) -> Slices:

@@ -10,15 +10,15 @@ from functools import partial
 from pathlib import Path
 
 from measured import with_byte_code
-from pairs import HERE, ROOT, SHORT, Pairs, Row, seconds
+from pairs import CHILDREN, HERE, ROOT, SHORT, Pairs, Row, seconds
 
 GDCLI = str(Path(sys.executable).parent / "gdcli")
 
 
 def seconds_of(command: list[str]) -> float:
-    """Return how long a command takes, its output to nowhere."""
+    """Return the processor time that a command takes, its output to nowhere."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return seconds(partial(subprocess.run, command, cwd=ROOT, env=with_byte_code(), check=True, **quiet))
+    return seconds(partial(subprocess.run, command, cwd=ROOT, env=with_byte_code(), check=True, **quiet), CHILDREN)
 
 
 def printed(command: list[str]) -> bytes:
@@ -33,8 +33,8 @@ def peak_of(command: list[str]) -> float:
 
 
 def processes(repetitions: int, steps: int) -> Iterator[Row]:
-    without = Pairs("gdcli run backprop_2x2 --no-plot, process", 0.65)
-    plotted = Pairs("gdcli run backprop_2x2, process", 0.9)
+    without = Pairs("gdcli run backprop_2x2 --no-plot, process", 0.65, CHILDREN)
+    plotted = Pairs("gdcli run backprop_2x2, process", 0.9, CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
         run = [GDCLI, "run", "backprop_2x2", "--output", folder]
         plain = [sys.executable, str(HERE / "plain_backprop_2x2.py")]
@@ -49,7 +49,7 @@ def processes(repetitions: int, steps: int) -> Iterator[Row]:
 
 
 def helps(repetitions: int, steps: int) -> Iterator[Row]:
-    pairs = Pairs("gdcli --help, process, to a one-command Typer program", 1.3)
+    pairs = Pairs("gdcli --help, process, to a one-command Typer program", 1.3, CHILDREN)
     ours, plain = [GDCLI, "--help"], [sys.executable, str(HERE / "one_command.py"), "--help"]
     printed(ours), printed(plain)
     for _ in range(SHORT if repetitions > 2 else 5):
@@ -64,7 +64,7 @@ def sweep_command(count: int, folder: str) -> list[str]:
 
 
 def swept(repetitions: int, steps: int) -> Iterator[Row]:
-    pairs = Pairs("gdcli sweep of 1,000 lr x 100 epochs with files, process, to import torch", 1.6)
+    pairs = Pairs("gdcli sweep of 1,000 lr x 100 epochs with files, process, to import torch", 1.6, CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
         ours, plain = sweep_command(1000, folder), [sys.executable, "-c", "import torch"]
         printed(ours), printed(plain)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import specs
 from measured import Memory, cost_of
-from pairs import Figure, Pairs, Row, Skipped
+from pairs import CHILDREN, Figure, Pairs, Row, Skipped
 from processes import GDCLI, printed
 
 FEW, MANY = 10_000, 1_000_000
@@ -32,7 +32,7 @@ def heavy(folder: str, *more: str) -> list[str]:
 def runs(repetitions: int, steps: int) -> Iterator[Row | Memory]:
     """A million runs, processor time per run of the whole command to that of ten thousand."""
     many = MANY if repetitions > 2 else MANY // 20
-    pairs = Pairs(f"gdcli sweep of {many:,} runs of 2-2-2 x 20 epochs, processor time per run, to {FEW:,}", 1.2)
+    pairs = Pairs(f"gdcli sweep of {many:,} runs of 2-2-2 x 20 epochs, per run, to {FEW:,}", 1.2, CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
         few = [cost_of(tiny(FEW, folder)).processor / FEW for _ in range(3)]
         found = cost_of(tiny(many, folder), memory=True)

@@ -11,8 +11,8 @@ from processes import GDCLI
 
 
 def starts(repetitions: int, steps: int) -> Iterator[Row]:
-    without = Pairs("gdcli run backprop_2x2 --no-plot, process, to import torch", 1.08, clock=CHILDREN)
-    plotted = Pairs("gdcli run backprop_2x2 with its picture, process, to import torch", 1.3, clock=CHILDREN)
+    without = Pairs("gdcli run backprop_2x2 --no-plot, process, to import torch", 1.08, CHILDREN)
+    plotted = Pairs("gdcli run backprop_2x2 with its picture, process, to import torch", 1.3, CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
         run = [GDCLI, "run", "backprop_2x2", "--output", folder]
         bare, plain = [*run, "--no-plot"], python("-c", "import torch")
