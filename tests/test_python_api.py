@@ -251,10 +251,10 @@ def test_only_every_so_many_gradients_are_kept() -> None:
 def test_without_pandas_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     run, real = gdcli.run("backprop_2x2"), builtins.__import__
 
-    def without(name: str, *rest: Any) -> Any:
+    def without(name: str, *rest: Any, **named: Any) -> Any:
         if name == "pandas":
             raise ModuleNotFoundError(name)
-        return real(name, *rest)
+        return real(name, *rest, **named)
 
     assert run.to_pandas()["loss"].tolist() == run.losses.tolist()
     monkeypatch.setattr(builtins, "__import__", without)

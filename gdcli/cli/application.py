@@ -7,9 +7,9 @@ from shutil import get_terminal_size
 from typing import Any, Literal
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from gdcli.cli import export, models, processes, records, report, sheets, shells, specs, train
+from gdcli.cli import export, models, processes, records, report, sheets, specs, train
 
 BOXED = 80
 """Columns of a terminal from which on help stands in boxes; they would cut words on a narrower one."""
@@ -23,8 +23,38 @@ GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
 }
 
 
+class Command(TyperCommand):
+    """A command of which the parameters are read from its function once one asks for them.
+
+    Those of all commands take longer to read than most commands take; help and completion need names and summaries.
+    """
+
+    def __init__(self, function: Callable[..., Any], **settings: Any) -> None:
+        summary = (function.__doc__ or "").partition("\n")[0]  # else Typer cuts it to a line of a plain list
+        super().__init__(function.__name__, short_help=summary, **settings)
+        self.function = function
+        del self.params, self.callback, self.help
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what is not read yet, having read it."""
+        if name not in ("params", "callback", "help"):
+            raise AttributeError(name)
+        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        alone.command()(self.function)
+        whole = typer.main.get_command(alone)
+        self.params, self.callback, self.help = whole.params, whole.callback, whole.help
+        return getattr(self, name)
+
+
 class CommandGroups(TyperGroup):
-    """Typer's group of commands, whose help has the groups without boxes too: Typer has them in boxes alone."""
+    """The group of all commands, whose help has their groups without boxes too: Typer has them in boxes alone."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for group, functions in GROUPS.items():
+            for each in functions:
+                command = Command(each, rich_help_panel=group, rich_markup_mode=self.rich_markup_mode)
+                self.commands[each.__name__] = command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands below the names of their groups."""
@@ -60,6 +90,8 @@ def app() -> typer.Typer:
             None, metavar="[SHELL]", help="Print the script that does so, and install nothing."
         ),
     ) -> None:
+        from gdcli.cli import shells
+
         if version:
             shells.print_versions()
         elif show_completion is not None:
@@ -73,8 +105,4 @@ def app() -> typer.Typer:
             return
         raise typer.Exit
 
-    for group, commands in GROUPS.items():
-        for command in commands:
-            summary = (command.__doc__ or "").partition("\n")[0]  # else Typer cuts it to a line of a plain list
-            application.command(short_help=summary, rich_help_panel=group)(command)
     return application

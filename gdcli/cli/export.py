@@ -13,8 +13,6 @@ from gdcli.cli.records import RunArgument, told
 from gdcli.commands.context import shown_path
 from gdcli.errors import SpecError
 from gdcli.storage.files import in_folder, is_folder
-from gdcli.storage.find import find
-from gdcli.storage.record import read
 
 
 def export(
@@ -53,6 +51,8 @@ def export(
     Example: gdcli export last --format parquet -o last.parquet
     """
     from gdcli.commands import export as exporting
+    from gdcli.storage.find import find
+    from gdcli.storage.record import read
 
     options.load(plugin)
     kind = exporting.form_of(form, to)

@@ -15,7 +15,6 @@ from gdcli.cli.output import Console, say
 from gdcli.cli.records import RunArgument
 from gdcli.errors import SpecError
 from gdcli.spec.scalars import shown
-from gdcli.storage.find import find
 
 TableArgument = Annotated[
     str,
@@ -55,6 +54,7 @@ def predict(
     from gdcli.commands import predict as commands
     from gdcli.commands.export import require_free
     from gdcli.storage.files import replace
+    from gdcli.storage.find import find
     from gdcli.storage.table_stream import opened
 
     options.load(plugin)
@@ -92,6 +92,7 @@ def evaluate(
     Example: gdcli evaluate last held_out.csv
     """
     from gdcli.commands import evaluate as commands
+    from gdcli.storage.find import find
     from gdcli.storage.table_stream import opened
 
     options.load(plugin)

@@ -15,8 +15,6 @@ from gdcli.cli.output import Console, note, print_file, say
 from gdcli.commands.context import shown_path
 from gdcli.errors import SpecError
 from gdcli.spec.scalars import shown
-from gdcli.storage.find import find
-from gdcli.storage.record import MANY, read
 
 if TYPE_CHECKING:
     from gdcli.commands.list import Listing
@@ -131,6 +129,8 @@ def _on_terminal(found: Listing) -> None:
 
 def _with_best_losses(found: Listing, lines: list[list[str]]) -> tuple[list[list[str]], list[str]]:
     """Return a table's lines with the best loss of sweeps and comparisons as their final one, and what is told then."""
+    from gdcli.storage.record import MANY
+
     loss, best = found.columns.index("final_loss"), found.columns.index("best_loss")
     if all(record.kind not in MANY for record in found.records):
         return lines, []
@@ -201,6 +201,8 @@ def show(
     if log + (style is not None) + json + resolved > 1:
         raise SpecError("--log, --style, --json and --resolved exclude each other")
     from gdcli.commands import show as commands
+    from gdcli.storage.find import find
+    from gdcli.storage.record import read
 
     options.load(plugin)
     if resolved:
@@ -229,6 +231,7 @@ def _print_config(spec: str, overrides: tuple[str, ...], output: Path, console: 
     from gdcli.commands.show import resolved
     from gdcli.commands.specs import choices
     from gdcli.spec import bundled
+    from gdcli.storage.find import find
 
     try:
         bundled.find(spec)
@@ -264,6 +267,8 @@ def diff(
     Example: gdcli diff last~1 last
     """
     from gdcli.commands.diff import differences
+    from gdcli.storage.find import find
+    from gdcli.storage.record import read
 
     found = differences(*(read(find(text, output)) for text in (a, b)))
     say(found.json() if json else found.text(), wrap=not json)
@@ -283,6 +288,7 @@ def rm(
 
     Example: gdcli rm last~1 last
     """
+    from gdcli.storage.find import find
     from gdcli.storage.remove import checked, held, remove
 
     folders = checked([find(text, output) for text in runs])

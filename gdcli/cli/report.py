@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import webbrowser
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -36,6 +35,8 @@ def report(
 
     Example: gdcli report last --open
     """
+    import webbrowser
+
     from gdcli.commands.export import require_free
     from gdcli.commands.report import report as report_of
     from gdcli.storage.files import replace

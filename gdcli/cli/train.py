@@ -16,7 +16,6 @@ from gdcli.cli.processes import together
 from gdcli.commands.context import Context, Ended, ExecutionOptions, ignore, shown_path
 from gdcli.errors import SpecError
 from gdcli.spec.scalars import shown
-from gdcli.storage.find import find
 
 if TYPE_CHECKING:
     from gdcli.commands.again import Report
@@ -204,6 +203,7 @@ def resume(
     Standard output is what was not printed before the last checkpoint. Example: gdcli resume last
     """
     from gdcli.commands import again
+    from gdcli.storage.find import find
 
     with together(ctx.obj, quiet=quiet, json=json) as (console, group):
         options.load(plugin)
@@ -236,6 +236,7 @@ def verify(
     Example: gdcli verify last
     """
     from gdcli.commands import again
+    from gdcli.storage.find import find
 
     with together(ctx.obj, quiet=quiet, json=json) as (console, group):
         options.load(plugin)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from math import isfinite
 from pathlib import Path
 from typing import ClassVar
@@ -87,13 +88,17 @@ class LossGrid:
 
     def rows(self) -> list[dict[str, float]]:
         """Return the rows of results.csv: the point by the names of the axes, and the loss."""
-        names, columns = [axis.name for axis in self.axes], [*self.points.T.tolist(), self.loss.tolist()]
-        return [dict(zip([*names, "loss"], row, strict=True)) for row in zip(*columns, strict=True)]
+        names = [*(axis.name for axis in self.axes), "loss"]
+        return [dict(zip(names, row, strict=True)) for row in zip(*self.columns(), strict=True)]
+
+    def columns(self) -> list[list[float]]:
+        """Return the columns of results.csv: the points of each axis, and the loss."""
+        return [*self.points.T.tolist(), self.loss.tolist()]
 
     def csv(self) -> str:
         """Return results.csv."""
         header = [*(axis.name for axis in self.axes), "loss"]
-        return csv_writer.csv_rows([header, *(list(row.values()) for row in self.rows())])
+        return csv_writer.csv_rows(chain([header], zip(*self.columns(), strict=True)))
 
 
 def evaluate(loaded: Loaded, axes: Sequence[Axis]) -> LossGrid:

@@ -366,10 +366,10 @@ def test_a_damaged_record_is_one_message(net) -> None:
 def test_an_animation_without_pillow_says_what_to_install(net, monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
-    def without(name: str, *more: Any) -> Any:
+    def without(name: str, *more: Any, **named: Any) -> Any:
         if name == "matplotlib.animation":
             raise ImportError("No module named 'PIL'")
-        return real(name, *more)
+        return real(name, *more, **named)
 
     monkeypatch.delitem(sys.modules, "matplotlib.animation", raising=False)
     monkeypatch.setattr(builtins, "__import__", without)

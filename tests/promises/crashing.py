@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import typer
 
 import gdcli.engine.loop
-from gdcli.cli import application, main
+from gdcli.cli import main
 from tests.timing import processor_seconds, wait_for
 
 SAME = (
@@ -114,10 +113,6 @@ def emptied() -> Iterator[Path]:
         yield Path(folder)
 
 
-COMMAND = typer.main.get_command(application.app())
-"""Made once: making it anew takes a child longer than a short run."""
-
-
 # --- children ---------------------------------------------------------------------------------------------------------
 
 
@@ -180,7 +175,6 @@ def start(folder: Path, *arguments: str, within: AbstractContextManager[Any] | N
         for name, number in (("out", 1), ("err", 2)):
             os.dup2(os.open(f"{name}-{os.getpid()}", os.O_WRONLY | os.O_CREAT), number)
         sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
-        application.app, typer.main.get_command = typer.Typer, lambda app: COMMAND
         torch.set_num_threads(1)  # threads of before the fork are not here, and would be waited for; a run sets its own
         with within or nullcontext():
             code = main(arguments)
