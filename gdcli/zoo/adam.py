@@ -39,7 +39,7 @@ def adam(
     lr: NonNegative = 1e-3,
     betas: tuple[Beta, Beta] = (0.9, 0.999),
     eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 0,
+    weight_decay: NonNegative = 0.0,
     amsgrad: bool = False,
     maximize: bool = False,
     decoupled_weight_decay: Annotated[bool, Needs("weight_decay")] = False,
@@ -121,7 +121,7 @@ def adamax(
     lr: NonNegative = 2e-3,
     betas: tuple[Beta, Beta] = (0.9, 0.999),
     eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 0,
+    weight_decay: NonNegative = 0.0,
     maximize: bool = False,
 ) -> Annotated[Rule, Keeps(2)]:
     """Adamax: Adam with the largest recent gradient in place of the average of squares.
@@ -165,7 +165,7 @@ def nadam(
     lr: NonNegative = 2e-3,
     betas: tuple[Beta, Beta] = (0.9, 0.999),
     eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 0,
+    weight_decay: NonNegative = 0.0,
     momentum_decay: NonNegative = 4e-3,
     decoupled_weight_decay: Annotated[bool, Needs("weight_decay")] = False,
     maximize: bool = False,
@@ -228,7 +228,7 @@ def radam(
     lr: NonNegative = 1e-3,
     betas: tuple[Beta, Beta] = (0.9, 0.999),
     eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 0,
+    weight_decay: NonNegative = 0.0,
     decoupled_weight_decay: Annotated[bool, Needs("weight_decay")] = False,
     maximize: bool = False,
 ) -> Annotated[Rule, Keeps(2)]:

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 def sgd(
     *,
     lr: NonNegative = 1e-3,
-    momentum: NonNegative = 0,
-    dampening: Annotated[float, Needs("momentum")] = 0,
-    weight_decay: NonNegative = 0,
+    momentum: NonNegative = 0.0,
+    dampening: Annotated[float, Needs("momentum")] = 0.0,
+    weight_decay: NonNegative = 0.0,
     nesterov: bool = False,
     maximize: bool = False,
 ) -> Annotated[Rule, Keeps(0, "momentum")]:
@@ -79,9 +79,9 @@ def sgd(
 def adagrad(
     *,
     lr: NonNegative = 1e-2,
-    lr_decay: NonNegative = 0,
-    weight_decay: NonNegative = 0,
-    initial_accumulator_value: NonNegative = 0,
+    lr_decay: NonNegative = 0.0,
+    weight_decay: NonNegative = 0.0,
+    initial_accumulator_value: NonNegative = 0.0,
     eps: NonNegative = 1e-10,
     maximize: bool = False,
 ) -> Annotated[Rule, Keeps(1)]:
@@ -120,8 +120,8 @@ def rmsprop(
     lr: NonNegative = 1e-2,
     alpha: NonNegative = 0.99,
     eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 0,
-    momentum: NonNegative = 0,
+    weight_decay: NonNegative = 0.0,
+    momentum: NonNegative = 0.0,
     centered: bool = False,
     maximize: bool = False,
 ) -> Annotated[Rule, Keeps(1, "momentum", "centered")]:
@@ -174,7 +174,7 @@ def adadelta(
     lr: NonNegative = 1.0,
     rho: Annotated[float, Ge(0), Le(1)] = 0.9,
     eps: NonNegative = 1e-6,
-    weight_decay: NonNegative = 0,
+    weight_decay: NonNegative = 0.0,
     maximize: bool = False,
 ) -> Annotated[Rule, Keeps(2)]:
     """Adadelta: steps in the units of θ, from moving averages of squared gradients and squared steps.
@@ -276,7 +276,7 @@ def asgd(
     lambd: NonNegative = 1e-4,  # torch has no bound; below 0 the base of the power α becomes negative
     alpha: Annotated[float, Needs("lambd")] = 0.75,
     t0: float = 1e6,
-    weight_decay: NonNegative = 0,
+    weight_decay: NonNegative = 0.0,
     maximize: bool = False,
 ) -> Annotated[Rule, Keeps(1)]:
     """Averaged stochastic gradient descent: falling steps, and the average ā of the parameters.
