@@ -57,7 +57,7 @@ def test_a_folder_that_cannot_be_leaves_nothing(gdcli, words: tuple[str, ...]) -
 
 
 def test_quiet_is_quiet_where_nothing_is_left_to_do(gdcli) -> None:
-    sweep = "sweep", "backprop_2x2", "-p", "lr=0.1,0.2", "--fleet", "off", "--no-plot", "-q"  # fleets may have a warning
+    sweep = "sweep", "backprop_2x2", "-p", "lr=0.1,0.2", "--fleet", "off", "--no-plot", "-q"  # fleets may warn
     for words in (RUN, sweep):
         first = gdcli(*words, "--tag", "one")
         assert (first.code, first.err) == (0, "")

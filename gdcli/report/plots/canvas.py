@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial, update_wrapper
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec
 
 import numpy as np
@@ -33,6 +34,8 @@ class FigureHolder:
 Form = Literal["png", "svg", "pdf"] | FigureHolder
 Asked = ParamSpec("Asked")
 
+FONT = "DejaVu Sans"
+
 # dates and versions would change the bytes
 _METADATA: dict[str, dict[str, None]] = {
     "png": {"Software": None},
@@ -47,18 +50,32 @@ def fixed() -> Iterator[None]:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a bad matplotlibrc or cache folder is no news of a run
     import matplotlib
 
+    _find_font()
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore", matplotlib.MatplotlibDeprecationWarning)  # defaults of retired settings
         defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")}
         matplotlib.rcParams.update(
             defaults | {
-                "text.parse_math": False, "text.usetex": False, "font.family": ["DejaVu Sans"], "font.size": TEXT,
+                "text.parse_math": False, "text.usetex": False, "font.family": [FONT], "font.size": TEXT,
                 "axes.linewidth": 0.8, "axes.edgecolor": GREY, "axes.spines.right": False, "axes.spines.top": False,
                 "axes.axisbelow": True, "axes.grid": True, "grid.color": GRID, "grid.linewidth": 0.8,
                 "legend.framealpha": 0.85, "legend.edgecolor": GRID, "path.simplify_threshold": 0.0,
             }
         )  # fmt: skip
         yield
+
+
+def _find_font() -> None:
+    """Have Matplotlib know the font it brings along.
+
+    Its list of fonts is kept in a file for all programs, and lacks what could not be read where it was first made.
+    """
+    from matplotlib import get_data_path
+    from matplotlib.font_manager import fontManager
+
+    if not any(font.name == FONT for font in fontManager.ttflist):
+        for path in sorted(Path(get_data_path(), "fonts", "ttf").glob("DejaVuSans*.ttf")):
+            fontManager.addfont(path)
 
 
 class Picture(Generic[Asked]):

@@ -6,6 +6,7 @@ Warnings are errors here, so each drawing also says that matplotlib had nothing 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import struct
 import subprocess
@@ -592,6 +593,21 @@ def test_the_bytes_are_the_same_in_every_process_whatever_the_users_settings(tmp
         assert (done.returncode, done.stderr) == (0, "")
         digests.add(done.stdout)
     assert len(digests) == 1
+
+
+@pytest.mark.slow
+def test_a_list_of_fonts_that_was_made_where_none_could_be_read_changes_no_byte(tmp_path: Path) -> None:
+    digests = []
+    for _ in range(2):
+        environment = {**os.environ, "MPLCONFIGDIR": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", SCRIPT], env=environment, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        digests.append(done.stdout)
+        (kept,) = tmp_path.glob("fontlist*.json")
+        kept.write_text(json.dumps({**json.loads(kept.read_text()), "ttflist": []}))
+    assert digests[0] == digests[1]
 
 
 def test_settings_are_put_back_and_a_picture_in_between_changes_no_byte() -> None:
