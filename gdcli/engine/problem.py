@@ -27,7 +27,7 @@ from gdcli.engine.loss_for import loss_for
 from gdcli.engine.param_groups import GroupUpdate, param_groups
 from gdcli.engine.penalty import Penalized
 from gdcli.engine.process_group import ProcessGroup
-from gdcli.engine.start_values import start_key, start_values
+from gdcli.engine.start_values import start_keys, start_values
 from gdcli.engine.theta import Theta
 from gdcli.engine.watched import WatchedGradients, gradients_of, taps_of
 from gdcli.errors import SpecError
@@ -238,8 +238,8 @@ def _theta(
     With ``stacked`` it has the buffers of each run too, and what torch's generator draws from then on is each start's.
     """
     alike: dict[Hashable, list[int]] = {}
-    for position, loaded in enumerate(members):
-        alike.setdefault(start_key(loaded), []).append(position)
+    for position, start in enumerate(start_keys(members)):
+        alike.setdefault(start, []).append(position)
     like, theta, module = torch.empty(0, dtype=dtype, device=device), None, None
     states = []
     for positions in alike.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,11 +27,15 @@ from gdcli.zoo.origins import blamed
 from gdcli.zoo.weight_files import Weights
 
 
-def start_key(loaded: Loaded) -> Hashable:
-    """Return what the start values of runs of one structure follow from: the same for runs that begin alike."""
-    model = loaded.architecture
-    start = tuple(model.start.items()) if isinstance(model, Objective) else None
-    return loaded.spec.settings.seed, hashable(loaded.spec.model.init), start, loaded.weights
+def start_keys(members: Iterable[Loaded]) -> Iterator[Hashable]:
+    """Yield what the start values of runs of one structure follow from: the same for runs that begin alike."""
+    known: dict[int, Hashable] = {}  # runs of a sweep have the same section, as an object, where it does not change
+    for loaded in members:
+        model, init = loaded.architecture, loaded.spec.model.init
+        start = tuple(model.start.items()) if isinstance(model, Objective) else None
+        if id(init) not in known:
+            known[id(init)] = hashable(init)
+        yield loaded.spec.settings.seed, known[id(init)], start, loaded.weights
 
 
 def hashable(value: Any) -> Hashable:

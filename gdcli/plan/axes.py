@@ -240,6 +240,8 @@ def product_of(found: Sequence[Axis]) -> Iterator[tuple[Value, ...]]:
 
 def grid_points(found: Sequence[Axis]) -> NDArray[np.float64]:
     """Return the points of axes of numbers as an array [R, k], a column per axis, in the order of `product_of`."""
+    if len(found) == 1:
+        return found[0].grid.array()[:, None]
     lengths = {axis.factor: axis.grid.length for axis in found}
     if len(lengths) == 1:
         return np.stack([axis.grid.array() for axis in found], axis=1)
