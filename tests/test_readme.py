@@ -98,6 +98,7 @@ def run_python(text: str, names: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:on this processor:UserWarning")  # fleets agree to rounding there
 @each_page
 def test_every_block_runs_and_prints_what_is_shown(gdcli, page: Path) -> None:
     names: dict[str, Any] = {}
