@@ -15,6 +15,8 @@ import pytest
 import gdcli as api
 from gdcli.commands.api import notebook
 
+pytestmark = pytest.mark.filterwarnings("ignore:on this processor:UserWarning")  # fleets agree to rounding there
+
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -161,7 +163,7 @@ def test_what_is_quick_shows_no_bar(display: Display, monkeypatch: pytest.Monkey
 # --- a notebook that is executed --------------------------------------------------------------------------------------
 
 CELLS = (
-    "import gdcli",
+    "import warnings\nimport gdcli\nwarnings.filterwarnings('ignore', 'on this processor')",
     "run = gdcli.run('backprop_2x2', epochs=20)\nrun",
     "run.plot('network')",
     "gdcli.sweep('backprop_2x2', {'lr': [0.1, 0.5]}, epochs=3)",
