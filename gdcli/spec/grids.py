@@ -164,19 +164,28 @@ def _vectorised(build: Callable[[], list[Value]]) -> NDArray[np.float64] | None:
     if build.func is _even:
         start, stop, count, exponent = build.args
         gaps = max(count - 1, 1)
-        steps = np.arange(count, dtype=np.int64)
         largest, scale = max(abs(start), abs(stop)) * gaps, 10 ** abs(exponent)
         if max(largest * 2, largest * scale, gaps * scale) >= 2**53:
             return None
-        numerator: NDArray[np.float64] = (start * (gaps - steps) + stop * steps).astype(np.float64)
-        even: NDArray[np.float64] = numerator * scale / gaps if exponent > 0 else numerator / (gaps * scale)
-        return even
+        return _quotients(start * gaps, stop - start, count, (scale, gaps) if exponent > 0 else (1, gaps * scale))
     start, step, length, exponent = build.args
     scale = 10 ** abs(exponent)
     if max(abs(start) + abs(step) * length, scale) * (scale if exponent > 0 else 1) >= 2**53:
         return None
-    numerator = (start + step * np.arange(length, dtype=np.int64)).astype(np.float64)
-    return numerator * float(scale) if exponent > 0 else numerator / scale
+    return _quotients(start, step, length, (scale, 1) if exponent > 0 else (1, scale))
+
+
+def _quotients(first: int, step: int, count: int, factor: tuple[int, int]) -> NDArray[np.float64]:
+    """Return (first + k·step)·a/b for k below ``count``; each operation writes over the one before."""
+    numerators = np.arange(count, dtype=np.int64)
+    numerators *= step
+    numerators += first
+    found = numerators.astype(np.float64)
+    a, b = factor
+    if a != 1:
+        found *= a
+    found /= b
+    return found
 
 
 # ---- forms ------------------------------------------------------------------------------------------------------
