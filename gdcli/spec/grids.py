@@ -161,30 +161,18 @@ def _vectorised(build: Callable[[], list[Value]]) -> NDArray[np.float64] | None:
     """
     if not isinstance(build, partial) or build.func not in (_even, _decimals):
         return None
-    if build.func is _even:
-        start, stop, count, exponent = build.args
-        gaps = max(count - 1, 1)
-        largest, scale = max(abs(start), abs(stop)) * gaps, 10 ** abs(exponent)
-        if max(largest * 2, largest * scale, gaps * scale) >= 2**53:
-            return None
-        return _quotients(start * gaps, stop - start, count, (scale, gaps) if exponent > 0 else (1, gaps * scale))
-    start, step, length, exponent = build.args
-    scale = 10 ** abs(exponent)
-    if max(abs(start) + abs(step) * length, scale) * (scale if exponent > 0 else 1) >= 2**53:
+    start, other, count, exponent = build.args  # the last value of an even grid, else the step
+    scale, even = 10 ** abs(exponent), build.func is _even
+    gaps = max(count - 1, 1) if even else 1
+    largest = max(abs(start), abs(other)) * gaps if even else abs(start) + abs(other) * count
+    if max(largest * 2, largest * (scale if even or exponent > 0 else 1), gaps * scale) >= 2**53:
         return None
-    return _quotients(start, step, length, (scale, 1) if exponent > 0 else (1, scale))
-
-
-def _quotients(first: int, step: int, count: int, factor: tuple[int, int]) -> NDArray[np.float64]:
-    """Return (first + k·step)·a/b for k below ``count``; each operation writes over the one before."""
     numerators = np.arange(count, dtype=np.int64)
-    numerators *= step
-    numerators += first
+    numerators *= other - start if even else other
+    numerators += start * gaps
     found = numerators.astype(np.float64)
-    a, b = factor
-    if a != 1:
-        found *= a
-    found /= b
+    found *= scale if exponent > 0 else 1
+    found /= gaps if exponent > 0 else gaps * scale
     return found
 
 
