@@ -33,7 +33,7 @@ class Command(TyperCommand):
         summary = (function.__doc__ or "").partition("\n")[0]  # else Typer cuts it to a line of a plain list
         super().__init__(function.__name__, short_help=summary, **settings)
         self.function = function
-        del self.params, self.callback, self.help
+        del self.params, self.callback, self.help  # asked for, they are not there, and so are read
 
     def __getattr__(self, name: str) -> Any:
         """Return what is not read yet, having read it."""

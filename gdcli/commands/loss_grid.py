@@ -92,7 +92,7 @@ class LossGrid:
         return [dict(zip(names, row, strict=True)) for row in zip(*self.columns(), strict=True)]
 
     def columns(self) -> list[list[float]]:
-        """Return the columns of results.csv: the points of each axis, and the loss."""
+        """Return the columns of results.csv, R numbers each: the points of each axis, and the loss."""
         return [*self.points.T.tolist(), self.loss.tolist()]
 
     def csv(self) -> str:

@@ -46,6 +46,14 @@ def test_no_word_of_any_help_is_cut_or_broken(gdcli, monkeypatch: pytest.MonkeyP
         assert [word for word in words if word not in out] == []
 
 
+def test_help_reads_the_options_of_no_command(capsys) -> None:
+    group: Any = typer.main.get_command(app())
+    group.main(["--help"], prog_name="gdcli", standalone_mode=False)
+    assert "Train one experiment" in capsys.readouterr().out
+    assert not any("params" in vars(command) for command in group.commands.values())
+    assert "--seed" in {word for option in group.commands["run"].params for word in option.opts}
+
+
 def test_help_and_version_in_every_way(gdcli) -> None:
     assert gdcli("help", "run").out == gdcli("run", "--help").out
     assert gdcli("help").out == gdcli("-h").out

@@ -35,6 +35,7 @@ Form = Literal["png", "svg", "pdf"] | FigureHolder
 Asked = ParamSpec("Asked")
 
 FONT = "DejaVu Sans"
+"""The font of all pictures: Matplotlib brings it along."""
 
 # dates and versions would change the bytes
 _METADATA: dict[str, dict[str, None]] = {
